@@ -1,0 +1,17 @@
+//! maxtalk: a notification server for conversations. Socket.IO clients on one side, MAX on the other.
+//!
+//! The map of this tree, by floors. A file imports from lower floors only, and siblings not at all except within one
+//! folder; `tests/architecture.rs` holds the code to it.
+//!
+//! | floor | what lives there |
+//! | --- | --- |
+//! | 0 | [`event`]: the vocabulary; [`config`]: every setting; [`metrics`]; [`logging`]; [`protocol`]: the wire, pure |
+//! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
+//! | 2 | [`actors`]: session, conversation, registry |
+//! | 3 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
+//! | 4 | [`server`]: composition, and the stop |
+//! | 5 | [`cli`] |
+
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
+
+pub mod event;
