@@ -14,4 +14,5 @@
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
 
+pub mod config;
 pub mod event;

@@ -1,0 +1,274 @@
+//! Where values come from: the file, the environment and the flags, taken apart into raw values that know their source,
+//! and the reader that turns them into settings, the highest layer last.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::iter;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::allowed::Allowed;
+use super::problem::Problem;
+use super::{NONE, Origin, Origins, SECTIONS, Setting, annotated_defaults};
+
+/// What the names of our environment variables begin with.
+pub(super) const VARIABLE_PREFIX: &str = "MAXTALK_";
+
+/// Longer values are cut in messages.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// Everything that is laid over the defaults. What is not ours in the environment may be in it.
+#[derive(Default)]
+pub struct Sources {
+    /// The operator's file.
+    pub file: Option<File>,
+    /// Names and values, as [`std::env::vars_os`] gives them.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The flags of the command line that stand for settings.
+    pub flags: Vec<Flag>,
+}
+
+/// A file that was read.
+pub struct File {
+    /// How messages call it.
+    pub path: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A flag that was given.
+pub struct Flag {
+    /// Its name, such as `--listen`.
+    pub name: &'static str,
+    /// The setting that it stands for, such as `server.listen`.
+    pub key: &'static str,
+    /// Its value, as it was written.
+    pub value: String,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything else.
+    Default,
+    /// A line of a file, counted from 1.
+    File {
+        /// How the file was called.
+        path: Arc<str>,
+        /// The line of the key.
+        line: usize,
+    },
+    /// The environment variable of this name.
+    Environment(String),
+    /// The flag of this name.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "file {path}, line {line}"),
+            Self::Environment(name) => write!(f, "environment variable {}", name.escape_debug()),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// A value before anybody has asked what its setting allows.
+#[derive(Clone, Debug)]
+pub(super) enum Raw {
+    /// Text without a type of its own, from a flag or the environment: the setting decides how it is read.
+    Plain(String),
+    /// Text that a file has in quotes.
+    Quoted(String),
+    /// An integer of a file as it was written, and its value, which stops at the ends of its type.
+    Integer(String, i128),
+    /// A boolean of a file.
+    Boolean(bool),
+    /// What no setting is: floats, dates, arrays, tables, and bytes that are not UTF-8.
+    Other(String),
+}
+
+impl Raw {
+    /// The value as text, where it may be one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value as an integer, where it may be one.
+    pub(super) fn integer(&self) -> Option<i128> {
+        match self {
+            Self::Plain(digits) => integer(digits, 10),
+            Self::Integer(_, value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value as a boolean, where it may be one.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self {
+            Self::Plain(word) => word.parse().ok(),
+            Self::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Quoted(text.clone().into_owned()),
+            DeValue::Integer(number) => match integer(number.as_str(), number.radix()) {
+                Some(value) => Self::Integer(number.to_string(), value),
+                None => Self::Other(number.to_string()),
+            },
+            DeValue::Boolean(value) => Self::Boolean(*value),
+            DeValue::Float(number) => Self::Other(number.to_string()),
+            DeValue::Datetime(date) => Self::Other(date.to_string()),
+            DeValue::Array(_) => Self::Other("[...]".to_owned()),
+            DeValue::Table(_) => Self::Other("{...}".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) => write!(f, "{:?}", clip(text)),
+            Self::Integer(text, _) | Self::Other(text) => f.write_str(&clip(text)),
+            Self::Boolean(value) => value.fmt(f),
+        }
+    }
+}
+
+/// Reads settings out of the layers, and gathers on the way what is wrong with them.
+pub(super) struct Reader {
+    /// What is given for a key, the lowest layer first.
+    given: BTreeMap<&'static str, Vec<(Raw, Source)>>,
+    origins: Origins,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(sources: Sources) -> Self {
+        let mut reader = Self { given: BTreeMap::new(), origins: Origins::default(), problems: Vec::new() };
+        reader.take_toml(&annotated_defaults(), |_| Source::Default);
+        if let Some(File { path, text }) = sources.file {
+            let path: Arc<str> = path.into();
+            reader.take_toml(&text, |line| Source::File { path: path.clone(), line });
+        }
+        for (name, value) in sources.environment {
+            reader.take_variable(&name.to_string_lossy(), value);
+        }
+        for Flag { name, key, value } in sources.flags {
+            reader.take(key, Source::Flag(name), || Raw::Plain(value));
+        }
+        reader
+    }
+
+    /// The value of `key`: of all that is given for it, each is checked and the highest counts.
+    pub(super) fn value<T>(&mut self, key: &'static str, allowed: &impl Allowed<T>) -> Option<T> {
+        let mut value = allowed.absent();
+        let mut origin = Origin { shown: NONE.to_owned(), source: Source::Default };
+        for (raw, source) in self.given.remove(key).unwrap_or_default() {
+            let shown = allowed.shown(&raw);
+            match allowed.read(&raw) {
+                Ok(read) => (value, origin) = (Some(read), Origin { shown, source }),
+                Err(fault) => {
+                    let key = key.to_owned();
+                    self.problems.push(Problem::Value { key, shown, origin: source, fault, allowed: allowed.form() });
+                }
+            }
+        }
+        self.origins.0.insert(key, origin);
+        value
+    }
+
+    pub(super) fn finish(self) -> (Origins, Vec<Problem>) {
+        (self.origins, self.problems)
+    }
+
+    fn take(&mut self, key: &str, source: Source, raw: impl FnOnce() -> Raw) {
+        match Setting::all().find(|setting| setting.key == key) {
+            Some(setting) => self.given.entry(setting.key).or_default().push((raw(), source)),
+            None => self.problems.push(unknown_key(key, source)),
+        }
+    }
+
+    fn take_toml(&mut self, text: &str, source: impl Fn(usize) -> Source) {
+        let source_at = |at: usize| source(1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        // Of the parser's error only the message is taken: its full form quotes the line, and with it perhaps a token.
+        let document = match DeTable::parse(text) {
+            Ok(document) => document.into_inner(),
+            Err(error) => {
+                let origin = source_at(error.span().map_or(0, |span| span.start));
+                self.problems.push(Problem::Syntax { origin, message: error.message().to_owned() });
+                return;
+            }
+        };
+        for (section, table) in &document {
+            let name = section.get_ref().as_ref();
+            match table.get_ref() {
+                DeValue::Table(table) if SECTIONS.iter().any(|section| section.name == name) => {
+                    for (key, value) in table {
+                        let path = format!("{name}.{}", key.get_ref());
+                        self.take(&path, source_at(key.span().start), || Raw::from_toml(value.get_ref()));
+                    }
+                }
+                _ => self.problems.push(unknown_key(name, source_at(section.span().start))),
+            }
+        }
+    }
+
+    /// Orchestrators inject variables that begin like ours, such as `MAXTALK_PORT_6545_TCP_ADDR`: only those with a
+    /// section before two underscores are meant for maxtalk, and those are held to be right.
+    fn take_variable(&mut self, variable: &str, value: OsString) {
+        let Some((section, name)) = variable.strip_prefix(VARIABLE_PREFIX).and_then(|rest| rest.split_once("__"))
+        else {
+            return;
+        };
+        if section.is_empty() {
+            return;
+        }
+        let known = Setting::all().find(|setting| setting.variable() == variable);
+        let key = known.map_or_else(|| format!("{section}.{name}").to_lowercase(), |setting| setting.key.to_owned());
+        let source = Source::Environment(variable.to_owned());
+        if known.is_none() {
+            self.problems.push(unknown_key(&key, source));
+            return;
+        }
+        self.take(&key, source, || {
+            value.into_string().map_or_else(|_| Raw::Other("(not UTF-8)".to_owned()), Raw::Plain)
+        });
+    }
+}
+
+/// What is not in the table, with all that it could have been: the settings of its section, or the sections.
+fn unknown_key(key: &str, origin: Source) -> Problem {
+    let section = key.split_once('.').and_then(|(name, _)| SECTIONS.iter().find(|section| section.name == name));
+    let allowed = match section {
+        Some(section) => section.settings.iter().map(|setting| setting.key.to_owned()).collect(),
+        None => SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>(),
+    };
+    Problem::UnknownKey { key: clip(key).escape_debug().to_string(), origin, allowed: allowed.join(", ") }
+}
+
+/// Digits with or without a sign. Numbers too large for any setting are still numbers.
+fn integer(text: &str, radix: u32) -> Option<i128> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    Some(sign * i128::from_str_radix(digits, radix).unwrap_or(i128::MAX))
+}
+
+fn clip(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((at, _)) => text[..at].chars().chain(iter::once('…')).collect(),
+        None => text.to_owned(),
+    }
+}
