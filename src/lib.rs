@@ -16,3 +16,4 @@
 
 pub mod config;
 pub mod event;
+pub mod logging;

@@ -1,0 +1,366 @@
+//! The log: env_logger, and behind it a bounded queue to a thread of its own that writes to standard error. A standard
+//! error that stalls, is full or is closed stops nobody: lines that find no room are lost and counted.
+//!
+//! What clients write stands in the log only [escaped](escape), and their refusals only [so often](log_refusal).
+
+mod backlog;
+mod refusals;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use env_logger::fmt::Formatter;
+use env_logger::{Builder, Target};
+use log::{Level, Record};
+use parking_lot::{Condvar, Mutex};
+
+use backlog::Backlog;
+use refusals::Limiter;
+
+/// Longer names and ids are cut by [`escape`].
+const ESCAPED_BYTES_MAX: usize = 256;
+
+/// How often the thread looks for refusals of which nobody has been told, and how soon it tries again when a standard
+/// error that does not block takes nothing.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The target of what [`log_refusal`] logs.
+const REFUSALS_TARGET: &str = "maxtalk::refusals";
+
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+static REFUSALS: Mutex<Limiter> = Mutex::new(Limiter::new(10));
+
+/// Why the log cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Standard error, or a thread that writes to it, cannot be had.
+    #[error("the log cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// There is a logger already.
+    #[error("the log cannot start: {0}")]
+    Taken(#[from] log::SetLoggerError),
+}
+
+/// The log of this process, running.
+pub struct Logging {
+    queue: Arc<Queue>,
+}
+
+/// Starts the log of this process: what passes `filter` (in the form of env_logger) goes to standard error, of which at
+/// most `lines_max` lines wait, and panics go the same way.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Result<Logging, StartError> {
+    let queue = Arc::new(Queue::new(lines_max));
+    REFUSALS.lock().set_per_second_max(refusals_per_second_max);
+    // A descriptor of our own: whoever else writes to standard error does not wait for a lock that a stalled one holds.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    Builder::new()
+        .parse_filters(filter)
+        .format(format_record)
+        .target(Target::Pipe(Box::new(Entrance(queue.clone()))))
+        .try_init()?;
+    let exit = queue.clone();
+    thread::Builder::new().name("log".to_owned()).spawn(move || drain(&exit, stderr))?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(Logging { queue })
+}
+
+impl Logging {
+    /// Waits until all that was logged is written, at most for `timeout`. Says whether it is.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        // Whatever the limit: there may be no other opportunity.
+        tell_refusals(REFUSALS.lock().take_suppressed());
+        self.queue.wait_until_written(Instant::now() + timeout)
+    }
+}
+
+/// How many lines of the log were lost since the start of the process.
+pub fn lines_lost() -> u64 {
+    LINES_LOST.load(Ordering::Relaxed)
+}
+
+/// `text` from outside as it may stand in a log: in quotes, with control characters, line breaks and what changes the
+/// direction of writing escaped, and cut where it is too long.
+pub fn escape(text: &str) -> impl fmt::Display + '_ {
+    let shown = &text[..text.floor_char_boundary(ESCAPED_BYTES_MAX)];
+    let more = text.len() - shown.len();
+    fmt::from_fn(move |f| match more {
+        0 => write!(f, "{shown:?}"),
+        _ => write!(f, "{shown:?}(+{more} bytes)"),
+    })
+}
+
+/// Logs that something was refused, at info, unless the limit of lines per second is reached. Those beyond are counted,
+/// and "and n more" is logged when there is room again. What stands in `refusal` from outside is [escaped](escape) by
+/// the caller.
+pub fn log_refusal(now: Instant, refusal: fmt::Arguments<'_>) {
+    if !log::log_enabled!(target: REFUSALS_TARGET, Level::Info) {
+        return;
+    }
+    let admitted = REFUSALS.lock().admit(now);
+    match admitted {
+        None => {}
+        Some(0) => log::info!(target: REFUSALS_TARGET, "{refusal}"),
+        Some(suppressed) => log::info!(target: REFUSALS_TARGET, "{refusal} (and {suppressed} more before)"),
+    }
+}
+
+fn tell_refusals(suppressed: u64) {
+    if suppressed > 0 {
+        log::info!(target: REFUSALS_TARGET, "and {suppressed} more refusals");
+    }
+}
+
+/// A record is one line. Where its text has several, the others are indented, so that no text from outside can look
+/// like a record; other control characters are escaped.
+fn format_record(formatter: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let (time, level, target) = (formatter.timestamp_millis(), record.level(), record.target());
+    write!(formatter, "{time} {level:<5} {target}: ")?;
+    let mut text = Indented(String::new());
+    write!(text, "{}", record.args()).map_err(io::Error::other)?;
+    writeln!(formatter, "{}", text.0.trim_end())
+}
+
+/// Text on its way into a record.
+struct Indented(String);
+
+impl fmt::Write for Indented {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '\n' => self.0 += "\n    ",
+                '\t' => self.0.push(c),
+                // The escapes of Debug, without those of what is harmless here.
+                '"' | '\'' | '\\' => self.0.push(c),
+                _ => self.0.extend(c.escape_debug()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log_panic(info: &panic::PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => log::error!("{info}\n{backtrace}"),
+        _ => log::error!("{info}"),
+    }
+}
+
+/// The backlog between those who log and the thread that writes.
+struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    written: Condvar,
+}
+
+struct State {
+    backlog: Backlog,
+    /// Whether the thread has taken lines that it has not written yet.
+    writing: bool,
+}
+
+impl Queue {
+    fn new(lines_max: usize) -> Self {
+        let state = State { backlog: Backlog::new(lines_max), writing: false };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), written: Condvar::new() }
+    }
+
+    fn push(&self, line: &[u8]) {
+        if self.state.lock().backlog.push(line) {
+            self.arrived.notify_one();
+        } else {
+            LINES_LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The next lines, once those taken before are written; none where there are none for a while.
+    fn take(&self) -> Option<Vec<u8>> {
+        let mut state = self.state.lock();
+        state.writing = false;
+        if state.backlog.is_empty() {
+            self.written.notify_all();
+            self.arrived.wait_for(&mut state, SETTLE_INTERVAL);
+        }
+        let lines = state.backlog.take();
+        state.writing = lines.is_some();
+        lines
+    }
+
+    fn wait_until_written(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        while state.writing || !state.backlog.is_empty() {
+            if self.written.wait_until(&mut state, deadline).timed_out() {
+                return !state.writing && state.backlog.is_empty();
+            }
+        }
+        true
+    }
+}
+
+/// The end of the queue that env_logger writes to, one record at a time.
+struct Entrance(Arc<Queue>);
+
+impl Write for Entrance {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.0.push(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The thread's whole life.
+fn drain(queue: &Queue, mut output: impl Write) {
+    loop {
+        match queue.take() {
+            Some(lines) => {
+                if write_patiently(&mut output, &lines).is_err() {
+                    let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+                    LINES_LOST.fetch_add(lost as u64, Ordering::Relaxed);
+                }
+            }
+            None => {
+                let suppressed = REFUSALS.lock().settle(Instant::now());
+                tell_refusals(suppressed);
+            }
+        }
+    }
+}
+
+/// Writes all of `lines`, also to what somebody else has made non-blocking: this thread has nothing else to do.
+fn write_patiently(output: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
+    while !lines.is_empty() {
+        match output.write(lines) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => lines = &lines[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY_INTERVAL),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_from_outside_cannot_leave_its_quotes_or_its_line() {
+        let table = [
+            ("alice", r#""alice""#),
+            ("o'brien \"é\\", r#""o'brien \"é\\""#),
+            ("a\nb\r\tc\0", r#""a\nb\r\tc\0""#),
+            ("\u{1b}[31mred\u{7f}\u{9b}", r#""\u{1b}[31mred\u{7f}\u{9b}""#),
+            ("\u{202e}evil\u{2066}\u{200f}\u{61c}", r#""\u{202e}evil\u{2066}\u{200f}\u{61c}""#),
+            ("\u{2028}\u{feff}\u{200b}", r#""\u{2028}\u{feff}\u{200b}""#),
+        ];
+        for (text, shown) in table {
+            assert_eq!(escape(text).to_string(), shown);
+        }
+        let long = "é".repeat(300);
+        assert_eq!(escape(&long).to_string(), format!("\"{}\"(+344 bytes)", "é".repeat(128)));
+        assert_eq!(escape(&"x".repeat(256)).to_string().len(), 258);
+    }
+
+    #[test]
+    fn a_record_cannot_pretend_to_be_two() {
+        let mut text = Indented(String::new());
+        write!(text, "one\n2026 INFO \"two\"\r\u{1b}[2J\u{202e}").unwrap();
+        assert_eq!(text.0, "one\n    2026 INFO \"two\"\\r\\u{1b}[2J\\u{202e}");
+    }
+
+    /// A standard error that takes nothing until it is told to, and then says what it took.
+    struct Stalled(mpsc::Receiver<()>, mpsc::Sender<String>);
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stalled_output_stops_nobody_and_says_later_what_it_lost() {
+        let queue = Arc::new(Queue::new(2));
+        let (go, may_write) = mpsc::channel();
+        let (say, said) = mpsc::channel();
+        let exit = queue.clone();
+        thread::spawn(move || drain(&exit, Stalled(may_write, say)));
+
+        let lost_before = lines_lost();
+        for n in 0..100 {
+            queue.push(format!("line {n}\n").as_bytes());
+        }
+        // The thread may have taken some of the first lines or none yet: at least 100 less those and the two waiting.
+        assert!(lines_lost() - lost_before >= 90, "{}", lines_lost() - lost_before);
+        assert!(!queue.wait_until_written(Instant::now()), "nothing is written yet");
+
+        for _ in 0..100 {
+            let _ = go.send(());
+        }
+        assert!(queue.wait_until_written(Instant::now() + Duration::from_secs(10)));
+        queue.push(b"after\n");
+        assert!(queue.wait_until_written(Instant::now() + Duration::from_secs(10)));
+        let all = said.try_iter().collect::<String>();
+        assert!(all.starts_with("line 0\n") && all.ends_with("after\n"), "{all}");
+        let notice = all.lines().find(|line| line.contains("lines lost")).unwrap();
+        assert!(notice.split(' ').filter_map(|word| word.parse::<u64>().ok()).sum::<u64>() >= 90, "{notice}");
+    }
+
+    #[test]
+    fn lines_are_written_only_once_the_thread_has_written_them() {
+        let queue = Queue::new(2);
+        assert!(queue.wait_until_written(Instant::now()), "there are none");
+        queue.push(b"one\n");
+        assert!(!queue.wait_until_written(Instant::now()), "it waits");
+        assert_eq!(queue.take().as_deref(), Some(&b"one\n"[..]));
+        assert!(!queue.wait_until_written(Instant::now()), "it is taken and not yet written");
+    }
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_output_is_survived() {
+        let queue = Arc::new(Queue::new(8));
+        let exit = queue.clone();
+        thread::spawn(move || drain(&exit, Broken));
+        let lost_before = lines_lost();
+        queue.push(b"one\n");
+        assert!(queue.wait_until_written(Instant::now() + Duration::from_secs(10)));
+        queue.push(b"two\n");
+        assert!(queue.wait_until_written(Instant::now() + Duration::from_secs(10)));
+        assert!(lines_lost() - lost_before >= 2);
+    }
+}

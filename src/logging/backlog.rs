@@ -1,0 +1,110 @@
+//! The lines that wait to be written: bounded in number and each in length, with the gaps that were left where lines
+//! found no room. Pure.
+
+use std::collections::VecDeque;
+
+/// Longer lines are cut.
+const LINE_BYTES_MAX: usize = 4096;
+const CUT: &[u8] = "…\n".as_bytes();
+
+/// So much is written at once.
+const BATCH_BYTES_MAX: usize = 65_536;
+
+/// A queue of lines that says in its own words how many it could not take, at the place where they are missing.
+pub(super) struct Backlog {
+    lines: VecDeque<Vec<u8>>,
+    lines_max: usize,
+    /// How many lines are missing after the last one.
+    lost: u64,
+}
+
+impl Backlog {
+    pub(super) fn new(lines_max: usize) -> Self {
+        Self { lines: VecDeque::new(), lines_max, lost: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.lost == 0
+    }
+
+    /// Takes `line` where there is room, and says whether there was.
+    pub(super) fn push(&mut self, line: &[u8]) -> bool {
+        if self.lines.len() >= self.lines_max {
+            self.lost += 1;
+            return false;
+        }
+        let mut kept = self.take_notice();
+        kept.extend_from_slice(&line[..line.len().min(LINE_BYTES_MAX)]);
+        if line.len() > LINE_BYTES_MAX {
+            // What is left of a character in the middle of which the cut fell is no UTF-8.
+            let whole = kept.utf8_chunks().map(|chunk| chunk.valid().len()).sum();
+            kept.truncate(whole);
+            kept.extend_from_slice(CUT);
+        }
+        self.lines.push_back(kept);
+        true
+    }
+
+    /// As many of the oldest lines as are good to write at once; none where there are none.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        let mut batch = self.lines.pop_front()?;
+        while let Some(line) = self.lines.front()
+            && batch.len() + line.len() <= BATCH_BYTES_MAX
+        {
+            batch.extend(self.lines.pop_front().unwrap_or_default());
+        }
+        if self.lines.is_empty() {
+            batch.extend(self.take_notice());
+        }
+        Some(batch)
+    }
+
+    fn take_notice(&mut self) -> Vec<u8> {
+        match std::mem::take(&mut self.lost) {
+            0 => Vec::new(),
+            lost => format!("maxtalk: {lost} lines lost here\n").into_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(backlog: &mut Backlog) -> Option<String> {
+        backlog.take().map(|batch| String::from_utf8(batch).unwrap())
+    }
+
+    #[test]
+    fn lines_leave_in_order_and_gaps_are_told_where_they_are() {
+        let mut backlog = Backlog::new(2);
+        let taken = ["a\n", "b\n", "c\n", "d\n"].map(|line| backlog.push(line.as_bytes()));
+        assert_eq!(taken, [true, true, false, false]);
+        assert_eq!(text(&mut backlog).as_deref(), Some("a\nb\nmaxtalk: 2 lines lost here\n"));
+        assert!(backlog.is_empty());
+        assert_eq!(text(&mut backlog), None);
+        assert!(backlog.push(b"e\n"));
+        assert_eq!(text(&mut backlog).as_deref(), Some("e\n"), "a gap is told once");
+    }
+
+    #[test]
+    fn a_gap_between_waiting_lines_is_told_between_them() {
+        let line = [b'x'; LINE_BYTES_MAX - 1].iter().chain(b"\n").copied().collect::<Vec<_>>();
+        let lines_max = 2 * BATCH_BYTES_MAX / LINE_BYTES_MAX;
+        let mut backlog = Backlog::new(lines_max);
+        assert_eq!((0..=lines_max).filter(|_| backlog.push(&line)).count(), lines_max);
+        let first = backlog.take().unwrap();
+        assert_eq!(first.len(), BATCH_BYTES_MAX, "a batch has its bound");
+        assert!(backlog.push(b"late\n"));
+        let rest = text(&mut backlog).unwrap() + &text(&mut backlog).unwrap();
+        assert!(rest.ends_with("x\nmaxtalk: 1 lines lost here\nlate\n"));
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        let mut backlog = Backlog::new(1);
+        assert!(backlog.push(format!("x{}\n", "é".repeat(LINE_BYTES_MAX)).as_bytes()));
+        let line = text(&mut backlog).unwrap();
+        assert!(line.ends_with("é…\n") && line.len() <= LINE_BYTES_MAX + CUT.len(), "{}", line.len());
+    }
+}

@@ -1,0 +1,105 @@
+//! How often refusals are logged: a limiter that takes the time as an argument. Pure.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Lets so many lines pass in any second, wherever that second begins, and counts the others.
+pub(super) struct Limiter {
+    per_second_max: usize,
+    /// When each line of the last second passed, the oldest first.
+    passed: VecDeque<Instant>,
+    suppressed: u64,
+}
+
+impl Limiter {
+    pub(super) const fn new(per_second_max: usize) -> Self {
+        Self { per_second_max, passed: VecDeque::new(), suppressed: 0 }
+    }
+
+    pub(super) fn set_per_second_max(&mut self, per_second_max: u32) {
+        self.per_second_max = per_second_max as usize;
+    }
+
+    /// Whether a line may pass now, and if so, how many did not since the last one.
+    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.pass(now) {
+            Some(self.take_suppressed())
+        } else {
+            self.suppressed += 1;
+            None
+        }
+    }
+
+    /// How many did not pass, where there is room to say so by a line of its own; else 0.
+    pub(super) fn settle(&mut self, now: Instant) -> u64 {
+        if self.suppressed > 0 && self.pass(now) { self.take_suppressed() } else { 0 }
+    }
+
+    /// How many did not pass, whether there is room or not.
+    pub(super) fn take_suppressed(&mut self) -> u64 {
+        std::mem::take(&mut self.suppressed)
+    }
+
+    fn pass(&mut self, now: Instant) -> bool {
+        while self.passed.front().is_some_and(|then| now.saturating_duration_since(*then) >= WINDOW) {
+            self.passed.pop_front();
+        }
+        let room = self.passed.len() < self.per_second_max;
+        if room {
+            self.passed.push_back(now);
+        }
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_has_more_than_its_lines_and_the_others_are_counted() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut limiter = Limiter::new(2);
+        let table = [
+            (0, Some(0)),
+            (900, Some(0)),
+            (950, None),
+            (999, None),
+            (1000, Some(2)),
+            (1001, None),
+            (1899, None),
+            (1900, Some(2)),
+            (9000, Some(0)),
+        ];
+        for (ms, admitted) in table {
+            assert_eq!(limiter.admit(at(ms)), admitted, "at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_was_suppressed_is_told_when_nothing_more_comes() {
+        let start = Instant::now();
+        let mut limiter = Limiter::new(1);
+        assert_eq!([limiter.admit(start), limiter.admit(start), limiter.admit(start)], [Some(0), None, None]);
+        assert_eq!(limiter.settle(start), 0, "there is no room yet");
+        assert_eq!(limiter.settle(start + WINDOW), 2);
+        assert_eq!(limiter.settle(start + 2 * WINDOW), 0, "it is told once");
+    }
+
+    #[test]
+    fn none_may_be_let_pass() {
+        let mut limiter = Limiter::new(0);
+        assert_eq!((limiter.admit(Instant::now()), limiter.take_suppressed()), (None, 1));
+    }
+
+    #[test]
+    fn time_that_runs_backwards_is_survived() {
+        let start = Instant::now();
+        let mut limiter = Limiter::new(1);
+        assert_eq!(limiter.admit(start + WINDOW), Some(0));
+        assert_eq!(limiter.admit(start), None);
+    }
+}
