@@ -17,3 +17,4 @@
 pub mod config;
 pub mod event;
 pub mod logging;
+pub mod protocol;
