@@ -17,4 +17,5 @@
 pub mod config;
 pub mod event;
 pub mod logging;
+pub mod metrics;
 pub mod protocol;

@@ -1,0 +1,413 @@
+//! What an operator can see: the Prometheus metrics of one server, their labels as closed sets. Names and meanings are
+//! those of the README's table; no user, conversation or session is ever a label.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// The classes of actor that stand behind a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ActorClass {
+    /// One connected client.
+    Session,
+    /// One conversation.
+    Conversation,
+    /// The registry of conversations.
+    Registry,
+}
+
+impl ActorClass {
+    /// The value of the label `actor`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Conversation => "conversation",
+            Self::Registry => "registry",
+        }
+    }
+}
+
+/// The label of what belongs to a class of actor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ActorLabel {
+    /// The class.
+    pub actor: &'static str,
+}
+
+/// The labels of a stopped actor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StopLabel {
+    /// The class.
+    pub actor: &'static str,
+    /// `done` or `panic`.
+    pub reason: &'static str,
+}
+
+/// The labels of a message that a mailbox refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RejectLabel {
+    /// The class.
+    pub actor: &'static str,
+    /// `full` or `closed`.
+    pub reason: &'static str,
+}
+
+/// The labels of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabel {
+    /// `polling` or `websocket`.
+    pub transport: &'static str,
+    /// The generation, such as `eio4`.
+    pub protocol: &'static str,
+}
+
+/// The labels of a closed session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CloseLabel {
+    /// `polling` or `websocket`, as it was at the end.
+    pub transport: &'static str,
+    /// A row of the table of close reasons.
+    pub reason: &'static str,
+}
+
+/// The labels of something that a client asked and did not get.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// What it asked; `other` for an event that is not in the protocol.
+    pub event: &'static str,
+    /// A row of the table of codes.
+    pub code: &'static str,
+}
+
+/// The label of what ends one way or the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// `ok`, or the code.
+    pub result: &'static str,
+}
+
+/// The labels of an event towards clients.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabel {
+    /// Its name.
+    pub event: &'static str,
+    /// How it came to this node: `local`.
+    pub path: &'static str,
+}
+
+/// The label of what is counted by transport.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TransportLabel {
+    /// `polling` or `websocket`.
+    pub transport: &'static str,
+}
+
+/// The mailboxes of one class of actor, together.
+#[derive(Debug)]
+pub struct MailboxMetrics {
+    /// What is in them now.
+    pub messages: Gauge,
+    /// The deepest single one since the last scrape.
+    pub peak: AtomicU64,
+    /// From being put in to being handled.
+    pub wait: Histogram,
+    /// Offered messages.
+    pub enqueued: Counter,
+    /// Refused because the mailbox was full.
+    pub full: Counter,
+    /// Refused because the actor was gone.
+    pub closed: Counter,
+    /// Living actors.
+    pub actors: Gauge,
+    /// Actors ever started.
+    pub started: Counter,
+    /// Actors that ended as they should.
+    pub stopped: Counter,
+    /// Actors that ended by a panic.
+    pub panicked: Counter,
+}
+
+/// What was written to the clients of one transport.
+#[derive(Debug)]
+pub struct Written {
+    writes: Counter,
+    bytes: Counter,
+}
+
+impl Written {
+    /// One more write, of `bytes`.
+    pub fn count(&self, bytes: usize) {
+        self.writes.inc();
+        self.bytes.inc_by(bytes as u64);
+    }
+}
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Open sessions.
+    pub sessions: Family<SessionLabel, Gauge>,
+    /// Sessions ever opened.
+    pub sessions_opened: Family<TransportLabel, Counter>,
+    /// Sessions ever closed.
+    pub sessions_closed: Family<CloseLabel, Counter>,
+    /// Handshakes and requests of the Engine.IO endpoint that were refused, and handshakes taken.
+    pub handshakes: Family<ResultLabel, Counter>,
+    /// Living conversations.
+    pub conversations: Gauge,
+    /// Bytes in all outboxes.
+    pub outbox_bytes: Gauge,
+    /// Messages in all outboxes.
+    pub outbox_messages: Gauge,
+    /// Sessions of whose outbox more than half is in use.
+    pub slow_sessions: Gauge,
+    /// Readers that were closed because their outbox was full.
+    pub slow_closed: Counter,
+    /// Joins by how they ended.
+    pub joins: Family<ResultLabel, Counter>,
+    /// From the join packet to its answer.
+    pub join_seconds: Histogram,
+    /// Talks by how they ended.
+    pub talks: Family<ResultLabel, Counter>,
+    /// What was refused, by event and code.
+    pub refusals: Family<RefusalLabel, Counter>,
+    /// Events that are not in the protocol.
+    pub unknown_events: Counter,
+    /// Events given to outboxes.
+    pub deliveries: Family<EventLabel, Counter>,
+    /// Recipients of a broadcast.
+    pub fanout_members: Histogram,
+    /// What was written to WebSockets.
+    pub websocket_written: Written,
+    /// What polls were answered.
+    pub polling_written: Written,
+    session: Arc<MailboxMetrics>,
+    conversation: Arc<MailboxMetrics>,
+    registry_mailbox: Arc<MailboxMetrics>,
+}
+
+impl Metrics {
+    /// Metrics at zero. `capacities` are the bounds of the mailboxes, `elsewhere` reads what others count.
+    pub fn new(capacities: &[(ActorClass, usize)], elsewhere: Elsewhere) -> Arc<Self> {
+        let mut registry = Registry::with_prefix("maxtalk");
+        let r = &mut registry;
+        r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+
+        let capacity = gauge_family::<ActorLabel>(r, "mailbox_capacity_messages", "The bound of a mailbox");
+        for &(actor, messages) in capacities {
+            capacity.get_or_create(&ActorLabel { actor: actor.as_str() }).set(messages.try_into().unwrap_or(i64::MAX));
+        }
+        let messages = gauge_family(r, "mailbox_messages", "Messages in mailboxes now");
+        let wait = Family::<ActorLabel, Histogram, fn() -> Histogram>::new_with_constructor(latency);
+        r.register("mailbox_wait_seconds", "Time from being put into a mailbox to being handled", wait.clone());
+        let enqueued = counter_family(r, "mailbox_enqueued", "Messages offered to mailboxes");
+        let rejected =
+            counter_family::<RejectLabel>(r, "mailbox_rejected", "Messages that a full or closed mailbox refused");
+        let actors = gauge_family(r, "actors", "Living actors");
+        let started = counter_family(r, "actors_started", "Actors ever started");
+        let stopped = counter_family::<StopLabel>(r, "actors_stopped", "Actors that ended");
+        let mailbox = |class: ActorClass| {
+            let actor = class.as_str();
+            let label = ActorLabel { actor };
+            let rejected = |reason| rejected.get_or_create(&RejectLabel { actor, reason }).clone();
+            let stopped = |reason| stopped.get_or_create(&StopLabel { actor, reason }).clone();
+            Arc::new(MailboxMetrics {
+                messages: messages.get_or_create(&label).clone(),
+                peak: AtomicU64::new(0),
+                wait: wait.get_or_create(&label).clone(),
+                enqueued: enqueued.get_or_create(&label).clone(),
+                full: rejected("full"),
+                closed: rejected("closed"),
+                actors: actors.get_or_create(&label).clone(),
+                started: started.get_or_create(&label).clone(),
+                stopped: stopped("done"),
+                panicked: stopped("panic"),
+            })
+        };
+        let session = mailbox(ActorClass::Session);
+        let conversation = mailbox(ActorClass::Conversation);
+        let registry_mailbox = mailbox(ActorClass::Registry);
+        r.register_collector(Box::new(Collected {
+            peaks: vec![
+                (ActorClass::Session, session.clone()),
+                (ActorClass::Conversation, conversation.clone()),
+                (ActorClass::Registry, registry_mailbox.clone()),
+            ],
+            elsewhere,
+        }));
+
+        let sessions = gauge_family(r, "sessions", "Open sessions");
+        let sessions_opened = counter_family(r, "sessions_opened", "Sessions ever opened");
+        let sessions_closed = counter_family(r, "sessions_closed", "Sessions ever closed");
+        let handshakes = counter_family(r, "handshakes", "Handshakes taken, and requests refused by Engine.IO's codes");
+        let conversations = gauge(r, "conversations", "Living conversations");
+        let outbox_bytes = gauge(r, "session_queue_bytes", "Bytes that wait to be written to clients");
+        let outbox_messages = gauge(r, "session_queue_messages", "Messages that wait to be written to clients");
+        let slow_sessions = gauge(r, "slow_sessions", "Sessions of whose outbox more than half is in use");
+        let slow = counter_family::<ActionLabel>(r, "slow_actions", "What was done about readers that are too slow");
+        let slow_closed = slow.get_or_create(&ActionLabel { action: "disconnected" }).clone();
+        let joins = counter_family(r, "joins", "Joins by how they ended");
+        let join_seconds = latency();
+        r.register("join_seconds", "Time from a join to its answer", join_seconds.clone());
+        let talks = counter_family(r, "talks", "Talks by how they ended");
+        let refusals = counter_family(r, "refusals", "What clients asked and did not get");
+        let unknown_events = Counter::default();
+        r.register("unknown_events", "Events that are not in the protocol", unknown_events.clone());
+        let deliveries = counter_family(r, "deliveries", "Events given to the outboxes of sessions");
+        let fanout_members = Histogram::new(exponential_buckets(1.0, 4.0, 10));
+        r.register("fanout_members", "Recipients of a broadcast", fanout_members.clone());
+        let writes = counter_family(r, "writes", "Writes to clients: deliveries by writes is the coalescing factor");
+        let written_bytes = counter_family(r, "written_bytes", "Bytes written to clients");
+        let written = |transport| {
+            let label = TransportLabel { transport };
+            let (writes, bytes) = (writes.get_or_create(&label).clone(), written_bytes.get_or_create(&label).clone());
+            Written { writes, bytes }
+        };
+        let (websocket_written, polling_written) = (written("websocket"), written("polling"));
+        Arc::new(Self {
+            registry,
+            sessions,
+            sessions_opened,
+            sessions_closed,
+            handshakes,
+            conversations,
+            outbox_bytes,
+            outbox_messages,
+            slow_sessions,
+            slow_closed,
+            joins,
+            join_seconds,
+            talks,
+            refusals,
+            unknown_events,
+            deliveries,
+            fanout_members,
+            websocket_written,
+            polling_written,
+            session,
+            conversation,
+            registry_mailbox,
+        })
+    }
+
+    /// The mailboxes of a class.
+    pub fn mailbox(&self, class: ActorClass) -> &Arc<MailboxMetrics> {
+        match class {
+            ActorClass::Session => &self.session,
+            ActorClass::Conversation => &self.conversation,
+            ActorClass::Registry => &self.registry_mailbox,
+        }
+    }
+
+    /// The text of `/metrics`. Peaks begin anew.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            log::error!("the metrics could not be written");
+        }
+        text
+    }
+}
+
+/// The label of what was done about a slow reader.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: &'static str,
+}
+
+/// What others count, read at the scrape.
+pub struct Elsewhere {
+    /// Lines of the log that were lost.
+    pub log_lines_lost: fn() -> u64,
+    /// Calls to MAX under way.
+    pub max_inflight: Reading,
+    /// Joins that wait for their call.
+    pub max_waiting: Reading,
+}
+
+/// Reads a number at the scrape.
+pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
+
+impl Default for Elsewhere {
+    /// Nothing is counted elsewhere.
+    fn default() -> Self {
+        Self { log_lines_lost: || 0, max_inflight: Box::new(|| 0), max_waiting: Box::new(|| 0) }
+    }
+}
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Elsewhere").finish_non_exhaustive()
+    }
+}
+
+/// What is read at the scrape.
+#[derive(Debug)]
+struct Collected {
+    peaks: Vec<(ActorClass, Arc<MailboxMetrics>)>,
+    elsewhere: Elsewhere,
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let peak = Family::<ActorLabel, Gauge>::default();
+        for (actor, mailbox) in &self.peaks {
+            let deepest = mailbox.peak.swap(0, Ordering::Relaxed);
+            peak.get_or_create(&ActorLabel { actor: actor.as_str() }).set(deepest.try_into().unwrap_or(i64::MAX));
+        }
+        let help = "The deepest single mailbox since the last scrape";
+        peak.encode(encoder.encode_descriptor("mailbox_peak_messages", help, None, MetricType::Gauge)?)?;
+        let Elsewhere { log_lines_lost, max_inflight, max_waiting } = &self.elsewhere;
+        let lost = ConstCounter::new(log_lines_lost());
+        lost.encode(encoder.encode_descriptor("log_lines_lost", "Log lines lost", None, MetricType::Counter)?)?;
+        for (name, help, read) in [
+            ("max_inflight", "Calls to MAX under way", max_inflight),
+            ("max_waiting", "Joins that wait for their call to MAX", max_waiting),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(read()).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+fn gauge_family<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Gauge>
+where
+    L: Clone + std::fmt::Debug + Eq + std::hash::Hash + EncodeLabelSet + Send + Sync + 'static,
+{
+    let family = Family::<L, Gauge>::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn counter_family<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
+where
+    L: Clone + std::fmt::Debug + Eq + std::hash::Hash + EncodeLabelSet + Send + Sync + 'static,
+{
+    let family = Family::<L, Counter>::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+/// 10 µs to 10 s: from an idle mailbox to a wait that users complain of.
+fn latency() -> Histogram {
+    Histogram::new(exponential_buckets(Duration::from_micros(10).as_secs_f64(), 10f64.sqrt(), 13))
+}
