@@ -17,5 +17,7 @@
 pub mod config;
 pub mod event;
 pub mod logging;
+pub mod mailbox;
 pub mod metrics;
+pub mod outbox;
 pub mod protocol;

@@ -1,0 +1,278 @@
+//! The bounded queue between conversations and the transport of one session. Pushing never waits and never fails in
+//! silence; closing is seen before anything that is still queued.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::event::CloseReason;
+use crate::metrics::Metrics;
+use crate::protocol::Generation;
+use crate::protocol::frame::Frame;
+
+/// The bounds of an outbox: what was pushed and is not yet written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages.
+    pub messages_max: usize,
+    /// Bytes, counted as WebSocket frames. A message that is larger by itself is taken where nothing else waits.
+    pub bytes_max: usize,
+}
+
+/// The queue of what one session is to be sent.
+#[derive(Debug)]
+pub struct Outbox {
+    generation: Generation,
+    bounds: Bounds,
+    metrics: Arc<Metrics>,
+    waker: AtomicWaker,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    /// Of `frames` and of what the transport has taken and not yet written.
+    messages: usize,
+    bytes: usize,
+    /// Whether the session counts as slow.
+    slow: bool,
+    closed: Option<CloseReason>,
+}
+
+/// An empty queue keeps no more room than this after a burst, in frames.
+pub const IDLE_FRAMES: usize = 64;
+
+impl Outbox {
+    /// An empty outbox towards a client of `generation`.
+    pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+        Self { generation, bounds, metrics, waker: AtomicWaker::new(), queue: Mutex::default() }
+    }
+
+    /// What the client speaks.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Queues a frame. False where the outbox is closed, or was closed just now because the frame did not fit.
+    pub fn push(&self, frame: Frame) -> bool {
+        self.extend(frame.len(), 1, std::iter::once(frame))
+    }
+
+    /// Queues frames that must follow one another, such as an event and its attachments: all of them or none.
+    pub fn push_all(&self, frames: Vec<Frame>) -> bool {
+        self.extend(frames.iter().map(Frame::len).sum(), frames.len(), frames.into_iter())
+    }
+
+    fn extend(&self, bytes: usize, messages: usize, frames: impl Iterator<Item = Frame>) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.closed.is_some() {
+            return false;
+        }
+        let fits = queue.messages + messages <= self.bounds.messages_max
+            && (queue.bytes + bytes <= self.bounds.bytes_max || queue.messages == 0);
+        if !fits {
+            self.metrics.slow_closed.inc();
+            self.shut(&mut queue, CloseReason::Slow);
+            drop(queue);
+            self.waker.wake();
+            return false;
+        }
+        let was_empty = queue.frames.is_empty();
+        queue.frames.extend(frames);
+        self.account(&mut queue, messages as i64, bytes as i64);
+        drop(queue);
+        if was_empty {
+            self.waker.wake();
+        }
+        true
+    }
+
+    /// Closes the outbox; what is queued is dropped. The first reason stands.
+    pub fn close(&self, reason: CloseReason) {
+        let mut queue = self.queue.lock();
+        if queue.closed.is_none() {
+            self.shut(&mut queue, reason);
+            drop(queue);
+            self.waker.wake();
+        }
+    }
+
+    /// Why the outbox is closed, if it is.
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.queue.lock().closed
+    }
+
+    /// How much waits to be written, in messages.
+    pub fn len(&self) -> usize {
+        self.queue.lock().messages
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is room for long answers: less than half of either bound waits.
+    pub fn has_room(&self) -> bool {
+        !self.is_half_full(&self.queue.lock())
+    }
+
+    /// Moves everything that is queued into `taken`, which has to be empty. It counts until [`Self::written`] says so.
+    pub fn take(&self, taken: &mut VecDeque<Frame>) {
+        debug_assert!(taken.is_empty(), "frames would overtake one another");
+        std::mem::swap(&mut self.queue.lock().frames, taken);
+    }
+
+    /// Gives frames from the front to `take` until it refuses one, and says how many it took. They count until
+    /// [`Self::written`] says so.
+    pub fn drain_while(&self, mut take: impl FnMut(&Frame) -> bool) -> usize {
+        let mut queue = self.queue.lock();
+        let before = queue.frames.len();
+        while queue.frames.pop_front_if(|frame| take(frame)).is_some() {}
+        before - queue.frames.len()
+    }
+
+    /// `messages` of `bytes` in all that were taken have been written.
+    pub fn written(&self, messages: usize, bytes: usize) {
+        let mut queue = self.queue.lock();
+        if queue.closed.is_some() {
+            return;
+        }
+        self.account(&mut queue, -(messages as i64), -(bytes as i64));
+        if queue.frames.is_empty() && queue.frames.capacity() > IDLE_FRAMES {
+            queue.frames = VecDeque::new();
+        }
+    }
+
+    /// Has `waker` woken by the next push into an empty outbox, and by its close.
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Wakes whoever drains the outbox, though nothing was pushed: a deadline of the session has come.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    fn shut(&self, queue: &mut Queue, reason: CloseReason) {
+        queue.frames = VecDeque::new();
+        self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
+        queue.closed = Some(reason);
+    }
+
+    /// The one place where the counts change, here and in the metrics.
+    fn account(&self, queue: &mut Queue, messages: i64, bytes: i64) {
+        queue.messages = queue.messages.saturating_add_signed(messages as isize);
+        queue.bytes = queue.bytes.saturating_add_signed(bytes as isize);
+        self.metrics.outbox_messages.inc_by(messages);
+        self.metrics.outbox_bytes.inc_by(bytes);
+        let slow = self.is_half_full(queue);
+        if slow != std::mem::replace(&mut queue.slow, slow) {
+            self.metrics.slow_sessions.inc_by(if slow { 1 } else { -1 });
+        }
+    }
+
+    fn is_half_full(&self, queue: &Queue) -> bool {
+        queue.messages > self.bounds.messages_max / 2 || queue.bytes > self.bounds.bytes_max / 2
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        // Whatever is still queued leaves the metrics.
+        self.close(CloseReason::TransportClose);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Elsewhere;
+    use futures_util::task::{ArcWake, waker};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl ArcWake for Wakes {
+        fn wake_by_ref(wakes: &Arc<Self>) {
+            wakes.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn outbox(messages_max: usize, bytes_max: usize) -> Outbox {
+        let metrics = Metrics::new(&[], Elsewhere::default());
+        Outbox::new(Generation::Eio4, Bounds { messages_max, bytes_max }, metrics)
+    }
+
+    /// A frame of `len` bytes, header included.
+    fn frame(len: usize) -> Frame {
+        Frame::text(&"x".repeat(len - 2))
+    }
+
+    #[test]
+    fn only_the_push_into_an_empty_queue_wakes() {
+        let outbox = outbox(10, 1000);
+        let wakes = Arc::new(Wakes::default());
+        let waker = waker(wakes.clone());
+        outbox.register(&waker);
+        outbox.push(frame(10));
+        outbox.register(&waker);
+        outbox.push(frame(10));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        outbox.close(CloseReason::Stop);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_taken_counts_until_it_is_written() {
+        let outbox = outbox(3, 1000);
+        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
+        let mut taken = VecDeque::new();
+        outbox.take(&mut taken);
+        assert_eq!((taken.len(), outbox.len()), (2, 2));
+        assert!(outbox.push(frame(10)));
+        outbox.written(2, 20);
+        assert_eq!(outbox.len(), 1);
+        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
+        assert!(!outbox.push(frame(10)), "a fourth");
+        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
+        assert_eq!((outbox.metrics.outbox_messages.get(), outbox.metrics.outbox_bytes.get()), (0, 0));
+        outbox.written(1, 10);
+        assert_eq!(outbox.metrics.outbox_messages.get(), 0, "nothing is counted twice after the close");
+        assert_eq!(outbox.metrics.slow_sessions.get(), 0);
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_message_always_fits() {
+        let outbox = outbox(10, 100);
+        assert!(outbox.push(frame(120)), "alone");
+        assert!(!outbox.push(frame(10)));
+        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
+        assert!(!outbox.push(frame(10)), "closed");
+    }
+
+    #[test]
+    fn frames_that_belong_together_are_taken_together_or_not() {
+        let outbox = outbox(3, 1000);
+        outbox.push(frame(10));
+        assert!(!outbox.push_all(vec![frame(10), frame(10), frame(10)]));
+        assert!(outbox.is_empty() && outbox.closed().is_some());
+    }
+
+    #[test]
+    fn the_gauges_come_down_with_the_outbox() {
+        let outbox = outbox(1, 1000);
+        outbox.push(frame(10));
+        let metrics = outbox.metrics.clone();
+        let gauges =
+            || [&metrics.outbox_messages, &metrics.outbox_bytes, &metrics.slow_sessions].map(|gauge| gauge.get());
+        assert_eq!(gauges(), [1, 10, 1]);
+        drop(outbox);
+        assert_eq!(gauges(), [0, 0, 0]);
+    }
+}
