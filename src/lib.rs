@@ -18,6 +18,7 @@ pub mod config;
 pub mod event;
 pub mod logging;
 pub mod mailbox;
+pub mod max;
 pub mod metrics;
 pub mod outbox;
 pub mod protocol;

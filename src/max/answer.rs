@@ -1,0 +1,249 @@
+//! The JSON that MAX answers with, of every release in the field: lists that come bare or in an envelope, of
+//! which only the ids are certain. Bytes in, ids out.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::event::ConversationId;
+
+/// What an answer may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) conversations_max: usize,
+    pub(super) id_bytes_max: usize,
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It ends in the middle of its JSON.
+    CutOff,
+    /// It is something else, and how. May quote the answer.
+    Garbage(String),
+    /// It lists more conversations than `conversations_max`.
+    TooMany,
+}
+
+/// Reads the answer to `GET /conversations`.
+pub(super) fn conversations(body: &[u8], bounds: Bounds) -> Result<Vec<ConversationId>, Flaw> {
+    read::<List<'_>>(body)?.ids(bounds)
+}
+
+/// Reads the answer to `GET /people/{username}`: the name in it, and what the person is talking in.
+pub(super) fn person(body: &[u8], bounds: Bounds) -> Result<(String, Vec<ConversationId>), Flaw> {
+    #[derive(Deserialize)]
+    struct Person<'a> {
+        #[serde(borrow)]
+        username: Cow<'a, str>,
+        #[serde(borrow, rename = "talkingIn")]
+        talking_in: List<'a>,
+    }
+    let Object(person) = read::<Object<Person<'_>>>(body)?;
+    Ok((person.username.into_owned(), person.talking_in.ids(bounds)?))
+}
+
+/// The `error` and `error_description` of a refusal, where it has the form of MAX.
+pub(super) fn refusal(body: &[u8]) -> Option<(String, Option<String>)> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        error_description: Option<String>,
+    }
+    let Object(refusal) = read::<Object<Refusal>>(body).ok()?;
+    Some((refusal.error, refusal.error_description))
+}
+
+/// serde_json skips what nobody asked for without recursion, and everything asked for here is shallow: the depth of
+/// an answer costs nothing.
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Flaw> {
+    serde_json::from_slice(body).map_err(|error| match body {
+        [] => Flaw::Garbage("an empty body".to_owned()),
+        _ if error.is_eof() => Flaw::CutOff,
+        _ => Flaw::Garbage(error.to_string()),
+    })
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+/// `[{"id":..},..]`, or `{"items":[{"id":..},..],..}`.
+struct List<'a>(Vec<Object<Item<'a>>>);
+
+impl List<'_> {
+    /// The ids in their order, each once.
+    fn ids(self, bounds: Bounds) -> Result<Vec<ConversationId>, Flaw> {
+        let mut seen = HashSet::new();
+        for Object(Item { id }) in &self.0 {
+            if id.is_empty() || id.len() > bounds.id_bytes_max {
+                return Err(Flaw::Garbage(format!("an id of {} bytes", id.len())));
+            }
+            seen.insert(id.as_ref());
+            if seen.len() > bounds.conversations_max {
+                return Err(Flaw::TooMany);
+            }
+        }
+        let ids = self.0.iter().map(|Object(item)| item.id.as_ref());
+        Ok(ids.filter(|id| seen.remove(id)).map(ConversationId::from).collect())
+    }
+}
+
+impl<'a, 'de: 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow)]
+            items: Vec<Object<Item<'a>>>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list, or an object with `items`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(items)).map(List)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+                Envelope::deserialize(MapAccessDeserializer::new(members)).map(|envelope| List(envelope.items))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A struct that is a JSON object and nothing else: by itself serde takes an array of its fields too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { conversations_max: 3, id_bytes_max: 8 };
+
+    fn ids(list: &[ConversationId]) -> Vec<&str> {
+        list.iter().map(ConversationId::as_str).collect()
+    }
+
+    fn list(json: &str) -> Result<Vec<String>, Flaw> {
+        conversations(json.as_bytes(), BOUNDS).map(|list| ids(&list).into_iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn both_shapes_are_read() {
+        for json in [
+            r#"[{"id":"a","tags":["group"],"messages":0},{"objectType":"conversation","id":"b"}]"#,
+            r#"{"totalItems":2,"items":[{"id":"a","participants":["x","y"]},{"id":"b"}]}"#,
+            r#" {"items":[{"id":"\u0061"},{"id":"b","id2":{}}]} "#,
+        ] {
+            assert_eq!(list(json), Ok(vec!["a".to_owned(), "b".to_owned()]), "{json}");
+        }
+        assert_eq!(list("[]"), Ok(vec![]));
+        assert_eq!(list(r#"{"items":[],"totalItems":0}"#), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_person_has_a_name_and_either_shape() {
+        for talking_in in [r#"[{"id":"a","permissions":["read"]}]"#, r#"{"items":[{"id":"a"}],"totalItems":1}"#] {
+            let json = format!(r#"{{"username":"Messi","displayName":"L","talkingIn":{talking_in},"x":[[]]}}"#);
+            let (name, list) = person(json.as_bytes(), BOUNDS).unwrap();
+            assert_eq!((name.as_str(), ids(&list)), ("Messi", vec!["a"]));
+        }
+        for json in ["{}", r#"{"username":"x"}"#, r#"{"talkingIn":[]}"#, r#"{"username":1,"talkingIn":[]}"#, "[]"] {
+            assert!(matches!(person(json.as_bytes(), BOUNDS), Err(Flaw::Garbage(_))), "{json}");
+        }
+    }
+
+    #[test]
+    fn duplicates_are_folded_and_the_rest_is_bounded() {
+        let json = r#"[{"id":"b"},{"id":"a"},{"id":"b"},{"id":"c"},{"id":"a"}]"#;
+        assert_eq!(list(json), Ok(vec!["b".to_owned(), "a".to_owned(), "c".to_owned()]));
+        assert_eq!(list(r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"}]"#), Err(Flaw::TooMany));
+    }
+
+    #[test]
+    fn everything_else_is_garbage() {
+        for json in [
+            "",
+            " x",
+            "<html>",
+            "null",
+            "1",
+            "\"a\"",
+            "{}",
+            r#"{"items":{}}"#,
+            r#"{"items":null}"#,
+            "[1]",
+            "[null]",
+            r#"["a"]"#,
+            r#"[["a"]]"#,
+            "[{}]",
+            r#"[{"id":1}]"#,
+            r#"[{"id":null}]"#,
+            r#"[{"id":""}]"#,
+            r#"[{"id":"123456789"}]"#,
+            r#"[{"id":"a"},{"Id":"b"}]"#,
+            r#"[{"id":"a"}] []"#,
+            r#"[{"id":"\ud800"}]"#,
+            r#"[{"id":"a","id":"b"}]"#,
+            r#"{"items":[],"items":[]}"#,
+        ] {
+            assert!(matches!(list(json), Err(Flaw::Garbage(_))), "{json}");
+        }
+        assert!(matches!(conversations(b"[{\"id\":\"\xff\"}]", BOUNDS), Err(Flaw::Garbage(_))));
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_is_never_taken_for_whole() {
+        let json = r#"{"totalItems":1,"items":[{"id":"abc","x":{"y":[1,"z"]}}]}"#;
+        for end in 1..json.len() {
+            assert_eq!(list(&json[..end]), Err(Flaw::CutOff), "{}", &json[..end]);
+        }
+    }
+
+    #[test]
+    fn depth_costs_nothing() {
+        let deep = "[".repeat(1_000_000);
+        let closed = format!(r#"[{{"x":{deep}{},"id":"a"}}]"#, "]".repeat(1_000_000));
+        assert_eq!(list(&closed), Ok(vec!["a".to_owned()]));
+        assert!(list(&deep).is_err());
+        assert!(list(&r#"{"items":"#.repeat(100_000)).is_err());
+        assert!(list(&r#"[{"id":"#.repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_its_error() {
+        let json = r#"{"objectType":"error","error":"Unauthorized","error_description":"Invalid token."}"#;
+        assert_eq!(refusal(json.as_bytes()), Some(("Unauthorized".to_owned(), Some("Invalid token.".to_owned()))));
+        assert_eq!(refusal(b"<html>"), None);
+    }
+}

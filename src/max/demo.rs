@@ -1,0 +1,256 @@
+//! The embedded demo MAX: a handful of people and their conversations, in memory, behind the REST calls that a chat
+//! client uses, in the shapes, errors and headers of MAX 5. maxtalk asks it over HTTP like a real one.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::dev::Payload;
+use actix_web::error::JsonPayloadError;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
+
+use self::world::{Actor, Page, Refusal, World};
+use super::{Target, Tokenless};
+use crate::event::{Token, Username};
+
+mod world;
+
+/// Where the demo MAX is mounted: what clients are given as its base URL is this below the address of the server.
+pub const MOUNT: &str = "/demo/max";
+
+/// The body of a request may be this long.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The release of MAX that is played.
+const VERSION: &str = "5.3.26";
+
+type Reply = Result<HttpResponse, Refusal>;
+
+/// The demo MAX, one for all workers.
+pub struct DemoMax {
+    world: Mutex<World>,
+}
+
+impl DemoMax {
+    /// Makes its people, with tokens that hold for this process only.
+    ///
+    /// # Errors
+    /// A sentence where the system gives no random numbers.
+    pub fn new() -> Result<Arc<Self>, String> {
+        let secret = || getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"));
+        Ok(Arc::new(Self { world: Mutex::new(World::new(secret, now())?) }))
+    }
+
+    /// The account that may ask about anybody, as a MAX Manager may.
+    pub fn service_account(&self) -> (Username, Token) {
+        self.world.lock().service_account()
+    }
+
+    /// How a server asks its own demo at the address that it has bound. Joins without a token are for this machine.
+    pub fn target(&self, bound: SocketAddr) -> Target {
+        let ip = match bound.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Target {
+            url: format!("http://{}{MOUNT}", SocketAddr::new(ip, bound.port())),
+            service: Some(self.service_account()),
+            tokenless: Tokenless::FromLoopback,
+        }
+    }
+
+    /// Mounts the calls of MAX at [`MOUNT`], and `GET /demo/people`, the people with their tokens. For
+    /// `App::configure`; CORS is the App's.
+    pub fn routes(self: &Arc<Self>) -> impl FnOnce(&mut web::ServiceConfig) + Clone + 'static + use<> {
+        let demo = web::Data::from(Arc::clone(self));
+        move |config: &mut web::ServiceConfig| {
+            let people =
+                web::resource("/demo/people").app_data(demo.clone()).get(everybody).default_service(no_method());
+            let resource = |path: &str| web::resource(path.to_owned()).default_service(no_method());
+            let max = web::scope(MOUNT)
+                .app_data(demo)
+                .app_data(json_config())
+                .service(resource("/info").get(info))
+                .service(resource("/people/{username}").get(profile))
+                .service(resource("/conversations").get(conversations).post(start))
+                .service(resource("/conversations/{id}/messages").get(messages).post(talk))
+                .service(resource("/conversations/{id}/participants").post(invite))
+                .service(resource("/conversations/{id}/participants/{username}").delete(expel))
+                .default_service(web::to(|| async {
+                    Err::<HttpResponse, _>(Refusal::not_found("There is no such call"))
+                }));
+            config.service(people).service(max);
+        }
+    }
+}
+
+async fn everybody(demo: web::Data<DemoMax>) -> HttpResponse {
+    let people = demo.world.lock().everybody();
+    HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(people)
+}
+
+async fn info() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "version": VERSION, "max.oauth_server": "", "max.server_id": "demo" }))
+}
+
+async fn profile(demo: web::Data<DemoMax>, actor: Actor, username: web::Path<String>) -> Reply {
+    Ok(HttpResponse::Ok().json(demo.world.lock().profile(actor, &username)?))
+}
+
+async fn conversations(demo: web::Data<DemoMax>, actor: Actor) -> HttpResponse {
+    HttpResponse::Ok().json(demo.world.lock().conversations(actor))
+}
+
+async fn start(demo: web::Data<DemoMax>, actor: Actor, body: web::Json<NewConversation>) -> Reply {
+    let NewConversation { contexts, object } = body.into_inner();
+    let context = contexts.into_iter().next().ok_or_else(|| Refusal::invalid("Empty contexts parameter"))?;
+    let content = object.text()?;
+    let name = context.display_name.as_deref();
+    let message = demo.world.lock().start(actor, &context.participants, name, content, now())?;
+    Ok(HttpResponse::Created().json(message))
+}
+
+async fn messages(demo: web::Data<DemoMax>, actor: Actor, id: web::Path<String>, request: HttpRequest) -> Reply {
+    #[derive(Deserialize)]
+    struct Query {
+        limit: Option<String>,
+        before: Option<String>,
+        after: Option<String>,
+    }
+    let query = web::Query::<Query>::from_query(request.query_string());
+    let Query { limit, before, after } =
+        query.map_err(|_| Refusal::bad_search("the query cannot be read"))?.into_inner();
+    let page = Page::parse(limit.as_deref(), before.as_deref(), after.as_deref())?;
+    let (messages, more) = demo.world.lock().messages(actor, &id, &page)?;
+    let mut response = HttpResponse::Ok();
+    if more {
+        response.insert_header(("X-Has-Remaining-Items", "1"));
+    }
+    Ok(response.json(messages))
+}
+
+async fn talk(demo: web::Data<DemoMax>, actor: Actor, id: web::Path<String>, body: web::Json<NewMessage>) -> Reply {
+    Ok(HttpResponse::Created().json(demo.world.lock().talk(actor, &id, body.object.text()?, now())?))
+}
+
+async fn invite(demo: web::Data<DemoMax>, actor: Actor, id: web::Path<String>, body: web::Json<Invitation>) -> Reply {
+    let (activity, new) = demo.world.lock().invite(actor, &id, &body.actor.username, now())?;
+    let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(response.json(activity))
+}
+
+async fn expel(demo: web::Data<DemoMax>, actor: Actor, path: web::Path<(String, String)>) -> Reply {
+    let (id, username) = path.into_inner();
+    demo.world.lock().expel(actor, &id, &username)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize)]
+struct NewConversation {
+    #[serde(default)]
+    contexts: Vec<Context>,
+    object: Note,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    #[serde(default)]
+    participants: Vec<String>,
+    #[serde(rename = "displayName")]
+    display_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NewMessage {
+    object: Note,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    #[serde(rename = "objectType")]
+    object_type: Option<String>,
+    content: String,
+}
+
+impl Note {
+    fn text(&self) -> Result<&str, Refusal> {
+        match self.object_type.as_deref() {
+            None | Some("note") => Ok(&self.content),
+            Some(_) => Err(Refusal::invalid("This demo takes objects of the type note only")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Invitation {
+    actor: Invited,
+}
+
+#[derive(Deserialize)]
+struct Invited {
+    username: String,
+}
+
+/// Whoever the three headers prove to be.
+impl FromRequest for Actor {
+    type Error = Refusal;
+    type Future = std::future::Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let header = |name| request.headers().get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        let demo = request.app_data::<web::Data<DemoMax>>();
+        let parts = (demo, header("x-oauth-username"), header("x-oauth-token"), header("x-oauth-scope"));
+        let (Some(demo), Some(username), Some(token), Some(scope)) = parts else {
+            return std::future::ready(Err(Refusal::unauthorized()));
+        };
+        std::future::ready(demo.world.lock().actor(username, token, scope))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error, self.description)
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let Self { error, description, .. } = self;
+        let json = json!({ "objectType": "error", "error": error, "error_description": description });
+        HttpResponse::build(self.status_code()).json(json)
+    }
+}
+
+/// Takes JSON whatever the request calls it, as MAX does.
+fn json_config() -> web::JsonConfig {
+    web::JsonConfig::default().limit(BODY_BYTES_MAX).content_type_required(false).content_type(|_| true).error_handler(
+        |error, _| {
+            let too_large =
+                matches!(error, JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. });
+            if too_large {
+                return Refusal::new(413, "RequestTooLarge", format!("more than {BODY_BYTES_MAX} bytes")).into();
+            }
+            match error {
+                JsonPayloadError::Deserialize(error) if error.is_data() => Refusal::invalid(error.to_string()).into(),
+                error => Refusal::new(400, "JSONParseError", error.to_string()).into(),
+            }
+        },
+    )
+}
+
+fn no_method() -> actix_web::Route {
+    web::to(|| async { Err::<HttpResponse, _>(Refusal::new(405, "MethodNotAllowed", "There is no such method here")) })
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|age| age.as_secs().try_into().ok()).unwrap_or(0)
+}

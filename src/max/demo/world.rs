@@ -1,0 +1,537 @@
+//! The people, conversations and messages of the demo MAX, and MAX's rules about them. No I/O: time is an argument,
+//! answers are the JSON of MAX 5, and every bound is refused in MAX's own form.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::event::{Token, Username};
+
+/// The scope that MAX asks for in every call.
+pub(super) const SCOPE: &str = "widgetcli";
+/// Conversations in all, and messages kept of each: the oldest are forgotten.
+pub(super) const CONVERSATIONS_MAX: usize = 100;
+pub(super) const MESSAGES_MAX: usize = 200;
+/// Characters of a message, and of the name of a conversation.
+pub(super) const CONTENT_CHARS_MAX: usize = 2000;
+pub(super) const NAME_CHARS_MAX: usize = 100;
+/// Messages of one page, where the client does not say.
+const PAGE: usize = 10;
+
+/// Why MAX does not do something: a status, and the two texts of its error form.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) error: &'static str,
+    pub(super) description: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, error: &'static str, description: impl Into<String>) -> Self {
+        Self { status, error, description: description.into() }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Invalid token.")
+    }
+
+    pub(super) fn invalid(description: impl Into<String>) -> Self {
+        Self::new(400, "ValidationError", description)
+    }
+
+    pub(super) fn bad_search(description: &str) -> Self {
+        Self::new(400, "InvalidSearchParams", description)
+    }
+
+    pub(super) fn not_found(description: impl Into<String>) -> Self {
+        Self::new(404, "ObjectNotFound", description)
+    }
+
+    fn forbidden(description: impl Into<String>) -> Self {
+        Self::new(403, "Forbidden", description)
+    }
+
+    fn unknown_user(name: &str) -> Self {
+        Self::new(400, "UnknownUserError", format!("Unknown user: {}", name.escape_debug()))
+    }
+}
+
+/// Somebody whom [`World::actor`] has accepted: an index into the people, the last of whom is the service account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Actor(usize);
+
+/// Which messages of a conversation are wanted: the newest within the bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    limit: usize,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl Page {
+    /// Reads `limit`, `before` and `after` as MAX does: 10 by default, 0 for all that there are.
+    pub(super) fn parse(limit: Option<&str>, before: Option<&str>, after: Option<&str>) -> Result<Self, Refusal> {
+        let limit = match limit.map_or(Ok(PAGE), str::parse) {
+            Ok(0) => usize::MAX,
+            Ok(limit) => limit,
+            Err(_) => return Err(Refusal::bad_search("limit must be a positive integer")),
+        };
+        if before.is_some() && after.is_some() {
+            return Err(Refusal::bad_search("only one offset filter is allowed, after or before"));
+        }
+        if ![before, after].into_iter().flatten().all(is_object_id) {
+            return Err(Refusal::bad_search("before and after must be message ids"));
+        }
+        Ok(Self { limit, before: before.map(str::to_owned), after: after.map(str::to_owned) })
+    }
+}
+
+struct Person {
+    username: Username,
+    display_name: String,
+    token: Token,
+}
+
+impl Person {
+    /// As an actor or a participant.
+    fn json(&self) -> Value {
+        json!({ "username": self.username, "displayName": self.display_name, "objectType": "person" })
+    }
+}
+
+struct Message {
+    id: String,
+    author: usize,
+    content: String,
+    published: i64,
+}
+
+struct Conversation {
+    id: String,
+    owner: usize,
+    published: i64,
+    name: Option<String>,
+    /// Two who began as two stay two, and find this conversation again; a group may grow.
+    group: bool,
+    participants: Vec<usize>,
+    /// Those of the participants who still listen.
+    subscribed: Vec<usize>,
+    messages: VecDeque<Message>,
+}
+
+impl Conversation {
+    /// A conversation that somebody alone is left in takes no messages.
+    fn archived(&self) -> bool {
+        self.subscribed.len() < 2
+    }
+
+    fn tags(&self) -> Vec<&'static str> {
+        let tags = [(self.group, "group"), (self.archived(), "archive")];
+        tags.into_iter().filter_map(|(applies, tag)| applies.then_some(tag)).collect()
+    }
+}
+
+/// Everything that the demo MAX knows.
+pub(super) struct World {
+    /// The service account comes last: it is nobody whom others can talk to.
+    people: Vec<Person>,
+    conversations: Vec<Conversation>,
+    last_second: i64,
+    serial: u64,
+}
+
+impl World {
+    /// The demo's people in the middle of their conversations. `secret` is drawn from for their tokens.
+    pub(super) fn new(mut secret: impl FnMut() -> Result<u64, String>, now: i64) -> Result<Self, String> {
+        let mut people = Vec::new();
+        for (username, display_name) in PEOPLE.iter().chain([&SERVICE]) {
+            let token = format!("{:016x}{:016x}", secret()?, secret()?);
+            let username = Username::parse(username).map_err(|code| format!("{username}: {}", code.reason()))?;
+            people.push(Person { username, display_name: (*display_name).to_owned(), token: token.as_str().into() });
+        }
+        // Half of the numbers are left to count up to.
+        let mut world = Self { people, conversations: Vec::new(), last_second: 0, serial: secret()? >> 1 };
+        for (name, participants, history) in CONVERSATIONS {
+            world.last_second = 0;
+            let began = now - history.first().map_or(0, |(_, minutes_ago, _)| minutes_ago * 60);
+            let mut conversation = world.conversation(participants, *name, began);
+            for (author, minutes_ago, content) in *history {
+                world.post(&mut conversation, *author, content, now - minutes_ago * 60);
+            }
+            world.conversations.push(conversation);
+        }
+        world.last_second = now;
+        Ok(world)
+    }
+
+    /// Everybody but the service account, and their tokens: the demo page picks one.
+    pub(super) fn everybody(&self) -> Value {
+        let people = self.people[..self.service()].iter();
+        let with_token = people.map(|person| {
+            let mut json = person.json();
+            json["token"] = person.token.reveal().into();
+            json["scope"] = SCOPE.into();
+            json
+        });
+        with_token.collect()
+    }
+
+    /// The account that may ask about anybody.
+    pub(super) fn service_account(&self) -> (Username, Token) {
+        let service = &self.people[self.service()];
+        (service.username.clone(), service.token.clone())
+    }
+
+    /// Who makes a call, by its three headers.
+    pub(super) fn actor(&self, username: &str, token: &str, scope: &str) -> Result<Actor, Refusal> {
+        let known = Username::parse(username).ok().and_then(|name| self.people.iter().position(|p| p.username == name));
+        let actor = known.filter(|who| self.people[*who].token.reveal() == token && scope == SCOPE);
+        actor.map(Actor).ok_or_else(Refusal::unauthorized)
+    }
+
+    /// `GET /people/{username}`. What somebody is talking in is for themselves, and for the service account.
+    pub(super) fn profile(&self, Actor(actor): Actor, username: &str) -> Result<Value, Refusal> {
+        let who = self.person(username)?;
+        let mut profile = self.people[who].json();
+        if actor == who || actor == self.service() {
+            let talking_in = self.conversations_of(who).map(|conversation| {
+                json!({
+                    "id": conversation.id,
+                    "objectType": "conversation",
+                    "displayName": self.display_name(conversation, who),
+                    "tags": conversation.tags(),
+                    "permissions": ["read", "write", "unsubscribe"],
+                })
+            });
+            profile["talkingIn"] = talking_in.collect();
+        }
+        Ok(profile)
+    }
+
+    /// `GET /conversations`: newest activity first.
+    pub(super) fn conversations(&self, Actor(actor): Actor) -> Value {
+        let mut conversations: Vec<_> = self.conversations_of(actor).collect();
+        conversations.sort_by_key(|conversation| {
+            std::cmp::Reverse(conversation.messages.back().map(|last| (last.published, &last.id)))
+        });
+        conversations.into_iter().map(|conversation| self.conversation_json(conversation, actor)).collect()
+    }
+
+    /// `POST /conversations`: says something to these people, in the conversation that two of them have already or in
+    /// a new one.
+    pub(super) fn start(
+        &mut self,
+        Actor(actor): Actor,
+        participants: &[String],
+        name: Option<&str>,
+        content: &str,
+        now: i64,
+    ) -> Result<Value, Refusal> {
+        checked(content)?;
+        let name = name.map(str::trim).filter(|name| !name.is_empty());
+        if name.is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
+            return Err(Refusal::invalid(format!("displayName is longer than {NAME_CHARS_MAX} characters")));
+        }
+        let mut who = Vec::new();
+        for participant in participants {
+            let person = self.person(participant)?;
+            if who.contains(&person) {
+                return Err(Refusal::invalid("One or more users duplicated in participants list"));
+            }
+            who.push(person);
+        }
+        match who[..] {
+            [] => return Err(Refusal::invalid("Empty participants parameter")),
+            [alone] if alone == actor => return Err(Refusal::invalid("Cannot start a conversation with oneself")),
+            _ if !who.contains(&actor) => {
+                return Err(Refusal::invalid("Actor must be part of the participants list."));
+            }
+            _ => {}
+        }
+        let same_two =
+            |had: &Conversation| !had.group && who.len() == 2 && who.iter().all(|p| had.participants.contains(p));
+        let mut conversation = match self.conversations.iter().position(same_two) {
+            Some(found) => self.conversations.swap_remove(found),
+            None if self.conversations.len() >= CONVERSATIONS_MAX => {
+                return Err(Refusal::forbidden(format!(
+                    "This demo holds no more than {CONVERSATIONS_MAX} conversations"
+                )));
+            }
+            None => {
+                // The one who begins owns it.
+                who.sort_by_key(|person| *person != actor);
+                self.conversation(&who, name, now)
+            }
+        };
+        conversation.subscribed.clone_from(&conversation.participants);
+        let message = self.post(&mut conversation, actor, content, now);
+        self.conversations.push(conversation);
+        Ok(message)
+    }
+
+    /// `GET /conversations/{id}/messages`: oldest first, and whether there are more.
+    pub(super) fn messages(&self, actor: Actor, id: &str, page: &Page) -> Result<(Value, bool), Refusal> {
+        let conversation = &self.conversations[self.find(actor, id)?];
+        let wanted = |message: &&Message| {
+            page.before.as_ref().is_none_or(|before| message.id < *before)
+                && page.after.as_ref().is_none_or(|after| message.id > *after)
+        };
+        let mut newest_first = conversation.messages.iter().rev().filter(wanted);
+        let shown: Vec<_> = newest_first.by_ref().take(page.limit).collect();
+        let messages = shown.into_iter().rev().map(|message| self.message_json(conversation, message, actor.0));
+        Ok((messages.collect(), newest_first.next().is_some()))
+    }
+
+    /// `POST /conversations/{id}/messages`.
+    pub(super) fn talk(&mut self, actor: Actor, id: &str, content: &str, now: i64) -> Result<Value, Refusal> {
+        checked(content)?;
+        let found = self.find(actor, id)?;
+        if self.conversations[found].archived() {
+            return Err(Refusal::forbidden("This conversation is archived"));
+        }
+        let mut conversation = self.conversations.swap_remove(found);
+        let message = self.post(&mut conversation, actor.0, content, now);
+        self.conversations.push(conversation);
+        Ok(message)
+    }
+
+    /// `POST /conversations/{id}/participants`: the subscribe activity, and whether it is new.
+    pub(super) fn invite(&mut self, actor: Actor, id: &str, name: &str, now: i64) -> Result<(Value, bool), Refusal> {
+        let found = self.find(actor, id)?;
+        let who = self.person(name)?;
+        let conversation = &mut self.conversations[found];
+        if !conversation.group {
+            return Err(Refusal::forbidden("This is not a group conversation, so no one else is allowed"));
+        }
+        if conversation.owner != actor.0 {
+            return Err(Refusal::forbidden("Only the owner of a conversation can add people to it"));
+        }
+        let new = !conversation.participants.contains(&who);
+        if new {
+            conversation.participants.push(who);
+            conversation.subscribed.push(who);
+        }
+        let activity = self.id(now);
+        let conversation = &self.conversations[found];
+        let participants: Vec<_> = conversation.participants.iter().map(|who| self.people[*who].json()).collect();
+        let subscription = json!({
+            "id": activity,
+            "objectType": "activity",
+            "verb": "subscribe",
+            "published": date(now),
+            "actor": self.people[who].json(),
+            "object": { "objectType": "conversation", "id": conversation.id, "participants": participants },
+        });
+        Ok((subscription, new))
+    }
+
+    /// `DELETE /conversations/{id}/participants/{username}`: by oneself, or by the owner.
+    pub(super) fn expel(&mut self, actor: Actor, id: &str, name: &str) -> Result<(), Refusal> {
+        let found = self.find(actor, id)?;
+        let who = self.person(name)?;
+        let conversation = &mut self.conversations[found];
+        if who != actor.0 && (conversation.owner != actor.0 || !conversation.group) {
+            return Err(Refusal::forbidden("Only the owner of a group conversation can remove people from it"));
+        }
+        if !conversation.subscribed.contains(&who) {
+            return Err(Refusal::not_found(format!("{} is not in this conversation", name.escape_debug())));
+        }
+        conversation.subscribed.retain(|one| *one != who);
+        if conversation.group {
+            conversation.participants.retain(|one| *one != who);
+        }
+        match conversation.subscribed.first() {
+            None => drop(self.conversations.swap_remove(found)),
+            Some(heir) if conversation.owner == who => conversation.owner = *heir,
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn service(&self) -> usize {
+        self.people.len() - 1
+    }
+
+    fn person(&self, username: &str) -> Result<usize, Refusal> {
+        let known = Username::parse(username).ok();
+        let others = &self.people[..self.service()];
+        let found = known.and_then(|name| others.iter().position(|person| person.username == name));
+        found.ok_or_else(|| Refusal::unknown_user(username))
+    }
+
+    fn conversations_of(&self, who: usize) -> impl Iterator<Item = &Conversation> {
+        self.conversations.iter().filter(move |conversation| conversation.subscribed.contains(&who))
+    }
+
+    fn find(&self, Actor(actor): Actor, id: &str) -> Result<usize, Refusal> {
+        let found = self.conversations.iter().position(|conversation| conversation.id == id);
+        let found = found.ok_or_else(|| Refusal::not_found(format!("Object {} not found", id.escape_debug())))?;
+        if self.conversations[found].subscribed.contains(&actor) {
+            Ok(found)
+        } else {
+            Err(Refusal::forbidden("You are not in this conversation"))
+        }
+    }
+
+    fn conversation(&mut self, participants: &[usize], name: Option<&str>, now: i64) -> Conversation {
+        Conversation {
+            id: self.id(now),
+            owner: participants[0],
+            published: now,
+            name: name.map(str::to_owned),
+            group: participants.len() > 2,
+            participants: participants.to_vec(),
+            subscribed: participants.to_vec(),
+            messages: VecDeque::new(),
+        }
+    }
+
+    fn post(&mut self, conversation: &mut Conversation, author: usize, content: &str, now: i64) -> Value {
+        let message = Message { id: self.id(now), author, content: content.to_owned(), published: now };
+        let json = self.message_json(conversation, &message, author);
+        if conversation.messages.len() >= MESSAGES_MAX {
+            conversation.messages.pop_front();
+        }
+        conversation.messages.push_back(message);
+        json
+    }
+
+    /// 24 hex digits as of a MongoDB ObjectId: the second, then a number. A later id is always the greater one.
+    fn id(&mut self, now: i64) -> String {
+        self.last_second = self.last_second.max(now).clamp(0, u32::MAX.into());
+        self.serial += 1;
+        format!("{:08x}{:016x}", self.last_second, self.serial)
+    }
+
+    /// Two people see each other's name, a group its own, or everybody's.
+    fn display_name(&self, conversation: &Conversation, reader: usize) -> String {
+        let name_of = |who: &usize| self.people[*who].display_name.as_str();
+        match (&conversation.name, conversation.group) {
+            (Some(name), true) => name.clone(),
+            (None, true) => conversation.participants.iter().map(name_of).collect::<Vec<_>>().join(", "),
+            (_, false) => conversation.participants.iter().filter(|who| **who != reader).map(name_of).collect(),
+        }
+    }
+
+    fn conversation_json(&self, conversation: &Conversation, reader: usize) -> Value {
+        let participants: Vec<_> = conversation.participants.iter().map(|who| self.people[*who].json()).collect();
+        let owner = &self.people[conversation.owner].username;
+        let mut json = json!({
+            "id": conversation.id,
+            "objectType": "conversation",
+            "displayName": self.display_name(conversation, reader),
+            "participants": participants,
+            "tags": conversation.tags(),
+            "messages": 0,
+            "owner": owner,
+            "creator": owner,
+            "published": date(conversation.published),
+            "permissions": {
+                "read": "subscribed",
+                "write": "subscribed",
+                "subscribe": "restricted",
+                "unsubscribe": "subscribed",
+            },
+        });
+        if let Some(last) = conversation.messages.back() {
+            json["lastMessage"] = json!({ "content": last.content, "published": date(last.published) });
+        }
+        json
+    }
+
+    fn message_json(&self, conversation: &Conversation, message: &Message, reader: usize) -> Value {
+        json!({
+            "id": message.id,
+            "objectType": "message",
+            "verb": "post",
+            "published": date(message.published),
+            "actor": self.people[message.author].json(),
+            "object": { "objectType": "note", "content": message.content },
+            "contexts": [{
+                "id": conversation.id,
+                "objectType": "conversation",
+                "displayName": self.display_name(conversation, reader),
+                "tags": conversation.tags(),
+            }],
+        })
+    }
+}
+
+fn checked(content: &str) -> Result<(), Refusal> {
+    if content.trim().is_empty() {
+        return Err(Refusal::invalid("Empty content of a message"));
+    }
+    if content.chars().count() > CONTENT_CHARS_MAX {
+        return Err(Refusal::invalid(format!("content is longer than {CONTENT_CHARS_MAX} characters")));
+    }
+    Ok(())
+}
+
+fn is_object_id(id: &str) -> bool {
+    id.len() == 24 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn date(second: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(second).ok().and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// Usernames and names, all invented. The conversations below name them by their place here.
+const PEOPLE: [(&str, &str); 7] = [
+    ("aina.roca", "Aina Roca"),
+    ("bernat.puig", "Bernat Puig"),
+    ("carla.vidal", "Carla Vidal"),
+    ("dídac.muñoz", "Dídac Muñoz"),
+    ("elena.soler", "Elena Soler i Güell"),
+    ("ferran.camps", "Ferran Camps"),
+    ("greta.lindqvist", "Greta Lindqvist"),
+];
+
+/// A MAX Manager.
+const SERVICE: (&str, &str) = ("maxtalk.service", "maxtalk");
+
+/// How each begins: its name, the people in it (the first owns it), and who said what how many minutes ago.
+type History = (Option<&'static str>, &'static [usize], &'static [(usize, i64, &'static str)]);
+const CONVERSATIONS: &[History] = &[
+    (
+        Some("Friday hike"),
+        &[0, 1, 2, 3, 4],
+        &[
+            (0, 195, "The forecast is fine for Friday. Who is in for Sant Jeroni?"),
+            (1, 190, "Me! The 8:36 train, as last time?"),
+            (3, 182, "I can bring the car for three of you."),
+            (2, 61, "Car for me, please. My knees thank you, Dídac 🙏"),
+            (4, 12, "I will be there. Do not forget the map this time."),
+        ],
+    ),
+    (
+        Some("Release crew"),
+        &[5, 0, 6],
+        &[
+            (5, 88, "The candidate is on staging. Please break it."),
+            (6, 80, "Broke it. Search with an empty query spins for ever."),
+            (0, 41, "Fixed and deployed, have another go."),
+            (6, 33, "Holds so far. Going for the big import next."),
+        ],
+    ),
+    (
+        None,
+        &[0, 1],
+        &[
+            (1, 150, "Did you take my umbrella yesterday?"),
+            (0, 148, "Green, with a wooden handle? It is on my desk."),
+            (1, 147, "You saved me. I will pass by at five."),
+        ],
+    ),
+    (None, &[2, 0], &[(2, 25, "Coffee before the review?"), (0, 23, "Ten minutes, the usual place ☕")]),
+    (None, &[3, 4], &[(4, 310, "How was the concert?"), (3, 300, "Loud, long and lovely. I have lost my voice.")]),
+    (
+        None,
+        &[6, 5],
+        &[(5, 70, "Thanks for the report, that one was nasty."), (6, 66, "Any time. I enjoy it a bit too much.")],
+    ),
+];
+
+#[cfg(test)]
+mod tests;

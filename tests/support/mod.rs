@@ -1,0 +1,50 @@
+//! What the integration tests share. Each test binary uses its part of it.
+#![allow(dead_code, reason = "every test binary compiles all of this and uses some")]
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+use std::future::Future;
+use std::time::Duration;
+
+pub mod client;
+pub mod fake_max;
+pub mod fixture;
+pub mod http;
+pub mod max_by_rule;
+pub mod process;
+pub mod socket;
+
+/// What has not happened after this time will not happen: only failures wait so long.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs a test on this thread, tasks included.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+/// Waits for what has to happen.
+pub async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, happens).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+    }
+}
+
+/// Every case as a test over each way to connect.
+#[macro_export]
+macro_rules! over_every_transport {
+    ($($case:ident)+) => {
+        $crate::over_every_transport!(websocket WebSocket: $($case)+);
+        $crate::over_every_transport!(polling Polling: $($case)+);
+        $crate::over_every_transport!(upgraded Upgraded: $($case)+);
+    };
+    ($module:ident $kind:ident: $($case:ident)+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $case() {
+                    $crate::support::run(super::$case($crate::support::client::Kind::$kind));
+                }
+            )+
+        }
+    };
+}
