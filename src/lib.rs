@@ -14,6 +14,7 @@
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
 
+pub mod actors;
 pub mod config;
 pub mod event;
 pub mod logging;

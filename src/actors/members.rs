@@ -1,0 +1,182 @@
+//! Who is in a conversation: seats of sessions, counted by user. Pure: `H` is whatever reaches a session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::event::{SessionId, Username};
+
+/// The sessions in a conversation, and the users that they belong to.
+#[derive(Debug)]
+pub struct Members<H> {
+    /// Dense, so that a fan-out walks straight through it.
+    seats: Vec<Seat<H>>,
+    index: HashMap<SessionId, usize>,
+    /// Sessions of each user.
+    users: BTreeMap<Username, usize>,
+}
+
+/// One session in a conversation.
+#[derive(Debug)]
+pub struct Seat<H> {
+    /// Whose seat it is.
+    pub session: SessionId,
+    /// What reaches the session.
+    pub handle: H,
+    username: Username,
+    /// A session that joins anew holds its seat twice until it lets go of the older hold.
+    holds: usize,
+}
+
+/// What an entry or a departure changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nobody else needs to know.
+    None,
+    /// The user's first session came.
+    Joined(Username),
+    /// The user's last session went.
+    Left(Username),
+}
+
+impl<H> Default for Members<H> {
+    fn default() -> Self {
+        Self { seats: Vec::new(), index: HashMap::new(), users: BTreeMap::new() }
+    }
+}
+
+impl<H> Members<H> {
+    /// Seats a session, or holds its seat once more. A session's user does not change while it has a seat.
+    pub fn enter(&mut self, session: SessionId, username: &Username, handle: H) -> Change {
+        if let Some(&at) = self.index.get(&session) {
+            self.seats[at].holds += 1;
+            return Change::None;
+        }
+        self.index.insert(session, self.seats.len());
+        self.seats.push(Seat { session, handle, username: username.clone(), holds: 1 });
+        let sessions = self.users.entry(username.clone()).or_default();
+        *sessions += 1;
+        if *sessions == 1 { Change::Joined(username.clone()) } else { Change::None }
+    }
+
+    /// Lets go of one hold of a session's seat; the last one frees it.
+    pub fn leave(&mut self, session: SessionId) -> Change {
+        let Some(&at) = self.index.get(&session) else { return Change::None };
+        self.seats[at].holds -= 1;
+        if self.seats[at].holds > 0 {
+            return Change::None;
+        }
+        self.index.remove(&session);
+        let seat = self.seats.swap_remove(at);
+        if let Some(moved) = self.seats.get(at) {
+            self.index.insert(moved.session, at);
+        }
+        self.release_room();
+        let Some(sessions) = self.users.get_mut(&seat.username) else { return Change::None };
+        *sessions -= 1;
+        if *sessions > 0 {
+            return Change::None;
+        }
+        self.users.remove(&seat.username);
+        Change::Left(seat.username)
+    }
+
+    /// Every seat, in no particular order.
+    pub fn seats(&self) -> &[Seat<H>] {
+        &self.seats
+    }
+
+    /// The users, sorted.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &Username> {
+        self.users.keys()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// A crowd that has gone takes its room with it.
+    fn release_room(&mut self) {
+        if self.seats.capacity() > 64 && self.seats.len() < self.seats.capacity() / 4 {
+            self.seats.shrink_to(self.seats.len() * 2);
+            self.index.shrink_to(self.seats.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn user(name: &str) -> Username {
+        Username::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_user_comes_once_and_goes_once() {
+        let mut members = Members::default();
+        let (messi, xavi) = (user("messi"), user("xavi"));
+        assert_eq!(members.enter(SessionId(1), &messi, ()), Change::Joined(messi.clone()));
+        assert_eq!(members.enter(SessionId(2), &messi, ()), Change::None);
+        assert_eq!(members.enter(SessionId(3), &xavi, ()), Change::Joined(xavi.clone()));
+        assert_eq!(members.users().collect::<Vec<_>>(), [&messi, &xavi]);
+        assert_eq!(members.leave(SessionId(1)), Change::None);
+        assert_eq!(members.leave(SessionId(1)), Change::None, "a second departure of the same session");
+        assert_eq!(members.leave(SessionId(2)), Change::Left(messi));
+        assert_eq!(members.leave(SessionId(3)), Change::Left(xavi));
+        assert!(members.is_empty());
+    }
+
+    #[test]
+    fn a_seat_held_twice_is_freed_by_the_second_departure() {
+        let mut members = Members::default();
+        let messi = user("messi");
+        members.enter(SessionId(1), &messi, ());
+        assert_eq!(members.enter(SessionId(1), &messi, ()), Change::None);
+        assert_eq!(members.seats().len(), 1);
+        assert_eq!(members.leave(SessionId(1)), Change::None);
+        assert_eq!(members.leave(SessionId(1)), Change::Left(messi));
+    }
+
+    proptest! {
+        /// Against the obvious model: a list of holds.
+        #[test]
+        fn members_agree_with_a_list(steps in prop::collection::vec((any::<bool>(), 0u64..12), 0..200)) {
+            let mut members = Members::default();
+            let mut model: Vec<u64> = Vec::new();
+            let name = |session: u64| user(&format!("u{}", session % 4));
+            let listening = |model: &[u64], username: &Username| model.iter().any(|&s| name(s) == *username);
+            for (enter, session) in steps {
+                let username = name(session);
+                let before = listening(&model, &username);
+                let change = if enter {
+                    model.push(session);
+                    members.enter(SessionId(session), &username, session)
+                } else {
+                    if let Some(at) = model.iter().position(|&s| s == session) {
+                        model.swap_remove(at);
+                    }
+                    members.leave(SessionId(session))
+                };
+                let expected = match (before, listening(&model, &username)) {
+                    (false, true) => Change::Joined(username),
+                    (true, false) => Change::Left(username),
+                    _ => Change::None,
+                };
+                prop_assert_eq!(change, expected);
+                let mut seats: Vec<_> = members.seats().iter().map(|seat| seat.handle).collect();
+                seats.sort_unstable();
+                model.sort_unstable();
+                let mut sessions = model.clone();
+                sessions.dedup();
+                prop_assert_eq!(seats, sessions);
+                prop_assert_eq!(members.users().len(), {
+                    let mut names: Vec<_> = model.iter().map(|s| s % 4).collect();
+                    names.sort_unstable();
+                    names.dedup();
+                    names.len()
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Every actor lives here. A [`session::SessionActor`] is one connected client, a [`conversation::ConversationActor`]
+//! one conversation, the [`registry::RegistryActor`] the one authority on which conversations live.
+//!
+//! References point one way. Sessions hold conversations (a [`conversation::Membership`] each), conversations hold
+//! outboxes, and nobody but the table of sids holds a session's front door. What goes up is never asked, only told: a
+//! conversation that wants to retire, an answer into a channel that the asker brought along.
+//!
+//! * [`session`]: drives the protocol machines of one client, whatever its transport.
+//! * [`transport`]: what a session needs of a socket, so that it need not know the HTTP edge.
+//! * [`socketio`]: the Socket.IO layer of a session: namespaces and their residents.
+//! * [`namespace`]: what a session does with the events of a namespace; the `/max` namespace.
+//! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
+//! * [`registry`], [`roster`]: asks MAX, spawns, retires; the decision of who lives.
+//! * [`worker`]: what the sessions of one thread share: timers and a buffer to read into.
+
+pub mod members;
+pub mod roster;
+

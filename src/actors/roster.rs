@@ -1,0 +1,265 @@
+//! Which conversations live: the registry's side of a conversation's life and the conversation's own. Pure, so that
+//! every interleaving of a join and a retirement can be tried.
+//!
+//! Only the registry sends entries to a conversation, and it counts them. A conversation that has been empty for a
+//! while asks to retire and says how many entries it has seen. Where that is all that were sent, nobody is on the way
+//! to it, and it goes; else the request is void, and the entry under way keeps the conversation alive.
+
+use std::collections::HashMap;
+
+use crate::event::ConversationId;
+
+/// The living conversations; `H` is what reaches one.
+#[derive(Clone, Debug)]
+pub struct Roster<H> {
+    living: HashMap<ConversationId, Life<H>>,
+    incarnations: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Life<H> {
+    handle: H,
+    incarnation: u64,
+    entries_sent: u64,
+}
+
+/// A conversation's own side: who it is among those that had its id, and how many entries it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    incarnation: u64,
+    entries_seen: u64,
+}
+
+impl Tenure {
+    /// An entry has arrived.
+    pub fn saw_entry(&mut self) {
+        self.entries_seen += 1;
+    }
+}
+
+impl<H> Default for Roster<H> {
+    fn default() -> Self {
+        Self { living: HashMap::new(), incarnations: 0 }
+    }
+}
+
+impl<H> Roster<H> {
+    /// The conversation `id`, if it lives; one that `is_alive` denies is buried, and a new one spawned in its place.
+    pub fn get_or_spawn(
+        &mut self,
+        id: &ConversationId,
+        is_alive: impl Fn(&H) -> bool,
+        spawn: impl FnOnce(Tenure) -> H,
+    ) -> &H {
+        let dead = self.living.get(id).is_none_or(|life| !is_alive(&life.handle));
+        if dead {
+            self.incarnations += 1;
+            let incarnation = self.incarnations;
+            let handle = spawn(Tenure { incarnation, entries_seen: 0 });
+            self.living.insert(id.clone(), Life { handle, incarnation, entries_sent: 0 });
+        }
+        &self.living[id].handle
+    }
+
+    /// An entry was sent to the conversation.
+    pub fn sent_entry(&mut self, id: &ConversationId) {
+        if let Some(life) = self.living.get_mut(id) {
+            life.entries_sent += 1;
+        }
+    }
+
+    /// The conversation is empty and would like to go. Its handle, where it may: the last reference to it.
+    pub fn retire(&mut self, id: &ConversationId, tenure: Tenure) -> Option<H> {
+        let life = self.living.get(id)?;
+        if life.incarnation != tenure.incarnation || life.entries_sent != tenure.entries_seen {
+            return None;
+        }
+        self.living.remove(id).map(|life| life.handle)
+    }
+
+    /// How many live.
+    pub fn len(&self) -> usize {
+        self.living.len()
+    }
+
+    /// Whether none lives.
+    pub fn is_empty(&self) -> bool {
+        self.living.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{HashSet, VecDeque};
+
+    /// A conversation as the model sees it: its mailbox, its members, its tenure.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Actor {
+        mailbox: VecDeque<ToConversation>,
+        members: usize,
+        seen: u64,
+        incarnation: u64,
+        retired: bool,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum ToConversation {
+        Enter,
+        Leave,
+    }
+
+    /// Everything that can happen next; `Handle` and the like deliver the oldest message of a mailbox.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Join,
+        Handle(usize),
+        Leave(usize),
+        Linger(usize),
+        HandleRetire,
+    }
+
+    #[derive(Clone)]
+    struct World {
+        roster: Roster<usize>,
+        actors: Vec<Actor>,
+        retirements: VecDeque<Tenure>,
+        joins_left: usize,
+        /// Memberships that sessions hold, by actor.
+        held: Vec<usize>,
+        lingers_left: usize,
+    }
+
+    impl World {
+        fn steps(&self) -> Vec<Step> {
+            let mut steps = Vec::new();
+            if self.joins_left > 0 {
+                steps.push(Step::Join);
+            }
+            for (at, actor) in self.actors.iter().enumerate() {
+                if !actor.mailbox.is_empty() {
+                    steps.push(Step::Handle(at));
+                }
+                if self.held[at] > 0 {
+                    steps.push(Step::Leave(at));
+                }
+                if actor.members == 0 && !actor.retired && self.lingers_left > 0 {
+                    steps.push(Step::Linger(at));
+                }
+            }
+            if !self.retirements.is_empty() {
+                steps.push(Step::HandleRetire);
+            }
+            steps
+        }
+
+        fn take(&mut self, step: Step) {
+            let id = ConversationId::from("c");
+            match step {
+                Step::Join => {
+                    self.joins_left -= 1;
+                    let (actors, held) = (&mut self.actors, &mut self.held);
+                    let at = *self.roster.get_or_spawn(
+                        &id,
+                        |_| true,
+                        |tenure| {
+                            let (incarnation, mailbox) = (tenure.incarnation, VecDeque::new());
+                            actors.push(Actor { mailbox, members: 0, seen: 0, incarnation, retired: false });
+                            held.push(0);
+                            actors.len() - 1
+                        },
+                    );
+                    self.roster.sent_entry(&id);
+                    assert!(!self.actors[at].retired, "a join was sent to a conversation that had gone");
+                    self.actors[at].mailbox.push_back(ToConversation::Enter);
+                    self.held[at] += 1;
+                }
+                Step::Handle(at) => {
+                    let actor = &mut self.actors[at];
+                    match actor.mailbox.pop_front() {
+                        Some(ToConversation::Enter) => {
+                            actor.seen += 1;
+                            actor.members += 1;
+                            assert!(!actor.retired, "a join arrived at a conversation that had gone");
+                        }
+                        Some(ToConversation::Leave) => actor.members -= 1,
+                        None => {}
+                    }
+                }
+                Step::Leave(at) => {
+                    self.held[at] -= 1;
+                    self.actors[at].mailbox.push_back(ToConversation::Leave);
+                }
+                Step::Linger(at) => {
+                    self.lingers_left -= 1;
+                    let Actor { incarnation, seen, .. } = self.actors[at];
+                    self.retirements.push_back(Tenure { incarnation, entries_seen: seen });
+                }
+                Step::HandleRetire => {
+                    let tenure = self.retirements.pop_front().unwrap();
+                    if let Some(at) = self.roster.retire(&id, tenure) {
+                        assert_eq!(self.held[at], 0, "a conversation went while somebody held it");
+                        assert!(!self.actors[at].mailbox.contains(&ToConversation::Enter), "a join was lost");
+                        self.actors[at].retired = true;
+                    }
+                }
+            }
+        }
+
+        fn fingerprint(&self) -> String {
+            let retirements: Vec<_> = self.retirements.iter().map(|t| (t.incarnation, t.entries_seen)).collect();
+            let living = self.roster.living.values().map(|life| (life.incarnation, life.entries_sent)).next();
+            format!(
+                "{:?} {retirements:?} {living:?} {} {:?} {}",
+                self.actors, self.joins_left, self.held, self.lingers_left
+            )
+        }
+    }
+
+    /// Every order in which three joins, their departures, and four lingers can meet. At the end, when nothing is under
+    /// way, every join is either a member of a living conversation or has left.
+    #[test]
+    fn no_interleaving_loses_a_join() {
+        let mut seen = HashSet::new();
+        let mut ends = 0;
+        let start = World {
+            roster: Roster::default(),
+            actors: Vec::new(),
+            retirements: VecDeque::new(),
+            joins_left: 3,
+            held: Vec::new(),
+            lingers_left: 4,
+        };
+        let mut open = vec![start];
+        while let Some(world) = open.pop() {
+            if !seen.insert(world.fingerprint()) {
+                continue;
+            }
+            let quiet = world.retirements.is_empty() && world.actors.iter().all(|actor| actor.mailbox.is_empty());
+            if quiet {
+                ends += 1;
+                for (at, actor) in world.actors.iter().enumerate() {
+                    assert_eq!(actor.members, world.held[at], "a ghost, or a lost join");
+                }
+            }
+            for step in world.steps() {
+                let mut next = world.clone();
+                next.take(step);
+                open.push(next);
+            }
+        }
+        assert!(ends > 100 && seen.len() > 1000, "the model is not trivial: {ends} of {}", seen.len());
+    }
+
+    #[test]
+    fn a_dead_conversation_is_replaced_and_its_late_request_is_void() {
+        let id = ConversationId::from("c");
+        let mut roster = Roster::default();
+        let mut first = None;
+        roster.get_or_spawn(&id, |_| true, |tenure| first.insert(tenure).incarnation);
+        let second = *roster.get_or_spawn(&id, |_| false, |tenure| tenure.incarnation);
+        assert_ne!(first.unwrap().incarnation, second);
+        assert_eq!(roster.retire(&id, first.unwrap()), None);
+        assert_eq!(roster.len(), 1);
+    }
+}
