@@ -13,6 +13,17 @@
 //! * [`registry`], [`roster`]: asks MAX, spawns, retires; the decision of who lives.
 //! * [`worker`]: what the sessions of one thread share: timers and a buffer to read into.
 
+pub mod conversation;
 pub mod members;
+pub mod namespace;
+pub mod registry;
 pub mod roster;
+pub mod session;
+pub mod socketio;
+pub mod transport;
+pub mod worker;
 
+#[cfg(test)]
+mod session_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! The actor of one conversation. It serialises the membership changes and broadcasts of its conversation, and pushes
+//! each event, encoded once per generation, into the outbox of everybody who is there at that moment.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::{Actor, ActorFuture, AsyncContext, Context, Handler, SpawnHandle};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::members::{Change, Members};
+use super::registry::{RegistryActor, RegistryMessage};
+use super::roster::Tenure;
+use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
+use crate::mailbox::{Mail, Mailbox, Presence, Resident};
+use crate::metrics::{ActorClass, EventLabel, Metrics};
+use crate::outbox::Outbox;
+use crate::protocol::frame::Broadcast;
+
+/// A fan-out lets its worker go after this many pushes (about 0.1 ms of work), and goes on when others had their turn.
+const FANOUT_SLICE: usize = 1024;
+
+/// Everything that a conversation can be told.
+#[derive(Debug)]
+pub enum ConversationMessage {
+    /// A session comes in.
+    Enter(Enter),
+    /// A session lets go of one hold of its seat.
+    Leave(SessionId),
+    /// A member has news.
+    Talk {
+        /// The session that talks; it is not told.
+        session: SessionId,
+        /// Its user.
+        username: Username,
+        /// What it said.
+        talk: Talk,
+    },
+    /// Who is here?
+    Ask(oneshot::Sender<People>),
+    /// Fail, to see what becomes of the members.
+    #[cfg(test)]
+    Panic,
+}
+
+/// A session that comes into a conversation.
+#[derive(Debug)]
+pub struct Enter {
+    /// The session.
+    pub session: SessionId,
+    /// Its user.
+    pub username: Username,
+    /// The way to its client.
+    pub outbox: Arc<Outbox>,
+    /// To be told when the session is in.
+    pub arrival: Arrival,
+}
+
+/// The answer to an ask.
+#[derive(Debug)]
+pub struct People {
+    /// Users, whatever the number of their sessions.
+    pub inroom: usize,
+    /// Who, sorted; none above the presence limit.
+    pub people: Option<Vec<Username>>,
+}
+
+/// What all conversations of a server have in common.
+#[derive(Debug)]
+pub struct Commons {
+    /// The namespace of their events.
+    pub namespace: Arc<str>,
+    /// Presence is not announced among more users than these; 0 is no limit.
+    pub presence_members_max: usize,
+    /// Broadcasts in a row before the worker has to be let go.
+    pub burst_max: usize,
+    /// How long a conversation outlives its last member.
+    pub linger: Duration,
+    /// The bound of its mailbox.
+    pub mailbox_max: usize,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A session's place in a conversation: the way to talk into it, and, when dropped, the departure. So a session that
+/// ends in whatever way, a panic included, leaves no ghost.
+#[derive(Debug)]
+pub struct Membership {
+    id: ConversationId,
+    session: SessionId,
+    mailbox: Mailbox<ConversationActor>,
+}
+
+impl Membership {
+    /// Stands for an entry that has been sent.
+    pub fn new(id: ConversationId, session: SessionId, mailbox: Mailbox<ConversationActor>) -> Self {
+        Self { id, session, mailbox }
+    }
+
+    /// Which conversation.
+    pub fn id(&self) -> &ConversationId {
+        &self.id
+    }
+
+    /// The front door of the conversation.
+    pub fn mailbox(&self) -> &Mailbox<ConversationActor> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.mailbox.send_always(ConversationMessage::Leave(self.session));
+    }
+}
+
+/// Tells a join that all of its conversations have taken it, or that one never will.
+#[derive(Debug)]
+pub struct Arrivals {
+    missing: AtomicUsize,
+    done: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Arrivals {
+    /// For `count` conversations; `done` hears when all were entered, and is dropped as soon as one has failed.
+    pub fn new(count: usize, done: oneshot::Sender<()>) -> Arc<Self> {
+        let arrivals = Arc::new(Self { missing: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
+        if count == 0 {
+            arrivals.complete();
+        }
+        arrivals
+    }
+
+    /// One of them, to go with its entry.
+    pub fn expect(self: &Arc<Self>) -> Arrival {
+        Arrival(Some(self.clone()))
+    }
+
+    fn complete(&self) {
+        if let Some(done) = self.done.lock().take() {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// One entry under way. Dropped on the way, because the conversation has died, it fails the whole join at once.
+#[derive(Debug)]
+pub struct Arrival(Option<Arc<Arrivals>>);
+
+impl Arrival {
+    fn arrived(mut self) {
+        if let Some(arrivals) = self.0.take()
+            && arrivals.missing.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            arrivals.complete();
+        }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if let Some(arrivals) = self.0.take() {
+            arrivals.done.lock().take();
+        }
+    }
+}
+
+/// One conversation.
+pub struct ConversationActor {
+    id: ConversationId,
+    tenure: Tenure,
+    members: Members<Arc<Outbox>>,
+    commons: Arc<Commons>,
+    registry: Mailbox<RegistryActor>,
+    turns_in_a_row: usize,
+    retirement: Option<SpawnHandle>,
+    _presence: Presence,
+}
+
+impl ConversationActor {
+    /// A conversation with nobody in it.
+    pub fn new(id: ConversationId, tenure: Tenure, commons: Arc<Commons>, registry: Mailbox<RegistryActor>) -> Self {
+        commons.metrics.conversations.inc();
+        let presence = Presence::new(ActorClass::Conversation, &commons.metrics);
+        Self {
+            id,
+            tenure,
+            members: Members::default(),
+            commons,
+            registry,
+            turns_in_a_row: 0,
+            retirement: None,
+            _presence: presence,
+        }
+    }
+
+    fn enter(&mut self, enter: Enter, ctx: &mut Context<Self>) {
+        self.tenure.saw_entry();
+        if let Some(retirement) = self.retirement.take() {
+            ctx.cancel_future(retirement);
+        }
+        let Enter { session, username, outbox, arrival } = enter;
+        if let Change::Joined(username) = self.members.enter(session, &username, outbox)
+            && self.announces(self.members.users().len())
+        {
+            let event = ServerEvent::Joined { conversation: &self.id, username: &username };
+            let broadcast = self.encode(&event);
+            self.broadcast(broadcast, Some(session), ctx);
+        }
+        arrival.arrived();
+    }
+
+    fn leave(&mut self, session: SessionId, ctx: &mut Context<Self>) {
+        if let Change::Left(username) = self.members.leave(session)
+            && self.announces(self.members.users().len() + 1)
+            && !self.members.is_empty()
+        {
+            let event = ServerEvent::Left { conversation: &self.id, username: &username };
+            let broadcast = self.encode(&event);
+            self.broadcast(broadcast, None, ctx);
+        }
+        if self.members.is_empty() {
+            self.linger(ctx);
+        }
+    }
+
+    fn talk(&mut self, session: SessionId, username: &Username, talk: &Talk, ctx: &mut Context<Self>) {
+        let broadcast = self.encode(&ServerEvent::Update { username, talk });
+        self.broadcast(broadcast, Some(session), ctx);
+    }
+
+    fn people(&self) -> People {
+        let inroom = self.members.users().len();
+        let people = self.announces(inroom).then(|| self.members.users().cloned().collect());
+        People { inroom, people }
+    }
+
+    /// Whether presence is announced among `users` users: a storm of n joins costs n² events.
+    fn announces(&self, users: usize) -> bool {
+        self.commons.presence_members_max == 0 || users <= self.commons.presence_members_max
+    }
+
+    fn encode(&self, event: &ServerEvent<'_>) -> Broadcast {
+        Broadcast::new(self.commons.namespace.clone(), event.name(), event.json())
+    }
+
+    /// Sends an event to everybody here, `except` one session. What is not done at once is done before the next message
+    /// is handled, so that the order of events is the same for all.
+    fn broadcast(&mut self, broadcast: Broadcast, except: Option<SessionId>, ctx: &mut Context<Self>) {
+        let recipients = self.members.seats().len() - usize::from(except.is_some());
+        self.commons.metrics.fanout_members.observe(recipients as f64);
+        let mut fanout = FanOut { broadcast, except, next: 0, rested: false };
+        if !fanout.advance(self) {
+            ctx.wait(fanout);
+            return;
+        }
+        self.took_a_turn(ctx);
+    }
+
+    /// Lets the worker go after so many turns: one poll of an actor drains its whole mailbox, and would fill every
+    /// outbox before any transport on this thread could write.
+    fn took_a_turn(&mut self, ctx: &mut Context<Self>) {
+        self.turns_in_a_row += 1;
+        if self.turns_in_a_row >= self.commons.burst_max {
+            self.turns_in_a_row = 0;
+            ctx.wait(Yield(false));
+        }
+    }
+
+    /// Asks to retire, unless somebody comes in the meantime.
+    fn linger(&mut self, ctx: &mut Context<Self>) {
+        if let Some(earlier) = self.retirement.take() {
+            ctx.cancel_future(earlier);
+        }
+        let retirement = ctx.run_later(self.commons.linger, |conversation, _| {
+            // actix runs what was cancelled in the very turn in which it is due.
+            if !conversation.members.is_empty() {
+                return;
+            }
+            conversation.retirement = None;
+            let (id, tenure) = (conversation.id.clone(), conversation.tenure);
+            conversation.registry.send_always(RegistryMessage::Retire { id, tenure });
+        });
+        self.retirement = Some(retirement);
+    }
+}
+
+impl Drop for ConversationActor {
+    fn drop(&mut self) {
+        self.commons.metrics.conversations.dec();
+        // Only a panic ends a conversation that has members. Nobody could tell them of anything any more: their
+        // connections end, and their clients come back and join a new actor.
+        for seat in self.members.seats() {
+            seat.handle.close(CloseReason::ConversationLost);
+        }
+        if std::thread::panicking() {
+            log::error!("conversation {:?} failed; its {} sessions are closed", self.id, self.members.seats().len());
+        }
+    }
+}
+
+impl Actor for ConversationActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // The bound is the front door's.
+        ctx.set_mailbox_capacity(0);
+        // The entry that it was spawned for may never come.
+        self.linger(ctx);
+    }
+}
+
+impl Resident for ConversationActor {
+    type Message = ConversationMessage;
+    const CLASS: ActorClass = ActorClass::Conversation;
+}
+
+impl Handler<Mail<ConversationMessage>> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, mail: Mail<ConversationMessage>, ctx: &mut Self::Context) {
+        match mail.open() {
+            ConversationMessage::Enter(enter) => self.enter(enter, ctx),
+            ConversationMessage::Leave(session) => self.leave(session, ctx),
+            ConversationMessage::Talk { session, username, talk } => self.talk(session, &username, &talk, ctx),
+            ConversationMessage::Ask(reply) => {
+                let _ = reply.send(self.people());
+                self.took_a_turn(ctx);
+            }
+            #[cfg(test)]
+            ConversationMessage::Panic => panic!("as it was told"),
+        }
+    }
+}
+
+/// A broadcast under way.
+struct FanOut {
+    broadcast: Broadcast,
+    except: Option<SessionId>,
+    next: usize,
+    /// Whether others had their turn since the handler did the first slice.
+    rested: bool,
+}
+
+impl FanOut {
+    /// Pushes to one slice of the members; true when it was the last.
+    fn advance(&mut self, conversation: &ConversationActor) -> bool {
+        let seats = conversation.members.seats();
+        let end = seats.len().min(self.next + FANOUT_SLICE);
+        let mut delivered = 0;
+        for seat in &seats[self.next..end] {
+            if Some(seat.session) != self.except {
+                let frame = self.broadcast.frame(seat.handle.generation()).clone();
+                delivered += u64::from(seat.handle.push(frame));
+            }
+        }
+        self.next = end;
+        let label = EventLabel { event: self.broadcast.name(), path: "local" };
+        conversation.commons.metrics.deliveries.get_or_create(&label).inc_by(delivered);
+        end == seats.len()
+    }
+}
+
+impl ActorFuture<ConversationActor> for FanOut {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        conversation: &mut ConversationActor,
+        _: &mut Context<ConversationActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        // Every slice is a turn of its own, behind the transports that the one before it has woken.
+        if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Lets the other tasks of the thread run once.
+struct Yield(bool);
+
+impl ActorFuture<ConversationActor> for Yield {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        _: &mut ConversationActor,
+        _: &mut Context<ConversationActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,590 @@
+//! The actor of one connected client. It is the same session whatever its transport: an upgrade swaps the transport
+//! under it. It drives the Engine.IO machine, hands messages to the layer above, and writes what its outbox holds; all
+//! of that happens in one future within the actor's context, so a connection is one task.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
+use tokio::sync::oneshot;
+
+use super::transport::{Attach, EdgeRefusal, Listing, PollReply, PostAnswer, Transport};
+use super::worker::Worker;
+use crate::event::{CloseReason, SessionId};
+use crate::logging::log_refusal;
+use crate::mailbox::{Mail, Mailbox, Presence, Resident};
+use crate::metrics::{ActorClass, CloseLabel, Metrics, SessionLabel, TransportLabel};
+use crate::outbox::Outbox;
+use crate::protocol::connection::{Alarm, Due, Engine, Periods, Probed, Received};
+use crate::protocol::engine::{Packet, PayloadReader, PayloadWriter};
+use crate::protocol::frame::{Frame, Payload};
+use crate::protocol::handshake::RequestError;
+use crate::protocol::{Generation, ProtocolError, TransportKind};
+
+/// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
+const CROSSING_POLL: Duration = Duration::from_millis(100);
+
+/// The layer over Engine.IO: what a session does with messages. It is dropped when the session ends.
+pub trait Application {
+    /// Takes a text message.
+    ///
+    /// # Errors
+    /// The session ends.
+    fn text(&mut self, text: &str, now: Instant) -> Result<(), ProtocolError>;
+
+    /// Takes a binary message.
+    ///
+    /// # Errors
+    /// The session ends.
+    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), ProtocolError>;
+
+    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
+    fn poll(&mut self, _cx: &mut TaskContext<'_>, _now: Instant) {}
+
+    /// The next deadline that was set since the last call.
+    fn poll_alarm(&mut self) -> Option<Alarm> {
+        None
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// The session ends.
+    fn handle_timeout(&mut self, _now: Instant) -> Result<(), CloseReason> {
+        Ok(())
+    }
+}
+
+/// Everything that the edge can tell a session.
+#[derive(Debug)]
+pub enum SessionMessage {
+    /// A socket with this session's sid: an upgrade begins.
+    Attach(Box<dyn Attach>),
+    /// A GET waits for packets.
+    Poll(PollReply),
+    /// A POST has brought packets.
+    Post {
+        /// The payload.
+        body: String,
+        /// Where the edge waits for the answer.
+        reply: oneshot::Sender<PostAnswer>,
+    },
+    /// A POST has ended in a way that ends a session on polling.
+    AbortPost(CloseReason),
+    /// The session is to end.
+    Abort(CloseReason),
+}
+
+/// What a session is made of, apart from its transport.
+pub struct Setup {
+    /// Its number within the process.
+    pub id: SessionId,
+    /// Where its client is.
+    pub peer: IpAddr,
+    /// Its heartbeat.
+    pub periods: Periods,
+    /// How long a session that was closed between two polls waits for the next one.
+    pub close_timeout: Duration,
+    /// A poll's answer grows no larger than this, if it has more than one packet.
+    pub payload_bytes_max: usize,
+    /// The bound of its mailbox.
+    pub mailbox_max: usize,
+    /// What it is to be sent; the open packet is in it already, where it goes the same way.
+    pub outbox: Arc<Outbox>,
+    /// The layer above.
+    pub application: Box<dyn Application>,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One connected client.
+pub struct SessionActor {
+    id: SessionId,
+    peer: IpAddr,
+    engine: Engine,
+    phase: Phase,
+    link: Link,
+    /// The socket of an upgrade that is not finished.
+    probe: Option<Box<dyn Transport>>,
+    outbox: Arc<Outbox>,
+    /// A POST that is not yet read to its end.
+    feeding: Option<(PayloadReader, oneshot::Sender<PostAnswer>)>,
+    close_timeout: Duration,
+    payload_bytes_max: usize,
+    worker: Rc<Worker>,
+    listing: Box<dyn Listing>,
+    census: Census,
+    _presence: Presence,
+}
+
+/// How far a session is.
+enum Phase {
+    /// Messages go to the layer above.
+    Open(Box<dyn Application>),
+    /// The session is over, but for one poll that may still come to hear of it; `last` is the last packet that it gets.
+    Closing { reason: CloseReason, last: &'static str, due: Instant },
+    /// The session ends as soon as its task runs.
+    Over(CloseReason),
+}
+
+/// How packets come and go.
+enum Link {
+    /// By requests; the one that waits for packets, if there is one.
+    Polling(Option<PollReply>),
+    /// By a socket.
+    Socket(Box<dyn Transport>),
+}
+
+impl SessionActor {
+    /// Starts a session on this thread. `socket` is its transport, or none for polling; `list` enters the session in
+    /// the table of sids.
+    pub fn launch(
+        setup: Setup,
+        worker: &Rc<Worker>,
+        socket: Option<Box<dyn Transport>>,
+        list: impl FnOnce(Mailbox<Self>) -> Box<dyn Listing>,
+    ) {
+        let kind = if socket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
+        let generation = setup.outbox.generation();
+        let ctx = Context::new();
+        let listing = list(Mailbox::new(ctx.address(), setup.mailbox_max, &setup.metrics));
+        let mut session = Self {
+            id: setup.id,
+            peer: setup.peer,
+            engine: Engine::new(generation, kind, setup.periods, Instant::now()),
+            phase: Phase::Open(setup.application),
+            link: socket.map_or(Link::Polling(None), Link::Socket),
+            probe: None,
+            outbox: setup.outbox,
+            feeding: None,
+            close_timeout: setup.close_timeout,
+            payload_bytes_max: setup.payload_bytes_max,
+            worker: worker.clone(),
+            listing,
+            _presence: Presence::new(ActorClass::Session, &setup.metrics),
+            census: Census::new(setup.metrics, generation, kind),
+        };
+        session.announce_alarms();
+        log::debug!("session {} opened by {} over {}", session.id.0, session.peer, kind.as_str());
+        ctx.run(session);
+    }
+
+    /// Does all that can be done now.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        self.outbox.register(cx.waker());
+        self.outbox.closed().map_or(Ok(()), Err)?;
+        self.handle_timeouts(now)?;
+        self.read_probe(cx, now)?;
+        self.read_link(cx, now)?;
+        // What is queued goes out first: the layer above gives long answers piece by piece, as there is room for them.
+        self.write_link(cx)?;
+        self.feed(now);
+        match &mut self.phase {
+            Phase::Open(application) => application.poll(cx, now),
+            Phase::Closing { .. } => {}
+            Phase::Over(reason) => return Err(*reason),
+        }
+        self.write_link(cx)?;
+        self.announce_alarms();
+        Ok(())
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
+        match &mut self.phase {
+            Phase::Over(reason) => return Err(*reason),
+            Phase::Closing { reason, due, .. } => return if *due <= now { Err(*reason) } else { Ok(()) },
+            Phase::Open(application) => {
+                if let Err(reason) = application.handle_timeout(now) {
+                    self.end(reason, now);
+                    return Ok(());
+                }
+            }
+        }
+        while let Some(due) = self.engine.handle_timeout(now) {
+            match due {
+                Due::Ping => {
+                    self.outbox.push(Frame::text("2"));
+                    self.listing.expires_at(self.engine.expires_at());
+                }
+                Due::Expired => return Err(CloseReason::PingTimeout),
+                Due::UpgradeExpired => self.end_upgrade(CloseReason::TransportClose),
+            }
+        }
+        Ok(())
+    }
+
+    fn announce_alarms(&mut self) {
+        let Phase::Open(application) = &mut self.phase else { return };
+        let mut any = false;
+        while let Some(alarm) = self.engine.poll_alarm().or_else(|| application.poll_alarm()) {
+            self.worker.arm(alarm, &self.outbox);
+            any = true;
+        }
+        if any {
+            self.listing.expires_at(self.engine.expires_at());
+        }
+    }
+
+    /// Reads the socket of an upgrade. Whatever goes wrong with it before the client's `5`, the session lives on.
+    fn read_probe(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
+        let Some(mut probe) = self.probe.take() else { return Ok(()) };
+        let (engine, phase, outbox) = (&mut self.engine, &mut self.phase, &self.outbox);
+        let mut probes = 0;
+        let read = probe.poll_read(cx, &mut |packet| {
+            // Behind the client's `5`, in the same read, may come the first packets of the upgraded session.
+            if engine.transport() == TransportKind::WebSocket {
+                take_packet(engine, phase, packet, now)?;
+                return Ok(outbox.has_room());
+            }
+            match engine.handle_probe(&packet) {
+                Probed::Answer => probes += 1,
+                Probed::Upgraded => {}
+                Probed::Close => return Err(CloseReason::TransportClose),
+            }
+            Ok(true)
+        });
+        let sent = probe.poll_send(cx, &Frame::text("3probe"), probes);
+        let ended = match (read, sent) {
+            (Poll::Ready(reason), _) | (_, Poll::Ready(reason)) => Some(reason),
+            _ => None,
+        };
+        if self.engine.transport() == TransportKind::WebSocket {
+            if let Link::Polling(Some(poll)) = std::mem::replace(&mut self.link, Link::Socket(probe)) {
+                let _ = poll.send(Ok(b"6".to_vec()));
+            }
+            self.census.upgraded();
+            if let Phase::Closing { reason, .. } = self.phase {
+                return Err(reason);
+            }
+            return ended.map_or(Ok(()), Err);
+        }
+        self.probe = Some(probe);
+        if let Some(reason) = ended {
+            self.end_upgrade(reason);
+        }
+        Ok(())
+    }
+
+    fn end_upgrade(&mut self, reason: CloseReason) {
+        self.engine.abandon_upgrade();
+        if let Some(probe) = self.probe.take() {
+            probe.close(reason);
+        }
+    }
+
+    fn read_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
+        match &mut self.link {
+            // Who asks more at once than its outbox holds answers is not too slow: it waits.
+            Link::Socket(_) if !self.outbox.has_room() => Ok(()),
+            Link::Socket(socket) => {
+                let (engine, phase, outbox) = (&mut self.engine, &mut self.phase, &self.outbox);
+                let mut sink = |packet: Packet<'_>| {
+                    take_packet(engine, phase, packet, now)?;
+                    Ok(outbox.has_room())
+                };
+                match socket.poll_read(cx, &mut sink) {
+                    Poll::Ready(reason) => Err(reason),
+                    Poll::Pending => Ok(()),
+                }
+            }
+            // A poll that its client has dropped is the end.
+            Link::Polling(waiting) => match waiting.as_mut().map(|poll| poll.poll_closed(cx)) {
+                Some(Poll::Ready(())) => Err(CloseReason::TransportError),
+                Some(Poll::Pending) | None => Ok(()),
+            },
+        }
+    }
+
+    fn write_link(&mut self, cx: &mut TaskContext<'_>) -> Result<(), CloseReason> {
+        match &mut self.link {
+            Link::Socket(socket) => match socket.poll_write(cx, &self.outbox) {
+                Poll::Ready(reason) => Err(reason),
+                Poll::Pending => Ok(()),
+            },
+            Link::Polling(waiting) => {
+                let (last, end) = match self.phase {
+                    Phase::Closing { reason, last, .. } => (Some(last), Err(reason)),
+                    _ => (None, Ok(())),
+                };
+                let ready = last.is_some() || self.engine.ends_polls() || !self.outbox.is_empty();
+                let Some(poll) = waiting.take_if(|_| ready) else { return Ok(()) };
+                let body = drain(&self.outbox, self.payload_bytes_max, last);
+                self.census.metrics.polling_written.count(body.len());
+                poll.send(Ok(body)).map_err(|_| CloseReason::TransportError)?;
+                end
+            }
+        }
+    }
+
+    /// Takes the payload of a POST, packet by packet: those before a bad one count. Where it asks more at once than the
+    /// outbox holds answers, the rest waits until polls have made room, and its client for the answer to the POST.
+    fn feed(&mut self, now: Instant) {
+        let Some((mut payload, reply)) = self.feeding.take() else { return };
+        while matches!(self.phase, Phase::Open(_)) && !payload.is_finished() {
+            if !self.outbox.has_room() {
+                self.feeding = Some((payload, reply));
+                return;
+            }
+            let Some(packet) = payload.read() else { break };
+            let taken = match packet {
+                Ok(packet) => take_packet(&mut self.engine, &mut self.phase, packet, now),
+                Err(error) => {
+                    self.phase = Phase::Over(error.into());
+                    break;
+                }
+            };
+            match taken {
+                Ok(()) => {}
+                Err(CloseReason::TransportClose) => {
+                    self.say_last("6", CROSSING_POLL, CloseReason::TransportClose, now);
+                }
+                Err(CloseReason::TransportError) => self.phase = Phase::Over(CloseReason::TransportError),
+                Err(reason) => self.end(reason, now),
+            }
+        }
+        let _ = reply.send(Ok(()));
+    }
+
+    /// Ends the session, so that a client which happens to be between two polls hears of it by the next one.
+    fn end(&mut self, reason: CloseReason, now: Instant) {
+        match self.link {
+            Link::Polling(_) => self.say_last("1", self.close_timeout, reason, now),
+            Link::Socket(_) => self.phase = Phase::Over(reason),
+        }
+    }
+
+    /// Ends a session on polling, by a last packet for the poll that waits, or for one that comes soon.
+    fn say_last(&mut self, last: &'static str, period: Duration, reason: CloseReason, now: Instant) {
+        let due = now + period;
+        self.phase = Phase::Closing { reason, last, due };
+        self.worker.arm(Alarm { period, due }, &self.outbox);
+        self.listing.expires_at(due);
+    }
+
+    fn take_poll(&mut self, reply: PollReply) {
+        match &mut self.link {
+            Link::Socket(_) => drop(reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
+            Link::Polling(waiting @ None) => *waiting = Some(reply),
+            Link::Polling(Some(_)) => {
+                let _ = reply.send(Err(EdgeRefusal::Overlap));
+                self.phase = Phase::Over(CloseReason::Overlap);
+            }
+        }
+    }
+
+    fn take_attach(&mut self, attach: Box<dyn Attach>) {
+        let socket = match attach.attach(&self.worker) {
+            Ok(socket) => socket,
+            Err(error) => return log::warn!("session {} could not take a socket: {error}", self.id.0),
+        };
+        if matches!(self.phase, Phase::Open(_)) && self.engine.attach(Instant::now()) {
+            self.probe = Some(socket);
+        } else {
+            socket.close(CloseReason::TransportClose);
+        }
+    }
+
+    /// Tells the client, as far as it can be told, and stops.
+    fn finish(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        // Counted before anybody can hear that the session has left.
+        self.census.close(reason);
+        self.phase = Phase::Over(reason);
+        self.outbox.close(reason);
+        self.end_upgrade(reason);
+        match std::mem::replace(&mut self.link, Link::Polling(None)) {
+            Link::Socket(socket) => socket.close(reason),
+            Link::Polling(Some(poll)) => {
+                // A close packet would tell some clients not to come back; a stop is not for ever.
+                let last = if reason == CloseReason::Stop { b"6" } else { b"1" };
+                let _ = poll.send(Ok(last.to_vec()));
+            }
+            Link::Polling(None) => {}
+        }
+        match reason {
+            CloseReason::TransportClose | CloseReason::Stop => {
+                log::debug!("session {} of {} closed: {}", self.id.0, self.peer, reason.as_str());
+            }
+            _ => log_refusal(
+                Instant::now(),
+                format_args!("session {} of {} closed: {}", self.id.0, self.peer, reason.as_str()),
+            ),
+        }
+        ctx.stop();
+    }
+}
+
+impl Drop for SessionActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("session {} of {} failed", self.id.0, self.peer);
+            if let Link::Socket(socket) = std::mem::replace(&mut self.link, Link::Polling(None)) {
+                socket.close(CloseReason::Panic);
+            }
+        }
+    }
+}
+
+/// Takes one packet that came by the session's transport.
+fn take_packet(engine: &mut Engine, phase: &mut Phase, packet: Packet<'_>, now: Instant) -> Result<(), CloseReason> {
+    let Phase::Open(application) = phase else { return Ok(()) };
+    match engine.handle_packet(packet, now).map_err(|_| CloseReason::TransportError)? {
+        Received::Nothing => {}
+        Received::Text(text) => application.text(text, now)?,
+        Received::Binary(data) => application.binary(&data, now)?,
+        Received::Close => return Err(CloseReason::TransportClose),
+    }
+    Ok(())
+}
+
+/// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
+/// nothing.
+fn drain(outbox: &Outbox, bytes_max: usize, last: Option<&str>) -> Vec<u8> {
+    let mut writer = PayloadWriter::new(outbox.generation());
+    let mut bytes = 0;
+    let messages = outbox.drain_while(|frame| {
+        let len = match frame.payload() {
+            Payload::Text(text) => writer.len_with_text(text.len()),
+            Payload::Binary(data) => writer.len_with_binary(data.len()),
+        };
+        // At least one packet goes out, whatever its size.
+        let fits = len <= bytes_max || writer.is_empty();
+        if fits {
+            bytes += frame.len();
+            match frame.payload() {
+                Payload::Text(text) => writer.text(text),
+                Payload::Binary(data) => writer.binary(data),
+            }
+        }
+        fits
+    });
+    outbox.written(messages, bytes);
+    if let Some(last) = last {
+        writer.text(last);
+    }
+    if writer.is_empty() {
+        writer.text("6");
+    }
+    writer.finish()
+}
+
+impl From<ProtocolError> for CloseReason {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::TooLarge => Self::TooLarge,
+            ProtocolError::Utf8 => Self::BadText,
+            _ => Self::ParseError,
+        }
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // The bound is the front door's.
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(Driver);
+    }
+}
+
+impl Resident for SessionActor {
+    type Message = SessionMessage;
+    const CLASS: ActorClass = ActorClass::Session;
+}
+
+impl Handler<Mail<SessionMessage>> for SessionActor {
+    type Result = ();
+
+    /// Only takes note of things: the driver, which actix polls behind every message, goes on from there. A reply that
+    /// is dropped says that the session is gone.
+    fn handle(&mut self, mail: Mail<SessionMessage>, _: &mut Self::Context) {
+        match mail.open() {
+            SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
+            // Whoever posts to a session on a WebSocket, a proxy that tries again say, harms only the POST.
+            SessionMessage::AbortPost(reason) if matches!(self.link, Link::Polling(_)) => {
+                self.phase = Phase::Over(reason);
+            }
+            SessionMessage::AbortPost(_) => {}
+            SessionMessage::Attach(attach) => self.take_attach(attach),
+            SessionMessage::Poll(reply) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(reply),
+            SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) => match self.link {
+                Link::Socket(_) => drop(reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
+                // The edge sends one at a time.
+                Link::Polling(_) => {
+                    self.feeding = Some((PayloadReader::new(self.engine.generation(), body), reply));
+                }
+            },
+            SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}
+        }
+    }
+}
+
+/// The one future of a session's context.
+struct Driver;
+
+impl ActorFuture<SessionActor> for Driver {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut SessionActor,
+        ctx: &mut Context<SessionActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if let Err(reason) = session.turn(cx) {
+            session.finish(reason, ctx);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// Counts the session in the metrics for as long as it lives.
+struct Census {
+    metrics: Arc<Metrics>,
+    generation: Generation,
+    kind: TransportKind,
+    open: bool,
+}
+
+impl Census {
+    fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
+        metrics.sessions_opened.get_or_create(&TransportLabel { transport: kind.as_str() }).inc();
+        let census = Self { metrics, generation, kind, open: true };
+        census.metrics.sessions.get_or_create(&census.label()).inc();
+        census
+    }
+
+    fn upgraded(&mut self) {
+        self.metrics.sessions.get_or_create(&self.label()).dec();
+        self.kind = TransportKind::WebSocket;
+        self.metrics.sessions.get_or_create(&self.label()).inc();
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        if std::mem::take(&mut self.open) {
+            let label = CloseLabel { transport: self.kind.as_str(), reason: reason.as_str() };
+            self.metrics.sessions.get_or_create(&self.label()).dec();
+            self.metrics.sessions_closed.get_or_create(&label).inc();
+        }
+    }
+
+    fn label(&self) -> SessionLabel {
+        SessionLabel { transport: self.kind.as_str(), protocol: self.generation.as_str() }
+    }
+}
+
+impl Drop for Census {
+    fn drop(&mut self) {
+        // A session that ends otherwise than by its own doing has failed.
+        self.close(CloseReason::Panic);
+    }
+}

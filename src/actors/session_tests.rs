@@ -1,0 +1,344 @@
+//! Sessions over sockets that a test holds in its hand: polling, upgrades, and ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::session::{Application, SessionActor, SessionMessage, Setup};
+use super::transport::{Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport};
+use super::worker::Worker;
+use crate::event::{CloseReason, SessionId};
+use crate::mailbox::Mailbox;
+use crate::metrics::{Elsewhere, Metrics};
+use crate::outbox::{Bounds, Outbox};
+use crate::protocol::connection::Periods;
+use crate::protocol::engine::Packet;
+use crate::protocol::frame::{Frame, Payload};
+use crate::protocol::handshake::RequestError;
+use crate::protocol::{Generation, ProtocolError};
+
+/// A socket: what the peer has sent, what it was sent, and how it ended.
+#[derive(Debug, Default)]
+struct Wire {
+    sent: VecDeque<String>,
+    got: Vec<String>,
+    closed: Option<CloseReason>,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Socket(Arc<Mutex<Wire>>);
+
+impl Socket {
+    fn send(&self, packets: &[&str]) {
+        let mut wire = self.0.lock();
+        wire.sent.extend(packets.iter().map(|&packet| packet.to_owned()));
+        wire.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    async fn until<T>(&self, mut found: impl FnMut(&Wire) -> Option<T>) -> T {
+        let looking = async {
+            loop {
+                if let Some(found) = found(&self.0.lock()) {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), looking).await.expect("it happens within seconds")
+    }
+
+    async fn until_closed(&self) -> CloseReason {
+        self.until(|wire| wire.closed).await
+    }
+}
+
+impl Transport for Socket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
+        loop {
+            let mut wire = self.0.lock();
+            let Some(text) = wire.sent.pop_front() else {
+                wire.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
+            drop(wire);
+            let packet = match Packet::from_text(Generation::Eio4, &text) {
+                Ok(packet) => packet,
+                Err(error) => return Poll::Ready(error.into()),
+            };
+            match sink(packet) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(reason) => return Poll::Ready(reason),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
+        let mut frames = VecDeque::new();
+        outbox.take(&mut frames);
+        outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
+        self.0.lock().got.extend(frames.iter().map(text));
+        Poll::Pending
+    }
+
+    fn poll_send(&mut self, _: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason> {
+        self.0.lock().got.extend(std::iter::repeat_n(text(frame), times));
+        Poll::Pending
+    }
+
+    fn close(self: Box<Self>, reason: CloseReason) {
+        self.0.lock().closed = Some(reason);
+    }
+}
+
+impl Attach for Socket {
+    fn attach(self: Box<Self>, _: &Rc<Worker>) -> io::Result<Box<dyn Transport>> {
+        Ok(self)
+    }
+}
+
+fn text(frame: &Frame) -> String {
+    match frame.payload() {
+        Payload::Text(text) => text.to_owned(),
+        Payload::Binary(data) => format!("{data:?}"),
+    }
+}
+
+/// Echoes, and has an opinion on one word.
+struct Echo(Arc<Outbox>);
+
+impl Application for Echo {
+    fn text(&mut self, text: &str, _: Instant) -> Result<(), ProtocolError> {
+        if text == "panic" {
+            panic!("as it was told");
+        }
+        self.0.push(Frame::text(&format!("4{text}")));
+        if text == "bad" { Err(ProtocolError::Packet) } else { Ok(()) }
+    }
+
+    fn binary(&mut self, _: &[u8], _: Instant) -> Result<(), ProtocolError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Unlisted;
+
+impl Listing for Unlisted {
+    fn expires_at(&self, _: Instant) {}
+}
+
+/// A session, and what reaches it.
+struct Session {
+    mailbox: Mailbox<SessionActor>,
+    outbox: Arc<Outbox>,
+    metrics: Arc<Metrics>,
+}
+
+impl Session {
+    fn start(socket: Option<Socket>) -> Self {
+        Self::start_with(socket, Duration::from_secs(10))
+    }
+
+    fn start_with(socket: Option<Socket>, upgrade_timeout: Duration) -> Self {
+        let metrics = Metrics::new(&[], Elsewhere::default());
+        let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
+        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));
+        let setup = Setup {
+            id: SessionId(1),
+            peer: IpAddr::from(Ipv4Addr::LOCALHOST),
+            periods: Periods {
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+                upgrade_timeout,
+            },
+            close_timeout: Duration::from_secs(30),
+            payload_bytes_max: 100,
+            mailbox_max: 100,
+            application: Box::new(Echo(outbox.clone())),
+            outbox: outbox.clone(),
+            metrics: metrics.clone(),
+        };
+        let mut mailbox = None;
+        let socket = socket.map(|socket| Box::new(socket) as Box<dyn Transport>);
+        SessionActor::launch(setup, &Worker::new(), socket, |entered| {
+            mailbox = Some(entered);
+            Box::new(Unlisted)
+        });
+        Self { mailbox: mailbox.unwrap(), outbox, metrics }
+    }
+
+    fn poll(&self) -> oneshot::Receiver<PollAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.try_send(SessionMessage::Poll(reply)).unwrap();
+        answer
+    }
+
+    fn post(&self, body: &str) -> oneshot::Receiver<PostAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.try_send(SessionMessage::Post { body: body.to_owned(), reply }).unwrap();
+        answer
+    }
+
+    fn attach(&self) -> Socket {
+        let socket = Socket::default();
+        self.mailbox.try_send(SessionMessage::Attach(Box::new(socket.clone()))).unwrap();
+        socket
+    }
+
+    async fn until_gone(&self) {
+        while self.mailbox.is_open() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn body(answer: oneshot::Receiver<PollAnswer>) -> String {
+    String::from_utf8(answer.await.expect("an answer").expect("packets")).unwrap()
+}
+
+#[actix_rt::test]
+async fn an_upgrade_goes_from_polls_to_the_socket() {
+    let session = Session::start(None);
+    let socket = session.attach();
+    let first = session.poll();
+    socket.send(&["2probe"]);
+    assert_eq!(body(first).await, "6", "the poll ends when the probe has come");
+    assert_eq!(body(session.poll()).await, "6", "and so does every other one");
+    session.post("4before").await.unwrap().unwrap();
+    assert_eq!(body(session.poll()).await, "4before", "until the upgrade, polling carries");
+    session.post("4left").await.unwrap().unwrap();
+    socket.send(&["5", "4after"]);
+    socket.until(|wire| (wire.got.len() == 3).then_some(())).await;
+    assert_eq!(socket.0.lock().got, ["3probe", "4left", "4after"]);
+    let refused = Err(EdgeRefusal::Error(RequestError::BadRequest));
+    assert_eq!(session.poll().await.unwrap(), refused);
+    assert_eq!(session.post("4x").await.unwrap(), Err(EdgeRefusal::Error(RequestError::BadRequest)));
+    assert_eq!(session.attach().until_closed().await, CloseReason::TransportClose, "a second socket");
+    session.mailbox.send_always(SessionMessage::AbortPost(CloseReason::TransportError));
+    socket.send(&["4still"]);
+    socket.until(|wire| wire.got.contains(&"4still".to_owned()).then_some(())).await;
+    assert_eq!(socket.0.lock().closed, None);
+}
+
+#[actix_rt::test]
+async fn an_upgrade_that_goes_wrong_leaves_polling_as_it_was() {
+    let session = Session::start_with(None, Duration::from_millis(20));
+    for script in [&["4x"][..], &["5"], &["2probe", "4x"], &["2probe"], &[]] {
+        let socket = session.attach();
+        socket.send(script);
+        assert_eq!(socket.until_closed().await, CloseReason::TransportClose, "{script:?}");
+        session.post("4still").await.unwrap().unwrap();
+        assert_eq!(body(session.poll()).await, "4still", "after {script:?}");
+    }
+}
+
+/// A client whose session was closed while it upgraded hears of it on the socket at once.
+#[actix_rt::test]
+async fn an_upgrade_of_a_closed_session_closes_the_socket() {
+    let session = Session::start(None);
+    let socket = session.attach();
+    socket.send(&["2probe"]);
+    socket.until(|wire| (wire.got.len() == 1).then_some(())).await;
+    session.post("4bad").await.unwrap().unwrap();
+    socket.send(&["5"]);
+    assert_eq!(socket.until_closed().await, CloseReason::ParseError);
+    session.until_gone().await;
+}
+
+#[actix_rt::test]
+async fn ends_by_polling() {
+    // Bad Socket.IO: the next poll gets what is left and the end of it.
+    let session = Session::start(None);
+    session.post("4bad\x1e4ignored").await.unwrap().unwrap();
+    assert!(session.post("4x").await.is_err(), "it takes nothing any more");
+    assert_eq!(body(session.poll()).await, "4bad\x1e1");
+    session.until_gone().await;
+
+    // Bad Engine.IO: over at once; the poll that waits is told.
+    let session = Session::start(None);
+    let waiting = session.poll();
+    session.post("4good\x1eabc").await.unwrap().unwrap();
+    assert_eq!(body(waiting).await, "1");
+    session.until_gone().await;
+
+    // The client's own end, and a poll that crosses it.
+    let session = Session::start(None);
+    session.post("1").await.unwrap().unwrap();
+    assert_eq!(body(session.poll()).await, "6");
+    session.until_gone().await;
+
+    // Two polls at once.
+    let session = Session::start(None);
+    let (first, second) = (session.poll(), session.poll());
+    assert_eq!(body(first).await, "1");
+    assert_eq!(second.await.unwrap(), Err(EdgeRefusal::Overlap));
+    session.until_gone().await;
+
+    // A poll that its client has dropped.
+    let session = Session::start(None);
+    drop(session.poll());
+    session.until_gone().await;
+
+    // A stop does not say that it is for ever.
+    let session = Session::start(None);
+    let waiting = session.poll();
+    session.mailbox.send_always(SessionMessage::Abort(CloseReason::Stop));
+    assert_eq!(body(waiting).await, "6");
+    session.until_gone().await;
+}
+
+/// More packets in one POST than an outbox holds answers: the rest of it waits for polls, and its client for the
+/// answer.
+#[actix_rt::test]
+async fn a_post_waits_for_room() {
+    let session = Session::start(None);
+    let packets = (0..500).map(|at| format!("4{at}")).collect::<Vec<_>>().join("\x1e");
+    let mut posted = session.post(&packets);
+    let mut heard = Vec::new();
+    while heard.len() < 500 {
+        assert!(heard.len() > 400 || posted.try_recv().is_err(), "it is not done yet");
+        heard.extend(body(session.poll()).await.split('\x1e').map(str::to_owned));
+    }
+    assert_eq!(heard.join("\x1e"), packets);
+    assert_eq!(posted.await.unwrap(), Ok(()));
+}
+
+#[actix_rt::test]
+async fn a_poll_takes_as_much_as_fits_and_at_least_one_packet() {
+    let session = Session::start(None);
+    let packet = |len: usize| format!("4{}", "x".repeat(len - 1));
+    for len in [200, 40, 40, 40] {
+        session.outbox.push(Frame::text(&packet(len)));
+    }
+    assert_eq!(body(session.poll()).await, packet(200));
+    assert_eq!(body(session.poll()).await, [packet(40), packet(40)].join("\x1e"));
+    assert_eq!(body(session.poll()).await, packet(40));
+}
+
+#[actix_rt::test]
+async fn a_session_that_panics_closes_its_socket_and_is_counted() {
+    let socket = Socket::default();
+    let session = Session::start(Some(socket.clone()));
+    socket.send(&["4panic"]);
+    assert_eq!(socket.until_closed().await, CloseReason::Panic);
+    session.until_gone().await;
+    assert!(session.metrics.render().contains(r#"sessions_closed_total{transport="websocket",reason="panic"} 1"#));
+}
+
+#[actix_rt::test]
+async fn a_reader_that_is_too_slow_is_closed_at_once() {
+    let socket = Socket::default();
+    let session = Session::start(Some(socket.clone()));
+    while session.outbox.push(Frame::text("4x")) {}
+    assert_eq!(socket.until_closed().await, CloseReason::Slow);
+    session.until_gone().await;
+}

@@ -1,0 +1,189 @@
+//! The Socket.IO layer of a session: which namespaces the client is in, and who lives there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::value::RawValue;
+
+use super::namespace::Namespace;
+use super::session::Application;
+use crate::event::{CloseReason, SessionId};
+use crate::outbox::Outbox;
+use crate::protocol::connection::{Alarm, Event, SocketIo};
+use crate::protocol::frame::Frame;
+use crate::protocol::{ProtocolError, packet};
+
+/// An id that cannot be guessed, in the form of Engine.IO and Socket.IO: 20 characters, 120 random bits. None where the
+/// system has no randomness.
+pub fn random_id() -> Option<String> {
+    let mut bytes = [0; 15];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Who lives in the namespaces of a server.
+pub trait Residents: Send + Sync {
+    /// The names of the namespaces, which begin with `/`.
+    fn names(&self) -> &[Arc<str>];
+
+    /// A client has connected to the namespace with this place in the list; it was told so. `auth` is what it gave.
+    fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace>;
+}
+
+/// How a resident speaks to its client. Everything goes through the session's outbox, so a false return means that the
+/// session is about to end, and there is nothing to be done about it.
+#[derive(Clone, Debug)]
+pub struct Emitter {
+    /// The session.
+    pub session: SessionId,
+    /// Where its client is.
+    pub peer: IpAddr,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The way to the client.
+    pub outbox: Arc<Outbox>,
+}
+
+impl Emitter {
+    /// Sends an event. `arguments` are JSON values; placeholders among them stand for `attachments`. `ack` asks for
+    /// one.
+    pub fn emit(&self, name: &str, arguments: &[&str], attachments: &[impl AsRef<[u8]>], ack: Option<u64>) -> bool {
+        let generation = self.outbox.generation();
+        let text = match attachments.len() {
+            0 => packet::event(generation, &self.namespace, ack, name, arguments),
+            count => packet::binary_event(generation, &self.namespace, count, ack, name, arguments),
+        };
+        self.push(&text, attachments)
+    }
+
+    /// Answers the event that came with `ack`.
+    pub fn ack(&self, ack: u64, arguments: &[&str], attachments: &[impl AsRef<[u8]>]) -> bool {
+        let text = match attachments.len() {
+            0 => packet::ack(&self.namespace, ack, arguments),
+            count => packet::binary_ack(&self.namespace, count, ack, arguments),
+        };
+        self.push(&text, attachments)
+    }
+
+    fn push(&self, text: &str, attachments: &[impl AsRef<[u8]>]) -> bool {
+        let generation = self.outbox.generation();
+        let text = Frame::text(text);
+        if attachments.is_empty() {
+            return self.outbox.push(text);
+        }
+        let binary = attachments.iter().map(|data| Frame::binary(generation, data.as_ref()));
+        self.outbox.push_all(std::iter::once(text).chain(binary).collect())
+    }
+}
+
+/// The Socket.IO layer of one session.
+pub struct SocketIoSession {
+    machine: SocketIo,
+    lobby: Lobby,
+    /// When a client that is in no namespace is no longer waited for.
+    connect_by: Option<Alarm>,
+    unannounced: Option<Alarm>,
+}
+
+/// Who lives in the namespaces of a session, and how a client gets there.
+struct Lobby {
+    residents: Arc<dyn Residents>,
+    present: Vec<Option<Box<dyn Namespace>>>,
+    session: SessionId,
+    peer: IpAddr,
+    outbox: Arc<Outbox>,
+}
+
+impl SocketIoSession {
+    /// A session that is in no namespace yet, and has `connect_timeout` to enter one.
+    pub fn new(
+        residents: Arc<dyn Residents>,
+        session: SessionId,
+        peer: IpAddr,
+        outbox: Arc<Outbox>,
+        payload_bytes_max: usize,
+        connect_timeout: Duration,
+    ) -> Self {
+        let namespaces = residents.names().len();
+        let connect_by = Alarm { period: connect_timeout, due: Instant::now() + connect_timeout };
+        Self {
+            machine: SocketIo::new(outbox.generation(), namespaces, payload_bytes_max),
+            lobby: Lobby { present: (0..namespaces).map(|_| None).collect(), residents, session, peer, outbox },
+            connect_by: Some(connect_by),
+            unannounced: Some(connect_by),
+        }
+    }
+}
+
+impl Lobby {
+    /// Does what a message means. True where the client is in a namespace because of it.
+    fn admit(&mut self, event: Event<'_>, now: Instant) -> Result<bool, ProtocolError> {
+        let generation = self.outbox.generation();
+        match event {
+            Event::Incomplete => {}
+            Event::Connected { namespace, auth } => {
+                // No randomness, no id: the connection cannot be served.
+                let sid = random_id().ok_or(ProtocolError::Place)?;
+                let (session, peer, outbox) = (self.session, self.peer, self.outbox.clone());
+                let emitter = Emitter { session, peer, namespace: self.residents.names()[namespace].clone(), outbox };
+                self.outbox.push(Frame::text(&packet::connect(generation, &emitter.namespace, &sid)));
+                self.present[namespace] = Some(self.residents.connect(namespace, emitter, auth));
+                return Ok(true);
+            }
+            Event::UnknownNamespace { name } => {
+                self.outbox.push(Frame::text(&packet::connect_error(generation, name, "Invalid namespace")));
+            }
+            Event::Disconnected { namespace } => self.present[namespace] = None,
+            Event::Event { namespace, ack, event } => {
+                if let Some(resident) = &mut self.present[namespace] {
+                    resident.event(event, ack, now);
+                }
+            }
+            Event::Ack { namespace, id, answer } => {
+                if let Some(resident) = &mut self.present[namespace] {
+                    resident.answer(id, answer);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Application for SocketIoSession {
+    fn text(&mut self, text: &str, now: Instant) -> Result<(), ProtocolError> {
+        let event = self.machine.handle_text(text, self.lobby.residents.names())?;
+        if self.lobby.admit(event, now)? {
+            self.connect_by = None;
+        }
+        Ok(())
+    }
+
+    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), ProtocolError> {
+        let event = self.machine.handle_binary(data, self.lobby.residents.names())?;
+        self.lobby.admit(event, now)?;
+        self.machine.release();
+        Ok(())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        for resident in self.lobby.present.iter_mut().flatten() {
+            resident.poll(cx, now);
+        }
+    }
+
+    fn poll_alarm(&mut self) -> Option<Alarm> {
+        let mut residents = self.lobby.present.iter_mut().flatten();
+        self.unannounced.take().or_else(|| residents.find_map(|resident| resident.poll_alarm()))
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+        match self.connect_by {
+            Some(alarm) if alarm.due <= now => Err(CloseReason::ConnectTimeout),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Conversations and what holds them, without sockets: order, membership, panics, retirement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, People};
+use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryMessage};
+use super::roster::Roster;
+use crate::config;
+use crate::event::{CloseReason, Code, SessionId, Talk, Username};
+use crate::mailbox::Mailbox;
+use crate::max::{Directory, Gate, Question, Target, Tokenless};
+use crate::metrics::{ActorClass, Elsewhere, Metrics};
+use crate::outbox::{Bounds, Outbox};
+use crate::protocol::Generation;
+use crate::protocol::frame::{Frame, Payload};
+
+/// Conversations of one server, with a registry whose MAX nobody listens for.
+struct World {
+    commons: Arc<Commons>,
+    registry: Mailbox<RegistryActor>,
+}
+
+impl World {
+    fn new(adjust: impl FnOnce(&mut Commons)) -> Self {
+        let metrics = Metrics::new(&[], Elsewhere::default());
+        let mut commons = Commons {
+            namespace: "/max".into(),
+            presence_members_max: 1000,
+            burst_max: 32,
+            linger: Duration::ZERO,
+            mailbox_max: 2048,
+            metrics,
+        };
+        adjust(&mut commons);
+        let commons = Arc::new(commons);
+        let settings = config::Config::default().max;
+        let target = Target { url: "http://127.0.0.1:1".into(), service: None, tokenless: Tokenless::Never };
+        let directory = Directory::new(&settings, target, 256, Arc::new(Gate::new(&settings))).unwrap();
+        let (registry, _) =
+            RegistryActor::launch(directory, commons.clone(), Arbiters::default(), 10, Duration::from_secs(5));
+        Self { commons, registry }
+    }
+
+    fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
+        let mut tenure = None;
+        Roster::default().get_or_spawn(&id.into(), |()| true, |spawned| tenure = Some(spawned));
+        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.commons.clone(), self.registry.clone());
+        Mailbox::new(actor.start(), self.commons.mailbox_max, &self.commons.metrics)
+    }
+
+    fn outbox(&self) -> Arc<Outbox> {
+        let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
+        Arc::new(Outbox::new(Generation::Eio4, bounds, self.commons.metrics.clone()))
+    }
+}
+
+/// A session's side of a conversation.
+struct Member {
+    session: SessionId,
+    username: Username,
+    outbox: Arc<Outbox>,
+    membership: Membership,
+}
+
+impl Member {
+    async fn enter(world: &World, door: &Mailbox<ConversationActor>, session: u64, username: &str) -> Self {
+        let (session, username, outbox) = (SessionId(session), Username::parse(username).unwrap(), world.outbox());
+        let (done, entered) = oneshot::channel();
+        let arrival = Arrivals::new(1, done).expect();
+        let enter = Enter { session, username: username.clone(), outbox: outbox.clone(), arrival };
+        door.try_send(ConversationMessage::Enter(enter)).unwrap();
+        let membership = Membership::new("c".into(), session, door.clone());
+        entered.await.unwrap();
+        Self { session, username, outbox, membership }
+    }
+
+    fn talk(&self, message_id: &str) {
+        let json = serde_json::value::to_raw_value(message_id).unwrap();
+        let message_id = crate::event::Scalar::parse(&json, 256).ok();
+        let talk = Talk { conversation: "c".into(), timestamp: None, message_id };
+        let (session, username) = (self.session, self.username.clone());
+        self.membership.mailbox().try_send(ConversationMessage::Talk { session, username, talk }).unwrap();
+    }
+
+    /// What has arrived, as the texts of its packets.
+    fn heard(&self) -> Vec<String> {
+        let mut frames = Vec::new();
+        self.outbox.drain_while(|frame| {
+            frames.push(frame.clone());
+            true
+        });
+        self.outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
+        let text = |frame: &Frame| match frame.payload() {
+            Payload::Text(text) => text.to_owned(),
+            Payload::Binary(data) => format!("{data:?}"),
+        };
+        frames.iter().map(text).collect()
+    }
+}
+
+/// Waits until the conversation has handled everything that was sent before.
+async fn settled(door: &Mailbox<ConversationActor>) -> People {
+    let (reply, people) = oneshot::channel();
+    door.send_always(ConversationMessage::Ask(reply));
+    people.await.unwrap()
+}
+
+#[actix_rt::test]
+async fn everybody_hears_the_same_in_the_same_order_but_what_they_said_themselves() {
+    let world = World::new(|commons| commons.burst_max = 3);
+    let door = world.conversation("c");
+    let messi = Member::enter(&world, &door, 1, "messi").await;
+    let phone = Member::enter(&world, &door, 2, "messi").await;
+    let xavi = Member::enter(&world, &door, 3, "xavi").await;
+    for at in 0..100 {
+        [&messi, &xavi][at % 2].talk(&at.to_string());
+    }
+    assert_eq!(settled(&door).await.inroom, 2);
+    let joined = r#"42/max,["joined",{"conversation":"c","username":"xavi"}]"#;
+    let update = |at: usize| {
+        let username = ["messi", "xavi"][at % 2];
+        format!(r#"42/max,["update",{{"username":"{username}","conversation":"c","messageID":"{at}"}}]"#)
+    };
+    assert_eq!(messi.heard(), [vec![joined.to_owned()], (1..100).step_by(2).map(update).collect()].concat());
+    assert_eq!(phone.heard(), [vec![joined.to_owned()], (0..100).map(update).collect()].concat());
+    assert_eq!(xavi.heard(), (0..100).step_by(2).map(update).collect::<Vec<_>>());
+}
+
+/// A fan-out to more members than one slice lets its thread go, and the talks behind it still wait for their turn.
+#[actix_rt::test]
+async fn a_large_fan_out_keeps_its_turn() {
+    let world = World::new(|commons| commons.presence_members_max = 1);
+    let door = world.conversation("c");
+    let mut members = Vec::new();
+    for at in 0..2500 {
+        members.push(Member::enter(&world, &door, at, &format!("u{at}")).await);
+    }
+    members[0].talk("first");
+    members[1].talk("second");
+    assert_eq!(settled(&door).await.people, None, "above the presence limit");
+    for (at, member) in members.iter().enumerate() {
+        let heard: Vec<_> = member.heard().iter().map(|text| text.contains("first")).collect();
+        assert_eq!(heard, [vec![false], vec![true], vec![true, false]][at.min(2)], "member {at}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_presence_limit_counts_the_one_it_is_about() {
+    let world = World::new(|commons| commons.presence_members_max = 2);
+    let door = world.conversation("c");
+    let first = Member::enter(&world, &door, 1, "a").await;
+    let second = Member::enter(&world, &door, 2, "b").await;
+    let third = Member::enter(&world, &door, 3, "c").await;
+    drop(third);
+    drop(second);
+    settled(&door).await;
+    let heard: Vec<_> = first.heard().iter().map(|text| text.chars().skip(9).take(6).collect::<String>()).collect();
+    assert_eq!(heard, ["joined", "left\","]);
+}
+
+/// Holds a membership, and fails when it is told to.
+struct Failing(#[allow(dead_code, reason = "held for its drop")] Membership);
+
+impl Actor for Failing {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Fail;
+
+impl Handler<Fail> for Failing {
+    type Result = ();
+
+    fn handle(&mut self, _: Fail, _: &mut Self::Context) {
+        panic!("as it was told");
+    }
+}
+
+#[actix_rt::test]
+async fn a_session_that_panics_leaves_no_ghost() {
+    let world = World::new(|_| {});
+    let door = world.conversation("c");
+    let xavi = Member::enter(&world, &door, 1, "xavi").await;
+    let Member { membership, .. } = Member::enter(&world, &door, 2, "messi").await;
+    let failing = Failing(membership).start();
+    assert!(failing.send(Fail).await.is_err());
+    let people = settled(&door).await;
+    assert_eq!((people.inroom, people.people), (1, Some(vec![xavi.username.clone()])));
+    assert_eq!(xavi.heard().last().unwrap(), r#"42/max,["left",{"conversation":"c","username":"messi"}]"#);
+}
+
+#[actix_rt::test]
+async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
+    let world = World::new(|_| {});
+    let (door, other) = (world.conversation("c"), world.conversation("other"));
+    let messi = Member::enter(&world, &door, 1, "messi").await;
+    let xavi = Member::enter(&world, &other, 2, "xavi").await;
+    door.send_always(ConversationMessage::Panic);
+    while door.is_open() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(messi.outbox.closed(), Some(CloseReason::ConversationLost));
+    settled(&other).await;
+    assert_eq!(xavi.outbox.closed(), None);
+    assert_eq!(world.commons.metrics.mailbox(ActorClass::Conversation).panicked.get(), 1);
+    assert_eq!(world.commons.metrics.conversations.get(), 1);
+    drop(messi);
+}
+
+/// actix runs a timer that was cancelled in the very turn in which it is due. A conversation that asked to retire then,
+/// with the newcomer counted as seen, would be struck from the roster with somebody in it.
+#[actix_rt::test]
+async fn an_entry_in_the_turn_of_the_lingers_end_keeps_the_conversation() {
+    let world = World::new(|commons| commons.linger = Duration::from_millis(2));
+    let door = world.conversation("c");
+    settled(&door).await;
+    // The worker is busy until the linger is over, and only then sees the time.
+    std::thread::sleep(Duration::from_millis(4));
+    tokio::task::yield_now().await;
+    let messi = Member::enter(&world, &door, 1, "messi").await;
+    assert_eq!(world.commons.metrics.mailbox(ActorClass::Registry).enqueued.get(), 0);
+    assert_eq!(settled(&door).await.inroom, 1);
+    drop(messi);
+}
+
+#[actix_rt::test]
+async fn a_conversation_with_nobody_in_it_goes_away() {
+    let world = World::new(|_| {});
+    let (reply, admitted) = oneshot::channel();
+    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &["a", "b"], reply);
+    world.registry.send_always(RegistryMessage::Admit(admit));
+    let (memberships, entered) = admitted.await.unwrap().unwrap();
+    entered.await.unwrap();
+    assert_eq!(world.commons.metrics.conversations.get(), 2);
+    drop(memberships);
+    while world.commons.metrics.conversations.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_join_is_all_or_nothing() {
+    let world = World::new(|commons| commons.mailbox_max = 1);
+    let admit = |session, conversations: &[&str]| {
+        let (reply, admitted) = oneshot::channel();
+        let admit =
+            super::registry::Admit::for_tests(SessionId(session), world.outbox(), "messi", conversations, reply);
+        world.registry.send_always(RegistryMessage::Admit(admit));
+        admitted
+    };
+    // Both are handled in one turn of the registry, before the conversations have theirs: the second finds `b` full.
+    let (first, second) = (admit(1, &["b"]), admit(2, &["a", "b"]));
+    let (memberships, entered) = first.await.unwrap().unwrap();
+    assert!(matches!(second.await.unwrap(), Err(Code::Busy)));
+    entered.await.unwrap();
+    drop(memberships);
+}
+
+#[actix_rt::test]
+async fn a_session_that_went_before_its_admission_is_seen_by_nobody() {
+    let world = World::new(|_| {});
+    let (reply, admitted) = oneshot::channel();
+    drop(admitted);
+    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &["a"], reply);
+    world.registry.send_always(RegistryMessage::Admit(admit));
+    tokio::task::yield_now().await;
+    assert_eq!(world.commons.metrics.mailbox(ActorClass::Conversation).started.get(), 0);
+}
+
+#[actix_rt::test]
+async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
+    let world = World::new(|_| {});
+    let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
+    let question = Question {
+        username: Username::parse("messi").unwrap(),
+        token: Some("t".into()),
+        scope: None,
+        peer: [127, 0, 0, 1].into(),
+    };
+    let join = Join { session: SessionId(1), outbox: world.outbox(), question, reply };
+    world.registry.try_send(RegistryMessage::Join(join)).unwrap();
+    assert_eq!(answer.await.unwrap().unwrap_err(), Code::MaxUnavailable);
+    assert_eq!(world.commons.metrics.conversations.get(), 0);
+}

@@ -1,0 +1,73 @@
+//! What a session needs of a socket, so that it need not know the HTTP edge, and what the edge may hand to a session.
+
+use std::fmt::Debug;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::worker::Worker;
+use crate::event::CloseReason;
+use crate::outbox::Outbox;
+use crate::protocol::engine::Packet;
+use crate::protocol::frame::Frame;
+use crate::protocol::handshake::RequestError;
+
+/// A two-way transport that has a socket of its own.
+pub trait Transport: Debug {
+    /// Reads what has come and gives each packet to `sink`, until there is no more (the task is then woken by more),
+    /// `sink` wants no more for now (it is woken as soon as [`Self::poll_write`] has made room), or `sink` or the peer
+    /// ends it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason>;
+
+    /// Writes what is in `outbox`, as much as the socket takes now; the task is woken when it takes more, and when the
+    /// outbox has room again that had none.
+    fn poll_write(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason>;
+
+    /// Sends a frame so many times past any outbox, as the answer to probes: an upgrade's socket has none yet. A peer
+    /// that does not read gets no more than a few.
+    fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
+
+    /// Ends the connection, saying why where the peer still listens. Never blocks.
+    fn close(self: Box<Self>, reason: CloseReason);
+}
+
+/// Takes a packet from a transport, and says whether there is room for the answers to another; an error ends the
+/// reading with it.
+pub type Sink<'a> = dyn FnMut(Packet<'_>) -> Result<bool, CloseReason> + 'a;
+
+/// A transport on its way to its session, which may live on another thread.
+pub trait Attach: Send + Debug {
+    /// Becomes a transport on this thread.
+    ///
+    /// # Errors
+    /// The socket cannot be used here.
+    fn attach(self: Box<Self>, worker: &Rc<Worker>) -> io::Result<Box<dyn Transport>>;
+}
+
+/// What a session answers a poll. Dropped without an answer, the session is gone.
+pub type PollAnswer = Result<Vec<u8>, EdgeRefusal>;
+
+/// What a session answers a POST. Dropped without an answer, the session is gone.
+pub type PostAnswer = Result<(), EdgeRefusal>;
+
+/// Where the edge waits for the answer to a poll.
+pub type PollReply = oneshot::Sender<PollAnswer>;
+
+/// Why a session does not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeRefusal {
+    /// One of Engine.IO's errors.
+    Error(RequestError),
+    /// A request of this kind is already under way: 400 without a body.
+    Overlap,
+}
+
+/// The entry of a session in the table of sids. Dropped, the sid is unknown.
+pub trait Listing: Debug {
+    /// The session is over at this time unless this is called again: the table refuses its sid from then on, though the
+    /// session's task may not have run yet.
+    fn expires_at(&self, at: Instant);
+}
