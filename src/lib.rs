@@ -17,6 +17,7 @@
 pub mod actors;
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod logging;
 pub mod mailbox;
 pub mod max;

@@ -1,0 +1,258 @@
+//! The edge, in actix-web and beside it. HTTP requests go through an actix-web `App`: the pages, the demo MAX, and the
+//! polling transport. WebSocket upgrades leave actix-http by its upgrade service before any of that.
+//!
+//! * [`upgrade`]: the upgrade service: handshake, refusals; hands the socket to a session.
+//! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
+//! * [`polling`]: GET drains, POST feeds.
+//! * [`sessions`]: the table of sids.
+//! * [`pages`]: the demo page.
+//! * [`admin`]: metrics and health, on a listener of their own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use crate::actors::session::{Application, SessionActor, Setup};
+use crate::actors::socketio::random_id;
+use crate::actors::transport::{EdgeRefusal, Transport};
+use crate::actors::worker::Worker;
+use crate::event::SessionId;
+use crate::logging::log_refusal;
+use crate::metrics::{Metrics, ResultLabel};
+use crate::outbox::{Bounds, Outbox};
+use crate::protocol::connection::Periods;
+use crate::protocol::frame::Frame;
+use crate::protocol::handshake::{Open, RequestError};
+use crate::protocol::{Generation, TransportKind};
+
+pub mod admin;
+pub mod polling;
+pub mod sessions;
+pub mod socket;
+pub mod upgrade;
+pub mod websocket;
+
+use sessions::Sessions;
+
+/// Makes the layer over Engine.IO for a session: its number, where its client is, and the way to it.
+pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>) -> Box<dyn Application> + Send + Sync;
+
+/// One Engine.IO endpoint: its settings and its sessions, shared by all workers.
+pub struct Endpoint {
+    /// The path, such as `/socket.io/`.
+    pub path: String,
+    /// Heartbeat and upgrade.
+    pub periods: Periods,
+    /// For how long a closed polling session may be heard of.
+    pub close_timeout: Duration,
+    /// For how long a POST may arrive.
+    pub request_timeout: Duration,
+    /// `maxPayload`.
+    pub payload_bytes_max: usize,
+    /// The bound of a session's mailbox.
+    pub mailbox_max: usize,
+    /// The bounds of an outbox.
+    pub outbox: Bounds,
+    /// The bound of the kernel's send buffer.
+    pub send_buffer_bytes: usize,
+    /// What sessions are for.
+    pub new_application: Box<NewApplication>,
+    /// The sids.
+    pub sessions: Arc<Sessions>,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+    /// No new sessions any more: the server stops.
+    pub stopping: AtomicBool,
+    /// The number of the next session.
+    pub next_session: AtomicU64,
+}
+
+/// An endpoint as one worker sees it.
+#[derive(Clone)]
+pub struct Edge {
+    /// What all workers share.
+    pub endpoint: Arc<Endpoint>,
+    /// This thread.
+    pub worker: Rc<Worker>,
+}
+
+/// Why there is no session after a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeRefusal {
+    /// The server stops.
+    Stopping,
+    /// The system has no randomness for a sid.
+    NoRandomness,
+}
+
+impl Edge {
+    /// Begins a session on this thread, over a socket or, without one, by polling. Gives the open packet, which a
+    /// socket finds in its outbox already.
+    ///
+    /// # Errors
+    /// The handshake is refused; the socket is dropped.
+    pub fn open(
+        &self,
+        generation: Generation,
+        peer: IpAddr,
+        socket: Option<Box<dyn Transport>>,
+    ) -> Result<String, HandshakeRefusal> {
+        let endpoint = &self.endpoint;
+        let refuse = |refusal, result| {
+            endpoint.metrics.handshakes.get_or_create(&ResultLabel { result }).inc();
+            Err(refusal)
+        };
+        if endpoint.stopping.load(Ordering::Relaxed) {
+            return refuse(HandshakeRefusal::Stopping, "stopping");
+        }
+        let Some(sid) = random_id() else { return refuse(HandshakeRefusal::NoRandomness, "no_randomness") };
+        let upgrades: &[_] = if socket.is_some() { &[] } else { &[TransportKind::WebSocket] };
+        let open = Open {
+            sid: &sid,
+            upgrades,
+            ping_interval: endpoint.periods.ping_interval,
+            ping_timeout: endpoint.periods.ping_timeout,
+            payload_bytes_max: endpoint.payload_bytes_max,
+        }
+        .packet();
+        let outbox = Arc::new(Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()));
+        if socket.is_some() {
+            outbox.push(Frame::text(&open));
+        }
+        let id = SessionId(endpoint.next_session.fetch_add(1, Ordering::Relaxed));
+        let setup = Setup {
+            id,
+            peer,
+            periods: endpoint.periods,
+            close_timeout: endpoint.close_timeout,
+            payload_bytes_max: endpoint.payload_bytes_max,
+            mailbox_max: endpoint.mailbox_max,
+            application: (endpoint.new_application)(id, peer, &outbox),
+            outbox,
+            metrics: endpoint.metrics.clone(),
+        };
+        SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, mailbox));
+        endpoint.metrics.handshakes.get_or_create(&ResultLabel { result: "ok" }).inc();
+        Ok(open)
+    }
+
+    /// Counts and logs a request that was refused by one of Engine.IO's errors.
+    pub fn note_refusal(&self, error: RequestError, peer: Option<SocketAddr>) {
+        let peer = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.ip().to_string());
+        log_refusal(Instant::now(), format_args!("a request of {peer} refused: {}", error.message()));
+        self.endpoint.metrics.handshakes.get_or_create(&ResultLabel { result: label_of(error) }).inc();
+    }
+}
+
+fn label_of(error: RequestError) -> &'static str {
+    match error {
+        RequestError::UnknownTransport => "unknown_transport",
+        RequestError::UnknownSid => "unknown_sid",
+        RequestError::BadMethod => "bad_method",
+        RequestError::BadRequest => "bad_request",
+        RequestError::Forbidden => "forbidden",
+        RequestError::UnsupportedVersion => "unsupported_version",
+    }
+}
+
+/// What a request to the endpoint is refused with: the one place where errors become responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// One of Engine.IO's errors, as JSON.
+    Error(RequestError),
+    /// 400 without a body: a second request of a kind, or a body of a kind that is not taken.
+    Empty,
+    /// Neither GET nor POST with a valid sid: 500 without a body, as by the official server.
+    Method,
+    /// A POST larger than `maxPayload`.
+    TooLarge,
+    /// A POST that did not arrive in time.
+    Late,
+    /// More requests wait for the session than its mailbox holds.
+    Busy,
+    /// No new session now.
+    Handshake(HandshakeRefusal),
+}
+
+impl From<EdgeRefusal> for Refusal {
+    fn from(refusal: EdgeRefusal) -> Self {
+        match refusal {
+            EdgeRefusal::Error(error) => Self::Error(error),
+            EdgeRefusal::Overlap => Self::Empty,
+        }
+    }
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Refusal {
+    fn response(self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(match self {
+            Self::Error(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::Empty => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy | Self::Handshake(_) => StatusCode::SERVICE_UNAVAILABLE,
+        });
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self {
+            Self::Error(error) => response.content_type("application/json").body(error.json()),
+            Self::Busy | Self::Handshake(_) => response.insert_header((header::RETRY_AFTER, "1")).finish(),
+            Self::Empty | Self::Method | Self::TooLarge | Self::Late => response.finish(),
+        }
+    }
+}
+
+/// What all answers have in common. Serves every origin, and reads no cookie: reflects `Origin` on every answer,
+/// errors included, and answers preflights before anything is looked up (protocol section 1.5).
+///
+/// # Errors
+/// None of its own.
+pub async fn every_answer<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS;
+    let bad_origin = origin.as_ref().is_some_and(|origin| origin.to_str().is_err());
+    // A chunked body that nobody reads could go on for ever; no client of Socket.IO sends one.
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = if bad_origin {
+        request.into_response(Refusal::Error(RequestError::BadRequest).response()).map_into_right_body()
+    } else if preflight {
+        let mut answer = HttpResponse::NoContent();
+        answer.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,PATCH,POST,DELETE"));
+        if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            answer.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()));
+        }
+        request.into_response(answer.finish()).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    if let Some(origin) = origin.filter(|_| !bad_origin) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        // MAX's own header, which a page of another origin could not read otherwise.
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Has-Remaining-Items"));
+    }
+    if chunked {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}

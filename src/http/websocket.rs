@@ -1,0 +1,549 @@
+//! The transport of an owned socket: frames in, outbox out, partial writes, the close. It runs inside its session's
+//! task.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use actix_web_actors::ws::CloseCode;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::socket::{Stream, bound_send_buffer};
+use crate::actors::transport::{Attach, Sink, Transport};
+use crate::actors::worker::Worker;
+use crate::event::CloseReason;
+use crate::metrics::Metrics;
+use crate::outbox::{IDLE_FRAMES, Outbox};
+use crate::protocol::engine::Packet;
+use crate::protocol::frame::Frame;
+use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
+use crate::protocol::{Generation, ProtocolError};
+
+/// Reads of one turn: a client that floods lets others have theirs.
+const READS_PER_TURN: usize = 4;
+
+/// Frames of one write.
+const FRAMES_PER_WRITE: usize = 64;
+
+/// What may wait to be written before anything of the outbox.
+const URGENT_MAX: usize = 16;
+
+/// How long a peer may take to answer a close.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// A client's WebSocket.
+#[derive(Debug)]
+pub struct OwnedSocket<S: Stream> {
+    stream: S,
+    generation: Generation,
+    reader: Reader,
+    worker: Rc<Worker>,
+    metrics: Arc<Metrics>,
+    /// The beginning of a frame that is not whole, or what nobody has looked at yet (`unread`).
+    partial: Vec<u8>,
+    unread: bool,
+    /// Goes out before any further frame: the head of the handshake's answer, a pong, the answer to a probe.
+    urgent: VecDeque<Bytes>,
+    /// Taken from the outbox.
+    writing: VecDeque<Frame>,
+    /// Bytes of the first of `urgent`, or else of `writing`, that are out.
+    written: usize,
+    /// Whether `written` is about `writing`.
+    mid_frame: bool,
+    close_code: Option<u16>,
+}
+
+/// A socket on its way to its session, together with what was read from it and what it is sent first.
+#[derive(Debug)]
+pub struct Handover {
+    /// The socket, registered with no runtime.
+    pub stream: std::net::TcpStream,
+    /// What the client speaks.
+    pub generation: Generation,
+    /// What came behind the request.
+    pub read: Vec<u8>,
+    /// The head of the answer.
+    pub head: Bytes,
+    /// The largest message that the client may send.
+    pub payload_bytes_max: usize,
+    /// The bound of the kernel's send buffer.
+    pub send_buffer_bytes: usize,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Attach for Handover {
+    fn attach(self: Box<Self>, worker: &Rc<Worker>) -> io::Result<Box<dyn Transport>> {
+        let stream = TcpStream::from_std(self.stream)?;
+        bound_send_buffer(&stream, self.send_buffer_bytes);
+        let reader = Reader::new(self.payload_bytes_max);
+        let (read, head) = (self.read, self.head);
+        Ok(Box::new(OwnedSocket::new(stream, self.generation, reader, worker, read, head, self.metrics)))
+    }
+}
+
+impl<S: Stream> OwnedSocket<S> {
+    /// A socket whose peer is sent `head` first; `read` is what it has already sent.
+    pub fn new(
+        stream: S,
+        generation: Generation,
+        reader: Reader,
+        worker: &Rc<Worker>,
+        read: Vec<u8>,
+        head: Bytes,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            stream,
+            generation,
+            reader,
+            worker: worker.clone(),
+            metrics,
+            unread: !read.is_empty(),
+            partial: read,
+            urgent: VecDeque::from([head]),
+            writing: VecDeque::new(),
+            written: 0,
+            mid_frame: false,
+            close_code: None,
+        }
+    }
+
+    /// Reads once. Ready when the connection is over.
+    fn read_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        sink: &mut Sink<'_>,
+    ) -> Poll<Result<(), CloseReason>> {
+        let mut incoming = ReadBuf::new(buffer);
+        let received = match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut incoming)) {
+            Ok(()) => incoming.filled_mut(),
+            Err(_) => return Poll::Ready(Err(CloseReason::TransportError)),
+        };
+        if received.is_empty() {
+            return Poll::Ready(Err(CloseReason::TransportClose));
+        }
+        Poll::Ready(if self.partial.is_empty() {
+            let consumed = self.parse(received, sink)?;
+            self.partial.extend_from_slice(&received[consumed..]);
+            Ok(())
+        } else {
+            self.partial.extend_from_slice(received);
+            self.parse_partial(sink)
+        })
+    }
+
+    fn parse_partial(&mut self, sink: &mut Sink<'_>) -> Result<(), CloseReason> {
+        let mut partial = std::mem::take(&mut self.partial);
+        let consumed = self.parse(&mut partial, sink)?;
+        if consumed < partial.len() {
+            partial.drain(..consumed);
+            self.partial = partial;
+        }
+        Ok(())
+    }
+
+    /// Takes the whole frames from the front of `input`, as long as `sink` takes more, and says how many bytes they
+    /// were.
+    fn parse(&mut self, input: &mut [u8], sink: &mut Sink<'_>) -> Result<usize, CloseReason> {
+        let mut consumed = 0;
+        loop {
+            let step = match self.reader.step(&mut input[consumed..]) {
+                Ok(step) => step,
+                Err(error) => {
+                    let code = match error {
+                        ProtocolError::TooLarge => CloseCode::Size,
+                        ProtocolError::Utf8 => CloseCode::Invalid,
+                        _ => CloseCode::Protocol,
+                    };
+                    self.close_code = Some(code.into());
+                    return Err(error.into());
+                }
+            };
+            let Step::Frame { consumed: frame, message } = step else { return Ok(consumed) };
+            consumed += frame;
+            let packet = match message {
+                None | Some(Message::Pong(_)) => continue,
+                Some(Message::Ping(data)) => {
+                    // Not every ping has to be answered (RFC 6455, 5.5.3): who reads no pongs gets no more of them.
+                    if self.urgent.len() < URGENT_MAX {
+                        let mut pong = Vec::with_capacity(data.len() + 2);
+                        write_frame(&mut pong, Opcode::Pong, data);
+                        self.urgent.push_back(pong.into());
+                    }
+                    continue;
+                }
+                Some(Message::Close(code)) => {
+                    self.close_code = code;
+                    return Err(CloseReason::TransportClose);
+                }
+                Some(Message::Text(text)) => Packet::from_text(self.generation, text),
+                Some(Message::Binary(data)) => Packet::from_binary(self.generation, data),
+            };
+            if !sink(packet?)? {
+                self.unread = true;
+                return Ok(consumed);
+            }
+        }
+    }
+
+    /// Writes what is at hand. Ready when all of it is out; counts in `messages` and `bytes` what is out of the outbox.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, messages: &mut usize, bytes: &mut usize) -> Poll<io::Result<()>> {
+        while !self.urgent.is_empty() || !self.writing.is_empty() {
+            let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+            let count = gather(&self.urgent, &self.writing, self.mid_frame, self.written, &mut slices);
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.consume(written, messages, bytes);
+            self.metrics.websocket_written.count(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes `written` bytes off the front of what [`gather`] gave.
+    fn consume(&mut self, written: usize, messages: &mut usize, bytes: &mut usize) {
+        let mut left = self.written + written;
+        self.written = 0;
+        loop {
+            let from_outbox = self.mid_frame || self.urgent.is_empty();
+            let first =
+                if from_outbox { self.writing.front().map(Frame::len) } else { self.urgent.front().map(Bytes::len) };
+            let Some(len) = first else { break };
+            if left < len {
+                self.written = left;
+                self.mid_frame = from_outbox && left > 0;
+                break;
+            }
+            left -= len;
+            self.mid_frame = false;
+            if from_outbox {
+                self.writing.pop_front();
+                *messages += 1;
+                *bytes += len;
+            } else {
+                self.urgent.pop_front();
+            }
+        }
+        if self.urgent.is_empty() {
+            self.urgent = VecDeque::new();
+        }
+    }
+
+    fn code_of(&self, reason: CloseReason) -> Option<u16> {
+        let code = match reason {
+            CloseReason::TooLarge => CloseCode::Size,
+            CloseReason::BadText => CloseCode::Invalid,
+            CloseReason::Slow => CloseCode::Again,
+            CloseReason::Panic | CloseReason::ConversationLost => CloseCode::Error,
+            _ => return self.close_code,
+        };
+        Some(code.into())
+    }
+}
+
+impl<S: Stream> Transport for OwnedSocket<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
+        if std::mem::take(&mut self.unread)
+            && let Err(reason) = self.parse_partial(sink)
+        {
+            return Poll::Ready(reason);
+        }
+        let worker = self.worker.clone();
+        for _ in 0..READS_PER_TURN {
+            if self.unread {
+                return Poll::Pending;
+            }
+            if let Err(reason) = ready!(worker.with_read_buffer(|buffer| self.read_once(cx, buffer, sink))) {
+                return Poll::Ready(reason);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
+        let cramped = !outbox.has_room();
+        loop {
+            if self.writing.is_empty() {
+                // The room that a burst took goes back with it.
+                if self.writing.capacity() > IDLE_FRAMES {
+                    self.writing = VecDeque::new();
+                }
+                outbox.take(&mut self.writing);
+                if self.writing.is_empty() && self.urgent.is_empty() {
+                    return Poll::Pending;
+                }
+            }
+            let (mut messages, mut bytes) = (0, 0);
+            let flushed = self.poll_flush(cx, &mut messages, &mut bytes);
+            if messages > 0 {
+                outbox.written(messages, bytes);
+                if cramped && outbox.has_room() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            if ready!(flushed).is_err() {
+                return Poll::Ready(CloseReason::TransportError);
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason> {
+        let room = URGENT_MAX.saturating_sub(self.urgent.len());
+        self.urgent.extend(std::iter::repeat_n(frame.bytes(), times.min(room)).cloned());
+        match ready!(self.poll_flush(cx, &mut 0, &mut 0)) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(CloseReason::TransportError),
+        }
+    }
+
+    fn close(mut self: Box<Self>, reason: CloseReason) {
+        if reason == CloseReason::TransportError {
+            return;
+        }
+        let mut frame = Vec::new();
+        let payload = self.code_of(reason).map(u16::to_be_bytes);
+        write_frame(&mut frame, Opcode::Close, payload.as_ref().map_or(&[], |code| code.as_slice()));
+        // What is left of a frame that was begun comes first, nothing else does.
+        self.writing.truncate(usize::from(self.mid_frame));
+        self.urgent.push_back(frame.into());
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_flush(&mut cx, &mut 0, &mut 0) {
+            Poll::Ready(Err(_)) => {}
+            // It takes no more, so it cannot be told.
+            Poll::Pending if reason == CloseReason::Slow => self.stream.reset_on_drop(),
+            Poll::Pending | Poll::Ready(Ok(())) => drop(actix_rt::spawn(part(self))),
+        }
+    }
+}
+
+/// What is to be written next, in order: a frame that was begun (`mid_frame`) is finished before anything urgent. Of
+/// the first, `written` bytes are out already. Says how many slices it has filled.
+fn gather<'a>(
+    urgent: &'a VecDeque<Bytes>,
+    writing: &'a VecDeque<Frame>,
+    mid_frame: bool,
+    written: usize,
+    slices: &mut [IoSlice<'a>; FRAMES_PER_WRITE],
+) -> usize {
+    let begun = usize::from(mid_frame);
+    let frames = |frame: &'a Frame| frame.bytes();
+    let chunks = writing.iter().take(begun).map(frames).chain(urgent).chain(writing.iter().skip(begun).map(frames));
+    let (mut skip, mut count) = (written, 0);
+    for (slice, chunk) in slices.iter_mut().zip(chunks) {
+        *slice = IoSlice::new(&chunk[std::mem::take(&mut skip)..]);
+        count += 1;
+    }
+    count
+}
+
+/// Ends our side and waits a moment for the peer to end its own: a socket that is closed with bytes unread would reset,
+/// and the peer might lose the close frame.
+async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
+    let drain = async {
+        std::future::poll_fn(|cx| socket.poll_flush(cx, &mut 0, &mut 0)).await?;
+        socket.stream.shutdown().await?;
+        let mut scrap = [0; 1024];
+        while socket.stream.read(&mut scrap).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(CLOSE_WAIT, drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Elsewhere;
+    use crate::outbox::Bounds;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncRead, AsyncWrite};
+
+    /// A peer that has sent `input` and takes as many bytes of each write as `takes` says; 0 is "not now".
+    #[derive(Debug)]
+    struct Peer {
+        input: VecDeque<Vec<u8>>,
+        takes: VecDeque<usize>,
+        output: Vec<u8>,
+    }
+
+    impl Stream for Peer {
+        fn reset_on_drop(&self) {}
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match self.input.pop_front() {
+                Some(bytes) => {
+                    buffer.put_slice(&bytes);
+                    Poll::Ready(Ok(()))
+                }
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let take = self.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len());
+            if take == 0 {
+                return Poll::Pending;
+            }
+            self.output.extend_from_slice(&bytes[..take]);
+            Poll::Ready(Ok(take))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.as_mut().poll_write(cx, &all)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (OwnedSocket<Peer>, Outbox) {
+        let metrics = Metrics::new(&[], Elsewhere::default());
+        let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
+        let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
+        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new() };
+        let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
+        let worker = Worker::new();
+        let reader = Reader::new(1000);
+        (OwnedSocket::new(stream, Generation::Eio4, reader, &worker, Vec::new(), head, metrics), outbox)
+    }
+
+    /// A masked frame, as a client sends it.
+    fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        frame
+    }
+
+    /// The frames in what was written behind the head.
+    fn frames(output: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
+        let mut rest = output.strip_prefix(b"HTTP/1.1 101\r\n\r\n").expect("the head is first and whole");
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            let (opcode, header) = crate::protocol::websocket::split_header(rest).expect("a whole header");
+            let len = match rest[1] {
+                126 => usize::from(u16::from_be_bytes([rest[2], rest[3]])),
+                len => usize::from(len),
+            };
+            frames.push((opcode, rest[header..header + len].to_vec()));
+            rest = &rest[header + len..];
+        }
+        frames
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// However the socket cuts the writes, every frame arrives whole and in order, pongs only between them, and the
+        /// outbox counts down to nothing.
+        #[test]
+        fn writes_may_be_cut_anywhere(
+            takes in prop::collection::vec(0usize..40, 0..200),
+            lens in prop::collection::vec(0usize..300, 1..30),
+            pings in prop::collection::vec(any::<bool>(), 30),
+        ) {
+            actix_rt::System::new().block_on(async move {
+                let input = pings.iter().filter(|ping| **ping).map(|_| client_frame(9, b"p")).collect();
+                let (mut socket, outbox) = socket(takes, input);
+                let mut cx = Context::from_waker(Waker::noop());
+                for (at, len) in lens.iter().enumerate() {
+                    outbox.push(Frame::text(&format!("{at:<len$}")));
+                    assert!(socket.poll_write(&mut cx, &outbox).is_pending());
+                    // One read of at most a few pings; whatever was begun has to be finished first.
+                    assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
+                }
+                while !outbox.is_empty() || !socket.urgent.is_empty() {
+                    assert!(socket.poll_write(&mut cx, &outbox).is_pending());
+                }
+                let written = frames(&socket.stream.output);
+                let texts: Vec<_> = written.iter().filter(|(opcode, _)| *opcode == Opcode::Text).collect();
+                assert_eq!(texts.len(), lens.len());
+                for (at, (_, payload)) in texts.iter().enumerate() {
+                    assert_eq!(String::from_utf8_lossy(payload).trim(), at.to_string());
+                }
+                let pongs = written.iter().filter(|(opcode, _)| *opcode == Opcode::Pong);
+                assert!(pongs.clone().all(|(_, payload)| payload == b"p"));
+                assert!(pongs.count() <= pings.len());
+            });
+        }
+    }
+
+    #[test]
+    fn a_stream_may_be_cut_anywhere() {
+        actix_rt::System::new().block_on(async {
+            let stream: Vec<u8> =
+                ["4one", "4two", "3"].iter().flat_map(|text| client_frame(1, text.as_bytes())).collect();
+            for cut in 0..stream.len() {
+                let parts = [&stream[..cut], &stream[cut..]].into_iter().filter(|part| !part.is_empty());
+                let (mut socket, _) = socket(Vec::new(), parts.map(<[u8]>::to_vec).collect());
+                let mut seen = Vec::new();
+                let mut cx = Context::from_waker(Waker::noop());
+                let read = socket.poll_read(&mut cx, &mut |packet| {
+                    seen.push(format!("{packet:?}"));
+                    Ok(true)
+                });
+                assert!(read.is_pending());
+                assert_eq!(seen, [r#"Text("one")"#, r#"Text("two")"#, r#"Pong("")"#], "cut at {cut}");
+                assert!(socket.partial.capacity() == 0, "nothing is kept behind whole frames");
+            }
+        });
+    }
+
+    #[test]
+    fn a_peer_that_probes_and_pings_and_does_not_read_is_owed_little() {
+        actix_rt::System::new().block_on(async {
+            let pings = (0..1000).map(|_| client_frame(9, b"p")).collect();
+            let (mut socket, _) = socket(vec![0; 5000], pings);
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..1000 {
+                assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
+                assert!(socket.poll_send(&mut cx, &Frame::text("3probe"), 100).is_pending());
+                assert!(socket.urgent.len() <= URGENT_MAX);
+            }
+        });
+    }
+
+    #[test]
+    fn a_close_says_why() {
+        actix_rt::System::new().block_on(async {
+            for (reason, expected) in [
+                (CloseReason::Slow, Some(1013)),
+                (CloseReason::TooLarge, Some(1009)),
+                (CloseReason::BadText, Some(1007)),
+                (CloseReason::Panic, Some(1011)),
+                (CloseReason::Stop, None),
+                (CloseReason::ParseError, None),
+            ] {
+                assert_eq!(socket(Vec::new(), Vec::new()).0.code_of(reason), expected, "{reason:?}");
+            }
+        });
+    }
+}
