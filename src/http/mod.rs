@@ -35,6 +35,7 @@ use crate::protocol::handshake::{Open, RequestError};
 use crate::protocol::{Generation, TransportKind};
 
 pub mod admin;
+pub mod pages;
 pub mod polling;
 pub mod sessions;
 pub mod socket;

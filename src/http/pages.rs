@@ -1,0 +1,72 @@
+//! The pages that are built into the binary: the demo, in which two windows talk to each other through this server.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{Bytes, ServiceConfig, get, head, resource};
+
+/// Path, content type and content.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", "text/html; charset=utf-8", include_str!("pages/index.html")),
+    ("/demo.css", "text/css; charset=utf-8", include_str!("pages/demo.css")),
+    ("/demo.js", "text/javascript; charset=utf-8", include_str!("pages/demo.js")),
+    ("/chat.js", "text/javascript; charset=utf-8", include_str!("pages/chat.js")),
+    ("/maxtalk.js", "text/javascript; charset=utf-8", include_str!("pages/maxtalk.js")),
+    ("/favicon.svg", "image/svg+xml", include_str!("pages/favicon.svg")),
+];
+
+/// What of the index page says where the endpoint is.
+const DEFAULTS: &str = r#"data-path="/socket.io/" data-namespace="/max""#;
+
+/// Only what comes from here runs or is asked, over WebSocket too.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Whether a path is taken by a page or the demo, so that no endpoint can be there.
+pub fn takes(path: &str) -> bool {
+    path.starts_with("/demo/") || FILES.iter().any(|(page, ..)| *page == path.trim_end_matches('/'))
+}
+
+/// Mounts the pages. They learn where the endpoint is, and in which namespace conversations are talked of.
+pub fn routes(endpoint: &str, namespace: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let namespace = namespace.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let here = format!(r#"data-path="{endpoint}" data-namespace="{namespace}""#);
+    move |config| {
+        for &(path, content_type, content) in FILES {
+            let content = content.replace(DEFAULTS, &here);
+            mount(config, path, content_type, content.into());
+        }
+    }
+}
+
+fn mount(config: &mut ServiceConfig, path: &'static str, content_type: &'static str, content: Bytes) {
+    let serve = move || {
+        let content = content.clone();
+        async move {
+            HttpResponse::Ok()
+                .content_type(content_type)
+                .insert_header((header::CACHE_CONTROL, "no-cache"))
+                .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+                .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                .insert_header((header::REFERRER_POLICY, "no-referrer"))
+                .body(content)
+        }
+    };
+    config.service(resource(path).route(get().to(serve.clone())).route(head().to(serve)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_page_has_a_place_for_the_endpoint() {
+        assert_eq!(FILES[0].2.matches(DEFAULTS).count(), 1);
+    }
+
+    #[test]
+    fn an_endpoint_cannot_be_where_a_page_is() {
+        for (path, taken) in [("/demo/max/", true), ("/demo.js/", true), ("/socket.io/", false), ("/demos/", false)] {
+            assert_eq!(takes(path), taken, "{path}");
+        }
+    }
+}
