@@ -15,6 +15,7 @@
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
 
 pub mod actors;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod http;
@@ -24,3 +25,4 @@ pub mod max;
 pub mod metrics;
 pub mod outbox;
 pub mod protocol;
+pub mod server;

@@ -1,0 +1,222 @@
+//! The command line: which command is meant, the options that lay flags and a file over the defaults, and what the
+//! commands print.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config, File, Flag, Sources};
+
+/// No configuration is larger: a longer file is another one, given by mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a message may take to be read by whoever has our standard error.
+const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What maxtalk can be told to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the service (this is what `maxtalk` alone does)
+    Serve(Options),
+    /// Say whether the configuration is valid, and what is set in it
+    Check(Options),
+    /// Print every setting with its default as an annotated TOML file
+    Config,
+}
+
+/// The options of all that reads a configuration.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where clients connect, such as 0.0.0.0:6545; the setting server.listen
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Base URL of MAX; without one an embedded demo MAX runs; the setting max.url
+    #[arg(long, value_name = "URL")]
+    pub max_url: Option<String>,
+    /// TOML file with settings, in the form that "maxtalk config" prints
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file that was named is not there, or is not a file of text.
+    #[error("{what}: cannot be read: {cause}")]
+    Unreadable {
+        /// The file, and who named it.
+        what: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] config::Error),
+}
+
+/// Reads the command line of this process. Help and version end it with 0, what is no command line with 2.
+pub fn parse() -> Command {
+    Line::parse().command().unwrap_or_else(|error| error.exit())
+}
+
+/// Writes `text` to standard output. A reader that has heard enough is no failure.
+///
+/// # Errors
+/// Those of the write, such as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes `error` to standard error, as far as somebody takes it within a second.
+pub fn complain(error: &dyn std::error::Error) {
+    let lines = error.to_string().lines().map(|line| format!("maxtalk: {line}\n")).collect::<String>();
+    let (done, written) = mpsc::channel();
+    let writer = thread::Builder::new().spawn(move || {
+        // Where even this cannot be written, the exit code alone has to tell.
+        let _ = io::stderr().write_all(lines.as_bytes());
+        let _ = done.send(());
+    });
+    if writer.is_ok() {
+        let _ = written.recv_timeout(COMPLAINT_TIMEOUT);
+    }
+}
+
+impl Options {
+    /// The configuration of this process: its environment and files read, these options laid over them.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or the configuration is not valid.
+    pub fn load(&self) -> Result<Config, LoadError> {
+        let file = match &self.config {
+            Some(path) => {
+                let named = || format!("file {} (flag --config)", path.display());
+                let text = read(path).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
+                Some(File { path: path.display().to_string(), text })
+            }
+            None => None,
+        };
+        let flag = |name, key, value: &Option<String>| value.clone().map(|value| Flag { name, key, value });
+        let flags = [flag("--listen", "server.listen", &self.listen), flag("--max-url", "max.url", &self.max_url)];
+        let environment = std::env::vars_os().collect();
+        let config = Config::load(Sources { file, environment, flags: flags.into_iter().flatten().collect() })?;
+        if let Some(path) = &config.max.ca_file {
+            let named = || config.describe("max.ca_file");
+            read(path).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
+        }
+        Ok(config)
+    }
+
+    /// What `maxtalk check` says of a configuration that is valid.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn check(&self) -> Result<(Config, String), LoadError> {
+        let config = self.load()?;
+        let file = self.config.as_ref().map_or(String::new(), |path| format!(" (file {})", path.display()));
+        let changed = config.changed().map(|setting| format!("  {setting}\n")).collect::<String>();
+        let report = format!("configuration is valid{file}\n{changed}");
+        Ok((config, report))
+    }
+
+    /// These options, and where they say nothing, those of `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            max_url: self.max_url.or(other.max_url),
+            config: self.config.or(other.config),
+        }
+    }
+}
+
+/// The command line as it is written.
+#[derive(Debug, Parser)]
+#[command(name = "maxtalk", version, about = env!("CARGO_PKG_DESCRIPTION"), after_help = AFTER_HELP)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+const AFTER_HELP: &str = "\
+Every setting section.key of the file is also the environment variable MAXTALK_SECTION__KEY, with two underscores.
+Flags are above the environment, that above the file, that above the defaults.";
+
+impl Line {
+    /// The command with the options that stood before and behind its name.
+    fn command(self) -> Result<Command, clap::Error> {
+        match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
+            Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),
+            Command::Check(options) => Ok(Command::Check(options.or(self.options))),
+            Command::Config if self.options == Options::default() => Ok(Command::Config),
+            Command::Config => {
+                let message =
+                    "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?";
+                Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
+            }
+        }
+    }
+
+    fn command_of_clap() -> clap::Command {
+        <Self as CommandFactory>::command()
+    }
+}
+
+/// Reads a file of text that is not too long to be what it should be.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &[&str]) -> Result<Command, ErrorKind> {
+        let words = ["maxtalk"].iter().chain(line);
+        Line::try_parse_from(words).and_then(Line::command).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn options_stand_before_and_behind_the_command() {
+        let listen = |address: &str| Options { listen: Some(address.to_owned()), ..Options::default() };
+        let table: &[(&[&str], Result<Command, ErrorKind>)] = &[
+            (&[], Ok(Command::Serve(Options::default()))),
+            (&["serve"], Ok(Command::Serve(Options::default()))),
+            (&["--listen", "a"], Ok(Command::Serve(listen("a")))),
+            (&["serve", "--listen", "a"], Ok(Command::Serve(listen("a")))),
+            (&["--listen", "a", "check"], Ok(Command::Check(listen("a")))),
+            (&["--listen", "a", "check", "--listen", "b"], Ok(Command::Check(listen("b")))),
+            (&["config"], Ok(Command::Config)),
+            (&["--listen", "a", "config"], Err(ErrorKind::ArgumentConflict)),
+            (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),
+            (&["--listen"], Err(ErrorKind::InvalidValue)),
+            (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),
+            (&["srve"], Err(ErrorKind::InvalidSubcommand)),
+            (&["--version"], Err(ErrorKind::DisplayVersion)),
+            (&["--help"], Err(ErrorKind::DisplayHelp)),
+        ];
+        for (line, expected) in table {
+            assert_eq!(command(line), *expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Line::command_of_clap().debug_assert();
+    }
+}

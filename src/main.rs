@@ -1,0 +1,42 @@
+//! The program: parse, start logging, run one command, map its error to an exit code.
+//!
+//! The codes are 0 for a good end, 1 for a command that failed, and 2 for a command line that is none.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use maxtalk::cli::{self, Command};
+use maxtalk::{config, logging, server};
+
+/// How long the last lines may take to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    match run(cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::complain(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Serve(options) => {
+            let config = options.load()?;
+            let log = &config.log;
+            let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
+            let end = server::run(config);
+            logging.flush(FLUSH_TIMEOUT);
+            Ok(end?)
+        }
+        Command::Check(options) => {
+            let (config, report) = options.check()?;
+            server::check(&config)?;
+            Ok(cli::print(&report)?)
+        }
+        Command::Config => Ok(cli::print(&config::annotated_defaults())?),
+    }
+}

@@ -1,0 +1,290 @@
+//! The program as an operator meets it: what `config`, `check` and a bad start print, where, and with which exit code.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The program in a directory of its own, with nothing of ours in its environment.
+struct Operator {
+    directory: TempDir,
+}
+
+impl Operator {
+    fn new() -> Self {
+        Self { directory: TempDir::new().unwrap() }
+    }
+
+    fn file(&self, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.directory.path().join("maxtalk.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maxtalk"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAXTALK_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).envs(environment.iter().copied()).current_dir(self.directory.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Exit code, standard output and standard error.
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = self.command(arguments, environment).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+}
+
+#[test]
+fn what_config_prints_is_a_valid_file_and_changes_nothing() {
+    let operator = Operator::new();
+    let (code, text, complaints) = operator.run(&["config"], &[]);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    assert!(
+        text.contains("\n[server]\n\n# Where clients connect.\n# Allowed: IP:PORT.\nlisten = \"127.0.0.1:6545\"\n")
+    );
+
+    let path = operator.file(&text).display().to_string();
+    let (code, said, complaints) = operator.run(&["check", "--config", &path], &[]);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    let lines = said.lines().collect::<Vec<_>>();
+    assert_eq!(lines[0], format!("configuration is valid (file {path})"));
+    assert!(
+        lines.contains(&format!("  server.workers = 0 (file {path}, line {})", line_of(&text, "workers")).as_str())
+    );
+}
+
+#[test]
+fn check_says_what_differs_from_the_defaults() {
+    let operator = Operator::new();
+    assert_eq!(operator.run(&["check"], &[]), (Some(0), "configuration is valid\n".to_owned(), String::new()));
+
+    operator.file("[max]\nservice_username = 'bot'\nservice_token = 's3cret'");
+    let arguments = ["check", "--config", "maxtalk.toml", "--max-url", "https://max/api/"];
+    let (code, said, complaints) = operator.run(&arguments, &[("MAXTALK_LOG__FILTER", "debug")]);
+    let expected = "configuration is valid (file maxtalk.toml)
+  log.filter = \"debug\" (environment variable MAXTALK_LOG__FILTER)
+  max.service_token = *** (file maxtalk.toml, line 3)
+  max.service_username = \"bot\" (file maxtalk.toml, line 2)
+  max.url = \"https://max/api/\" (flag --max-url)
+";
+    assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), expected, ""));
+}
+
+/// Fault 72: an unknown key, a wrong type, 0, a negative number, an overflow, and both file and environment.
+#[test]
+fn bad_configurations_are_refused_with_key_value_source_and_what_is_allowed() {
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: &[Case<'_>] = &[
+        (
+            "[server]\nlistn = 1",
+            &[],
+            &["server.listn (file maxtalk.toml, line 2): unknown key; allowed: server.listen, "],
+        ),
+        (
+            "",
+            &[("MAXTALK_SERVER__LISTN", "1")],
+            &["server.listn (environment variable MAXTALK_SERVER__LISTN): unknown key; allowed: server.listen, "],
+        ),
+        ("[srv]", &[], &["srv (file maxtalk.toml, line 1): unknown key; allowed: [server], [protocol], "]),
+        (
+            "session.pending_max = 'x'",
+            &[],
+            &["session.pending_max = \"x\" (file maxtalk.toml, line 1): not an integer; allowed: an integer from 1"],
+        ),
+        (
+            "",
+            &[("MAXTALK_SESSION__PENDING_MAX", "x")],
+            &["session.pending_max = \"x\" (environment variable MAXTALK_SESSION__PENDING_MAX): not an integer; "],
+        ),
+        (
+            "mailbox.session = 0",
+            &[],
+            &["mailbox.session = 0 (file maxtalk.toml, line 1): out of range; allowed: an integer from 1 to 1000000"],
+        ),
+        (
+            "",
+            &[("MAXTALK_MAILBOX__SESSION", "0")],
+            &["mailbox.session = \"0\" (environment variable MAXTALK_MAILBOX__SESSION): out of range; allowed: "],
+        ),
+        (
+            "max.timeout_ms = -5",
+            &[],
+            &["max.timeout_ms = -5 (file maxtalk.toml, line 1): out of range; allowed: an integer from 1 to 86400000"],
+        ),
+        (
+            "max.timeout_ms = 99999999999999999999999",
+            &[],
+            &["max.timeout_ms = 99999999999999999999999 (file maxtalk.toml, line 1): out of range; allowed: "],
+        ),
+        (
+            "",
+            &[("MAXTALK_MAX__TIMEOUT_MS", "18446744073709551617")],
+            &["max.timeout_ms = \"18446744073709551617\" (environment variable MAXTALK_MAX__TIMEOUT_MS): out of range"],
+        ),
+        (
+            "server.workers = -1",
+            &[("MAXTALK_SERVER__WORKERS", "many")],
+            &[
+                "server.workers = -1 (file maxtalk.toml, line 1): out of range; ",
+                "server.workers = \"many\" (environment variable MAXTALK_SERVER__WORKERS): not an integer; ",
+            ],
+        ),
+        (
+            "server.workers = -1",
+            &[("MAXTALK_SERVER__WORKERS", "1")],
+            &["server.workers = -1 (file maxtalk.toml, line 1)"],
+        ),
+        (
+            "outbox.messages_max = 2000",
+            &[("MAXTALK_MAILBOX__CONVERSATION", "1000")],
+            &["outbox.messages_max = 2000 (file maxtalk.toml, line 1), mailbox.conversation = \"1000\" (environment \
+             variable MAXTALK_MAILBOX__CONVERSATION), conversation.presence_members_max = 1000 (default): "],
+        ),
+        (
+            "max.ca_file = 'none.pem'",
+            &[],
+            &["max.ca_file = \"none.pem\" (file maxtalk.toml, line 1): cannot be read: No such file or directory"],
+        ),
+        ("[server", &[], &["file maxtalk.toml, line 1: not TOML: "]),
+    ];
+    let operator = Operator::new();
+    for (text, environment, expected) in table {
+        operator.file(text);
+        // Neither a check nor a start takes it.
+        for command in [&["check"][..], &["serve"], &[]] {
+            let arguments = [command, &["--config", "maxtalk.toml"]].concat();
+            let (code, said, complaints) = operator.run(&arguments, environment);
+            assert_eq!((code, said.as_str()), (Some(1), ""), "{text} {environment:?}: {complaints}");
+            assert_eq!(complaints.lines().count(), expected.len(), "{complaints}");
+            for (line, start) in complaints.lines().zip(*expected) {
+                assert!(line.starts_with(&format!("maxtalk: {start}")), "{line}\n{start}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let operator = Operator::new();
+    operator.file(b"\xff");
+    fs::write(operator.directory.path().join("long.toml"), vec![b'#'; (1 << 20) + 1]).unwrap();
+    let table = [
+        ("none.toml", "No such file or directory"),
+        (".", "Is a directory"),
+        ("maxtalk.toml", "stream did not contain valid UTF-8"),
+        ("long.toml", "longer than 1048576 bytes"),
+        ("/dev/zero", "longer than 1048576 bytes"),
+    ];
+    for (path, cause) in table {
+        let (code, said, complaints) = operator.run(&["check", "--config", path], &[]);
+        assert_eq!((code, said.as_str()), (Some(1), ""));
+        let start = format!("maxtalk: file {path} (flag --config): cannot be read: {cause}");
+        assert!(complaints.starts_with(&start), "{complaints}");
+    }
+}
+
+#[test]
+fn flags_are_checked_like_all_else_and_a_bad_command_line_is_a_usage_error() {
+    let operator = Operator::new();
+    let complaint = "maxtalk: server.listen = \"abc\" (flag --listen): not an address; allowed: IP:PORT\n".to_owned();
+    assert_eq!(operator.run(&["--listen", "abc"], &[]), (Some(1), String::new(), complaint));
+    for arguments in
+        [&["--listne", "abc"][..], &["srve"], &["check", "more"], &["--listen"], &["config", "--listen", "a"]]
+    {
+        let (code, said, complaints) = operator.run(arguments, &[]);
+        assert_eq!((code, said.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(complaints.starts_with("error: "), "{complaints}");
+    }
+    let (code, said, _) = operator.run(&["--version"], &[]);
+    assert_eq!((code, said), (Some(0), format!("maxtalk {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, said, _) = operator.run(&["--help"], &[]);
+    assert_eq!(code, Some(0));
+    for part in
+        ["serve", "check", "config", "--listen <ADDR>", "--max-url <URL>", "--config <FILE>", "MAXTALK_SECTION__KEY"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn variables_of_others_are_let_be_and_those_that_are_no_text_are_named() {
+    let operator = Operator::new();
+    let injected =
+        [("MAXTALK_PORT_6545_TCP_ADDR", "10.0.0.1"), ("MAXTALK_SERVICE_HOST", "10.0.0.1"), ("MAXTALK_CONFIG", "x")];
+    assert_eq!(operator.run(&["check"], &injected).0, Some(0));
+
+    let bytes = std::ffi::OsString::from_vec(vec![0xff]);
+    let mut command = operator.command(&["check"], &[]);
+    let output = command.env("OTHER", &bytes).env("MAXTALK_LOG__FILTER", &bytes).output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaints.starts_with("maxtalk: log.filter = (not UTF-8) (environment variable"), "{complaints}");
+}
+
+/// Row 62 of the faults: whatever is wrong around it, nothing that is printed holds the token.
+#[test]
+fn tokens_are_never_printed() {
+    let operator = Operator::new();
+    let texts = [
+        "max.service_token = 's3cret s3cret'",
+        "max.service_token = 's3cret'",
+        "max.service_token = s3cret",
+        "max.service_token = 's3cret",
+        "max.token = 's3cret'",
+        "max.url = 'https://bot:s3cret@max'",
+        "max = { service_token = 's3cret', service_username = 'bot' }",
+    ];
+    for text in texts {
+        operator.file(text);
+        let (_, said, complaints) = operator.run(&["check", "--config", "maxtalk.toml"], &[]);
+        assert!(!(said + &complaints).contains("s3c"), "{text}");
+        let (_, said, complaints) = operator.run(&["check"], &[("MAXTALK_MAX__SERVICE_TOKEN", "s3cret\t")]);
+        assert!(!(said + &complaints).contains("s3c"));
+    }
+}
+
+/// Row 71 of the faults, as far as it concerns the commands that only print.
+#[test]
+fn a_reader_that_has_heard_enough_is_no_failure_and_a_full_disk_is_one() {
+    let operator = Operator::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = operator.command(&["config"], &[]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = operator.command(&["config"], &[]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaints.contains("No space left on device"), "{complaints}");
+}
+
+#[test]
+fn a_standard_error_that_is_closed_or_stalled_does_not_keep_the_program_from_its_end() {
+    let operator = Operator::new();
+    let bad = [("MAXTALK_SERVER__LISTEN", "abc")];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(operator.command(&["check"], &bad).stderr(writer).status().unwrap().code(), Some(1));
+
+    // A pipe that nobody reads, filled to its capacity.
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'x'; 65_536]).unwrap();
+    let start = Instant::now();
+    assert_eq!(operator.command(&["check"], &bad).stderr(writer).status().unwrap().code(), Some(1));
+    assert!(start.elapsed() >= Duration::from_millis(900), "it did not stall");
+}
+
+fn line_of(text: &str, name: &str) -> usize {
+    1 + text.lines().position(|line| line.starts_with(&format!("{name} = "))).unwrap()
+}
