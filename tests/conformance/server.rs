@@ -1,0 +1,135 @@
+//! The server that the official test suites of Engine.IO and Socket.IO expect (protocol section 6), over this library's
+//! own protocol layer, session actor and HTTP edge: an echo in the place of conversations.
+//!
+//! `cargo run --release --example conformance -- engine` serves `/engine.io/` for the suite of `engine.io-protocol`,
+//! `cargo run --release --example conformance -- socket` serves `/socket.io/` for that of `socket.io-protocol`; both on
+//! port 3000, or on the one that is given behind. Run the suites themselves from their own repositories.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use maxtalk::actors::namespace::Namespace;
+use maxtalk::actors::registry::Arbiters;
+use maxtalk::actors::session::Application;
+use maxtalk::actors::socketio::{Emitter, Residents, SocketIoSession};
+use maxtalk::config::Config;
+use maxtalk::http::sessions::Sessions;
+use maxtalk::http::{Endpoint, NewApplication};
+use maxtalk::metrics::{Elsewhere, Metrics};
+use maxtalk::outbox::{Bounds, Outbox};
+use maxtalk::protocol::ProtocolError;
+use maxtalk::protocol::connection::{Arguments, Periods};
+use maxtalk::protocol::frame::Frame;
+use maxtalk::server::Serving;
+use serde_json::value::RawValue;
+
+/// Sends every message back, over Engine.IO alone.
+struct EngineEcho(Arc<Outbox>);
+
+impl Application for EngineEcho {
+    fn text(&mut self, text: &str, _: Instant) -> Result<(), ProtocolError> {
+        self.0.push(Frame::text(&format!("4{text}")));
+        Ok(())
+    }
+
+    fn binary(&mut self, data: &[u8], _: Instant) -> Result<(), ProtocolError> {
+        self.0.push(Frame::binary(self.0.generation(), data));
+        Ok(())
+    }
+}
+
+/// The application of the Socket.IO suite, the same in both of its namespaces.
+struct EchoResidents([Arc<str>; 2]);
+
+impl Residents for EchoResidents {
+    fn names(&self) -> &[Arc<str>] {
+        &self.0
+    }
+
+    fn connect(&self, _: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace> {
+        emitter.emit("auth", &[auth.map_or("{}", RawValue::get)], NO_ATTACHMENTS, None);
+        Box::new(Echo { emitter, next_ack: 1 })
+    }
+}
+
+const NO_ATTACHMENTS: &[Bytes] = &[];
+
+struct Echo {
+    emitter: Emitter,
+    next_ack: u64,
+}
+
+impl Namespace for Echo {
+    fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, _: Instant) {
+        let values: Vec<&str> = event.values.iter().map(|value| value.get()).collect();
+        match (event.name.as_deref(), ack) {
+            (Some("message"), _) => drop(self.emitter.emit("message-back", &values, event.attachments, None)),
+            (Some("message-with-ack"), Some(ack)) => drop(self.emitter.ack(ack, &values, event.attachments)),
+            (Some("emit-with-ack"), _) => {
+                self.emitter.emit("emit-with-ack", &values, event.attachments, Some(self.next_ack));
+                self.next_ack += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, _: u64, answer: Arguments<'_>) {
+        let values: Vec<&str> = answer.values.iter().map(|value| value.get()).collect();
+        self.emitter.emit("emit-with-ack", &values, answer.attachments, None);
+    }
+}
+
+fn main() {
+    env_logger::init();
+    let mut arguments = std::env::args().skip(1);
+    let suite = arguments.next().unwrap_or_default();
+    let port: u16 = arguments.next().map_or(3000, |port| port.parse().expect("a port number"));
+    let payload_bytes_max = 1_000_000;
+    let connect_timeout = Duration::from_secs(1);
+    let (path, new_application): (_, Box<NewApplication>) = match suite.as_str() {
+        "engine" => ("/engine.io/", Box::new(|_, _, outbox| Box::new(EngineEcho(outbox.clone())))),
+        "socket" => {
+            let residents = Arc::new(EchoResidents(["/".into(), "/custom".into()]));
+            let new_application = move |session, peer, outbox: &Arc<Outbox>| {
+                let (residents, outbox) = (residents.clone(), outbox.clone());
+                let session =
+                    SocketIoSession::new(residents, session, peer, outbox, payload_bytes_max, connect_timeout);
+                Box::new(session) as Box<dyn Application>
+            };
+            ("/socket.io/", Box::new(new_application))
+        }
+        _ => {
+            eprintln!("usage: conformance engine|socket [PORT]");
+            std::process::exit(2);
+        }
+    };
+    let endpoint = Endpoint {
+        path: path.to_owned(),
+        periods: Periods {
+            ping_interval: Duration::from_millis(300),
+            ping_timeout: Duration::from_millis(200),
+            upgrade_timeout: Duration::from_secs(10),
+        },
+        close_timeout: Duration::from_secs(30),
+        request_timeout: Duration::from_secs(10),
+        payload_bytes_max,
+        mailbox_max: 16,
+        outbox: Bounds { messages_max: 4096, bytes_max: 1 << 20 },
+        send_buffer_bytes: 0,
+        new_application,
+        sessions: Arc::new(Sessions::default()),
+        metrics: Metrics::new(&[], Elsewhere::default()),
+        stopping: AtomicBool::new(false),
+        next_session: AtomicU64::new(1),
+    };
+    actix_rt::System::new().block_on(async move {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        println!("serving http://{}{path}", listener.local_addr().expect("it is bound"));
+        let serving = Serving { endpoint: Arc::new(endpoint), arbiters: Arbiters::default(), demo: None };
+        serving.start(listener, &Config::default()).expect("the workers start");
+        let _ = tokio::signal::ctrl_c().await;
+    });
+}
