@@ -1,0 +1,412 @@
+//! Holds the code to its shape: the floors, the purity of the protocol, the one door to a mailbox, and the form of a
+//! file. Each rule is also given made-up sources that break it, to prove that it notices.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of the crate's root from the ground up. A file imports from lower floors only, and from its own module.
+const FLOORS: &[&[&str]] = &[
+    &["event", "config", "logging", "metrics", "protocol"],
+    &["outbox", "mailbox", "max"],
+    &["actors"],
+    &["http"],
+    &["server", "bench"],
+    &["cli"],
+];
+
+/// Modules that import nothing of the crate.
+const ISLANDS: &[&str] = &["logging", "protocol"];
+
+/// Files and folders without I/O, clock and actors, and what would bring those in.
+const PURE: &[&str] = &["protocol/", "protocol.rs", "event.rs", "actors/members.rs"];
+const IMPURE_CRATES: &[&str] = &[
+    "actix",
+    "actix_codec",
+    "actix_http",
+    "actix_rt",
+    "actix_server",
+    "actix_service",
+    "actix_web",
+    "actix_web_actors",
+    "awc",
+    "futures_util",
+    "log",
+    "socket2",
+    "tokio",
+];
+const IMPURE_STD: &[&str] = &["fs", "io", "net", "process", "thread"];
+
+/// Macros that write to a standard stream and panic when it is closed.
+const PRINTING_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
+
+const LINE_COLUMNS_MAX: usize = 120;
+const FILE_LINES_MAX: usize = 700;
+
+#[test]
+fn the_code_keeps_its_shape() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut breaches = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        for path in rust_files(&root.join(folder)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            breaches.extend(form_breaches(&name, &text));
+            if let Ok(path) = path.strip_prefix(root.join("src")) {
+                breaches.extend(shape_breaches(&path.display().to_string(), &text));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+/// What in a file of `src` is against the floors and the rules of the crate. `name` is relative to `src`.
+fn shape_breaches(name: &str, text: &str) -> Vec<String> {
+    let tokens = tokens(text);
+    let mut breaches = Vec::new();
+    let mut breach = |line: usize, what: String| breaches.push(format!("src/{name}:{line}: {what}"));
+
+    if name != "lib.rs" && name != "main.rs" {
+        let home = module_path(name);
+        let top = home[0].as_str();
+        let floor = floor_of(top);
+        if floor.is_none() {
+            breach(1, format!("`{top}` has no floor"));
+        }
+        for (line, target) in imports(&home, &tokens) {
+            match (floor_of(&target), floor) {
+                _ if target == top => {}
+                _ if ISLANDS.contains(&top) => breach(line, format!("`{top}` imports nothing of the crate")),
+                (Some(theirs), Some(ours)) if theirs < ours => {}
+                (Some(theirs), Some(ours)) if theirs == ours => breach(line, format!("`{target}` is a sibling")),
+                (Some(_), _) => breach(line, format!("`{target}` is on a higher floor")),
+                (None, _) => breach(line, format!("`{target}` is no module of the table")),
+            }
+        }
+    }
+
+    let texts = |at: usize| tokens[at..].iter().take(4).map(|token| token.text.as_str());
+    let tests_at = (0..tokens.len()).find(|&at| texts(at).eq(["cfg", "(", "test", ")"])).unwrap_or(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        let next = |n: usize| tokens.get(at + n).map_or("", |token| token.text.as_str());
+        let before = if at == 0 { "" } else { tokens[at - 1].text.as_str() };
+        let path_start = next(1) == "::" && before != "::";
+        let word = token.text.as_str();
+        if name == "main.rs" && matches!((word, before), ("crate" | "super", _)) && path_start {
+            breach(token.line, "the program uses the library by its name".to_owned());
+        }
+        if name == "main.rs" && word == "mod" {
+            breach(token.line, "the program has no modules of its own".to_owned());
+        }
+        if word == "do_send" && name != "mailbox.rs" {
+            breach(token.line, "`do_send` ignores the bound of a mailbox".to_owned());
+        }
+        if PRINTING_MACROS.contains(&word) && next(1) == "!" {
+            breach(token.line, format!("`{word}!` panics when the stream is closed"));
+        }
+        // The tests of what is pure may look at the clock, and set a thread up.
+        if at < tests_at && PURE.iter().any(|pure| name == *pure || (pure.ends_with('/') && name.starts_with(pure))) {
+            let outside = IMPURE_CRATES.contains(&word) && (path_start || (before == "use" && next(1) == ";"));
+            let system = word == "std" && path_start && names_at(&tokens, at + 2).any(|n| IMPURE_STD.contains(&n));
+            let clock = matches!(word, "Instant" | "SystemTime") && next(1) == "::" && next(2) == "now";
+            if outside || system || clock {
+                breach(token.line, format!("`{word}` in what is pure"));
+            }
+        }
+    }
+    breaches
+}
+
+/// What in the form of a file is against the rules. `name` is relative to the root of the project.
+fn form_breaches(name: &str, text: &str) -> Vec<String> {
+    let mut breaches = Vec::new();
+    if !text.starts_with("//! ") {
+        breaches.push(format!("{name}:1: no paragraph says what lives here"));
+    }
+    let lines = text.lines().count();
+    if lines > FILE_LINES_MAX {
+        breaches.push(format!("{name}: {lines} lines, wants to be two"));
+    }
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.chars().count() > LINE_COLUMNS_MAX) {
+        breaches.push(format!("{name}:{}: {} columns", index + 1, line.chars().count()));
+    }
+    breaches
+}
+
+fn rust_files(folder: &Path) -> BTreeSet<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeSet::new() };
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.file_name().unwrap() != "node_modules");
+    let inner = |path: PathBuf| if path.is_dir() { rust_files(&path) } else { BTreeSet::from([path]) };
+    paths.flat_map(inner).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+/// `actors/session.rs` is `[actors, session]`, and `max/mod.rs` is `[max]`.
+fn module_path(name: &str) -> Vec<String> {
+    let mut path = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>();
+    if path.len() > 1 && path.last().is_some_and(|last| last == "mod") {
+        path.pop();
+    }
+    path
+}
+
+/// The modules of the crate's root to which paths in a file lead, by `crate::` or by enough of `super::`, with lines.
+fn imports(home: &[String], tokens: &[Token]) -> Vec<(usize, String)> {
+    let mut imports = Vec::new();
+    // The braces that are open, and with each the module that it opened, if it was one.
+    let mut open: Vec<Option<&str>> = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+        let begins_path = at == 0 || text(at - 1) != "::";
+        match token.text.as_str() {
+            "{" if at >= 2 && text(at - 2) == "mod" => open.push(Some(text(at - 1))),
+            "{" => open.push(None),
+            "}" => drop(open.pop()),
+            "crate" if begins_path && text(at + 1) == "::" => {
+                imports.extend(names_at(tokens, at + 2).map(|name| (token.line, name.to_owned())));
+            }
+            "self" | "super" if begins_path && text(at + 1) == "::" => {
+                let depth = home.len() + open.iter().flatten().count();
+                let supers = (at..).step_by(2).skip_while(|at| text(*at) == "self");
+                let supers = supers.take_while(|at| text(*at) == "super" && text(at + 1) == "::").count();
+                let after = at + 2 * (supers + usize::from(token.text == "self"));
+                if supers >= depth {
+                    imports.extend(names_at(tokens, after).map(|name| (token.line, name.to_owned())));
+                }
+            }
+            _ => {}
+        }
+    }
+    imports
+}
+
+/// The first names of a path or of a group of paths that begins at `start`: of `{a::b, c::{d, e}}`, `a` and `c`.
+fn names_at(tokens: &[Token], start: usize) -> impl Iterator<Item = &str> {
+    let grouped = tokens.get(start).is_some_and(|token| token.text == "{");
+    let mut depth = 0;
+    let mut names = Vec::new();
+    for at in start..tokens.len() {
+        let text = tokens[at].text.as_str();
+        match text {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ if !grouped => names.push(text),
+            _ if depth == 1 && matches!(tokens[at - 1].text.as_str(), "{" | ",") => names.push(text),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    names.into_iter()
+}
+
+/// A word, `::`, or a single other character of the code.
+#[derive(Debug, PartialEq, Eq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// The code of a file without its comments, strings, characters and lifetimes.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
+        let word = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            block_comment(rest)
+        } else if let Some(length) = string(rest) {
+            length
+        } else if first == '\'' {
+            character_or_lifetime(rest)
+        } else {
+            let length = if word > 0 {
+                word
+            } else if rest.starts_with("::") {
+                2
+            } else {
+                first.len_utf8()
+            };
+            if !first.is_whitespace() {
+                tokens.push(Token { text: rest[..length].to_owned(), line });
+            }
+            length
+        };
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Block comments nest.
+fn block_comment(text: &str) -> usize {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let step = match &text.as_bytes()[at..] {
+            [b'/', b'*', ..] => (1, 2),
+            [b'*', b'/', ..] => (-1, 2),
+            _ => (0, 1),
+        };
+        (depth, at) = (depth + step.0, at + step.1);
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// The length of the string literal that `text` begins with, raw and byte strings included.
+fn string(text: &str) -> Option<usize> {
+    let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| {
+        let rest = text.strip_prefix(prefix).unwrap_or("-");
+        rest.starts_with('"') || (prefix.ends_with('r') && rest.trim_start_matches('#').starts_with('"'))
+    })?;
+    let body = &text[prefix.len()..];
+    if prefix.ends_with('r') {
+        let hashes = body.len() - body.trim_start_matches('#').len();
+        let end = format!("\"{}", "#".repeat(hashes));
+        let inner = prefix.len() + hashes + 1;
+        return Some(text[inner..].find(&end).map_or(text.len(), |at| inner + at + end.len()));
+    }
+    let mut escaped = false;
+    let end = body.char_indices().skip(1).find(|(_, c)| {
+        let ends = *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        ends
+    });
+    Some(end.map_or(text.len(), |(at, _)| prefix.len() + at + 1))
+}
+
+fn character_or_lifetime(text: &str) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some((_, '\\')), Some((escaped, c))) => {
+            let from = escaped + c.len_utf8();
+            text[from..].find('\'').map_or(text.len(), |at| from + at + 1)
+        }
+        (Some(_), Some((end, '\''))) => end + 1,
+        _ => 1 + text[1..].find(|c| !is_word(c)).unwrap_or(text.len() - 1),
+    }
+}
+
+#[test]
+fn breaches_of_the_floors_are_noticed() {
+    let table: &[(&str, &str, &[&str])] = &[
+        ("http/mod.rs", "use crate::{actors::registry::{Registry, Join}, event::Code, max};", &[]),
+        ("actors/session.rs", "use super::conversation::Handle;\nuse crate::actors::registry;", &[]),
+        ("outbox.rs", "mod tests { use super::*; use super::super::config::Outbox; }", &[]),
+        ("config.rs", "macro_rules! m { () => { $crate::config::x() } }", &[]),
+        ("main.rs", "use maxtalk::cli;\nfn main() { maxtalk::server::run() }", &[]),
+        ("lib.rs", "pub mod anything;", &[]),
+        ("event.rs", "use crate::outbox::Outbox;", &["src/event.rs:1: `outbox` is on a higher floor"]),
+        ("max/client.rs", "\nlet x = crate::actors::y();", &["src/max/client.rs:2: `actors` is on a higher floor"]),
+        ("outbox.rs", "use crate::mailbox::Door;", &["src/outbox.rs:1: `mailbox` is a sibling"]),
+        ("max/mod.rs", "use super::mailbox::Door;", &["src/max/mod.rs:1: `mailbox` is a sibling"]),
+        ("max/client.rs", "use super::super::mailbox::Door;", &["src/max/client.rs:1: `mailbox` is a sibling"]),
+        ("max/client.rs", "use self::super::super::mailbox;", &["src/max/client.rs:1: `mailbox` is a sibling"]),
+        ("outbox.rs", "mod a { fn f() { super::super::max::x() } }", &["src/outbox.rs:1: `max` is a sibling"]),
+        ("server/stop.rs", "use crate::{event, cli};", &["src/server/stop.rs:1: `cli` is on a higher floor"]),
+        ("server.rs", "pub(crate) use crate::bench;", &["src/server.rs:1: `bench` is a sibling"]),
+        (
+            "http/mod.rs",
+            "use crate::{\n    event::{A, B},\n    server::C,\n};",
+            &["src/http/mod.rs:1: `server` is on a higher floor"],
+        ),
+        ("http.rs", "use crate::*;", &["src/http.rs:1: `*` is no module of the table"]),
+        ("http.rs", "use crate::Thing;", &["src/http.rs:1: `Thing` is no module of the table"]),
+        ("cluster.rs", "", &["src/cluster.rs:1: `cluster` has no floor"]),
+        (
+            "protocol/frame.rs",
+            "use crate::event::Code;",
+            &["src/protocol/frame.rs:1: `protocol` imports nothing of the crate"],
+        ),
+        ("protocol/frame.rs", "use crate::protocol::engine; use super::packet;", &[]),
+        (
+            "main.rs",
+            "mod x;\nuse crate::x;",
+            &[
+                "src/main.rs:1: the program has no modules of its own",
+                "src/main.rs:2: the program uses the library by its name",
+            ],
+        ),
+    ];
+    for (name, text, expected) in table {
+        assert_eq!(shape_breaches(name, text), *expected, "{name}: {text}");
+    }
+}
+
+#[test]
+fn comments_and_strings_are_no_code() {
+    let quiet = [
+        "// use crate::server;",
+        "/* crate::server /* nested */ crate::server */",
+        "/// See [`crate::server`].",
+        r#"let s = "crate::server \" crate::server";"#,
+        r##"let s = r#"crate::server " crate::server"#;"##,
+        r#"let s = (b"crate::server", br"\", c"crate::server");"#,
+        r"let c = ('\'', '\\', '\u{1f}', b'x');",
+    ];
+    for text in quiet {
+        assert_eq!(shape_breaches("event.rs", text), [""; 0], "{text}");
+    }
+    // What stands behind them is.
+    for text in [&quiet[1..2], &quiet[3..]].concat() {
+        let text = format!("{text} fn f<'a>(c: &'a str) {{ '\"'; crate::server::x() }}");
+        assert_eq!(shape_breaches("event.rs", &text), ["src/event.rs:1: `server` is on a higher floor"], "{text}");
+    }
+}
+
+#[test]
+fn breaches_of_the_other_rules_are_noticed() {
+    let table: &[(&str, &str, &[&str])] = &[
+        ("mailbox.rs", "address.do_send(m)", &[]),
+        (
+            "actors/session.rs",
+            "// do_send\naddress\n  .do_send(m)",
+            &["src/actors/session.rs:3: `do_send` ignores the bound of a mailbox"],
+        ),
+        (
+            "server.rs",
+            "writeln!(f, \"println!\"); println!(\"x\")",
+            &["src/server.rs:1: `println!` panics when the stream is closed"],
+        ),
+        ("protocol/connection.rs", "fn f(now: std::time::Instant) { let actix = 1; }", &[]),
+        (
+            "protocol/connection.rs",
+            "use std::{fmt, net::IpAddr};",
+            &["src/protocol/connection.rs:1: `std` in what is pure"],
+        ),
+        ("protocol/mod.rs", "let x = Instant::now();", &["src/protocol/mod.rs:1: `Instant` in what is pure"]),
+        ("actors/members.rs", "use actix::Addr;", &["src/actors/members.rs:1: `actix` in what is pure"]),
+        ("protocol/mod.rs", "tokio::spawn(f)", &["src/protocol/mod.rs:1: `tokio` in what is pure"]),
+        ("actors/session.rs", "use actix::Addr; let x = std::time::Instant::now();", &[]),
+    ];
+    for (name, text, expected) in table {
+        assert_eq!(shape_breaches(name, text), *expected, "{name}: {text}");
+    }
+}
+
+#[test]
+fn breaches_of_the_form_are_noticed() {
+    let wide = format!("//! x\n//{}\n//{}\n", "é".repeat(118), "x".repeat(119));
+    assert_eq!(form_breaches("a.rs", &wide), ["a.rs:3: 121 columns"]);
+    assert_eq!(form_breaches("a.rs", "use x;\n//! x"), ["a.rs:1: no paragraph says what lives here"]);
+    assert_eq!(form_breaches("a.rs", &("//! x\n".to_owned() + &"\n".repeat(699))), [""; 0]);
+    assert_eq!(
+        form_breaches("a.rs", &("//! x\n".to_owned() + &"\n".repeat(700))),
+        ["a.rs: 701 lines, wants to be two"]
+    );
+}

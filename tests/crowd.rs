@@ -1,0 +1,472 @@
+//! Many at once: a burst into one conversation, readers that do not read, and what is left when everybody has gone.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use std::io;
+use std::net::SocketAddr;
+
+use support::client::{Client, Heard, Kind, join_of, joined, left, listening, ok, packet, people, talk_of, update};
+use support::fixture::Fixture;
+
+use support::http::Http;
+use support::socket::{End, FRESH, Socket, handshake, text};
+use support::{run, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+/// Who takes part in the burst, and how many of them by polling.
+const CROWD: usize = 1000;
+const POLLING: usize = 10;
+
+/// A client that costs next to nothing, for a thousand of them in one thread.
+struct Light {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Where what was not looked at begins.
+    at: usize,
+}
+
+impl Light {
+    async fn open(addr: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(&[handshake(FRESH), text("40/max,")].concat()).await.unwrap();
+        let mut light = Self { stream, buffer: Vec::new(), at: 0 };
+        while !light.buffer.windows(4).any(|end| end == b"\r\n\r\n") {
+            light.read().await.unwrap();
+        }
+        light.at = light.buffer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(light.message().await.unwrap()[0], b'0');
+        assert!(light.message().await.unwrap().starts_with(b"40/max,{"));
+        light
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next message. Heartbeats are answered.
+    async fn message(&mut self) -> io::Result<&[u8]> {
+        loop {
+            let (head, len) = match self.buffer[self.at..] {
+                [0x81, 126, high, low, ..] => (4, usize::from(high) << 8 | usize::from(low)),
+                [0x81, len @ 0..=125, ..] => (2, usize::from(len)),
+                [0x81, 127, ..] => panic!("a message of more than 64 KiB"),
+                [first, _, ..] if first != 0x81 => return Err(io::Error::other(format!("a frame {first:#x}"))),
+                _ => {
+                    self.read().await?;
+                    continue;
+                }
+            };
+            let (begin, end) = (self.at + head, self.at + head + len);
+            if end > self.buffer.len() {
+                self.read().await?;
+                continue;
+            }
+            self.at = end;
+            if &self.buffer[begin..end] == b"2" {
+                self.stream.write_all(&text("3")).await?;
+                continue;
+            }
+            return Ok(&self.buffer[begin..end]);
+        }
+    }
+}
+
+/// What one of the crowd has heard.
+#[derive(Default)]
+struct Report {
+    joined: usize,
+    /// The messages, in the order in which they came.
+    updates: Vec<usize>,
+}
+
+impl Report {
+    /// True where it was `listening`.
+    fn take(&mut self, message: &[u8]) -> bool {
+        if let Some(rest) = message.strip_prefix(br#"42/max,["update","#) {
+            // The number is the last thing: `"messageID":17}]`.
+            let digits = rest.iter().rev().skip(2).take_while(|c| c.is_ascii_digit()).count();
+            let number = &rest[rest.len() - 2 - digits..rest.len() - 2];
+            self.updates.push(number.iter().fold(0, |n, digit| n * 10 + usize::from(digit - b'0')));
+        } else if message.starts_with(br#"42/max,["joined","#) {
+            self.joined += 1;
+        } else {
+            assert!(message.starts_with(br#"42/max,["listening","#), "{:?}", String::from_utf8_lossy(message));
+            return true;
+        }
+        false
+    }
+}
+
+/// One of the crowd: it joins, says that it listens, waits for the sign, talks once, and hears what all others say.
+async fn member(
+    mut light: Light,
+    n: usize,
+    listens: mpsc::UnboundedSender<()>,
+    mut sign: watch::Receiver<bool>,
+) -> (Box<dyn Send>, Report) {
+    let mut report = Report::default();
+    light.stream.write_all(&text(&packet("join", &join_of(&format!("u{n}")), None))).await.unwrap();
+    let mut talked = false;
+    while report.updates.len() < CROWD - 1 {
+        tokio::select! {
+            message = light.message() => {
+                let message = message.unwrap_or_else(|error| panic!("u{n} was closed: {error}"));
+                if report.take(message) {
+                    listens.send(()).unwrap();
+                }
+            }
+            _ = sign.changed(), if !talked => {
+                let talk = format!(r#"{{"conversation":"crowd","messageID":{n}}}"#);
+                light.stream.write_all(&text(&packet("talk", &talk, None))).await.unwrap();
+                talked = true;
+            }
+        }
+    }
+    (Box::new(light), report)
+}
+
+/// The same, by polling.
+async fn polling_member(
+    mut client: Client,
+    n: usize,
+    listens: mpsc::UnboundedSender<()>,
+    mut sign: watch::Receiver<bool>,
+) -> (Box<dyn Send>, Report) {
+    let mut report = Report::default();
+    client.emit("join", &join_of(&format!("u{n}"))).await;
+    let mut talked = false;
+    while report.updates.len() < CROWD - 1 {
+        tokio::select! {
+            heard = client.hear() => match heard {
+                Heard::Event(name, argument) => {
+                    if report.take(format!(r#"42/max,["{name}",{argument}]"#).as_bytes()) {
+                        listens.send(()).unwrap();
+                    }
+                }
+                other => panic!("u{n}: {other:?}"),
+            },
+            _ = sign.changed(), if !talked => {
+                client.emit("talk", &format!(r#"{{"conversation":"crowd","messageID":{n}}}"#)).await;
+                talked = true;
+            }
+        }
+    }
+    (Box::new(client), report)
+}
+
+#[test]
+fn a_burst_of_joins_and_talks_reaches_everybody_in_one_order() {
+    run(async {
+        let server = Fixture::start("");
+        // A second socket of one of them is there before all others, and hears everything.
+        let mut observer = Client::join(&server, Kind::Polling, "u0", &["crowd"]).await;
+        let (listens, mut listening) = mpsc::unbounded_channel();
+        let (sign, signal) = watch::channel(false);
+        let mut lights = Vec::new();
+        for _ in POLLING..CROWD {
+            lights.push(Light::open(server.addr).await);
+        }
+        let mut pollers = Vec::new();
+        for _ in 0..POLLING {
+            pollers.push(Client::connect(server.addr, Kind::Polling, "").await);
+        }
+        let mut members = Vec::new();
+        for (n, client) in pollers.into_iter().enumerate() {
+            members.push(tokio::spawn(polling_member(client, n, listens.clone(), signal.clone())));
+        }
+        for (n, light) in lights.into_iter().enumerate() {
+            members.push(tokio::spawn(member(light, POLLING + n, listens.clone(), signal.clone())));
+        }
+        for _ in 0..CROWD {
+            within("another one to listen", listening.recv()).await.unwrap();
+        }
+        sign.send(true).unwrap();
+        let (mut connections, mut reports) = (Vec::new(), Vec::new());
+        for member in members {
+            let (connection, report) = member.await.unwrap();
+            connections.push(connection);
+            reports.push(report);
+        }
+
+        // Of every two, the one who came later was announced to the other, once.
+        let joined: usize = reports[1..].iter().map(|report| report.joined).sum();
+        assert_eq!(joined, (CROWD - 1) * (CROWD - 2) / 2);
+        let mut all = Report::default();
+        while all.updates.len() < CROWD {
+            let Heard::Event(name, argument) = observer.hear().await else { panic!("the observer was closed") };
+            all.take(format!(r#"42/max,["{name}",{argument}]"#).as_bytes());
+        }
+        assert_eq!(all.joined, CROWD - 1);
+        for (n, report) in reports.iter().enumerate() {
+            let expected = all.updates.iter().filter(|said| **said != n);
+            assert!(report.updates.iter().eq(expected), "u{n} heard another order");
+        }
+        let scrape = server.scrape().await;
+        assert_eq!(scrape.sum("maxtalk_sessions_closed_total", ""), 0.0);
+        assert_eq!(scrape.sum("maxtalk_slow_actions_total", ""), 0.0);
+        assert_eq!(scrape.sum("maxtalk_talks_total", r#"result="ok""#), CROWD as f64);
+    });
+}
+
+#[test]
+fn a_burst_in_one_breath_misses_nothing_that_comes_behind_a_join() {
+    run(async {
+        const LAST: usize = 1_000_000;
+        let server = Fixture::start("");
+        let mut observer = Client::join(&server, Kind::WebSocket, "u0", &["crowd"]).await;
+        let mut lights = Vec::new();
+        for _ in 1..CROWD {
+            lights.push(Light::open(server.addr).await);
+        }
+        let (done, mut done_by) = mpsc::unbounded_channel();
+        let members = lights.into_iter().enumerate().map(|(at, mut light)| {
+            let (n, done) = (at + 1, done.clone());
+            tokio::spawn(async move {
+                let talk = format!(r#"{{"conversation":"crowd","messageID":{n}}}"#);
+                let breath = [
+                    packet("join", &join_of(&format!("u{n}")), None),
+                    packet("talk", &talk, Some(1)),
+                    packet("talk", &talk.replace('}', ",\"x\":1}"), None),
+                ];
+                light
+                    .stream
+                    .write_all(&breath.iter().flat_map(|packet| text(packet)).collect::<Vec<_>>())
+                    .await
+                    .unwrap();
+                let mut report = Report::default();
+                while report.updates.last() != Some(&LAST) {
+                    let message = light.message().await.unwrap_or_else(|error| panic!("u{n} was closed: {error}"));
+                    if message == br#"43/max,1[{"ok":true}]"# {
+                        done.send(()).unwrap();
+                    } else {
+                        report.take(message);
+                    }
+                }
+                report.updates
+            })
+        });
+        let members: Vec<_> = members.collect();
+        for _ in 1..CROWD {
+            within("another one to be done", done_by.recv()).await.unwrap();
+        }
+        // Behind the first talk of each, its second one is in the conversation's mailbox.
+        assert_eq!(observer.emit_ack("talk", &format!(r#"{{"conversation":"crowd","messageID":{LAST}}}"#)).await, 1001);
+        let mut all = Report::default();
+        while all.updates.len() < 2 * (CROWD - 1) {
+            match observer.hear().await {
+                Heard::Event(name, argument) => drop(all.take(format!(r#"42/max,["{name}",{argument}]"#).as_bytes())),
+                other => assert_eq!(other, ok(1001)),
+            }
+        }
+        all.updates.push(LAST);
+        for (n, member) in (1..).zip(members) {
+            let heard = member.await.unwrap();
+            // It heard all of the list from somewhere on, and that is not behind its own first message.
+            let own = all.updates.iter().position(|said| *said == n).unwrap();
+            let others = |list: &[usize]| list.iter().copied().filter(|said| *said != n).collect::<Vec<_>>();
+            assert!(others(&all.updates).ends_with(&heard), "u{n} heard another order");
+            assert!(heard.len() >= others(&all.updates[own..]).len(), "u{n} missed what came behind its join");
+        }
+    });
+}
+
+/// A WebSocket whose client has hardly any room to receive, and has joined as `user`.
+async fn narrow(server: &Fixture, user: &str) -> Socket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(server.addr).await.unwrap();
+    let mut http = Http { stream: BufReader::with_capacity(256, stream) };
+    http.write(&handshake(FRESH)).await.unwrap();
+    let mut socket = Socket::answered(http).await.unwrap();
+    socket.hear().await;
+    socket.send("40/max,").await;
+    socket.hear().await;
+    socket.send(&packet("join", &join_of(user), None)).await;
+    socket.hear().await;
+    socket
+}
+
+/// Outboxes and kernel buffers that are full soon.
+const NARROW: &str = "
+    server.send_buffer_bytes = 4096
+    outbox.bytes_max = 65536
+    outbox.messages_max = 200
+    mailbox.conversation = 64
+    conversation.presence_members_max = 100
+";
+
+#[test]
+fn a_reader_that_does_not_read_is_closed_and_its_neighbours_notice_nothing() {
+    run(async {
+        let server = Fixture::start(NARROW);
+        for user in ["messi", "xavi", "slow", "silent"] {
+            server.max.talks_in(user, &["c1"]);
+        }
+        let mut xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+        let mut poller = Client::join(&server, Kind::Polling, "xavi", &["c1"]).await;
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let mut slow = narrow(&server, "slow").await;
+        // The other one polls no more.
+        let mut http = Http::connect(server.addr).await;
+        let sid = support::client::sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body);
+        let target = support::client::target(&sid);
+        http.post(&target, &format!("40/max,\x1e{}", packet("join", &join_of("silent"), None))).await;
+        for client in [&mut xavi, &mut poller] {
+            client.hears(&[joined("c1", "messi"), joined("c1", "slow"), joined("c1", "silent")]).await;
+        }
+        messi.hears(&[joined("c1", "slow"), joined("c1", "silent")]).await;
+
+        let mut said = 0;
+        let mut gone = Vec::new();
+        while gone.len() < 2 {
+            assert!(said < 20_000, "{gone:?} alone have gone");
+            let message = format!("{said:0>250}");
+            messi.emit("talk", &talk_of("c1", &message)).await;
+            for client in [&mut xavi, &mut poller] {
+                while let heard = client.hear().await
+                    && heard != update("messi", "c1", &message)
+                {
+                    gone.push(heard);
+                }
+            }
+            gone.dedup();
+            said += 1;
+        }
+        let mut who = gone.clone();
+        who.sort_by_key(|heard| format!("{heard:?}"));
+        who.dedup();
+        assert_eq!(who, [left("c1", "silent"), left("c1", "slow")], "{gone:?}");
+        let scrape = server.scrape().await;
+        assert_eq!(scrape.sum("maxtalk_slow_actions_total", "disconnected"), 2.0);
+        assert_eq!(scrape.sum("maxtalk_sessions_closed_total", r#"reason="slow""#), 2.0);
+        assert_eq!(scrape.sum("maxtalk_sessions", ""), 3.0);
+
+        let end = slow.end().await;
+        assert!(matches!(end, End::Frame(Some(1013)) | End::Reset), "{end:?}");
+        assert_eq!(http.get(&target).await.status, 400);
+    });
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads_is_not_read_for_ever() {
+    run(async {
+        let settings = format!("{NARROW}\nprotocol.ping_interval_ms = 500\nprotocol.ping_timeout_ms = 2000");
+        let server = Fixture::start(&settings);
+        server.max.talks_in("xavi", &["c1"]);
+        server.max.talks_in("flood", &["c1"]);
+        let mut xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+        let flood = narrow(&server, "flood").await;
+        xavi.hears(&[joined("c1", "flood")]).await;
+        let Socket { reader: _reader, mut writer } = flood;
+        let flooding = tokio::spawn(async move {
+            let asks = text(r#"42/max,1["ask"]"#).repeat(1000);
+            while writer.write(&asks).await.is_ok() {}
+        });
+        xavi.hears(&[left("c1", "flood")]).await;
+        within("the end of the flood", flooding).await.unwrap();
+        xavi.call("ask", "", &[people("c1", &["xavi"])], ok).await;
+        xavi.hears_nothing().await;
+        let scrape = server.scrape().await;
+        assert_eq!(scrape.sum("maxtalk_sessions_closed_total", ""), 1.0);
+    });
+}
+
+#[test]
+fn nothing_is_left_when_everybody_has_gone() {
+    run(async {
+        // A polling client that goes between two polls is missed by its heartbeat only.
+        let server = Fixture::start(
+            "conversation.linger_ms = 100\nserver.workers = 3\n\
+             protocol.ping_interval_ms = 500\nprotocol.ping_timeout_ms = 1500",
+        );
+        for round in 0..3 {
+            let mut clients = Vec::new();
+            for n in 0..60 {
+                let user = format!("user{n}");
+                let own = format!("own {n}");
+                server.max.talks_in(&user, &["all", &own]);
+                let kind = [Kind::WebSocket, Kind::Polling, Kind::Upgraded][n % 3];
+                let mut client = Client::connect(server.addr, kind, "").await;
+                client.emit("join", &join_of(&user)).await;
+                client.emit("talk", &talk_of("all", "m")).await;
+                match n % 5 {
+                    0 => client.emit("leave", "").await,
+                    1 => client.send("41/max,").await,
+                    2 => client.emit("join", &join_of(&user)).await,
+                    3 => client.emit("ask", "").await,
+                    _ => {}
+                }
+                clients.push((n, client));
+            }
+            // Some go without a word in the midst of what they do, others when all is said.
+            clients.retain(|(_, client)| !client.sid.as_bytes()[0].is_multiple_of(2));
+            for (n, client) in &mut clients {
+                // Who has disconnected may not ask any more.
+                if round > 0 && *n % 5 != 1 {
+                    client.so_far().await;
+                }
+            }
+            drop(clients);
+            server.until("nothing to be left", |now| now.rest().is_empty()).await;
+            let scrape = server.scrape().await;
+            let opened = scrape.sum("maxtalk_sessions_opened_total", "");
+            assert_eq!(opened, scrape.sum("maxtalk_sessions_closed_total", ""));
+            assert_eq!(
+                scrape.sum("maxtalk_actors_started_total", r#"actor="conversation""#),
+                scrape.sum("maxtalk_actors_stopped_total", r#"actor="conversation""#)
+            );
+        }
+    });
+}
+
+#[test]
+fn a_conversation_outlives_its_last_member_and_then_goes() {
+    run(async {
+        let server = Fixture::start("conversation.linger_ms = 2000");
+        server.max.talks_in("messi", &["c1"]);
+        for _ in 0..3 {
+            // It comes back in time.
+            drop(Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await);
+        }
+        let scrape = server.scrape().await;
+        assert_eq!(scrape.sum("maxtalk_actors_started_total", r#"actor="conversation""#), 1.0);
+        server.until("the end of the conversation", |now| now.sum("maxtalk_conversations", "") == 0.0).await;
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        messi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
+        assert_eq!(server.scrape().await.sum("maxtalk_conversations", ""), 1.0);
+    });
+}
+
+#[test]
+fn a_join_that_races_the_end_of_a_conversation_is_not_lost() {
+    run(async {
+        let server = Fixture::start("conversation.linger_ms = 0\nserver.workers = 4");
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut messi = Client::connect(server.addr, Kind::WebSocket, "").await;
+        let mut xavi = Client::connect(server.addr, Kind::WebSocket, "").await;
+        for n in 0..300 {
+            // The one leaves while the other comes: the conversation may go, or not, and then both are in it.
+            messi.emit("join", &join_of("messi")).await;
+            messi.hears_at_last(&listening(&["c1"])).await;
+            messi.emit("leave", "").await;
+            xavi.emit("join", &join_of("xavi")).await;
+            messi.emit("join", &join_of("messi")).await;
+            messi.hears_at_last(&listening(&["c1"])).await;
+            xavi.hears_at_last(&listening(&["c1"])).await;
+            messi.emit("talk", &talk_of("c1", &n.to_string())).await;
+            xavi.hears_at_last(&update("messi", "c1", &n.to_string())).await;
+            xavi.emit("leave", "").await;
+            messi.emit("leave", "").await;
+        }
+    });
+}

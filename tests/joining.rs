@@ -1,0 +1,518 @@
+//! Joins: who a client is, what becomes of what it sends while MAX is being asked, and what a second join changes.
+//! Every case runs over a WebSocket, by polling, and upgraded.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use support::client::{
+    Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, packet, people, refused, talk_of, update,
+};
+use support::fake_max::{answer, json};
+use support::fixture::Fixture;
+
+over_every_transport! {
+    every_form_of_a_join
+    a_join_without_any_token_needs_one
+    without_tokens_the_name_is_the_one_of_max
+    a_user_is_the_same_whatever_its_case
+    what_max_says_decides
+    a_failed_join_may_be_tried_again
+    a_refresh_enters_and_leaves
+    a_refresh_that_fails_keeps_what_there_was
+    a_user_that_max_denies_is_out
+    a_join_as_somebody_else_leaves_first
+    a_newer_join_wins
+    a_newer_join_as_somebody_else_wins
+    a_talk_in_the_same_breath_is_not_lost
+    a_talk_during_a_refresh_goes_at_once
+    what_waits_for_a_failed_join_is_answered
+    too_much_in_one_breath_is_busy
+    long_answers_to_one_breath_close_nobody
+    a_client_that_goes_while_max_is_asked_never_was
+    a_full_mailbox_is_busy_and_loses_nothing
+}
+
+async fn every_form_of_a_join(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c3", "c1", "c2"]);
+    let conversations = ["c3", "c1", "c2"];
+
+    let mut with_token = Client::connect(server.addr, kind, "").await;
+    for join in [
+        r#"{"username":"messi","timestamp":1,"token":"t-messi"}"#,
+        r#"{"username":"messi","token":"t-messi","scope":"widgetcli"}"#,
+        r#"{"username":"messi","timestamp":{"any":"thing"}}"#,
+        r#"{"username":"messi","token":null}"#,
+        r#"{"username":"messi","token":""}"#,
+        r#""messi""#,
+    ] {
+        with_token.call("join", join, &[listening(&conversations)], ok).await;
+    }
+
+    let mut with_auth = Client::connect(server.addr, kind, r#"{"token":"t-messi"}"#).await;
+    for join in [r#""messi""#, r#"{"username":"messi","timestamp":1}"#] {
+        with_auth.emit("join", join).await;
+        with_auth.hears(&[listening(&conversations)]).await;
+    }
+    // The packet's token goes before the one of the connection.
+    with_auth.emit("join", r#"{"username":"messi","token":"t-xavi"}"#).await;
+    with_auth.hears(&[refused("join", "unauthorized", None)]).await;
+    with_token.hears_nothing().await;
+
+    // What is no token makes no difference to a CONNECT.
+    for auth in [r#"{"token":5}"#, r#"{"token":null}"#, r#"{"x":[]}"#, r#"{"pid":"a","offset":"b"}"#, "{}"] {
+        let mut client = Client::connect(server.addr, kind, auth).await;
+        client.call("join", &join_of("messi"), &[listening(&conversations)], ok).await;
+    }
+}
+
+async fn a_join_without_any_token_needs_one(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c2"]);
+    let mut client = Client::connect(server.addr, kind, "").await;
+    client.emit("join", r#""messi""#).await;
+    client.hears(&[refused("join", "token_required", None)]).await;
+    client.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
+    // The token of the last join is that of its user, and of nobody else.
+    client.call("join", r#""xavi""#, &[], |ack| not_ok(ack, "token_required")).await;
+    client.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
+    client.hears_nothing().await;
+}
+
+async fn without_tokens_the_name_is_the_one_of_max(kind: Kind) {
+    let server = Fixture::start_tokenless("");
+    for user in ["messi", "lionel", "xavi", "zoë/../x"] {
+        server.max.talks_in(user, &["c1"]);
+    }
+    let mut xavi = Client::connect(server.addr, kind, "").await;
+    xavi.call("join", r#""xavi""#, &[listening(&["c1"])], ok).await;
+    let profile = r#"{"username":"Messi","talkingIn":{"items":[{"id":"c1"}],"totalItems":1}}"#;
+    server.max.answers("lionel", json(profile));
+    let mut lionel = Client::connect(server.addr, kind, "").await;
+    lionel.call("join", r#"{"username":"Lionel"}"#, &[listening(&["c1"])], ok).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    lionel.emit("talk", &talk_of("c1", "m1")).await;
+    xavi.hears(&[update("messi", "c1", "m1")]).await;
+
+    let mut zoe = Client::connect(server.addr, kind, "").await;
+    zoe.call("join", r#""Zoë/../x""#, &[listening(&["c1"])], ok).await;
+    xavi.hears(&[joined("c1", "zoë/../x")]).await;
+    let mut nobody = Client::connect(server.addr, kind, "").await;
+    nobody.call("join", r#""nobody""#, &[], |ack| not_ok(ack, "unknown_user")).await;
+}
+
+async fn a_user_is_the_same_whatever_its_case(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("žižek", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut client = Client::connect(server.addr, kind, r#"{"token":"t-žižek"}"#).await;
+    client.call("join", r#""ŽIŽEK""#, &[listening(&["c1"])], ok).await;
+    xavi.hears(&[joined("c1", "žižek")]).await;
+    client.call("join", r#""Žižek""#, &[listening(&["c1"])], ok).await;
+    xavi.hears_nothing().await;
+}
+
+async fn what_max_says_decides(kind: Kind) {
+    let server = Fixture::start(
+        "max.conversations_max = 2\nmax.body_bytes_max = 2000\nmax.timeout_ms = 1000\nlimits.id_bytes_max = 64",
+    );
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let table = [
+        ("unauthorized", answer("401 Unauthorized", "text/plain", "")),
+        ("unauthorized", answer("403 Forbidden", "text/html", "<html>")),
+        ("max_error", answer("404 Not Found", "text/html", "")),
+        ("max_error", answer("302 Found", "text/html", "")),
+        ("max_unavailable", answer("500 Internal Server Error", "text/html", "")),
+        ("max_unavailable", answer("503 Service Unavailable", "text/html", "")),
+        ("max_garbage", json("")),
+        ("max_garbage", json("{}")),
+        ("max_garbage", json("[{\"id\":5}]")),
+        ("max_too_large", json(&format!("[{}]", " ".repeat(2000)))),
+        ("too_many_conversations", json(r#"[{"id":"c1"},{"id":"c2"},{"id":"c3"}]"#)),
+    ];
+    for (code, answer) in table {
+        server.max.answers("messi", answer);
+        messi.emit("join", &join_of("messi")).await;
+        messi.hears(&[refused("join", code, None)]).await;
+        messi.call("join", &join_of("messi"), &[], |ack| not_ok(ack, code)).await;
+    }
+    server.max.hold("messi");
+    messi.call("join", &join_of("messi"), &[], |ack| not_ok(ack, "max_timeout")).await;
+    server.max.release("messi");
+    for (body, conversations) in [
+        (r#"[]"#, &[][..]),
+        (r#"{"items":[],"totalItems":0}"#, &[]),
+        (r#"[{"id":"c2","tags":["group"]},{"id":"c1"},{"id":"c2"}]"#, &["c2", "c1"]),
+        (r#"{"totalItems":1,"items":[{"id":"c1"}]}"#, &["c1"]),
+    ] {
+        server.max.answers("messi", json(body));
+        messi.call("join", &join_of("messi"), &[listening(conversations)], ok).await;
+    }
+    messi.hears_nothing().await;
+}
+
+async fn a_failed_join_may_be_tried_again(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    for (trouble, code) in [("503 Service Unavailable", "max_unavailable"), ("401 Unauthorized", "unauthorized")] {
+        server.max.fails("messi", trouble);
+        messi.emit("join", &join_of("messi")).await;
+        messi.hears(&[refused("join", code, None)]).await;
+        messi.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
+    }
+    server.max.recovers("messi");
+    // The token of the failed one is still good.
+    messi.call("join", r#""messi""#, &[listening(&["c1"])], ok).await;
+    messi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
+    messi.hears_nothing().await;
+}
+
+async fn a_refresh_enters_and_leaves(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["same", "gone", "left"]);
+    server.max.talks_in("xavi", &["same", "gone", "left", "new"]);
+    let mut messi = Client::join(&server, kind, "messi", &["same", "gone", "left"]).await;
+    let mut xavi = Client::join(&server, kind, "xavi", &["same", "gone", "left", "new"]).await;
+    for _ in 0..3 {
+        messi.hear().await;
+    }
+    messi.call("leave", r#""left""#, &[listening(&["same", "gone"])], ok).await;
+    xavi.hears(&[left("left", "messi")]).await;
+
+    server.max.talks_in("messi", &["new", "same", "left"]);
+    messi.emit("join", r#""messi""#).await;
+    messi.hears(&[listening(&["new", "same", "left"])]).await;
+    let mut changes = [xavi.hear().await, xavi.hear().await, xavi.hear().await];
+    changes.sort_by_key(|heard| format!("{heard:?}"));
+    assert_eq!(changes, [joined("left", "messi"), joined("new", "messi"), left("gone", "messi")]);
+    xavi.hears_nothing().await;
+    messi.hears_nothing().await;
+
+    xavi.emit("talk", &talk_of("gone", "m1")).await;
+    xavi.emit("talk", &talk_of("same", "m2")).await;
+    messi.hears(&[update("xavi", "same", "m2")]).await;
+    messi.call("talk", &talk_of("gone", "m3"), &[], |ack| not_ok(ack, "forbidden")).await;
+    messi.call("ask", r#""same""#, &[people("same", &["messi", "xavi"])], ok).await;
+
+    // However often: it is there once, and goes at once.
+    for _ in 0..5 {
+        messi.call("join", r#""messi""#, &[listening(&["new", "same", "left"])], ok).await;
+    }
+    xavi.emit("talk", &talk_of("new", "m4")).await;
+    messi.hears(&[update("xavi", "new", "m4")]).await;
+    messi.hears_nothing().await;
+    xavi.hears_nothing().await;
+    messi.call("leave", r#""new""#, &[listening(&["same", "left"])], ok).await;
+    xavi.hears(&[left("new", "messi")]).await;
+}
+
+async fn a_refresh_that_fails_keeps_what_there_was(kind: Kind) {
+    let server = Fixture::start("max.timeout_ms = 1000");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    messi.hears(&[joined("c1", "xavi")]).await;
+    let troubles = [("503 Service Unavailable", "max_unavailable"), ("404 Not Found", "max_error")];
+    for (trouble, code) in troubles {
+        server.max.fails("messi", trouble);
+        messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, code)).await;
+        messi.call("talk", &talk_of("c1", code), &[], ok).await;
+        xavi.hears(&[update("messi", "c1", code)]).await;
+        xavi.call("talk", &talk_of("c1", code), &[], ok).await;
+        messi.hears(&[update("xavi", "c1", code)]).await;
+    }
+    server.max.hold("messi");
+    messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, "max_timeout")).await;
+    messi.call("ask", "", &[people("c1", &["messi", "xavi"])], ok).await;
+    xavi.hears_nothing().await;
+    server.max.release("messi");
+}
+
+async fn a_user_that_max_denies_is_out(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("xavi", &["c1"]);
+    server.max.talks_in("messi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let unknown = answer("400 Bad Request", "application/json", r#"{"error":"UnknownUserError"}"#);
+    let denials = [("unauthorized", answer("401 Unauthorized", "text/plain", "")), ("unknown_user", unknown)];
+    for (code, denial) in denials {
+        server.max.recovers("messi");
+        let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+        xavi.hears(&[joined("c1", "messi")]).await;
+        server.max.answers("messi", denial);
+        messi.emit("join", r#""messi""#).await;
+        messi.hears(&[refused("join", code, None)]).await;
+        xavi.hears(&[left("c1", "messi")]).await;
+        messi.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
+        messi.call("ask", "", &[], |ack| not_ok(ack, "not_joined")).await;
+        xavi.call("talk", &talk_of("c1", "m2"), &[], ok).await;
+        messi.hears_nothing().await;
+    }
+}
+
+async fn a_join_as_somebody_else_leaves_first(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("iniesta", &["c1", "c2"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut client = Client::join(&server, kind, "messi", &["c1"]).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    client.call("join", &join_of("iniesta"), &[listening(&["c1", "c2"])], ok).await;
+    xavi.hears(&[left("c1", "messi"), joined("c1", "iniesta")]).await;
+    client.emit("talk", &talk_of("c1", "m1")).await;
+    xavi.hears(&[update("iniesta", "c1", "m1")]).await;
+    client.hears_nothing().await;
+
+    // Where it fails, the client is nobody.
+    server.max.fails("messi", "503 Service Unavailable");
+    client.emit("join", &join_of("messi")).await;
+    client.hears(&[refused("join", "max_unavailable", None)]).await;
+    xavi.hears(&[left("c1", "iniesta")]).await;
+    client.call("talk", &talk_of("c1", "m2"), &[], |ack| not_ok(ack, "not_joined")).await;
+    client.hears_nothing().await;
+    xavi.hears_nothing().await;
+}
+
+async fn a_newer_join_wins(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.hold("messi");
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let join = join_of("messi");
+    messi.send_all(&[&packet("join", &join, Some(1)), &packet("join", &join, None)]).await;
+    messi.hears(&[not_ok(1, "superseded")]).await;
+    messi.send(&packet("join", &join, Some(3))).await;
+    messi.hears(&[refused("join", "superseded", None)]).await;
+    server.max.release("messi");
+    messi.hears(&[listening(&["c1"]), ok(3)]).await;
+    messi.hears_nothing().await;
+}
+
+async fn a_newer_join_as_somebody_else_wins(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    server.max.talks_in("iniesta", &["c1"]);
+    let mut iniesta = Client::join(&server, kind, "iniesta", &["c1"]).await;
+    server.max.hold("messi");
+    let mut client = Client::connect(server.addr, kind, "").await;
+    client.send(&packet("join", &join_of("messi"), Some(1))).await;
+    server.max.asked(2).await;
+    client.send(&packet("join", &join_of("xavi"), Some(2))).await;
+    client.hears(&[not_ok(1, "superseded"), listening(&["c1"]), ok(2)]).await;
+    iniesta.hears(&[joined("c1", "xavi")]).await;
+    server.max.release("messi");
+    // Back and forth, as fast as it goes: it is the last one that counts, and nobody stays behind.
+    for _ in 0..20 {
+        client.send_all(&[&packet("join", &join_of("messi"), None), &packet("join", &join_of("xavi"), None)]).await;
+    }
+    let told = client.so_far().await;
+    assert_eq!(told.last(), Some(&listening(&["c1"])), "{told:?}");
+    assert!(told.iter().all(|heard| *heard == told[told.len() - 1] || *heard == refused("join", "superseded", None)));
+    let mut here = vec!["xavi"];
+    for heard in iniesta.so_far().await {
+        match ["messi", "xavi"].map(|user| (user, heard == joined("c1", user), heard == left("c1", user))) {
+            [(user, true, _), _] | [_, (user, true, _)] if !here.contains(&user) => here.push(user),
+            [(user, _, true), _] | [_, (user, _, true)] if here.contains(&user) => here.retain(|name| *name != user),
+            _ => panic!("{heard:?} while {here:?} are here"),
+        }
+    }
+    assert_eq!(here, ["xavi"]);
+    iniesta.call("ask", "", &[people("c1", &["iniesta", "xavi"])], ok).await;
+}
+
+async fn a_talk_in_the_same_breath_is_not_lost(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let breath = [
+        packet("join", &join_of("messi"), None),
+        packet("talk", &talk_of("c1", "m1"), None),
+        packet("talk", &talk_of("c1", "m2"), Some(1)),
+        packet("ask", "", Some(2)),
+        packet("leave", "", Some(3)),
+        packet("talk", &talk_of("c1", "m3"), Some(4)),
+    ];
+    messi.send_all(&breath.each_ref().map(String::as_str)).await;
+    // Who answers an ask is another than who takes a talk or a leave, so the answers are not in one line.
+    messi.hears(&[listening(&["c1"]), ok(1)]).await;
+    let mut rest = [messi.hear().await, messi.hear().await, messi.hear().await, messi.hear().await];
+    rest.sort_by_key(|heard| format!("{heard:?}"));
+    let expected = [ok(2), ok(3), not_ok(4, "forbidden"), listening(&[])];
+    assert_eq!(rest, expected);
+    xavi.hears(&[joined("c1", "messi"), update("messi", "c1", "m1"), update("messi", "c1", "m2")]).await;
+    xavi.hears(&[left("c1", "messi")]).await;
+    xavi.hears_nothing().await;
+}
+
+async fn a_talk_during_a_refresh_goes_at_once(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1", "c2"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1", "c2"]).await;
+    let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    server.max.talks_in("messi", &["c1", "c2"]);
+    server.max.hold("messi");
+    messi.send(&packet("join", r#""messi""#, Some(1))).await;
+    messi.send(&packet("talk", &talk_of("c1", "m1"), Some(2))).await;
+    messi.hears(&[ok(2)]).await;
+    xavi.hears(&[update("messi", "c1", "m1")]).await;
+    messi.send(&packet("talk", &talk_of("c2", "m2"), Some(3))).await;
+    messi.send(&packet("talk", &talk_of("c1", "m3"), Some(4))).await;
+    messi.send(&packet("leave", r#""c1""#, Some(5))).await;
+    messi.hears(&[ok(4)]).await;
+    xavi.hears(&[update("messi", "c1", "m3")]).await;
+    xavi.emit("talk", &talk_of("c1", "m4")).await;
+    messi.hears(&[update("xavi", "c1", "m4")]).await;
+    server.max.release("messi");
+    messi.hears(&[listening(&["c1", "c2"]), ok(1), ok(3), listening(&["c2"]), ok(5)]).await;
+    let mut rest = [xavi.hear().await, xavi.hear().await, xavi.hear().await];
+    rest.sort_by_key(|heard| format!("{heard:?}"));
+    assert_eq!(rest, [joined("c2", "messi"), left("c1", "messi"), update("messi", "c2", "m2")]);
+}
+
+async fn what_waits_for_a_failed_join_is_answered(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.hold("messi");
+    server.max.fails("messi", "401 Unauthorized");
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let breath = [
+        packet("join", &join_of("messi"), None),
+        packet("talk", &talk_of("c1", "m1"), None),
+        packet("ask", "", Some(2)),
+        packet("ask", r#""c1""#, None),
+        packet("leave", r#"{"conversation":"c1"}"#, None),
+        packet("leave", "", None),
+    ];
+    messi.send_all(&breath.each_ref().map(String::as_str)).await;
+    server.max.asked(1).await;
+    server.max.release("messi");
+    messi.hears(&[refused("join", "unauthorized", None), refused("talk", "not_joined", Some("c1"))]).await;
+    messi.hears(&[not_ok(2, "not_joined"), refused("ask", "not_joined", Some("c1"))]).await;
+    messi.hears(&[refused("leave", "not_joined", Some("c1")), refused("leave", "not_joined", None)]).await;
+
+    // Where a refresh fails and the memberships stay, each event gets what it would have got without it.
+    server.max.recovers("messi");
+    messi.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
+    server.max.hold("messi");
+    server.max.fails("messi", "503 Service Unavailable");
+    let breath = [
+        packet("join", &join_of("messi"), Some(1)),
+        packet("talk", &talk_of("c2", "m1"), Some(2)),
+        packet("ask", "", Some(3)),
+    ];
+    messi.send_all(&breath.each_ref().map(String::as_str)).await;
+    server.max.asked(3).await;
+    server.max.release("messi");
+    messi.hears(&[not_ok(1, "max_unavailable"), not_ok(2, "forbidden"), people("c1", &["messi"]), ok(3)]).await;
+}
+
+async fn too_much_in_one_breath_is_busy(kind: Kind) {
+    let server = Fixture::start("session.pending_max = 2");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.hold("messi");
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let breath = [
+        packet("join", &join_of("messi"), Some(1)),
+        packet("talk", &talk_of("c1", "m1"), Some(2)),
+        packet("ask", "", Some(3)),
+        packet("talk", &talk_of("c1", "m2"), Some(4)),
+        packet("talk", &talk_of("c1", "m3"), None),
+        packet("leave", "", None),
+    ];
+    messi.send_all(&breath.each_ref().map(String::as_str)).await;
+    messi.hears(&[not_ok(4, "busy"), refused("talk", "busy", Some("c1")), refused("leave", "busy", None)]).await;
+    server.max.release("messi");
+    messi.hears(&[listening(&["c1"]), ok(1), ok(2), people("c1", &["messi"]), ok(3)]).await;
+    messi.hears_nothing().await;
+}
+
+/// Each leave is answered with all that is left: the answers to a breath of them do not fit into an outbox at once.
+async fn long_answers_to_one_breath_close_nobody(kind: Kind) {
+    let server = Fixture::start("");
+    let conversations: Vec<_> = (0..1000).map(|n| format!("519b0000000000000000{n:04}")).collect();
+    let conversations: Vec<_> = conversations.iter().map(String::as_str).collect();
+    server.max.talks_in("messi", &conversations);
+    server.max.hold("messi");
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    let leaves = (0..60).map(|n| packet("leave", &format!("\"{}\"", conversations[n]), Some(n as u64)));
+    let breath: Vec<_> = [packet("join", &join_of("messi"), None)].into_iter().chain(leaves).collect();
+    messi.send_all(&breath.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    server.max.asked(1).await;
+    server.max.release("messi");
+    messi.hears(&[listening(&conversations)]).await;
+    for n in 0..60 {
+        messi.hears(&[listening(&conversations[n + 1..]), ok(n as u64)]).await;
+    }
+}
+
+async fn a_client_that_goes_while_max_is_asked_never_was(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    server.max.hold("messi");
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    messi.emit("join", &join_of("messi")).await;
+    server.max.asked(2).await;
+    drop(messi);
+    server.until("the end of a session", |now| now.sum("maxtalk_sessions_closed_total", "") == 1.0).await;
+    server.max.release("messi");
+    let mut second = Client::join(&server, kind, "messi", &["c1"]).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    second.call("ask", "", &[people("c1", &["messi", "xavi"])], ok).await;
+    drop(second);
+    xavi.hears(&[left("c1", "messi")]).await;
+    xavi.hears_nothing().await;
+}
+
+async fn a_full_mailbox_is_busy_and_loses_nothing(kind: Kind) {
+    // One worker: what a client sends at once is looked at before the conversation has its turn.
+    let server = Fixture::start("mailbox.conversation = 2\nserver.workers = 1");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    server.max.talks_in("iniesta", &["c2", "c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+    let mut iniesta = Client::connect(server.addr, kind, "").await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    let mut refreshes = Vec::new();
+    for round in 0..10 {
+        let talk = |n| packet("talk", &talk_of("c1", &format!("{round}.{n}")), Some(n));
+        let breath: Vec<_> = (0..100).map(talk).collect();
+        iniesta.send(&packet("join", &join_of("iniesta"), Some(round))).await;
+        messi.send_all(&breath.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let mut taken = Vec::new();
+        for _ in 0..100 {
+            match messi.hear().await {
+                Heard::Ack(n, answer) if answer == r#"{"ok":true}"# => taken.push(format!("{round}.{n}")),
+                Heard::Ack(n, answer) => assert_eq!(Heard::Ack(n, answer), not_ok(n, "busy")),
+                other => assert!(matches!(other, Heard::Event(..)), "{other:?}"),
+            }
+        }
+        assert!((1..100).contains(&taken.len()), "{} taken", taken.len());
+        let updates = xavi.so_far().await.into_iter().filter(|heard| *heard != joined("c1", "iniesta"));
+        assert!(updates.eq(taken.iter().map(|message| update("messi", "c1", message))), "round {round}");
+        loop {
+            let heard = iniesta.hear().await;
+            if heard == ok(round) || heard == not_ok(round, "busy") {
+                refreshes.push(heard);
+                break;
+            }
+        }
+    }
+    // All or nothing: it is in both of its conversations, or in none.
+    let is_in = refreshes.iter().any(|answer| matches!(answer, Heard::Ack(_, text) if text == r#"{"ok":true}"#));
+    let here: &[&str] = if is_in { &["iniesta", "messi", "xavi"] } else { &["messi", "xavi"] };
+    xavi.call("ask", "", &[people("c1", here)], ok).await;
+}

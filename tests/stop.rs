@@ -1,0 +1,278 @@
+//! The program from its start to its end: signals, exit codes, standard streams that fail, and what its log may not
+//! hold.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::client::{Client, Heard, Kind, join_of, listening, not_ok, ok, sid_of, talk_of, target, update};
+use support::fake_max::{answer, json};
+use support::http::{Http, request};
+use support::max_by_rule::MaxByRule;
+use support::process::{Process, end_of, maxtalk, signal};
+use support::socket::{End, text};
+use support::{run, within};
+
+/// With 100 sockets and more, a stop has to be done in this time.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+fn start(max: &MaxByRule, settings: &[(&str, &str)]) -> Process {
+    let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &max.url()]);
+    command.envs(settings.iter().copied());
+    Process::start(command)
+}
+
+/// A client of a server that this process did not make.
+async fn join(addr: SocketAddr, kind: Kind, user: &str, conversations: &[&str]) -> Client {
+    let mut client = Client::connect(addr, kind, "").await;
+    client.emit("join", &join_of(user)).await;
+    client.hears_at_last(&listening(conversations)).await;
+    client
+}
+
+#[test]
+fn a_signal_stops_it_at_once_and_sends_nobody_away_for_good() {
+    run(async {
+        for name in ["TERM", "INT"] {
+            let max = MaxByRule::start();
+            let mut server = start(&max, &[]);
+            let addr = server.addr();
+            let mut clients = Vec::new();
+            for n in 0..100 {
+                let kind = if n % 4 == 0 { Kind::Upgraded } else { Kind::WebSocket };
+                clients.push(join(addr, kind, &format!("u{n}"), &["crowd"]).await);
+            }
+            let mut poller = join(addr, Kind::Polling, "u100", &["crowd"]).await;
+            // A poll that waits, connections that have nothing to do, and one in the midst of an upgrade.
+            let mut pending = Http::connect(addr).await;
+            let sid = sid_of(&pending.get("/socket.io/?EIO=4&transport=polling").await.body);
+            pending.write(&request("GET", &target(&sid), &[], b"")).await.unwrap();
+            let mut idle = Vec::new();
+            for n in 0..10 {
+                let mut http = Http::connect(addr).await;
+                if n % 2 == 0 {
+                    http.get("/socket.io/").await;
+                }
+                idle.push(http);
+            }
+            let query = format!("EIO=4&transport=websocket&sid={sid}");
+            let mut probing = support::socket::Socket::open(addr, &query).await;
+            probing.write(&text("2probe")).await;
+            probing.hear().await;
+
+            signal(&server.child, name);
+            let (status, time) = server.end();
+            assert_eq!(status.code(), Some(0), "SIG{name}: {:#?}", server.log);
+            assert!(time < STOP_TIME, "SIG{name}: {time:?}");
+            assert!(server.log.iter().any(|line| line.contains(&format!("SIG{name}: stopping"))));
+            assert!(server.log.iter().any(|line| line.ends_with("stopped")), "{:#?}", server.log);
+
+            for client in &mut clients {
+                loop {
+                    match client.hear().await {
+                        Heard::End(end) => break assert_eq!(end, End::Frame(None)),
+                        Heard::Event(..) => {}
+                        other => panic!("it said {other:?}"),
+                    }
+                }
+            }
+            // A close packet would be as good as being sent away.
+            loop {
+                match poller.hear().await {
+                    Heard::End(end) => break assert_ne!(end, End::Packet),
+                    Heard::Event(..) => {}
+                    other => panic!("it said {other:?}"),
+                }
+            }
+            let last = within("the end of a poll", pending.response()).await;
+            assert!(last.as_ref().map_or(true, |last| last.body == "6" || last.status == 400), "{last:?}");
+            for mut http in idle {
+                assert!(http.is_closed().await);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_will_not_end_is_not_waited_for() {
+    run(async {
+        for (settings, second) in [(&[("MAXTALK_SERVER__STOP_MS", "300")][..], false), (&[], true)] {
+            let max = MaxByRule::start();
+            let mut server = start(&max, settings);
+            let addr = server.addr();
+            let mut http = Http::connect(addr).await;
+            let sid = sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body);
+            // Half a POST: the rest never comes.
+            let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4", target(&sid));
+            http.write(head.as_bytes()).await.unwrap();
+            // A request that was answered later was taken later: the half one is there.
+            Http::connect(addr).await.get("/socket.io/").await;
+            signal(&server.child, "TERM");
+            server.says("SIGTERM: stopping");
+            if second {
+                signal(&server.child, "INT");
+            }
+            let (status, time) = server.end();
+            assert_eq!(status.code(), Some(0));
+            assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+            if second {
+                assert!(server.log.iter().any(|line| line.contains("a second signal")), "{:#?}", server.log);
+            }
+        }
+    });
+}
+
+/// Arguments, environment, and what is said about them.
+type Refusal<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+#[test]
+fn what_keeps_it_from_starting_is_said_and_its_exit_code_is_1() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let table: &[Refusal<'_>] = &[
+        (&["--listen", &addr], &[], &["cannot listen on", &addr, "server.listen"]),
+        (&["serve", "--listen", &addr], &[], &["cannot listen on", &addr]),
+        (&["--listen", "127.0.0.1:0"], &[("MAXTALK_METRICS__LISTEN", &addr)], &["cannot listen on", "metrics.listen"]),
+        (&["--listen", "nowhere"], &[], &["server.listen", "--listen", "nowhere"]),
+        (&[], &[("MAXTALK_OUTBOX__MESSAGES_MAX", "many")], &["outbox.messages_max", "MAXTALK_OUTBOX__MESSAGES_MAX"]),
+        (&[], &[("MAXTALK_OUTBOX__MESSAGES_MAX", "10")], &["outbox.messages_max", "mailbox.conversation"]),
+        (&["--config", "/does/not/exist.toml"], &[], &["/does/not/exist.toml"]),
+        (&["--max-url", "ftp://max"], &[], &["max.url", "ftp://max"]),
+    ];
+    for (arguments, environment, said) in table {
+        let mut command = maxtalk(arguments);
+        command.envs(environment.iter().copied());
+        let mut server = Process::start(command);
+        let (status, _) = server.end();
+        assert_eq!(status.code(), Some(1), "{arguments:?} {environment:?}: {:#?}", server.log);
+        let log = server.log.join("\n");
+        for said in *said {
+            assert!(log.contains(said), "{arguments:?} {environment:?}: no {said:?} in {log}");
+        }
+    }
+    // A command line that is none.
+    let mut server = Process::start(maxtalk(&["--lissten", "x"]));
+    assert_eq!(server.end().0.code(), Some(2));
+}
+
+#[test]
+fn it_listens_where_it_is_told() {
+    run(async {
+        let addr = free_addr();
+        let max = MaxByRule::start();
+        let mut server = Process::start(maxtalk(&["--listen", &addr.to_string(), "--max-url", &max.url()]));
+        assert_eq!(server.addr(), addr);
+        let mut client = join(addr, Kind::WebSocket, "u1", &["crowd"]).await;
+        client.hears_nothing().await;
+    });
+}
+
+/// An address where nobody listens.
+fn free_addr() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn standard_streams_that_are_closed_or_stall_stop_nothing() {
+    run(async {
+        for how in ["closed", "stalled", "full"] {
+            let addr = free_addr();
+            let max = MaxByRule::start();
+            let mut command = maxtalk(&["--listen", &addr.to_string(), "--max-url", &max.url()]);
+            let (_reader, mut writer) = std::io::pipe().unwrap();
+            match how {
+                "closed" => {
+                    let program = command.get_program().to_owned();
+                    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+                    command = Command::new("sh");
+                    command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(program).args(arguments).env_clear();
+                }
+                "stalled" => {
+                    // As much as a pipe holds, and nobody reads.
+                    writer.write_all(&[b'x'; 65_536]).unwrap();
+                    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+                }
+                _ => {
+                    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+                    command.stdout(full.try_clone().unwrap()).stderr(full);
+                }
+            }
+            command.env("MAXTALK_LOG__FILTER", "debug").stdin(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let begun = std::time::Instant::now();
+            while tokio::net::TcpStream::connect(addr).await.is_err() {
+                assert!(begun.elapsed() < support::DEADLINE, "{how}: it does not listen");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let mut one = join(addr, Kind::WebSocket, "u1", &["crowd"]).await;
+            let mut other = join(addr, Kind::WebSocket, "u2", &["crowd"]).await;
+            for n in 0..500 {
+                // Refusals are logged, as is everything at this level.
+                one.emit("talk", &talk_of("elsewhere", "m")).await;
+                one.emit("talk", &talk_of("crowd", &n.to_string())).await;
+                other.hears(&[update("u1", "crowd", &n.to_string())]).await;
+            }
+            signal(&child, "TERM");
+            let (status, time) = end_of(&mut child);
+            assert_eq!(status.code(), Some(0), "{how}");
+            // The last lines are given a second to be written.
+            assert!(time < STOP_TIME + Duration::from_secs(1), "{how}: {time:?}");
+        }
+    });
+}
+
+/// Joins of every kind, good and bad, while everything is logged that can be: no token may be seen anywhere.
+#[test]
+fn tokens_are_in_no_log_and_no_metric() {
+    run(async {
+        let max = MaxByRule::start();
+        let metrics = free_addr();
+        let service = [
+            ("MAXTALK_MAX__SERVICE_USERNAME", "manager"),
+            ("MAXTALK_MAX__SERVICE_TOKEN", "t-manager"),
+            ("MAXTALK_MAX__TOKENLESS_JOINS", "true"),
+        ];
+        let metrics_listen = metrics.to_string();
+        let logged = [("MAXTALK_LOG__FILTER", "trace"), ("MAXTALK_METRICS__LISTEN", metrics_listen.as_str())];
+        let mut server = start(&max, &[&service[..], &logged].concat());
+        let addr = server.addr();
+        for kind in [Kind::WebSocket, Kind::Polling, Kind::Upgraded] {
+            let mut client = Client::connect(addr, kind, r#"{"token":"t-secret-of-auth","scope":"s"}"#).await;
+            client.call("join", &join_of("u1"), &[listening(&["crowd"])], ok).await;
+            for user in ["secret-u", "wrong-secret"] {
+                // The first is known and its MAX in trouble, and says the token aloud; the second is unknown.
+                max.answers(
+                    "secret-u",
+                    answer("503 Service Unavailable", "text/plain", "t-secret-u is too much for me"),
+                );
+                client.emit("join", &join_of(user)).await;
+                assert!(matches!(client.hear().await, Heard::Event(name, _) if name == "refused"), "{user}");
+            }
+            max.answers("secret-u", json(r#"[{"id":"t-secret-u"},{"token":"t-secret-u"}]"#));
+            client.call("join", &join_of("secret-u"), &[], |ack| not_ok(ack, "max_garbage")).await;
+            client.emit("join", r#"{"username":"u1","token":"t-secret\n-with-control"}"#).await;
+            client.emit("join", r#"{"username":5,"token":"t-secret-beside-nonsense"}"#).await;
+            client.emit("join", r#""u2""#).await;
+            client.emit("talk", r#"{"conversation":"nowhere","token":"t-secret-in-a-talk"}"#).await;
+            client.emit("login", r#"{"token":"t-secret-in-another-event"}"#).await;
+            client.so_far().await;
+            client.send(r#"42/max,["join",{"username":"u1","token":"t-secret-in-broken-json"}"#).await;
+            client.end().await;
+        }
+        let mut scrape = Http::connect(metrics).await.get("/metrics").await.body;
+        scrape += &Http::connect(metrics).await.get("/health").await.body;
+        signal(&server.child, "TERM");
+        assert_eq!(server.end().0.code(), Some(0));
+        assert!(server.log.iter().any(|line| line.contains("joined")), "it was not logged at all");
+        for line in server.log.iter().map(String::as_str).chain(scrape.lines()) {
+            for token in ["t-secret", "t-u1", "t-manager", "t-wrong"] {
+                assert!(!line.contains(token), "{line}");
+            }
+        }
+    });
+}

@@ -1,0 +1,154 @@
+//! A server of a test's own, on ports that the system chooses, with a MAX that follows rules.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use maxtalk::config::{Config, File, Sources};
+use maxtalk::server::{Server, raise_file_limit};
+use tokio::sync::oneshot;
+
+use super::DEADLINE;
+use super::http::Http;
+use super::max_by_rule::{MaxByRule, SERVICE};
+
+/// What every server of a test has, unless the test says otherwise.
+const SETTINGS: &str = r#"
+    server.listen = "127.0.0.1:0"
+    server.workers = 2
+    server.stop_ms = 1000
+    metrics.listen = "127.0.0.1:0"
+"#;
+
+/// Between two looks at what cannot be waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A running server. Dropped, it stops; a panic of one of its actors fails the test.
+pub struct Fixture {
+    pub addr: SocketAddr,
+    pub metrics_addr: SocketAddr,
+    pub max: MaxByRule,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One scrape: from a row with its labels to its value.
+pub struct Scrape(BTreeMap<String, f64>);
+
+impl Fixture {
+    /// A server with these settings: lines of `section.key = value`.
+    pub fn start(settings: &str) -> Self {
+        // Its clients are in this process too.
+        raise_file_limit();
+        let max = MaxByRule::start();
+        let url = format!("max.url = {:?}", max.url());
+        let mut lines = BTreeMap::new();
+        for line in SETTINGS.lines().chain([url.as_str()]).chain(settings.lines()) {
+            if let Some((key, value)) = line.split_once('=') {
+                lines.insert(key.trim(), value.trim());
+            }
+        }
+        let text = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let file = Some(File { path: "of the test".to_owned(), text });
+        let config = Config::load(Sources { file, ..Sources::default() }).unwrap_or_else(|error| panic!("{error}"));
+        let (stop, stopped) = oneshot::channel();
+        let (started, address) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            actix_rt::System::new().block_on(async {
+                let server = Server::start(config).unwrap();
+                started.send((server.addr(), server.metrics_addr().unwrap())).unwrap();
+                let _ = stopped.await;
+                server.stop().await;
+            });
+        });
+        let (addr, metrics_addr) = address.recv().expect("the server starts");
+        Self { addr, metrics_addr, max, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// The same, with a service account, as which joins without a token are asked about.
+    pub fn start_tokenless(settings: &str) -> Self {
+        Self::start(&format!(
+            "max.tokenless_joins = true\nmax.service_username = {SERVICE:?}\nmax.service_token = \"t-{SERVICE}\"\n\
+             {settings}"
+        ))
+    }
+
+    /// Tells the server to stop, as a signal would.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    pub async fn scrape(&self) -> Scrape {
+        let response = Http::connect(self.metrics_addr).await.get("/metrics").await;
+        assert_eq!(response.status, 200);
+        Scrape::read(&response.body)
+    }
+
+    /// Waits until the metrics are as they have to be.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Scrape) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let now = self.scrape().await;
+            if is_so(&now) {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{what}: {:?}", now.0);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if !thread::panicking() && self.stop.is_some() {
+            let mut stream = TcpStream::connect(self.metrics_addr).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            let panics = Scrape::read(&text).sum("maxtalk_actors_stopped_total", "panic");
+            assert_eq!(panics, 0.0, "actors of the server panicked");
+        }
+        self.stop();
+        let joined = self.thread.take().map(JoinHandle::join);
+        assert!(thread::panicking() || !matches!(joined, Some(Err(_))), "the server panicked");
+    }
+}
+
+impl Scrape {
+    fn read(text: &str) -> Self {
+        let rows = text.lines().filter(|line| line.starts_with("maxtalk_"));
+        Self(
+            rows.filter_map(|row| row.rsplit_once(' '))
+                .map(|(name, n)| (name.to_owned(), n.parse().unwrap()))
+                .collect(),
+        )
+    }
+
+    /// The sum of all rows of this name whose labels hold `label`.
+    pub fn sum(&self, name: &str, label: &str) -> f64 {
+        let of_name = |row: &str| row.split('{').next() == Some(name);
+        let rows = self.0.iter().filter(|(row, _)| of_name(row) && row.contains(label));
+        rows.map(|(_, value)| value).sum()
+    }
+
+    /// Every row of what is under way and should come to nothing when nobody is connected.
+    pub fn rest(&self) -> Vec<(&str, f64)> {
+        let gauges = [
+            "maxtalk_sessions",
+            "maxtalk_conversations",
+            "maxtalk_session_queue_bytes",
+            "maxtalk_session_queue_messages",
+            "maxtalk_mailbox_messages",
+            "maxtalk_actors",
+            "maxtalk_max_inflight",
+            "maxtalk_max_waiting",
+        ];
+        let under_way = |row: &str| gauges.contains(&row.split('{').next().unwrap()) && !row.contains("registry");
+        self.0.iter().filter(|(row, n)| under_way(row) && **n != 0.0).map(|(row, n)| (row.as_str(), *n)).collect()
+    }
+}

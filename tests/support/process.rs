@@ -1,0 +1,94 @@
+//! The program itself, as a process: what it says, how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+
+/// A running maxtalk whose standard error is read. Dropped, it is killed.
+pub struct Process {
+    pub child: Child,
+    /// The lines of its log so far, and those that come.
+    lines: Receiver<String>,
+    /// All that was read of them.
+    pub log: Vec<String>,
+}
+
+/// A command for the program that knows nothing of this environment.
+pub fn maxtalk(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maxtalk"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Sends `TERM` or `INT`.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// How the process ended, and how long that took. One that does not end is killed.
+pub fn end_of(child: &mut Child) -> (ExitStatus, Duration) {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status, begun.elapsed());
+        }
+        if begun.elapsed() > DEADLINE {
+            let _ = child.kill();
+            panic!("it did not end within {DEADLINE:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Process {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (said, lines) = channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        Self { child, lines, log: Vec::new() }
+    }
+
+    /// Waits for a line with `text` in it.
+    pub fn says(&mut self, text: &str) -> String {
+        if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
+        let begun = Instant::now();
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+            self.log.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("{text:?} was not said, but {:#?}", self.log);
+    }
+
+    /// Where it listens.
+    pub fn addr(&mut self) -> SocketAddr {
+        let line = self.says("listening on http://");
+        line.rsplit("http://").next().unwrap().parse().unwrap()
+    }
+
+    /// Waits for its end. All that it has said is then in the log.
+    pub fn end(&mut self) -> (ExitStatus, Duration) {
+        let end = end_of(&mut self.child);
+        while let Ok(line) = self.lines.recv() {
+            self.log.push(line);
+        }
+        end
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
