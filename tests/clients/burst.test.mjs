@@ -1,0 +1,97 @@
+// A thousand people join one conversation in one breath, and then each of them talks in one breath: nobody is closed,
+// refused or left out, those on polling included.
+
+import assert from "node:assert/strict";
+import { after, it } from "node:test";
+
+import { io } from "socket.io-client";
+
+import { fresh, tokenOf } from "./client.mjs";
+import { startMax } from "./max.mjs";
+import { Maxtalk } from "./maxtalk.mjs";
+
+const PEOPLE = 1_000;
+const POLLING = 20;
+const CONNECTING_AT_ONCE = 50;
+
+const max = await startMax();
+const server = await Maxtalk.start(max.url);
+after(async () => {
+  await server.stop();
+  await max.stop();
+});
+
+it(`${PEOPLE} joins and ${PEOPLE} talks at once close nobody, and all hear all`, { timeout: 300_000 }, async () => {
+  const [red] = fresh("red");
+  const crowd = [];
+  let report;
+  const trouble = new Promise((_, reject) => (report = reject));
+  const all = (said) => Promise.race([trouble, Promise.all(crowd.map(said))]);
+  try {
+    for (let index = 0; index < PEOPLE; index += 1) {
+      // The pollers are spread over the crowd, so that they join and talk in the middle of it.
+      const transport = index % (PEOPLE / POLLING) ? "websocket" : "polling";
+      crowd.push(new Person(index, `u${index}.${red}`, server.url, transport, report));
+      if (crowd.length % CONNECTING_AT_ONCE === 0) await all((person) => person.connected);
+    }
+    const joins = await all((person) => person.join());
+    const talks = await all((person) => person.talk(red));
+    for (const ack of [...joins, ...talks]) assert.deepEqual(ack, { ok: true });
+    await all((person) => person.satisfied);
+
+    const order = (person, other) => person.heard.filter((index) => index !== person.index && index !== other.index);
+    const first = crowd[0];
+    for (const person of crowd) {
+      assert.ok(person.isConnected, `${person.username} was closed`);
+      assert.equal(new Set(person.heard).size, PEOPLE - 1, `${person.username} heard something twice`);
+      assert.ok(!person.heard.includes(person.index), `${person.username} heard itself`);
+      assert.deepEqual(order(person, first), order(first, person), `${person.username} heard another order`);
+    }
+  } finally {
+    for (const person of crowd) person.close();
+  }
+});
+
+/** One of the crowd, who keeps no more of what it hears than who talked, and reports what should not happen. */
+class Person {
+  heard = [];
+  #socket;
+
+  constructor(index, username, url, transport, report) {
+    this.index = index;
+    this.username = username;
+    this.#socket = io(`${url}/max`, { forceNew: true, transports: [transport], reconnection: false });
+    this.connected = new Promise((resolve) => this.#socket.on("connect", resolve));
+    this.satisfied = new Promise((resolve) =>
+      this.#socket.on("update", ({ messageID }) => {
+        if (this.heard.push(messageID) === PEOPLE - 1) resolve();
+      }),
+    );
+    for (const event of ["connect_error", "disconnect", "refused"]) {
+      const told = (what) => `${username}, ${transport}: ${event}, ${what.message ?? what.code ?? what}`;
+      this.#socket.on(event, (what) => report(new Error(told(what))));
+    }
+  }
+
+  get isConnected() {
+    return this.#socket.connected;
+  }
+
+  join() {
+    return this.#say("join", { username: this.username, token: tokenOf(this.username) });
+  }
+
+  talk(conversation) {
+    return this.#say("talk", { conversation, messageID: this.index });
+  }
+
+  /** Emits an event, and returns the ack. */
+  #say(event, data) {
+    return new Promise((resolve) => this.#socket.emit(event, data, resolve));
+  }
+
+  close() {
+    this.#socket.off("disconnect");
+    this.#socket.disconnect();
+  }
+}

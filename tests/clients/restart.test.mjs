@@ -1,0 +1,87 @@
+// The end of a server, as its clients see it: they lose the transport and nothing else, come back by themselves to the
+// next server, join again and hear.
+
+import assert from "node:assert/strict";
+import { get } from "node:http";
+import { after, afterEach, describe, it } from "node:test";
+
+import { closeAll, enter, fresh, way, ways } from "./client.mjs";
+import { startMax } from "./max.mjs";
+import { Maxtalk } from "./maxtalk.mjs";
+
+/** What clients call the loss of their transport; python-socketio knows only the second word. */
+const TRANSPORT_LOST = ["transport close", "transport error"];
+
+const max = await startMax();
+afterEach(closeAll);
+after(() => max.stop());
+
+describe("a restart", { timeout: 120_000 }, () => {
+  for (const signal of ["SIGKILL", "SIGTERM"]) {
+    it(`after ${signal} brings every client back`, async () => {
+      const server = await Maxtalk.start(max.url);
+      const [red] = fresh("red");
+      const clients = [];
+      for (const [index, way] of ways.entries()) clients.push(await enter(way, server.url, `u${index}.${red}`));
+      for (const client of clients) await client.upgraded();
+      for (let round = 1; round <= 2; round += 1) {
+        await server.end(signal);
+        for (const client of clients) {
+          const reason = await client.next("disconnect");
+          assert.ok(TRANSPORT_LOST.includes(reason), `${client.name} was told ${reason}`);
+        }
+        await server.start();
+        for (const client of clients) assert.deepEqual(await client.next("listening"), { conversations: [red] });
+        for (const talker of clients) {
+          const messageID = `${round} ${talker.name}`;
+          assert.deepEqual(await talker.acked("talk", { conversation: red, messageID }), { ok: true });
+          for (const listener of clients) {
+            if (listener !== talker) assert.equal((await listener.next("update")).messageID, messageID);
+          }
+        }
+      }
+      await closeAll();
+      await server.stop();
+    });
+  }
+});
+
+describe("the stop", { timeout: 60_000 }, () => {
+  for (const signal of ["SIGTERM", "SIGINT"]) {
+    it(`by ${signal} takes less than 2 s with 100 sockets and a pending poll`, async () => {
+      const server = await Maxtalk.start(max.url);
+      const [red] = fresh("red");
+      const open = (index) => {
+        const transport = index < 90 ? "websocket" : index < 95 ? "upgrade" : "polling";
+        return enter(way(`socket.io-client ${3 + (index % 2)}`, transport), server.url, `u${index}.${red}`);
+      };
+      const clients = await Promise.all(Array.from({ length: 100 }, (_, index) => open(index)));
+      for (const client of clients) await client.upgraded();
+      const poll = await pendingPoll(server.url);
+
+      const { code, took_ms } = await server.end(signal);
+      assert.equal(code, 0);
+      assert.ok(took_ms < 2_000, `it took ${took_ms} ms`);
+      await poll.ended;
+      for (const client of clients) {
+        const reason = await client.next("disconnect");
+        // A poll may end in either way; a WebSocket is closed, not broken.
+        const expected = client.transport === "polling" ? TRANSPORT_LOST : ["transport close"];
+        assert.ok(expected.includes(reason), `${client.name} was told ${reason}`);
+      }
+    });
+  }
+});
+
+/** A poll with nothing to answer it: it is under way when this returns, and `ended` settles when it is over. */
+async function pendingPoll(url) {
+  const endpoint = `${url}/socket.io/?EIO=4&transport=polling`;
+  const { sid } = JSON.parse((await (await fetch(endpoint)).text()).slice(1));
+  const post = await fetch(`${endpoint}&sid=${sid}`, { method: "POST", body: "40/max," });
+  assert.equal(await post.text(), "ok");
+  assert.match(await (await fetch(`${endpoint}&sid=${sid}`)).text(), /^40\/max,/);
+  const ended = new Promise((resolve) => {
+    get(`${endpoint}&sid=${sid}`, (answer) => answer.resume().once("close", resolve)).once("error", resolve);
+  });
+  return { ended };
+}
