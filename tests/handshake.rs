@@ -6,7 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use support::client::{Client, Kind, join_of, joined, left, packet, sid_of, talk_of, target, update};
+use support::client::{Client, Kind, join_of, joined, left, packet, sid_of, talk_of, target, update, with_xavi};
 use support::fixture::Fixture;
 use support::http::{Http, Response, request};
 use support::run;
@@ -41,15 +41,6 @@ async fn polling_messi(server: &Fixture) -> (String, Http, Http) {
         body += &getter.get(&target).await.body;
     }
     (target, getter, poster)
-}
-
-/// A server where `xavi` listens and knows of `messi`.
-async fn with_xavi() -> (Fixture, Client) {
-    let server = Fixture::start("");
-    server.max.talks_in("messi", &["c1"]);
-    server.max.talks_in("xavi", &["c1"]);
-    let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
-    (server, xavi)
 }
 
 #[test]
@@ -274,7 +265,7 @@ fn a_post_that_is_no_payload_ends_the_session() {
 #[test]
 fn packets_before_a_bad_one_count() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         let (target, _getter, mut poster) = polling_messi(&server).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         let talk = packet("talk", &talk_of("c1", "m1"), None);
@@ -293,7 +284,7 @@ fn packets_before_a_bad_one_count() {
 #[test]
 fn two_polls_at_once_end_the_session() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         let (target, mut first, mut poster) = polling_messi(&server).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         first.write(&request("GET", &target, &[], b"")).await.unwrap();
@@ -312,7 +303,7 @@ fn two_polls_at_once_end_the_session() {
 #[test]
 fn two_posts_at_once_end_the_session() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         let (target, _getter, mut first) = polling_messi(&server).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n42/ma");
@@ -345,7 +336,7 @@ fn two_posts_at_once_end_the_session() {
 #[test]
 fn a_poll_or_post_that_its_client_drops_is_noticed_at_once() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         let (target, mut getter, _poster) = polling_messi(&server).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         getter.write(&request("GET", &target, &[], b"")).await.unwrap();
@@ -367,7 +358,7 @@ fn a_poll_or_post_that_its_client_drops_is_noticed_at_once() {
 #[test]
 fn a_client_that_closes_is_told_by_its_poll() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         for poll_first in [true, false] {
             let (target, mut getter, mut poster) = polling_messi(&server).await;
             xavi.hears(&[joined("c1", "messi")]).await;
@@ -453,7 +444,7 @@ fn what_comes_too_slowly_is_not_waited_for() {
 #[test]
 fn what_is_no_http_ends_its_connection_and_no_other() {
     run(async {
-        let (server, mut xavi) = with_xavi().await;
+        let (server, mut xavi) = with_xavi("").await;
         let long = [b"GET /".as_slice(), &[b'a'; 200_000], b" HTTP/1.1\r\n\r\n"].concat();
         let garbage: [&[u8]; 6] = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

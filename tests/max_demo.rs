@@ -237,20 +237,7 @@ async fn every_refusal_has_the_form_of_max() {
 #[actix_web::test]
 async fn the_directory_asks_it_in_both_ways() {
     let demo = Demo::start().await;
-    let settings = config::Max {
-        url: None,
-        ca_file: None,
-        tokenless_joins: false,
-        service_username: None,
-        service_token: None,
-        scope: "widgetcli".to_owned(),
-        inflight_max: 64,
-        waiting_max: 100,
-        wait_ms: 5000,
-        timeout_ms: 5000,
-        body_bytes_max: 4_194_304,
-        conversations_max: 1000,
-    };
+    let settings = config::Max { waiting_max: 100, wait_ms: 5000, ..config::Config::default().max };
     // A server that listens on every address asks itself on the loopback one.
     let bound = (std::net::Ipv4Addr::UNSPECIFIED, demo.address.port()).into();
     let gate = Arc::new(Gate::new(&settings));

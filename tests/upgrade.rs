@@ -7,7 +7,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use support::client::{Client, Kind, join_of, joined, left, ok, packet, sid_of, talk_of, target, update};
+use support::client::{Client, Kind, join_of, joined, left, ok, packet, sid_of, talk_of, target, update, with_xavi};
 use support::fixture::Fixture;
 use support::http::{Http, request};
 use support::run;
@@ -53,15 +53,6 @@ impl Polling {
         self.post(&packet("talk", &talk_of("c1", "still here"), Some(ack))).await;
         assert_eq!(self.poll().await, format!(r#"43/max,{ack}[{{"ok":true}}]"#));
     }
-}
-
-/// A server where `xavi` listens and knows of `messi`.
-async fn with_xavi(settings: &str) -> (Fixture, Client) {
-    let server = Fixture::start(settings);
-    server.max.talks_in("messi", &["c1"]);
-    server.max.talks_in("xavi", &["c1"]);
-    let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
-    (server, xavi)
 }
 
 /// Talks flow in both directions while a client upgrades, again and again: every one arrives, once and in order,

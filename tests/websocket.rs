@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::client::{Client, Heard, Kind, join_of, joined, left, listening, ok, packet, talk_of, update};
+use support::client::{Client, Heard, Kind, join_of, joined, left, listening, ok, packet, talk_of, update, with_xavi};
 use support::fixture::Fixture;
 use support::run;
 use support::socket::{BINARY, CLOSE, CONTINUATION, End, FRESH, Frame, PING, PONG, Socket, TEXT, frame, text};
@@ -30,15 +30,6 @@ async fn socket_of_messi(server: &Fixture) -> Socket {
     socket.send(&packet("join", &join_of("messi"), None)).await;
     assert_eq!(socket.hear().await, r#"42/max,["listening",{"conversations":["c1"]}]"#);
     socket
-}
-
-/// A server where `xavi` listens and knows of `messi`.
-async fn with_xavi(settings: &str) -> (Fixture, Client) {
-    let server = Fixture::start(settings);
-    server.max.talks_in("messi", &["c1"]);
-    server.max.talks_in("xavi", &["c1"]);
-    let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
-    (server, xavi)
 }
 
 #[test]

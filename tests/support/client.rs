@@ -279,6 +279,15 @@ async fn poll(
     let _ = outlet.send(Heard::End(end));
 }
 
+/// A server where `xavi` listens and knows of `messi`.
+pub async fn with_xavi(settings: &str) -> (Fixture, Client) {
+    let server = Fixture::start(settings);
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+    (server, xavi)
+}
+
 /// Where a polling session polls and posts.
 pub fn target(sid: &str) -> String {
     format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
