@@ -116,7 +116,7 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Whether there is room for long answers: less than half of either bound waits.
+    /// Whether there is room for long answers: no more than half of either bound waits.
     pub fn has_room(&self) -> bool {
         !self.is_half_full(&self.queue.lock())
     }
