@@ -1,9 +1,10 @@
 //! What holds of the codecs for all input: no bytes make them panic or loop, what they write they read again, and the
 //! cuts of a TCP stream change nothing.
 
-use maxtalk::protocol::engine::{self, PayloadWriter};
+use maxtalk::protocol::engine;
 use maxtalk::protocol::handshake::{Open, Request, is_endpoint};
 use maxtalk::protocol::packet::{self, ATTACHMENTS_MAX, Kind};
+use maxtalk::protocol::payload::{PayloadReader, PayloadWriter};
 use maxtalk::protocol::websocket::{self, Message, Opcode, Reader, Step};
 use maxtalk::protocol::{Generation, ProtocolError, TransportKind};
 use proptest::collection::vec;
@@ -95,7 +96,7 @@ proptest! {
     #[test]
     fn no_text_upsets_a_decoder(text in wire_text()) {
         let _ = engine::Packet::from_text(EIO4, &text);
-        let mut reader = engine::PayloadReader::new(EIO4, text.clone());
+        let mut reader = PayloadReader::new(EIO4, text.clone());
         let packets = std::iter::from_fn(|| reader.read().map(drop)).count();
         prop_assert!(packets <= text.matches('\x1e').count() + 1);
         if let Ok(packet) = packet::Packet::decode(EIO4, &text) {
@@ -147,7 +148,7 @@ proptest! {
         }
         let body = String::from_utf8(writer.finish()).unwrap();
         prop_assert_eq!(body.len(), promised);
-        let mut reader = engine::PayloadReader::new(EIO4, body);
+        let mut reader = PayloadReader::new(EIO4, body);
         let mut read = Vec::new();
         while let Some(packet) = reader.read() {
             read.push(format!("{:?}", packet.unwrap()));

@@ -21,7 +21,8 @@ use crate::logging::{escape, log_refusal};
 use crate::mailbox::Mailbox;
 use crate::max::Question;
 use crate::metrics::{Metrics, RefusalLabel, ResultLabel};
-use crate::protocol::connection::{Alarm, Arguments};
+use crate::protocol::connection::Alarm;
+use crate::protocol::socketio::Arguments;
 
 /// Who lives in a namespace of one session. Dropped, it has left.
 pub trait Namespace {

@@ -20,9 +20,10 @@ use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, CloseLabel, Metrics, SessionLabel, TransportLabel};
 use crate::outbox::Outbox;
 use crate::protocol::connection::{Alarm, Due, Engine, Periods, Probed, Received};
-use crate::protocol::engine::{Packet, PayloadReader, PayloadWriter};
+use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
 use crate::protocol::handshake::RequestError;
+use crate::protocol::payload::{PayloadReader, PayloadWriter};
 use crate::protocol::{Generation, ProtocolError, TransportKind};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.

@@ -13,8 +13,9 @@ use super::namespace::Namespace;
 use super::session::Application;
 use crate::event::{CloseReason, SessionId};
 use crate::outbox::Outbox;
-use crate::protocol::connection::{Alarm, Event, SocketIo};
+use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
+use crate::protocol::socketio::{Event, SocketIo};
 use crate::protocol::{ProtocolError, packet};
 
 /// An id that cannot be guessed, in the form of Engine.IO and Socket.IO: 20 characters, 120 random bits. None where the

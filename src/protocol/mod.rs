@@ -1,10 +1,11 @@
 //! The wire, pure: bytes in, bytes out, time as an argument. No actix, no tokio, no I/O, and nothing of maxtalk's own
 //! events: whoever speaks Socket.IO could use it.
 //!
-//! * [`engine`]: Engine.IO packets and polling payloads.
+//! * [`engine`]: Engine.IO packets.
+//! * [`payload`]: several of them in the body of one request or answer.
 //! * [`packet`]: Socket.IO packets over Engine.IO, binary attachments included.
 //! * [`handshake`]: query and path to generation and transport; what the handshake answers.
-//! * [`connection`]: the Engine.IO machine, and over it the Socket.IO one.
+//! * [`connection`], [`socketio`]: the machine that keeps a session alive, and over it the one that reads its messages.
 //! * [`frame`]: an event encoded once per generation, for both transports.
 //! * [`websocket`]: RFC 6455, with the size law before anything is buffered.
 
@@ -13,6 +14,8 @@ pub mod engine;
 pub mod frame;
 pub mod handshake;
 pub mod packet;
+pub mod payload;
+pub mod socketio;
 pub mod websocket;
 
 /// What a client speaks. A value, not a feature: all are served at once, on one port.

@@ -21,8 +21,9 @@ use maxtalk::http::{Endpoint, NewApplication};
 use maxtalk::metrics::{Elsewhere, Metrics};
 use maxtalk::outbox::{Bounds, Outbox};
 use maxtalk::protocol::ProtocolError;
-use maxtalk::protocol::connection::{Arguments, Periods};
+use maxtalk::protocol::connection::Periods;
 use maxtalk::protocol::frame::Frame;
+use maxtalk::protocol::socketio::Arguments;
 use maxtalk::server::Serving;
 use serde_json::value::RawValue;
 

@@ -1,0 +1,277 @@
+//! The machine that reads the messages of a session: namespaces, event names, raw arguments, attachments, ack ids.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::packet::{self, Kind};
+use super::{Generation, ProtocolError};
+
+/// The Socket.IO side of a connection: which of the served namespaces it is in, and the event whose attachments are
+/// still on their way. Namespaces are named by their place in the list that [`SocketIo::new`] was given.
+#[derive(Debug)]
+pub struct SocketIo {
+    generation: Generation,
+    payload_bytes_max: usize,
+    connected: Vec<bool>,
+    reassembly: Option<Reassembly>,
+}
+
+#[derive(Debug)]
+struct Reassembly {
+    text: Box<str>,
+    missing: usize,
+    attachments: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// What a message means.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Attachments are still to come.
+    Incomplete,
+    /// The client is now in this namespace; it has to be told, before anything else of it.
+    Connected {
+        /// Which.
+        namespace: usize,
+        /// What the client gave with its CONNECT: an object.
+        auth: Option<&'a RawValue>,
+    },
+    /// The client asked for a namespace that is not served; it has to be told, and stays connected.
+    UnknownNamespace {
+        /// What it asked for.
+        name: &'a str,
+    },
+    /// The client has left the namespace.
+    Disconnected {
+        /// Which.
+        namespace: usize,
+    },
+    /// An event.
+    Event {
+        /// In which namespace.
+        namespace: usize,
+        /// The ack that the client wants.
+        ack: Option<u64>,
+        /// Its name and arguments.
+        event: Arguments<'a>,
+    },
+    /// The answer to an event that asked for one.
+    Ack {
+        /// In which namespace.
+        namespace: usize,
+        /// The id of what is answered.
+        id: u64,
+        /// The answer.
+        answer: Arguments<'a>,
+    },
+}
+
+/// The JSON array of an event or ack, with its attachments.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// The name of an event, where it is a string.
+    pub name: Option<Cow<'a, str>>,
+    /// The arguments, without the name of the event, as the client wrote them.
+    pub values: Vec<&'a RawValue>,
+    /// What the placeholders among the values stand for.
+    pub attachments: &'a [Bytes],
+}
+
+impl SocketIo {
+    /// A connection that is in none of `namespaces` yet. `payload_bytes_max` bounds the attachments of one packet in
+    /// all.
+    pub fn new(generation: Generation, namespaces: usize, payload_bytes_max: usize) -> Self {
+        Self { generation, payload_bytes_max, connected: vec![false; namespaces], reassembly: None }
+    }
+
+    /// Takes a text message; `served` are the names of the namespaces, in the order of their numbers.
+    ///
+    /// # Errors
+    /// What is not Socket.IO, or has no place here: the whole connection is over (protocol section 2.3).
+    pub fn handle_text<'a>(
+        &'a mut self,
+        text: &'a str,
+        served: &[impl AsRef<str>],
+    ) -> Result<Event<'a>, ProtocolError> {
+        if self.reassembly.as_ref().is_some_and(|event| event.missing > 0) {
+            return Err(ProtocolError::Attachments);
+        }
+        self.reassembly = None;
+        let packet = packet::Packet::decode(self.generation, text)?;
+        let namespace = served.iter().position(|name| name.as_ref() == packet.namespace);
+        if packet.kind == Kind::Connect {
+            let Some(namespace) = namespace else {
+                return Ok(Event::UnknownNamespace { name: packet.namespace });
+            };
+            if std::mem::replace(&mut self.connected[namespace], true) {
+                return Err(ProtocolError::Place);
+            }
+            return Ok(Event::Connected { namespace, auth: packet.data });
+        }
+        let namespace = namespace.filter(|&namespace| self.connected[namespace]).ok_or(ProtocolError::Place)?;
+        match packet.kind {
+            Kind::Connect | Kind::ConnectError => Err(ProtocolError::Place),
+            Kind::Disconnect => {
+                self.connected[namespace] = false;
+                Ok(Event::Disconnected { namespace })
+            }
+            Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > 0 => {
+                let attachments = Vec::with_capacity(packet.attachments);
+                let missing = packet.attachments;
+                self.reassembly = Some(Reassembly { text: text.into(), missing, attachments, bytes: 0 });
+                Ok(Event::Incomplete)
+            }
+            Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck => finish(&packet, namespace, &[]),
+        }
+    }
+
+    /// Takes a binary message; `served` as in [`Self::handle_text`].
+    ///
+    /// # Errors
+    /// An attachment that nobody announced, or attachments that are too large in all: the whole connection is over.
+    pub fn handle_binary<'a>(
+        &'a mut self,
+        data: &[u8],
+        served: &[impl AsRef<str>],
+    ) -> Result<Event<'a>, ProtocolError> {
+        let waiting = self.reassembly.as_mut().filter(|event| event.missing > 0);
+        let event = waiting.ok_or(ProtocolError::Attachments)?;
+        event.bytes += data.len();
+        if event.bytes > self.payload_bytes_max {
+            return Err(ProtocolError::TooLarge);
+        }
+        event.attachments.push(Bytes::copy_from_slice(data));
+        event.missing -= 1;
+        if event.missing > 0 {
+            return Ok(Event::Incomplete);
+        }
+        // The text was decoded once before it was kept, when its namespace was found to be connected.
+        let packet = packet::Packet::decode(self.generation, &event.text)?;
+        let namespace = served.iter().position(|name| name.as_ref() == packet.namespace).ok_or(ProtocolError::Place)?;
+        finish(&packet, namespace, &event.attachments)
+    }
+
+    /// Gives back what a finished event with attachments held.
+    pub fn release(&mut self) {
+        self.reassembly.take_if(|event| event.missing == 0);
+    }
+}
+
+/// An event or ack that is whole.
+fn finish<'a>(
+    packet: &packet::Packet<'a>,
+    namespace: usize,
+    attachments: &'a [Bytes],
+) -> Result<Event<'a>, ProtocolError> {
+    let mut values = match packet.data {
+        Some(data) => packet::arguments(data)?,
+        None => Vec::new(),
+    };
+    if let (Kind::BinaryEvent | Kind::BinaryAck, Some(data)) = (packet.kind, packet.data) {
+        packet::check_placeholders(data, attachments.len())?;
+    }
+    if matches!(packet.kind, Kind::Ack | Kind::BinaryAck) {
+        let id = packet.id.ok_or(ProtocolError::Packet)?;
+        return Ok(Event::Ack { namespace, id, answer: Arguments { name: None, values, attachments } });
+    }
+    let name = packet.data.map(packet::event_name).transpose()?.flatten();
+    if !values.is_empty() {
+        values.remove(0);
+    }
+    Ok(Event::Event { namespace, ack: packet.id, event: Arguments { name, values, attachments } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVED: [&str; 2] = ["/max", "/"];
+
+    fn socket() -> SocketIo {
+        SocketIo::new(Generation::Eio4, SERVED.len(), 1000)
+    }
+
+    /// What comes of a message, in short.
+    fn outcome(event: Result<Event<'_>, ProtocolError>) -> String {
+        match event {
+            Ok(Event::Incomplete) => "incomplete".into(),
+            Ok(Event::Connected { namespace, auth }) => format!("connected {namespace} {:?}", auth.map(RawValue::get)),
+            Ok(Event::UnknownNamespace { name }) => format!("unknown {name}"),
+            Ok(Event::Disconnected { namespace }) => format!("disconnected {namespace}"),
+            Ok(Event::Event { namespace, ack, event }) => {
+                let values: Vec<_> = event.values.iter().map(|value| value.get()).collect();
+                format!("event {namespace} {ack:?} {:?} {values:?} +{}", event.name, event.attachments.len())
+            }
+            Ok(Event::Ack { namespace, id, answer }) => {
+                let values: Vec<_> = answer.values.iter().map(|value| value.get()).collect();
+                format!("ack {namespace} {id} {values:?} +{}", answer.attachments.len())
+            }
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn messages_one_after_the_other() {
+        let mut socket = socket();
+        for (text, expected) in [
+            (r#"2/max,["join"]"#, "Place"),
+            (r#"2["join"]"#, "Place"),
+            ("0/nope,", "unknown /nope"),
+            ("0/max", "connected 0 None"),
+            (r#"2/max,["join",{"a":1}]"#, r#"event 0 None Some("join") ["{\"a\":1}"] +0"#),
+            (r#"2/max,7["ask"]"#, r#"event 0 Some(7) Some("ask") [] +0"#),
+            ("2/max,[1,2]", r#"event 0 None None ["2"] +0"#),
+            ("2/max,", "event 0 None None [] +0"),
+            ("3/max,9[1]", r#"ack 0 9 ["1"] +0"#),
+            ("3/max,[1]", "Packet"),
+            (r#"4/max,{"message":"x"}"#, "Place"),
+            ("0/max,", "Place"),
+            (r#"0{"token":"x"}"#, r#"connected 1 Some("{\"token\":\"x\"}")"#),
+            ("1/max,", "disconnected 0"),
+            ("1/max,", "Place"),
+            (r#"0/max,{}"#, r#"connected 0 Some("{}")"#),
+            ("x", "Packet"),
+        ] {
+            assert_eq!(outcome(socket.handle_text(text, &SERVED)), expected, "{text}");
+        }
+        let long = format!("0/{},", "n".repeat(256));
+        assert_eq!(outcome(socket.handle_text(&long, &SERVED)), "Packet", "its refusal would repeat the name");
+    }
+
+    #[test]
+    fn attachments_follow_their_event() {
+        let mut socket = socket();
+        assert_eq!(outcome(socket.handle_binary(b"x", &SERVED)), "Attachments", "out of the blue");
+        outcome(socket.handle_text("0", &SERVED));
+        let event = r#"52-5["e",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
+        assert_eq!(outcome(socket.handle_text(event, &SERVED)), "incomplete");
+        assert_eq!(outcome(socket.handle_binary(b"x", &SERVED)), "incomplete");
+        let whole = outcome(socket.handle_binary(b"y", &SERVED));
+        assert!(whole.starts_with(r#"event 1 Some(5) Some("e")"#) && whole.ends_with("+2"), "{whole}");
+        socket.release();
+        assert!(socket.reassembly.is_none());
+        assert_eq!(outcome(socket.handle_text(r#"50-["e"]"#, &SERVED)), r#"event 1 None Some("e") [] +0"#);
+    }
+
+    #[test]
+    fn attachments_that_do_not_fit_end_the_connection() {
+        let connected = || {
+            let mut socket = socket();
+            outcome(socket.handle_text("0", &SERVED));
+            socket
+        };
+        let mut interrupted = connected();
+        outcome(interrupted.handle_text(r#"51-["e",{"_placeholder":true,"num":0}]"#, &SERVED));
+        assert_eq!(outcome(interrupted.handle_text(r#"2["e"]"#, &SERVED)), "Attachments");
+        let mut large = connected();
+        outcome(large.handle_text(r#"52-["e"]"#, &SERVED));
+        assert_eq!(outcome(large.handle_binary(&[0; 600], &SERVED)), "incomplete");
+        assert_eq!(outcome(large.handle_binary(&[0; 600], &SERVED)), "TooLarge", "too large in all");
+        let mut out_of_range = connected();
+        outcome(out_of_range.handle_text(r#"51-["e",{"_placeholder":true,"num":1}]"#, &SERVED));
+        assert_eq!(outcome(out_of_range.handle_binary(b"x", &SERVED)), "Attachments");
+        assert_eq!(outcome(connected().handle_text(r#"511-["e"]"#, &SERVED)), "Attachments", "more than ten");
+    }
+}
