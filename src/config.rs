@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use allowed::{
-    ADDRESSES, Allowed, BASE_URLS, Booleans, ENDPOINT_PATHS, FILES, HEADER_VALUES, LOG_FILTERS, NAMESPACES, Optional,
-    TOKENS, USERNAMES,
+    ADDRESSES, Allowed, BASE_URLS, Booleans, ENDPOINT_PATHS, FILES, GENERATIONS, HEADER_VALUES, LOG_FILTERS,
+    NAMESPACES, Optional, TOKENS, USERNAMES,
 };
 use layers::Reader;
 pub use layers::{File, Flag, Source, Sources};
@@ -123,6 +123,12 @@ settings! {
         path: String = "/socket.io/" in ENDPOINT_PATHS,
         /// The namespace of the written protocol.
         namespace: String = "/max" in NAMESPACES,
+        /// What clients may speak: "eio4" is Engine.IO 4 (Socket.IO 3 and 4), "eio3" is Engine.IO 3 (Socket.IO 1 and
+        /// 2), "0.9" is Socket.IO 0.7 to 0.9.
+        generations: Vec<&'static str> = ["eio4", "eio3", "0.9"] in GENERATIONS,
+        /// Whether polls may be answered by scripts (JSONP), for pages of other origins in browsers without CORS. All
+        /// that listens so could be read by any page that knows the session's id.
+        jsonp: bool = true in Booleans,
         /// Time between two heartbeats.
         ping_interval_ms: u64 = 25000 in 1..=DAY_MS,
         /// How long the answer to a heartbeat may take.
@@ -135,6 +141,21 @@ settings! {
         connect_timeout_ms: u64 = 45000 in 1..=DAY_MS,
         /// How long a closed polling session waits for a poll that learns of it.
         close_timeout_ms: u64 = 30000 in 1..=DAY_MS,
+    }
+
+    /// Clients of Socket.IO 0.7 to 0.9.
+    [legacy] Legacy {
+        /// Time between two heartbeats over a WebSocket.
+        heartbeat_interval_ms: u64 = 25000 in 1..=DAY_MS,
+        /// How long the answer to a heartbeat may take. Clients are told, in whole seconds.
+        heartbeat_timeout_ms: u64 = 60000 in 1..=DAY_MS,
+        /// How long a session lives from one poll to the next. Clients are told, in whole seconds, and leave a server
+        /// that is silent for so long.
+        close_timeout_ms: u64 = 60000 in 1..=DAY_MS,
+        /// Longest wait of a poll.
+        polling_duration_ms: u64 = 20000 in 1..=DAY_MS,
+        /// How long a session waits for its first transport.
+        handshake_timeout_ms: u64 = 30000 in 1..=DAY_MS,
     }
 
     /// How MAX is asked.
@@ -263,6 +284,14 @@ impl Config {
             self.outbox.messages_max >= needed,
             &["outbox.messages_max", "mailbox.conversation", "conversation.presence_members_max"],
             format!("the first must be above the sum of the others; allowed here: at least {needed}"),
+        );
+
+        let legacy = &self.legacy;
+        let longest = legacy.heartbeat_interval_ms.max(legacy.polling_duration_ms);
+        check(
+            longest < legacy.close_timeout_ms,
+            &["legacy.close_timeout_ms", "legacy.heartbeat_interval_ms", "legacy.polling_duration_ms"],
+            format!("the first must be above both others, or clients leave in between; allowed here: above {longest}"),
         );
 
         let max = &self.max;

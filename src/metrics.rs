@@ -68,7 +68,7 @@ pub struct RejectLabel {
 pub struct SessionLabel {
     /// `polling` or `websocket`.
     pub transport: &'static str,
-    /// The generation, such as `eio4`.
+    /// The generation: `eio4`, `eio3` or `0.9`.
     pub protocol: &'static str,
 }
 
@@ -77,6 +77,8 @@ pub struct SessionLabel {
 pub struct CloseLabel {
     /// `polling` or `websocket`, as it was at the end.
     pub transport: &'static str,
+    /// The generation, such as `eio4`.
+    pub protocol: &'static str,
     /// A row of the table of close reasons.
     pub reason: &'static str,
 }
@@ -160,7 +162,7 @@ pub struct Metrics {
     /// Open sessions.
     pub sessions: Family<SessionLabel, Gauge>,
     /// Sessions ever opened.
-    pub sessions_opened: Family<TransportLabel, Counter>,
+    pub sessions_opened: Family<SessionLabel, Counter>,
     /// Sessions ever closed.
     pub sessions_closed: Family<CloseLabel, Counter>,
     /// Handshakes and requests of the Engine.IO endpoint that were refused, and handshakes taken.

@@ -26,6 +26,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Outbox {
     generation: Generation,
+    base64: bool,
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
@@ -49,7 +50,19 @@ pub const IDLE_FRAMES: usize = 64;
 impl Outbox {
     /// An empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        Self { generation, bounds, metrics, waker: AtomicWaker::new(), queue: Mutex::default() }
+        Self { generation, base64: false, bounds, metrics, waker: AtomicWaker::new(), queue: Mutex::default() }
+    }
+
+    /// The same towards a client that may take binary messages as base64 only.
+    #[must_use]
+    pub fn with_base64(mut self, base64: bool) -> Self {
+        self.base64 = base64;
+        self
+    }
+
+    /// A binary message in the form that the client takes.
+    pub fn binary(&self, data: &[u8]) -> Frame {
+        if self.base64 { Frame::base64(self.generation, data) } else { Frame::binary(self.generation, data) }
     }
 
     /// What the client speaks.
@@ -146,6 +159,14 @@ impl Outbox {
         if queue.frames.is_empty() && queue.frames.capacity() > IDLE_FRAMES {
             queue.frames = VecDeque::new();
         }
+    }
+
+    /// What was taken and is not written will never be: the transport that took it is gone.
+    pub fn lose_taken(&self) {
+        let mut queue = self.queue.lock();
+        let queued: usize = queue.frames.iter().map(Frame::len).sum();
+        let (messages, bytes) = (queue.messages - queue.frames.len(), queue.bytes - queued);
+        self.account(&mut queue, -(messages as i64), -(bytes as i64));
     }
 
     /// Has `waker` woken by the next push into an empty outbox, and by its close.
@@ -245,6 +266,19 @@ mod tests {
         outbox.written(1, 10);
         assert_eq!(outbox.metrics.outbox_messages.get(), 0, "nothing is counted twice after the close");
         assert_eq!(outbox.metrics.slow_sessions.get(), 0);
+    }
+
+    #[test]
+    fn what_a_transport_took_may_be_lost_with_it() {
+        let outbox = outbox(3, 1000);
+        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
+        outbox.take(&mut VecDeque::new());
+        assert!(outbox.push(frame(10)));
+        outbox.lose_taken();
+        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (1, 10));
+        outbox.close(CloseReason::Stop);
+        outbox.lose_taken();
+        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (0, 0));
     }
 
     #[test]

@@ -28,13 +28,14 @@ use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
 use crate::http::sessions::Sessions;
 use crate::http::upgrade::upgrade;
-use crate::http::{Edge, Endpoint, NewApplication, every_answer, pages, polling};
+use crate::http::{Edge, Endpoint, NewApplication, every_answer, legacy, pages, polling};
 use crate::logging;
 use crate::max::demo::DemoMax;
 use crate::max::{Directory, Gate, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
 use crate::outbox::Bounds;
-use crate::protocol::connection::Periods;
+use crate::protocol::Generation;
+use crate::protocol::connection::{LegacyPeriods, Periods};
 
 /// Connections that the kernel holds until a worker takes them: a restart brings all clients at once.
 const BACKLOG: i32 = 4096;
@@ -285,14 +286,23 @@ fn elsewhere(gate: &Arc<Gate>) -> Elsewhere {
 
 /// The endpoint of the written protocol.
 fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<Metrics>) -> Endpoint {
-    let protocol = &config.protocol;
+    let (protocol, legacy) = (&config.protocol, &config.legacy);
     Endpoint {
         path: protocol.path.clone(),
-        periods: Periods {
+        generations: protocol.generations.iter().filter_map(|name| Generation::parse(name)).collect(),
+        jsonp: protocol.jsonp,
+        periods: Arc::new(Periods {
             ping_interval: Duration::from_millis(protocol.ping_interval_ms),
             ping_timeout: Duration::from_millis(protocol.ping_timeout_ms),
             upgrade_timeout: Duration::from_millis(protocol.upgrade_timeout_ms),
-        },
+            legacy: LegacyPeriods {
+                heartbeat_interval: Duration::from_millis(legacy.heartbeat_interval_ms),
+                heartbeat_timeout: Duration::from_millis(legacy.heartbeat_timeout_ms),
+                polling_duration: Duration::from_millis(legacy.polling_duration_ms),
+                close_timeout: Duration::from_millis(legacy.close_timeout_ms),
+                handshake_timeout: Duration::from_millis(legacy.handshake_timeout_ms),
+            },
+        }),
         close_timeout: Duration::from_millis(protocol.close_timeout_ms),
         request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         payload_bytes_max: protocol.payload_bytes_max,
@@ -375,13 +385,14 @@ fn app(
     InitError = (),
 > {
     let path = edge.endpoint.path.trim_end_matches('/').to_owned();
-    let serve = {
-        let edge = edge.clone();
-        move |request, payload| polling::serve(request, payload, edge.clone())
-    };
+    let (engine_io, legacy) = (edge.clone(), edge.clone());
+    let engine_io = move |request, payload| polling::serve(request, payload, engine_io.clone());
+    let legacy = move |request, payload| legacy::serve(request, payload, legacy.clone());
     let app = App::new()
         .wrap(from_fn(every_answer))
-        .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(serve)))
+        .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
+        .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
+        .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
         .configure(|config| {
             if let Some(demo) = demo {
                 config.configure(demo.routes());

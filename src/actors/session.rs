@@ -1,6 +1,6 @@
 //! The actor of one connected client. It is the same session whatever its transport: an upgrade swaps the transport
-//! under it. It drives the Engine.IO machine, hands messages to the layer above, and writes what its outbox holds; all
-//! of that happens in one future within the actor's context, so a connection is one task.
+//! under it. It drives the machine of its connection, hands messages to the layer above, and writes what its outbox
+//! holds; all of that happens in one future within the actor's context, so a connection is one task.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
-use super::transport::{Attach, EdgeRefusal, Listing, PollReply, PostAnswer, Transport};
+use super::transport::{Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
 use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::logging::log_refusal;
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
-use crate::metrics::{ActorClass, CloseLabel, Metrics, SessionLabel, TransportLabel};
+use crate::metrics::{ActorClass, CloseLabel, Metrics, SessionLabel};
 use crate::outbox::Outbox;
-use crate::protocol::connection::{Alarm, Due, Engine, Periods, Probed, Received};
+use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed, Received, Words};
 use crate::protocol::engine::Packet;
-use crate::protocol::frame::{Frame, Payload};
+use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
-use crate::protocol::payload::{PayloadReader, PayloadWriter};
+use crate::protocol::payload::{Body, PayloadReader, PayloadWriter};
 use crate::protocol::{Generation, ProtocolError, TransportKind};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
@@ -66,11 +66,11 @@ pub enum SessionMessage {
     /// A socket with this session's sid: an upgrade begins.
     Attach(Box<dyn Attach>),
     /// A GET waits for packets.
-    Poll(PollReply),
+    Poll(WaitingPoll),
     /// A POST has brought packets.
     Post {
         /// The payload.
-        body: String,
+        body: Body,
         /// Where the edge waits for the answer.
         reply: oneshot::Sender<PostAnswer>,
     },
@@ -86,8 +86,8 @@ pub struct Setup {
     pub id: SessionId,
     /// Where its client is.
     pub peer: IpAddr,
-    /// Its heartbeat.
-    pub periods: Periods,
+    /// Its heartbeat, and how long it waits for what.
+    pub periods: Arc<Periods>,
     /// How long a session that was closed between two polls waits for the next one.
     pub close_timeout: Duration,
     /// A poll's answer grows no larger than this, if it has more than one packet.
@@ -106,7 +106,7 @@ pub struct Setup {
 pub struct SessionActor {
     id: SessionId,
     peer: IpAddr,
-    engine: Engine,
+    connection: Connection,
     phase: Phase,
     link: Link,
     /// The socket of an upgrade that is not finished.
@@ -135,7 +135,7 @@ enum Phase {
 /// How packets come and go.
 enum Link {
     /// By requests; the one that waits for packets, if there is one.
-    Polling(Option<PollReply>),
+    Polling(Option<WaitingPoll>),
     /// By a socket.
     Socket(Box<dyn Transport>),
 }
@@ -156,7 +156,7 @@ impl SessionActor {
         let mut session = Self {
             id: setup.id,
             peer: setup.peer,
-            engine: Engine::new(generation, kind, setup.periods, Instant::now()),
+            connection: Connection::new(generation, kind, setup.periods, Instant::now()),
             phase: Phase::Open(setup.application),
             link: socket.map_or(Link::Polling(None), Link::Socket),
             probe: None,
@@ -170,7 +170,8 @@ impl SessionActor {
             census: Census::new(setup.metrics, generation, kind),
         };
         session.announce_alarms();
-        log::debug!("session {} opened by {} over {}", session.id.0, session.peer, kind.as_str());
+        let (generation, kind) = (generation.as_str(), kind.as_str());
+        log::debug!("session {} opened by {} over {generation} {kind}", session.id.0, session.peer);
         ctx.run(session);
     }
 
@@ -186,14 +187,14 @@ impl SessionActor {
         self.read_probe(cx, now)?;
         self.read_link(cx, now)?;
         // What is queued goes out first: the layer above gives long answers piece by piece, as there is room for them.
-        self.write_link(cx)?;
+        self.write_link(cx, now)?;
         self.feed(now);
         match &mut self.phase {
             Phase::Open(application) => application.poll(cx, now),
             Phase::Closing { .. } => {}
             Phase::Over(reason) => return Err(*reason),
         }
-        self.write_link(cx)?;
+        self.write_link(cx, now)?;
         self.announce_alarms();
         Ok(())
     }
@@ -209,12 +210,14 @@ impl SessionActor {
                 }
             }
         }
-        while let Some(due) = self.engine.handle_timeout(now) {
+        let words = self.connection.generation().words();
+        while let Some(due) = self.connection.handle_timeout(now) {
             match due {
                 Due::Ping => {
-                    self.outbox.push(Frame::text("2"));
-                    self.listing.expires_at(self.engine.expires_at());
+                    self.outbox.push(Frame::text(words.ping));
+                    self.listing.expires_at(self.connection.expires_at());
                 }
+                Due::Noop => self.end_poll(words.noop, now),
                 Due::Expired => return Err(CloseReason::PingTimeout),
                 Due::UpgradeExpired => self.end_upgrade(CloseReason::TransportClose),
             }
@@ -225,27 +228,27 @@ impl SessionActor {
     fn announce_alarms(&mut self) {
         let Phase::Open(application) = &mut self.phase else { return };
         let mut any = false;
-        while let Some(alarm) = self.engine.poll_alarm().or_else(|| application.poll_alarm()) {
+        while let Some(alarm) = self.connection.poll_alarm().or_else(|| application.poll_alarm()) {
             self.worker.arm(alarm, &self.outbox);
             any = true;
         }
         if any {
-            self.listing.expires_at(self.engine.expires_at());
+            self.listing.expires_at(self.connection.expires_at());
         }
     }
 
     /// Reads the socket of an upgrade. Whatever goes wrong with it before the client's `5`, the session lives on.
     fn read_probe(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         let Some(mut probe) = self.probe.take() else { return Ok(()) };
-        let (engine, phase, outbox) = (&mut self.engine, &mut self.phase, &self.outbox);
+        let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
         let mut probes = 0;
         let read = probe.poll_read(cx, &mut |packet| {
             // Behind the client's `5`, in the same read, may come the first packets of the upgraded session.
-            if engine.transport() == TransportKind::WebSocket {
-                take_packet(engine, phase, packet, now)?;
+            if connection.transport() == TransportKind::WebSocket {
+                take_packet(connection, phase, outbox, packet, now)?;
                 return Ok(outbox.has_room());
             }
-            match engine.handle_probe(&packet) {
+            match connection.handle_probe(&packet) {
                 Probed::Answer => probes += 1,
                 Probed::Upgraded => {}
                 Probed::Close => return Err(CloseReason::TransportClose),
@@ -257,11 +260,8 @@ impl SessionActor {
             (Poll::Ready(reason), _) | (_, Poll::Ready(reason)) => Some(reason),
             _ => None,
         };
-        if self.engine.transport() == TransportKind::WebSocket {
-            if let Link::Polling(Some(poll)) = std::mem::replace(&mut self.link, Link::Socket(probe)) {
-                let _ = poll.send(Ok(b"6".to_vec()));
-            }
-            self.census.upgraded();
+        if self.connection.transport() == TransportKind::WebSocket {
+            self.relink(Link::Socket(probe));
             if let Phase::Closing { reason, .. } = self.phase {
                 return Err(reason);
             }
@@ -274,8 +274,21 @@ impl SessionActor {
         Ok(())
     }
 
+    /// Changes the transport. A poll that waits by the older one hears that there is nothing new there.
+    fn relink(&mut self, link: Link) {
+        match std::mem::replace(&mut self.link, link) {
+            Link::Polling(Some(poll)) => self.answer(poll, self.words().noop),
+            Link::Polling(None) => {}
+            Link::Socket(socket) => {
+                socket.close(CloseReason::TransportClose);
+                self.outbox.lose_taken();
+            }
+        }
+        self.census.moved(self.connection.transport());
+    }
+
     fn end_upgrade(&mut self, reason: CloseReason) {
-        self.engine.abandon_upgrade();
+        self.connection.abandon_upgrade();
         if let Some(probe) = self.probe.take() {
             probe.close(reason);
         }
@@ -286,25 +299,56 @@ impl SessionActor {
             // Who asks more at once than its outbox holds answers is not too slow: it waits.
             Link::Socket(_) if !self.outbox.has_room() => Ok(()),
             Link::Socket(socket) => {
-                let (engine, phase, outbox) = (&mut self.engine, &mut self.phase, &self.outbox);
+                let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
+                let mut farewell = None;
                 let mut sink = |packet: Packet<'_>| {
-                    take_packet(engine, phase, packet, now)?;
+                    if packet == Packet::Close {
+                        farewell = connection.generation().words().farewell;
+                    }
+                    take_packet(connection, phase, outbox, packet, now)?;
                     Ok(outbox.has_room())
                 };
-                match socket.poll_read(cx, &mut sink) {
-                    Poll::Ready(reason) => Err(reason),
-                    Poll::Pending => Ok(()),
+                let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
+                if let Some(farewell) = farewell {
+                    let _ = socket.poll_send(cx, &Frame::text(farewell), 1);
                 }
+                Err(reason)
             }
-            // A poll that its client has dropped is the end.
-            Link::Polling(waiting) => match waiting.as_mut().map(|poll| poll.poll_closed(cx)) {
-                Some(Poll::Ready(())) => Err(CloseReason::TransportError),
-                Some(Poll::Pending) | None => Ok(()),
-            },
+            Link::Polling(waiting) => {
+                let lost = waiting.as_mut().is_some_and(|poll| poll.reply.poll_closed(cx).is_ready());
+                if lost { self.lose_poll(now) } else { Ok(()) }
+            }
         }
     }
 
-    fn write_link(&mut self, cx: &mut TaskContext<'_>) -> Result<(), CloseReason> {
+    /// The client has dropped its poll.
+    fn lose_poll(&mut self, now: Instant) -> Result<(), CloseReason> {
+        self.link = Link::Polling(None);
+        let lives = self.connection.lose_poll(now);
+        self.listing.expires_at(self.connection.expires_at());
+        if lives { Ok(()) } else { Err(CloseReason::TransportError) }
+    }
+
+    /// Answers the poll that waits, if there is one, by one packet.
+    fn end_poll(&mut self, packet: &str, now: Instant) {
+        if let Link::Polling(waiting) = &mut self.link
+            && let Some(poll) = waiting.take()
+        {
+            self.answer(poll, packet);
+            self.connection.end_poll(now);
+            self.listing.expires_at(self.connection.expires_at());
+        }
+    }
+
+    fn answer(&self, poll: WaitingPoll, packet: &str) {
+        poll.answer(self.connection.generation(), packet);
+    }
+
+    fn words(&self) -> &'static Words {
+        self.connection.generation().words()
+    }
+
+    fn write_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         match &mut self.link {
             Link::Socket(socket) => match socket.poll_write(cx, &self.outbox) {
                 Poll::Ready(reason) => Err(reason),
@@ -315,11 +359,15 @@ impl SessionActor {
                     Phase::Closing { reason, last, .. } => (Some(last), Err(reason)),
                     _ => (None, Ok(())),
                 };
-                let ready = last.is_some() || self.engine.ends_polls() || !self.outbox.is_empty();
+                let ready = last.is_some() || self.connection.ends_polls() || !self.outbox.is_empty();
                 let Some(poll) = waiting.take_if(|_| ready) else { return Ok(()) };
-                let body = drain(&self.outbox, self.payload_bytes_max, last);
+                let body = drain(&self.outbox, self.payload_bytes_max, poll.base64, last);
                 self.census.metrics.polling_written.count(body.len());
-                poll.send(Ok(body)).map_err(|_| CloseReason::TransportError)?;
+                if poll.reply.send(Ok(body)).is_err() {
+                    return self.lose_poll(now).and(end);
+                }
+                self.connection.end_poll(now);
+                self.listing.expires_at(self.connection.expires_at());
                 end
             }
         }
@@ -336,7 +384,7 @@ impl SessionActor {
             }
             let Some(packet) = payload.read() else { break };
             let taken = match packet {
-                Ok(packet) => take_packet(&mut self.engine, &mut self.phase, packet, now),
+                Ok(packet) => take_packet(&mut self.connection, &mut self.phase, &self.outbox, packet, now),
                 Err(error) => {
                     self.phase = Phase::Over(error.into());
                     break;
@@ -345,7 +393,7 @@ impl SessionActor {
             match taken {
                 Ok(()) => {}
                 Err(CloseReason::TransportClose) => {
-                    self.say_last("6", CROSSING_POLL, CloseReason::TransportClose, now);
+                    self.say_last(self.words().closed, CROSSING_POLL, CloseReason::TransportClose, now);
                 }
                 Err(CloseReason::TransportError) => self.phase = Phase::Over(CloseReason::TransportError),
                 Err(reason) => self.end(reason, now),
@@ -357,7 +405,7 @@ impl SessionActor {
     /// Ends the session, so that a client which happens to be between two polls hears of it by the next one.
     fn end(&mut self, reason: CloseReason, now: Instant) {
         match self.link {
-            Link::Polling(_) => self.say_last("1", self.close_timeout, reason, now),
+            Link::Polling(_) => self.say_last(self.words().close, self.close_timeout, reason, now),
             Link::Socket(_) => self.phase = Phase::Over(reason),
         }
     }
@@ -370,15 +418,31 @@ impl SessionActor {
         self.listing.expires_at(due);
     }
 
-    fn take_poll(&mut self, reply: PollReply) {
-        match &mut self.link {
-            Link::Socket(_) => drop(reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
-            Link::Polling(waiting @ None) => *waiting = Some(reply),
-            Link::Polling(Some(_)) => {
-                let _ = reply.send(Err(EdgeRefusal::Overlap));
+    fn take_poll(&mut self, poll: WaitingPoll) {
+        let now = Instant::now();
+        match self.connection.begin_poll(now) {
+            Polled::Waits => self.link = Link::Polling(Some(poll)),
+            Polled::Replaces => {
+                if let Link::Polling(Some(older)) = std::mem::replace(&mut self.link, Link::Polling(Some(poll))) {
+                    self.answer(older, self.words().noop);
+                }
+            }
+            Polled::Answered(packet) => {
+                self.relink(Link::Polling(None));
+                self.answer(poll, packet);
+            }
+            Polled::Overlaps => {
+                let _ = poll.reply.send(Err(EdgeRefusal::Overlap));
                 self.phase = Phase::Over(CloseReason::Overlap);
             }
+            Polled::Refused => drop(poll.reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
         }
+        self.listing.expires_at(self.connection.expires_at());
+    }
+
+    /// Whether a POST may be heard.
+    fn takes_post(&self) -> bool {
+        matches!(self.link, Link::Polling(_)) || self.connection.takes_any_post()
     }
 
     fn take_attach(&mut self, attach: Box<dyn Attach>) {
@@ -386,10 +450,13 @@ impl SessionActor {
             Ok(socket) => socket,
             Err(error) => return log::warn!("session {} could not take a socket: {error}", self.id.0),
         };
-        if matches!(self.phase, Phase::Open(_)) && self.engine.attach(Instant::now()) {
-            self.probe = Some(socket);
-        } else {
-            socket.close(CloseReason::TransportClose);
+        if !matches!(self.phase, Phase::Open(_)) {
+            return socket.close(CloseReason::TransportClose);
+        }
+        match self.connection.attach(Instant::now()) {
+            Attached::Probes => self.probe = Some(socket),
+            Attached::Takes => self.relink(Link::Socket(socket)),
+            Attached::Refused => socket.close(CloseReason::TransportClose),
         }
     }
 
@@ -403,9 +470,13 @@ impl SessionActor {
         match std::mem::replace(&mut self.link, Link::Polling(None)) {
             Link::Socket(socket) => socket.close(reason),
             Link::Polling(Some(poll)) => {
-                // A close packet would tell some clients not to come back; a stop is not for ever.
-                let last = if reason == CloseReason::Stop { b"6" } else { b"1" };
-                let _ = poll.send(Ok(last.to_vec()));
+                let words = self.words();
+                let last = match reason {
+                    CloseReason::Stop => words.stop,
+                    CloseReason::TransportClose => words.closed,
+                    _ => words.close,
+                };
+                self.answer(poll, last);
             }
             Link::Polling(None) => {}
         }
@@ -434,10 +505,17 @@ impl Drop for SessionActor {
 }
 
 /// Takes one packet that came by the session's transport.
-fn take_packet(engine: &mut Engine, phase: &mut Phase, packet: Packet<'_>, now: Instant) -> Result<(), CloseReason> {
+fn take_packet(
+    connection: &mut Connection,
+    phase: &mut Phase,
+    outbox: &Outbox,
+    packet: Packet<'_>,
+    now: Instant,
+) -> Result<(), CloseReason> {
     let Phase::Open(application) = phase else { return Ok(()) };
-    match engine.handle_packet(packet, now).map_err(|_| CloseReason::TransportError)? {
+    match connection.handle_packet(packet, now).map_err(|_| CloseReason::TransportError)? {
         Received::Nothing => {}
+        Received::Ping(data) => drop(outbox.push(Frame::text(&format!("3{data}")))),
         Received::Text(text) => application.text(text, now)?,
         Received::Binary(data) => application.binary(&data, now)?,
         Received::Close => return Err(CloseReason::TransportClose),
@@ -447,31 +525,23 @@ fn take_packet(engine: &mut Engine, phase: &mut Phase, packet: Packet<'_>, now: 
 
 /// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
 /// nothing.
-fn drain(outbox: &Outbox, bytes_max: usize, last: Option<&str>) -> Vec<u8> {
-    let mut writer = PayloadWriter::new(outbox.generation());
+fn drain(outbox: &Outbox, bytes_max: usize, base64: bool, last: Option<&str>) -> Body {
+    let mut writer = PayloadWriter::new(outbox.generation(), base64);
     let mut bytes = 0;
     let messages = outbox.drain_while(|frame| {
-        let len = match frame.payload() {
-            Payload::Text(text) => writer.len_with_text(text.len()),
-            Payload::Binary(data) => writer.len_with_binary(data.len()),
-        };
-        // At least one packet goes out, whatever its size.
-        let fits = len <= bytes_max || writer.is_empty();
+        let fits = writer.fits(frame, bytes_max);
         if fits {
             bytes += frame.len();
-            match frame.payload() {
-                Payload::Text(text) => writer.text(text),
-                Payload::Binary(data) => writer.binary(data),
-            }
+            writer.push(frame.clone());
         }
         fits
     });
     outbox.written(messages, bytes);
     if let Some(last) = last {
-        writer.text(last);
+        writer.push(Frame::text(last));
     }
     if writer.is_empty() {
-        writer.text("6");
+        writer.push(Frame::text(outbox.generation().words().noop));
     }
     writer.finish()
 }
@@ -510,19 +580,21 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
         match mail.open() {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
             // Whoever posts to a session on a WebSocket, a proxy that tries again say, harms only the POST.
-            SessionMessage::AbortPost(reason) if matches!(self.link, Link::Polling(_)) => {
+            SessionMessage::AbortPost(reason)
+                if matches!(self.link, Link::Polling(_)) && !self.connection.takes_any_post() =>
+            {
                 self.phase = Phase::Over(reason);
             }
             SessionMessage::AbortPost(_) => {}
             SessionMessage::Attach(attach) => self.take_attach(attach),
-            SessionMessage::Poll(reply) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(reply),
-            SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) => match self.link {
-                Link::Socket(_) => drop(reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
-                // The edge sends one at a time.
-                Link::Polling(_) => {
-                    self.feeding = Some((PayloadReader::new(self.engine.generation(), body), reply));
-                }
-            },
+            SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(poll),
+            // The edge sends one at a time.
+            SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) && self.takes_post() => {
+                self.feeding = Some((PayloadReader::new(self.connection.generation(), body), reply));
+            }
+            SessionMessage::Post { reply, .. } if matches!(self.phase, Phase::Open(_)) => {
+                let _ = reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)));
+            }
             SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}
         }
     }
@@ -558,21 +630,22 @@ struct Census {
 
 impl Census {
     fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
-        metrics.sessions_opened.get_or_create(&TransportLabel { transport: kind.as_str() }).inc();
         let census = Self { metrics, generation, kind, open: true };
+        census.metrics.sessions_opened.get_or_create(&census.label()).inc();
         census.metrics.sessions.get_or_create(&census.label()).inc();
         census
     }
 
-    fn upgraded(&mut self) {
+    fn moved(&mut self, kind: TransportKind) {
         self.metrics.sessions.get_or_create(&self.label()).dec();
-        self.kind = TransportKind::WebSocket;
+        self.kind = kind;
         self.metrics.sessions.get_or_create(&self.label()).inc();
     }
 
     fn close(&mut self, reason: CloseReason) {
         if std::mem::take(&mut self.open) {
-            let label = CloseLabel { transport: self.kind.as_str(), reason: reason.as_str() };
+            let SessionLabel { transport, protocol } = self.label();
+            let label = CloseLabel { transport, protocol, reason: reason.as_str() };
             self.metrics.sessions.get_or_create(&self.label()).dec();
             self.metrics.sessions_closed.get_or_create(&label).inc();
         }

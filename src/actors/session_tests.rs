@@ -12,16 +12,17 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::session::{Application, SessionActor, SessionMessage, Setup};
-use super::transport::{Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport};
+use super::transport::{Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
 use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
 use crate::outbox::{Bounds, Outbox};
-use crate::protocol::connection::Periods;
+use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
 use crate::protocol::handshake::RequestError;
+use crate::protocol::payload::Body;
 use crate::protocol::{Generation, ProtocolError};
 
 /// A socket: what the peer has sent, what it was sent, and how it ended.
@@ -155,11 +156,12 @@ impl Session {
         let setup = Setup {
             id: SessionId(1),
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
-            periods: Periods {
+            periods: Arc::new(Periods {
                 ping_interval: Duration::from_secs(25),
                 ping_timeout: Duration::from_secs(20),
                 upgrade_timeout,
-            },
+                legacy: LegacyPeriods::default(),
+            }),
             close_timeout: Duration::from_secs(30),
             payload_bytes_max: 100,
             mailbox_max: 100,
@@ -178,13 +180,13 @@ impl Session {
 
     fn poll(&self) -> oneshot::Receiver<PollAnswer> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.try_send(SessionMessage::Poll(reply)).unwrap();
+        self.mailbox.try_send(SessionMessage::Poll(WaitingPoll { base64: false, reply })).unwrap();
         answer
     }
 
     fn post(&self, body: &str) -> oneshot::Receiver<PostAnswer> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.try_send(SessionMessage::Post { body: body.to_owned(), reply }).unwrap();
+        self.mailbox.try_send(SessionMessage::Post { body: Body::Text(body.to_owned()), reply }).unwrap();
         answer
     }
 
@@ -202,7 +204,10 @@ impl Session {
 }
 
 async fn body(answer: oneshot::Receiver<PollAnswer>) -> String {
-    String::from_utf8(answer.await.expect("an answer").expect("packets")).unwrap()
+    match answer.await.expect("an answer").expect("packets") {
+        Body::Text(text) => text,
+        Body::Binary(bytes) => panic!("text was expected, not {bytes:?}"),
+    }
 }
 
 #[actix_rt::test]
@@ -331,7 +336,12 @@ async fn a_session_that_panics_closes_its_socket_and_is_counted() {
     socket.send(&["4panic"]);
     assert_eq!(socket.until_closed().await, CloseReason::Panic);
     session.until_gone().await;
-    assert!(session.metrics.render().contains(r#"sessions_closed_total{transport="websocket",reason="panic"} 1"#));
+    assert!(
+        session
+            .metrics
+            .render()
+            .contains(r#"sessions_closed_total{transport="websocket",protocol="eio4",reason="panic"} 1"#)
+    );
 }
 
 #[actix_rt::test]

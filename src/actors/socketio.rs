@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Event, SocketIo};
-use crate::protocol::{ProtocolError, packet};
+use crate::protocol::{Generation, ProtocolError, legacy, packet};
 
 /// An id that cannot be guessed, in the form of Engine.IO and Socket.IO: 20 characters, 120 random bits. None where the
 /// system has no randomness.
@@ -63,20 +63,20 @@ impl Emitter {
 
     /// Answers the event that came with `ack`.
     pub fn ack(&self, ack: u64, arguments: &[&str], attachments: &[impl AsRef<[u8]>]) -> bool {
+        let generation = self.outbox.generation();
         let text = match attachments.len() {
-            0 => packet::ack(&self.namespace, ack, arguments),
-            count => packet::binary_ack(&self.namespace, count, ack, arguments),
+            0 => packet::ack(generation, &self.namespace, ack, arguments),
+            count => packet::binary_ack(generation, &self.namespace, count, ack, arguments),
         };
         self.push(&text, attachments)
     }
 
     fn push(&self, text: &str, attachments: &[impl AsRef<[u8]>]) -> bool {
-        let generation = self.outbox.generation();
         let text = Frame::text(text);
         if attachments.is_empty() {
             return self.outbox.push(text);
         }
-        let binary = attachments.iter().map(|data| Frame::binary(generation, data.as_ref()));
+        let binary = attachments.iter().map(|data| self.outbox.binary(data.as_ref()));
         self.outbox.push_all(std::iter::once(text).chain(binary).collect())
     }
 }
@@ -100,7 +100,7 @@ struct Lobby {
 }
 
 impl SocketIoSession {
-    /// A session that is in no namespace yet, and has `connect_timeout` to enter one.
+    /// A session that has `connect_timeout` to enter a namespace, or that is in one without being asked.
     pub fn new(
         residents: Arc<dyn Residents>,
         session: SessionId,
@@ -109,40 +109,67 @@ impl SocketIoSession {
         payload_bytes_max: usize,
         connect_timeout: Duration,
     ) -> Self {
-        let namespaces = residents.names().len();
-        let connect_by = Alarm { period: connect_timeout, due: Instant::now() + connect_timeout };
-        Self {
-            machine: SocketIo::new(outbox.generation(), namespaces, payload_bytes_max),
-            lobby: Lobby { present: (0..namespaces).map(|_| None).collect(), residents, session, peer, outbox },
-            connect_by: Some(connect_by),
-            unannounced: Some(connect_by),
-        }
+        let machine = SocketIo::new(outbox.generation(), residents.names(), payload_bytes_max);
+        let present = residents.names().iter().map(|_| None).collect();
+        let mut lobby = Lobby { present, residents, session, peer, outbox };
+        let connect_by = match machine.connected_unasked() {
+            Some(namespace) => {
+                lobby.welcome(namespace);
+                None
+            }
+            None => Some(Alarm { period: connect_timeout, due: Instant::now() + connect_timeout }),
+        };
+        Self { machine, lobby, connect_by, unannounced: connect_by }
     }
 }
 
 impl Lobby {
+    /// Takes the client into the namespace that it has not asked for. Engine.IO 3 says so by a packet of its own; in
+    /// 0.9 it is what `1::` means, which is the transport's first word.
+    fn welcome(&mut self, namespace: usize) {
+        let generation = self.outbox.generation();
+        if generation == Generation::Eio3 {
+            self.outbox.push(Frame::text(&packet::connect(generation, &self.residents.names()[namespace], "")));
+        }
+        self.resident(namespace, None);
+    }
+
+    /// Who lives in the namespace, from now on if nobody has until now.
+    fn resident(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
+        self.present[namespace]
+            .get_or_insert_with(|| {
+                let (session, peer, outbox) = (self.session, self.peer, self.outbox.clone());
+                let emitter = Emitter { session, peer, namespace: self.residents.names()[namespace].clone(), outbox };
+                self.residents.connect(namespace, emitter, auth)
+            })
+            .as_mut()
+    }
+
     /// Does what a message means. True where the client is in a namespace because of it.
     fn admit(&mut self, event: Event<'_>, now: Instant) -> Result<bool, ProtocolError> {
         let generation = self.outbox.generation();
         match event {
-            Event::Incomplete => {}
+            Event::Nothing => {}
             Event::Connected { namespace, auth } => {
-                // No randomness, no id: the connection cannot be served.
-                let sid = random_id().ok_or(ProtocolError::Place)?;
-                let (session, peer, outbox) = (self.session, self.peer, self.outbox.clone());
-                let emitter = Emitter { session, peer, namespace: self.residents.names()[namespace].clone(), outbox };
-                self.outbox.push(Frame::text(&packet::connect(generation, &emitter.namespace, &sid)));
-                self.present[namespace] = Some(self.residents.connect(namespace, emitter, auth));
+                let sid = match generation {
+                    // No randomness, no id: the connection cannot be served.
+                    Generation::Eio4 => random_id().ok_or(ProtocolError::Place)?,
+                    Generation::Eio3 | Generation::Sio09 => String::new(),
+                };
+                self.outbox.push(Frame::text(&packet::connect(generation, &self.residents.names()[namespace], &sid)));
+                self.resident(namespace, auth);
                 return Ok(true);
             }
             Event::UnknownNamespace { name } => {
                 self.outbox.push(Frame::text(&packet::connect_error(generation, name, "Invalid namespace")));
             }
             Event::Disconnected { namespace } => self.present[namespace] = None,
-            Event::Event { namespace, ack, event } => {
-                if let Some(resident) = &mut self.present[namespace] {
-                    resident.event(event, ack, now);
+            Event::Unnamed { namespace, receipt } => self.acknowledge(namespace, receipt),
+            Event::Event { namespace, receipt, ack, event } => {
+                if let Some(receipt) = receipt {
+                    self.acknowledge(namespace, receipt);
                 }
+                self.resident(namespace, None).event(event, ack, now);
             }
             Event::Ack { namespace, id, answer } => {
                 if let Some(resident) = &mut self.present[namespace] {
@@ -151,6 +178,11 @@ impl Lobby {
             }
         }
         Ok(false)
+    }
+
+    /// 0.9: a packet has arrived, and that is all that its sender wants to know.
+    fn acknowledge(&self, namespace: usize, receipt: u64) {
+        self.outbox.push(Frame::text(&legacy::receipt(&self.residents.names()[namespace], receipt)));
     }
 }
 

@@ -11,9 +11,11 @@ use tokio::sync::oneshot;
 use super::worker::Worker;
 use crate::event::CloseReason;
 use crate::outbox::Outbox;
+use crate::protocol::Generation;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
+use crate::protocol::payload::{Body, PayloadWriter};
 
 /// A two-way transport that has a socket of its own.
 pub trait Transport: Debug {
@@ -48,13 +50,28 @@ pub trait Attach: Send + Debug {
 }
 
 /// What a session answers a poll. Dropped without an answer, the session is gone.
-pub type PollAnswer = Result<Vec<u8>, EdgeRefusal>;
+pub type PollAnswer = Result<Body, EdgeRefusal>;
 
 /// What a session answers a POST. Dropped without an answer, the session is gone.
 pub type PostAnswer = Result<(), EdgeRefusal>;
 
-/// Where the edge waits for the answer to a poll.
-pub type PollReply = oneshot::Sender<PollAnswer>;
+/// A poll that waits for packets.
+#[derive(Debug)]
+pub struct WaitingPoll {
+    /// Binary messages have to be written as text: the answer is to be a script.
+    pub base64: bool,
+    /// Where the edge waits for the answer. Dropped there, the client has gone.
+    pub reply: oneshot::Sender<PollAnswer>,
+}
+
+impl WaitingPoll {
+    /// Answers by one packet.
+    pub fn answer(self, generation: Generation, packet: &str) {
+        let mut writer = PayloadWriter::new(generation, self.base64);
+        writer.push(Frame::text(packet));
+        let _ = self.reply.send(Ok(writer.finish()));
+    }
+}
 
 /// Why a session does not take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

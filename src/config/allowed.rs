@@ -113,6 +113,31 @@ impl<T> Allowed<T> for Text<T> {
     }
 }
 
+/// Lists of some of these words, each once and at least one: an array of a file, or text with commas.
+pub(super) struct Words(&'static [&'static str]);
+
+/// What clients may speak.
+pub(super) const GENERATIONS: Words = Words(&["eio4", "eio3", "0.9"]);
+
+impl Allowed<Vec<&'static str>> for Words {
+    fn form(&self) -> String {
+        format!("a list of one or more of {}, in the environment with commas between", self.0.join(", "))
+    }
+
+    fn read(&self, raw: &Raw) -> Result<Vec<&'static str>, &'static str> {
+        let given = raw.words().ok_or("not a list of words")?;
+        let mut read = Vec::new();
+        for word in given {
+            let known = self.0.iter().find(|known| **known == word).ok_or("not such a word")?;
+            if read.contains(known) {
+                return Err("a word twice");
+            }
+            read.push(*known);
+        }
+        if read.is_empty() { Err("empty") } else { Ok(read) }
+    }
+}
+
 /// Where something listens; names are not resolved.
 pub(super) const ADDRESSES: Text<SocketAddr> = Text::new("IP:PORT", |text| text.parse().map_err(|_| "not an address"));
 

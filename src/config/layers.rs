@@ -7,6 +7,7 @@ use std::fmt;
 use std::iter;
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::allowed::Allowed;
@@ -88,7 +89,9 @@ pub(super) enum Raw {
     Integer(String, i128),
     /// A boolean of a file.
     Boolean(bool),
-    /// What no setting is: floats, dates, arrays, tables, and bytes that are not UTF-8.
+    /// An array of a file that has nothing but text.
+    Words(Vec<String>),
+    /// What no setting is: floats, dates, other arrays, tables, and bytes that are not UTF-8.
     Other(String),
 }
 
@@ -119,6 +122,17 @@ impl Raw {
         }
     }
 
+    /// The value as a list of words, where it may be one.
+    pub(super) fn words(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) => {
+                Some(text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect())
+            }
+            Self::Words(words) => Some(words.iter().map(String::as_str).collect()),
+            _ => None,
+        }
+    }
+
     fn from_toml(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Quoted(text.clone().into_owned()),
@@ -129,7 +143,14 @@ impl Raw {
             DeValue::Boolean(value) => Self::Boolean(*value),
             DeValue::Float(number) => Self::Other(number.to_string()),
             DeValue::Datetime(date) => Self::Other(date.to_string()),
-            DeValue::Array(_) => Self::Other("[...]".to_owned()),
+            DeValue::Array(array) => {
+                let word = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+                array
+                    .iter()
+                    .map(word)
+                    .collect::<Option<_>>()
+                    .map_or_else(|| Self::Other("[...]".to_owned()), Self::Words)
+            }
             DeValue::Table(_) => Self::Other("{...}".to_owned()),
         }
     }
@@ -140,6 +161,7 @@ impl fmt::Display for Raw {
         match self {
             Self::Plain(text) | Self::Quoted(text) => write!(f, "{:?}", clip(text)),
             Self::Integer(text, _) | Self::Other(text) => f.write_str(&clip(text)),
+            Self::Words(words) => f.write_str(&clip(&format!("{words:?}"))),
             Self::Boolean(value) => value.fmt(f),
         }
     }

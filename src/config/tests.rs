@@ -57,7 +57,7 @@ fn the_annotated_file_says_what_each_setting_is() {
 #[test]
 fn every_setting_is_heard_in_the_environment_and_in_the_file() {
     for setting in Setting::all() {
-        let default = setting.default.trim_matches('"').replace(NONE, "");
+        let default = setting.default.replace(['[', ']', '"'], "").replace(NONE, "");
         let config = Config::load(environment(&[(&setting.variable(), &default)])).unwrap();
         assert_eq!(config, Config::default(), "{}", setting.key);
         let source = format!("(environment variable {})", setting.variable());
@@ -119,6 +119,15 @@ fn values_of_every_type_are_read_from_file_and_environment() {
 }
 
 #[test]
+fn a_list_is_an_array_or_text_with_commas() {
+    let by_file = Config::load(file("protocol.generations = ['eio4', '0.9']")).unwrap();
+    let by_environment = Config::load(environment(&[("MAXTALK_PROTOCOL__GENERATIONS", "eio4, 0.9")])).unwrap();
+    assert_eq!(by_file, by_environment);
+    assert_eq!(by_file.protocol.generations, ["eio4", "0.9"]);
+    assert!(by_file.describe("protocol.generations").starts_with(r#"protocol.generations = ["eio4", "0.9"] (file"#));
+}
+
+#[test]
 fn empty_text_is_none_on_every_layer() {
     let sources = Sources { environment: vec![("MAXTALK_MAX__URL".into(), "".into())], ..file("max.url = 'http://m'") };
     let config = Config::load(sources).unwrap();
@@ -143,8 +152,8 @@ fn variables_that_are_not_meant_for_maxtalk_are_let_be() {
 #[test]
 fn unknown_keys_are_named_with_what_they_could_have_been() {
     let metrics = "metrics.listen";
-    let sections =
-        "[server], [protocol], [max], [mailbox], [session], [outbox], [conversation], [limits], [metrics], [log]";
+    let sections = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>().join(", ");
+    let sections = sections.as_str();
     let table = [
         (file("[metrics]\n\nlistn = 1"), "metrics.listn (file a.toml, line 3)", metrics),
         (file("metrics.x.y = 1"), "metrics.x (file a.toml, line 1)", metrics),
@@ -195,6 +204,10 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
         ("server.workers", "{a = 1}", None, "not an integer", workers),
         ("mailbox.registry", "0", Some("0"), "out of range", registry),
         ("protocol.ping_interval_ms", "0", Some("0"), "out of range", "allowed: an integer from 1 to 86400000"),
+        ("protocol.generations", "[]", Some(""), "empty", "allowed: a list of one or more of eio4, eio3, 0.9"),
+        ("protocol.generations", "['eio5']", Some("eio5"), "not such a word", "allowed: a list of one or more of eio4"),
+        ("protocol.generations", "['0.9','0.9']", Some("0.9,0.9"), "a word twice", "allowed: a list of one or more of"),
+        ("protocol.generations", "[3]", None, "not a list of words", "allowed: a list of one or more of eio4"),
         ("protocol.payload_bytes_max", "0", Some("0"), "out of range", "allowed: an integer from 1 to 1073741824"),
         ("log.refusals_per_second_max", "4294967296", Some("4294967296"), "out of range", "from 0 to 1000000"),
         ("outbox.bytes_max", "65535", Some("65535"), "out of range", "allowed: an integer from 65536 to 1073741824"),

@@ -3,7 +3,8 @@
 //!
 //! * [`upgrade`]: the upgrade service: handshake, refusals; hands the socket to a session.
 //! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
-//! * [`polling`]: GET drains, POST feeds.
+//! * [`polling`], [`legacy`]: GET drains, POST feeds: the requests of Engine.IO, and of Socket.IO 0.7 to 0.9.
+//! * [`exchange`]: what they have in common.
 //! * [`sessions`]: the table of sids.
 //! * [`pages`]: the demo page.
 //! * [`admin`]: metrics and health, on a listener of their own.
@@ -29,12 +30,14 @@ use crate::event::SessionId;
 use crate::logging::log_refusal;
 use crate::metrics::{Metrics, ResultLabel};
 use crate::outbox::{Bounds, Outbox};
-use crate::protocol::connection::Periods;
+use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Frame;
-use crate::protocol::handshake::{Open, RequestError};
+use crate::protocol::handshake::{LegacyOpen, Open, RequestError};
 use crate::protocol::{Generation, TransportKind};
 
 pub mod admin;
+pub mod exchange;
+pub mod legacy;
 pub mod pages;
 pub mod polling;
 pub mod sessions;
@@ -51,8 +54,12 @@ pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>) -> Box<dyn App
 pub struct Endpoint {
     /// The path, such as `/socket.io/`.
     pub path: String,
-    /// Heartbeat and upgrade.
-    pub periods: Periods,
+    /// Which generations are served.
+    pub generations: Vec<Generation>,
+    /// Whether polls may be answered by scripts.
+    pub jsonp: bool,
+    /// Heartbeats, polls and upgrades.
+    pub periods: Arc<Periods>,
     /// For how long a closed polling session may be heard of.
     pub close_timeout: Duration,
     /// For how long a POST may arrive.
@@ -86,6 +93,26 @@ pub struct Edge {
     pub worker: Rc<Worker>,
 }
 
+impl Endpoint {
+    /// What a client is told of its new session.
+    fn greeting(&self, generation: Generation, sid: &str, by_socket: bool) -> String {
+        let periods = &self.periods;
+        match generation {
+            Generation::Eio4 | Generation::Eio3 => {
+                let upgrades: &[_] = if by_socket { &[] } else { &[TransportKind::WebSocket] };
+                let (ping_interval, ping_timeout) = (periods.ping_interval, periods.ping_timeout);
+                let payload_bytes_max = self.payload_bytes_max;
+                Open { sid, upgrades, ping_interval, ping_timeout, payload_bytes_max }.packet()
+            }
+            Generation::Sio09 => {
+                let transports = &["websocket", "xhr-polling", "jsonp-polling"][..if self.jsonp { 3 } else { 2 }];
+                let LegacyPeriods { heartbeat_timeout, close_timeout, .. } = periods.legacy;
+                LegacyOpen { sid, heartbeat_timeout, close_timeout, transports }.text()
+            }
+        }
+    }
+}
+
 /// Why there is no session after a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeRefusal {
@@ -96,14 +123,16 @@ pub enum HandshakeRefusal {
 }
 
 impl Edge {
-    /// Begins a session on this thread, over a socket or, without one, by polling. Gives the open packet, which a
-    /// socket finds in its outbox already.
+    /// Begins a session on this thread, over a socket or, without one, by polling. Gives what the handshake answers:
+    /// the open packet, which a socket finds in its outbox already, or the line of 0.9. `base64` is for a client that
+    /// takes no binary messages.
     ///
     /// # Errors
     /// The handshake is refused; the socket is dropped.
     pub fn open(
         &self,
         generation: Generation,
+        base64: bool,
         peer: IpAddr,
         socket: Option<Box<dyn Transport>>,
     ) -> Result<String, HandshakeRefusal> {
@@ -116,16 +145,9 @@ impl Edge {
             return refuse(HandshakeRefusal::Stopping, "stopping");
         }
         let Some(sid) = random_id() else { return refuse(HandshakeRefusal::NoRandomness, "no_randomness") };
-        let upgrades: &[_] = if socket.is_some() { &[] } else { &[TransportKind::WebSocket] };
-        let open = Open {
-            sid: &sid,
-            upgrades,
-            ping_interval: endpoint.periods.ping_interval,
-            ping_timeout: endpoint.periods.ping_timeout,
-            payload_bytes_max: endpoint.payload_bytes_max,
-        }
-        .packet();
-        let outbox = Arc::new(Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()));
+        let open = endpoint.greeting(generation, &sid, socket.is_some());
+        let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_base64(base64);
+        let outbox = Arc::new(outbox);
         if socket.is_some() {
             outbox.push(Frame::text(&open));
         }
@@ -133,7 +155,7 @@ impl Edge {
         let setup = Setup {
             id,
             peer,
-            periods: endpoint.periods,
+            periods: endpoint.periods.clone(),
             close_timeout: endpoint.close_timeout,
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,
@@ -141,7 +163,7 @@ impl Edge {
             outbox,
             metrics: endpoint.metrics.clone(),
         };
-        SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, mailbox));
+        SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
         endpoint.metrics.handshakes.get_or_create(&ResultLabel { result: "ok" }).inc();
         Ok(open)
     }

@@ -26,6 +26,12 @@ pub fn takes(path: &str) -> bool {
     path.starts_with("/demo/") || FILES.iter().any(|(page, ..)| *page == path.trim_end_matches('/'))
 }
 
+/// The official servers hand out a client here, which would be the wrong one for most: pages bring their own.
+pub async fn no_client() -> HttpResponse {
+    let line = "maxtalk serves no client; take one from the npm package socket.io-client, of any version since 0.8\n";
+    HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(line)
+}
+
 /// Mounts the pages. They learn where the endpoint is, and in which namespace conversations are talked of.
 pub fn routes(endpoint: &str, namespace: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let namespace = namespace.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::actors::session::SessionActor;
 use crate::actors::transport::Listing;
 use crate::mailbox::Mailbox;
+use crate::protocol::Generation;
 
 /// Locks are short, but every request of a polling client takes one.
 const SHARDS: usize = 16;
@@ -29,6 +30,8 @@ pub struct Sessions {
 /// One session, as the edge knows it.
 #[derive(Debug)]
 pub struct Entry {
+    /// What its client speaks.
+    pub generation: Generation,
     /// Its front door.
     pub mailbox: Mailbox<SessionActor>,
     /// Whether a POST is under way.
@@ -50,18 +53,24 @@ impl Default for Sessions {
 
 impl Sessions {
     /// Enters a session; the entry lasts as long as what is returned.
-    pub fn enter(self: &Arc<Self>, sid: &str, mailbox: Mailbox<SessionActor>) -> Box<dyn Listing> {
+    pub fn enter(
+        self: &Arc<Self>,
+        sid: &str,
+        generation: Generation,
+        mailbox: Mailbox<SessionActor>,
+    ) -> Box<dyn Listing> {
         let sid: Arc<str> = sid.into();
-        let entry =
-            Arc::new(Entry { mailbox, posting: AtomicBool::new(false), expires_at_ms: AtomicU64::new(u64::MAX) });
+        let (posting, expires_at_ms) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
+        let entry = Arc::new(Entry { generation, mailbox, posting, expires_at_ms });
         self.shard(&sid).lock().insert(sid.clone(), entry.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
         Box::new(Listed { sessions: self.clone(), sid, entry })
     }
 
-    /// The session with this sid. One whose time is over is unknown, though its task may not have run yet.
-    pub fn get(&self, sid: &str) -> Option<Arc<Entry>> {
-        let entry = self.shard(sid).lock().get(sid).cloned()?;
+    /// The session with this sid, of a client that speaks `generation`. One whose time is over is unknown, though its
+    /// task may not have run yet.
+    pub fn get(&self, sid: &str, generation: Generation) -> Option<Arc<Entry>> {
+        let entry = self.shard(sid).lock().get(sid).filter(|entry| entry.generation == generation).cloned()?;
         (self.ms(Instant::now()) < entry.expires_at_ms.load(Ordering::Relaxed)).then_some(entry)
     }
 

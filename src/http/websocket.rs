@@ -107,7 +107,7 @@ impl<S: Stream> OwnedSocket<S> {
             metrics,
             unread: !read.is_empty(),
             partial: read,
-            urgent: VecDeque::from([head]),
+            urgent: Some(head).into_iter().filter(|head| !head.is_empty()).collect(),
             writing: VecDeque::new(),
             written: 0,
             mid_frame: false,

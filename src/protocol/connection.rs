@@ -1,34 +1,117 @@
-//! The machine that keeps a session alive: heartbeats, the upgrade, expiry. It is driven: packets and the time go in,
-//! what is to be done comes out. The messages that it carries are the business of [`super::socketio`].
+//! The machine that keeps a session alive: heartbeats, polls, the change of its transport, expiry. It is driven:
+//! packets and the time go in, what is to be done comes out. The messages that it carries are the business of
+//! [`super::socketio`].
+//!
+//! Engine.IO sessions begin on the transport that they were opened by, and may be upgraded once from polling to a
+//! WebSocket. Sessions of Socket.IO 0.9 begin without one, and move to whatever their client comes by next.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::engine::Packet;
 use super::{Generation, ProtocolError, TransportKind};
 
-/// The periods of Engine.IO (protocol section 1.3).
+/// The periods of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Periods {
-    /// Between two heartbeats.
+    /// Engine.IO: between two heartbeats (protocol section 1.3).
     pub ping_interval: Duration,
-    /// For the answer to one.
+    /// Engine.IO: for the answer to one.
     pub ping_timeout: Duration,
-    /// For an upgrade, from the new socket to the client's `5`.
+    /// Engine.IO: for an upgrade, from the new socket to the client's `5`.
     pub upgrade_timeout: Duration,
+    /// Socket.IO 0.9.
+    pub legacy: LegacyPeriods,
 }
 
-/// An Engine.IO session: which transport it has, when it must be heard of, and whether it is being upgraded.
+/// The periods of sessions of Socket.IO 0.9 (protocol section 3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegacyPeriods {
+    /// Between two heartbeats over a WebSocket.
+    pub heartbeat_interval: Duration,
+    /// For the answer to one; the handshake says it.
+    pub heartbeat_timeout: Duration,
+    /// Longest wait of a poll.
+    pub polling_duration: Duration,
+    /// From one poll to the next; the handshake says it.
+    pub close_timeout: Duration,
+    /// From the handshake to the first transport.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for LegacyPeriods {
+    /// Those of the official server.
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(25),
+            heartbeat_timeout: Duration::from_secs(60),
+            polling_duration: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a client of 0.9 is told whose sid is unknown: that it is, and that it is to begin anew, which it does by
+/// itself.
+pub const NOT_HANDSHAKEN: &str = "7:::1+0";
+
+/// The first word on every new transport of 0.9, whose client is then in the namespace `/`.
+pub const GREETING: &str = "1::";
+
+/// What a server says on its own account, in the words of a generation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Are you there?
+    pub ping: &'static str,
+    /// Nothing new: the end of a poll.
+    pub noop: &'static str,
+    /// The session is over, to whoever polls it.
+    pub close: &'static str,
+    /// As you wish, to a client that polls and has closed its session.
+    pub closed: &'static str,
+    /// The server stops. What would keep a client from coming back is not said: a stop is not for ever.
+    pub stop: &'static str,
+    /// As you wish, to a client that has closed its session by a packet over a WebSocket, if that is answered at all.
+    pub farewell: Option<&'static str>,
+}
+
+impl Generation {
+    /// The words of this generation.
+    pub fn words(self) -> &'static Words {
+        match self {
+            Self::Eio4 | Self::Eio3 => {
+                &Words { ping: "2", noop: "6", close: "1", closed: "6", stop: "6", farewell: None }
+            }
+            Self::Sio09 => &Words {
+                ping: "2::",
+                noop: "8::",
+                close: NOT_HANDSHAKEN,
+                closed: "0::",
+                stop: NOT_HANDSHAKEN,
+                farewell: Some("0::"),
+            },
+        }
+    }
+}
+
+/// A session: which transport it has, when it must be heard of, and whether that transport is about to change.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Connection {
     generation: Generation,
     transport: TransportKind,
-    periods: Periods,
-    /// When to send the next ping; none while the answer to one is awaited.
-    ping_at: Option<Instant>,
-    /// When the session is over unless a pong comes.
+    periods: Arc<Periods>,
+    /// When to say something where there is nothing else to say: a ping, or, to a poll of 0.9, that there is nothing.
+    /// None while the answer to a ping is awaited, and where the client is the one who pings.
+    speak_at: Option<Instant>,
+    /// When the session is over unless its client is heard of.
     expires_at: Instant,
     upgrade: Upgrade,
+    /// Whether a poll waits.
+    polled: bool,
+    /// Whether a transport of 0.9 has been told `1::`.
+    greeted: bool,
     /// Deadlines that were set and that nobody has been told of.
     unannounced: [Option<Alarm>; 3],
 }
@@ -47,7 +130,7 @@ enum Upgrade {
 pub struct Alarm {
     /// How long from the setting.
     pub period: Duration,
-    /// When [`Engine::handle_timeout`] wants to be called.
+    /// When [`Connection::handle_timeout`] wants to be called.
     pub due: Instant,
 }
 
@@ -56,12 +139,40 @@ pub struct Alarm {
 pub enum Received<'a> {
     /// Nothing to do.
     Nothing,
+    /// A ping, with what it carries: a pong has to carry the same.
+    Ping(&'a str),
     /// A text message for the layer above.
     Text(&'a str),
     /// A binary message for the layer above.
     Binary(Cow<'a, [u8]>),
     /// The client closes the session.
     Close,
+}
+
+/// What is to be done with a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// It waits for packets.
+    Waits,
+    /// It waits, and the one that has waited is to be ended.
+    Replaces,
+    /// It is answered at once, by this packet alone; whatever other transport there was is to go.
+    Answered(&'static str),
+    /// There is one already: the session is over.
+    Overlaps,
+    /// The session is no longer on polling.
+    Refused,
+}
+
+/// What is to be done with a socket for a session that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// It is the transport of an upgrade, to be read by [`Connection::handle_probe`].
+    Probes,
+    /// It is the session's transport from now on; whatever other there was is to go.
+    Takes,
+    /// There is nothing to upgrade.
+    Refused,
 }
 
 /// What a packet from the transport of an upgrade means for its driver.
@@ -80,26 +191,39 @@ pub enum Probed {
 pub enum Due {
     /// Send a ping.
     Ping,
+    /// End the poll that waits: there is nothing new.
+    Noop,
     /// The client was silent for too long: the session is over.
     Expired,
     /// The upgrade was not finished: close its transport; the session lives on as it was.
     UpgradeExpired,
 }
 
-impl Engine {
-    /// A session that begins `now` on `transport`.
-    pub fn new(generation: Generation, transport: TransportKind, periods: Periods, now: Instant) -> Self {
-        let mut engine = Self {
+/// The places in the list of deadlines that nobody has been told of.
+const SPEAK: usize = 0;
+const EXPIRE: usize = 1;
+const UPGRADE: usize = 2;
+
+impl Connection {
+    /// A session that begins `now` on `transport`; one of 0.9 has none yet, which looks like polling.
+    pub fn new(generation: Generation, transport: TransportKind, periods: Arc<Periods>, now: Instant) -> Self {
+        let mut connection = Self {
             generation,
             transport,
             periods,
-            ping_at: None,
+            speak_at: None,
             expires_at: now,
             upgrade: Upgrade::None,
+            polled: false,
+            greeted: false,
             unannounced: [None; 3],
         };
-        engine.heard(now);
-        engine
+        match generation {
+            Generation::Eio4 => connection.await_pong(now),
+            Generation::Eio3 => connection.expire_in(connection.silence_max(), now),
+            Generation::Sio09 => connection.expire_in(connection.periods.legacy.handshake_timeout, now),
+        }
+        connection
     }
 
     /// What the client speaks.
@@ -118,11 +242,12 @@ impl Engine {
     }
 
     /// When the session is over unless the client is heard of: it is over then even if no [`Self::handle_timeout`]
-    /// came. Where the ping has not gone out yet, it may go out late, and its client has time to answer from then on.
+    /// came. Where we speak before that, it may happen late, and the client has its time to answer from then on.
     pub fn expires_at(&self) -> Instant {
-        match self.ping_at {
-            Some(_) => self.expires_at + self.periods.ping_timeout,
-            None => self.expires_at,
+        match (self.generation, self.speak_at) {
+            (Generation::Sio09, Some(noop_at)) if self.polled => noop_at + self.periods.legacy.close_timeout,
+            (_, Some(_)) => self.expires_at + self.heartbeat().1,
+            (_, None) => self.expires_at,
         }
     }
 
@@ -131,33 +256,83 @@ impl Engine {
     /// # Errors
     /// [`ProtocolError::Direction`]: the session is over.
     pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, now: Instant) -> Result<Received<'a>, ProtocolError> {
-        match packet {
-            Packet::Text(text) => Ok(Received::Text(text)),
-            Packet::Binary(data) => Ok(Received::Binary(data)),
-            Packet::Close => Ok(Received::Close),
-            Packet::Ping(_) => match self.generation {
-                Generation::Eio4 => Err(ProtocolError::Direction),
-            },
-            Packet::Pong(_) => {
+        if self.generation == Generation::Eio3 {
+            self.put_off_expiry(self.silence_max(), now);
+        }
+        match (packet, self.generation) {
+            (Packet::Text(text), _) => Ok(Received::Text(text)),
+            (Packet::Binary(data), _) => Ok(Received::Binary(data)),
+            (Packet::Close, _) => Ok(Received::Close),
+            (Packet::Ping(data), Generation::Eio3) => Ok(Received::Ping(data)),
+            (Packet::Ping(_), Generation::Eio4) | (Packet::Pong(_), Generation::Eio3) => Err(ProtocolError::Direction),
+            (Packet::Pong(_), Generation::Eio4 | Generation::Sio09) => {
                 // Only the first answer counts: a flood of pongs would set a deadline each.
-                if self.ping_at.is_none() {
-                    self.heard(now);
+                if self.speak_at.is_none() && self.has_heartbeat() {
+                    self.await_pong(now);
                 }
                 Ok(Received::Nothing)
             }
-            Packet::Open(_) | Packet::Upgrade | Packet::Noop => Ok(Received::Nothing),
+            (Packet::Open(_) | Packet::Upgrade | Packet::Noop | Packet::Ping(_), _) => Ok(Received::Nothing),
         }
     }
 
-    /// Begins an upgrade: a second transport with this session's sid has come. False where there is nothing to upgrade.
-    pub fn attach(&mut self, now: Instant) -> bool {
+    /// Takes a poll. [`Self::end_poll`] has to be called when one that waits was answered.
+    pub fn begin_poll(&mut self, now: Instant) -> Polled {
+        match self.generation {
+            Generation::Eio4 | Generation::Eio3 if self.transport == TransportKind::WebSocket => Polled::Refused,
+            Generation::Eio4 | Generation::Eio3 if self.polled => Polled::Overlaps,
+            Generation::Eio4 | Generation::Eio3 => {
+                self.polled = true;
+                Polled::Waits
+            }
+            Generation::Sio09 if self.transport == TransportKind::WebSocket || !self.greeted => {
+                (self.transport, self.polled, self.greeted) = (TransportKind::Polling, false, true);
+                self.speak_at = None;
+                self.expire_in(self.periods.legacy.close_timeout, now);
+                Polled::Answered(GREETING)
+            }
+            Generation::Sio09 => {
+                let period = self.periods.legacy.polling_duration;
+                if self.speak_at.is_none_or(|due| is_stale(due, period, now)) {
+                    self.speak_in(period, now);
+                }
+                if std::mem::replace(&mut self.polled, true) { Polled::Replaces } else { Polled::Waits }
+            }
+        }
+    }
+
+    /// The poll that waited was answered.
+    pub fn end_poll(&mut self, now: Instant) {
+        self.polled = false;
+        if self.generation == Generation::Sio09 {
+            self.put_off_expiry(self.periods.legacy.close_timeout, now);
+        }
+    }
+
+    /// The client has dropped the poll that waited. True where the session lives on: 0.9 tries again with the same sid.
+    pub fn lose_poll(&mut self, now: Instant) -> bool {
+        self.end_poll(now);
+        self.generation == Generation::Sio09
+    }
+
+    /// Whether a POST is taken now, and a POST that fails, or is one too many, leaves the session as it is.
+    pub fn takes_any_post(&self) -> bool {
+        self.generation == Generation::Sio09
+    }
+
+    /// Takes a socket with this session's sid.
+    pub fn attach(&mut self, now: Instant) -> Attached {
+        if self.generation == Generation::Sio09 {
+            (self.transport, self.polled, self.greeted) = (TransportKind::WebSocket, false, true);
+            self.await_pong(now);
+            return Attached::Takes;
+        }
         if self.transport != TransportKind::Polling || self.upgrade != Upgrade::None {
-            return false;
+            return Attached::Refused;
         }
         let period = self.periods.upgrade_timeout;
-        self.upgrade = Upgrade::Attached(now + period);
-        self.unannounced[2] = Some(Alarm { period, due: now + period });
-        true
+        self.upgrade = Upgrade::Attached(self.set_alarm(UPGRADE, period, now));
+        Attached::Probes
     }
 
     /// Takes a packet that came by the transport of the upgrade.
@@ -169,7 +344,7 @@ impl Engine {
             }
             (Packet::Upgrade, Upgrade::Probed(_)) => {
                 self.upgrade = Upgrade::None;
-                self.transport = TransportKind::WebSocket;
+                (self.transport, self.polled) = (TransportKind::WebSocket, false);
                 Probed::Upgraded
             }
             _ => {
@@ -191,17 +366,21 @@ impl Engine {
 
     /// What is due `now`. Call until there is nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
-        if self.ping_at.is_some_and(|due| due <= now) {
-            self.ping_at = None;
-            // A ping that goes out late, because the machine slept, still leaves the client time to answer.
-            let least = self.periods.ping_timeout / 2;
-            if self.expires_at < now + least {
-                self.expires_at = now + least;
-                self.unannounced[1] = Some(Alarm { period: least, due: self.expires_at });
+        if self.speak_at.take_if(|due| *due <= now).is_some() {
+            if self.has_heartbeat() {
+                // A ping that goes out late, because the machine slept, still leaves the client time to answer.
+                let least = self.heartbeat().1 / 2;
+                if self.expires_at < now + least {
+                    self.expire_in(least, now);
+                }
+                return Some(Due::Ping);
             }
-            return Some(Due::Ping);
+            if self.polled {
+                return Some(Due::Noop);
+            }
         }
-        if self.expires_at <= now {
+        let waited_for = self.generation == Generation::Sio09 && self.polled;
+        if self.expires_at <= now && !waited_for {
             return Some(Due::Expired);
         }
         match self.upgrade {
@@ -213,14 +392,60 @@ impl Engine {
         }
     }
 
-    fn heard(&mut self, now: Instant) {
-        let Periods { ping_interval, ping_timeout, .. } = self.periods;
-        let (ping_at, whole) = (now + ping_interval, ping_interval + ping_timeout);
-        self.ping_at = Some(ping_at);
-        self.expires_at = now + whole;
-        self.unannounced[0] = Some(Alarm { period: ping_interval, due: ping_at });
-        self.unannounced[1] = Some(Alarm { period: whole, due: self.expires_at });
+    /// Whether we are the ones who ping.
+    fn has_heartbeat(&self) -> bool {
+        match self.generation {
+            Generation::Eio4 => true,
+            Generation::Eio3 => false,
+            Generation::Sio09 => self.transport == TransportKind::WebSocket,
+        }
     }
+
+    /// Between two pings, and for the answer to one.
+    fn heartbeat(&self) -> (Duration, Duration) {
+        match self.generation {
+            Generation::Eio4 | Generation::Eio3 => (self.periods.ping_interval, self.periods.ping_timeout),
+            Generation::Sio09 => (self.periods.legacy.heartbeat_interval, self.periods.legacy.heartbeat_timeout),
+        }
+    }
+
+    /// How long a client that pings, or is pinged, may say nothing.
+    fn silence_max(&self) -> Duration {
+        let (interval, timeout) = self.heartbeat();
+        interval + timeout
+    }
+
+    /// The client was heard of: the next ping is to come, and the answer to it.
+    fn await_pong(&mut self, now: Instant) {
+        self.speak_in(self.heartbeat().0, now);
+        self.expire_in(self.silence_max(), now);
+    }
+
+    fn speak_in(&mut self, period: Duration, now: Instant) {
+        self.speak_at = Some(self.set_alarm(SPEAK, period, now));
+    }
+
+    fn expire_in(&mut self, period: Duration, now: Instant) {
+        self.expires_at = self.set_alarm(EXPIRE, period, now);
+    }
+
+    fn put_off_expiry(&mut self, period: Duration, now: Instant) {
+        if is_stale(self.expires_at, period, now) {
+            self.expire_in(period, now);
+        }
+    }
+
+    fn set_alarm(&mut self, place: usize, period: Duration, now: Instant) -> Instant {
+        let due = now + period;
+        self.unannounced[place] = Some(Alarm { period, due });
+        due
+    }
+}
+
+/// Whether a deadline is worth to be put off until `period` from now. What a client may do at will is not to set a
+/// deadline each time: so there are no more than eight in a period, and each may come that much too early.
+fn is_stale(due: Instant, period: Duration, now: Instant) -> bool {
+    due + period / 8 <= now + period
 }
 
 #[cfg(test)]
@@ -231,66 +456,78 @@ mod tests {
         ping_interval: Duration::from_millis(300),
         ping_timeout: Duration::from_millis(200),
         upgrade_timeout: Duration::from_millis(100),
+        legacy: LegacyPeriods {
+            heartbeat_interval: Duration::from_millis(250),
+            heartbeat_timeout: Duration::from_millis(600),
+            polling_duration: Duration::from_millis(200),
+            close_timeout: Duration::from_millis(640),
+            handshake_timeout: Duration::from_millis(400),
+        },
     };
 
     /// A machine, and a clock in ms since its beginning.
-    fn engine(transport: TransportKind) -> (Engine, impl Fn(u64) -> Instant) {
+    fn begin(generation: Generation, transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
         let start = Instant::now();
-        (Engine::new(Generation::Eio4, transport, PERIODS, start), move |ms| start + Duration::from_millis(ms))
+        let connection = Connection::new(generation, transport, Arc::new(PERIODS), start);
+        (connection, move |ms| start + Duration::from_millis(ms))
     }
 
-    fn alarms(engine: &mut Engine, at: &impl Fn(u64) -> Instant) -> Vec<u128> {
+    fn eio4(transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
+        begin(Generation::Eio4, transport)
+    }
+
+    fn alarms(connection: &mut Connection, at: &impl Fn(u64) -> Instant) -> Vec<u128> {
         let start = at(0);
-        std::iter::from_fn(|| engine.poll_alarm()).map(|alarm| (alarm.due - start).as_millis()).collect()
+        std::iter::from_fn(|| connection.poll_alarm()).map(|alarm| (alarm.due - start).as_millis()).collect()
     }
 
     #[test]
     fn a_session_that_answers_its_pings_lives_on() {
-        let (mut engine, at) = engine(TransportKind::WebSocket);
-        assert_eq!(alarms(&mut engine, &at), [300, 500]);
-        assert_eq!(engine.handle_timeout(at(299)), None);
-        assert_eq!(engine.handle_timeout(at(300)), Some(Due::Ping));
-        assert_eq!(engine.handle_timeout(at(300)), None, "one ping, not one for each call");
-        assert_eq!(engine.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing));
-        assert_eq!(alarms(&mut engine, &at), [610, 810]);
-        assert_eq!(engine.handle_timeout(at(609)), None);
-        assert_eq!(engine.handle_timeout(at(610)), Some(Due::Ping));
-        assert_eq!(engine.handle_timeout(at(809)), None);
-        assert_eq!(engine.handle_timeout(at(810)), Some(Due::Expired));
+        let (mut connection, at) = eio4(TransportKind::WebSocket);
+        assert_eq!(alarms(&mut connection, &at), [300, 500]);
+        assert_eq!(connection.handle_timeout(at(299)), None);
+        assert_eq!(connection.handle_timeout(at(300)), Some(Due::Ping));
+        assert_eq!(connection.handle_timeout(at(300)), None, "one ping, not one for each call");
+        assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing));
+        assert_eq!(alarms(&mut connection, &at), [610, 810]);
+        assert_eq!(connection.handle_timeout(at(609)), None);
+        assert_eq!(connection.handle_timeout(at(610)), Some(Due::Ping));
+        assert_eq!(connection.handle_timeout(at(809)), None);
+        assert_eq!(connection.handle_timeout(at(810)), Some(Due::Expired));
     }
 
     #[test]
     fn a_silent_session_expires_on_time_to_the_millisecond() {
-        let (mut engine, at) = engine(TransportKind::Polling);
-        assert_eq!(engine.expires_at(), at(700), "the ping may go out late");
-        assert_eq!(engine.handle_timeout(at(301)), Some(Due::Ping));
-        assert_eq!(engine.expires_at(), at(500), "a ping that is a little late moves nothing");
-        assert_eq!(engine.handle_timeout(at(500)), Some(Due::Expired));
+        let (mut connection, at) = eio4(TransportKind::Polling);
+        assert_eq!(connection.expires_at(), at(700), "the ping may go out late");
+        assert_eq!(connection.handle_timeout(at(301)), Some(Due::Ping));
+        assert_eq!(connection.expires_at(), at(500), "a ping that is a little late moves nothing");
+        assert_eq!(connection.handle_timeout(at(500)), Some(Due::Expired));
     }
 
     #[test]
     fn a_machine_that_slept_still_gives_its_clients_time_to_answer() {
-        let (mut engine, at) = engine(TransportKind::WebSocket);
-        alarms(&mut engine, &at);
-        assert_eq!(engine.handle_timeout(at(60_000)), Some(Due::Ping));
-        assert_eq!(alarms(&mut engine, &at), [60_100]);
-        assert_eq!(engine.handle_timeout(at(60_099)), None);
-        assert_eq!(engine.handle_timeout(at(60_100)), Some(Due::Expired));
+        let (mut connection, at) = eio4(TransportKind::WebSocket);
+        alarms(&mut connection, &at);
+        assert_eq!(connection.handle_timeout(at(60_000)), Some(Due::Ping));
+        assert_eq!(alarms(&mut connection, &at), [60_100]);
+        assert_eq!(connection.handle_timeout(at(60_099)), None);
+        assert_eq!(connection.handle_timeout(at(60_100)), Some(Due::Expired));
     }
 
     #[test]
     fn a_flood_of_pongs_sets_no_deadlines() {
-        let (mut engine, at) = engine(TransportKind::WebSocket);
-        alarms(&mut engine, &at);
+        let (mut connection, at) = eio4(TransportKind::WebSocket);
+        alarms(&mut connection, &at);
         for ms in 0..1000 {
-            assert_eq!(engine.handle_packet(Packet::Pong(""), at(ms)), Ok(Received::Nothing));
+            assert_eq!(connection.handle_packet(Packet::Pong(""), at(ms)), Ok(Received::Nothing));
         }
-        assert_eq!(alarms(&mut engine, &at), Vec::<u128>::new());
+        assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new());
     }
 
     #[test]
     fn packets_of_the_sessions_own_transport() {
-        let (mut engine, at) = engine(TransportKind::WebSocket);
+        let (mut connection, at) = eio4(TransportKind::WebSocket);
         let data = Cow::Borrowed([1, 2].as_slice());
         for (packet, expected) in [
             (Packet::Text("x"), Ok(Received::Text("x"))),
@@ -301,43 +538,141 @@ mod tests {
             (Packet::Upgrade, Ok(Received::Nothing)),
             (Packet::Noop, Ok(Received::Nothing)),
         ] {
-            assert_eq!(engine.handle_packet(packet, at(0)), expected);
+            assert_eq!(connection.handle_packet(packet, at(0)), expected);
         }
     }
 
     #[test]
     fn an_upgrade_swaps_the_transport_at_five() {
-        let (mut engine, at) = engine(TransportKind::Polling);
-        assert!(engine.attach(at(0)));
-        assert!(!engine.attach(at(0)), "one at a time");
-        assert!(!engine.ends_polls());
-        assert_eq!(engine.handle_probe(&Packet::Ping("probe")), Probed::Answer);
-        assert!(engine.ends_polls());
-        assert_eq!(engine.transport(), TransportKind::Polling);
-        assert_eq!(engine.handle_probe(&Packet::Upgrade), Probed::Upgraded);
-        assert_eq!(engine.transport(), TransportKind::WebSocket);
-        assert!(!engine.attach(at(1)), "there is nothing left to upgrade");
-        assert_eq!(engine.handle_timeout(at(200)), None, "the deadline of the upgrade is void");
+        let (mut connection, at) = eio4(TransportKind::Polling);
+        assert_eq!(connection.attach(at(0)), Attached::Probes);
+        assert_eq!(connection.attach(at(0)), Attached::Refused, "one at a time");
+        assert!(!connection.ends_polls());
+        assert_eq!(connection.handle_probe(&Packet::Ping("probe")), Probed::Answer);
+        assert!(connection.ends_polls());
+        assert_eq!(connection.transport(), TransportKind::Polling);
+        assert_eq!(connection.handle_probe(&Packet::Upgrade), Probed::Upgraded);
+        assert_eq!(connection.transport(), TransportKind::WebSocket);
+        assert_eq!(connection.attach(at(1)), Attached::Refused, "there is nothing left to upgrade");
+        assert_eq!(connection.handle_timeout(at(200)), None, "the deadline of the upgrade is void");
     }
 
     #[test]
     fn whatever_else_a_probe_says_ends_the_upgrade_and_not_the_session() {
         for packet in [Packet::Upgrade, Packet::Ping(""), Packet::Text("x"), Packet::Close, Packet::Noop] {
-            let (mut engine, at) = engine(TransportKind::Polling);
-            engine.attach(at(0));
-            assert_eq!(engine.handle_probe(&packet), Probed::Close, "{packet:?}");
-            assert!(engine.attach(at(1)), "it may be tried again after {packet:?}");
+            let (mut connection, at) = eio4(TransportKind::Polling);
+            connection.attach(at(0));
+            assert_eq!(connection.handle_probe(&packet), Probed::Close, "{packet:?}");
+            assert_eq!(connection.attach(at(1)), Attached::Probes, "it may be tried again after {packet:?}");
         }
     }
 
     #[test]
     fn an_upgrade_that_is_not_finished_is_given_up() {
-        let (mut engine, at) = engine(TransportKind::Polling);
-        engine.attach(at(0));
-        engine.handle_probe(&Packet::Ping("probe"));
-        assert_eq!(engine.handle_timeout(at(99)), None);
-        assert_eq!(engine.handle_timeout(at(100)), Some(Due::UpgradeExpired));
-        assert!(!engine.ends_polls());
-        assert_eq!(engine.handle_timeout(at(101)), None);
+        let (mut connection, at) = eio4(TransportKind::Polling);
+        connection.attach(at(0));
+        connection.handle_probe(&Packet::Ping("probe"));
+        assert_eq!(connection.handle_timeout(at(99)), None);
+        assert_eq!(connection.handle_timeout(at(100)), Some(Due::UpgradeExpired));
+        assert!(!connection.ends_polls());
+        assert_eq!(connection.handle_timeout(at(101)), None);
+    }
+
+    #[test]
+    fn an_engine_io_session_is_polled_once_at_a_time() {
+        for generation in [Generation::Eio4, Generation::Eio3] {
+            let (mut connection, at) = begin(generation, TransportKind::Polling);
+            assert_eq!(connection.begin_poll(at(0)), Polled::Waits);
+            connection.end_poll(at(1));
+            assert_eq!(connection.begin_poll(at(2)), Polled::Waits);
+            assert_eq!(connection.begin_poll(at(3)), Polled::Overlaps);
+            assert!(!connection.lose_poll(at(4)), "a poll that its client drops is the end");
+            connection.attach(at(5));
+            connection.handle_probe(&Packet::Ping("probe"));
+            connection.handle_probe(&Packet::Upgrade);
+            assert_eq!(connection.begin_poll(at(6)), Polled::Refused);
+        }
+    }
+
+    #[test]
+    fn a_client_of_engine_io_3_pings() {
+        let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+        assert_eq!(alarms(&mut connection, &at), [500]);
+        assert_eq!(connection.handle_packet(Packet::Ping("probe"), at(300)), Ok(Received::Ping("probe")));
+        assert_eq!(alarms(&mut connection, &at), [800]);
+        assert_eq!(connection.handle_timeout(at(500)), None, "nobody is pinged");
+        assert_eq!(connection.handle_packet(Packet::Text("x"), at(799)), Ok(Received::Text("x")));
+        assert_eq!(connection.handle_timeout(at(800)), None, "whatever it says, it lives");
+        assert_eq!(connection.expires_at(), at(1299));
+        assert_eq!(connection.handle_timeout(at(1299)), Some(Due::Expired));
+        assert_eq!(connection.handle_packet(Packet::Pong(""), at(800)), Err(ProtocolError::Direction));
+    }
+
+    #[test]
+    fn a_flood_sets_few_deadlines() {
+        let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+        let mut set = alarms(&mut connection, &at).len();
+        for ms in 0..500 {
+            connection.handle_packet(Packet::Ping(""), at(ms)).unwrap();
+            set += alarms(&mut connection, &at).len();
+        }
+        assert!(set <= 9, "{set}");
+        assert!(connection.expires_at() > at(499 + 500 * 7 / 8));
+
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        let mut set = 0;
+        for ms in 0..640 {
+            connection.begin_poll(at(ms));
+            connection.end_poll(at(ms));
+            set += alarms(&mut connection, &at).len();
+        }
+        assert!(set <= 9 + 8 * 640 / 200, "{set}");
+    }
+
+    #[test]
+    fn a_handshake_of_0_9_waits_for_its_transport() {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        assert_eq!(alarms(&mut connection, &at), [400]);
+        assert_eq!((connection.expires_at(), connection.handle_timeout(at(399))), (at(400), None));
+        assert_eq!(connection.handle_timeout(at(400)), Some(Due::Expired));
+    }
+
+    #[test]
+    fn polls_of_0_9_take_turns() {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        assert_eq!(connection.begin_poll(at(0)), Polled::Answered("1::"));
+        assert_eq!(connection.expires_at(), at(640));
+        assert_eq!(connection.begin_poll(at(100)), Polled::Waits);
+        assert_eq!(connection.expires_at(), at(300 + 640), "while a poll waits the client is there");
+        assert_eq!(connection.begin_poll(at(110)), Polled::Replaces);
+        assert_eq!(connection.handle_timeout(at(299)), None);
+        assert_eq!(connection.handle_timeout(at(300)), Some(Due::Noop));
+        connection.end_poll(at(300));
+        assert_eq!(connection.begin_poll(at(900)), Polled::Waits);
+        assert_eq!(connection.handle_timeout(at(1090)), None);
+        assert!(connection.lose_poll(at(1090)), "its client may try again");
+        assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
+        assert_eq!(connection.handle_timeout(at(1729)), None);
+        assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
+    }
+
+    #[test]
+    fn a_client_of_0_9_may_come_by_another_transport() {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        assert_eq!(connection.attach(at(0)), Attached::Takes);
+        assert_eq!(connection.transport(), TransportKind::WebSocket);
+        assert_eq!(alarms(&mut connection, &at), [250, 850]);
+        assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
+        assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
+        assert_eq!(connection.expires_at(), at(260 + 850 + 600));
+        assert_eq!(connection.begin_poll(at(300)), Polled::Answered("1::"), "as if it were the first");
+        assert_eq!(connection.transport(), TransportKind::Polling);
+        assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
+        assert_eq!(connection.expires_at(), at(940));
+        assert_eq!(connection.begin_poll(at(320)), Polled::Waits);
+        assert_eq!(connection.attach(at(330)), Attached::Takes);
+        assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
+        assert_eq!(connection.handle_timeout(at(590)), Some(Due::Ping));
+        assert_eq!(connection.handle_timeout(at(1190)), Some(Due::Expired));
     }
 }

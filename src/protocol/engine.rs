@@ -1,4 +1,5 @@
-//! Engine.IO packets.
+//! Engine.IO packets. Socket.IO 0.9 knows none, but has what they are for in packets of its own: these are told apart
+//! here, so that what keeps a session alive need not know of it.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::{Generation, ProtocolError};
+use super::{Generation, ProtocolError, legacy};
 
 /// Writes padding, as the official clients expect, and reads base64 with or without it, as Node does.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -26,9 +27,10 @@ pub enum Packet<'a> {
     Ping(&'a str),
     /// `3`, likewise.
     Pong(&'a str),
-    /// `4` and text.
+    /// `4` and text. Of 0.9 the whole packet, good or bad, for [`legacy::Packet::decode`].
     Text(&'a str),
-    /// A binary message: a whole WebSocket binary frame, or base64 behind `b` in text.
+    /// A binary message: a WebSocket binary frame without the type that Engine.IO 3 puts before it, or base64 in text,
+    /// behind `b` or, in Engine.IO 3, behind `b4`.
     Binary(Cow<'a, [u8]>),
     /// `5`
     Upgrade,
@@ -36,39 +38,93 @@ pub enum Packet<'a> {
     Noop,
 }
 
+/// The type that carries data of the layer above.
+pub(super) const MESSAGE: u8 = 4;
+
 impl<'a> Packet<'a> {
     /// Reads a packet that came as text: a WebSocket text message, or one record of a polling payload. What stands
     /// behind the digit of a packet that carries nothing is ignored, as the official server does.
     ///
-    /// # Errors
-    /// [`ProtocolError::Engine`] for an empty text, an unknown type and bad base64.
-    pub fn from_text(generation: Generation, text: &'a str) -> Result<Self, ProtocolError> {
-        let mut rest = text.chars();
-        let kind = rest.next().ok_or(ProtocolError::Engine)?;
-        let data = rest.as_str();
-        Ok(match kind {
-            '0' => Self::Open(data),
-            '1' => Self::Close,
-            '2' => Self::Ping(data),
-            '3' => Self::Pong(data),
-            '4' => Self::Text(data),
-            '5' => Self::Upgrade,
-            '6' => Self::Noop,
-            'b' => match generation {
-                Generation::Eio4 => Self::Binary(BASE64.decode(data).map_err(|_| ProtocolError::Engine)?.into()),
-            },
-            _ => return Err(ProtocolError::Engine),
-        })
-    }
-
-    /// Reads a packet that came as a WebSocket binary message.
+    /// Of 0.9 the heartbeat `2::` is a pong, `8::` a noop, and `0::` without an endpoint closes. All else is text: the
+    /// servers of that time ignore garbage.
     ///
     /// # Errors
-    /// [`ProtocolError::Engine`], in generations whose binary messages begin with a type.
+    /// [`ProtocolError::Engine`] for an empty text, an unknown type and bad base64. Never in 0.9.
+    pub fn from_text(generation: Generation, text: &'a str) -> Result<Self, ProtocolError> {
+        if generation == Generation::Sio09 {
+            return Ok(match legacy::Parts::split(text) {
+                Some(legacy::Parts { kind: b'0', endpoint: "", .. }) => Self::Close,
+                Some(legacy::Parts { kind: b'2', .. }) => Self::Pong(""),
+                Some(legacy::Parts { kind: b'8', .. }) => Self::Noop,
+                _ => Self::Text(text),
+            });
+        }
+        // Every type is one byte of ASCII.
+        let (kind, data) = text.split_at_checked(1).ok_or(ProtocolError::Engine)?;
+        match kind.as_bytes() {
+            [b'b'] => {
+                let message = data.strip_prefix(base64_type(generation)).ok_or(ProtocolError::Engine)?;
+                Ok(Self::Binary(BASE64.decode(message).map_err(|_| ProtocolError::Engine)?.into()))
+            }
+            [digit @ b'0'..=b'9'] if digit - b'0' == MESSAGE => Ok(Self::Text(data)),
+            [digit @ b'0'..=b'9'] => Self::control(digit - b'0', data),
+            _ => Err(ProtocolError::Engine),
+        }
+    }
+
+    /// Reads a packet that came as a WebSocket binary message, or as a binary record of a payload. In Engine.IO 3 it
+    /// begins with the type, as a number: only a message has binary data, and what else has some that is no text loses
+    /// it. In 0.9 there is none: it is ignored.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Engine`] for an unknown type or none, in Engine.IO 3.
     pub fn from_binary(generation: Generation, data: &'a [u8]) -> Result<Self, ProtocolError> {
         match generation {
             Generation::Eio4 => Ok(Self::Binary(data.into())),
+            Generation::Eio3 => {
+                let (&kind, data) = data.split_first().ok_or(ProtocolError::Engine)?;
+                match kind {
+                    MESSAGE => Ok(Self::Binary(data.into())),
+                    _ => Self::control(kind, std::str::from_utf8(data).unwrap_or_default()),
+                }
+            }
+            Generation::Sio09 => Ok(Self::Noop),
         }
+    }
+
+    /// A packet that is no message.
+    fn control(kind: u8, data: &'a str) -> Result<Self, ProtocolError> {
+        Ok(match kind {
+            0 => Self::Open(data),
+            1 => Self::Close,
+            2 => Self::Ping(data),
+            3 => Self::Pong(data),
+            5 => Self::Upgrade,
+            6 => Self::Noop,
+            _ => return Err(ProtocolError::Engine),
+        })
+    }
+}
+
+/// A binary message as a text packet: `bAQIDBA==`, or in Engine.IO 3 `b4AQIDBA==`.
+pub(super) fn base64_packet(generation: Generation, message: &[u8]) -> String {
+    let mut packet = String::with_capacity(base64_packet_bytes(generation, message.len()));
+    packet.push('b');
+    packet.push_str(base64_type(generation));
+    BASE64.encode_string(message, &mut packet);
+    packet
+}
+
+/// How long that packet is.
+pub(super) fn base64_packet_bytes(generation: Generation, message_bytes: usize) -> usize {
+    1 + base64_type(generation).len() + message_bytes.div_ceil(3) * 4
+}
+
+/// What stands between `b` and base64: in Engine.IO 3 the type, which can only be that of a message.
+fn base64_type(generation: Generation) -> &'static str {
+    match generation {
+        Generation::Eio4 | Generation::Sio09 => "",
+        Generation::Eio3 => "4",
     }
 }
 
@@ -76,7 +132,8 @@ impl<'a> Packet<'a> {
 mod tests {
     use super::*;
 
-    const EIO4: Generation = Generation::Eio4;
+    use Generation::{Eio3, Eio4, Sio09};
+
     const BAD: Result<Packet<'_>, ProtocolError> = Err(ProtocolError::Engine);
 
     fn binary(data: &[u8]) -> Packet<'static> {
@@ -99,27 +156,83 @@ mod tests {
             ("4€😀", Packet::Text("€😀")),
             ("5", Packet::Upgrade),
             ("6", Packet::Noop),
-            ("b", binary(b"")),
-            ("bAQIDBA==", binary(&[1, 2, 3, 4])),
-            ("bAQIDBA", binary(&[1, 2, 3, 4])),
-            ("b+/8=", binary(&[0xfb, 0xff])),
         ];
         for (text, packet) in table {
-            assert_eq!(Packet::from_text(EIO4, text), Ok(packet), "{text}");
+            assert_eq!(Packet::from_text(Eio4, text), Ok(packet.clone()), "{text}");
+            assert_eq!(Packet::from_text(Eio3, text), Ok(packet), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_base64() {
+        let table: [(&str, &[u8]); 4] =
+            [("", b""), ("AQIDBA==", &[1, 2, 3, 4]), ("AQIDBA", &[1, 2, 3, 4]), ("+/8=", &[0xfb, 0xff])];
+        for (text, data) in table {
+            assert_eq!(Packet::from_text(Eio4, &format!("b{text}")), Ok(binary(data)), "{text}");
+            assert_eq!(Packet::from_text(Eio3, &format!("b4{text}")), Ok(binary(data)), "{text}");
+        }
+        assert_eq!(base64_packet(Eio4, &[1, 2, 3, 4]), "bAQIDBA==");
+        assert_eq!(base64_packet(Eio3, &[1, 2, 3, 4]), "b4AQIDBA==");
+        // What stands behind the b of Engine.IO 4 is no type.
+        assert_eq!(Packet::from_text(Eio4, "b4AQI"), Ok(binary(&[0xe0, 0x04, 0x08])));
     }
 
     #[test]
     fn refuses_what_is_no_packet() {
-        let table = ["", "7", "9", "abc", "-1", " 2", "é", "\0", "b=", "bA", "bAQID BA==", "b-_8=", "bAQIDBA===", "bé"];
-        for text in table {
-            assert_eq!(Packet::from_text(EIO4, text), BAD, "{text:?}");
+        let both = ["", "7", "9", "abc", "-1", " 2", "é", "٣", "\0", "b=", "bA", "bé", "b-_8=", "bAQIDBA==="];
+        for text in both {
+            assert_eq!(Packet::from_text(Eio4, text), BAD, "{text:?}");
+            assert_eq!(Packet::from_text(Eio3, text), BAD, "{text:?}");
+        }
+        assert_eq!(Packet::from_text(Eio4, "bAQID BA=="), BAD);
+        for text in ["b", "bAQIDBA==", "b2AQIDBA==", "b7", "b44===", "b4A", "b4 ", "b4\n"] {
+            assert_eq!(Packet::from_text(Eio3, text), BAD, "{text:?}");
         }
     }
 
     #[test]
-    fn binary_messages_have_no_type() {
-        assert_eq!(Packet::from_binary(EIO4, &[4, 1]), Ok(binary(&[4, 1])));
-        assert_eq!(Packet::from_binary(EIO4, &[]), Ok(binary(&[])));
+    fn binary_messages_have_a_type_in_engine_io_3_alone() {
+        assert_eq!(Packet::from_binary(Eio4, &[4, 1]), Ok(binary(&[4, 1])));
+        assert_eq!(Packet::from_binary(Eio4, &[]), Ok(binary(&[])));
+        let table: [(&[u8], Result<Packet<'_>, ProtocolError>); 11] = [
+            (&[4, 1, 2, 3, 4], Ok(binary(&[1, 2, 3, 4]))),
+            (&[4], Ok(binary(&[]))),
+            (&[0], Ok(Packet::Open(""))),
+            (&[1], Ok(Packet::Close)),
+            (b"\x02probe", Ok(Packet::Ping("probe"))),
+            (b"\x03\xff", Ok(Packet::Pong(""))),
+            (&[5], Ok(Packet::Upgrade)),
+            (&[6, 1], Ok(Packet::Noop)),
+            (&[], BAD),
+            (&[7], BAD),
+            (b"4hello", BAD),
+        ];
+        for (data, packet) in table {
+            assert_eq!(Packet::from_binary(Eio3, data), packet, "{data:?}");
+            assert_eq!(Packet::from_binary(Sio09, data), Ok(Packet::Noop), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn legacy_packets_that_keep_a_session_are_told_apart() {
+        let table = [
+            ("0::", Packet::Close),
+            ("0:::", Packet::Close),
+            ("0:1+::x", Packet::Close),
+            ("0::/max", Packet::Text("0::/max")),
+            ("2::", Packet::Pong("")),
+            ("2:::", Packet::Pong("")),
+            ("2:7+:/max:x", Packet::Pong("")),
+            ("2:99999999999999999999:", Packet::Pong("")),
+            ("8::", Packet::Noop),
+        ];
+        for (text, packet) in table {
+            assert_eq!(Packet::from_text(Sio09, text), Ok(packet), "{text}");
+        }
+        for text in
+            ["1::/max", "5:::{}", "", "0", "2", "2:", "2:x:", "22::", ":2::", "8", "9::", "b4AQID", "é", "2probe"]
+        {
+            assert_eq!(Packet::from_text(Sio09, text), Ok(Packet::Text(text)), "{text}");
+        }
     }
 }

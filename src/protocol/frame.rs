@@ -6,7 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::websocket::{self, Opcode};
-use super::{Generation, packet};
+use super::{Generation, engine, packet};
+
+/// What says nothing to a client of 0.9.
+const LEGACY_NOOP: &str = "8::";
 
 /// One Engine.IO packet, encoded as the WebSocket frame that carries it. Servers do not mask, so the same bytes serve
 /// every reader; a polling transport takes what is behind the frame header. Clones share the bytes.
@@ -18,32 +21,47 @@ pub struct Frame(Bytes);
 pub enum Payload<'a> {
     /// A packet as text, its type digit included.
     Text(&'a str),
-    /// A binary message, without a type.
+    /// A binary message as a WebSocket carries it: in Engine.IO 3 behind its type, the byte 04.
     Binary(&'a [u8]),
 }
 
 impl Frame {
     /// A packet as text, its type digit included.
     pub fn text(packet: &str) -> Self {
-        Self::encode(Opcode::Text, packet.as_bytes())
+        Self::encode(Opcode::Text, &[], packet.as_bytes())
     }
 
-    /// A binary message.
+    /// A binary message; for Engine.IO 3 the byte 04, the type of a message, comes first. Socket.IO 0.9 knows no binary
+    /// messages: its clients get a noop.
     pub fn binary(generation: Generation, data: &[u8]) -> Self {
         match generation {
-            Generation::Eio4 => Self::encode(Opcode::Binary, data),
+            Generation::Eio4 => Self::encode(Opcode::Binary, &[], data),
+            Generation::Eio3 => Self::encode(Opcode::Binary, &[engine::MESSAGE], data),
+            Generation::Sio09 => Self::text(LEGACY_NOOP),
         }
     }
 
-    fn encode(opcode: Opcode, payload: &[u8]) -> Self {
+    /// A binary message for a client that takes text only: `bAQIDBA==`, or for Engine.IO 3 `b4AQIDBA==`.
+    pub fn base64(generation: Generation, data: &[u8]) -> Self {
+        match generation {
+            Generation::Eio4 | Generation::Eio3 => Self::text(&engine::base64_packet(generation, data)),
+            Generation::Sio09 => Self::text(LEGACY_NOOP),
+        }
+    }
+
+    /// The payload in two parts, so that a type needs no copy of what it stands before.
+    fn encode(opcode: Opcode, kind: &[u8], data: &[u8]) -> Self {
+        let len = kind.len() + data.len();
         // Exactly what is needed, so that the bytes are shared as they are.
-        let header = match payload.len() {
+        let header = match len {
             0..126 => 2,
             126..65536 => 4,
             _ => 10,
         };
-        let mut frame = Vec::with_capacity(header + payload.len());
-        websocket::write_frame(&mut frame, opcode, payload);
+        let mut frame = Vec::with_capacity(header + len);
+        websocket::write_header(&mut frame, opcode, len);
+        frame.extend_from_slice(kind);
+        frame.extend_from_slice(data);
         Self(frame.into())
     }
 
@@ -74,13 +92,13 @@ pub struct Broadcast {
     namespace: Arc<str>,
     name: &'static str,
     argument: String,
-    eio4: Option<Frame>,
+    frames: [Option<Frame>; Generation::ALL.len()],
 }
 
 impl Broadcast {
     /// The event `name` with one argument in JSON.
     pub fn new(namespace: Arc<str>, name: &'static str, argument: String) -> Self {
-        Self { namespace, name, argument, eio4: None }
+        Self { namespace, name, argument, frames: Default::default() }
     }
 
     /// The name of the event.
@@ -90,11 +108,9 @@ impl Broadcast {
 
     /// The event for a reader of `generation`.
     pub fn frame(&mut self, generation: Generation) -> &Frame {
-        match generation {
-            Generation::Eio4 => self.eio4.get_or_insert_with(|| {
-                Frame::text(&packet::event(generation, &self.namespace, None, self.name, &[&self.argument]))
-            }),
-        }
+        self.frames[generation as usize].get_or_insert_with(|| {
+            Frame::text(&packet::event(generation, &self.namespace, None, self.name, &[&self.argument]))
+        })
     }
 }
 
@@ -102,21 +118,45 @@ impl Broadcast {
 mod tests {
     use super::*;
 
+    use Generation::{Eio3, Eio4, Sio09};
+
     #[test]
     fn a_frame_gives_back_what_it_carries() {
-        for len in [0, 1, 125, 126, 65535, 65536] {
+        for len in [0, 1, 124, 125, 126, 65534, 65535, 65536] {
             let text = "2".repeat(len);
             assert_eq!(Frame::text(&text).payload(), Payload::Text(&text), "text of {len} bytes");
             let data = vec![7; len];
-            assert_eq!(Frame::binary(Generation::Eio4, &data).payload(), Payload::Binary(&data), "{len} bytes");
+            assert_eq!(Frame::binary(Eio4, &data).payload(), Payload::Binary(&data), "{len} bytes");
+            let typed = [&[4], data.as_slice()].concat();
+            assert_eq!(Frame::binary(Eio3, &data).payload(), Payload::Binary(&typed), "{len} bytes");
         }
     }
 
     #[test]
-    fn a_broadcast_is_encoded_once() {
-        let mut broadcast = Broadcast::new("/max".into(), "update", "{}".into());
-        let first = broadcast.frame(Generation::Eio4).clone();
-        assert_eq!(first.payload(), Payload::Text(r#"42/max,["update",{}]"#));
-        assert_eq!(broadcast.frame(Generation::Eio4).bytes().as_ptr(), first.bytes().as_ptr());
+    fn binary_messages_by_generation() {
+        let data = [1, 2, 3, 4];
+        assert_eq!(Frame::binary(Eio4, &data).bytes().as_ref(), [0x82, 4, 1, 2, 3, 4]);
+        assert_eq!(Frame::binary(Eio3, &data).bytes().as_ref(), [0x82, 5, 4, 1, 2, 3, 4]);
+        assert_eq!(Frame::base64(Eio4, &data), Frame::text("bAQIDBA=="));
+        assert_eq!(Frame::base64(Eio3, &data), Frame::text("b4AQIDBA=="));
+        for frame in [Frame::binary(Sio09, &data), Frame::base64(Sio09, &data)] {
+            assert_eq!(frame, Frame::text("8::"));
+        }
+    }
+
+    #[test]
+    fn a_broadcast_is_encoded_once_for_each_generation_that_listens() {
+        let mut broadcast = Broadcast::new("/max".into(), "update", r#"{"user":"é"}"#.into());
+        let table = [
+            (Eio4, r#"42/max,["update",{"user":"é"}]"#),
+            (Eio3, r#"42/max,["update",{"user":"\u00e9"}]"#),
+            (Sio09, r#"5::/max:{"name":"update","args":[{"user":"\u00e9"}]}"#),
+        ];
+        for (at, (generation, text)) in table.into_iter().enumerate() {
+            assert_eq!(broadcast.frames.iter().flatten().count(), at, "nobody has asked for {generation:?}");
+            let first = broadcast.frame(generation).clone();
+            assert_eq!(first.payload(), Payload::Text(text));
+            assert_eq!(broadcast.frame(generation).bytes().as_ptr(), first.bytes().as_ptr());
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::jsonp::Callback;
 use super::{Generation, TransportKind};
 
 /// No server makes longer session ids, so a longer one is not worth a look-up.
@@ -20,28 +21,22 @@ pub struct Request {
     pub transport: TransportKind,
     /// `sid`: the session, where the query names one. An empty one is none.
     pub sid: Option<String>,
+    /// `b64`: the client takes binary messages as base64 only.
+    pub base64: bool,
+    /// `j`: the answer to a poll is to be a script.
+    pub jsonp: Option<Callback>,
 }
 
 impl Request {
     /// Reads the query of a request, without its question mark. Names and values are percent-decoded; of a parameter
-    /// given twice the first counts. The transport is judged first, then the version. The sid is not looked up here:
-    /// one with bytes that are no text simply names no session.
+    /// given twice the first counts. The transport is judged first, then the version, which has to be one of those
+    /// `served`. The sid is not looked up here: one with bytes that are no text simply names no session.
     ///
     /// # Errors
-    /// [`RequestError::UnknownTransport`], [`RequestError::UnsupportedVersion`], and [`RequestError::UnknownSid`] for
-    /// a sid too long to be one.
-    pub fn parse(query: &str) -> Result<Self, RequestError> {
-        let (mut transport, mut version, mut sid) = (None, None, None);
-        for parameter in query.split('&') {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let wanted = match &*decode(name) {
-                "transport" => &mut transport,
-                "EIO" => &mut version,
-                "sid" => &mut sid,
-                _ => continue,
-            };
-            wanted.get_or_insert_with(|| decode(value));
-        }
+    /// [`RequestError::UnknownTransport`], [`RequestError::UnsupportedVersion`], [`RequestError::BadRequest`] for a `j`
+    /// without a digit, and [`RequestError::UnknownSid`] for a sid too long to be one.
+    pub fn parse(query: &str, served: &[Generation]) -> Result<Self, RequestError> {
+        let [transport, version, sid, b64, j] = parameters(query, ["transport", "EIO", "sid", "b64", "j"]);
         let transport = match transport.as_deref() {
             Some("polling") => TransportKind::Polling,
             Some("websocket") => TransportKind::WebSocket,
@@ -50,14 +45,35 @@ impl Request {
         // The official server takes whatever is not "4" for 3; its own suites, and we, want the version to be said.
         let generation = match version.as_deref() {
             Some("4") => Generation::Eio4,
+            Some("3") => Generation::Eio3,
             _ => return Err(RequestError::UnsupportedVersion),
+        };
+        if !served.contains(&generation) {
+            return Err(RequestError::UnsupportedVersion);
+        }
+        let jsonp = match j.filter(|_| transport == TransportKind::Polling) {
+            Some(index) => Some(Callback::engine_io(&index).ok_or(RequestError::BadRequest)?),
+            None => None,
         };
         let sid = sid.filter(|sid| !sid.is_empty()).map(Cow::into_owned);
         if sid.as_ref().is_some_and(|sid| sid.len() > SID_BYTES_MAX) {
             return Err(RequestError::UnknownSid);
         }
-        Ok(Self { generation, transport, sid })
+        Ok(Self { generation, transport, sid, base64: b64.is_some_and(|b64| !matches!(&*b64, "" | "0")), jsonp })
     }
+}
+
+/// The values of these parameters of a query; of one given twice the first.
+fn parameters<'a, const N: usize>(query: &'a str, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
+    let mut values = [const { None }; N];
+    for parameter in query.split('&') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let name = decode(name);
+        if let Some(at) = names.iter().position(|wanted| *wanted == name) {
+            values[at].get_or_insert_with(|| decode(value));
+        }
+    }
+    values
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
@@ -68,6 +84,94 @@ fn decode(text: &str) -> Cow<'_, str> {
 pub fn is_endpoint(base: &str, path: &str) -> bool {
     let bare = |path| str::strip_suffix(path, '/').unwrap_or(path);
     bare(base) == bare(path)
+}
+
+/// What a request of Socket.IO 0.7 to 0.9 asks for, by its path below the endpoint and its query (protocol sections
+/// 3.1, 3.2, 3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegacyRequest {
+    /// `1/`: a sid.
+    Handshake {
+        /// `jsonp`: the answer is to be a script.
+        jsonp: Option<Callback>,
+    },
+    /// `1/xhr-polling/<sid>`, `1/jsonp-polling/<sid>`: a poll, or a POST.
+    Polling {
+        /// The session.
+        sid: String,
+        /// `i`: the answer to a poll is to be a script, and a POST is a form.
+        jsonp: Option<Callback>,
+    },
+    /// `1/websocket/<sid>`
+    WebSocket {
+        /// The session.
+        sid: String,
+    },
+    /// `?disconnect=1` behind any transport, and behind none.
+    Disconnect {
+        /// The session.
+        sid: String,
+    },
+}
+
+/// Why a request of Socket.IO 0.7 to 0.9 makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyError {
+    /// The path is none of this protocol.
+    NotFound,
+    /// Not version 1.
+    UnsupportedVersion,
+    /// A transport that is not offered, such as `flashsocket`.
+    UnknownTransport,
+    /// The index of a script has no digit.
+    BadRequest,
+}
+
+impl LegacyRequest {
+    /// The function that waits for the answer to a handshake, where its query names one.
+    pub fn handshake_callback(query: &str) -> Option<Callback> {
+        let [jsonp] = parameters(query, ["jsonp"]);
+        Callback::legacy(&jsonp?)
+    }
+
+    /// Reads what is behind `/socket.io/` in the path, and the query.
+    ///
+    /// # Errors
+    /// [`LegacyError`]
+    pub fn parse(path: &str, query: &str) -> Result<Self, LegacyError> {
+        let [jsonp, i, disconnect] = parameters(query, ["jsonp", "i", "disconnect"]);
+        let script = |index: Option<Cow<'_, str>>| match index {
+            Some(index) => Callback::legacy(&index).map(Some).ok_or(LegacyError::BadRequest),
+            None => Ok(None),
+        };
+        let (version, rest) = path.split_once('/').unwrap_or((path, ""));
+        match version {
+            "1" => {}
+            version if !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(LegacyError::UnsupportedVersion);
+            }
+            _ => return Err(LegacyError::NotFound),
+        }
+        if rest.is_empty() {
+            return Ok(Self::Handshake { jsonp: script(jsonp)? });
+        }
+        let (transport, sid) = rest.split_once('/').ok_or(LegacyError::NotFound)?;
+        let sid = sid.strip_suffix('/').unwrap_or(sid);
+        if sid.is_empty() || sid.contains('/') {
+            return Err(LegacyError::NotFound);
+        }
+        // A sid too long to be one is as unknown as any.
+        let sid = sid.chars().take(SID_BYTES_MAX + 1).collect();
+        if disconnect.is_some_and(|disconnect| disconnect == "1") {
+            return Ok(Self::Disconnect { sid });
+        }
+        match transport {
+            "websocket" => Ok(Self::WebSocket { sid }),
+            "xhr-polling" => Ok(Self::Polling { sid, jsonp: None }),
+            "jsonp-polling" => Ok(Self::Polling { sid, jsonp: Some(script(i)?.ok_or(LegacyError::BadRequest)?) }),
+            _ => Err(LegacyError::UnknownTransport),
+        }
+    }
 }
 
 /// The errors of Engine.IO's HTTP answers. Integers, texts and statuses are those of the official server.
@@ -164,6 +268,29 @@ impl Open<'_> {
     }
 }
 
+/// What the handshake of Socket.IO 0.7 to 0.9 tells the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyOpen<'a> {
+    /// The session id, which is a bearer secret. It has no `:`, `/` and `?`.
+    pub sid: &'a str,
+    /// How long the answer to a heartbeat may take.
+    pub heartbeat_timeout: Duration,
+    /// How long the client may be without a transport.
+    pub close_timeout: Duration,
+    /// What it may come by, the best first.
+    pub transports: &'a [&'a str],
+}
+
+impl LegacyOpen<'_> {
+    /// `<sid>:60:60:websocket,xhr-polling`. The client counts in whole seconds, and a client of 0.9.17 takes 0 for "at
+    /// once": a part of a second counts as one.
+    pub fn text(&self) -> String {
+        let seconds = |period: Duration| period.as_millis().div_ceil(1000);
+        let (heartbeat, close) = (seconds(self.heartbeat_timeout), seconds(self.close_timeout));
+        format!("{}:{heartbeat}:{close}:{}", self.sid, self.transports.join(","))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::RequestError::*;
@@ -172,7 +299,8 @@ mod tests {
     #[test]
     fn reads_the_query() {
         let request = |transport, sid: Option<&str>| {
-            Ok(Request { generation: Generation::Eio4, transport, sid: sid.map(Into::into) })
+            let (generation, sid) = (Generation::Eio4, sid.map(Into::into));
+            Ok(Request { generation, transport, sid, base64: false, jsonp: None })
         };
         let long = "s".repeat(64);
         let table = [
@@ -203,15 +331,86 @@ mod tests {
             ("transport=polling", Err(UnsupportedVersion)),
             ("EIO=&transport=polling", Err(UnsupportedVersion)),
             ("EIO=abc&transport=polling", Err(UnsupportedVersion)),
-            ("EIO=3&transport=polling", Err(UnsupportedVersion)),
             ("EIO=04&transport=polling", Err(UnsupportedVersion)),
             ("EIO=4.0&transport=websocket", Err(UnsupportedVersion)),
-            ("EIO=3&transport=polling&sid=abc", Err(UnsupportedVersion)),
+            ("EIO=3.0&transport=polling&sid=abc", Err(UnsupportedVersion)),
+            ("EIO=4&transport=polling&j=", Err(BadRequest)),
+            ("EIO=4&transport=polling&j=x", Err(BadRequest)),
             ("transport=polling&sid=abc", Err(UnsupportedVersion)),
         ];
         for (query, expected) in table {
-            assert_eq!(Request::parse(query), expected, "{query}");
+            assert_eq!(Request::parse(query, &Generation::ALL), expected, "{query}");
         }
+    }
+
+    #[test]
+    fn reads_what_only_older_clients_say() {
+        let parse = |query: &str| Request::parse(&format!("EIO=3&transport=polling&{query}"), &Generation::ALL);
+        assert_eq!(parse("").map(|request| (request.generation, request.base64)), Ok((Generation::Eio3, false)));
+        assert!(parse("b64=1").is_ok_and(|request| request.base64));
+        assert!(parse("b64=0").is_ok_and(|request| !request.base64));
+        let script = |query| parse(query).map(|request| request.jsonp);
+        assert_eq!(script("j=0"), Ok(Callback::engine_io("0")));
+        assert_eq!(script("j=alert(1)"), Ok(Callback::engine_io("1")), "digits only");
+    }
+
+    #[test]
+    fn a_generation_that_is_not_served_is_an_unsupported_version() {
+        for (query, served) in [("EIO=4", Generation::Eio3), ("EIO=3", Generation::Eio4)] {
+            let query = format!("{query}&transport=websocket");
+            assert_eq!(Request::parse(&query, &[served, Generation::Sio09]), Err(UnsupportedVersion));
+        }
+    }
+
+    #[test]
+    fn reads_the_paths_of_0_9() {
+        use LegacyRequest::*;
+        let script = Callback::legacy;
+        let sid = || "XbbXy7iHHN29jnSFzU8c".to_owned();
+        let table = [
+            ("1", "", Ok(Handshake { jsonp: None })),
+            ("1/", "t=1369000000000", Ok(Handshake { jsonp: None })),
+            ("1/", "t=1&jsonp=0", Ok(Handshake { jsonp: script("0") })),
+            ("1/", "jsonp=alert(7)", Ok(Handshake { jsonp: script("7") })),
+            ("1/", "jsonp=x", Err(LegacyError::BadRequest)),
+            ("1/websocket/XbbXy7iHHN29jnSFzU8c", "", Ok(WebSocket { sid: sid() })),
+            ("1/xhr-polling/XbbXy7iHHN29jnSFzU8c", "t=1", Ok(Polling { sid: sid(), jsonp: None })),
+            ("1/xhr-polling/XbbXy7iHHN29jnSFzU8c/", "i=1", Ok(Polling { sid: sid(), jsonp: None })),
+            ("1/jsonp-polling/XbbXy7iHHN29jnSFzU8c", "t=1&i=3", Ok(Polling { sid: sid(), jsonp: script("3") })),
+            ("1/jsonp-polling/XbbXy7iHHN29jnSFzU8c", "", Err(LegacyError::BadRequest)),
+            ("1/xhr-polling/XbbXy7iHHN29jnSFzU8c", "disconnect=1", Ok(Disconnect { sid: sid() })),
+            ("1/websocket/XbbXy7iHHN29jnSFzU8c", "disconnect=0", Ok(WebSocket { sid: sid() })),
+            ("1//XbbXy7iHHN29jnSFzU8c/", "disconnect=1", Ok(Disconnect { sid: sid() })),
+            ("1/flashsocket/XbbXy7iHHN29jnSFzU8c", "", Err(LegacyError::UnknownTransport)),
+            ("1//XbbXy7iHHN29jnSFzU8c/", "", Err(LegacyError::UnknownTransport)),
+            ("1/websocket", "", Err(LegacyError::NotFound)),
+            ("1/websocket/", "", Err(LegacyError::NotFound)),
+            ("1/websocket/a/b", "", Err(LegacyError::NotFound)),
+            ("2/", "", Err(LegacyError::UnsupportedVersion)),
+            ("0", "", Err(LegacyError::UnsupportedVersion)),
+            ("11/websocket/a", "", Err(LegacyError::UnsupportedVersion)),
+            ("socket.io.js", "", Err(LegacyError::NotFound)),
+            ("", "", Err(LegacyError::NotFound)),
+            ("/1/", "", Err(LegacyError::NotFound)),
+        ];
+        for (path, query, expected) in table {
+            assert_eq!(LegacyRequest::parse(path, query), expected, "{path}?{query}");
+        }
+    }
+
+    #[test]
+    fn the_handshake_of_0_9_counts_in_seconds() {
+        let transports = ["websocket", "xhr-polling"];
+        let second = Duration::from_secs(1);
+        let mut open = LegacyOpen {
+            sid: "x",
+            heartbeat_timeout: 60 * second,
+            close_timeout: 25 * second,
+            transports: &transports,
+        };
+        assert_eq!(open.text(), "x:60:25:websocket,xhr-polling");
+        open.close_timeout = second / 5;
+        assert_eq!(open.text(), "x:60:1:websocket,xhr-polling");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! * [`packet`]: Socket.IO packets over Engine.IO, binary attachments included.
 //! * [`handshake`]: query and path to generation and transport; what the handshake answers.
 //! * [`connection`], [`socketio`]: the machine that keeps a session alive, and over it the one that reads its messages.
+//! * [`legacy`]: the packets of Socket.IO 0.7 to 0.9, which has no Engine.IO.
+//! * [`jsonp`]: polling by scripts and forms, where a page of another origin has nothing better.
 //! * [`frame`]: an event encoded once per generation, for both transports.
 //! * [`websocket`]: RFC 6455, with the size law before anything is buffered.
 
@@ -13,6 +15,8 @@ pub mod connection;
 pub mod engine;
 pub mod frame;
 pub mod handshake;
+pub mod jsonp;
+pub mod legacy;
 pub mod packet;
 pub mod payload;
 pub mod socketio;
@@ -20,18 +24,31 @@ pub mod websocket;
 
 /// What a client speaks. A value, not a feature: all are served at once, on one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Generation {
     /// Engine.IO 4 and Socket.IO protocol 5: clients 3.x and 4.x.
     Eio4,
+    /// Engine.IO 3 and Socket.IO protocol 4: clients 1.x and 2.x.
+    Eio3,
+    /// Socket.IO before Engine.IO, protocol 1: clients 0.7 to 0.9.
+    Sio09,
 }
 
 impl Generation {
-    /// The name in metric labels and logs.
+    /// All of them, the youngest first.
+    pub const ALL: [Self; 3] = [Self::Eio4, Self::Eio3, Self::Sio09];
+
+    /// The name in the configuration, in metric labels and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Eio4 => "eio4",
+            Self::Eio3 => "eio3",
+            Self::Sio09 => "0.9",
         }
+    }
+
+    /// The generation of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|generation| generation.as_str() == name)
     }
 }
 

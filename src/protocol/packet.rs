@@ -2,6 +2,10 @@
 //!
 //! [`Packet::decode`] reads what stands behind Engine.IO's `4`; the encoders write that `4` too, since each of their
 //! packets is sent as an Engine.IO message. JSON is checked, never built: payloads stay slices of the text that came.
+//! What is said to Socket.IO 0.7 to 0.9 goes through the same encoders, so that nobody else has to tell the generations
+//! apart; they leave it to [`super::legacy`]. All JSON for these and for Engine.IO 3 is ASCII.
+
+pub(super) mod json;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,7 +13,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Generation, ProtocolError};
+use super::{Generation, ProtocolError, legacy};
+use json::decode_string;
 
 /// More attachments than these are refused before anything is kept.
 pub const ATTACHMENTS_MAX: usize = 10;
@@ -123,7 +128,12 @@ fn take_namespace(text: &str) -> (&str, &str) {
         return ("/", text);
     }
     let (namespace, rest) = text.split_once(',').unwrap_or((text, ""));
-    (namespace.split_once('?').map_or(namespace, |(path, _)| path), rest)
+    (without_query(namespace), rest)
+}
+
+/// The namespace that was asked for, without the query that older clients hang on.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split_once('?').map_or(namespace, |(path, _)| path)
 }
 
 fn take_id(text: &str) -> Result<(Option<u64>, &str), ProtocolError> {
@@ -133,14 +143,15 @@ fn take_id(text: &str) -> Result<(Option<u64>, &str), ProtocolError> {
     }
 }
 
-fn take_digits(text: &str) -> (&str, &str) {
+pub(super) fn take_digits(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
 fn check_shape(generation: Generation, kind: Kind, data: &RawValue) -> Result<(), ProtocolError> {
     let fits = match kind {
         Kind::Connect => match generation {
-            Generation::Eio4 => data.get().starts_with('{'),
+            Generation::Eio4 | Generation::Sio09 => data.get().starts_with('{'),
+            Generation::Eio3 => true,
         },
         Kind::Disconnect => false,
         Kind::Event | Kind::BinaryEvent => event_name(data)?.is_none_or(|name| !RESERVED.contains(&&*name)),
@@ -166,15 +177,6 @@ pub fn event_name(data: &RawValue) -> Result<Option<Cow<'_, str>>, ProtocolError
         Some(b'"') => Ok(decode_string(first)),
         Some(b'-' | b'0'..=b'9') => Ok(None),
         _ => Err(ProtocolError::Packet),
-    }
-}
-
-/// The text of a valid JSON string, quotes included; `None` where a lone surrogate makes it no text.
-fn decode_string(json: &str) -> Option<Cow<'_, str>> {
-    if json.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        json.get(1..json.len() - 1).map(Cow::Borrowed)
     }
 }
 
@@ -269,48 +271,51 @@ fn token_len(json: &str) -> usize {
     }
 }
 
-/// Grants a namespace: `40/max,{"sid":"…"}`. The sid is the Socket.IO one, which is no secret.
+/// Grants a namespace: `40/max,{"sid":"…"}`. The sid is the Socket.IO one, which is no secret. Older clients are told
+/// no sid: `40/max,`, and `1::/max`.
 pub fn connect(generation: Generation, namespace: &str, sid: &str) -> String {
-    let mut packet = head(Kind::Connect, None, namespace, None);
+    let head = || head(Kind::Connect, None, namespace, None);
     match generation {
-        Generation::Eio4 => {
-            packet.push_str(r#"{"sid":"#);
-            push_string(generation, &mut packet, sid);
-            packet.push('}');
-        }
+        Generation::Eio4 => format!(r#"{}{{"sid":{}}}"#, head(), json::string(generation, sid)),
+        Generation::Eio3 => head(),
+        Generation::Sio09 => legacy::connect(namespace),
     }
-    packet
 }
 
-/// Refuses a namespace: `44/nope,{"message":"Invalid namespace"}`.
+/// Refuses a namespace: `44/nope,{"message":"Invalid namespace"}`. Engine.IO 3 has the message as a string:
+/// `44/nope,"Invalid namespace"`; 0.9 has no words for it, and is silent where a namespace is unknown: what its servers
+/// say to a client that has no right to one comes closest, [`legacy::unauthorized`].
 pub fn connect_error(generation: Generation, namespace: &str, message: &str) -> String {
-    let mut packet = head(Kind::ConnectError, None, namespace, None);
+    let head = || head(Kind::ConnectError, None, namespace, None);
     match generation {
-        Generation::Eio4 => {
-            packet.push_str(r#"{"message":"#);
-            push_string(generation, &mut packet, message);
-            packet.push('}');
-        }
+        Generation::Eio4 => format!(r#"{}{{"message":{}}}"#, head(), json::string(generation, message)),
+        Generation::Eio3 => head() + &json::string(generation, message),
+        Generation::Sio09 => legacy::unauthorized(namespace),
     }
-    packet
-}
-
-/// Ends a namespace: `41/max,`. A client does not come back by itself after it.
-pub fn disconnect(namespace: &str) -> String {
-    head(Kind::Disconnect, None, namespace, None)
 }
 
 /// An event: `42/max,["name",…]`, or `42/max,7["name",…]` where an ack is asked for. The arguments are JSON already.
 pub fn event(generation: Generation, namespace: &str, id: Option<u64>, name: &str, arguments: &[&str]) -> String {
-    named(generation, head(Kind::Event, None, namespace, id), name, arguments)
+    match generation {
+        Generation::Eio4 | Generation::Eio3 => {
+            named(generation, head(Kind::Event, None, namespace, id), name, arguments)
+        }
+        Generation::Sio09 => legacy::event(namespace, id, name, arguments),
+    }
 }
 
 /// The answer to the event that had this id: `43/max,7[…]`. The arguments are JSON already.
-pub fn ack(namespace: &str, id: u64, arguments: &[&str]) -> String {
-    elements(head(Kind::Ack, None, namespace, Some(id)), arguments)
+pub fn ack(generation: Generation, namespace: &str, id: u64, arguments: &[&str]) -> String {
+    match generation {
+        Generation::Eio4 | Generation::Eio3 => {
+            unnamed(generation, head(Kind::Ack, None, namespace, Some(id)), arguments)
+        }
+        Generation::Sio09 => legacy::ack(namespace, id, arguments),
+    }
 }
 
-/// Like [`event`], with placeholders for the binary messages that have to follow: `451-/max,["name",…]`.
+/// Like [`event`], with placeholders for the binary messages that have to follow: `451-/max,["name",…]`. 0.9 knows no
+/// binary messages: there it is [`event`], and nothing may follow.
 pub fn binary_event(
     generation: Generation,
     namespace: &str,
@@ -319,12 +324,22 @@ pub fn binary_event(
     name: &str,
     arguments: &[&str],
 ) -> String {
-    named(generation, head(Kind::BinaryEvent, Some(attachments), namespace, id), name, arguments)
+    match generation {
+        Generation::Eio4 | Generation::Eio3 => {
+            named(generation, head(Kind::BinaryEvent, Some(attachments), namespace, id), name, arguments)
+        }
+        Generation::Sio09 => legacy::event(namespace, id, name, arguments),
+    }
 }
 
-/// Like [`ack`], with placeholders for the binary messages that have to follow: `461-/max,7[…]`.
-pub fn binary_ack(namespace: &str, attachments: usize, id: u64, arguments: &[&str]) -> String {
-    elements(head(Kind::BinaryAck, Some(attachments), namespace, Some(id)), arguments)
+/// Like [`ack`], with placeholders for the binary messages that have to follow: `461-/max,7[…]`. For 0.9 it is [`ack`].
+pub fn binary_ack(generation: Generation, namespace: &str, attachments: usize, id: u64, arguments: &[&str]) -> String {
+    match generation {
+        Generation::Eio4 | Generation::Eio3 => {
+            unnamed(generation, head(Kind::BinaryAck, Some(attachments), namespace, Some(id)), arguments)
+        }
+        Generation::Sio09 => legacy::ack(namespace, id, arguments),
+    }
 }
 
 /// Everything before the JSON, Engine.IO's `4` included.
@@ -345,275 +360,21 @@ fn head(kind: Kind, attachments: Option<usize>, namespace: &str, id: Option<u64>
     packet
 }
 
-fn named(generation: Generation, mut packet: String, name: &str, arguments: &[&str]) -> String {
-    packet.push('[');
-    push_string(generation, &mut packet, name);
-    for argument in arguments {
-        packet.push(',');
-        packet.push_str(argument);
-    }
-    packet.push(']');
-    packet
+fn named(generation: Generation, head: String, name: &str, arguments: &[&str]) -> String {
+    let name = json::string(generation, name);
+    elements(generation, head, std::iter::once(name.as_str()).chain(arguments.iter().copied()))
 }
 
-fn elements(mut packet: String, arguments: &[&str]) -> String {
-    packet.push('[');
-    for (at, argument) in arguments.iter().enumerate() {
-        packet.push_str(if at == 0 { "" } else { "," });
-        packet.push_str(argument);
-    }
-    packet.push(']');
-    packet
+fn unnamed(generation: Generation, head: String, arguments: &[&str]) -> String {
+    elements(generation, head, arguments.iter().copied())
 }
 
-fn push_string(generation: Generation, packet: &mut String, text: &str) {
-    match generation {
-        Generation::Eio4 => _ = write!(packet, "{}", serde_json::Value::from(text)),
-    }
+fn elements<'a>(generation: Generation, mut packet: String, elements: impl Iterator<Item = &'a str>) -> String {
+    packet.push('[');
+    json::push_elements(&mut packet, elements.map(|element| json::for_generation(generation, element)));
+    packet.push(']');
+    packet
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EIO4: Generation = Generation::Eio4;
-
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn decodes_packets() {
-        use Kind::*;
-        type Row = (&'static str, Kind, usize, &'static str, Option<u64>, Option<&'static str>);
-        let table: &[Row] = &[
-            ("0", Connect, 0, "/", None, None),
-            (r#"0{"token":"x"}"#, Connect, 0, "/", None, Some(r#"{"token":"x"}"#)),
-            ("0/max,", Connect, 0, "/max", None, None),
-            ("0/max", Connect, 0, "/max", None, None),
-            ("0/max/,", Connect, 0, "/max/", None, None),
-            (r#"0/max,{"token":"x"}"#, Connect, 0, "/max", None, Some(r#"{"token":"x"}"#)),
-            ("0/max?x=1&y=2,", Connect, 0, "/max", None, None),
-            ("0/max?x=1&y=2", Connect, 0, "/max", None, None),
-            ("0/?x=1,{}", Connect, 0, "/", None, Some("{}")),
-            ("1", Disconnect, 0, "/", None, None),
-            ("1/max,", Disconnect, 0, "/max", None, None),
-            (r#"2["a"]"#, Event, 0, "/", None, Some(r#"["a"]"#)),
-            (r#"2/max,["join",{"username":"u0"}]"#, Event, 0, "/max", None, Some(r#"["join",{"username":"u0"}]"#)),
-            (r#"2/max,7["join",{}]"#, Event, 0, "/max", Some(7), Some(r#"["join",{}]"#)),
-            (r#"27["a"]"#, Event, 0, "/", Some(7), Some(r#"["a"]"#)),
-            (r#"2/max,007["a"]"#, Event, 0, "/max", Some(7), Some(r#"["a"]"#)),
-            (r#"218446744073709551615["a"]"#, Event, 0, "/", Some(u64::MAX), Some(r#"["a"]"#)),
-            (r#"2/max, [ "a" , 1 ] "#, Event, 0, "/max", None, Some(r#"[ "a" , 1 ]"#)),
-            (r#"2["error"]"#, Event, 0, "/", None, Some(r#"["error"]"#)),
-            ("2[1]", Event, 0, "/", None, Some("[1]")),
-            ("2[-1.5e3]", Event, 0, "/", None, Some("[-1.5e3]")),
-            (r#"2["\ud800"]"#, Event, 0, "/", None, Some(r#"["\ud800"]"#)),
-            ("2/max,", Event, 0, "/max", None, None),
-            ("2/max,7", Event, 0, "/max", Some(7), None),
-            (r#"3/max,7[{"ok":true}]"#, Ack, 0, "/max", Some(7), Some(r#"[{"ok":true}]"#)),
-            ("3/max,7[]", Ack, 0, "/max", Some(7), Some("[]")),
-            ("3/max,7", Ack, 0, "/max", Some(7), None),
-            (r#"3["connect"]"#, Ack, 0, "/", None, Some(r#"["connect"]"#)),
-            ("3[{}]", Ack, 0, "/", None, Some("[{}]")),
-            (r#"4/nope,"no""#, ConnectError, 0, "/nope", None, Some(r#""no""#)),
-            ("4", ConnectError, 0, "/", None, None),
-            (
-                r#"52-/max,12["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
-                BinaryEvent,
-                2,
-                "/max",
-                Some(12),
-                Some(r#"["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#),
-            ),
-            (r#"51-["e"]"#, BinaryEvent, 1, "/", None, Some(r#"["e"]"#)),
-            (r#"50-["e"]"#, BinaryEvent, 0, "/", None, Some(r#"["e"]"#)),
-            (r#"510-["e"]"#, BinaryEvent, 10, "/", None, Some(r#"["e"]"#)),
-            ("61-/max,12[{}]", BinaryAck, 1, "/max", Some(12), Some("[{}]")),
-        ];
-        for (text, kind, attachments, namespace, id, data) in table {
-            let packet = Packet::decode(EIO4, text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            let read = (packet.kind, packet.attachments, packet.namespace, packet.id, packet.data.map(RawValue::get));
-            assert_eq!(read, (*kind, *attachments, *namespace, *id, *data), "{text}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_no_packet() {
-        let table = [
-            "",
-            "abc",
-            "7",
-            "é",
-            // Payloads of the wrong shape.
-            "0/max,[]",
-            r#"0"x""#,
-            "0null",
-            "1/max,{}",
-            "1[]",
-            "2/max,{}",
-            "2/max,[]",
-            "2/max,[ ]",
-            r#"2"a""#,
-            "2null",
-            "3{}",
-            "3null",
-            r#"6"x""#,
-            "61-{}",
-            // JSON that is none.
-            r#"2/max,abc["x"]"#,
-            r#"2["a""#,
-            r#"2["a"]]"#,
-            r#"2["a"]["b"]"#,
-            r#"2["a",]"#,
-            r#"2["a",01]"#,
-            r#"2["a",NaN]"#,
-            "2['a']",
-            "2[\"\n\"]",
-            "2/max,7-",
-            "0/max,{",
-            // Names: reserved, or of a type that has no name (CVE-2023-32695).
-            r#"2["connect"]"#,
-            r#"2["connect_error"]"#,
-            r#"2["disconnect"]"#,
-            r#"2["disconnecting"]"#,
-            r#"2["newListener"]"#,
-            r#"2["removeListener"]"#,
-            r#"2[ "c\u006fnnect" ]"#,
-            r#"2[{"toString":"foo"}]"#,
-            "2[[]]",
-            "2[null]",
-            "2[true]",
-            "2[false]",
-            r#"51-["connect"]"#,
-            "50-[null]",
-            "50-[]",
-            // Ids.
-            r#"218446744073709551616["a"]"#,
-            r#"2-1["a"]"#,
-            r#"2/max,1.5["a"]"#,
-            // Attachments.
-            "5",
-            "5-",
-            r#"5["a"]"#,
-            r#"51["a"]"#,
-            r#"5x-["a"]"#,
-            r#"5-1-["a"]"#,
-            r#"51.5-["a"]"#,
-            r#"5/max,1-["a"]"#,
-            r#"21-["a"]"#,
-        ];
-        for text in table {
-            assert_eq!(Packet::decode(EIO4, text).err(), Some(ProtocolError::Packet), "{text}");
-        }
-        for text in ["511-[\"a\"]", "51000000-", "599999999999999999999999-[\"a\"]", "611-[]"] {
-            assert_eq!(Packet::decode(EIO4, text).err(), Some(ProtocolError::Attachments), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_are_decoded() {
-        let name = |json| event_name(raw(json)).map(|name| name.map(Cow::into_owned));
-        assert_eq!(name(r#"["talk",1]"#), Ok(Some("talk".into())));
-        assert_eq!(name(r#"[ "t\u0061lk\n\"€" ]"#), Ok(Some("talk\n\"€".into())));
-        assert_eq!(name(r#"[""]"#), Ok(Some("".into())));
-        assert_eq!(name("[12,{}]"), Ok(None));
-        assert_eq!(name(r#"["\udc00x"]"#), Ok(None));
-        for json in ["[]", "{}", "1", r#""talk""#, "[{}]", "[[\"talk\"]]", "[null]", "[true]"] {
-            assert_eq!(name(json), Err(ProtocolError::Packet), "{json}");
-        }
-        assert!(matches!(event_name(raw(r#"["talk"]"#)), Ok(Some(Cow::Borrowed("talk")))));
-    }
-
-    #[test]
-    fn arguments_are_the_json_that_came() {
-        let elements: Vec<_> =
-            arguments(raw(r#"[ "a" , 1.0, {"k": [1,"]"]},"\ud800"]"#)).unwrap().iter().map(|json| json.get()).collect();
-        assert_eq!(elements, [r#""a""#, "1.0", r#"{"k": [1,"]"]}"#, r#""\ud800""#]);
-        assert!(arguments(raw("[]")).unwrap().is_empty());
-        assert_eq!(arguments(raw("{}")).err(), Some(ProtocolError::Packet));
-    }
-
-    #[test]
-    fn placeholders_stay_below_their_attachments() {
-        let table = [
-            (r#"["e"]"#, 0, true),
-            (r#"["e",{"_placeholder":true,"num":0}]"#, 1, true),
-            (r#"["e",{"_placeholder":true,"num":0}]"#, 0, false),
-            (r#"["e",{"_placeholder":true,"num":1}]"#, 1, false),
-            (r#"["e",{"num":1,"_placeholder":true}]"#, 1, false),
-            (r#"["e", { "num" : 1 , "_placeholder" : true } ]"#, 2, true),
-            (r#"["e",{"_placeholder":true,"num":-1}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":0.5}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":1e18}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":99999999999999999999999}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":"0"}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":[0]}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":null}]"#, 1, false),
-            (r#"["e",{"_placeholder":true}]"#, 1, false),
-            (r#"["e",{"\u005fplaceholder":true,"num":9}]"#, 1, false),
-            (r#"["e",{"a":[[{"b":{"_placeholder":true,"num":9}}]]}]"#, 1, false),
-            (r#"["e",{"__proto__":{"_placeholder":true,"num":9}}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":9,"num":0}]"#, 1, true),
-            (r#"["e",{"_placeholder":true,"num":0,"num":9}]"#, 1, false),
-            (r#"["e",{"_placeholder":true,"num":0,"num":{}}]"#, 1, false),
-            (r#"["e",{"a":"\\","b\"":"\"","_placeholder":true,"num":9}]"#, 1, false),
-            // None of these is a placeholder.
-            (r#"["e",{"_placeholder":false,"num":9}]"#, 1, true),
-            (r#"["e",{"_placeholder":"true","num":9}]"#, 1, true),
-            (r#"["e",{"_placeholder":[true],"num":9}]"#, 1, true),
-            (r#"["e",{"_placeholder":{"num":0},"num":9}, true]"#, 1, true),
-            (r#"["e",{"num":9}]"#, 1, true),
-            (r#"["e","_placeholder",true,"{\"_placeholder\":true,\"num\":9}"]"#, 1, true),
-            (r#"["e",[{"_placeholder":1},true]]"#, 1, true),
-        ];
-        for (json, attachments, fits) in table {
-            let expected = if fits { Ok(()) } else { Err(ProtocolError::Attachments) };
-            assert_eq!(check_placeholders(raw(json), attachments), expected, "{json}");
-        }
-    }
-
-    #[test]
-    fn depth_costs_nothing() {
-        // A stack of 64 KiB holds no recursion over 10^5 levels.
-        let work = || {
-            for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
-                let json = format!(r#"["e",{}0{}]"#, open.repeat(100_000), close.repeat(100_000));
-                let text = format!("50-{json}");
-                let data = Packet::decode(EIO4, &text).unwrap().data.unwrap();
-                assert_eq!(event_name(data).unwrap().as_deref(), Some("e"));
-                assert_eq!(arguments(data).unwrap().len(), 2);
-                assert_eq!(check_placeholders(data, 0), Ok(()));
-            }
-            assert!(Packet::decode(EIO4, &format!(r#"2["e",{}"#, "[".repeat(100_000))).is_err());
-        };
-        std::thread::Builder::new().stack_size(64 << 10).spawn(work).unwrap().join().unwrap();
-    }
-
-    #[test]
-    fn encodes_the_packets_of_a_server() {
-        let table = [
-            (connect(EIO4, "/max", "BTV9dxu_N7tsVUVEAADX"), r#"40/max,{"sid":"BTV9dxu_N7tsVUVEAADX"}"#),
-            (connect(EIO4, "/", "x"), r#"40{"sid":"x"}"#),
-            (connect_error(EIO4, "/nope", "Invalid namespace"), r#"44/nope,{"message":"Invalid namespace"}"#),
-            (disconnect("/max"), "41/max,"),
-            (disconnect("/"), "41"),
-            (event(EIO4, "/max", None, "update", &[r#"{"a":1}"#, "2"]), r#"42/max,["update",{"a":1},2]"#),
-            (event(EIO4, "/", Some(1), "a\"b", &[]), r#"421["a\"b"]"#),
-            (ack("/max", 7, &[r#"{"ok":true}"#]), r#"43/max,7[{"ok":true}]"#),
-            (ack("/max", 7, &[]), "43/max,7[]"),
-            (ack("/", 0, &["1", "2"]), "430[1,2]"),
-            (
-                binary_event(EIO4, "/max", 1, Some(12), "e", &[r#"{"_placeholder":true,"num":0}"#]),
-                r#"451-/max,12["e",{"_placeholder":true,"num":0}]"#,
-            ),
-            (
-                binary_ack("/max", 1, 12, &[r#"{"_placeholder":true,"num":0}"#]),
-                r#"461-/max,12[{"_placeholder":true,"num":0}]"#,
-            ),
-        ];
-        for (packet, expected) in table {
-            assert_eq!(packet, expected);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,7 @@
 //! The machine that reads the messages of a session: namespaces, event names, raw arguments, attachments, ack ids.
+//!
+//! It is strict towards clients over Engine.IO, whose connection ends with the first message that makes no sense
+//! (protocol section 2.3), and forgiving towards those of 0.9, whose servers have passed over such things in silence.
 
 use std::borrow::Cow;
 
@@ -6,7 +9,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::packet::{self, Kind};
-use super::{Generation, ProtocolError};
+use super::{Generation, ProtocolError, legacy};
 
 /// The Socket.IO side of a connection: which of the served namespaces it is in, and the event whose attachments are
 /// still on their way. Namespaces are named by their place in the list that [`SocketIo::new`] was given.
@@ -29,9 +32,10 @@ struct Reassembly {
 /// What a message means.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Attachments are still to come.
-    Incomplete,
-    /// The client is now in this namespace; it has to be told, before anything else of it.
+    /// Nothing, or nothing yet: attachments are still to come.
+    Nothing,
+    /// The client has asked for this namespace; it has to be told that it is in it, before anything else of it. A
+    /// client of 0.9 may have spoken there before, and may ask again.
     Connected {
         /// Which.
         namespace: usize,
@@ -48,10 +52,19 @@ pub enum Event<'a> {
         /// Which.
         namespace: usize,
     },
-    /// An event.
+    /// A message without a name, of 0.9: it only has to be acknowledged.
+    Unnamed {
+        /// In which namespace.
+        namespace: usize,
+        /// The id that is to be acknowledged.
+        receipt: u64,
+    },
+    /// An event. In 0.9 it may come before the client has asked for the namespace.
     Event {
         /// In which namespace.
         namespace: usize,
+        /// The id that has to be acknowledged at once, whatever becomes of the event.
+        receipt: Option<u64>,
         /// The ack that the client wants.
         ack: Option<u64>,
         /// Its name and arguments.
@@ -80,10 +93,17 @@ pub struct Arguments<'a> {
 }
 
 impl SocketIo {
-    /// A connection that is in none of `namespaces` yet. `payload_bytes_max` bounds the attachments of one packet in
-    /// all.
-    pub fn new(generation: Generation, namespaces: usize, payload_bytes_max: usize) -> Self {
-        Self { generation, payload_bytes_max, connected: vec![false; namespaces], reassembly: None }
+    /// A connection that is in none of the namespaces `served`, but for `/` before Engine.IO 4.
+    /// `payload_bytes_max` bounds the attachments of one packet in all.
+    pub fn new(generation: Generation, served: &[impl AsRef<str>], payload_bytes_max: usize) -> Self {
+        let connected = |name: &str| generation != Generation::Eio4 && name == "/";
+        let connected = served.iter().map(|name| connected(name.as_ref())).collect();
+        Self { generation, payload_bytes_max, connected, reassembly: None }
+    }
+
+    /// The namespaces that the client is in without having asked.
+    pub fn connected_unasked(&self) -> Option<usize> {
+        self.connected.iter().position(|connected| *connected)
     }
 
     /// Takes a text message; `served` are the names of the namespaces, in the order of their numbers.
@@ -95,6 +115,11 @@ impl SocketIo {
         text: &'a str,
         served: &[impl AsRef<str>],
     ) -> Result<Event<'a>, ProtocolError> {
+        if self.generation == Generation::Sio09 {
+            return Ok(legacy::Packet::decode(text)
+                .and_then(|packet| forgive(packet, served))
+                .unwrap_or(Event::Nothing));
+        }
         if self.reassembly.as_ref().is_some_and(|event| event.missing > 0) {
             return Err(ProtocolError::Attachments);
         }
@@ -121,7 +146,7 @@ impl SocketIo {
                 let attachments = Vec::with_capacity(packet.attachments);
                 let missing = packet.attachments;
                 self.reassembly = Some(Reassembly { text: text.into(), missing, attachments, bytes: 0 });
-                Ok(Event::Incomplete)
+                Ok(Event::Nothing)
             }
             Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck => finish(&packet, namespace, &[]),
         }
@@ -145,7 +170,7 @@ impl SocketIo {
         event.attachments.push(Bytes::copy_from_slice(data));
         event.missing -= 1;
         if event.missing > 0 {
-            return Ok(Event::Incomplete);
+            return Ok(Event::Nothing);
         }
         // The text was decoded once before it was kept, when its namespace was found to be connected.
         let packet = packet::Packet::decode(self.generation, &event.text)?;
@@ -157,6 +182,31 @@ impl SocketIo {
     pub fn release(&mut self) {
         self.reassembly.take_if(|event| event.missing == 0);
     }
+}
+
+/// What a packet of 0.9 means; none where that is nothing, as of a namespace that is not served.
+fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
+    let find = |endpoint: &str| {
+        let wanted = if endpoint.is_empty() { "/" } else { endpoint };
+        served.iter().position(|name| name.as_ref() == wanted)
+    };
+    let told = |name, values| Arguments { name, values, attachments: &[] };
+    Some(match packet {
+        // The connection itself ends by a packet that never comes this far, and begins with ours.
+        legacy::Packet::Connect { endpoint: "" } | legacy::Packet::Disconnect { endpoint: "" } => return None,
+        legacy::Packet::Connect { endpoint } => Event::Connected { namespace: find(endpoint)?, auth: None },
+        legacy::Packet::Disconnect { endpoint } => Event::Disconnected { namespace: find(endpoint)? },
+        legacy::Packet::Message { endpoint, receipt } => {
+            Event::Unnamed { namespace: find(endpoint)?, receipt: receipt? }
+        }
+        legacy::Packet::Event { endpoint, receipt, ack, name, arguments } => {
+            Event::Event { namespace: find(endpoint)?, receipt, ack, event: told(Some(name), arguments) }
+        }
+        legacy::Packet::Ack { endpoint, id, arguments } => {
+            Event::Ack { namespace: find(endpoint)?, id, answer: told(None, arguments) }
+        }
+        legacy::Packet::Heartbeat | legacy::Packet::Other => return None,
+    })
 }
 
 /// An event or ack that is whole.
@@ -180,7 +230,7 @@ fn finish<'a>(
     if !values.is_empty() {
         values.remove(0);
     }
-    Ok(Event::Event { namespace, ack: packet.id, event: Arguments { name, values, attachments } })
+    Ok(Event::Event { namespace, receipt: None, ack: packet.id, event: Arguments { name, values, attachments } })
 }
 
 #[cfg(test)]
@@ -190,19 +240,21 @@ mod tests {
     const SERVED: [&str; 2] = ["/max", "/"];
 
     fn socket() -> SocketIo {
-        SocketIo::new(Generation::Eio4, SERVED.len(), 1000)
+        SocketIo::new(Generation::Eio4, &SERVED, 1000)
     }
 
     /// What comes of a message, in short.
     fn outcome(event: Result<Event<'_>, ProtocolError>) -> String {
         match event {
-            Ok(Event::Incomplete) => "incomplete".into(),
+            Ok(Event::Nothing) => "nothing".into(),
+            Ok(Event::Unnamed { namespace, receipt }) => format!("unnamed {namespace} {receipt}"),
             Ok(Event::Connected { namespace, auth }) => format!("connected {namespace} {:?}", auth.map(RawValue::get)),
             Ok(Event::UnknownNamespace { name }) => format!("unknown {name}"),
             Ok(Event::Disconnected { namespace }) => format!("disconnected {namespace}"),
-            Ok(Event::Event { namespace, ack, event }) => {
+            Ok(Event::Event { namespace, receipt, ack, event }) => {
                 let values: Vec<_> = event.values.iter().map(|value| value.get()).collect();
-                format!("event {namespace} {ack:?} {:?} {values:?} +{}", event.name, event.attachments.len())
+                let receipt = receipt.map(|id| format!(" receipt {id}")).unwrap_or_default();
+                format!("event {namespace} {ack:?} {:?} {values:?} +{}{receipt}", event.name, event.attachments.len())
             }
             Ok(Event::Ack { namespace, id, answer }) => {
                 let values: Vec<_> = answer.values.iter().map(|value| value.get()).collect();
@@ -246,8 +298,8 @@ mod tests {
         assert_eq!(outcome(socket.handle_binary(b"x", &SERVED)), "Attachments", "out of the blue");
         outcome(socket.handle_text("0", &SERVED));
         let event = r#"52-5["e",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
-        assert_eq!(outcome(socket.handle_text(event, &SERVED)), "incomplete");
-        assert_eq!(outcome(socket.handle_binary(b"x", &SERVED)), "incomplete");
+        assert_eq!(outcome(socket.handle_text(event, &SERVED)), "nothing");
+        assert_eq!(outcome(socket.handle_binary(b"x", &SERVED)), "nothing");
         let whole = outcome(socket.handle_binary(b"y", &SERVED));
         assert!(whole.starts_with(r#"event 1 Some(5) Some("e")"#) && whole.ends_with("+2"), "{whole}");
         socket.release();
@@ -267,7 +319,7 @@ mod tests {
         assert_eq!(outcome(interrupted.handle_text(r#"2["e"]"#, &SERVED)), "Attachments");
         let mut large = connected();
         outcome(large.handle_text(r#"52-["e"]"#, &SERVED));
-        assert_eq!(outcome(large.handle_binary(&[0; 600], &SERVED)), "incomplete");
+        assert_eq!(outcome(large.handle_binary(&[0; 600], &SERVED)), "nothing");
         assert_eq!(outcome(large.handle_binary(&[0; 600], &SERVED)), "TooLarge", "too large in all");
         let mut out_of_range = connected();
         outcome(out_of_range.handle_text(r#"51-["e",{"_placeholder":true,"num":1}]"#, &SERVED));

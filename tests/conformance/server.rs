@@ -20,10 +20,10 @@ use maxtalk::http::sessions::Sessions;
 use maxtalk::http::{Endpoint, NewApplication};
 use maxtalk::metrics::{Elsewhere, Metrics};
 use maxtalk::outbox::{Bounds, Outbox};
-use maxtalk::protocol::ProtocolError;
-use maxtalk::protocol::connection::Periods;
+use maxtalk::protocol::connection::{LegacyPeriods, Periods};
 use maxtalk::protocol::frame::Frame;
 use maxtalk::protocol::socketio::Arguments;
+use maxtalk::protocol::{Generation, ProtocolError};
 use maxtalk::server::Serving;
 use serde_json::value::RawValue;
 
@@ -37,7 +37,7 @@ impl Application for EngineEcho {
     }
 
     fn binary(&mut self, data: &[u8], _: Instant) -> Result<(), ProtocolError> {
-        self.0.push(Frame::binary(self.0.generation(), data));
+        self.0.push(self.0.binary(data));
         Ok(())
     }
 }
@@ -109,11 +109,14 @@ fn main() {
     };
     let endpoint = Endpoint {
         path: path.to_owned(),
-        periods: Periods {
+        generations: Generation::ALL.to_vec(),
+        jsonp: true,
+        periods: Arc::new(Periods {
             ping_interval: Duration::from_millis(300),
             ping_timeout: Duration::from_millis(200),
             upgrade_timeout: Duration::from_secs(10),
-        },
+            legacy: LegacyPeriods::default(),
+        }),
         close_timeout: Duration::from_secs(30),
         request_timeout: Duration::from_secs(10),
         payload_bytes_max,

@@ -1,0 +1,179 @@
+//! What the polling of all generations has in common: a request waits for the session that its sid names, a POST is
+//! read within its bounds, and a poll's answer is text, bytes, or a script.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::sessions::Entry;
+use super::{Edge, Refusal};
+use crate::actors::session::SessionMessage;
+use crate::actors::transport::WaitingPoll;
+use crate::event::CloseReason;
+use crate::mailbox;
+use crate::protocol::Generation;
+use crate::protocol::handshake::RequestError;
+use crate::protocol::jsonp::Callback;
+use crate::protocol::payload::Body;
+
+/// What a session may need to answer on top of its heartbeat.
+const STUCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits for packets, with binary ones as text where `base64` says so. A client that goes away drops this future, and
+/// with it the receiver: its session sees that at once.
+///
+/// # Errors
+/// The session does not take the poll, or is gone.
+pub(super) async fn poll(edge: &Edge, entry: &Entry, base64: bool) -> Result<Body, Refusal> {
+    let (reply, answer) = oneshot::channel();
+    send(entry, SessionMessage::Poll(WaitingPoll { base64, reply }))?;
+    Ok(answered(edge, entry, answer).await??)
+}
+
+/// Gives the session what a POST has brought, and waits until it was taken.
+///
+/// # Errors
+/// The session does not take it, or is gone.
+pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<(), Refusal> {
+    let (reply, answer) = oneshot::channel();
+    let answer = match send(&posting.entry, SessionMessage::Post { body, reply }) {
+        Ok(()) => answered(edge, &posting.entry, answer).await,
+        Err(refusal) => Err(refusal),
+    };
+    posting.end();
+    Ok(answer??)
+}
+
+fn send(entry: &Entry, message: SessionMessage) -> Result<(), Refusal> {
+    entry.mailbox.try_send(message).map_err(|refusal| match refusal {
+        mailbox::Refusal::Full => Refusal::Busy,
+        mailbox::Refusal::Closed => Refusal::Error(RequestError::UnknownSid),
+    })
+}
+
+/// Waits for a session's answer. It has one at its next heartbeat, or at the end of its longest poll, at the latest:
+/// the deadline is for a thread that is stuck, and generous, because a session that was stopped with the whole machine
+/// still has to come to its senses.
+async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -> Result<T, Refusal> {
+    let periods = &edge.endpoint.periods;
+    let longest = match entry.generation {
+        Generation::Eio4 | Generation::Eio3 => periods.ping_interval + periods.ping_timeout,
+        Generation::Sio09 => periods.legacy.polling_duration,
+    };
+    match timeout(longest * 2 + STUCK_WAIT, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) | Err(_) => Err(RequestError::UnknownSid.into()),
+    }
+}
+
+/// The answer to a poll or a handshake: as it is, or as a script for the page that has this function.
+pub(super) fn answer(body: Body, script: Option<&Callback>) -> HttpResponse {
+    let mut response = fresh();
+    match (body, script) {
+        (Body::Text(text), None) => response.content_type("text/plain; charset=UTF-8").body(text),
+        (Body::Text(text), Some(callback)) => script_answer(callback.call(&text)),
+        // Only a poll that is answered by a script has no binary form, and it has asked for none.
+        (Body::Binary(bytes), _) => response.content_type("application/octet-stream").body(bytes),
+    }
+}
+
+/// A script. It is of the type that it says, and nothing else; and filters against scripts that come back from a query,
+/// in browsers that still have one, are not to take it for such.
+pub(super) fn script_answer(script: String) -> HttpResponse {
+    fresh()
+        .content_type("text/javascript; charset=UTF-8")
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::X_XSS_PROTECTION, "0"))
+        .body(script)
+}
+
+/// An answer that nobody is to keep.
+pub(super) fn fresh() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response
+}
+
+/// A POST under way: there is one at a time. Dropped before its end, the client has gone away in the middle of it,
+/// which over Engine.IO is the end of the session.
+pub(super) struct Posting {
+    entry: Arc<Entry>,
+    reason: Option<CloseReason>,
+}
+
+impl Posting {
+    /// None where there is one already, which over Engine.IO is the end of the session.
+    pub(super) fn begin(entry: &Arc<Entry>) -> Option<Self> {
+        if entry.posting.swap(true, Ordering::AcqRel) {
+            entry.mailbox.send_always(SessionMessage::AbortPost(CloseReason::Overlap));
+            return None;
+        }
+        Some(Self { entry: entry.clone(), reason: Some(CloseReason::TransportError) })
+    }
+
+    /// The body, within the time and size that it may have.
+    ///
+    /// # Errors
+    /// Too much, too late, or broken off; the posting is over then.
+    pub(super) async fn read(
+        self,
+        edge: &Edge,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
+        let limit = edge.endpoint.payload_bytes_max;
+        let announced =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|bytes: usize| bytes > limit) {
+            self.end();
+            return Err(Refusal::TooLarge);
+        }
+        match timeout(edge.endpoint.request_timeout, collect(payload, limit)).await {
+            Ok(Ok(Some(body))) => Ok((self, body)),
+            Ok(Ok(None)) => {
+                self.end();
+                Err(Refusal::TooLarge)
+            }
+            Ok(Err(_)) => Err(Refusal::Empty),
+            Err(_) => Err(Refusal::Late),
+        }
+    }
+
+    /// What was posted ends the session, over Engine.IO.
+    pub(super) fn abort(mut self, reason: CloseReason) {
+        self.reason = Some(reason);
+    }
+
+    fn end(mut self) {
+        self.reason = None;
+    }
+}
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        self.entry.posting.store(false, Ordering::Release);
+        if let Some(reason) = self.reason {
+            self.entry.mailbox.send_always(SessionMessage::AbortPost(reason));
+        }
+    }
+}
+
+/// The whole body, or none where it is larger than `limit`.
+async fn collect(mut payload: Payload, limit: usize) -> Result<Option<Vec<u8>>, actix_web::error::PayloadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk?;
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}

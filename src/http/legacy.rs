@@ -1,0 +1,133 @@
+//! The requests of Socket.IO 0.7 to 0.9 (protocol sections 3.1 to 3.4): the handshake, xhr-polling, jsonp-polling, the
+//! forced disconnect. Its WebSockets come by [`super::upgrade`].
+
+use std::sync::Arc;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+
+use super::exchange::{Posting, answer, feed, fresh, poll, script_answer};
+use super::sessions::Entry;
+use super::{Edge, Refusal};
+use crate::actors::session::SessionMessage;
+use crate::event::CloseReason;
+use crate::protocol::connection::NOT_HANDSHAKEN;
+use crate::protocol::handshake::{LegacyError, LegacyRequest, RequestError};
+use crate::protocol::jsonp::Callback;
+use crate::protocol::payload::Body;
+use crate::protocol::{Generation, jsonp};
+
+/// What the official server says to a version that it does not speak.
+pub(super) const UNSUPPORTED_VERSION: &str = "Protocol version not supported.";
+
+/// Serves what is below the endpoint to whatever is not an upgrade.
+pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
+    let refuse = |error, status, text: &'static str| {
+        edge.note_refusal(error, request.peer_addr());
+        plain(status, text)
+    };
+    match judge(&edge, request.path(), request.query_string()) {
+        Ok(LegacyRequest::Handshake { jsonp }) => handshake(&request, &edge, jsonp.as_ref()),
+        Ok(LegacyRequest::Polling { sid, jsonp }) => polling(&request, payload, &edge, &sid, jsonp.as_ref()).await,
+        Ok(LegacyRequest::Disconnect { sid }) => {
+            if let Some(entry) = edge.endpoint.sessions.get(&sid, Generation::Sio09) {
+                entry.mailbox.send_always(SessionMessage::Abort(CloseReason::TransportClose));
+            }
+            fresh().finish()
+        }
+        Ok(LegacyRequest::WebSocket { .. }) => {
+            refuse(RequestError::BadRequest, StatusCode::BAD_REQUEST, "This is no WebSocket handshake")
+        }
+        Err(LegacyError::NotFound) => HttpResponse::NotFound().body("There is nothing here.\n"),
+        Err(LegacyError::BadRequest) => refuse(RequestError::BadRequest, StatusCode::BAD_REQUEST, "Bad request"),
+        Err(LegacyError::UnknownTransport) => {
+            refuse(RequestError::UnknownTransport, StatusCode::BAD_REQUEST, "Transport unknown")
+        }
+        Err(LegacyError::UnsupportedVersion) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let answer = refuse(RequestError::UnsupportedVersion, status, UNSUPPORTED_VERSION);
+            // A page that waits for a script hears of nothing else.
+            match LegacyRequest::handshake_callback(request.query_string()).filter(|_| edge.endpoint.jsonp) {
+                Some(callback) => script_answer(callback.call_with_error(UNSUPPORTED_VERSION)),
+                None => answer,
+            }
+        }
+    }
+}
+
+/// What a request asks for, if that is served here.
+pub(super) fn judge(edge: &Edge, path: &str, query: &str) -> Result<LegacyRequest, LegacyError> {
+    let endpoint = &edge.endpoint;
+    let below = path.strip_prefix(endpoint.path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    let asked = LegacyRequest::parse(below.ok_or(LegacyError::NotFound)?, query);
+    match asked {
+        Err(LegacyError::NotFound) => Err(LegacyError::NotFound),
+        _ if !endpoint.generations.contains(&Generation::Sio09) => Err(LegacyError::UnsupportedVersion),
+        Ok(LegacyRequest::Handshake { jsonp: Some(_) }) if !endpoint.jsonp => Err(LegacyError::BadRequest),
+        Ok(LegacyRequest::Polling { jsonp: Some(_), .. }) if !endpoint.jsonp => Err(LegacyError::UnknownTransport),
+        asked => asked,
+    }
+}
+
+fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return Refusal::Method.response();
+    }
+    let Some(peer) = request.peer_addr() else { return Refusal::Empty.response() };
+    match edge.open(Generation::Sio09, false, peer.ip(), None) {
+        Ok(open) => answer(Body::Text(open), script),
+        Err(refusal) => Refusal::Handshake(refusal).response(),
+    }
+}
+
+async fn polling(
+    request: &HttpRequest,
+    payload: Payload,
+    edge: &Edge,
+    sid: &str,
+    script: Option<&Callback>,
+) -> HttpResponse {
+    let done = match (edge.endpoint.sessions.get(sid, Generation::Sio09), request.method()) {
+        (None, _) => Err(RequestError::UnknownSid.into()),
+        (Some(entry), &Method::GET) => poll(edge, &entry, false).await.map(|body| answer(body, script)),
+        (Some(entry), &Method::POST) => post(request, payload, edge, &entry, script.is_some()).await,
+        (Some(_), _) => Err(Refusal::Method),
+    };
+    match done {
+        Ok(response) => response,
+        // Its client begins anew by itself.
+        Err(Refusal::Error(RequestError::UnknownSid)) => {
+            edge.note_refusal(RequestError::UnknownSid, request.peer_addr());
+            answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
+        }
+        Err(refusal) => refusal.response(),
+    }
+}
+
+/// Whatever is wrong with a POST, the session lives on.
+async fn post(
+    request: &HttpRequest,
+    payload: Payload,
+    edge: &Edge,
+    entry: &Arc<Entry>,
+    is_form: bool,
+) -> Result<HttpResponse, Refusal> {
+    let posting = Posting::begin(entry).ok_or(Refusal::Empty)?;
+    let (posting, bytes) = posting.read(edge, request, payload).await?;
+    let text =
+        if is_form { jsonp::form_data(&bytes).and_then(jsonp::legacy_payload) } else { String::from_utf8(bytes).ok() };
+    let Some(text) = text else {
+        posting.abort(CloseReason::BadText);
+        return Err(Refusal::Empty);
+    };
+    feed(edge, posting, Body::Text(text)).await?;
+    Ok(fresh().content_type("text/plain; charset=UTF-8").body("1"))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
+    HttpResponseBuilder::new(status)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; charset=UTF-8")
+        .body(text)
+}

@@ -1,0 +1,222 @@
+//! Packets of Socket.IO 0.7 to 0.9: the text `<type>:<id>[+]:<endpoint>[:<data>]`.
+//!
+//! What is no packet is no error: the servers of that time passed over it in silence, and so does whoever asks here.
+//! What is written is ASCII as far as it is JSON, and on one line: the parsers of 0.8 end at a line break.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::packet::{NAMESPACE_BYTES_MAX, json, take_digits, without_query};
+
+/// No client may send it: the server raises it.
+const RESERVED: &str = "disconnect";
+
+/// One packet as it arrived. The endpoint is empty for the namespace `/`.
+#[derive(Debug)]
+pub enum Packet<'a> {
+    /// `0::/max`: leaves a namespace, or, without an endpoint, the connection.
+    Disconnect {
+        /// Which.
+        endpoint: &'a str,
+    },
+    /// `1::/max`: enters a namespace. A query behind it is cut off. Without an endpoint it is what 0.8 says of a packet
+    /// that it could not read, and means nothing.
+    Connect {
+        /// Which.
+        endpoint: &'a str,
+    },
+    /// `2::`
+    Heartbeat,
+    /// `3:1::text` and `4:1::{"json":1}`: messages without a name, which nobody listens to.
+    Message {
+        /// In which namespace.
+        endpoint: &'a str,
+        /// The id that is to be acknowledged at once: the packet has one without `+`.
+        receipt: Option<u64>,
+    },
+    /// `5:1+:/max:{"name":"join","args":[...]}`
+    Event {
+        /// In which namespace.
+        endpoint: &'a str,
+        /// The id that is to be acknowledged at once: the packet has one without `+`.
+        receipt: Option<u64>,
+        /// The id that the namespace answers: the packet has one with `+`.
+        ack: Option<u64>,
+        /// The name.
+        name: Cow<'a, str>,
+        /// The arguments, as the client wrote them.
+        arguments: Vec<&'a RawValue>,
+    },
+    /// `6::/max:1+[...]`, or without arguments `6::/max:1`.
+    Ack {
+        /// In which namespace.
+        endpoint: &'a str,
+        /// What is answered.
+        id: u64,
+        /// The answer.
+        arguments: Vec<&'a RawValue>,
+    },
+    /// `7::…`, `8::`: nothing that a server has to do anything about.
+    Other,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads one packet. None of what is no packet, which 0.9 servers pass over in silence; of an event that no client
+    /// may send; and of one whose name or id a namespace could not repeat: a lone surrogate, an id beyond u64.
+    pub fn decode(text: &'a str) -> Option<Self> {
+        let Parts { kind, id, plus, endpoint, data } = Parts::split(text)?;
+        if endpoint.len() > NAMESPACE_BYTES_MAX {
+            return None;
+        }
+        let id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+        let (receipt, ack) = if plus { (None, id) } else { (id, None) };
+        Some(match kind {
+            b'0' => Self::Disconnect { endpoint },
+            b'1' => Self::Connect { endpoint },
+            b'2' => Self::Heartbeat,
+            b'3' | b'4' => Self::Message { endpoint, receipt },
+            b'5' => {
+                let EventData { name, arguments } = serde_json::from_str(data).ok()?;
+                let name = name.filter(|name| name.get().starts_with('"'))?;
+                let name = json::decode_string(name.get()).filter(|name| name != RESERVED)?;
+                let arguments = arguments.map_or(Some(Vec::new()), elements)?;
+                Self::Event { endpoint, receipt, ack, name, arguments }
+            }
+            b'6' => {
+                let (id, rest) = take_digits(data);
+                let id = id.parse().ok()?;
+                let arguments = match rest.strip_prefix('+').unwrap_or(rest) {
+                    "" => Vec::new(),
+                    array => elements(serde_json::from_str(array).ok()?)?,
+                };
+                Self::Ack { endpoint, id, arguments }
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+/// A packet taken apart, nothing of it judged but its type.
+pub(super) struct Parts<'a> {
+    /// A digit from `0` to `8`.
+    pub(super) kind: u8,
+    /// Digits, or none.
+    pub(super) id: &'a str,
+    /// Whether a `+` follows the id.
+    pub(super) plus: bool,
+    /// Without its query.
+    pub(super) endpoint: &'a str,
+    /// Whatever stands behind the third colon.
+    pub(super) data: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// By the rule of the official server, `([^:]+):([0-9]+)?(\+)?:([^:]+)?:?([\s\S]*)?`.
+    pub(super) fn split(text: &'a str) -> Option<Self> {
+        let (kind, rest) = text.split_at_checked(1)?;
+        let &[kind @ b'0'..=b'8'] = kind.as_bytes() else { return None };
+        let (id, rest) = take_digits(rest.strip_prefix(':')?);
+        let (plus, rest) = rest.strip_prefix('+').map_or((false, rest), |rest| (true, rest));
+        let rest = rest.strip_prefix(':')?;
+        let (endpoint, data) = rest.split_once(':').unwrap_or((rest, ""));
+        Some(Self { kind, id, plus, endpoint: without_query(endpoint), data })
+    }
+}
+
+/// The object of an event. As in JavaScript, of a key given twice the last counts, and other keys are left alone.
+#[derive(Default)]
+struct EventData<'a> {
+    name: Option<&'a RawValue>,
+    arguments: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for EventData<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = EventData<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the object of an event")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut data = EventData::default();
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    match json::decode_string(key.get()).as_deref() {
+                        Some("name") => data.name = Some(value),
+                        Some("args") => data.arguments = Some(value),
+                        _ => {}
+                    }
+                }
+                Ok(data)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// None where it is no array.
+fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(array.get()).ok()
+}
+
+/// `1::/max`: the client is in the namespace; `1::` for the connection itself.
+pub fn connect(namespace: &str) -> String {
+    format!("1::{}", endpoint(namespace))
+}
+
+/// `7::/nope:2`: the client has no right to the namespace.
+pub fn unauthorized(namespace: &str) -> String {
+    format!("7::{}:2", endpoint(namespace))
+}
+
+/// `5::/max:{"name":"update","args":[...]}`, or `5:7+:…` where an ack is asked for. The arguments are JSON already.
+pub fn event(namespace: &str, id: Option<u64>, name: &str, arguments: &[&str]) -> String {
+    let id = id.map(|id| format!("{id}+")).unwrap_or_default();
+    let mut packet = format!(r#"5:{id}:{}:{{"name":{}"#, endpoint(namespace), json::ascii_string(name));
+    if !arguments.is_empty() {
+        packet.push_str(r#","args":"#);
+        push_array(&mut packet, arguments);
+    }
+    packet.push('}');
+    packet
+}
+
+/// The answer to an event: `6::/max:7+[...]`, or `6::/max:7` without arguments.
+pub fn ack(namespace: &str, id: u64, arguments: &[&str]) -> String {
+    let mut packet = format!("6::{}:{id}", endpoint(namespace));
+    if !arguments.is_empty() {
+        packet.push('+');
+        push_array(&mut packet, arguments);
+    }
+    packet
+}
+
+/// The acknowledgement that nobody has to give: `6::/max:7`.
+pub fn receipt(namespace: &str, id: u64) -> String {
+    ack(namespace, id, &[])
+}
+
+/// `0::/max`, or for the connection itself `0::`: its client does not come back by itself.
+pub fn disconnect(namespace: &str) -> String {
+    format!("0::{}", endpoint(namespace))
+}
+
+fn endpoint(namespace: &str) -> &str {
+    if namespace == "/" { "" } else { namespace }
+}
+
+fn push_array(packet: &mut String, elements: &[&str]) {
+    packet.push('[');
+    json::push_elements(packet, elements.iter().map(|element| json::ascii(element)));
+    packet.push(']');
+}
+
+#[cfg(test)]
+mod tests;
