@@ -126,8 +126,8 @@ settings! {
         /// What clients may speak: "eio4" is Engine.IO 4 (Socket.IO 3 and 4), "eio3" is Engine.IO 3 (Socket.IO 1 and
         /// 2), "0.9" is Socket.IO 0.7 to 0.9.
         generations: Vec<&'static str> = ["eio4", "eio3", "0.9"] in GENERATIONS,
-        /// Whether polls may be answered by scripts (JSONP), for pages of other origins in browsers without CORS. All
-        /// that listens so could be read by any page that knows the session's id.
+        /// Whether handshakes and polls may be answered by scripts (JSONP): for pages of other origins in browsers
+        /// without CORS, and for clients of 0.8, whose every handshake from another origin is one.
         jsonp: bool = true in Booleans,
         /// Time between two heartbeats.
         ping_interval_ms: u64 = 25000 in 1..=DAY_MS,

@@ -302,7 +302,7 @@ impl SessionActor {
                 let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
                 let mut farewell = None;
                 let mut sink = |packet: Packet<'_>| {
-                    if packet == Packet::Close {
+                    if matches!(packet, Packet::Close) {
                         farewell = connection.generation().words().farewell;
                     }
                     take_packet(connection, phase, outbox, packet, now)?;
