@@ -7,7 +7,8 @@
  * The server may have any people and conversations, as long as two people share one. Ends with `N passed, M failed`.
  */
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
+
+import { check, finish, launch, PATIENCE_MS, report } from "./support.mjs";
 
 const given = process.argv[2] ?? process.env.MAXTALK_URL;
 if (!given) {
@@ -17,16 +18,8 @@ if (!given) {
 const base = new URL("./", given);
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
-/** Everything here is waited for by event; this only ends a wait for what will never come. */
-const PATIENCE_MS = 15_000;
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-  args: [
-    ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
-    ...["--disable-component-update", "--disable-sync"],
-  ],
-});
+const browser = await launch();
 
 /** What no window may do, collected over all of them: errors on the console or in scripts, requests elsewhere. */
 const complaints = [];
@@ -87,18 +80,6 @@ async function max(me, path) {
   assert.equal(answer.status, 200, `${path} answers ${answer.status}`);
   const body = await answer.json();
   return body.items ?? body;
-}
-
-let [passed, failed] = [0, 0];
-async function check(name, test) {
-  try {
-    await test();
-    passed += 1;
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
-  }
 }
 
 let people, anna, bert, shared, annas, a, b;
@@ -363,11 +344,9 @@ try {
     assert.deepEqual(complaints, []);
   });
 } catch (error) {
-  failed += 1;
-  console.log(`FAILED  the preparation\n        ${error.stack}`);
+  report("the preparation", error);
 } finally {
   await browser.close();
 }
 
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+finish();
