@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use maxtalk::config::Config;
+use maxtalk::protocol::Generation;
 use tempfile::TempDir;
 
 /// The program in a directory of its own, with nothing of ours in its environment.
@@ -287,4 +289,10 @@ fn a_standard_error_that_is_closed_or_stalled_does_not_keep_the_program_from_its
 
 fn line_of(text: &str, name: &str) -> usize {
     1 + text.lines().position(|line| line.starts_with(&format!("{name} = "))).unwrap()
+}
+
+#[test]
+fn the_generations_of_the_configuration_are_those_of_the_protocol() {
+    let served: Vec<_> = Config::default().protocol.generations.iter().map(|name| Generation::parse(name)).collect();
+    assert_eq!(served, Generation::ALL.map(Some));
 }
