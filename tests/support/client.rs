@@ -1,93 +1,116 @@
-//! A client of our own, small enough to be beyond doubt: Engine.IO 4 over a WebSocket, by polling, or upgraded from the
-//! one to the other, and over it Socket.IO in one namespace. It answers heartbeats by itself and gives everything else
-//! to the test, as the text that came.
+//! A client of our own, small enough to be beyond doubt, of every release: over a WebSocket, by polling, or upgraded
+//! from the one to the other, and over it Socket.IO in one namespace. It keeps its session alive by itself and gives
+//! everything else to the test, in one form for all releases; what they write and read is in `wire`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use maxtalk::event::Code;
-use serde_json::value::RawValue;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use super::fixture::Fixture;
-use super::http::{Http, Response};
-use super::socket::{BINARY, End, FRESH, Frame, Reader, Socket, Writer, frame, text};
+pub use super::heard::*;
+use super::http::{Http, Response, request};
+pub use super::kind::Kind;
+use super::kind::{Generation, Way};
+use super::socket::{BINARY, CLOSE, End, Frame, Reader, Socket, Writer, frame, text};
+use super::wire::opened;
 use super::within;
-
-/// How a client connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    WebSocket,
-    Polling,
-    /// By polling first; upgraded when it has connected to its namespace.
-    Upgraded,
-}
-
-/// What a client hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// An event: its name, and its one argument as it was written.
-    Event(String, String),
-    /// The answer to an event that wanted one.
-    Ack(u64, String),
-    /// Any other Engine.IO packet.
-    Packet(String),
-    /// Nothing more.
-    End(End),
-}
 
 /// One connected client. Dropped, it is gone without a word.
 pub struct Client {
     pub addr: SocketAddr,
+    pub kind: Kind,
     pub sid: String,
     link: Link,
     inbox: UnboundedReceiver<Heard>,
-    outlet: UnboundedSender<Heard>,
+    ear: Ear,
+    ping_interval: Duration,
     next_ack: u64,
 }
 
-enum Link {
-    Socket { writer: Arc<Mutex<Writer>>, reader: JoinHandle<()> },
-    Polling { poster: Arc<Mutex<Http>>, reader: JoinHandle<()>, paused: Arc<AtomicBool> },
+/// What a session reads and writes by, until it is upgraded.
+struct Link {
+    mouth: Mouth,
+    reader: JoinHandle<()>,
+    /// Pings, over Engine.IO 3.
+    heart: Option<JoinHandle<()>>,
+    /// Polling is to end with the poll that is under way.
+    paused: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Mouth {
+    Socket(Arc<Mutex<Writer>>),
+    Polling(Arc<Mutex<Poster>>),
 }
 
 impl Client {
     /// A session that has said nothing yet.
     pub async fn open(addr: SocketAddr, kind: Kind) -> Self {
         let (outlet, inbox) = unbounded_channel();
-        let (sid, link) = if kind == Kind::WebSocket {
-            let mut socket = Socket::open(addr, FRESH).await;
-            let sid = sid_of(&socket.hear().await);
-            (sid, Link::socket(socket, outlet.clone()))
-        } else {
-            let mut http = Http::connect(addr).await;
-            let response = http.get("/socket.io/?EIO=4&transport=polling").await;
-            assert_eq!(response.status, 200, "{response:?}");
-            let sid = sid_of(&response.body);
-            let poster = Arc::new(Mutex::new(Http::connect(addr).await));
-            let paused = Arc::new(AtomicBool::new(false));
-            let reader = tokio::spawn(poll(http, poster.clone(), target(&sid), outlet.clone(), paused.clone()));
-            (sid, Link::Polling { poster, reader, paused })
+        let ear = Ear { kind, outlet, beats: watch::Sender::new(0) };
+        let (opened, link) = match (kind.way(), kind.generation()) {
+            (Way::WebSocket, Generation::Sio09) => {
+                let (opened, _) = kind.handshaken(&Http::connect(addr).await.get(&kind.handshake()).await);
+                let mut socket = Socket::open_at(addr, &kind.socket_target(Some(&opened.sid))).await;
+                assert_eq!(socket.hear().await, "1::");
+                let link = Link::socket(socket, ear.clone(), opened.ping_interval());
+                (opened, link)
+            }
+            (Way::WebSocket, _) => {
+                let mut socket = Socket::open_at(addr, &kind.socket_target(None)).await;
+                let opened = opened(&socket.hear().await);
+                let link = Link::socket(socket, ear.clone(), opened.ping_interval());
+                (opened, link)
+            }
+            (_, generation) => {
+                let mut http = Http::connect(addr).await;
+                let (opened, mut packets) = kind.handshaken(&http.get(&kind.handshake()).await);
+                let target = kind.target(&opened.sid);
+                if generation == Generation::Sio09 {
+                    packets = kind.unpack(&http.get(&target).await);
+                    assert_eq!(packets.remove(0), "1::");
+                }
+                for packet in packets {
+                    ear.outlet.send(kind.read(packet)).unwrap();
+                }
+                let poster = Poster { http: Http::connect(addr).await, kind, target };
+                let link = Link::polling(http, poster, ear.clone(), opened.ping_interval());
+                (opened, link)
+            }
         };
-        Self { addr, sid, link, inbox, outlet, next_ack: 1000 }
+        Self { addr, kind, link, inbox, ear, ping_interval: opened.ping_interval(), sid: opened.sid, next_ack: 1000 }
     }
 
     /// A session that is in the namespace; `auth` is what it gave for that, such as `{"token":"t-messi"}`.
     pub async fn connect(addr: SocketAddr, kind: Kind, auth: &str) -> Self {
         let mut client = Self::open(addr, kind).await;
-        client.send(&format!("40/max,{auth}")).await;
-        match client.hear().await {
-            Heard::Packet(packet) if packet.starts_with(r#"40/max,{"sid":""#) => {}
-            other => panic!("a connection to /max was expected, not {other:?}"),
+        client.send(&kind.connect(auth)).await;
+        client.is_greeted().await;
+        client
+    }
+
+    /// A session of a page that has said these before it was connected. Up to 0.9 they follow the CONNECT, or precede
+    /// it when the page connects again; later releases wait for the answer.
+    pub async fn connect_saying(addr: SocketAddr, kind: Kind, again: bool, packets: &[String]) -> Self {
+        let packets = packets.iter().map(String::as_str);
+        if kind.generation() != Generation::Sio09 {
+            let mut client = Self::connect(addr, kind, "").await;
+            client.send_all(&packets.collect::<Vec<_>>()).await;
+            return client;
         }
-        if kind == Kind::Upgraded {
-            client.upgrade().await;
-        }
+        let mut client = Self::open(addr, kind).await;
+        let connect = kind.connect("");
+        let mut breath: Vec<_> = packets.collect();
+        breath.insert(if again { breath.len() } else { 0 }, &connect);
+        client.send_all(&breath).await;
+        client.is_greeted().await;
         client
     }
 
@@ -99,54 +122,78 @@ impl Client {
         client
     }
 
-    /// Goes from polling to a WebSocket, as the official client does.
-    pub async fn upgrade(&mut self) {
-        let mut socket = Socket::open(self.addr, &format!("EIO=4&transport=websocket&sid={}", self.sid)).await;
-        socket.send("2probe").await;
-        assert_eq!(socket.hear().await, "3probe");
-        let Link::Polling { reader, paused, .. } = &mut self.link else { panic!("upgraded already") };
-        paused.store(true, Ordering::Relaxed);
-        within("the last poll before an upgrade", reader).await.unwrap();
-        socket.send("5").await;
-        self.link = Link::socket(socket, self.outlet.clone());
+    async fn is_greeted(&mut self) {
+        let mut packets = Vec::new();
+        while !self.kind.greets(&packets) {
+            match self.hear().await {
+                Heard::Packet(packet) if packets.is_empty() => packets.push(packet),
+                Heard::Packet(packet) if packets == ["40"] => packets.push(packet),
+                other => panic!("a connection to /max was expected, not {packets:?} and {other:?}"),
+            }
+        }
+        if self.kind.way() == Way::Upgraded {
+            self.upgrade().await;
+        }
     }
 
-    /// Sends an Engine.IO packet.
+    /// Goes from polling to a WebSocket, as the official client does.
+    pub async fn upgrade(&mut self) {
+        let mut socket = Socket::open_at(self.addr, &self.kind.socket_target(Some(&self.sid))).await;
+        socket.send("2probe").await;
+        assert_eq!(socket.hear().await, "3probe");
+        let Mouth::Polling(poster) = self.link.mouth.clone() else { panic!("upgraded already") };
+        self.link.paused.store(true, Ordering::Relaxed);
+        within("the last poll before an upgrade", &mut self.link.reader).await.unwrap();
+        // No ping is under way either, and none will be.
+        let _paused = poster.lock().await;
+        socket.send("5").await;
+        self.link = Link::socket(socket, self.ear.clone(), self.ping_interval);
+    }
+
+    /// Disconnects from the namespace and closes the session, and hears that it is over.
+    pub async fn close(mut self) {
+        let (disconnect, close) = (self.kind.disconnect(), self.kind.close());
+        match &self.link.mouth {
+            Mouth::Socket(writer) => {
+                let frames = [text(disconnect), frame(true, CLOSE, b"")].concat();
+                writer.lock().await.write(&frames).await.unwrap();
+            }
+            Mouth::Polling(_) => self.send_all(&[disconnect, close]).await,
+        }
+        self.end().await;
+    }
+
+    /// Sends an Engine.IO packet, or one of 0.9.
     pub async fn send(&mut self, packet: &str) {
         self.send_all(&[packet]).await;
     }
 
     /// Sends packets with one write, or with one POST.
     pub async fn send_all(&mut self, packets: &[&str]) {
-        match &self.link {
-            Link::Socket { writer, .. } => {
+        match &self.link.mouth {
+            Mouth::Socket(writer) => {
                 let frames: Vec<u8> = packets.iter().flat_map(|packet| text(packet)).collect();
                 // Where it fails, the test hears of the end.
                 let _ = writer.lock().await.write(&frames).await;
             }
-            Link::Polling { .. } => {
-                let response = self.post(&packets.join("\x1e")).await;
-                assert_eq!((response.status, response.body.as_str()), (200, "ok"));
+            Mouth::Polling(poster) => {
+                let response = poster.lock().await.post(packets).await;
+                assert_eq!((response.status, response.body.as_str()), (200, self.kind.taken()));
             }
         }
     }
 
-    /// Sends a binary message.
+    /// Sends a binary message, over Engine.IO 4.
     pub async fn send_binary(&mut self, data: &[u8]) {
-        match &self.link {
-            Link::Socket { writer, .. } => drop(writer.lock().await.write(&frame(true, BINARY, data)).await),
-            Link::Polling { .. } => self.send(&format!("b{}", STANDARD.encode(data))).await,
+        assert_eq!(self.kind.generation(), Generation::Eio4);
+        match &self.link.mouth {
+            Mouth::Socket(writer) => drop(writer.lock().await.write(&frame(true, BINARY, data)).await),
+            Mouth::Polling(_) => self.send(&format!("b{}", STANDARD.encode(data))).await,
         }
     }
 
-    /// POSTs a body, on polling.
-    pub async fn post(&mut self, body: &str) -> Response {
-        let Link::Polling { poster, .. } = &self.link else { panic!("a POST over a WebSocket") };
-        poster.lock().await.post(&target(&self.sid), body).await
-    }
-
     pub async fn emit(&mut self, event: &str, argument: &str) {
-        self.send(&packet(event, argument, None)).await;
+        self.send(&self.kind.event(event, argument, None)).await;
     }
 
     /// Emits an event that wants an answer, and hears it, behind nothing but `before`.
@@ -161,7 +208,7 @@ impl Client {
     /// Emits an event with an ack id of its own.
     pub async fn emit_ack(&mut self, event: &str, argument: &str) -> u64 {
         self.next_ack += 1;
-        self.send(&packet(event, argument, Some(self.next_ack))).await;
+        self.send(&self.kind.event(event, argument, Some(self.next_ack))).await;
         self.next_ack
     }
 
@@ -217,45 +264,143 @@ impl Client {
     pub async fn hears_nothing(&mut self) {
         assert_eq!(self.so_far().await, []);
     }
-}
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        match &self.link {
-            Link::Socket { reader, .. } | Link::Polling { reader, .. } => reader.abort(),
-        }
+    /// Waits until the session was kept alive so often, by whichever side its release leaves that to.
+    pub async fn beats(&mut self, times: u32) {
+        let mut beats = self.ear.beats.subscribe();
+        within("signs of life", beats.wait_for(|beats| *beats >= times)).await.unwrap();
     }
 }
 
 impl Link {
-    fn socket(socket: Socket, outlet: UnboundedSender<Heard>) -> Self {
+    fn socket(socket: Socket, ear: Ear, ping_interval: Duration) -> Self {
         let writer = Arc::new(Mutex::new(socket.writer));
-        let reader = tokio::spawn(read(socket.reader, writer.clone(), outlet));
-        Self::Socket { writer, reader }
+        let mouth = Mouth::Socket(writer.clone());
+        let heart = beat(&ear, &mouth, ping_interval);
+        let reader = tokio::spawn(read(socket.reader, writer, ear));
+        Self { mouth, reader, heart, paused: Arc::default() }
+    }
+
+    fn polling(http: Http, poster: Poster, ear: Ear, ping_interval: Duration) -> Self {
+        let target = poster.target.clone();
+        let poster = Arc::new(Mutex::new(poster));
+        let (mouth, paused) = (Mouth::Polling(poster.clone()), Arc::new(AtomicBool::new(false)));
+        let heart = beat(&ear, &mouth, ping_interval);
+        let reader = tokio::spawn(poll(http, poster, target, ear, paused.clone()));
+        Self { mouth, reader, heart, paused }
     }
 }
 
-async fn read(mut reader: Reader, writer: Arc<Mutex<Writer>>, outlet: UnboundedSender<Heard>) {
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reader.abort();
+        if let Some(heart) = &self.heart {
+            heart.abort();
+        }
+    }
+}
+
+/// The connection by which a session posts.
+struct Poster {
+    http: Http,
+    kind: Kind,
+    target: String,
+}
+
+impl Poster {
+    async fn post(&mut self, packets: &[&str]) -> Response {
+        let (content_type, body) = self.kind.pack(packets);
+        self.http.request("POST", &self.target, &[("Content-Type", content_type)], body.as_bytes()).await
+    }
+}
+
+/// Takes what the server sends.
+#[derive(Clone)]
+struct Ear {
+    kind: Kind,
+    outlet: UnboundedSender<Heard>,
+    /// Signs of life so far.
+    beats: watch::Sender<u32>,
+}
+
+/// What a packet from the server leads to.
+enum Next {
+    Nothing,
+    Reply(&'static str),
+    End(End),
+}
+
+impl Ear {
+    fn take(&self, packet: String, polling: bool) -> Next {
+        match (self.kind.generation(), packet.as_str()) {
+            (Generation::Eio4, "2") => self.beat(Next::Reply("3")),
+            (Generation::Eio3, "3") => self.beat(Next::Nothing),
+            (Generation::Sio09, "2::") => self.beat(Next::Reply("2::")),
+            (Generation::Sio09, "8::") if polling => self.beat(Next::Nothing),
+            (Generation::Eio4 | Generation::Eio3, "6") if polling => Next::Nothing,
+            (Generation::Eio4 | Generation::Eio3, "1") | (Generation::Sio09, "0::") if polling => {
+                Next::End(End::Packet)
+            }
+            (Generation::Sio09, "7:::1+0") if polling => Next::End(End::Refused(200, packet)),
+            _ => {
+                let _ = self.outlet.send(self.kind.read(packet));
+                Next::Nothing
+            }
+        }
+    }
+
+    fn beat(&self, next: Next) -> Next {
+        self.beats.send_modify(|beats| *beats += 1);
+        next
+    }
+
+    fn end(&self, end: End) {
+        let _ = self.outlet.send(Heard::End(end));
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end(End::Panic);
+        }
+    }
+}
+
+/// Pings where that is left to the client.
+fn beat(ear: &Ear, mouth: &Mouth, interval: Duration) -> Option<JoinHandle<()>> {
+    let mouth = mouth.clone();
+    (ear.kind.generation() == Generation::Eio3).then(|| {
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                match &mouth {
+                    Mouth::Socket(writer) => drop(writer.lock().await.write(&text("2")).await),
+                    Mouth::Polling(poster) => drop(poster.lock().await.post(&["2"]).await),
+                }
+            }
+        })
+    })
+}
+
+async fn read(mut reader: Reader, writer: Arc<Mutex<Writer>>, ear: Ear) {
     let end = loop {
         match reader.next().await {
-            Ok(Frame::Text(packet)) if packet == "2" => drop(writer.lock().await.write(&text("3")).await),
-            Ok(Frame::Text(packet)) => drop(outlet.send(Heard::read(packet))),
+            Ok(Frame::Text(packet)) => {
+                if let Next::Reply(reply) = ear.take(packet, false) {
+                    let _ = writer.lock().await.write(&text(reply)).await;
+                }
+            }
             Ok(Frame::Close(code)) => break End::Frame(code),
-            Ok(other) => drop(outlet.send(Heard::Packet(format!("{other:?}")))),
+            Ok(other) => drop(ear.outlet.send(Heard::Packet(format!("{other:?}")))),
             Err(end) => break end,
         }
     };
-    let _ = outlet.send(Heard::End(end));
+    ear.end(end);
 }
 
-async fn poll(
-    mut http: Http,
-    poster: Arc<Mutex<Http>>,
-    target: String,
-    outlet: UnboundedSender<Heard>,
-    paused: Arc<AtomicBool>,
-) {
-    let request = super::http::request("GET", &target, &[], b"");
+async fn poll(mut http: Http, poster: Arc<Mutex<Poster>>, target: String, ear: Ear, paused: Arc<AtomicBool>) {
+    let request = request("GET", &target, &[], b"");
     let end = 'polls: loop {
         if http.write(&request).await.is_err() {
             break End::Reset;
@@ -264,19 +409,18 @@ async fn poll(
         if response.status != 200 {
             break End::Refused(response.status, response.body);
         }
-        for packet in response.body.split('\x1e') {
-            match packet {
-                "1" => break 'polls End::Packet,
-                "2" => drop(poster.lock().await.post(&target, "3").await),
-                "6" => {}
-                packet => drop(outlet.send(Heard::read(packet.to_owned()))),
+        for packet in ear.kind.unpack(&response) {
+            match ear.take(packet, true) {
+                Next::Nothing => {}
+                Next::Reply(reply) => drop(poster.lock().await.post(&[reply]).await),
+                Next::End(end) => break 'polls end,
             }
         }
         if paused.load(Ordering::Relaxed) {
             return;
         }
     };
-    let _ = outlet.send(Heard::End(end));
+    ear.end(end);
 }
 
 /// A server where `xavi` listens and knows of `messi`.
@@ -288,93 +432,17 @@ pub async fn with_xavi(settings: &str) -> (Fixture, Client) {
     (server, xavi)
 }
 
-/// Where a polling session polls and posts.
+/// Where a session of Engine.IO 4 polls and posts.
 pub fn target(sid: &str) -> String {
-    format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
+    Kind::Polling.target(sid)
 }
 
 /// The sid in an open packet.
 pub fn sid_of(open: &str) -> String {
-    let json = open.strip_prefix('0').unwrap_or_else(|| panic!("no open packet: {open}"));
-    serde_json::from_str::<serde_json::Value>(json).unwrap()["sid"].as_str().unwrap().to_owned()
+    opened(open).sid
 }
 
-/// An event as a packet. No argument where it is empty.
+/// An event as a packet over Engine.IO. No argument where it is empty.
 pub fn packet(event: &str, argument: &str, ack: Option<u64>) -> String {
-    let ack = ack.map(|id| id.to_string()).unwrap_or_default();
-    match argument {
-        "" => format!(r#"42/max,{ack}["{event}"]"#),
-        argument => format!(r#"42/max,{ack}["{event}",{argument}]"#),
-    }
-}
-
-/// The argument of a join with a token.
-pub fn join_of(user: &str) -> String {
-    format!(r#"{{"username":"{user}","timestamp":1700000000000,"token":"t-{user}"}}"#)
-}
-
-/// The argument of a talk.
-pub fn talk_of(conversation: &str, message: &str) -> String {
-    format!(r#"{{"conversation":"{conversation}","messageID":"{message}"}}"#)
-}
-
-pub fn listening(conversations: &[&str]) -> Heard {
-    event("listening", serde_json::json!({ "conversations": conversations }).to_string())
-}
-
-pub fn joined(conversation: &str, username: &str) -> Heard {
-    event("joined", format!(r#"{{"conversation":"{conversation}","username":"{username}"}}"#))
-}
-
-pub fn left(conversation: &str, username: &str) -> Heard {
-    event("left", format!(r#"{{"conversation":"{conversation}","username":"{username}"}}"#))
-}
-
-/// What others hear of [`talk_of`].
-pub fn update(username: &str, conversation: &str, message: &str) -> Heard {
-    let fields = format!(r#""username":"{username}","conversation":"{conversation}","messageID":"{message}""#);
-    event("update", format!("{{{fields}}}"))
-}
-
-pub fn people(conversation: &str, people: &[&str]) -> Heard {
-    let (inroom, people) = (people.len(), serde_json::json!(people));
-    event("people", format!(r#"{{"conversation":"{conversation}","inroom":{inroom},"people":{people}}}"#))
-}
-
-pub fn refused(asked: &str, code: &str, conversation: Option<&str>) -> Heard {
-    let about = conversation.map(|id| format!(r#","conversation":"{id}""#)).unwrap_or_default();
-    event("refused", format!(r#"{{"event":"{asked}","code":"{code}","reason":"{}"{about}}}"#, reason(code)))
-}
-
-pub fn event(name: &str, argument: String) -> Heard {
-    Heard::Event(name.to_owned(), argument)
-}
-
-pub fn ok(ack: u64) -> Heard {
-    Heard::Ack(ack, r#"{"ok":true}"#.to_owned())
-}
-
-pub fn not_ok(ack: u64, code: &str) -> Heard {
-    Heard::Ack(ack, format!(r#"{{"ok":false,"code":"{code}","reason":"{}"}}"#, reason(code)))
-}
-
-fn reason(code: &str) -> &'static str {
-    Code::ALL.iter().find(|row| row.as_str() == code).unwrap().reason()
-}
-
-impl Heard {
-    fn read(packet: String) -> Self {
-        if let Some(json) = packet.strip_prefix("42/max,") {
-            let parts: Vec<&RawValue> = serde_json::from_str(json).unwrap();
-            let [name, argument] = parts[..] else { panic!("an event has one argument: {packet}") };
-            return Self::Event(serde_json::from_str(name.get()).unwrap(), argument.get().to_owned());
-        }
-        if let Some(rest) = packet.strip_prefix("43/max,") {
-            let (id, json) = rest.split_at(rest.find('[').unwrap());
-            let parts: Vec<&RawValue> = serde_json::from_str(json).unwrap();
-            let [answer] = parts[..] else { panic!("an answer has one argument: {packet}") };
-            return Self::Ack(id.parse().unwrap(), answer.get().to_owned());
-        }
-        Self::Packet(packet)
-    }
+    Kind::Polling.event(event, argument, ack)
 }

@@ -23,6 +23,14 @@ const SETTINGS: &str = r#"
     metrics.listen = "127.0.0.1:0"
 "#;
 
+/// Settings of a server that soon gives up a client of 0.9 that polls no more: it may poll again by another connection,
+/// so its session outlives the broken one.
+pub const IMPATIENT: &str = "
+    legacy.close_timeout_ms = 1000
+    legacy.heartbeat_interval_ms = 500
+    legacy.polling_duration_ms = 500
+";
+
 /// Between two looks at what cannot be waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 

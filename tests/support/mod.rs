@@ -8,10 +8,13 @@ use std::time::Duration;
 pub mod client;
 pub mod fake_max;
 pub mod fixture;
+pub mod heard;
 pub mod http;
+pub mod kind;
 pub mod max_by_rule;
 pub mod process;
 pub mod socket;
+pub mod wire;
 
 /// What has not happened after this time will not happen: only failures wait so long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -29,7 +32,7 @@ pub async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     }
 }
 
-/// Every case as a test over each way to connect.
+/// Every case as a test over each transport of Engine.IO 4.
 #[macro_export]
 macro_rules! over_every_transport {
     ($($case:ident)+) => {
@@ -46,5 +49,16 @@ macro_rules! over_every_transport {
                 }
             )+
         }
+    };
+}
+
+/// The same, and over one transport of each older generation: that which has most to encode. Parity, which is over all
+/// of them, has a test of its own. Cases behind `engine_io_4` are about what only that has.
+#[macro_export]
+macro_rules! over_every_generation {
+    ($($case:ident)+; engine_io_4: $($newest:ident)+) => {
+        $crate::over_every_transport!($($case)+ $($newest)+);
+        $crate::over_every_transport!(v1_polling V1Polling: $($case)+);
+        $crate::over_every_transport!(v08_jsonp V08Jsonp: $($case)+);
     };
 }

@@ -41,6 +41,8 @@ pub enum End {
     Packet,
     /// A poll was refused.
     Refused(u16, String),
+    /// By a panic of the client's own: it says more.
+    Panic,
 }
 
 /// An upgraded connection.
@@ -55,13 +57,17 @@ pub struct Writer(WriteHalf<BufReader<TcpStream>>);
 
 /// The request of a WebSocket handshake.
 pub fn handshake(query: &str) -> Vec<u8> {
+    handshake_at(&format!("/socket.io/?{query}"))
+}
+
+fn handshake_at(target: &str) -> Vec<u8> {
     let headers = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    request("GET", &format!("/socket.io/?{query}"), &headers, b"")
+    request("GET", target, &headers, b"")
 }
 
 /// A frame as a client writes it: masked.
@@ -92,10 +98,14 @@ pub fn text(text: &str) -> Vec<u8> {
 impl Socket {
     /// Connects, and is answered with 101.
     pub async fn open(addr: SocketAddr, query: &str) -> Self {
-        match Self::ask(addr, query, b"").await {
-            Ok(socket) => socket,
-            Err(response) => panic!("no WebSocket for {query}: {response:?}"),
-        }
+        Self::open_at(addr, &format!("/socket.io/?{query}")).await
+    }
+
+    /// The same, wherever it is.
+    pub async fn open_at(addr: SocketAddr, target: &str) -> Self {
+        let mut http = Http::connect(addr).await;
+        http.write(&handshake_at(target)).await.unwrap();
+        Self::answered(http).await.unwrap_or_else(|response| panic!("no WebSocket for {target}: {response:?}"))
     }
 
     /// Asks for a WebSocket; `behind` follows the request in the same segment.
