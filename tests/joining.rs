@@ -1,17 +1,17 @@
 //! Joins: who a client is, what becomes of what it sends while MAX is being asked, and what a second join changes.
-//! Every case runs over a WebSocket, by polling, and upgraded.
+//! Every case runs over transports of every generation.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
 mod support;
 
 use support::client::{
-    Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, packet, people, refused, talk_of, update,
+    Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, people, refused, talk_of, update,
 };
 use support::fake_max::{answer, json};
-use support::fixture::Fixture;
+use support::fixture::{Fixture, IMPATIENT};
 
-over_every_transport! {
+over_every_generation! {
     every_form_of_a_join
     a_join_without_any_token_needs_one
     without_tokens_the_name_is_the_one_of_max
@@ -30,7 +30,10 @@ over_every_transport! {
     too_much_in_one_breath_is_busy
     long_answers_to_one_breath_close_nobody
     a_client_that_goes_while_max_is_asked_never_was
-    a_full_mailbox_is_busy_and_loses_nothing
+    a_full_mailbox_is_busy_and_loses_nothing;
+
+engine_io_4:
+    the_token_of_a_connection
 }
 
 async fn every_form_of_a_join(kind: Kind) {
@@ -49,7 +52,13 @@ async fn every_form_of_a_join(kind: Kind) {
     ] {
         with_token.call("join", join, &[listening(&conversations)], ok).await;
     }
+    with_token.hears_nothing().await;
+}
 
+async fn the_token_of_a_connection(kind: Kind) {
+    let server = Fixture::start("");
+    server.max.talks_in("messi", &["c3", "c1", "c2"]);
+    let conversations = ["c3", "c1", "c2"];
     let mut with_auth = Client::connect(server.addr, kind, r#"{"token":"t-messi"}"#).await;
     for join in [r#""messi""#, r#"{"username":"messi","timestamp":1}"#] {
         with_auth.emit("join", join).await;
@@ -58,7 +67,6 @@ async fn every_form_of_a_join(kind: Kind) {
     // The packet's token goes before the one of the connection.
     with_auth.emit("join", r#"{"username":"messi","token":"t-xavi"}"#).await;
     with_auth.hears(&[refused("join", "unauthorized", None)]).await;
-    with_token.hears_nothing().await;
 
     // What is no token makes no difference to a CONNECT.
     for auth in [r#"{"token":5}"#, r#"{"token":null}"#, r#"{"x":[]}"#, r#"{"pid":"a","offset":"b"}"#, "{}"] {
@@ -108,8 +116,8 @@ async fn a_user_is_the_same_whatever_its_case(kind: Kind) {
     server.max.talks_in("žižek", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
-    let mut client = Client::connect(server.addr, kind, r#"{"token":"t-žižek"}"#).await;
-    client.call("join", r#""ŽIŽEK""#, &[listening(&["c1"])], ok).await;
+    let mut client = Client::connect(server.addr, kind, "").await;
+    client.call("join", r#"{"username":"ŽIŽEK","token":"t-žižek"}"#, &[listening(&["c1"])], ok).await;
     xavi.hears(&[joined("c1", "žižek")]).await;
     client.call("join", r#""Žižek""#, &[listening(&["c1"])], ok).await;
     xavi.hears_nothing().await;
@@ -285,9 +293,9 @@ async fn a_newer_join_wins(kind: Kind) {
     server.max.hold("messi");
     let mut messi = Client::connect(server.addr, kind, "").await;
     let join = join_of("messi");
-    messi.send_all(&[&packet("join", &join, Some(1)), &packet("join", &join, None)]).await;
+    messi.send_all(&[&kind.event("join", &join, Some(1)), &kind.event("join", &join, None)]).await;
     messi.hears(&[not_ok(1, "superseded")]).await;
-    messi.send(&packet("join", &join, Some(3))).await;
+    messi.send(&kind.event("join", &join, Some(3))).await;
     messi.hears(&[refused("join", "superseded", None)]).await;
     server.max.release("messi");
     messi.hears(&[listening(&["c1"]), ok(3)]).await;
@@ -302,15 +310,17 @@ async fn a_newer_join_as_somebody_else_wins(kind: Kind) {
     let mut iniesta = Client::join(&server, kind, "iniesta", &["c1"]).await;
     server.max.hold("messi");
     let mut client = Client::connect(server.addr, kind, "").await;
-    client.send(&packet("join", &join_of("messi"), Some(1))).await;
+    client.send(&kind.event("join", &join_of("messi"), Some(1))).await;
     server.max.asked(2).await;
-    client.send(&packet("join", &join_of("xavi"), Some(2))).await;
+    client.send(&kind.event("join", &join_of("xavi"), Some(2))).await;
     client.hears(&[not_ok(1, "superseded"), listening(&["c1"]), ok(2)]).await;
     iniesta.hears(&[joined("c1", "xavi")]).await;
     server.max.release("messi");
     // Back and forth, as fast as it goes: it is the last one that counts, and nobody stays behind.
     for _ in 0..20 {
-        client.send_all(&[&packet("join", &join_of("messi"), None), &packet("join", &join_of("xavi"), None)]).await;
+        client
+            .send_all(&[&kind.event("join", &join_of("messi"), None), &kind.event("join", &join_of("xavi"), None)])
+            .await;
     }
     let told = client.so_far().await;
     assert_eq!(told.last(), Some(&listening(&["c1"])), "{told:?}");
@@ -334,12 +344,12 @@ async fn a_talk_in_the_same_breath_is_not_lost(kind: Kind) {
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
     let mut messi = Client::connect(server.addr, kind, "").await;
     let breath = [
-        packet("join", &join_of("messi"), None),
-        packet("talk", &talk_of("c1", "m1"), None),
-        packet("talk", &talk_of("c1", "m2"), Some(1)),
-        packet("ask", "", Some(2)),
-        packet("leave", "", Some(3)),
-        packet("talk", &talk_of("c1", "m3"), Some(4)),
+        kind.event("join", &join_of("messi"), None),
+        kind.event("talk", &talk_of("c1", "m1"), None),
+        kind.event("talk", &talk_of("c1", "m2"), Some(1)),
+        kind.event("ask", "", Some(2)),
+        kind.event("leave", "", Some(3)),
+        kind.event("talk", &talk_of("c1", "m3"), Some(4)),
     ];
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
     // Who answers an ask is another than who takes a talk or a leave, so the answers are not in one line.
@@ -362,13 +372,13 @@ async fn a_talk_during_a_refresh_goes_at_once(kind: Kind) {
     xavi.hears(&[joined("c1", "messi")]).await;
     server.max.talks_in("messi", &["c1", "c2"]);
     server.max.hold("messi");
-    messi.send(&packet("join", r#""messi""#, Some(1))).await;
-    messi.send(&packet("talk", &talk_of("c1", "m1"), Some(2))).await;
+    messi.send(&kind.event("join", r#""messi""#, Some(1))).await;
+    messi.send(&kind.event("talk", &talk_of("c1", "m1"), Some(2))).await;
     messi.hears(&[ok(2)]).await;
     xavi.hears(&[update("messi", "c1", "m1")]).await;
-    messi.send(&packet("talk", &talk_of("c2", "m2"), Some(3))).await;
-    messi.send(&packet("talk", &talk_of("c1", "m3"), Some(4))).await;
-    messi.send(&packet("leave", r#""c1""#, Some(5))).await;
+    messi.send(&kind.event("talk", &talk_of("c2", "m2"), Some(3))).await;
+    messi.send(&kind.event("talk", &talk_of("c1", "m3"), Some(4))).await;
+    messi.send(&kind.event("leave", r#""c1""#, Some(5))).await;
     messi.hears(&[ok(4)]).await;
     xavi.hears(&[update("messi", "c1", "m3")]).await;
     xavi.emit("talk", &talk_of("c1", "m4")).await;
@@ -387,12 +397,12 @@ async fn what_waits_for_a_failed_join_is_answered(kind: Kind) {
     server.max.fails("messi", "401 Unauthorized");
     let mut messi = Client::connect(server.addr, kind, "").await;
     let breath = [
-        packet("join", &join_of("messi"), None),
-        packet("talk", &talk_of("c1", "m1"), None),
-        packet("ask", "", Some(2)),
-        packet("ask", r#""c1""#, None),
-        packet("leave", r#"{"conversation":"c1"}"#, None),
-        packet("leave", "", None),
+        kind.event("join", &join_of("messi"), None),
+        kind.event("talk", &talk_of("c1", "m1"), None),
+        kind.event("ask", "", Some(2)),
+        kind.event("ask", r#""c1""#, None),
+        kind.event("leave", r#"{"conversation":"c1"}"#, None),
+        kind.event("leave", "", None),
     ];
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
     server.max.asked(1).await;
@@ -407,9 +417,9 @@ async fn what_waits_for_a_failed_join_is_answered(kind: Kind) {
     server.max.hold("messi");
     server.max.fails("messi", "503 Service Unavailable");
     let breath = [
-        packet("join", &join_of("messi"), Some(1)),
-        packet("talk", &talk_of("c2", "m1"), Some(2)),
-        packet("ask", "", Some(3)),
+        kind.event("join", &join_of("messi"), Some(1)),
+        kind.event("talk", &talk_of("c2", "m1"), Some(2)),
+        kind.event("ask", "", Some(3)),
     ];
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
     server.max.asked(3).await;
@@ -423,12 +433,12 @@ async fn too_much_in_one_breath_is_busy(kind: Kind) {
     server.max.hold("messi");
     let mut messi = Client::connect(server.addr, kind, "").await;
     let breath = [
-        packet("join", &join_of("messi"), Some(1)),
-        packet("talk", &talk_of("c1", "m1"), Some(2)),
-        packet("ask", "", Some(3)),
-        packet("talk", &talk_of("c1", "m2"), Some(4)),
-        packet("talk", &talk_of("c1", "m3"), None),
-        packet("leave", "", None),
+        kind.event("join", &join_of("messi"), Some(1)),
+        kind.event("talk", &talk_of("c1", "m1"), Some(2)),
+        kind.event("ask", "", Some(3)),
+        kind.event("talk", &talk_of("c1", "m2"), Some(4)),
+        kind.event("talk", &talk_of("c1", "m3"), None),
+        kind.event("leave", "", None),
     ];
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
     messi.hears(&[not_ok(4, "busy"), refused("talk", "busy", Some("c1")), refused("leave", "busy", None)]).await;
@@ -445,8 +455,8 @@ async fn long_answers_to_one_breath_close_nobody(kind: Kind) {
     server.max.talks_in("messi", &conversations);
     server.max.hold("messi");
     let mut messi = Client::connect(server.addr, kind, "").await;
-    let leaves = (0..60).map(|n| packet("leave", &format!("\"{}\"", conversations[n]), Some(n as u64)));
-    let breath: Vec<_> = [packet("join", &join_of("messi"), None)].into_iter().chain(leaves).collect();
+    let leaves = (0..60).map(|n| kind.event("leave", &format!("\"{}\"", conversations[n]), Some(n as u64)));
+    let breath: Vec<_> = [kind.event("join", &join_of("messi"), None)].into_iter().chain(leaves).collect();
     messi.send_all(&breath.iter().map(String::as_str).collect::<Vec<_>>()).await;
     server.max.asked(1).await;
     server.max.release("messi");
@@ -457,7 +467,7 @@ async fn long_answers_to_one_breath_close_nobody(kind: Kind) {
 }
 
 async fn a_client_that_goes_while_max_is_asked_never_was(kind: Kind) {
-    let server = Fixture::start("");
+    let server = Fixture::start(IMPATIENT);
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
@@ -488,9 +498,9 @@ async fn a_full_mailbox_is_busy_and_loses_nothing(kind: Kind) {
     xavi.hears(&[joined("c1", "messi")]).await;
     let mut refreshes = Vec::new();
     for round in 0..10 {
-        let talk = |n| packet("talk", &talk_of("c1", &format!("{round}.{n}")), Some(n));
+        let talk = |n| kind.event("talk", &talk_of("c1", &format!("{round}.{n}")), Some(n));
         let breath: Vec<_> = (0..100).map(talk).collect();
-        iniesta.send(&packet("join", &join_of("iniesta"), Some(round))).await;
+        iniesta.send(&kind.event("join", &join_of("iniesta"), Some(round))).await;
         messi.send_all(&breath.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let mut taken = Vec::new();
         for _ in 0..100 {
