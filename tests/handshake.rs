@@ -119,7 +119,7 @@ fn what_is_wrong_with_a_request_is_said_in_json() {
             assert_eq!(response.header("access-control-allow-credentials"), Some("true"));
             assert!(response.header("vary").unwrap().contains("Origin"));
         }
-        assert_eq!(get(server.addr, "/socket.io/1/").await.status, 404);
+        assert_eq!(get(server.addr, "/socket.io/nothing").await.status, 404);
         assert_eq!(get(server.addr, "/nothing").await.status, 404);
     });
 }
