@@ -22,7 +22,7 @@ for (const way of ways) {
       const [red] = fresh("red");
       const ada = await enter(way, server.url, `ada.${red}`);
       await ada.upgraded();
-      assert.equal(ada.transport, way.transport === "polling" ? "polling" : "websocket");
+      assert.equal(ada.transport, way.transport === "upgrade" ? "websocket" : way.transport);
     });
 
     it("joins with a token and listens to all of its conversations", async () => {
@@ -33,13 +33,15 @@ for (const way of ways) {
       assert.deepEqual(await ada.next("listening"), { conversations: [red, blue] });
     });
 
-    it("joins with the token of its CONNECT", async () => {
-      const [red] = fresh("red");
-      const username = `ada.${red}`;
-      const ada = way.open(server.url, { auth: { token: tokenOf(username) } });
-      assert.deepEqual(await ada.acked("join", { username, timestamp: 1 }), { ok: true });
-      assert.deepEqual(await ada.next("listening"), { conversations: [red] });
-    });
+    if (way.generation === "Engine.IO 4") {
+      it("joins with the token of its CONNECT", async () => {
+        const [red] = fresh("red");
+        const username = `ada.${red}`;
+        const ada = way.open(server.url, { auth: { token: tokenOf(username) } });
+        assert.deepEqual(await ada.acked("join", { username, timestamp: 1 }), { ok: true });
+        assert.deepEqual(await ada.next("listening"), { conversations: [red] });
+      });
+    }
 
     it("joins by a bare username where MAX is asked by the service account", async () => {
       const [red] = fresh("red");
@@ -231,9 +233,15 @@ for (const way of ways) {
       await both("left");
     });
 
-    it("is refused a namespace that there is not", async () => {
+    it("is not let into a namespace that there is not", async () => {
       const ada = way.open(server.url, { namespace: "/nope" });
-      assert.equal(await ada.next("connect_error"), "Invalid namespace");
+      if (way.generation === "Socket.IO 0.9") {
+        // This generation has no word for it: the server keeps silent, and the connection is as good as before.
+        await ada.granted("/max");
+        assert.deepEqual(ada.all("connect"), []);
+      } else {
+        assert.equal(await ada.next("connect_error"), "Invalid namespace");
+      }
     });
   });
 }

@@ -1,5 +1,6 @@
-"""One python-socketio client, driven from outside: its settings are the argument, as JSON; what it shall emit comes in
-by lines, `{"emit": [event, data, ...], "ack": id or null}`; what it hears goes out by lines, `[event, data, ...]`.
+"""One client of python-socketio 5 or 4, driven from outside: its settings are the argument, as JSON; what it shall emit
+comes in by lines, `{"emit": [event, data, ...], "ack": id or null}`; what it hears goes out by lines,
+`[event, data, ...]`. Which of the two it is depends on the virtual environment that runs this file.
 
 JSON is the form on both sides because Python keeps its numbers as they were written. The end of the input disconnects.
 """
@@ -7,8 +8,32 @@ JSON is the form on both sides because Python keeps its numbers as they were wri
 import json
 import sys
 import threading
+from importlib.metadata import version
 
 import socketio
+
+VERSION = version("python-socketio")
+CONNECT_S_MAX = 10
+
+
+class Ears(socketio.ClientNamespace):
+    """Tells whatever comes in a namespace, and knows when the first answer to its connect is there."""
+
+    def __init__(self, namespace, say):
+        super().__init__(namespace)
+        self.say = say
+        self.answered = threading.Event()
+
+    def trigger_event(self, event, *data):
+        """What the library calls for every event, its own included."""
+        if event == "connect":
+            self.say(event, self.client.transport(), VERSION)
+        elif event == "connect_error":
+            self.say(event, text_of(*data))
+        elif not event.startswith("__"):
+            self.say(event, *data)
+        if event in ("connect", "connect_error"):
+            self.answered.set()
 
 
 def main():
@@ -22,20 +47,17 @@ def main():
         with lock:
             print(json.dumps(line), flush=True)
 
-    client.on("connect", lambda: say("connect", client.transport()), namespace=namespace)
-    client.on("disconnect", lambda reason: say("disconnect", reason), namespace=namespace)
-    client.on("connect_error", lambda error: say("connect_error", text_of(error)), namespace=namespace)
-    client.on("*", say, namespace=namespace)
+    ears = Ears(namespace, say)
+    client.register_namespace(ears)
+    # Before Engine.IO 4 a CONNECT carried no auth, and the library did not wait for the answer to it.
+    since_5 = {} if VERSION.startswith("4.") else {"auth": settings.get("auth"), "wait_timeout": CONNECT_S_MAX}
     try:
-        client.connect(
-            settings["url"],
-            auth=settings.get("auth"),
-            transports=settings.get("transports"),
-            namespaces=[namespace],
-            wait_timeout=10,
-        )
-    except socketio.exceptions.ConnectionError:
-        return  # The handler above has told it.
+        client.connect(settings["url"], transports=settings.get("transports"), namespaces=[namespace], **since_5)
+    except socketio.exceptions.ConnectionError as error:
+        if not ears.answered.is_set():
+            say("connect_error", str(error))
+        return
+    ears.answered.wait(CONNECT_S_MAX)
     for line in sys.stdin:
         order = json.loads(line)
         event, *data = order["emit"]
@@ -49,7 +71,7 @@ def answer_to(ack, say):
 
 
 def text_of(error):
-    """What a refusal says, which is an object from the server and a text from the library."""
+    """What a refusal says, which is an object from the server and a text from the library, or from older servers."""
     return error.get("message") if isinstance(error, dict) else str(error)
 
 
