@@ -102,6 +102,22 @@ impl Polling {
         response.body
     }
 
+    /// Asks, and does not go on before the session knows: of two polls the one is ended for the other.
+    pub async fn wait(&mut self) {
+        let addr = self.getter.stream.get_ref().peer_addr().unwrap();
+        let mut other = Http::connect(addr).await;
+        other.write(&request("GET", &self.target, &[], b"")).await.unwrap();
+        self.begin_poll().await;
+        let ended = tokio::select! {
+            ended = self.getter.response() => {
+                std::mem::swap(&mut self.getter, &mut other);
+                ended
+            }
+            ended = other.response() => ended,
+        };
+        assert_eq!(ended.unwrap().body, "8::");
+    }
+
     /// A POST that is taken.
     pub async fn post(&mut self, body: &str) {
         let response = self.poster.post(&self.target, body).await;

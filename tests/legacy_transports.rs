@@ -1,0 +1,462 @@
+//! The transports of Socket.IO 0.7 to 0.9 as they come and go: polls that wait, end and are dropped, POSTs that fail,
+//! heartbeats, one sid by one transport after the other, and all the ways in which a session ends.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+#[path = "support/sio09.rs"]
+mod sio09;
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sio09::{
+    BEGIN_ANEW, Polling, Session, ask, framed, hears, hears_nothing, join, joined, left, listening, talk, update,
+    with_xavi,
+};
+use support::fixture::{Fixture, Scrape};
+use support::http::{Http, Response};
+use support::socket::{End, Frame, Socket};
+use support::{run, within};
+use tokio::io::AsyncWriteExt;
+
+async fn get(addr: SocketAddr, target: &str) -> Response {
+    Http::connect(addr).await.get(target).await
+}
+
+fn status_and_body(response: &Response) -> (u16, &str) {
+    (response.status, &response.body)
+}
+
+/// A session by polling that listens as `messi`, which `xavi` has heard.
+async fn polling_messi(server: &Fixture, xavi: &mut Socket) -> (Session, Polling) {
+    let session = Session::begin(server.addr).await;
+    let mut messi = session.polling().await;
+    messi.join("messi", &["c1"]).await;
+    hears(xavi, &[&joined("messi")]).await;
+    (session, messi)
+}
+
+/// The sid is unknown by every transport.
+async fn is_over(session: &Session) {
+    assert_eq!(status_and_body(&get(session.addr, &session.xhr()).await), (200, BEGIN_ANEW));
+    let posted = Http::connect(session.addr).await.post(&session.xhr(), "2::").await;
+    assert_eq!(status_and_body(&posted), (200, BEGIN_ANEW));
+    let mut socket = ask(session.addr, &format!("/socket.io/1/websocket/{}", session.sid)).await.unwrap();
+    assert_eq!(socket.hear().await, BEGIN_ANEW);
+}
+
+fn sessions(now: &Scrape, transport: &str) -> f64 {
+    let open = |protocol: &str| {
+        now.sum("maxtalk_sessions", &format!(r#"protocol="{protocol}",transport="{transport}""#))
+            + now.sum("maxtalk_sessions", &format!(r#"transport="{transport}",protocol="{protocol}""#))
+    };
+    assert_eq!(open("eio4") + open("eio3"), 0.0);
+    open("0.9")
+}
+
+#[test]
+fn an_idle_poll_ends_with_a_noop_and_the_session_goes_on() {
+    run(async {
+        let server = Fixture::start("legacy.polling_duration_ms = 200");
+        let mut polling = Session::begin(server.addr).await.polling().await;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            assert_eq!(polling.poll().await, "8::");
+            assert!(begun.elapsed() >= Duration::from_millis(200));
+        }
+        polling.post("1::/max").await;
+        assert_eq!(polling.poll().await, "1::/max");
+        assert_eq!(polling.poll().await, "8::");
+    });
+}
+
+#[test]
+fn a_waiting_poll_is_answered_by_what_comes() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (_, mut messi) = polling_messi(&server, &mut xavi).await;
+        for message in ["m1", "m2", "m3"] {
+            messi.wait().await;
+            xavi.send(&talk(message)).await;
+            assert_eq!(messi.polled().await, update("xavi", message));
+        }
+        messi.wait().await;
+        messi.post("3:1:/max:x").await;
+        assert_eq!(messi.polled().await, "6::/max:1");
+    });
+}
+
+#[test]
+fn a_second_poll_ends_the_first_and_takes_its_place() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.wait().await;
+        // A script takes turns with text.
+        let mut script = Http::connect(server.addr).await;
+        script.write(&support::http::request("GET", &session.jsonp(), &[], b"")).await.unwrap();
+        assert_eq!(messi.polled().await, "8::");
+        messi.begin_poll().await;
+        assert_eq!(script.response().await.unwrap().body, r#"io.j[0]("8::");"#);
+        xavi.send(&talk("m1")).await;
+        assert_eq!(messi.polled().await, update("xavi", "m1"));
+        hears_nothing(&mut xavi).await;
+    });
+}
+
+#[test]
+fn a_poll_that_its_client_drops_costs_neither_the_session_nor_its_news() {
+    run(async {
+        let (server, mut xavi) = with_xavi("server.workers = 1").await;
+        let (_, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.wait().await;
+        // The server hangs up when it has seen that its client has; the one worker has forgotten the poll before it
+        // sees anything else.
+        messi.getter.stream.get_mut().shutdown().await.unwrap();
+        assert!(messi.getter.is_closed().await);
+        for message in ["m1", "m2"] {
+            xavi.send(&talk(message)).await;
+        }
+        hears_nothing(&mut xavi).await;
+        messi.getter = Http::connect(server.addr).await;
+        messi.hears(&[&update("xavi", "m1"), &update("xavi", "m2")]).await;
+        messi.hears_nothing().await;
+        hears_nothing(&mut xavi).await;
+    });
+}
+
+#[test]
+fn who_polls_no_more_has_left_when_the_close_timeout_is_over() {
+    run(async {
+        let settings = "legacy.close_timeout_ms = 1000\nlegacy.polling_duration_ms = 300
+                        legacy.heartbeat_interval_ms = 300";
+        let (server, mut xavi) = with_xavi(settings).await;
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        // It lives for as long as it polls, which may well be longer.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1100) {
+            assert_eq!(messi.poll().await, "8::");
+        }
+        let begun = Instant::now();
+        loop {
+            match xavi.hear().await.as_str() {
+                "2::" => xavi.send("2::").await,
+                heard => break assert_eq!(heard, left("messi")),
+            }
+        }
+        // It may come an eighth too early.
+        assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+        is_over(&session).await;
+        let closed = server.scrape().await;
+        assert_eq!(closed.sum("maxtalk_sessions_closed_total", r#"reason="ping_timeout""#), 1.0);
+    });
+}
+
+#[test]
+fn a_handshake_that_no_transport_claims_expires() {
+    run(async {
+        let server = Fixture::start("legacy.handshake_timeout_ms = 200");
+        let begun = Instant::now();
+        let session = Session::begin(server.addr).await;
+        server.until("no session", |now| now.sum("maxtalk_sessions", "") == 0.0).await;
+        assert!(begun.elapsed() >= Duration::from_millis(200));
+        is_over(&session).await;
+    });
+}
+
+#[test]
+fn a_websocket_has_heartbeats_of_which_only_answers_count() {
+    run(async {
+        let server = Fixture::start("legacy.heartbeat_interval_ms = 100\nlegacy.polling_duration_ms = 100");
+        let mut socket = Session::begin(server.addr).await.socket().await;
+        for _ in 0..4 {
+            let begun = Instant::now();
+            for _ in 0..50 {
+                // Nobody asked, and nobody minds.
+                socket.send("2::").await;
+            }
+            assert_eq!(socket.hear().await, "2::");
+            assert!(begun.elapsed() >= Duration::from_millis(50), "{:?}", begun.elapsed());
+            socket.send("2::").await;
+        }
+        // Polling has none: the next packet is the end of the poll.
+        let mut polling = Session::begin(server.addr).await.polling().await;
+        assert_eq!(polling.poll().await, "8::");
+    });
+}
+
+#[test]
+fn a_websocket_that_answers_no_heartbeat_is_closed() {
+    run(async {
+        let settings = "legacy.heartbeat_interval_ms = 100\nlegacy.heartbeat_timeout_ms = 300";
+        let server = Fixture::start(settings);
+        let session = Session::begin(server.addr).await;
+        let begun = Instant::now();
+        let mut socket = session.socket().await;
+        assert_eq!(socket.hear().await, "2::");
+        // What else it says is no answer.
+        socket.send("1::/max").await;
+        assert_eq!(socket.hear().await, "1::/max");
+        assert_eq!(socket.end().await, End::Frame(None));
+        assert!(begun.elapsed() >= Duration::from_millis(400));
+        is_over(&session).await;
+        let closed = server.scrape().await;
+        assert_eq!(closed.sum("maxtalk_sessions_closed_total", r#"reason="ping_timeout""#), 1.0);
+    });
+}
+
+#[test]
+fn one_sid_goes_from_transport_to_transport_and_misses_nothing() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (session, mut polling) = polling_messi(&server, &mut xavi).await;
+        let mut number = 0;
+        for round in 0..2 {
+            // Polling, with no poll to answer, or with one that waits.
+            let mut talk_on = async |xavi: &mut Socket| {
+                number += 1;
+                xavi.send(&talk(&format!("m{number}"))).await;
+                hears_nothing(xavi).await;
+                update("xavi", &format!("m{number}"))
+            };
+            server.until("one of each", |now| sessions(now, "polling") == 1.0).await;
+            let first = talk_on(&mut xavi).await;
+            let mut news = vec![first];
+            if round == 1 {
+                polling.hears(&[&news.remove(0)]).await;
+                polling.wait().await;
+            }
+            let mut socket = session.socket().await;
+            if round == 1 {
+                assert_eq!(polling.polled().await, "8::");
+            }
+            news.push(talk_on(&mut xavi).await);
+            for update in news.drain(..) {
+                assert_eq!(socket.hear().await, update);
+            }
+            server.until("two sockets", |now| sessions(now, "websocket") == 2.0).await;
+            assert_eq!(server.scrape().await.sum("maxtalk_sessions", ""), 2.0);
+            // A POST is heard whatever the transport is.
+            polling.post(&talk("by POST")).await;
+            hears(&mut xavi, &[&update("messi", "by POST")]).await;
+            // Another socket: the first is closed, without a word.
+            let mut second = session.socket().await;
+            assert_eq!(socket.end().await, End::Frame(None));
+            let update = talk_on(&mut xavi).await;
+            hears(&mut second, &[&update]).await;
+            // What comes after the last word of a socket waits for the second poll, for the first is greeted.
+            assert_eq!(polling.poll().await, "1::");
+            assert_eq!(second.end().await, End::Frame(None));
+            let update = talk_on(&mut xavi).await;
+            polling.hears(&[&update]).await;
+            polling.hears_nothing().await;
+        }
+        hears_nothing(&mut xavi).await;
+        assert_eq!(server.scrape().await.sum("maxtalk_sessions_closed_total", ""), 0.0);
+    });
+}
+
+#[test]
+fn a_client_that_says_farewell_hears_it() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        // By a WebSocket.
+        let session = Session::begin(server.addr).await;
+        let mut messi = session.socket().await;
+        messi.send(&join("messi")).await;
+        hears(&mut messi, &[&listening(&["c1"])]).await;
+        messi.send("0::").await;
+        hears(&mut messi, &["0::"]).await;
+        assert_eq!(messi.end().await, End::Frame(None));
+        hears(&mut xavi, &[&joined("messi"), &left("messi")]).await;
+        is_over(&session).await;
+
+        // By a POST, with a poll that waits, behind what came with it.
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.wait().await;
+        messi.post(&framed(&["3:1:/max:x", &talk("m1"), "0::", &talk("m2")])).await;
+        assert_eq!(messi.polled().await, framed(&["6::/max:1", "0::"]));
+        hears(&mut xavi, &[&update("messi", "m1"), &left("messi")]).await;
+        is_over(&session).await;
+
+        // By a POST between two polls.
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.post("0::").await;
+        let told = messi.poll().await;
+        assert!(["0::", BEGIN_ANEW].contains(&told.as_str()), "{told}");
+        hears(&mut xavi, &[&left("messi")]).await;
+        is_over(&session).await;
+        hears_nothing(&mut xavi).await;
+    });
+}
+
+#[test]
+fn a_client_that_leaves_the_namespace_stays_connected() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.post("0::/max").await;
+        hears(&mut xavi, &[&left("messi")]).await;
+        xavi.send(&talk("m1")).await;
+        hears_nothing(&mut xavi).await;
+        // It is not answered, and what it missed it missed.
+        messi.post("3:1::x").await;
+        messi.hears(&["6:::1"]).await;
+        messi.join("messi", &["c1"]).await;
+        hears(&mut xavi, &[&joined("messi")]).await;
+        let mut socket = session.socket().await;
+        socket.send("0::/max").await;
+        socket.send("3:2::x").await;
+        hears(&mut socket, &["6:::2"]).await;
+        hears(&mut xavi, &[&left("messi")]).await;
+    });
+}
+
+#[test]
+fn a_page_that_goes_ends_its_session_by_a_request() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        for form in ["xhr-polling/SID?disconnect=1", "websocket/SID/?t=1&disconnect=1", "/SID/?disconnect=1"] {
+            let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+            messi.wait().await;
+            let target = format!("/socket.io/1/{}", form.replace("SID", &session.sid));
+            let response = Http::connect(server.addr).await.request("GET", &target, &[("Origin", "null")], b"").await;
+            assert_eq!(status_and_body(&response), (200, ""), "{form}");
+            assert_eq!(response.header("access-control-allow-origin"), Some("null"));
+            assert_eq!(messi.polled().await, "0::", "{form}");
+            hears(&mut xavi, &[&left("messi")]).await;
+            is_over(&session).await;
+            assert_eq!(status_and_body(&get(server.addr, &target).await), (200, ""), "again: {form}");
+        }
+        // Nothing less than 1 is meant so.
+        let (session, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.target = session.xhr() + "?disconnect=0";
+        messi.post("1::/max").await;
+        messi.hears(&["1::/max"]).await;
+        // A socket is closed.
+        let mut socket = session.socket().await;
+        get(server.addr, &(session.xhr() + "?disconnect=1")).await;
+        assert_eq!(socket.end().await, End::Frame(None));
+        hears(&mut xavi, &[&left("messi")]).await;
+        is_over(&session).await;
+    });
+}
+
+#[test]
+fn a_socket_that_closes_has_left() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (session, _polling) = polling_messi(&server, &mut xavi).await;
+        let mut socket = session.socket().await;
+        socket.write(&support::socket::frame(true, support::socket::CLOSE, b"")).await;
+        assert_eq!(socket.end().await, End::Frame(None));
+        hears(&mut xavi, &[&left("messi")]).await;
+        is_over(&session).await;
+        let (session, _polling) = polling_messi(&server, &mut xavi).await;
+        drop(session.socket().await);
+        hears(&mut xavi, &[&left("messi")]).await;
+        is_over(&session).await;
+    });
+}
+
+#[test]
+fn a_post_that_fails_costs_nothing_but_itself() {
+    run(async {
+        let settings = "protocol.payload_bytes_max = 1000\nserver.request_timeout_ms = 1000";
+        let (server, mut xavi) = with_xavi(settings).await;
+        let (_, mut messi) = polling_messi(&server, &mut xavi).await;
+        messi.wait().await;
+        let head = |headers: &str| format!("POST {} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n", messi.target);
+
+        // Too large: announced, or chunk by chunk.
+        let mut announced = Http::connect(server.addr).await;
+        announced.write(head("Content-Length: 1001").as_bytes()).await.unwrap();
+        assert_eq!(status_and_body(&announced.response().await.unwrap()), (413, ""));
+        let mut chunked = Http::connect(server.addr).await;
+        let chunk = format!("{}3ea\r\n{}\r\n", head("Transfer-Encoding: chunked"), "5".repeat(1002));
+        chunked.write(chunk.as_bytes()).await.unwrap();
+        assert_eq!(status_and_body(&chunked.response().await.unwrap()), (413, ""));
+
+        // Two at once: one of them is refused.
+        let talk_of_it = talk("whole");
+        let (front, rest) = talk_of_it.split_at(20);
+        let front = head(&format!("Content-Length: {}", talk_of_it.len())) + front;
+        let mut half = loop {
+            let mut half = Http::connect(server.addr).await;
+            half.write(front.as_bytes()).await.unwrap();
+            let whole = async {
+                let mut whole = Http::connect(server.addr).await;
+                loop {
+                    let response = whole.post(&messi.target, "8::").await;
+                    if response.status != 200 {
+                        break response;
+                    }
+                }
+            };
+            let (refused, was_half) = tokio::select! {
+                refused = half.response() => (refused.unwrap(), true),
+                refused = whole => (refused, false),
+            };
+            assert_eq!(status_and_body(&refused), (400, ""));
+            if !was_half {
+                break half;
+            }
+        };
+        half.write(rest.as_bytes()).await.unwrap();
+        assert_eq!(status_and_body(&half.response().await.unwrap()), (200, "1"));
+        hears(&mut xavi, &[&update("messi", "whole")]).await;
+
+        // Endless: it is not waited for.
+        let mut endless = Http::connect(server.addr).await;
+        endless.write((head("Content-Length: 900") + "5::/max").as_bytes()).await.unwrap();
+        assert_eq!(endless.response().await.unwrap().status, 408);
+
+        // Broken off. The server hangs up when it has seen that.
+        let mut broken = Http::connect(server.addr).await;
+        broken.write((head("Content-Length: 900") + "5::/max").as_bytes()).await.unwrap();
+        broken.stream.get_mut().shutdown().await.unwrap();
+        while within("the end of a POST", broken.response()).await.is_ok() {}
+
+        // All that time, a poll has waited.
+        messi.post(&talk("m1")).await;
+        hears(&mut xavi, &[&update("messi", "m1")]).await;
+        xavi.send(&talk("m2")).await;
+        assert_eq!(messi.polled().await, update("xavi", "m2"));
+    });
+}
+
+#[test]
+fn a_stop_sends_everybody_elsewhere() {
+    run(async {
+        let mut server = Fixture::start("");
+        let mut polling = Session::begin(server.addr).await.polling().await;
+        let mut socket = Session::begin(server.addr).await.socket().await;
+        polling.wait().await;
+        server.stop();
+        // Not `0::`, behind which a client would never come back.
+        assert_eq!(polling.polled().await, BEGIN_ANEW);
+        assert_eq!(socket.next().await, Ok(Frame::Close(None)));
+    });
+}
+
+#[test]
+fn sessions_are_counted_by_what_they_are() {
+    run(async {
+        let server = Fixture::start("");
+        server.max.talks_in("messi", &["c1"]);
+        let session = Session::begin(server.addr).await;
+        assert_eq!(sessions(&server.scrape().await, "polling"), 1.0);
+        let mut socket = Session::begin(server.addr).await.socket().await;
+        server.until("one of each", |now| sessions(now, "websocket") == 1.0 && sessions(now, "polling") == 1.0).await;
+        socket.send(&join("messi")).await;
+        hears(&mut socket, &[&listening(&["c1"])]).await;
+        socket.send("0::").await;
+        socket.end().await;
+        get(server.addr, &(session.xhr() + "?disconnect=1")).await;
+        server.until("nothing", |now| now.rest().is_empty()).await;
+        let now = server.scrape().await;
+        assert_eq!(now.sum("maxtalk_sessions_opened_total", r#"protocol="0.9""#), 2.0);
+        assert_eq!(now.sum("maxtalk_sessions_closed_total", r#"reason="transport_close""#), 2.0);
+    });
+}
