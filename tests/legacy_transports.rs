@@ -93,8 +93,11 @@ fn a_second_poll_ends_the_first_and_takes_its_place() {
         let (server, mut xavi) = with_xavi("").await;
         let (session, mut messi) = polling_messi(&server, &mut xavi).await;
         messi.wait().await;
-        // A script takes turns with text.
+        // To its client a script is another transport, which it takes where it has heard nothing by the first.
         let mut script = Http::connect(server.addr).await;
+        assert_eq!(script.get(&session.jsonp()).await.body, r#"io.j[0]("1::");"#);
+        assert_eq!(messi.polled().await, "8::");
+        messi.wait().await;
         script.write(&support::http::request("GET", &session.jsonp(), &[], b"")).await.unwrap();
         assert_eq!(messi.polled().await, "8::");
         messi.begin_poll().await;

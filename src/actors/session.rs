@@ -361,7 +361,7 @@ impl SessionActor {
                 };
                 let ready = last.is_some() || self.connection.ends_polls() || !self.outbox.is_empty();
                 let Some(poll) = waiting.take_if(|_| ready) else { return Ok(()) };
-                let body = drain(&self.outbox, self.payload_bytes_max, poll.base64, last);
+                let body = drain(&self.outbox, self.payload_bytes_max, poll.script, last);
                 self.census.metrics.polling_written.count(body.len());
                 if poll.reply.send(Ok(body)).is_err() {
                     return self.lose_poll(now).and(end);
@@ -420,7 +420,7 @@ impl SessionActor {
 
     fn take_poll(&mut self, poll: WaitingPoll) {
         let now = Instant::now();
-        match self.connection.begin_poll(now) {
+        match self.connection.begin_poll(poll.script, now) {
             Polled::Waits => self.link = Link::Polling(Some(poll)),
             Polled::Replaces => {
                 if let Link::Polling(Some(older)) = std::mem::replace(&mut self.link, Link::Polling(Some(poll))) {

@@ -180,7 +180,7 @@ impl Session {
 
     fn poll(&self) -> oneshot::Receiver<PollAnswer> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.try_send(SessionMessage::Poll(WaitingPoll { base64: false, reply })).unwrap();
+        self.mailbox.try_send(SessionMessage::Poll(WaitingPoll { script: false, reply })).unwrap();
         answer
     }
 

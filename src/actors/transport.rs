@@ -58,8 +58,8 @@ pub type PostAnswer = Result<(), EdgeRefusal>;
 /// A poll that waits for packets.
 #[derive(Debug)]
 pub struct WaitingPoll {
-    /// Binary messages have to be written as text: the answer is to be a script.
-    pub base64: bool,
+    /// The answer is to be a script, in which binary messages have to be text.
+    pub script: bool,
     /// Where the edge waits for the answer. Dropped there, the client has gone.
     pub reply: oneshot::Sender<PollAnswer>,
 }
@@ -67,7 +67,7 @@ pub struct WaitingPoll {
 impl WaitingPoll {
     /// Answers by one packet.
     pub fn answer(self, generation: Generation, packet: &str) {
-        let mut writer = PayloadWriter::new(generation, self.base64);
+        let mut writer = PayloadWriter::new(generation, self.script);
         writer.push(Frame::text(packet));
         let _ = self.reply.send(Ok(writer.finish()));
     }

@@ -26,14 +26,14 @@ use crate::protocol::payload::Body;
 /// What a session may need to answer on top of its heartbeat.
 const STUCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Waits for packets, with binary ones as text where `base64` says so. A client that goes away drops this future, and
+/// Waits for packets, for an answer that will be a `script` or not. A client that goes away drops this future, and
 /// with it the receiver: its session sees that at once.
 ///
 /// # Errors
 /// The session does not take the poll, or is gone.
-pub(super) async fn poll(edge: &Edge, entry: &Entry, base64: bool) -> Result<Body, Refusal> {
+pub(super) async fn poll(edge: &Edge, entry: &Entry, script: bool) -> Result<Body, Refusal> {
     let (reply, answer) = oneshot::channel();
-    send(entry, SessionMessage::Poll(WaitingPoll { base64, reply }))?;
+    send(entry, SessionMessage::Poll(WaitingPoll { script, reply }))?;
     Ok(answered(edge, entry, answer).await??)
 }
 

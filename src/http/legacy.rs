@@ -90,7 +90,7 @@ async fn polling(
 ) -> HttpResponse {
     let done = match (edge.endpoint.sessions.get(sid, Generation::Sio09), request.method()) {
         (None, _) => Err(RequestError::UnknownSid.into()),
-        (Some(entry), &Method::GET) => poll(edge, &entry, false).await.map(|body| answer(body, script)),
+        (Some(entry), &Method::GET) => poll(edge, &entry, script.is_some()).await.map(|body| answer(body, script)),
         (Some(entry), &Method::POST) => post(request, payload, edge, &entry, script.is_some()).await,
         (Some(_), _) => Err(Refusal::Method),
     };

@@ -110,8 +110,9 @@ pub struct Connection {
     upgrade: Upgrade,
     /// Whether a poll waits.
     polled: bool,
-    /// Whether a transport of 0.9 has been told `1::`.
-    greeted: bool,
+    /// Whether polls that are answered by text, and by a script, have been told `1::`: to a client of 0.9 these are two
+    /// transports, and it takes the second where it hears nothing by the first.
+    greeted: [bool; 2],
     /// Deadlines that were set and that nobody has been told of.
     unannounced: [Option<Alarm>; 3],
 }
@@ -215,7 +216,7 @@ impl Connection {
             expires_at: now,
             upgrade: Upgrade::None,
             polled: false,
-            greeted: false,
+            greeted: [false; 2],
             unannounced: [None; 3],
         };
         match generation {
@@ -246,8 +247,8 @@ impl Connection {
     pub fn expires_at(&self) -> Instant {
         match (self.generation, self.speak_at) {
             (Generation::Sio09, Some(noop_at)) if self.polled => noop_at + self.periods.legacy.close_timeout,
-            (_, Some(_)) => self.expires_at + self.heartbeat().1,
-            (_, None) => self.expires_at,
+            (_, Some(_)) if self.has_heartbeat() => self.expires_at + self.heartbeat().1,
+            _ => self.expires_at,
         }
     }
 
@@ -276,8 +277,9 @@ impl Connection {
         }
     }
 
-    /// Takes a poll. [`Self::end_poll`] has to be called when one that waits was answered.
-    pub fn begin_poll(&mut self, now: Instant) -> Polled {
+    /// Takes a poll, to be answered by a script or not. [`Self::end_poll`] has to be called when one that waits was
+    /// answered.
+    pub fn begin_poll(&mut self, script: bool, now: Instant) -> Polled {
         match self.generation {
             Generation::Eio4 | Generation::Eio3 if self.transport == TransportKind::WebSocket => Polled::Refused,
             Generation::Eio4 | Generation::Eio3 if self.polled => Polled::Overlaps,
@@ -285,8 +287,9 @@ impl Connection {
                 self.polled = true;
                 Polled::Waits
             }
-            Generation::Sio09 if self.transport == TransportKind::WebSocket || !self.greeted => {
-                (self.transport, self.polled, self.greeted) = (TransportKind::Polling, false, true);
+            Generation::Sio09 if !self.greeted[usize::from(script)] => {
+                (self.transport, self.polled) = (TransportKind::Polling, false);
+                self.greeted[usize::from(script)] = true;
                 self.speak_at = None;
                 self.expire_in(self.periods.legacy.close_timeout, now);
                 Polled::Answered(GREETING)
@@ -323,7 +326,7 @@ impl Connection {
     /// Takes a socket with this session's sid.
     pub fn attach(&mut self, now: Instant) -> Attached {
         if self.generation == Generation::Sio09 {
-            (self.transport, self.polled, self.greeted) = (TransportKind::WebSocket, false, true);
+            (self.transport, self.polled, self.greeted) = (TransportKind::WebSocket, false, [false; 2]);
             self.await_pong(now);
             return Attached::Takes;
         }
@@ -582,15 +585,15 @@ mod tests {
     fn an_engine_io_session_is_polled_once_at_a_time() {
         for generation in [Generation::Eio4, Generation::Eio3] {
             let (mut connection, at) = begin(generation, TransportKind::Polling);
-            assert_eq!(connection.begin_poll(at(0)), Polled::Waits);
+            assert_eq!(connection.begin_poll(false, at(0)), Polled::Waits);
             connection.end_poll(at(1));
-            assert_eq!(connection.begin_poll(at(2)), Polled::Waits);
-            assert_eq!(connection.begin_poll(at(3)), Polled::Overlaps);
+            assert_eq!(connection.begin_poll(false, at(2)), Polled::Waits);
+            assert_eq!(connection.begin_poll(false, at(3)), Polled::Overlaps);
             assert!(!connection.lose_poll(at(4)), "a poll that its client drops is the end");
             connection.attach(at(5));
             connection.handle_probe(&Packet::Ping("probe"));
             connection.handle_probe(&Packet::Upgrade);
-            assert_eq!(connection.begin_poll(at(6)), Polled::Refused);
+            assert_eq!(connection.begin_poll(false, at(6)), Polled::Refused);
         }
     }
 
@@ -622,7 +625,7 @@ mod tests {
         let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
         let mut set = 0;
         for ms in 0..640 {
-            connection.begin_poll(at(ms));
+            connection.begin_poll(false, at(ms));
             connection.end_poll(at(ms));
             set += alarms(&mut connection, &at).len();
         }
@@ -640,20 +643,33 @@ mod tests {
     #[test]
     fn polls_of_0_9_take_turns() {
         let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        assert_eq!(connection.begin_poll(at(0)), Polled::Answered("1::"));
+        assert_eq!(connection.begin_poll(false, at(0)), Polled::Answered("1::"));
         assert_eq!(connection.expires_at(), at(640));
-        assert_eq!(connection.begin_poll(at(100)), Polled::Waits);
+        assert_eq!(connection.begin_poll(false, at(100)), Polled::Waits);
         assert_eq!(connection.expires_at(), at(300 + 640), "while a poll waits the client is there");
-        assert_eq!(connection.begin_poll(at(110)), Polled::Replaces);
+        assert_eq!(connection.begin_poll(false, at(110)), Polled::Replaces);
         assert_eq!(connection.handle_timeout(at(299)), None);
         assert_eq!(connection.handle_timeout(at(300)), Some(Due::Noop));
         connection.end_poll(at(300));
-        assert_eq!(connection.begin_poll(at(900)), Polled::Waits);
+        assert_eq!(connection.begin_poll(false, at(900)), Polled::Waits);
         assert_eq!(connection.handle_timeout(at(1090)), None);
         assert!(connection.lose_poll(at(1090)), "its client may try again");
+        assert_eq!(connection.expires_at(), at(1730), "the noop that was due gives no more time");
         assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
         assert_eq!(connection.handle_timeout(at(1729)), None);
         assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
+    }
+
+    #[test]
+    fn scripts_and_text_are_two_transports_of_0_9() {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        assert_eq!(connection.begin_poll(false, at(0)), Polled::Answered("1::"));
+        assert_eq!(connection.begin_poll(false, at(1)), Polled::Waits);
+        assert_eq!(connection.begin_poll(true, at(2)), Polled::Answered("1::"), "it may have heard nothing so far");
+        assert_eq!(connection.begin_poll(true, at(3)), Polled::Waits);
+        assert_eq!(connection.begin_poll(false, at(4)), Polled::Replaces, "greeted once, whoever comes back");
+        connection.attach(at(5));
+        assert_eq!(connection.begin_poll(true, at(6)), Polled::Answered("1::"));
     }
 
     #[test]
@@ -665,11 +681,11 @@ mod tests {
         assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
         assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
         assert_eq!(connection.expires_at(), at(260 + 850 + 600));
-        assert_eq!(connection.begin_poll(at(300)), Polled::Answered("1::"), "as if it were the first");
+        assert_eq!(connection.begin_poll(false, at(300)), Polled::Answered("1::"), "as if it were the first");
         assert_eq!(connection.transport(), TransportKind::Polling);
         assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
         assert_eq!(connection.expires_at(), at(940));
-        assert_eq!(connection.begin_poll(at(320)), Polled::Waits);
+        assert_eq!(connection.begin_poll(false, at(320)), Polled::Waits);
         assert_eq!(connection.attach(at(330)), Attached::Takes);
         assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
         assert_eq!(connection.handle_timeout(at(590)), Some(Due::Ping));
