@@ -1,5 +1,5 @@
-//! Engine.IO 3 at the HTTP edge, byte for byte: what clients of Socket.IO 1 and 2 are told and may say, over a WebSocket,
-//! by polling in its three forms, by JSONP, and in an upgrade.
+//! Engine.IO 3 at the HTTP edge, byte for byte: what clients of Socket.IO 1 and 2 are told and may say, over a
+//! WebSocket, by polling in its three forms, by JSONP, and in an upgrade.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -592,7 +592,8 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         }
         xavi.send(&talk("é</script>")).await;
         hears_nothing(&mut xavi).await;
-        let news = r#"___eio[0]("87:42/max,[\"update\",{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}]");"#;
+        let fields = r#"{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}"#;
+        let news = format!(r#"___eio[0]("87:42/max,[\"update\",{fields}]");"#);
         assert_eq!(getter.get(&format!("{target}0")).await.body, news);
         // Without a form it is no payload: as any other, it ends the session.
         let response = poster.request("POST", &format!("{target}0"), &form, b"e=1").await;

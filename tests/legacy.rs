@@ -559,7 +559,8 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         // Exact bytes, of one packet and of two.
         xavi.send(&talk("é</script>")).await;
         hears_nothing(&mut xavi).await;
-        let news = r#"io.j[0]("5::/max:{\"name\":\"update\",\"args\":[{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}]}");"#;
+        let fields = r#"{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}"#;
+        let news = format!(r#"io.j[0]("5::/max:{{\"name\":\"update\",\"args\":[{fields}]}}");"#);
         assert_eq!(getter.get(&target).await.body, news);
         let asked = framed(&["3:1:/max:x", "3:2::y"]);
         poster.request("POST", &target, &form, format!("d={}", encode(&asked)).as_bytes()).await;

@@ -444,6 +444,32 @@ fn a_stop_sends_everybody_elsewhere() {
 }
 
 #[test]
+fn a_handshake_that_comes_too_late_for_a_stop_is_told_so() {
+    run(async {
+        let mut server = Fixture::start("server.workers = 1");
+        let mut polling = Session::begin(server.addr).await.polling().await;
+        let mut late = Vec::new();
+        for target in ["/socket.io/1/", "/socket.io/1/?jsonp=alert(7)"] {
+            let mut http = Http::connect(server.addr).await;
+            http.get("/socket.io/socket.io.js").await;
+            http.write(format!("GET {target} HTTP/1.1\r\nHost: x\r\n").as_bytes()).await.unwrap();
+            late.push(http);
+        }
+        polling.wait().await;
+        server.stop();
+        assert_eq!(polling.polled().await, BEGIN_ANEW);
+        // A page would wait for its script for ever. Where the stop was faster, the connection is over, as good.
+        let expected = [(503, ""), (200, r#"io.j[7](new Error("handshake error"));"#)];
+        for (http, expected) in late.iter_mut().zip(expected) {
+            let _ = http.write(b"\r\n").await;
+            if let Ok(told) = within("the answer to a handshake", http.response()).await {
+                assert_eq!(status_and_body(&told), expected);
+            }
+        }
+    });
+}
+
+#[test]
 fn sessions_are_counted_by_what_they_are() {
     run(async {
         let server = Fixture::start("");

@@ -77,7 +77,11 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
     let Some(peer) = request.peer_addr() else { return Refusal::Empty.response() };
     match edge.open(Generation::Sio09, false, peer.ip(), None) {
         Ok(open) => answer(Body::Text(open), script),
-        Err(refusal) => Refusal::Handshake(refusal).response(),
+        // A page that waits for a script hears of nothing else, and would wait for ever.
+        Err(refusal) => match script {
+            Some(callback) => script_answer(callback.call_with_error("handshake error")),
+            None => Refusal::Handshake(refusal).response(),
+        },
     }
 }
 
