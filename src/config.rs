@@ -287,6 +287,11 @@ impl Config {
         );
 
         let legacy = &self.legacy;
+        check(
+            legacy.heartbeat_interval_ms < legacy.heartbeat_timeout_ms,
+            &["legacy.heartbeat_timeout_ms", "legacy.heartbeat_interval_ms"],
+            "the first must be above the second, or clients leave between two heartbeats".to_owned(),
+        );
         let longest = legacy.heartbeat_interval_ms.max(legacy.polling_duration_ms);
         check(
             longest < legacy.close_timeout_ms,

@@ -92,6 +92,15 @@ pub struct RefusalLabel {
     pub code: &'static str,
 }
 
+/// The labels of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeLabel {
+    /// The generation, such as `eio4`; `other` where the request does not say one that is served.
+    pub protocol: &'static str,
+    /// `ok`, or why it was refused.
+    pub result: &'static str,
+}
+
 /// The label of what ends one way or the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -165,8 +174,8 @@ pub struct Metrics {
     pub sessions_opened: Family<SessionLabel, Counter>,
     /// Sessions ever closed.
     pub sessions_closed: Family<CloseLabel, Counter>,
-    /// Handshakes and requests of the Engine.IO endpoint that were refused, and handshakes taken.
-    pub handshakes: Family<ResultLabel, Counter>,
+    /// Handshakes taken, and handshakes and other requests to the endpoint that were refused.
+    pub handshakes: Family<HandshakeLabel, Counter>,
     /// Living conversations.
     pub conversations: Gauge,
     /// Bytes in all outboxes.
@@ -253,7 +262,8 @@ impl Metrics {
         let sessions = gauge_family(r, "sessions", "Open sessions");
         let sessions_opened = counter_family(r, "sessions_opened", "Sessions ever opened");
         let sessions_closed = counter_family(r, "sessions_closed", "Sessions ever closed");
-        let handshakes = counter_family(r, "handshakes", "Handshakes taken, and requests refused by Engine.IO's codes");
+        let handshakes =
+            counter_family(r, "handshakes", "Handshakes taken, and requests to the endpoint that were refused");
         let conversations = gauge(r, "conversations", "Living conversations");
         let outbox_bytes = gauge(r, "session_queue_bytes", "Bytes that wait to be written to clients");
         let outbox_messages = gauge(r, "session_queue_messages", "Messages that wait to be written to clients");

@@ -303,7 +303,7 @@ fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<
                 handshake_timeout: Duration::from_millis(legacy.handshake_timeout_ms),
             },
         }),
-        close_timeout: Duration::from_millis(protocol.close_timeout_ms),
+        last_poll_timeout: Duration::from_millis(protocol.close_timeout_ms),
         request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         payload_bytes_max: protocol.payload_bytes_max,
         mailbox_max: config.mailbox.session,

@@ -212,11 +212,13 @@ fn sessions_of_each_generation_and_transport_are_counted() {
             each.into_iter().all(|(transport, protocol)| open(now, transport, protocol) == sessions)
         };
         let (four, three, legacy) = (engine_io(addr, 4).await, engine_io(addr, 3).await, Session::begin(addr).await);
-        let sockets = [
+        let mut sockets = [
             Socket::open(addr, &format!("EIO=4&{WEBSOCKET}")).await,
             Socket::open(addr, &format!("EIO=3&{WEBSOCKET}")).await,
             Session::begin(addr).await.socket().await,
         ];
+        // One that says nothing would wait for another transport.
+        sockets[2].send("2::").await;
         server.until("one of each", |now| is(now, 1.0)).await;
         drop(sockets);
         for (target, end) in [(polls(4, Some(&four)), "1"), (polls(3, Some(&three)), "1:1"), (legacy.xhr(), "0::")] {

@@ -15,7 +15,7 @@ use sio09::{
     with_xavi,
 };
 use support::fixture::{Fixture, Scrape};
-use support::http::{Http, Response};
+use support::http::{Http, Response, request};
 use support::socket::{End, Frame, Socket};
 use support::{run, within};
 use tokio::io::AsyncWriteExt;
@@ -487,5 +487,58 @@ fn sessions_are_counted_by_what_they_are() {
         let now = server.scrape().await;
         assert_eq!(now.sum("maxtalk_sessions_opened_total", r#"protocol="0.9""#), 2.0);
         assert_eq!(now.sum("maxtalk_sessions_closed_total", r#"reason="transport_close""#), 2.0);
+    });
+}
+
+#[test]
+fn who_lost_a_socket_that_said_nothing_comes_by_another_transport() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let session = Session::begin(server.addr).await;
+        for _ in 0..2 {
+            drop(session.socket().await);
+            server.until("a session without a socket", |now| sessions(now, "polling") == 1.0).await;
+        }
+        let mut messi = session.polling().await;
+        messi.join("messi", &["c1"]).await;
+        hears(&mut xavi, &[&joined("messi")]).await;
+    });
+}
+
+#[test]
+fn a_goodbye_by_post_is_answered_by_whatever_the_transport_is() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let (session, mut polling) = polling_messi(&server, &mut xavi).await;
+        let mut socket = session.socket().await;
+        polling.post("0::").await;
+        assert_eq!((socket.hear().await.as_str(), socket.end().await), ("0::", End::Frame(None)));
+        hears(&mut xavi, &[&left("messi")]).await;
+        is_over(&session).await;
+    });
+}
+
+#[test]
+fn what_was_posted_is_not_lost_for_the_next_post() {
+    run(async {
+        let server = Fixture::start("");
+        let session = Session::begin(server.addr).await;
+        let mut messi = session.polling().await;
+        // More receipts than the outbox has room for at once: the POST waits for polls, and its client does not.
+        let count = 6000;
+        let packets: Vec<String> = (0..count).map(|id| format!("3:{id}::x")).collect();
+        let body = framed(&packets.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut impatient = Http::connect(server.addr).await;
+        impatient.write(&request("POST", &session.xhr(), &[], body.as_bytes())).await.unwrap();
+        let waits = |now: &Scrape| now.sum("maxtalk_session_queue_messages", "") > 2000.0;
+        server.until("a POST that waits for room", waits).await;
+        drop(impatient);
+        let refused = async || Http::connect(server.addr).await.post(&session.xhr(), "3:9999::x").await.status;
+        assert_eq!(refused().await, 400, "one at a time");
+        for id in 0..count {
+            assert_eq!(messi.hear().await, format!("6:::{id}"));
+        }
+        messi.post("3:10000::x").await;
+        assert_eq!(messi.hear().await, "6:::10000");
     });
 }

@@ -12,24 +12,26 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
+use super::census::Census;
 use super::transport::{Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
 use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::logging::log_refusal;
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
-use crate::metrics::{ActorClass, CloseLabel, Metrics, SessionLabel};
+use crate::metrics::{ActorClass, Metrics};
 use crate::outbox::Outbox;
-use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed, Received, Words};
-use crate::protocol::engine::Packet;
+use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed, Received};
+use crate::protocol::engine::{Packet, Words};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
+use crate::protocol::legacy::GREETING;
 use crate::protocol::payload::{Body, PayloadReader, PayloadWriter};
-use crate::protocol::{Generation, ProtocolError, TransportKind};
+use crate::protocol::{ProtocolError, TransportKind};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
 
-/// The layer over Engine.IO: what a session does with messages. It is dropped when the session ends.
+/// The layer over the transport: what a session does with messages. It is dropped when the session ends.
 pub trait Application {
     /// Takes a text message.
     ///
@@ -63,7 +65,7 @@ pub trait Application {
 /// Everything that the edge can tell a session.
 #[derive(Debug)]
 pub enum SessionMessage {
-    /// A socket with this session's sid: an upgrade begins.
+    /// A socket with this session's sid: an upgrade begins, or a client of 0.9 comes by another transport.
     Attach(Box<dyn Attach>),
     /// A GET waits for packets.
     Poll(WaitingPoll),
@@ -74,7 +76,7 @@ pub enum SessionMessage {
         /// Where the edge waits for the answer.
         reply: oneshot::Sender<PostAnswer>,
     },
-    /// A POST has ended in a way that ends a session on polling.
+    /// A POST has ended in a way that ends a session of Engine.IO on polling.
     AbortPost(CloseReason),
     /// The session is to end.
     Abort(CloseReason),
@@ -89,7 +91,7 @@ pub struct Setup {
     /// Its heartbeat, and how long it waits for what.
     pub periods: Arc<Periods>,
     /// How long a session that was closed between two polls waits for the next one.
-    pub close_timeout: Duration,
+    pub last_poll_timeout: Duration,
     /// A poll's answer grows no larger than this, if it has more than one packet.
     pub payload_bytes_max: usize,
     /// The bound of its mailbox.
@@ -114,7 +116,7 @@ pub struct SessionActor {
     outbox: Arc<Outbox>,
     /// A POST that is not yet read to its end.
     feeding: Option<(PayloadReader, oneshot::Sender<PostAnswer>)>,
-    close_timeout: Duration,
+    last_poll_timeout: Duration,
     payload_bytes_max: usize,
     worker: Rc<Worker>,
     listing: Box<dyn Listing>,
@@ -162,7 +164,7 @@ impl SessionActor {
             probe: None,
             outbox: setup.outbox,
             feeding: None,
-            close_timeout: setup.close_timeout,
+            last_poll_timeout: setup.last_poll_timeout,
             payload_bytes_max: setup.payload_bytes_max,
             worker: worker.clone(),
             listing,
@@ -171,7 +173,7 @@ impl SessionActor {
         };
         session.announce_alarms();
         let (generation, kind) = (generation.as_str(), kind.as_str());
-        log::debug!("session {} opened by {} over {generation} {kind}", session.id.0, session.peer);
+        log::debug!("session {} of {} by {generation} opened over {kind}", session.id.0, session.peer);
         ctx.run(session);
     }
 
@@ -188,7 +190,7 @@ impl SessionActor {
         self.read_link(cx, now)?;
         // What is queued goes out first: the layer above gives long answers piece by piece, as there is room for them.
         self.write_link(cx, now)?;
-        self.feed(now);
+        self.feed(cx, now);
         match &mut self.phase {
             Phase::Open(application) => application.poll(cx, now),
             Phase::Closing { .. } => {}
@@ -312,7 +314,7 @@ impl SessionActor {
                 if let Some(farewell) = farewell {
                     let _ = socket.poll_send(cx, &Frame::text(farewell), 1);
                 }
-                Err(reason)
+                self.lose_socket(reason, now)
             }
             Link::Polling(waiting) => {
                 let lost = waiting.as_mut().is_some_and(|poll| poll.reply.poll_closed(cx).is_ready());
@@ -327,6 +329,17 @@ impl SessionActor {
         let lives = self.connection.lose_poll(now);
         self.listing.expires_at(self.connection.expires_at());
         if lives { Ok(()) } else { Err(CloseReason::TransportError) }
+    }
+
+    /// The socket has ended.
+    fn lose_socket(&mut self, reason: CloseReason, now: Instant) -> Result<(), CloseReason> {
+        let is_broken = matches!(reason, CloseReason::TransportClose | CloseReason::TransportError);
+        if !is_broken || !self.connection.lose_socket(now) {
+            return Err(reason);
+        }
+        self.relink(Link::Polling(None));
+        self.listing.expires_at(self.connection.expires_at());
+        Ok(())
     }
 
     /// Answers the poll that waits, if there is one, by one packet.
@@ -351,7 +364,7 @@ impl SessionActor {
     fn write_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         match &mut self.link {
             Link::Socket(socket) => match socket.poll_write(cx, &self.outbox) {
-                Poll::Ready(reason) => Err(reason),
+                Poll::Ready(reason) => self.lose_socket(reason, now),
                 Poll::Pending => Ok(()),
             },
             Link::Polling(waiting) => {
@@ -361,6 +374,10 @@ impl SessionActor {
                 };
                 let ready = last.is_some() || self.connection.ends_polls() || !self.outbox.is_empty();
                 let Some(poll) = waiting.take_if(|_| ready) else { return Ok(()) };
+                // What is taken out of the outbox for nobody would be lost.
+                if poll.reply.is_closed() {
+                    return self.lose_poll(now).and(end);
+                }
                 let body = drain(&self.outbox, self.payload_bytes_max, poll.script, last);
                 self.census.metrics.polling_written.count(body.len());
                 if poll.reply.send(Ok(body)).is_err() {
@@ -375,7 +392,7 @@ impl SessionActor {
 
     /// Takes the payload of a POST, packet by packet: those before a bad one count. Where it asks more at once than the
     /// outbox holds answers, the rest waits until polls have made room, and its client for the answer to the POST.
-    fn feed(&mut self, now: Instant) {
+    fn feed(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
         let Some((mut payload, reply)) = self.feeding.take() else { return };
         while matches!(self.phase, Phase::Open(_)) && !payload.is_finished() {
             if !self.outbox.has_room() {
@@ -392,9 +409,17 @@ impl SessionActor {
             };
             match taken {
                 Ok(()) => {}
-                Err(CloseReason::TransportClose) => {
-                    self.say_last(self.words().closed, CROSSING_POLL, CloseReason::TransportClose, now);
-                }
+                Err(CloseReason::TransportClose) => match &mut self.link {
+                    Link::Polling(_) => {
+                        self.say_last(self.words().closed, CROSSING_POLL, CloseReason::TransportClose, now);
+                    }
+                    Link::Socket(socket) => {
+                        if let Some(farewell) = self.connection.generation().words().farewell {
+                            let _ = socket.poll_send(cx, &Frame::text(farewell), 1);
+                        }
+                        self.phase = Phase::Over(CloseReason::TransportClose);
+                    }
+                },
                 Err(CloseReason::TransportError) => self.phase = Phase::Over(CloseReason::TransportError),
                 Err(reason) => self.end(reason, now),
             }
@@ -405,7 +430,7 @@ impl SessionActor {
     /// Ends the session, so that a client which happens to be between two polls hears of it by the next one.
     fn end(&mut self, reason: CloseReason, now: Instant) {
         match self.link {
-            Link::Polling(_) => self.say_last(self.words().close, self.close_timeout, reason, now),
+            Link::Polling(_) => self.say_last(self.words().close, self.last_poll_timeout, reason, now),
             Link::Socket(_) => self.phase = Phase::Over(reason),
         }
     }
@@ -427,9 +452,9 @@ impl SessionActor {
                     self.answer(older, self.words().noop);
                 }
             }
-            Polled::Answered(packet) => {
+            Polled::Greeted => {
                 self.relink(Link::Polling(None));
-                self.answer(poll, packet);
+                self.answer(poll, GREETING);
             }
             Polled::Overlaps => {
                 let _ = poll.reply.send(Err(EdgeRefusal::Overlap));
@@ -438,11 +463,6 @@ impl SessionActor {
             Polled::Refused => drop(poll.reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
         }
         self.listing.expires_at(self.connection.expires_at());
-    }
-
-    /// Whether a POST may be heard.
-    fn takes_post(&self) -> bool {
-        matches!(self.link, Link::Polling(_)) || self.connection.takes_any_post()
     }
 
     fn take_attach(&mut self, attach: Box<dyn Attach>) {
@@ -480,14 +500,11 @@ impl SessionActor {
             }
             Link::Polling(None) => {}
         }
+        let (generation, why) = (self.connection.generation().as_str(), reason.as_str());
+        let line = format_args!("session {} of {} by {generation} closed: {why}", self.id.0, self.peer);
         match reason {
-            CloseReason::TransportClose | CloseReason::Stop => {
-                log::debug!("session {} of {} closed: {}", self.id.0, self.peer, reason.as_str());
-            }
-            _ => log_refusal(
-                Instant::now(),
-                format_args!("session {} of {} closed: {}", self.id.0, self.peer, reason.as_str()),
-            ),
+            CloseReason::TransportClose | CloseReason::Stop => log::debug!("{line}"),
+            _ => log_refusal(Instant::now(), line),
         }
         ctx.stop();
     }
@@ -580,20 +597,21 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
         match mail.open() {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
             // Whoever posts to a session on a WebSocket, a proxy that tries again say, harms only the POST.
-            SessionMessage::AbortPost(reason)
-                if matches!(self.link, Link::Polling(_)) && !self.connection.takes_any_post() =>
-            {
+            SessionMessage::AbortPost(reason) if matches!(self.link, Link::Polling(_)) => {
                 self.phase = Phase::Over(reason);
             }
             SessionMessage::AbortPost(_) => {}
             SessionMessage::Attach(attach) => self.take_attach(attach),
             SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(poll),
-            // The edge sends one at a time.
-            SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) && self.takes_post() => {
-                self.feeding = Some((PayloadReader::new(self.connection.generation(), body), reply));
-            }
-            SessionMessage::Post { reply, .. } if matches!(self.phase, Phase::Open(_)) => {
-                let _ = reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)));
+            SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) => {
+                if !self.connection.takes_posts() {
+                    let _ = reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)));
+                } else if self.feeding.is_some() {
+                    // One whose client has gone may still wait for room.
+                    let _ = reply.send(Err(EdgeRefusal::Overlap));
+                } else {
+                    self.feeding = Some((PayloadReader::new(self.connection.generation(), body), reply));
+                }
             }
             SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}
         }
@@ -617,48 +635,5 @@ impl ActorFuture<SessionActor> for Driver {
             return Poll::Ready(());
         }
         Poll::Pending
-    }
-}
-
-/// Counts the session in the metrics for as long as it lives.
-struct Census {
-    metrics: Arc<Metrics>,
-    generation: Generation,
-    kind: TransportKind,
-    open: bool,
-}
-
-impl Census {
-    fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
-        let census = Self { metrics, generation, kind, open: true };
-        census.metrics.sessions_opened.get_or_create(&census.label()).inc();
-        census.metrics.sessions.get_or_create(&census.label()).inc();
-        census
-    }
-
-    fn moved(&mut self, kind: TransportKind) {
-        self.metrics.sessions.get_or_create(&self.label()).dec();
-        self.kind = kind;
-        self.metrics.sessions.get_or_create(&self.label()).inc();
-    }
-
-    fn close(&mut self, reason: CloseReason) {
-        if std::mem::take(&mut self.open) {
-            let SessionLabel { transport, protocol } = self.label();
-            let label = CloseLabel { transport, protocol, reason: reason.as_str() };
-            self.metrics.sessions.get_or_create(&self.label()).dec();
-            self.metrics.sessions_closed.get_or_create(&label).inc();
-        }
-    }
-
-    fn label(&self) -> SessionLabel {
-        SessionLabel { transport: self.kind.as_str(), protocol: self.generation.as_str() }
-    }
-}
-
-impl Drop for Census {
-    fn drop(&mut self) {
-        // A session that ends otherwise than by its own doing has failed.
-        self.close(CloseReason::Panic);
     }
 }

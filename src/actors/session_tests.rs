@@ -162,7 +162,7 @@ impl Session {
                 upgrade_timeout,
                 legacy: LegacyPeriods::default(),
             }),
-            close_timeout: Duration::from_secs(30),
+            last_poll_timeout: Duration::from_secs(30),
             payload_bytes_max: 100,
             mailbox_max: 100,
             application: Box::new(Echo(outbox.clone())),

@@ -155,11 +155,11 @@ pub(super) const ENDPOINT_PATHS: Text<String> =
         if inner.split('/').all(name) { Ok(text.to_owned()) } else { Err("not such a path") }
     });
 
-/// Names of Socket.IO namespaces. A comma ends one on the wire, a question mark begins its query.
+/// Names of Socket.IO namespaces. A comma ends one on the wire, and in 0.9 a colon; a question mark begins its query.
 pub(super) const NAMESPACES: Text<String> = Text::new(
-    "a name such as /max that begins with / and goes on, without comma, question mark and white space",
+    "a name such as /max that begins with / and goes on, without comma, colon, question mark and white space",
     |text| {
-        let fits = |c: char| c != ',' && c != '?' && !c.is_whitespace() && !c.is_control();
+        let fits = |c: char| !matches!(c, ',' | ':' | '?') && !c.is_whitespace() && !c.is_control();
         let good = text.starts_with('/') && text != "/" && text.chars().all(fits);
         if good { Ok(text.to_owned()) } else { Err("not such a name") }
     },

@@ -65,7 +65,7 @@ async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -
     let periods = &edge.endpoint.periods;
     let longest = match entry.generation {
         Generation::Eio4 | Generation::Eio3 => periods.ping_interval + periods.ping_timeout,
-        Generation::Sio09 => periods.legacy.polling_duration,
+        Generation::Sio09 => periods.legacy.polling_duration.max(periods.legacy.close_timeout),
     };
     match timeout(longest * 2 + STUCK_WAIT, answer).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -101,18 +101,18 @@ pub(super) fn fresh() -> HttpResponseBuilder {
     response
 }
 
-/// A POST under way: there is one at a time. Dropped before its end, the client has gone away in the middle of it,
-/// which over Engine.IO is the end of the session.
+/// A POST under way: there is one at a time. One too many, and one dropped before its end because the client has gone
+/// away in the middle of it, is over Engine.IO the end of the session. Those of 0.9 live on.
 pub(super) struct Posting {
     entry: Arc<Entry>,
     reason: Option<CloseReason>,
 }
 
 impl Posting {
-    /// None where there is one already, which over Engine.IO is the end of the session.
+    /// None where there is one already.
     pub(super) fn begin(entry: &Arc<Entry>) -> Option<Self> {
         if entry.posting.swap(true, Ordering::AcqRel) {
-            entry.mailbox.send_always(SessionMessage::AbortPost(CloseReason::Overlap));
+            fail(entry, CloseReason::Overlap);
             return None;
         }
         Some(Self { entry: entry.clone(), reason: Some(CloseReason::TransportError) })
@@ -160,8 +160,15 @@ impl Drop for Posting {
     fn drop(&mut self) {
         self.entry.posting.store(false, Ordering::Release);
         if let Some(reason) = self.reason {
-            self.entry.mailbox.send_always(SessionMessage::AbortPost(reason));
+            fail(&self.entry, reason);
         }
+    }
+}
+
+/// A POST went wrong. Only a session of Engine.IO is told, and only once: it ends by that.
+fn fail(entry: &Entry, reason: CloseReason) {
+    if entry.generation != Generation::Sio09 {
+        entry.mailbox.send_always(SessionMessage::AbortPost(reason));
     }
 }
 

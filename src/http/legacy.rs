@@ -12,9 +12,9 @@ use super::sessions::Entry;
 use super::{Edge, Refusal};
 use crate::actors::session::SessionMessage;
 use crate::event::CloseReason;
-use crate::protocol::connection::NOT_HANDSHAKEN;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, RequestError};
 use crate::protocol::jsonp::Callback;
+use crate::protocol::legacy::NOT_HANDSHAKEN;
 use crate::protocol::payload::Body;
 use crate::protocol::{Generation, jsonp};
 
@@ -24,7 +24,7 @@ pub(super) const UNSUPPORTED_VERSION: &str = "Protocol version not supported.";
 /// Serves what is below the endpoint to whatever is not an upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let refuse = |error, status, text: &'static str| {
-        edge.note_refusal(error, request.peer_addr());
+        edge.note_refusal(error, Some(Generation::Sio09), request.peer_addr());
         plain(status, text)
     };
     match judge(&edge, request.path(), request.query_string()) {
@@ -32,7 +32,8 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
         Ok(LegacyRequest::Polling { sid, jsonp }) => polling(&request, payload, &edge, &sid, jsonp.as_ref()).await,
         Ok(LegacyRequest::Disconnect { sid }) => {
             if let Some(entry) = edge.endpoint.sessions.get(&sid, Generation::Sio09) {
-                entry.mailbox.send_always(SessionMessage::Abort(CloseReason::TransportClose));
+                // Where too many requests wait for it, its timeout has to do.
+                let _ = entry.mailbox.try_send(SessionMessage::Abort(CloseReason::TransportClose));
             }
             fresh().finish()
         }
@@ -102,7 +103,7 @@ async fn polling(
         Ok(response) => response,
         // Its client begins anew by itself.
         Err(Refusal::Error(RequestError::UnknownSid)) => {
-            edge.note_refusal(RequestError::UnknownSid, request.peer_addr());
+            edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), request.peer_addr());
             answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
         }
         Err(refusal) => refusal.response(),
@@ -121,11 +122,7 @@ async fn post(
     let (posting, bytes) = posting.read(edge, request, payload).await?;
     let text =
         if is_form { jsonp::form_data(&bytes).and_then(jsonp::legacy_payload) } else { String::from_utf8(bytes).ok() };
-    let Some(text) = text else {
-        posting.abort(CloseReason::BadText);
-        return Err(Refusal::Empty);
-    };
-    feed(edge, posting, Body::Text(text)).await?;
+    feed(edge, posting, Body::Text(text.ok_or(Refusal::Empty)?)).await?;
     Ok(fresh().content_type("text/plain; charset=UTF-8").body("1"))
 }
 

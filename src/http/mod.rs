@@ -28,7 +28,7 @@ use crate::actors::transport::{EdgeRefusal, Transport};
 use crate::actors::worker::Worker;
 use crate::event::SessionId;
 use crate::logging::log_refusal;
-use crate::metrics::{Metrics, ResultLabel};
+use crate::metrics::{HandshakeLabel, Metrics};
 use crate::outbox::{Bounds, Outbox};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Frame;
@@ -50,7 +50,7 @@ use sessions::Sessions;
 /// Makes the layer over Engine.IO for a session: its number, where its client is, and the way to it.
 pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>) -> Box<dyn Application> + Send + Sync;
 
-/// One Engine.IO endpoint: its settings and its sessions, shared by all workers.
+/// One endpoint: its settings and its sessions, shared by all workers.
 pub struct Endpoint {
     /// The path, such as `/socket.io/`.
     pub path: String,
@@ -61,7 +61,7 @@ pub struct Endpoint {
     /// Heartbeats, polls and upgrades.
     pub periods: Arc<Periods>,
     /// For how long a closed polling session may be heard of.
-    pub close_timeout: Duration,
+    pub last_poll_timeout: Duration,
     /// For how long a POST may arrive.
     pub request_timeout: Duration,
     /// `maxPayload`.
@@ -93,7 +93,16 @@ pub struct Edge {
     pub worker: Rc<Worker>,
 }
 
+fn name_of(generation: Option<Generation>) -> &'static str {
+    generation.map_or("other", Generation::as_str)
+}
+
 impl Endpoint {
+    fn note_handshake(&self, generation: Option<Generation>, result: &'static str) {
+        let label = HandshakeLabel { protocol: name_of(generation), result };
+        self.metrics.handshakes.get_or_create(&label).inc();
+    }
+
     /// What a client is told of its new session.
     fn greeting(&self, generation: Generation, sid: &str, by_socket: bool) -> String {
         let periods = &self.periods;
@@ -138,7 +147,7 @@ impl Edge {
     ) -> Result<String, HandshakeRefusal> {
         let endpoint = &self.endpoint;
         let refuse = |refusal, result| {
-            endpoint.metrics.handshakes.get_or_create(&ResultLabel { result }).inc();
+            endpoint.note_handshake(Some(generation), result);
             Err(refusal)
         };
         if endpoint.stopping.load(Ordering::Relaxed) {
@@ -156,7 +165,7 @@ impl Edge {
             id,
             peer,
             periods: endpoint.periods.clone(),
-            close_timeout: endpoint.close_timeout,
+            last_poll_timeout: endpoint.last_poll_timeout,
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,
             application: (endpoint.new_application)(id, peer, &outbox),
@@ -164,15 +173,19 @@ impl Edge {
             metrics: endpoint.metrics.clone(),
         };
         SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
-        endpoint.metrics.handshakes.get_or_create(&ResultLabel { result: "ok" }).inc();
+        endpoint.note_handshake(Some(generation), "ok");
         Ok(open)
     }
 
-    /// Counts and logs a request that was refused by one of Engine.IO's errors.
-    pub fn note_refusal(&self, error: RequestError, peer: Option<SocketAddr>) {
+    /// Counts and logs a request that was refused. `generation` is what it says that its client speaks, if that is
+    /// served.
+    pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, peer: Option<SocketAddr>) {
         let peer = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.ip().to_string());
-        log_refusal(Instant::now(), format_args!("a request of {peer} refused: {}", error.message()));
-        self.endpoint.metrics.handshakes.get_or_create(&ResultLabel { result: label_of(error) }).inc();
+        log_refusal(
+            Instant::now(),
+            format_args!("a request of {peer} by {} refused: {}", name_of(generation), error.message()),
+        );
+        self.endpoint.note_handshake(generation, label_of(error));
     }
 }
 

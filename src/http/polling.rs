@@ -18,20 +18,22 @@ use crate::protocol::{Generation, TransportKind, jsonp};
 
 /// Serves the endpoint to whatever is not an upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
-    match route(&request, payload, &edge).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            if let Refusal::Error(error) = refusal {
-                edge.note_refusal(error, request.peer_addr());
-            }
-            refusal.response()
+    let asked = Request::parse(request.query_string(), &edge.endpoint.generations);
+    let generation = asked.as_ref().ok().map(|asked| asked.generation);
+    let response = match asked {
+        Ok(asked) => route(&request, payload, &edge, asked).await,
+        Err(error) => Err(error.into()),
+    };
+    response.unwrap_or_else(|refusal| {
+        if let Refusal::Error(error) = refusal {
+            edge.note_refusal(error, generation, request.peer_addr());
         }
-    }
+        refusal.response()
+    })
 }
 
-async fn route(request: &HttpRequest, payload: Payload, edge: &Edge) -> Result<HttpResponse, Refusal> {
+async fn route(request: &HttpRequest, payload: Payload, edge: &Edge, asked: Request) -> Result<HttpResponse, Refusal> {
     let endpoint = &edge.endpoint;
-    let asked = Request::parse(request.query_string(), &endpoint.generations)?;
     if asked.jsonp.is_some() && !endpoint.jsonp {
         return Err(RequestError::BadRequest.into());
     }

@@ -1,4 +1,4 @@
-//! The table of Engine.IO sids: from a sid to the session's front door. A session is entered at its handshake and
+//! The table of sids: from a sid to the session's front door. A session is entered at its handshake and
 //! removed when it is dropped, in whatever way it ends.
 
 use std::collections::HashMap;

@@ -15,9 +15,9 @@ use super::legacy::{self, UNSUPPORTED_VERSION};
 use super::websocket::Handover;
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
-use crate::protocol::connection::{GREETING, NOT_HANDSHAKEN};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, Request, RequestError, is_endpoint};
+use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
 use crate::protocol::websocket::{Opcode, write_frame};
 use crate::protocol::{Generation, TransportKind};
 
@@ -44,12 +44,18 @@ enum Asked {
 }
 
 impl Refusal {
+    /// What the client speaks, as far as that is known.
+    fn generation(self) -> Option<Generation> {
+        matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
+    }
+
     /// What it counts as.
     fn error(self) -> Option<RequestError> {
         match self {
             Self::NotFound | Self::NotWebSocket => None,
             Self::Error(error) => Some(error),
             Self::Legacy(LegacyError::UnsupportedVersion) => Some(RequestError::UnsupportedVersion),
+            Self::Legacy(LegacyError::BadRequest) => Some(RequestError::BadRequest),
             Self::Legacy(_) => Some(RequestError::UnknownTransport),
         }
     }
@@ -61,6 +67,7 @@ impl Refusal {
             Self::NotWebSocket => ("400 Bad Request", "This is no WebSocket handshake"),
             Self::Error(error) => ("400 Bad Request", error.message()),
             Self::Legacy(LegacyError::UnsupportedVersion) => ("400 Bad Request", UNSUPPORTED_VERSION),
+            Self::Legacy(LegacyError::BadRequest) => ("400 Bad Request", RequestError::BadRequest.message()),
             Self::Legacy(_) => ("400 Bad Request", RequestError::UnknownTransport.message()),
         }
     }
@@ -81,7 +88,7 @@ pub async fn upgrade(
     match judged {
         Err(refusal) => {
             if let Some(error) = refusal.error() {
-                edge.note_refusal(error, stream.peer_addr().ok());
+                edge.note_refusal(error, refusal.generation(), stream.peer_addr().ok());
             }
             refuse(stream, refusal).await;
         }
@@ -160,7 +167,7 @@ async fn hand_over(
     };
     let entry = edge.endpoint.sessions.get(&sid, generation);
     if entry.is_none() {
-        edge.note_refusal(RequestError::UnknownSid, stream.peer_addr().ok());
+        edge.note_refusal(RequestError::UnknownSid, Some(generation), stream.peer_addr().ok());
     }
     // 0.9 is told by a packet in either case: it begins, or its client has to begin anew.
     let Some(entry) = entry else {

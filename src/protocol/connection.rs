@@ -53,49 +53,6 @@ impl Default for LegacyPeriods {
     }
 }
 
-/// What a client of 0.9 is told whose sid is unknown: that it is, and that it is to begin anew, which it does by
-/// itself.
-pub const NOT_HANDSHAKEN: &str = "7:::1+0";
-
-/// The first word on every new transport of 0.9, whose client is then in the namespace `/`.
-pub const GREETING: &str = "1::";
-
-/// What a server says on its own account, in the words of a generation.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Words {
-    /// Are you there?
-    pub ping: &'static str,
-    /// Nothing new: the end of a poll.
-    pub noop: &'static str,
-    /// The session is over, to whoever polls it.
-    pub close: &'static str,
-    /// As you wish, to a client that polls and has closed its session.
-    pub closed: &'static str,
-    /// The server stops. What would keep a client from coming back is not said: a stop is not for ever.
-    pub stop: &'static str,
-    /// As you wish, to a client that has closed its session by a packet over a WebSocket, if that is answered at all.
-    pub farewell: Option<&'static str>,
-}
-
-impl Generation {
-    /// The words of this generation.
-    pub fn words(self) -> &'static Words {
-        match self {
-            Self::Eio4 | Self::Eio3 => {
-                &Words { ping: "2", noop: "6", close: "1", closed: "6", stop: "6", farewell: None }
-            }
-            Self::Sio09 => &Words {
-                ping: "2::",
-                noop: "8::",
-                close: NOT_HANDSHAKEN,
-                closed: "0::",
-                stop: NOT_HANDSHAKEN,
-                farewell: Some("0::"),
-            },
-        }
-    }
-}
-
 /// A session: which transport it has, when it must be heard of, and whether that transport is about to change.
 #[derive(Debug)]
 pub struct Connection {
@@ -107,12 +64,17 @@ pub struct Connection {
     speak_at: Option<Instant>,
     /// When the session is over unless its client is heard of.
     expires_at: Instant,
+    /// When the last alarms for these two are due. A deadline that a client may put off at will is not announced each
+    /// time: where it has moved by little, it is looked at again when the older alarm comes.
+    alarmed_until: [Instant; 2],
     upgrade: Upgrade,
     /// Whether a poll waits.
     polled: bool,
     /// Whether polls that are answered by text, and by a script, have been told `1::`: to a client of 0.9 these are two
     /// transports, and it takes the second where it hears nothing by the first.
     greeted: [bool; 2],
+    /// Whether the client has said anything yet.
+    used: bool,
     /// Deadlines that were set and that nobody has been told of.
     unannounced: [Option<Alarm>; 3],
 }
@@ -157,8 +119,9 @@ pub enum Polled {
     Waits,
     /// It waits, and the one that has waited is to be ended.
     Replaces,
-    /// It is answered at once, by this packet alone; whatever other transport there was is to go.
-    Answered(&'static str),
+    /// It is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone; whatever other transport there
+    /// was is to go.
+    Greeted,
     /// There is one already: the session is over.
     Overlaps,
     /// The session is no longer on polling.
@@ -214,9 +177,11 @@ impl Connection {
             periods,
             speak_at: None,
             expires_at: now,
+            alarmed_until: [now; 2],
             upgrade: Upgrade::None,
             polled: false,
             greeted: [false; 2],
+            used: false,
             unannounced: [None; 3],
         };
         match generation {
@@ -258,8 +223,9 @@ impl Connection {
     /// [`ProtocolError::Direction`]: the session is over.
     pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, now: Instant) -> Result<Received<'a>, ProtocolError> {
         if self.generation == Generation::Eio3 {
-            self.put_off_expiry(self.silence_max(), now);
+            self.expires_at = self.put_off(EXPIRE, self.silence_max(), now);
         }
+        self.used = true;
         match (packet, self.generation) {
             (Packet::Text(text), _) => Ok(Received::Text(text)),
             (Packet::Binary(data), _) => Ok(Received::Binary(data)),
@@ -292,13 +258,10 @@ impl Connection {
                 self.greeted[usize::from(script)] = true;
                 self.speak_at = None;
                 self.expire_in(self.periods.legacy.close_timeout, now);
-                Polled::Answered(GREETING)
+                Polled::Greeted
             }
             Generation::Sio09 => {
-                let period = self.periods.legacy.polling_duration;
-                if self.speak_at.is_none_or(|due| is_stale(due, period, now)) {
-                    self.speak_in(period, now);
-                }
+                self.speak_at = Some(self.put_off(SPEAK, self.periods.legacy.polling_duration, now));
                 if std::mem::replace(&mut self.polled, true) { Polled::Replaces } else { Polled::Waits }
             }
         }
@@ -308,7 +271,7 @@ impl Connection {
     pub fn end_poll(&mut self, now: Instant) {
         self.polled = false;
         if self.generation == Generation::Sio09 {
-            self.put_off_expiry(self.periods.legacy.close_timeout, now);
+            self.expires_at = self.put_off(EXPIRE, self.periods.legacy.close_timeout, now);
         }
     }
 
@@ -318,15 +281,27 @@ impl Connection {
         self.generation == Generation::Sio09
     }
 
-    /// Whether a POST is taken now, and a POST that fails, or is one too many, leaves the session as it is.
-    pub fn takes_any_post(&self) -> bool {
-        self.generation == Generation::Sio09
+    /// The socket is gone. True where the session lives on: a client of 0.9 that has not said anything yet, because
+    /// something on the way of its socket lets nothing through, comes by another transport with the same sid.
+    pub fn lose_socket(&mut self, now: Instant) -> bool {
+        if self.generation != Generation::Sio09 || self.used {
+            return false;
+        }
+        (self.transport, self.speak_at) = (TransportKind::Polling, None);
+        self.expire_in(self.periods.legacy.close_timeout, now);
+        true
+    }
+
+    /// Whether a POST is taken now.
+    pub fn takes_posts(&self) -> bool {
+        self.transport == TransportKind::Polling || self.generation == Generation::Sio09
     }
 
     /// Takes a socket with this session's sid.
     pub fn attach(&mut self, now: Instant) -> Attached {
         if self.generation == Generation::Sio09 {
-            (self.transport, self.polled, self.greeted) = (TransportKind::WebSocket, false, [false; 2]);
+            (self.transport, self.polled) = (TransportKind::WebSocket, false);
+            self.greeted = [false; 2];
             self.await_pong(now);
             return Attached::Takes;
         }
@@ -382,6 +357,7 @@ impl Connection {
                 return Some(Due::Noop);
             }
         }
+        self.renew_alarms(now);
         let waited_for = self.generation == Generation::Sio09 && self.polled;
         if self.expires_at <= now && !waited_for {
             return Some(Due::Expired);
@@ -432,263 +408,38 @@ impl Connection {
         self.expires_at = self.set_alarm(EXPIRE, period, now);
     }
 
-    fn put_off_expiry(&mut self, period: Duration, now: Instant) {
-        if is_stale(self.expires_at, period, now) {
-            self.expire_in(period, now);
+    /// A deadline `period` from now, which a client may put off at will: so there are no more than eight alarms in a
+    /// period, and one that has come too early is [renewed](Self::renew_alarms).
+    fn put_off(&mut self, place: usize, period: Duration, now: Instant) -> Instant {
+        let due = now + period;
+        let soon_enough = (due - period / 8..=due).contains(&self.alarmed_until[place]);
+        if soon_enough { due } else { self.set_alarm(place, period, now) }
+    }
+
+    /// Sees to it that deadlines which were put off since their alarm was set are looked at again, not much too late.
+    fn renew_alarms(&mut self, now: Instant) {
+        let legacy = self.periods.legacy;
+        let silence_max = match self.generation {
+            Generation::Eio4 | Generation::Eio3 => self.silence_max(),
+            Generation::Sio09 => legacy.close_timeout,
+        };
+        let deadlines = [(SPEAK, self.speak_at, legacy.polling_duration), (EXPIRE, Some(self.expires_at), silence_max)];
+        for (place, due, period) in deadlines {
+            if due.is_some_and(|due| due > now) && self.alarmed_until[place] <= now {
+                self.set_alarm(place, period / 8, now);
+            }
         }
     }
 
     fn set_alarm(&mut self, place: usize, period: Duration, now: Instant) -> Instant {
         let due = now + period;
+        if let Some(until) = self.alarmed_until.get_mut(place) {
+            *until = due;
+        }
         self.unannounced[place] = Some(Alarm { period, due });
         due
     }
 }
 
-/// Whether a deadline is worth to be put off until `period` from now. What a client may do at will is not to set a
-/// deadline each time: so there are no more than eight in a period, and each may come that much too early.
-fn is_stale(due: Instant, period: Duration, now: Instant) -> bool {
-    due + period / 8 <= now + period
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PERIODS: Periods = Periods {
-        ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
-        upgrade_timeout: Duration::from_millis(100),
-        legacy: LegacyPeriods {
-            heartbeat_interval: Duration::from_millis(250),
-            heartbeat_timeout: Duration::from_millis(600),
-            polling_duration: Duration::from_millis(200),
-            close_timeout: Duration::from_millis(640),
-            handshake_timeout: Duration::from_millis(400),
-        },
-    };
-
-    /// A machine, and a clock in ms since its beginning.
-    fn begin(generation: Generation, transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
-        let start = Instant::now();
-        let connection = Connection::new(generation, transport, Arc::new(PERIODS), start);
-        (connection, move |ms| start + Duration::from_millis(ms))
-    }
-
-    fn eio4(transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
-        begin(Generation::Eio4, transport)
-    }
-
-    fn alarms(connection: &mut Connection, at: &impl Fn(u64) -> Instant) -> Vec<u128> {
-        let start = at(0);
-        std::iter::from_fn(|| connection.poll_alarm()).map(|alarm| (alarm.due - start).as_millis()).collect()
-    }
-
-    #[test]
-    fn a_session_that_answers_its_pings_lives_on() {
-        let (mut connection, at) = eio4(TransportKind::WebSocket);
-        assert_eq!(alarms(&mut connection, &at), [300, 500]);
-        assert_eq!(connection.handle_timeout(at(299)), None);
-        assert_eq!(connection.handle_timeout(at(300)), Some(Due::Ping));
-        assert_eq!(connection.handle_timeout(at(300)), None, "one ping, not one for each call");
-        assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing));
-        assert_eq!(alarms(&mut connection, &at), [610, 810]);
-        assert_eq!(connection.handle_timeout(at(609)), None);
-        assert_eq!(connection.handle_timeout(at(610)), Some(Due::Ping));
-        assert_eq!(connection.handle_timeout(at(809)), None);
-        assert_eq!(connection.handle_timeout(at(810)), Some(Due::Expired));
-    }
-
-    #[test]
-    fn a_silent_session_expires_on_time_to_the_millisecond() {
-        let (mut connection, at) = eio4(TransportKind::Polling);
-        assert_eq!(connection.expires_at(), at(700), "the ping may go out late");
-        assert_eq!(connection.handle_timeout(at(301)), Some(Due::Ping));
-        assert_eq!(connection.expires_at(), at(500), "a ping that is a little late moves nothing");
-        assert_eq!(connection.handle_timeout(at(500)), Some(Due::Expired));
-    }
-
-    #[test]
-    fn a_machine_that_slept_still_gives_its_clients_time_to_answer() {
-        let (mut connection, at) = eio4(TransportKind::WebSocket);
-        alarms(&mut connection, &at);
-        assert_eq!(connection.handle_timeout(at(60_000)), Some(Due::Ping));
-        assert_eq!(alarms(&mut connection, &at), [60_100]);
-        assert_eq!(connection.handle_timeout(at(60_099)), None);
-        assert_eq!(connection.handle_timeout(at(60_100)), Some(Due::Expired));
-    }
-
-    #[test]
-    fn a_flood_of_pongs_sets_no_deadlines() {
-        let (mut connection, at) = eio4(TransportKind::WebSocket);
-        alarms(&mut connection, &at);
-        for ms in 0..1000 {
-            assert_eq!(connection.handle_packet(Packet::Pong(""), at(ms)), Ok(Received::Nothing));
-        }
-        assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new());
-    }
-
-    #[test]
-    fn packets_of_the_sessions_own_transport() {
-        let (mut connection, at) = eio4(TransportKind::WebSocket);
-        let data = Cow::Borrowed([1, 2].as_slice());
-        for (packet, expected) in [
-            (Packet::Text("x"), Ok(Received::Text("x"))),
-            (Packet::Binary(data.clone()), Ok(Received::Binary(data))),
-            (Packet::Close, Ok(Received::Close)),
-            (Packet::Ping(""), Err(ProtocolError::Direction)),
-            (Packet::Open("{}"), Ok(Received::Nothing)),
-            (Packet::Upgrade, Ok(Received::Nothing)),
-            (Packet::Noop, Ok(Received::Nothing)),
-        ] {
-            assert_eq!(connection.handle_packet(packet, at(0)), expected);
-        }
-    }
-
-    #[test]
-    fn an_upgrade_swaps_the_transport_at_five() {
-        let (mut connection, at) = eio4(TransportKind::Polling);
-        assert_eq!(connection.attach(at(0)), Attached::Probes);
-        assert_eq!(connection.attach(at(0)), Attached::Refused, "one at a time");
-        assert!(!connection.ends_polls());
-        assert_eq!(connection.handle_probe(&Packet::Ping("probe")), Probed::Answer);
-        assert!(connection.ends_polls());
-        assert_eq!(connection.transport(), TransportKind::Polling);
-        assert_eq!(connection.handle_probe(&Packet::Upgrade), Probed::Upgraded);
-        assert_eq!(connection.transport(), TransportKind::WebSocket);
-        assert_eq!(connection.attach(at(1)), Attached::Refused, "there is nothing left to upgrade");
-        assert_eq!(connection.handle_timeout(at(200)), None, "the deadline of the upgrade is void");
-    }
-
-    #[test]
-    fn whatever_else_a_probe_says_ends_the_upgrade_and_not_the_session() {
-        for packet in [Packet::Upgrade, Packet::Ping(""), Packet::Text("x"), Packet::Close, Packet::Noop] {
-            let (mut connection, at) = eio4(TransportKind::Polling);
-            connection.attach(at(0));
-            assert_eq!(connection.handle_probe(&packet), Probed::Close, "{packet:?}");
-            assert_eq!(connection.attach(at(1)), Attached::Probes, "it may be tried again after {packet:?}");
-        }
-    }
-
-    #[test]
-    fn an_upgrade_that_is_not_finished_is_given_up() {
-        let (mut connection, at) = eio4(TransportKind::Polling);
-        connection.attach(at(0));
-        connection.handle_probe(&Packet::Ping("probe"));
-        assert_eq!(connection.handle_timeout(at(99)), None);
-        assert_eq!(connection.handle_timeout(at(100)), Some(Due::UpgradeExpired));
-        assert!(!connection.ends_polls());
-        assert_eq!(connection.handle_timeout(at(101)), None);
-    }
-
-    #[test]
-    fn an_engine_io_session_is_polled_once_at_a_time() {
-        for generation in [Generation::Eio4, Generation::Eio3] {
-            let (mut connection, at) = begin(generation, TransportKind::Polling);
-            assert_eq!(connection.begin_poll(false, at(0)), Polled::Waits);
-            connection.end_poll(at(1));
-            assert_eq!(connection.begin_poll(false, at(2)), Polled::Waits);
-            assert_eq!(connection.begin_poll(false, at(3)), Polled::Overlaps);
-            assert!(!connection.lose_poll(at(4)), "a poll that its client drops is the end");
-            connection.attach(at(5));
-            connection.handle_probe(&Packet::Ping("probe"));
-            connection.handle_probe(&Packet::Upgrade);
-            assert_eq!(connection.begin_poll(false, at(6)), Polled::Refused);
-        }
-    }
-
-    #[test]
-    fn a_client_of_engine_io_3_pings() {
-        let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
-        assert_eq!(alarms(&mut connection, &at), [500]);
-        assert_eq!(connection.handle_packet(Packet::Ping("probe"), at(300)), Ok(Received::Ping("probe")));
-        assert_eq!(alarms(&mut connection, &at), [800]);
-        assert_eq!(connection.handle_timeout(at(500)), None, "nobody is pinged");
-        assert_eq!(connection.handle_packet(Packet::Text("x"), at(799)), Ok(Received::Text("x")));
-        assert_eq!(connection.handle_timeout(at(800)), None, "whatever it says, it lives");
-        assert_eq!(connection.expires_at(), at(1299));
-        assert_eq!(connection.handle_timeout(at(1299)), Some(Due::Expired));
-        assert_eq!(connection.handle_packet(Packet::Pong(""), at(800)), Err(ProtocolError::Direction));
-    }
-
-    #[test]
-    fn a_flood_sets_few_deadlines() {
-        let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
-        let mut set = alarms(&mut connection, &at).len();
-        for ms in 0..500 {
-            connection.handle_packet(Packet::Ping(""), at(ms)).unwrap();
-            set += alarms(&mut connection, &at).len();
-        }
-        assert!(set <= 9, "{set}");
-        assert!(connection.expires_at() > at(499 + 500 * 7 / 8));
-
-        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        let mut set = 0;
-        for ms in 0..640 {
-            connection.begin_poll(false, at(ms));
-            connection.end_poll(at(ms));
-            set += alarms(&mut connection, &at).len();
-        }
-        assert!(set <= 9 + 8 * 640 / 200, "{set}");
-    }
-
-    #[test]
-    fn a_handshake_of_0_9_waits_for_its_transport() {
-        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        assert_eq!(alarms(&mut connection, &at), [400]);
-        assert_eq!((connection.expires_at(), connection.handle_timeout(at(399))), (at(400), None));
-        assert_eq!(connection.handle_timeout(at(400)), Some(Due::Expired));
-    }
-
-    #[test]
-    fn polls_of_0_9_take_turns() {
-        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        assert_eq!(connection.begin_poll(false, at(0)), Polled::Answered("1::"));
-        assert_eq!(connection.expires_at(), at(640));
-        assert_eq!(connection.begin_poll(false, at(100)), Polled::Waits);
-        assert_eq!(connection.expires_at(), at(300 + 640), "while a poll waits the client is there");
-        assert_eq!(connection.begin_poll(false, at(110)), Polled::Replaces);
-        assert_eq!(connection.handle_timeout(at(299)), None);
-        assert_eq!(connection.handle_timeout(at(300)), Some(Due::Noop));
-        connection.end_poll(at(300));
-        assert_eq!(connection.begin_poll(false, at(900)), Polled::Waits);
-        assert_eq!(connection.handle_timeout(at(1090)), None);
-        assert!(connection.lose_poll(at(1090)), "its client may try again");
-        assert_eq!(connection.expires_at(), at(1730), "the noop that was due gives no more time");
-        assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
-        assert_eq!(connection.handle_timeout(at(1729)), None);
-        assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
-    }
-
-    #[test]
-    fn scripts_and_text_are_two_transports_of_0_9() {
-        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        assert_eq!(connection.begin_poll(false, at(0)), Polled::Answered("1::"));
-        assert_eq!(connection.begin_poll(false, at(1)), Polled::Waits);
-        assert_eq!(connection.begin_poll(true, at(2)), Polled::Answered("1::"), "it may have heard nothing so far");
-        assert_eq!(connection.begin_poll(true, at(3)), Polled::Waits);
-        assert_eq!(connection.begin_poll(false, at(4)), Polled::Replaces, "greeted once, whoever comes back");
-        connection.attach(at(5));
-        assert_eq!(connection.begin_poll(true, at(6)), Polled::Answered("1::"));
-    }
-
-    #[test]
-    fn a_client_of_0_9_may_come_by_another_transport() {
-        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
-        assert_eq!(connection.attach(at(0)), Attached::Takes);
-        assert_eq!(connection.transport(), TransportKind::WebSocket);
-        assert_eq!(alarms(&mut connection, &at), [250, 850]);
-        assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
-        assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
-        assert_eq!(connection.expires_at(), at(260 + 850 + 600));
-        assert_eq!(connection.begin_poll(false, at(300)), Polled::Answered("1::"), "as if it were the first");
-        assert_eq!(connection.transport(), TransportKind::Polling);
-        assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
-        assert_eq!(connection.expires_at(), at(940));
-        assert_eq!(connection.begin_poll(false, at(320)), Polled::Waits);
-        assert_eq!(connection.attach(at(330)), Attached::Takes);
-        assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
-        assert_eq!(connection.handle_timeout(at(590)), Some(Due::Ping));
-        assert_eq!(connection.handle_timeout(at(1190)), Some(Due::Expired));
-    }
-}
+mod tests;

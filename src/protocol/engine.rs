@@ -38,6 +38,42 @@ pub enum Packet<'a> {
     Noop,
 }
 
+/// What a server says on its own account, in the words of a generation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Are you there?
+    pub ping: &'static str,
+    /// Nothing new: the end of a poll.
+    pub noop: &'static str,
+    /// The session is over, to whoever polls it.
+    pub close: &'static str,
+    /// As you wish, to a client that polls and has closed its session.
+    pub closed: &'static str,
+    /// The server stops. What would keep a client from coming back is not said: a stop is not for ever.
+    pub stop: &'static str,
+    /// As you wish, to a client that has closed its session by a packet over a WebSocket, if that is answered at all.
+    pub farewell: Option<&'static str>,
+}
+
+impl Generation {
+    /// The words of this generation.
+    pub fn words(self) -> &'static Words {
+        match self {
+            Self::Eio4 | Self::Eio3 => {
+                &Words { ping: "2", noop: "6", close: "1", closed: "6", stop: "6", farewell: None }
+            }
+            Self::Sio09 => &Words {
+                ping: "2::",
+                noop: legacy::NOOP,
+                close: legacy::NOT_HANDSHAKEN,
+                closed: legacy::BYE,
+                stop: legacy::NOT_HANDSHAKEN,
+                farewell: Some(legacy::BYE),
+            },
+        }
+    }
+}
+
 /// The type that carries data of the layer above.
 pub(super) const MESSAGE: u8 = 4;
 

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::websocket::{self, Opcode};
-use super::{Generation, engine, packet};
-
-/// What says nothing to a client of 0.9.
-const LEGACY_NOOP: &str = "8::";
+use super::{Generation, engine, legacy, packet};
 
 /// One Engine.IO packet, encoded as the WebSocket frame that carries it. Servers do not mask, so the same bytes serve
 /// every reader; a polling transport takes what is behind the frame header. Clones share the bytes.
@@ -37,7 +34,7 @@ impl Frame {
         match generation {
             Generation::Eio4 => Self::encode(Opcode::Binary, &[], data),
             Generation::Eio3 => Self::encode(Opcode::Binary, &[engine::MESSAGE], data),
-            Generation::Sio09 => Self::text(LEGACY_NOOP),
+            Generation::Sio09 => Self::text(legacy::NOOP),
         }
     }
 
@@ -45,7 +42,7 @@ impl Frame {
     pub fn base64(generation: Generation, data: &[u8]) -> Self {
         match generation {
             Generation::Eio4 | Generation::Eio3 => Self::text(&engine::base64_packet(generation, data)),
-            Generation::Sio09 => Self::text(LEGACY_NOOP),
+            Generation::Sio09 => Self::text(legacy::NOOP),
         }
     }
 

@@ -14,6 +14,19 @@ use super::packet::{NAMESPACE_BYTES_MAX, json, take_digits, without_query};
 /// No client may send it: the server raises it.
 const RESERVED: &str = "disconnect";
 
+/// What a client of 0.9 is told whose sid is unknown: that it is, and that it is to begin anew, which it does by
+/// itself.
+pub const NOT_HANDSHAKEN: &str = "7:::1+0";
+
+/// The first word on every new transport of 0.9, whose client is then in the namespace `/`.
+pub const GREETING: &str = "1::";
+
+/// Nothing new.
+pub const NOOP: &str = "8::";
+
+/// The connection is over, as its client wished: it does not come back by itself.
+pub const BYE: &str = "0::";
+
 /// One packet as it arrived. The endpoint is empty for the namespace `/`.
 #[derive(Debug)]
 pub enum Packet<'a> {
@@ -28,8 +41,6 @@ pub enum Packet<'a> {
         /// Which.
         endpoint: &'a str,
     },
-    /// `2::`
-    Heartbeat,
     /// `3:1::text` and `4:1::{"json":1}`: messages without a name, which nobody listens to.
     Message {
         /// In which namespace.
@@ -59,7 +70,7 @@ pub enum Packet<'a> {
         /// The answer.
         arguments: Vec<&'a RawValue>,
     },
-    /// `7::…`, `8::`: nothing that a server has to do anything about.
+    /// `7::…`, and `2::` and `8::`, which keep the connection alive before anybody looks here: nothing to do.
     Other,
 }
 
@@ -76,7 +87,6 @@ impl<'a> Packet<'a> {
         Some(match kind {
             b'0' => Self::Disconnect { endpoint },
             b'1' => Self::Connect { endpoint },
-            b'2' => Self::Heartbeat,
             b'3' | b'4' => Self::Message { endpoint, receipt },
             b'5' => {
                 let EventData { name, arguments } = serde_json::from_str(data).ok()?;
@@ -201,11 +211,6 @@ pub fn ack(namespace: &str, id: u64, arguments: &[&str]) -> String {
 /// The acknowledgement that nobody has to give: `6::/max:7`.
 pub fn receipt(namespace: &str, id: u64) -> String {
     ack(namespace, id, &[])
-}
-
-/// `0::/max`, or for the connection itself `0::`: its client does not come back by itself.
-pub fn disconnect(namespace: &str) -> String {
-    format!("0::{}", endpoint(namespace))
 }
 
 fn endpoint(namespace: &str) -> &str {

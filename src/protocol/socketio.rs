@@ -205,7 +205,7 @@ fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option
         legacy::Packet::Ack { endpoint, id, arguments } => {
             Event::Ack { namespace: find(endpoint)?, id, answer: told(None, arguments) }
         }
-        legacy::Packet::Heartbeat | legacy::Packet::Other => return None,
+        legacy::Packet::Other => return None,
     })
 }
 

@@ -117,7 +117,7 @@ fn main() {
             upgrade_timeout: Duration::from_secs(10),
             legacy: LegacyPeriods::default(),
         }),
-        close_timeout: Duration::from_secs(30),
+        last_poll_timeout: Duration::from_secs(30),
         request_timeout: Duration::from_secs(10),
         payload_bytes_max,
         mailbox_max: 16,

@@ -8,7 +8,6 @@ fn read(text: &str) -> Option<String> {
     Some(match Packet::decode(text)? {
         Packet::Disconnect { endpoint } => format!("disconnect {endpoint}"),
         Packet::Connect { endpoint } => format!("connect {endpoint}"),
-        Packet::Heartbeat => "heartbeat".into(),
         Packet::Message { endpoint, receipt } => format!("message {endpoint} {receipt:?}"),
         Packet::Event { endpoint, receipt, ack, name, arguments } => {
             format!("event {endpoint} {receipt:?} {ack:?} {name} {}", json(&arguments))
@@ -29,8 +28,8 @@ fn decodes_packets() {
         ("1::/max:?q=1", "connect /max"),
         ("1::/max?q=1", "connect /max"),
         ("1::/max?q=http://x:1/", "connect /max"),
-        ("2::", "heartbeat"),
-        ("2:::", "heartbeat"),
+        ("2::", "other"),
+        ("2:::", "other"),
         ("3:1::text", "message  Some(1)"),
         ("3:1+:/max:text", "message /max None"),
         ("3:::", "message  None"),
@@ -128,8 +127,6 @@ fn encodes_the_packets_of_a_server() {
         (connect("/max"), "1::/max"),
         (connect("/"), "1::"),
         (unauthorized("/max"), "7::/max:2"),
-        (disconnect("/max"), "0::/max"),
-        (disconnect("/"), "0::"),
         (event("/max", None, "update", &[r#"{"a":1}"#, "2"]), r#"5::/max:{"name":"update","args":[{"a":1},2]}"#),
         (event("/max", Some(7), "update", &[]), r#"5:7+:/max:{"name":"update"}"#),
         (event("/", None, "a\"é", &["\"😀\u{2028}\""]), r#"5:::{"name":"a\"\u00e9","args":["\ud83d\ude00\u2028"]}"#),

@@ -1,0 +1,54 @@
+//! How a session counts in the metrics: by its transport, which may change, and by its generation, which does not.
+
+use std::sync::Arc;
+
+use crate::event::CloseReason;
+use crate::metrics::{CloseLabel, Metrics, SessionLabel};
+use crate::protocol::{Generation, TransportKind};
+
+/// Counts the session in the metrics for as long as it lives.
+pub(super) struct Census {
+    /// The metrics of the server.
+    pub(super) metrics: Arc<Metrics>,
+    generation: Generation,
+    kind: TransportKind,
+    open: bool,
+}
+
+impl Census {
+    /// The session is there.
+    pub(super) fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
+        let census = Self { metrics, generation, kind, open: true };
+        census.metrics.sessions_opened.get_or_create(&census.label()).inc();
+        census.metrics.sessions.get_or_create(&census.label()).inc();
+        census
+    }
+
+    /// The session has another transport.
+    pub(super) fn moved(&mut self, kind: TransportKind) {
+        self.metrics.sessions.get_or_create(&self.label()).dec();
+        self.kind = kind;
+        self.metrics.sessions.get_or_create(&self.label()).inc();
+    }
+
+    /// The session is over.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if std::mem::take(&mut self.open) {
+            let SessionLabel { transport, protocol } = self.label();
+            let label = CloseLabel { transport, protocol, reason: reason.as_str() };
+            self.metrics.sessions.get_or_create(&self.label()).dec();
+            self.metrics.sessions_closed.get_or_create(&label).inc();
+        }
+    }
+
+    fn label(&self) -> SessionLabel {
+        SessionLabel { transport: self.kind.as_str(), protocol: self.generation.as_str() }
+    }
+}
+
+impl Drop for Census {
+    fn drop(&mut self) {
+        // A session that ends otherwise than by its own doing has failed.
+        self.close(CloseReason::Panic);
+    }
+}

@@ -1,0 +1,274 @@
+//! The machine, driven by hand: what is due when, and what becomes of polls, sockets and upgrades.
+
+use super::*;
+
+const PERIODS: Periods = Periods {
+    ping_interval: Duration::from_millis(300),
+    ping_timeout: Duration::from_millis(200),
+    upgrade_timeout: Duration::from_millis(100),
+    legacy: LegacyPeriods {
+        heartbeat_interval: Duration::from_millis(250),
+        heartbeat_timeout: Duration::from_millis(600),
+        polling_duration: Duration::from_millis(200),
+        close_timeout: Duration::from_millis(640),
+        handshake_timeout: Duration::from_millis(400),
+    },
+};
+
+/// A machine, and a clock in ms since its beginning.
+fn begin(generation: Generation, transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
+    let start = Instant::now();
+    let connection = Connection::new(generation, transport, Arc::new(PERIODS), start);
+    (connection, move |ms| start + Duration::from_millis(ms))
+}
+
+fn eio4(transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
+    begin(Generation::Eio4, transport)
+}
+
+fn alarms(connection: &mut Connection, at: &impl Fn(u64) -> Instant) -> Vec<u128> {
+    let start = at(0);
+    std::iter::from_fn(|| connection.poll_alarm()).map(|alarm| (alarm.due - start).as_millis()).collect()
+}
+
+#[test]
+fn a_session_that_answers_its_pings_lives_on() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    assert_eq!(alarms(&mut connection, &at), [300, 500]);
+    assert_eq!(connection.handle_timeout(at(299)), None);
+    assert_eq!(connection.handle_timeout(at(300)), Some(Due::Ping));
+    assert_eq!(connection.handle_timeout(at(300)), None, "one ping, not one for each call");
+    assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing));
+    assert_eq!(alarms(&mut connection, &at), [610, 810]);
+    assert_eq!(connection.handle_timeout(at(609)), None);
+    assert_eq!(connection.handle_timeout(at(610)), Some(Due::Ping));
+    assert_eq!(connection.handle_timeout(at(809)), None);
+    assert_eq!(connection.handle_timeout(at(810)), Some(Due::Expired));
+}
+
+#[test]
+fn a_silent_session_expires_on_time_to_the_millisecond() {
+    let (mut connection, at) = eio4(TransportKind::Polling);
+    assert_eq!(connection.expires_at(), at(700), "the ping may go out late");
+    assert_eq!(connection.handle_timeout(at(301)), Some(Due::Ping));
+    assert_eq!(connection.expires_at(), at(500), "a ping that is a little late moves nothing");
+    assert_eq!(connection.handle_timeout(at(500)), Some(Due::Expired));
+}
+
+#[test]
+fn a_machine_that_slept_still_gives_its_clients_time_to_answer() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(60_000)), Some(Due::Ping));
+    assert_eq!(alarms(&mut connection, &at), [60_100]);
+    assert_eq!(connection.handle_timeout(at(60_099)), None);
+    assert_eq!(connection.handle_timeout(at(60_100)), Some(Due::Expired));
+}
+
+#[test]
+fn a_flood_of_pongs_sets_no_deadlines() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    alarms(&mut connection, &at);
+    for ms in 0..1000 {
+        assert_eq!(connection.handle_packet(Packet::Pong(""), at(ms)), Ok(Received::Nothing));
+    }
+    assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new());
+}
+
+#[test]
+fn packets_of_the_sessions_own_transport() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    let data = Cow::Borrowed([1, 2].as_slice());
+    for (packet, expected) in [
+        (Packet::Text("x"), Ok(Received::Text("x"))),
+        (Packet::Binary(data.clone()), Ok(Received::Binary(data))),
+        (Packet::Close, Ok(Received::Close)),
+        (Packet::Ping(""), Err(ProtocolError::Direction)),
+        (Packet::Open("{}"), Ok(Received::Nothing)),
+        (Packet::Upgrade, Ok(Received::Nothing)),
+        (Packet::Noop, Ok(Received::Nothing)),
+    ] {
+        assert_eq!(connection.handle_packet(packet, at(0)), expected);
+    }
+}
+
+#[test]
+fn an_upgrade_swaps_the_transport_at_five() {
+    let (mut connection, at) = eio4(TransportKind::Polling);
+    assert_eq!(connection.attach(at(0)), Attached::Probes);
+    assert_eq!(connection.attach(at(0)), Attached::Refused, "one at a time");
+    assert!(!connection.ends_polls());
+    assert_eq!(connection.handle_probe(&Packet::Ping("probe")), Probed::Answer);
+    assert!(connection.ends_polls());
+    assert_eq!(connection.transport(), TransportKind::Polling);
+    assert_eq!(connection.handle_probe(&Packet::Upgrade), Probed::Upgraded);
+    assert_eq!(connection.transport(), TransportKind::WebSocket);
+    assert_eq!(connection.attach(at(1)), Attached::Refused, "there is nothing left to upgrade");
+    assert_eq!(connection.handle_timeout(at(200)), None, "the deadline of the upgrade is void");
+}
+
+#[test]
+fn whatever_else_a_probe_says_ends_the_upgrade_and_not_the_session() {
+    for packet in [Packet::Upgrade, Packet::Ping(""), Packet::Text("x"), Packet::Close, Packet::Noop] {
+        let (mut connection, at) = eio4(TransportKind::Polling);
+        connection.attach(at(0));
+        assert_eq!(connection.handle_probe(&packet), Probed::Close, "{packet:?}");
+        assert_eq!(connection.attach(at(1)), Attached::Probes, "it may be tried again after {packet:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_not_finished_is_given_up() {
+    let (mut connection, at) = eio4(TransportKind::Polling);
+    connection.attach(at(0));
+    connection.handle_probe(&Packet::Ping("probe"));
+    assert_eq!(connection.handle_timeout(at(99)), None);
+    assert_eq!(connection.handle_timeout(at(100)), Some(Due::UpgradeExpired));
+    assert!(!connection.ends_polls());
+    assert_eq!(connection.handle_timeout(at(101)), None);
+}
+
+#[test]
+fn an_engine_io_session_is_polled_once_at_a_time() {
+    for generation in [Generation::Eio4, Generation::Eio3] {
+        let (mut connection, at) = begin(generation, TransportKind::Polling);
+        assert_eq!(connection.begin_poll(false, at(0)), Polled::Waits);
+        connection.end_poll(at(1));
+        assert_eq!(connection.begin_poll(false, at(2)), Polled::Waits);
+        assert_eq!(connection.begin_poll(false, at(3)), Polled::Overlaps);
+        assert!(!connection.lose_poll(at(4)), "a poll that its client drops is the end");
+        connection.attach(at(5));
+        connection.handle_probe(&Packet::Ping("probe"));
+        connection.handle_probe(&Packet::Upgrade);
+        assert_eq!(connection.begin_poll(false, at(6)), Polled::Refused);
+    }
+}
+
+#[test]
+fn a_client_of_engine_io_3_pings() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+    assert_eq!(alarms(&mut connection, &at), [500]);
+    assert_eq!(connection.handle_packet(Packet::Ping("probe"), at(300)), Ok(Received::Ping("probe")));
+    assert_eq!(alarms(&mut connection, &at), [800]);
+    assert_eq!(connection.handle_timeout(at(500)), None, "nobody is pinged");
+    assert_eq!(connection.handle_packet(Packet::Text("x"), at(799)), Ok(Received::Text("x")));
+    assert_eq!(connection.handle_timeout(at(800)), None, "whatever it says, it lives");
+    assert_eq!(connection.expires_at(), at(1299));
+    assert_eq!(connection.handle_timeout(at(1299)), Some(Due::Expired));
+    assert_eq!(connection.handle_packet(Packet::Pong(""), at(800)), Err(ProtocolError::Direction));
+}
+
+#[test]
+fn a_client_that_pings_on_time_lives_whatever_else_it_says() {
+    let periods = Periods { ping_interval: Duration::from_millis(4000), ..PERIODS };
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut connection = Connection::new(Generation::Eio3, TransportKind::WebSocket, Arc::new(periods), start);
+    for ping in 1..10 {
+        for (ms, packet) in [(4000 * ping - 100, Packet::Text("x")), (4000 * ping, Packet::Ping(""))] {
+            connection.handle_packet(packet, at(ms)).unwrap();
+        }
+        for ms in 0..40 {
+            assert_eq!(connection.handle_timeout(at(4000 * ping + 100 * ms)), None);
+            alarms(&mut connection, &at);
+        }
+    }
+    assert_eq!(connection.handle_timeout(at(40_199)), None);
+    assert_eq!(connection.handle_timeout(at(40_200)), Some(Due::Expired));
+}
+
+#[test]
+fn a_client_of_0_9_that_has_said_nothing_may_lose_its_socket() {
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    assert_eq!(connection.attach(at(0)), Attached::Takes);
+    assert!(connection.lose_socket(at(10)));
+    assert_eq!((connection.transport(), connection.expires_at()), (TransportKind::Polling, at(650)));
+    assert_eq!(connection.begin_poll(false, at(20)), Polled::Greeted);
+    assert_eq!(connection.attach(at(30)), Attached::Takes);
+    connection.handle_packet(Packet::Text("1::/max"), at(40)).unwrap();
+    assert!(!connection.lose_socket(at(50)), "one that was in use ends the session");
+    assert!(!begin(Generation::Eio3, TransportKind::WebSocket).0.lose_socket(at(0)));
+}
+
+#[test]
+fn a_flood_sets_few_deadlines() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+    let mut set = alarms(&mut connection, &at).len();
+    for ms in 0..500 {
+        connection.handle_packet(Packet::Ping(""), at(ms)).unwrap();
+        set += alarms(&mut connection, &at).len();
+    }
+    assert!(set <= 9, "{set}");
+    assert_eq!(connection.expires_at(), at(499 + 500), "each counts all the same");
+
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    let mut set = 0;
+    for ms in 0..640 {
+        connection.begin_poll(false, at(ms));
+        connection.end_poll(at(ms));
+        set += alarms(&mut connection, &at).len();
+    }
+    assert!(set <= 9 + 8 * 640 / 200, "{set}");
+}
+
+#[test]
+fn a_handshake_of_0_9_waits_for_its_transport() {
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    assert_eq!(alarms(&mut connection, &at), [400]);
+    assert_eq!((connection.expires_at(), connection.handle_timeout(at(399))), (at(400), None));
+    assert_eq!(connection.handle_timeout(at(400)), Some(Due::Expired));
+}
+
+#[test]
+fn polls_of_0_9_take_turns() {
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    assert_eq!(connection.begin_poll(false, at(0)), Polled::Greeted);
+    assert_eq!(connection.expires_at(), at(640));
+    assert_eq!(connection.begin_poll(false, at(100)), Polled::Waits);
+    assert_eq!(connection.expires_at(), at(300 + 640), "while a poll waits the client is there");
+    assert_eq!(connection.begin_poll(false, at(110)), Polled::Replaces);
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(300)), None, "the newer poll has its time too");
+    assert_eq!(alarms(&mut connection, &at), [325], "an alarm that came too early is renewed");
+    assert_eq!(connection.handle_timeout(at(310)), Some(Due::Noop));
+    connection.end_poll(at(310));
+    assert_eq!(connection.begin_poll(false, at(900)), Polled::Waits);
+    assert_eq!(connection.handle_timeout(at(1090)), None);
+    assert!(connection.lose_poll(at(1090)), "its client may try again");
+    assert_eq!(connection.expires_at(), at(1730), "the noop that was due gives no more time");
+    assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
+    assert_eq!(connection.handle_timeout(at(1729)), None);
+    assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
+}
+
+#[test]
+fn scripts_and_text_are_two_transports_of_0_9() {
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    assert_eq!(connection.begin_poll(false, at(0)), Polled::Greeted);
+    assert_eq!(connection.begin_poll(false, at(1)), Polled::Waits);
+    assert_eq!(connection.begin_poll(true, at(2)), Polled::Greeted, "it may have heard nothing so far");
+    assert_eq!(connection.begin_poll(true, at(3)), Polled::Waits);
+    assert_eq!(connection.begin_poll(false, at(4)), Polled::Replaces, "greeted once, whoever comes back");
+    connection.attach(at(5));
+    assert_eq!(connection.begin_poll(true, at(6)), Polled::Greeted);
+}
+
+#[test]
+fn a_client_of_0_9_may_come_by_another_transport() {
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    assert_eq!(connection.attach(at(0)), Attached::Takes);
+    assert_eq!(connection.transport(), TransportKind::WebSocket);
+    assert_eq!(alarms(&mut connection, &at), [250, 850]);
+    assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
+    assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
+    assert_eq!(connection.expires_at(), at(260 + 850 + 600));
+    assert_eq!(connection.begin_poll(false, at(300)), Polled::Greeted, "as if it were the first");
+    assert_eq!(connection.transport(), TransportKind::Polling);
+    assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
+    assert_eq!(connection.expires_at(), at(940));
+    assert_eq!(connection.begin_poll(false, at(320)), Polled::Waits);
+    assert_eq!(connection.attach(at(330)), Attached::Takes);
+    assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
+    assert_eq!(connection.handle_timeout(at(590)), Some(Due::Ping));
+    assert_eq!(connection.handle_timeout(at(1190)), Some(Due::Expired));
+}
