@@ -161,9 +161,15 @@ impl Outbox {
         }
     }
 
-    /// What was taken and is not written will never be: the transport that took it is gone.
-    pub fn lose_taken(&self) {
+    /// The transport that took frames is gone. Those of which it has written nothing come back to the front, in their
+    /// order; what else was taken and is not written will never be.
+    pub fn put_back(&self, mut unwritten: VecDeque<Frame>) {
         let mut queue = self.queue.lock();
+        if queue.closed.is_some() {
+            return;
+        }
+        unwritten.append(&mut queue.frames);
+        queue.frames = unwritten;
         let queued: usize = queue.frames.iter().map(Frame::len).sum();
         let (messages, bytes) = (queue.messages - queue.frames.len(), queue.bytes - queued);
         self.account(&mut queue, -(messages as i64), -(bytes as i64));
@@ -269,15 +275,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_transport_took_may_be_lost_with_it() {
+    fn what_a_transport_took_comes_back_but_for_what_it_has_begun() {
         let outbox = outbox(3, 1000);
-        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
-        outbox.take(&mut VecDeque::new());
-        assert!(outbox.push(frame(10)));
-        outbox.lose_taken();
-        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (1, 10));
+        assert!(outbox.push(frame(10)) && outbox.push(frame(11)));
+        let mut taken = VecDeque::new();
+        outbox.take(&mut taken);
+        assert!(outbox.push(frame(12)));
+        taken.pop_front();
+        outbox.put_back(taken.clone());
+        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (2, 23));
+        let mut lens = Vec::new();
+        outbox.drain_while(|frame| {
+            lens.push(frame.len());
+            true
+        });
+        assert_eq!(lens, [11, 12]);
         outbox.close(CloseReason::Stop);
-        outbox.lose_taken();
+        outbox.put_back(taken);
         assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (0, 0));
     }
 

@@ -276,14 +276,15 @@ impl SessionActor {
         Ok(())
     }
 
-    /// Changes the transport. A poll that waits by the older one hears that there is nothing new there.
+    /// Changes the transport. A poll that waits by the older one hears that there is nothing new there; what a socket
+    /// had no time to write goes by the newer one.
     fn relink(&mut self, link: Link) {
         match std::mem::replace(&mut self.link, link) {
             Link::Polling(Some(poll)) => self.answer(poll, self.words().noop),
             Link::Polling(None) => {}
-            Link::Socket(socket) => {
+            Link::Socket(mut socket) => {
+                self.outbox.put_back(socket.give_up_unwritten());
                 socket.close(CloseReason::TransportClose);
-                self.outbox.lose_taken();
             }
         }
         self.census.moved(self.connection.transport());

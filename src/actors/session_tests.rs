@@ -31,6 +31,8 @@ struct Wire {
     sent: VecDeque<String>,
     got: Vec<String>,
     closed: Option<CloseReason>,
+    /// What it has taken and does not write, if it is that kind of socket.
+    stuck: Option<VecDeque<Frame>>,
     waker: Option<Waker>,
 }
 
@@ -84,10 +86,21 @@ impl Transport for Socket {
 
     fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
         let mut frames = VecDeque::new();
-        outbox.take(&mut frames);
-        outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
-        self.0.lock().got.extend(frames.iter().map(text));
+        let mut wire = self.0.lock();
+        match &mut wire.stuck {
+            Some(stuck) if stuck.is_empty() => outbox.take(stuck),
+            Some(_) => {}
+            None => {
+                outbox.take(&mut frames);
+                outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
+                wire.got.extend(frames.iter().map(text));
+            }
+        }
         Poll::Pending
+    }
+
+    fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+        self.0.lock().stuck.take().unwrap_or_default()
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason> {
@@ -146,13 +159,13 @@ struct Session {
 
 impl Session {
     fn start(socket: Option<Socket>) -> Self {
-        Self::start_with(socket, Duration::from_secs(10))
+        Self::start_with(Generation::Eio4, socket, Duration::from_secs(10))
     }
 
-    fn start_with(socket: Option<Socket>, upgrade_timeout: Duration) -> Self {
+    fn start_with(generation: Generation, socket: Option<Socket>, upgrade_timeout: Duration) -> Self {
         let metrics = Metrics::new(&[], Elsewhere::default());
         let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
-        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));
+        let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
         let setup = Setup {
             id: SessionId(1),
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -191,7 +204,10 @@ impl Session {
     }
 
     fn attach(&self) -> Socket {
-        let socket = Socket::default();
+        self.take(Socket::default())
+    }
+
+    fn take(&self, socket: Socket) -> Socket {
         self.mailbox.try_send(SessionMessage::Attach(Box::new(socket.clone()))).unwrap();
         socket
     }
@@ -236,7 +252,7 @@ async fn an_upgrade_goes_from_polls_to_the_socket() {
 
 #[actix_rt::test]
 async fn an_upgrade_that_goes_wrong_leaves_polling_as_it_was() {
-    let session = Session::start_with(None, Duration::from_millis(20));
+    let session = Session::start_with(Generation::Eio4, None, Duration::from_millis(20));
     for script in [&["4x"][..], &["5"], &["2probe", "4x"], &["2probe"], &[]] {
         let socket = session.attach();
         socket.send(script);
@@ -327,6 +343,24 @@ async fn a_poll_takes_as_much_as_fits_and_at_least_one_packet() {
     assert_eq!(body(session.poll()).await, packet(200));
     assert_eq!(body(session.poll()).await, [packet(40), packet(40)].join("\x1e"));
     assert_eq!(body(session.poll()).await, packet(40));
+}
+
+#[actix_rt::test]
+async fn what_a_socket_of_0_9_had_no_time_to_write_goes_by_the_next_transport() {
+    let session = Session::start_with(Generation::Sio09, None, Duration::from_secs(10));
+    let stuck = || Socket(Arc::new(Mutex::new(Wire { stuck: Some(VecDeque::new()), ..Wire::default() })));
+    let socket = session.take(stuck());
+    session.outbox.push(Frame::text("a"));
+    socket.until(|wire| wire.stuck.as_ref().filter(|taken| !taken.is_empty()).map(drop)).await;
+    session.outbox.push(Frame::text("b"));
+    assert_eq!(body(session.poll()).await, "1::");
+    assert_eq!(socket.until_closed().await, CloseReason::TransportClose);
+    assert_eq!(body(session.poll()).await, "\u{fffd}1\u{fffd}a\u{fffd}1\u{fffd}b");
+    let socket = session.take(stuck());
+    session.outbox.push(Frame::text("c"));
+    socket.until(|wire| wire.stuck.as_ref().filter(|taken| !taken.is_empty()).map(drop)).await;
+    let socket = session.attach();
+    socket.until(|wire| (wire.got == ["c"]).then_some(())).await;
 }
 
 #[actix_rt::test]

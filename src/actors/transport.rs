@@ -1,5 +1,6 @@
 //! What a session needs of a socket, so that it need not know the HTTP edge, and what the edge may hand to a session.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::rc::Rc;
@@ -31,6 +32,9 @@ pub trait Transport: Debug {
     /// Sends a frame so many times past any outbox, as the answer to probes: an upgrade's socket has none yet. A peer
     /// that does not read gets no more than a few.
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
+
+    /// Gives up the frames of an outbox of which nothing is written yet.
+    fn give_up_unwritten(&mut self) -> VecDeque<Frame>;
 
     /// Ends the connection, saying why where the peer still listens. Never blocks.
     fn close(self: Box<Self>, reason: CloseReason);

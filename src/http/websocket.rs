@@ -306,6 +306,10 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         }
     }
 
+    fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+        self.writing.split_off(usize::from(self.mid_frame))
+    }
+
     fn close(mut self: Box<Self>, reason: CloseReason) {
         if reason == CloseReason::TransportError {
             return;
