@@ -313,7 +313,8 @@ impl SessionActor {
                 };
                 let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
                 if let Some(farewell) = farewell {
-                    let _ = socket.poll_send(cx, &Frame::text(farewell), 1);
+                    self.outbox.push(Frame::text(farewell));
+                    let _ = socket.poll_write(cx, &self.outbox);
                 }
                 self.lose_socket(reason, now)
             }
@@ -416,7 +417,8 @@ impl SessionActor {
                     }
                     Link::Socket(socket) => {
                         if let Some(farewell) = self.connection.generation().words().farewell {
-                            let _ = socket.poll_send(cx, &Frame::text(farewell), 1);
+                            self.outbox.push(Frame::text(farewell));
+                            let _ = socket.poll_write(cx, &self.outbox);
                         }
                         self.phase = Phase::Over(CloseReason::TransportClose);
                     }

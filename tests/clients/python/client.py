@@ -36,10 +36,21 @@ class Ears(socketio.ClientNamespace):
             self.answered.set()
 
 
+class PatientClient(socketio.Client):
+    """Release 5, which gives up a connection whose namespace is not answered within a second, also when it comes back
+    by itself, and may hang then: too short for a machine on which twenty clients come back at once."""
+
+    def connect(self, *args, wait_timeout=CONNECT_S_MAX, **kwargs):
+        super().connect(*args, wait_timeout=wait_timeout, **kwargs)
+
+
 def main():
     settings = json.loads(sys.argv[1])
     namespace = settings["namespace"]
-    client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.3, randomization_factor=0.05)
+    # Before Engine.IO 4 a CONNECT carried no auth, and the library did not wait for the answer to it.
+    is_4 = VERSION.startswith("4.")
+    client_class = socketio.Client if is_4 else PatientClient
+    client = client_class(reconnection_delay=0.1, reconnection_delay_max=0.3, randomization_factor=0.05)
     # The library handles every message on a thread of its own.
     lock = threading.Lock()
 
@@ -49,8 +60,7 @@ def main():
 
     ears = Ears(namespace, say)
     client.register_namespace(ears)
-    # Before Engine.IO 4 a CONNECT carried no auth, and the library did not wait for the answer to it.
-    since_5 = {} if VERSION.startswith("4.") else {"auth": settings.get("auth"), "wait_timeout": CONNECT_S_MAX}
+    since_5 = {} if is_4 else {"auth": settings.get("auth")}
     try:
         client.connect(settings["url"], transports=settings.get("transports"), namespaces=[namespace], **since_5)
     except socketio.exceptions.ConnectionError as error:
