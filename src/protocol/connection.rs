@@ -418,6 +418,9 @@ impl Connection {
 
     /// Sees to it that deadlines which were put off since their alarm was set are looked at again, not much too late.
     fn renew_alarms(&mut self, now: Instant) {
+        if self.alarmed_until.iter().all(|until| *until > now) {
+            return;
+        }
         let legacy = self.periods.legacy;
         let silence_max = match self.generation {
             Generation::Eio4 | Generation::Eio3 => self.silence_max(),
