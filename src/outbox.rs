@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -12,6 +13,10 @@ use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
+
+pub mod dirty;
+
+use dirty::Line;
 
 /// The bounds of an outbox: what was pushed and is not yet written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Outbox {
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
+    /// Who writes what is pushed: a [`Line`], or the task behind `waker` where it is 0.
+    line: AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -50,7 +57,8 @@ pub const IDLE_FRAMES: usize = 64;
 impl Outbox {
     /// An empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        Self { generation, base64: false, bounds, metrics, waker: AtomicWaker::new(), queue: Mutex::default() }
+        let (waker, line, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
+        Self { generation, base64: false, bounds, metrics, waker, line, queue }
     }
 
     /// The same towards a client that may take binary messages as base64 only.
@@ -70,7 +78,8 @@ impl Outbox {
         self.generation
     }
 
-    /// Queues a frame. False where the outbox is closed, or was closed just now because the frame did not fit.
+    /// Queues a frame, for whoever [writes](Self::write_by) or else for the task that has [registered](Self::register).
+    /// False where the outbox is closed, or was closed just now because the frame did not fit.
     pub fn push(&self, frame: Frame) -> bool {
         self.extend(frame.len(), 1, std::iter::once(frame))
     }
@@ -99,9 +108,17 @@ impl Outbox {
         self.account(&mut queue, messages as i64, bytes as i64);
         drop(queue);
         if was_empty {
-            self.waker.wake();
+            let line = Line::from_bits(self.line.load(Ordering::Relaxed));
+            if !line.is_some_and(dirty::mark) {
+                self.waker.wake();
+            }
         }
         true
+    }
+
+    /// What is pushed on the thread of this line goes on its list from now on; without one, it wakes the task.
+    pub fn write_by(&self, line: Option<Line>) {
+        self.line.store(line.map_or(0, Line::to_bits), Ordering::Relaxed);
     }
 
     /// Closes the outbox; what is queued is dropped. The first reason stands.
@@ -149,16 +166,31 @@ impl Outbox {
         before - queue.frames.len()
     }
 
-    /// `messages` of `bytes` in all that were taken have been written.
-    pub fn written(&self, messages: usize, bytes: usize) {
+    /// `messages` of `bytes` in all that were taken have been written. True where there is room again that there was
+    /// not.
+    pub fn written(&self, messages: usize, bytes: usize) -> bool {
+        self.settle(&mut self.queue.lock(), messages, bytes)
+    }
+
+    /// [`Self::written`] and then [`Self::take`].
+    pub fn written_and_take(&self, messages: usize, bytes: usize, taken: &mut VecDeque<Frame>) -> bool {
+        debug_assert!(taken.is_empty(), "frames would overtake one another");
         let mut queue = self.queue.lock();
-        if queue.closed.is_some() {
-            return;
+        let relieved = self.settle(&mut queue, messages, bytes);
+        std::mem::swap(&mut queue.frames, taken);
+        relieved
+    }
+
+    fn settle(&self, queue: &mut Queue, messages: usize, bytes: usize) -> bool {
+        if queue.closed.is_some() || messages == 0 {
+            return false;
         }
-        self.account(&mut queue, -(messages as i64), -(bytes as i64));
+        let was_slow = queue.slow;
+        self.account(queue, -(messages as i64), -(bytes as i64));
         if queue.frames.is_empty() && queue.frames.capacity() > IDLE_FRAMES {
             queue.frames = VecDeque::new();
         }
+        was_slow && !queue.slow
     }
 
     /// The transport that took frames is gone. Those of which it has written nothing come back to the front, in their

@@ -11,11 +11,13 @@
 //! * [`namespace`]: what a session does with the events of a namespace; the `/max` namespace.
 //! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
 //! * [`registry`], [`roster`]: asks MAX, spawns, retires; the decision of who lives.
+//! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
 //! * [`worker`]: what the sessions of one thread share: timers and a buffer to read into.
 
 mod census;
 pub mod conversation;
+pub mod flusher;
 pub mod members;
 pub mod namespace;
 pub mod registry;

@@ -13,6 +13,7 @@ use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
 use super::census::Census;
+use super::flusher::Socket;
 use super::transport::{Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
 use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
@@ -139,7 +140,7 @@ enum Link {
     /// By requests; the one that waits for packets, if there is one.
     Polling(Option<WaitingPoll>),
     /// By a socket.
-    Socket(Box<dyn Transport>),
+    Socket(Socket),
 }
 
 impl SessionActor {
@@ -160,7 +161,8 @@ impl SessionActor {
             peer: setup.peer,
             connection: Connection::new(generation, kind, setup.periods, Instant::now()),
             phase: Phase::Open(setup.application),
-            link: socket.map_or(Link::Polling(None), Link::Socket),
+            link: socket
+                .map_or(Link::Polling(None), |socket| Link::Socket(worker.flusher.carry(socket, &setup.outbox))),
             probe: None,
             outbox: setup.outbox,
             feeding: None,
@@ -263,7 +265,7 @@ impl SessionActor {
             _ => None,
         };
         if self.connection.transport() == TransportKind::WebSocket {
-            self.relink(Link::Socket(probe));
+            self.carry(probe);
             if let Phase::Closing { reason, .. } = self.phase {
                 return Err(reason);
             }
@@ -282,12 +284,20 @@ impl SessionActor {
         match std::mem::replace(&mut self.link, link) {
             Link::Polling(Some(poll)) => self.answer(poll, self.words().noop),
             Link::Polling(None) => {}
-            Link::Socket(mut socket) => {
-                self.outbox.put_back(socket.give_up_unwritten());
-                socket.close(CloseReason::TransportClose);
+            Link::Socket(socket) => {
+                if let Some(mut socket) = socket.into_transport() {
+                    self.outbox.put_back(socket.give_up_unwritten());
+                    socket.close(CloseReason::TransportClose);
+                }
             }
         }
         self.census.moved(self.connection.transport());
+    }
+
+    /// Goes on by `socket`.
+    fn carry(&mut self, socket: Box<dyn Transport>) {
+        self.relink(Link::Polling(None));
+        self.link = Link::Socket(self.worker.flusher.carry(socket, &self.outbox));
     }
 
     fn end_upgrade(&mut self, reason: CloseReason) {
@@ -314,7 +324,7 @@ impl SessionActor {
                 let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
                 if let Some(farewell) = farewell {
                     self.outbox.push(Frame::text(farewell));
-                    let _ = socket.poll_write(cx, &self.outbox);
+                    let _ = socket.poll_write(cx);
                 }
                 self.lose_socket(reason, now)
             }
@@ -365,7 +375,7 @@ impl SessionActor {
 
     fn write_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         match &mut self.link {
-            Link::Socket(socket) => match socket.poll_write(cx, &self.outbox) {
+            Link::Socket(socket) => match socket.poll_write(cx) {
                 Poll::Ready(reason) => self.lose_socket(reason, now),
                 Poll::Pending => Ok(()),
             },
@@ -418,7 +428,7 @@ impl SessionActor {
                     Link::Socket(socket) => {
                         if let Some(farewell) = self.connection.generation().words().farewell {
                             self.outbox.push(Frame::text(farewell));
-                            let _ = socket.poll_write(cx, &self.outbox);
+                            let _ = socket.poll_write(cx);
                         }
                         self.phase = Phase::Over(CloseReason::TransportClose);
                     }
@@ -478,7 +488,7 @@ impl SessionActor {
         }
         match self.connection.attach(Instant::now()) {
             Attached::Probes => self.probe = Some(socket),
-            Attached::Takes => self.relink(Link::Socket(socket)),
+            Attached::Takes => self.carry(socket),
             Attached::Refused => socket.close(CloseReason::TransportClose),
         }
     }
@@ -491,7 +501,11 @@ impl SessionActor {
         self.outbox.close(reason);
         self.end_upgrade(reason);
         match std::mem::replace(&mut self.link, Link::Polling(None)) {
-            Link::Socket(socket) => socket.close(reason),
+            Link::Socket(socket) => {
+                if let Some(socket) = socket.into_transport() {
+                    socket.close(reason);
+                }
+            }
             Link::Polling(Some(poll)) => {
                 let words = self.words();
                 let last = match reason {
@@ -517,7 +531,9 @@ impl Drop for SessionActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
             log::error!("session {} of {} failed", self.id.0, self.peer);
-            if let Link::Socket(socket) = std::mem::replace(&mut self.link, Link::Polling(None)) {
+            if let Link::Socket(socket) = std::mem::replace(&mut self.link, Link::Polling(None))
+                && let Some(socket) = socket.into_transport()
+            {
                 socket.close(CloseReason::Panic);
             }
         }

@@ -1,4 +1,4 @@
-//! What the sessions of one worker thread share: the timers, and the buffer that sockets are read into.
+//! What the sessions of one worker thread share: the timers, the flusher, and the buffer that sockets are read into.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::flusher::Flusher;
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 
@@ -18,6 +19,8 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Worker {
     timers: Timers,
+    /// Who writes to the sockets of this thread.
+    pub(super) flusher: Rc<Flusher>,
     read_buffer: RefCell<Box<[u8]>>,
 }
 
@@ -26,6 +29,7 @@ impl Worker {
     pub fn new() -> Rc<Self> {
         let worker = Rc::new(Self {
             timers: Timers::default(),
+            flusher: Flusher::start(),
             read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
         });
         actix_rt::spawn(run_timers(worker.clone()));

@@ -1,0 +1,313 @@
+//! The flusher of a worker: it writes what is pushed into the outboxes of its sessions, all of it in one task, so that
+//! a broadcast wakes no session. A session's own task is woken by what its socket brings, and where that takes no
+//! more.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::transport::{Sink, Transport};
+use crate::event::CloseReason;
+use crate::outbox::Outbox;
+use crate::outbox::dirty::{self, Line};
+
+/// The flusher lets others run after so many sockets (about 0.5 ms of work).
+const SOCKETS_PER_TURN: usize = 256;
+
+/// The sockets of a worker.
+#[derive(Debug)]
+pub struct Flusher {
+    worker: u32,
+    pipes: RefCell<Pipes>,
+}
+
+#[derive(Debug, Default)]
+struct Pipes {
+    places: Vec<Option<Rc<Pipe>>>,
+    free: Vec<u32>,
+}
+
+/// A socket and what it is to carry.
+#[derive(Debug)]
+struct Pipe {
+    /// None when the session has taken it back.
+    transport: RefCell<Option<Box<dyn Transport>>>,
+    outbox: Arc<Outbox>,
+    /// The session's task.
+    task: RefCell<Waker>,
+    /// Why the socket has ended, where the flusher was the one to see it.
+    ended: Cell<Option<CloseReason>>,
+}
+
+/// A session's hold of its socket. Dropped, the flusher forgets it.
+#[derive(Debug)]
+pub struct Socket {
+    flusher: Rc<Flusher>,
+    place: u32,
+    pipe: Rc<Pipe>,
+}
+
+impl Flusher {
+    /// Has to be called on the worker's thread, within its runtime.
+    pub fn start() -> Rc<Self> {
+        let flusher = Rc::new(Self { worker: dirty::begin(), pipes: RefCell::default() });
+        // It paces itself: tokio would stop it after 128 sockets that are ready.
+        actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone())));
+        flusher
+    }
+
+    /// Writes to `transport` what is pushed into `outbox` from now on.
+    pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> Socket {
+        let pipe = Rc::new(Pipe {
+            transport: RefCell::new(Some(transport)),
+            outbox: outbox.clone(),
+            task: RefCell::new(Waker::noop().clone()),
+            ended: Cell::new(None),
+        });
+        let mut pipes = self.pipes.borrow_mut();
+        let place = pipes.free.pop().unwrap_or_else(|| {
+            pipes.places.push(None);
+            pipes.places.len() as u32 - 1
+        });
+        pipes.places[place as usize] = Some(pipe.clone());
+        outbox.write_by(Some(Line { worker: self.worker, place }));
+        Socket { flusher: self.clone(), place, pipe }
+    }
+}
+
+async fn run(flusher: Rc<Flusher>) {
+    let mut places: Vec<u32> = Vec::new();
+    std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
+        dirty::take(&mut places, cx.waker());
+        let turn = places.len().min(SOCKETS_PER_TURN);
+        for place in places.drain(..turn) {
+            let pipe = flusher.pipes.borrow().places.get(place as usize).cloned().flatten();
+            if let Some(pipe) = pipe {
+                pipe.flush();
+            }
+        }
+        if !places.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Pipe {
+    /// Writes as much as the socket takes; what then becomes of it, the session's task sees.
+    fn flush(&self) {
+        let task = self.task.borrow();
+        let mut transport = self.transport.borrow_mut();
+        let Some(transport) = transport.as_mut() else { return };
+        if let Poll::Ready(reason) = transport.poll_write(&mut Context::from_waker(&task), &self.outbox) {
+            self.ended.set(Some(reason));
+            task.wake_by_ref();
+        }
+    }
+
+    /// The session's task runs: it is the one to be woken.
+    fn attend(&self, task: &Waker) {
+        if !self.task.borrow().will_wake(task) {
+            self.task.replace(task.clone());
+        }
+    }
+}
+
+impl Socket {
+    /// As [`Transport::poll_read`].
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
+        self.pipe.attend(cx.waker());
+        if let Some(reason) = self.pipe.ended.take() {
+            return Poll::Ready(reason);
+        }
+        match self.pipe.transport.borrow_mut().as_mut() {
+            Some(transport) => transport.poll_read(cx, sink),
+            None => Poll::Pending,
+        }
+    }
+
+    /// As [`Transport::poll_write`], from the outbox that the socket carries.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.pipe.attend(cx.waker());
+        match self.pipe.transport.borrow_mut().as_mut() {
+            Some(transport) => transport.poll_write(cx, &self.pipe.outbox),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Takes the socket back.
+    pub fn into_transport(self) -> Option<Box<dyn Transport>> {
+        self.pipe.transport.borrow_mut().take()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.pipe.outbox.write_by(None);
+        let mut pipes = self.flusher.pipes.borrow_mut();
+        pipes.places[self.place as usize] = None;
+        pipes.free.push(self.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Elsewhere, Metrics};
+    use crate::outbox::Bounds;
+    use crate::protocol::Generation;
+    use crate::protocol::frame::Frame;
+    use futures_util::task::{ArcWake, waker};
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl ArcWake for Wakes {
+        fn wake_by_ref(wakes: &Arc<Self>) {
+            wakes.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes all that it is given, so many times, and then breaks.
+    #[derive(Debug)]
+    struct Fragile {
+        log: Rc<RefCell<Vec<usize>>>,
+        name: usize,
+        writes: usize,
+    }
+
+    impl Transport for Fragile {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
+            let mut frames = VecDeque::new();
+            outbox.take(&mut frames);
+            if frames.is_empty() {
+                return Poll::Pending;
+            }
+            if self.writes == 0 {
+                return Poll::Ready(CloseReason::TransportError);
+            }
+            self.writes -= 1;
+            outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
+            self.log.borrow_mut().push(self.name);
+            Poll::Pending
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+            VecDeque::new()
+        }
+
+        fn close(self: Box<Self>, _: CloseReason) {}
+    }
+
+    struct Scene {
+        flusher: Rc<Flusher>,
+        metrics: Arc<Metrics>,
+        log: Rc<RefCell<Vec<usize>>>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let metrics = Metrics::new(&[], Elsewhere::default());
+            Self { flusher: Flusher::start(), metrics, log: Rc::default() }
+        }
+
+        fn carry(&self, name: usize, writes: usize) -> (Socket, Arc<Outbox>) {
+            let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, self.metrics.clone()));
+            let fragile = Fragile { log: self.log.clone(), name, writes };
+            (self.flusher.carry(Box::new(fragile), &outbox), outbox)
+        }
+
+        async fn until_written(&self, count: usize) {
+            for _ in 0..100_000 {
+                if self.log.borrow().len() >= count {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            panic!("{:?}", self.log.borrow());
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_broadcast_wakes_no_session() {
+        let scene = Scene::new();
+        let wakes = Arc::new(Wakes::default());
+        let task = waker(wakes.clone());
+        let mut carried: Vec<_> = (0..600).map(|name| scene.carry(name, 1)).collect();
+        for (socket, outbox) in &mut carried {
+            outbox.register(&task);
+            assert!(socket.poll_write(&mut Context::from_waker(&task)).is_pending());
+        }
+        for (_, outbox) in &carried {
+            outbox.push(Frame::text("4a"));
+        }
+        let (log, seen) = (scene.log.clone(), Rc::new(RefCell::new(Vec::new())));
+        let others = seen.clone();
+        actix_rt::spawn(async move {
+            while log.borrow().len() < 600 {
+                others.borrow_mut().push(log.borrow().len());
+                tokio::task::yield_now().await;
+            }
+        });
+        scene.until_written(600).await;
+        assert!(seen.borrow().contains(&SOCKETS_PER_TURN), "others have their turns in between: {seen:?}");
+        assert_eq!(*scene.log.borrow(), (0..600).collect::<Vec<_>>(), "the first first");
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[actix_rt::test]
+    async fn a_session_hears_of_the_end_of_its_socket() {
+        let scene = Scene::new();
+        let wakes = Arc::new(Wakes::default());
+        let task = waker(wakes.clone());
+        let mut cx = Context::from_waker(&task);
+        let (mut broken, outbox) = scene.carry(0, 0);
+        assert!(broken.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
+        outbox.push(Frame::text("4a"));
+        let (_socket, other) = scene.carry(1, 1);
+        other.push(Frame::text("4b"));
+        scene.until_written(1).await;
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(broken.poll_read(&mut cx, &mut |_| Ok(true)), Poll::Ready(CloseReason::TransportError));
+    }
+
+    #[actix_rt::test]
+    async fn a_place_is_used_again_and_what_was_there_before_is_left_alone() {
+        let scene = Scene::new();
+        let (socket, outbox) = scene.carry(0, 1);
+        outbox.push(Frame::text("4a"));
+        assert!(socket.into_transport().is_some());
+        let (_socket, other) = scene.carry(1, 1);
+        other.push(Frame::text("4b"));
+        scene.until_written(1).await;
+        assert_eq!((scene.log.borrow().as_slice(), outbox.len()), ([1].as_slice(), 1));
+        assert_eq!(scene.flusher.pipes.borrow().places.len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_push_on_another_thread_wakes_the_session() {
+        let scene = Scene::new();
+        let wakes = Arc::new(Wakes::default());
+        let task = waker(wakes.clone());
+        let (mut socket, outbox) = scene.carry(0, 1);
+        outbox.register(&task);
+        let pushed = outbox.clone();
+        std::thread::spawn(move || pushed.push(Frame::text("4a"))).join().unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(socket.poll_write(&mut Context::from_waker(&task)).is_pending());
+        assert_eq!(*scene.log.borrow(), [0]);
+    }
+}
