@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use allowed::{
-    ADDRESSES, Allowed, BASE_URLS, Booleans, ENDPOINT_PATHS, FILES, GENERATIONS, HEADER_VALUES, LOG_FILTERS,
+    ADDRESSES, Allowed, BASE_URLS, Booleans, Decimals, ENDPOINT_PATHS, FILES, GENERATIONS, HEADER_VALUES, LOG_FILTERS,
     NAMESPACES, Optional, TOKENS, USERNAMES,
 };
 use layers::Reader;
@@ -187,6 +187,18 @@ settings! {
         conversations_max: usize = 1000 in 1..=1_000_000,
     }
 
+    /// A crowd in the embedded demo MAX, for load tests.
+    [demo] Demo {
+        /// People beside the demo's own: users u0, u1 and so on, each in one conversation, to which they listen and
+        /// nothing more. The token of each is the username.
+        people: usize = 0 in 0..=10_000_000,
+        /// Members of each of their conversations c0, c1 and so on, which take the people in their order; on average
+        /// where `demo.zipf` is set.
+        members: usize = 10 in 2..=10_000_000,
+        /// Gives the k-th of these conversations members in proportion to 1/k to this power; with none, all as many.
+        zipf: Option<f64> = none in Optional(Decimals(0.0..=10.0)),
+    }
+
     /// The bounds of the actors' mailboxes, in messages.
     [mailbox] Mailbox {
         /// Joins that may wait for the registry.
@@ -310,6 +322,12 @@ impl Config {
             max.service_username.is_some() == max.service_token.is_some(),
             &["max.service_username", "max.service_token"],
             "one needs the other".to_owned(),
+        );
+
+        check(
+            self.demo.people == 0 || max.url.is_none(),
+            &["demo.people", "max.url"],
+            "there is no demo MAX where another one is asked".to_owned(),
         );
 
         check(

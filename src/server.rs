@@ -152,7 +152,7 @@ impl Server {
             ],
             elsewhere(&gate),
         );
-        let demo = if config.max.url.is_none() { Some(DemoMax::new().map_err(Error::Max)?) } else { None };
+        let demo = if config.max.url.is_none() { Some(DemoMax::new(&config.demo).map_err(Error::Max)?) } else { None };
         let target = match &demo {
             Some(demo) => demo.target(addr),
             None => {

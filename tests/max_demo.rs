@@ -28,7 +28,13 @@ type Who = usize;
 
 impl Demo {
     async fn start() -> Self {
-        let demo = DemoMax::new().unwrap();
+        Self::with_people(0).await
+    }
+
+    /// With so many people by rule, ten to a conversation.
+    async fn with_people(people: usize) -> Self {
+        let settings = config::Demo { people, members: 10, zipf: None };
+        let demo = DemoMax::new(&settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let routes = demo.routes();
@@ -134,8 +140,9 @@ async fn it_looks_alive_and_like_max() {
         assert_eq!(talking_in.len(), list.as_array().unwrap().len());
     }
     assert!(demo.people.iter().any(|(name, _)| !name.is_ascii()));
-    assert_eq!(DemoMax::new().unwrap().service_account().0, demo.demo.service_account().0);
-    assert_ne!(DemoMax::new().unwrap().service_account().1, demo.demo.service_account().1);
+    let another = DemoMax::new(&config::Config::default().demo).unwrap();
+    assert_eq!(another.service_account().0, demo.demo.service_account().0);
+    assert_ne!(another.service_account().1, demo.demo.service_account().1);
 }
 
 #[actix_web::test]
@@ -267,4 +274,47 @@ async fn the_directory_asks_it_in_both_ways() {
         let nobody = Username::parse("nobody").unwrap();
         assert_eq!(code(Question { username: nobody, token: None, ..question }).await, Code::UnknownUser);
     }
+}
+
+#[actix_web::test]
+async fn the_crowd_is_as_large_as_one_likes_and_only_listens() {
+    let mut demo = Demo::with_people(1_000_000).await;
+    let crowd = demo.people.len();
+    demo.people.extend(["u0", "u999999", "u1000000"].map(|name| (name.to_owned(), name.to_owned())));
+    let [first, last, nobody] = [crowd, crowd + 1, crowd + 2];
+    let directory = |peer: [u8; 4]| {
+        let settings = config::Config::default().max;
+        let gate = Arc::new(Gate::new(&settings));
+        let directory = Directory::new(&settings, demo.demo.target(demo.address), 256, gate).unwrap();
+        async move |username: &str, token: Option<&str>| {
+            let username = Username::parse(username).unwrap();
+            let question = Question { username, token: token.map(Token::from), scope: None, peer: peer.into() };
+            let answer = directory.conversations_of(question).await;
+            answer.map(|answer| (answer.username, answer.conversations)).map_err(|failure| failure.code)
+        }
+    };
+    let (near, far) = (directory([127, 0, 0, 1]), directory([192, 0, 2, 1]));
+    let found = |username, id: &str| Ok((Username::parse(username).unwrap(), vec![ConversationId::from(id)]));
+    for (username, id) in [("u0", "c0"), ("u9", "c0"), ("u10", "c1"), ("u999999", "c99999")] {
+        assert_eq!(near(username, None).await, found(username, id));
+        assert_eq!(far(username, Some(username)).await, found(username, id));
+        assert_eq!(far(username, None).await, Err(Code::TokenRequired));
+        assert_eq!(far(username, Some("x")).await, Err(Code::Unauthorized));
+    }
+    assert_eq!(near("u1000000", None).await, Err(Code::UnknownUser));
+    assert_eq!(near("u1000000", Some("u1000000")).await, Err(Code::Unauthorized));
+
+    // What somebody is talking in is for themselves and for the service account.
+    let talking_in = async |who: Who, whom: &str| demo.get(who, &format!("/people/{whom}")).await["talkingIn"].clone();
+    assert_eq!(talking_in(first, "u0").await, demo.get(first, "/conversations").await);
+    assert_eq!(talking_in(first, "u1").await, Value::Null);
+    assert_eq!(talking_in(0, "u1").await, Value::Null);
+    assert!(talking_in(0, demo.name(0)).await.is_array(), "the demo's own people are there as well");
+
+    assert_error(&demo.call(Some(nobody), Method::GET, "/conversations", "").await, 401, "Unauthorized");
+    for (method, route) in [(Method::GET, "/conversations/c0/messages"), (Method::POST, "/conversations/c0/messages")] {
+        let answer = demo.call(Some(last), method, route, &note("x").to_string()).await;
+        assert_error(&answer, 403, "Forbidden");
+    }
+    assert_error(&demo.call(Some(last), Method::GET, "/people/aina.roca", "").await, 403, "Forbidden");
 }

@@ -44,6 +44,20 @@ impl<T: Copy + Display + PartialOrd + TryFrom<i128>> Allowed<T> for RangeInclusi
     }
 }
 
+/// Numbers with a decimal point or without one.
+pub(super) struct Decimals(pub(super) RangeInclusive<f64>);
+
+impl Allowed<f64> for Decimals {
+    fn form(&self) -> String {
+        format!("a number from {} to {}", self.0.start(), self.0.end())
+    }
+
+    fn read(&self, raw: &Raw) -> Result<f64, &'static str> {
+        let number = raw.number().ok_or("not a number")?;
+        if self.0.contains(&number) { Ok(number) } else { Err("out of range") }
+    }
+}
+
 /// `true` and `false`.
 pub(super) struct Booleans;
 

@@ -87,11 +87,13 @@ pub(super) enum Raw {
     Quoted(String),
     /// An integer of a file as it was written, and its value, which stops at the ends of its type.
     Integer(String, i128),
+    /// A number of a file with a decimal point or an exponent, as it was written, and its value.
+    Decimal(String, f64),
     /// A boolean of a file.
     Boolean(bool),
     /// An array of a file that has nothing but text.
     Words(Vec<String>),
-    /// What no setting is: floats, dates, other arrays, tables, and bytes that are not UTF-8.
+    /// What no setting is: dates, other arrays, tables, and bytes that are not UTF-8.
     Other(String),
 }
 
@@ -109,6 +111,16 @@ impl Raw {
         match self {
             Self::Plain(digits) => integer(digits, 10),
             Self::Integer(_, value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value as a number, where it may be one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Plain(text) => text.parse().ok(),
+            Self::Integer(_, value) => Some(*value as f64),
+            Self::Decimal(_, value) => Some(*value),
             _ => None,
         }
     }
@@ -141,7 +153,10 @@ impl Raw {
                 None => Self::Other(number.to_string()),
             },
             DeValue::Boolean(value) => Self::Boolean(*value),
-            DeValue::Float(number) => Self::Other(number.to_string()),
+            DeValue::Float(number) => match number.as_str().parse() {
+                Ok(value) => Self::Decimal(number.to_string(), value),
+                Err(_) => Self::Other(number.to_string()),
+            },
             DeValue::Datetime(date) => Self::Other(date.to_string()),
             DeValue::Array(array) => {
                 let word = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
@@ -160,7 +175,7 @@ impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(text) | Self::Quoted(text) => write!(f, "{:?}", clip(text)),
-            Self::Integer(text, _) | Self::Other(text) => f.write_str(&clip(text)),
+            Self::Integer(text, _) | Self::Decimal(text, _) | Self::Other(text) => f.write_str(&clip(text)),
             Self::Words(words) => f.write_str(&clip(&format!("{words:?}"))),
             Self::Boolean(value) => value.fmt(f),
         }

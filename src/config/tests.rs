@@ -119,6 +119,16 @@ fn values_of_every_type_are_read_from_file_and_environment() {
 }
 
 #[test]
+fn a_number_has_a_decimal_point_or_none() {
+    for (text, expected) in [("1", 1.0), ("0", 0.0), ("1.25", 1.25), ("5e-1", 0.5)] {
+        let by_file = Config::load(file(&format!("demo.zipf = {text}"))).unwrap();
+        assert_eq!(by_file, Config::load(environment(&[("MAXTALK_DEMO__ZIPF", text)])).unwrap());
+        assert_eq!(by_file.demo.zipf, Some(expected));
+        assert_eq!(by_file.describe("demo.zipf"), format!("demo.zipf = {text} (file a.toml, line 1)"));
+    }
+}
+
+#[test]
 fn a_list_is_an_array_or_text_with_commas() {
     let by_file = Config::load(file("protocol.generations = ['eio4', '0.9']")).unwrap();
     let by_environment = Config::load(environment(&[("MAXTALK_PROTOCOL__GENERATIONS", "eio4, 0.9")])).unwrap();
@@ -196,6 +206,9 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
         ("server.workers", &huge, Some(&huge), "out of range", workers),
         ("server.workers", "18446744073709551616", Some("18446744073709551616"), "out of range", workers),
         ("server.workers", "4.0", Some("4.0"), "not an integer", workers),
+        ("demo.zipf", "10.5", Some("10.5"), "out of range", "a number from 0 to 10, or empty for none"),
+        ("demo.zipf", "nan", Some("nan"), "out of range", "a number from 0 to 10, or empty for none"),
+        ("demo.zipf", "true", Some("true"), "not a number", "a number from 0 to 10, or empty for none"),
         ("server.workers", "nan", Some("nan"), "not an integer", workers),
         ("server.workers", "inf", Some("inf"), "not an integer", workers),
         ("server.workers", "true", Some("true"), "not an integer", workers),
@@ -421,6 +434,11 @@ fn settings_that_cannot_work_together_are_named_together() {
             "[max]\nservice_token = 's3cret'".to_owned(),
             "max.service_username = none (default), max.service_token = *** (file a.toml, line 2): \
              one needs the other",
+        ),
+        (
+            "demo.people = 5\nmax.url = 'http://max'".to_owned(),
+            "demo.people = 5 (file a.toml, line 1), max.url = \"http://max\" (file a.toml, line 2): \
+             there is no demo MAX where another one is asked",
         ),
         (
             "metrics.listen = '127.0.0.1:6545'".to_owned(),

@@ -1,5 +1,6 @@
 //! The embedded demo MAX: a handful of people and their conversations, in memory, behind the REST calls that a chat
-//! client uses, in the shapes, errors and headers of MAX 5. maxtalk asks it over HTTP like a real one.
+//! client uses, in the shapes, errors and headers of MAX 5. maxtalk asks it over HTTP like a real one. For load tests
+//! there are as many others as one likes, who only listen.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,11 +15,17 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::crowd::{Crowd, Member};
 use self::world::{Actor, Page, Refusal, World};
 use super::{Target, Tokenless};
+use crate::config;
 use crate::event::{Token, Username};
 
+mod crowd;
+pub mod rule;
 mod world;
+
+pub use crowd::USER_PREFIX;
 
 /// Where the demo MAX is mounted: what clients are given as its base URL is this below the address of the server.
 pub const MOUNT: &str = "/demo/max";
@@ -33,16 +40,17 @@ type Reply = Result<HttpResponse, Refusal>;
 /// The demo MAX, one for all workers.
 pub struct DemoMax {
     world: Mutex<World>,
+    crowd: Crowd,
 }
 
 impl DemoMax {
-    /// Makes its people, with tokens that hold for this process only.
+    /// Makes its people, with tokens that hold for this process only, and those that the settings ask for.
     ///
     /// # Errors
     /// A sentence where the system gives no random numbers.
-    pub fn new() -> Result<Arc<Self>, String> {
+    pub fn new(settings: &config::Demo) -> Result<Arc<Self>, String> {
         let secret = || getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"));
-        Ok(Arc::new(Self { world: Mutex::new(World::new(secret, now())?) }))
+        Ok(Arc::new(Self { world: Mutex::new(World::new(secret, now())?), crowd: Crowd::new(settings) }))
     }
 
     /// The account that may ask about anybody, as a MAX Manager may.
@@ -98,12 +106,20 @@ async fn info() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "version": VERSION, "max.oauth_server": "", "max.server_id": "demo" }))
 }
 
-async fn profile(demo: web::Data<DemoMax>, actor: Actor, username: web::Path<String>) -> Reply {
-    Ok(HttpResponse::Ok().json(demo.world.lock().profile(actor, &username)?))
+async fn profile(demo: web::Data<DemoMax>, caller: Caller, username: web::Path<String>) -> Reply {
+    let profile = match (demo.crowd.find(&username), caller) {
+        (Some(who), Caller::Crowd(caller)) => demo.crowd.profile(who, caller == who),
+        (Some(who), Caller::World(caller)) => demo.crowd.profile(who, demo.world.lock().is_service(caller)),
+        (None, caller) => return Ok(HttpResponse::Ok().json(demo.world.lock().profile(caller.actor()?, &username)?)),
+    };
+    Ok(HttpResponse::Ok().json(profile))
 }
 
-async fn conversations(demo: web::Data<DemoMax>, actor: Actor) -> HttpResponse {
-    HttpResponse::Ok().json(demo.world.lock().conversations(actor))
+async fn conversations(demo: web::Data<DemoMax>, caller: Caller) -> HttpResponse {
+    match caller {
+        Caller::World(actor) => HttpResponse::Ok().json(demo.world.lock().conversations(actor)),
+        Caller::Crowd(member) => HttpResponse::Ok().json(demo.crowd.conversations(member)),
+    }
 }
 
 async fn start(demo: web::Data<DemoMax>, actor: Actor, body: web::Json<NewConversation>) -> Reply {
@@ -197,7 +213,22 @@ struct Invited {
 }
 
 /// Whoever the three headers prove to be.
-impl FromRequest for Actor {
+enum Caller {
+    World(Actor),
+    Crowd(Member),
+}
+
+impl Caller {
+    /// For the calls that the crowd has no use for.
+    fn actor(self) -> Result<Actor, Refusal> {
+        match self {
+            Self::World(actor) => Ok(actor),
+            Self::Crowd(_) => Err(Refusal::new(403, "Forbidden", "The people of demo.people only listen")),
+        }
+    }
+}
+
+impl FromRequest for Caller {
     type Error = Refusal;
     type Future = std::future::Ready<Result<Self, Refusal>>;
 
@@ -208,7 +239,20 @@ impl FromRequest for Actor {
         let (Some(demo), Some(username), Some(token), Some(scope)) = parts else {
             return std::future::ready(Err(Refusal::unauthorized()));
         };
-        std::future::ready(demo.world.lock().actor(username, token, scope))
+        std::future::ready(match demo.crowd.actor(username, token, scope) {
+            Some(member) => member.map(Self::Crowd),
+            None => demo.world.lock().actor(username, token, scope).map(Self::World),
+        })
+    }
+}
+
+impl FromRequest for Actor {
+    type Error = Refusal;
+    type Future = std::future::Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let caller = Caller::from_request(request, payload).into_inner();
+        std::future::ready(caller.and_then(Caller::actor))
     }
 }
 

@@ -184,6 +184,11 @@ impl World {
         (service.username.clone(), service.token.clone())
     }
 
+    /// Whether a call is made as that account.
+    pub(super) fn is_service(&self, Actor(actor): Actor) -> bool {
+        actor == self.service()
+    }
+
     /// Who makes a call, by its three headers.
     pub(super) fn actor(&self, username: &str, token: &str, scope: &str) -> Result<Actor, Refusal> {
         let known = Username::parse(username).ok().and_then(|name| self.people.iter().position(|p| p.username == name));
@@ -195,7 +200,7 @@ impl World {
     pub(super) fn profile(&self, Actor(actor): Actor, username: &str) -> Result<Value, Refusal> {
         let who = self.person(username)?;
         let mut profile = self.people[who].json();
-        if actor == who || actor == self.service() {
+        if actor == who || self.is_service(Actor(actor)) {
             let talking_in = self.conversations_of(who).map(|conversation| {
                 json!({
                     "id": conversation.id,

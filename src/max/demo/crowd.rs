@@ -1,0 +1,135 @@
+//! People by the thousand for load tests, beside the demo's own: users u0, u1 and so on, in conversations c0, c1 and so
+//! on, by rule. An answer about one of them is made when it is asked for, and nothing of them is kept.
+
+use serde::Serialize;
+
+use super::rule::Rule;
+use super::world::{Refusal, SCOPE};
+use crate::config;
+
+/// What their names, and those of their conversations, begin with.
+pub const USER_PREFIX: &str = "u";
+const CONVERSATION_PREFIX: &str = "c";
+
+/// Somebody of the crowd, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member(usize);
+
+/// Everybody of the crowd.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    rule: Rule,
+}
+
+/// `GET /people/{username}`, as far as anybody reads it.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Profile {
+    username: String,
+    display_name: String,
+    object_type: &'static str,
+    /// For themselves, and for the service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    talking_in: Option<[Conversation; 1]>,
+}
+
+/// One of the answer to `GET /conversations`, or of the profile. It does not say who is in it: they may be very many.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Conversation {
+    id: String,
+    object_type: &'static str,
+    display_name: String,
+    tags: &'static [&'static str],
+    permissions: &'static [&'static str],
+}
+
+impl Crowd {
+    /// The crowd that the settings ask for: none by default.
+    pub(super) fn new(settings: &config::Demo) -> Self {
+        Self { rule: Rule::new(settings.people, settings.members, settings.zipf) }
+    }
+
+    /// Who has this name, whatever its case, as MAX knows people.
+    pub(super) fn find(&self, username: &str) -> Option<Member> {
+        let digits = username.strip_prefix(USER_PREFIX).or_else(|| username.strip_prefix('U'))?;
+        // One name for each: neither "u007" nor "u+7".
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        let number = digits.parse().ok().filter(|_| plain)?;
+        self.rule.conversation_of(number).map(|_| Member(number))
+    }
+
+    /// Who makes a call, by its three headers. The token of one of the crowd is the username.
+    pub(super) fn actor(&self, username: &str, token: &str, scope: &str) -> Option<Result<Member, Refusal>> {
+        let member = self.find(username)?;
+        let proven = token.eq_ignore_ascii_case(username) && scope == SCOPE;
+        Some(if proven { Ok(member) } else { Err(Refusal::unauthorized()) })
+    }
+
+    /// `GET /people/{username}`, with what they are talking in or without.
+    pub(super) fn profile(&self, Member(number): Member, with_conversations: bool) -> Profile {
+        Profile {
+            username: format!("{USER_PREFIX}{number}"),
+            display_name: format!("User {number}"),
+            object_type: "person",
+            talking_in: self.conversations(Member(number)).filter(|_| with_conversations),
+        }
+    }
+
+    /// `GET /conversations`: everybody is in one.
+    pub(super) fn conversations(&self, Member(number): Member) -> Option<[Conversation; 1]> {
+        let (conversation, members) = self.rule.conversation_of(number)?;
+        Some([Conversation {
+            id: format!("{CONVERSATION_PREFIX}{conversation}"),
+            object_type: "conversation",
+            display_name: format!("Conversation {conversation} of {members}"),
+            tags: if members > 2 { &["group"] } else { &[] },
+            permissions: &["read", "write", "unsubscribe"],
+        }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn crowd() -> Crowd {
+        Crowd::new(&config::Demo { people: 26, members: 10, zipf: None })
+    }
+
+    #[test]
+    fn a_name_is_a_number_in_one_form_only() {
+        let names = [("u0", Some(0)), ("U25", Some(25)), ("u9", Some(9))];
+        let others = ["u26", "u", "", "u00", "u07", "u+7", "u-1", "u7 ", "7", "v7", "u99999999999999999999999", "uu7"];
+        for (name, expected) in names.into_iter().chain(others.map(|name| (name, None))) {
+            assert_eq!(crowd().find(name), expected.map(Member), "{name}");
+        }
+        assert_eq!(Crowd::default().find("u0"), None);
+    }
+
+    #[test]
+    fn an_actor_needs_all_three_headers() {
+        let unauthorized = Some(Err(Refusal::unauthorized()));
+        assert_eq!(crowd().actor("u7", "u7", SCOPE), Some(Ok(Member(7))));
+        assert_eq!(crowd().actor("u7", "u8", SCOPE), unauthorized);
+        assert_eq!(crowd().actor("u7", "u7", ""), unauthorized);
+        assert_eq!(crowd().actor("u26", "u26", SCOPE), None, "somebody else may know");
+    }
+
+    #[test]
+    fn a_profile_has_the_shape_of_max() {
+        let conversation = json!({
+            "id": "c1",
+            "objectType": "conversation",
+            "displayName": "Conversation 1 of 9",
+            "tags": ["group"],
+            "permissions": ["read", "write", "unsubscribe"],
+        });
+        let mut expected = json!({ "username": "u9", "displayName": "User 9", "objectType": "person" });
+        assert_eq!(serde_json::to_value(crowd().profile(Member(9), false)).unwrap(), expected);
+        expected["talkingIn"] = json!([conversation]);
+        assert_eq!(serde_json::to_value(crowd().profile(Member(9), true)).unwrap(), expected);
+        assert_eq!(serde_json::to_value(crowd().conversations(Member(9))).unwrap(), json!([conversation]));
+    }
+}

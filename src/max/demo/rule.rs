@@ -1,0 +1,143 @@
+//! Who is in which conversation, by rule instead of by list: users are numbers, and each is in one conversation, the
+//! first ones in the first. The demo MAX answers by it for as many people as a load test needs, and the test knows by
+//! the same rule what to expect. Pure.
+
+/// Sizes of the conversations into which `people` are cut, the largest first: consecutive users each, from user 0 and
+/// conversation 0 on. Their sum is `people`, and each has at least two members where there are two people at all.
+///
+/// There are as many conversations as bring the average nearest to `members` (of which there are at least 2). They
+/// differ by at most one, so that all have exactly `members` where that divides `people`; or with `zipf` the k-th has
+/// members in proportion to 1/k^zipf, rounded, down to two.
+pub fn sizes(people: usize, members: usize, zipf: Option<f64>) -> Vec<usize> {
+    if people == 0 {
+        return Vec::new();
+    }
+    let members = members.max(2);
+    let rounded = people / members + usize::from(people % members >= members.div_ceil(2));
+    let count = rounded.clamp(1, (people / 2).max(1));
+    let mut sizes = match zipf.filter(|exponent| *exponent > 0.0 && count > 1) {
+        None => vec![people / count; count],
+        Some(exponent) => heavy_tailed(people, count, exponent),
+    };
+    // What rounding has left: never more than one for each.
+    let left = people - sizes.iter().sum::<usize>();
+    sizes.iter_mut().take(left).for_each(|size| *size += 1);
+    sizes
+}
+
+/// At most `people` in `count` conversations, as many as go by the power law with a floor of two: the scale is
+/// searched, since the conversations at the floor change what is left for the others.
+fn heavy_tailed(people: usize, count: usize, exponent: f64) -> Vec<usize> {
+    let weights: Vec<f64> = (1..=count).map(|rank| (rank as f64).powf(-exponent)).collect();
+    let size = |scale: f64, weight: f64| ((scale * weight) as usize).max(2);
+    let sum = |scale: f64| weights.iter().map(|weight| size(scale, *weight)).sum::<usize>();
+    // With nothing to share all have two, which fits; with one more than all for the first alone, it does not.
+    let (mut fits, mut too_many) = (0.0, people as f64 + 1.0);
+    loop {
+        let middle = (fits + too_many) / 2.0;
+        if middle <= fits || middle >= too_many {
+            break;
+        }
+        if sum(middle) <= people {
+            fits = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    weights.iter().map(|weight| size(fits, *weight)).collect()
+}
+
+/// The same sizes, to be asked about single users: a few bytes for each conversation, whatever the number of people.
+#[derive(Clone, Debug, Default)]
+pub struct Rule {
+    /// The first user of each conversation, and behind the last one the number of people.
+    starts: Vec<usize>,
+}
+
+impl Rule {
+    /// The rule for these [`sizes`].
+    pub fn new(people: usize, members: usize, zipf: Option<f64>) -> Self {
+        let ends = sizes(people, members, zipf).into_iter().scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        Self { starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// The conversation of a user, and how many are in it. None where there is no such user.
+    pub fn conversation_of(&self, user: usize) -> Option<(usize, usize)> {
+        let conversation = self.starts.partition_point(|start| *start <= user).checked_sub(1)?;
+        let members = self.starts.get(conversation + 1)? - self.starts.get(conversation)?;
+        Some((conversation, members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn even_conversations_have_the_size_that_was_asked_for_or_nearly() {
+        let table: &[(usize, usize, &[usize])] = &[
+            (0, 10, &[]),
+            (1, 10, &[1]),
+            (2, 10, &[2]),
+            (3, 2, &[3]),
+            (4, 0, &[2, 2]),
+            (7, 2, &[3, 2, 2]),
+            (14, 10, &[14]),
+            (15, 10, &[8, 7]),
+            (20, 10, &[10, 10]),
+            (24, 10, &[12, 12]),
+            (26, 10, &[9, 9, 8]),
+        ];
+        for (people, members, expected) in table {
+            assert_eq!(sizes(*people, *members, None), *expected, "{people} by {members}");
+            assert_eq!(sizes(*people, *members, Some(0.0)), *expected, "{people} by {members}");
+        }
+        assert_eq!(sizes(5000, 10, None), [10; 500]);
+    }
+
+    #[test]
+    fn a_heavy_tail_is_one() {
+        let sizes = sizes(10_000, 10, Some(1.0));
+        assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (1000, 10_000));
+        for rank in [2, 3, 5, 10, 50] {
+            let (expected, size) = (sizes[0] as f64 / rank as f64, sizes[rank - 1] as f64);
+            assert!((size - expected).abs() <= 1.5, "rank {rank}: {size} for {expected}");
+        }
+        assert_eq!(sizes[999], 2);
+    }
+
+    #[test]
+    fn a_user_is_in_the_conversation_of_its_number() {
+        let rule = Rule::new(26, 10, None);
+        let table = [(0, Some((0, 9))), (8, Some((0, 9))), (9, Some((1, 9))), (25, Some((2, 8))), (26, None)];
+        for (user, expected) in table {
+            assert_eq!(rule.conversation_of(user), expected, "user {user}");
+        }
+        assert_eq!(Rule::default().conversation_of(0), None);
+        assert_eq!(Rule::new(0, 10, None).conversation_of(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_is_somewhere_and_nobody_alone(
+            people in 0_usize..3000, members in 0_usize..4000, zipf in prop::option::of(0.0..40.0_f64),
+        ) {
+            let sizes = sizes(people, members, zipf);
+            prop_assert_eq!(sizes.iter().sum::<usize>(), people);
+            prop_assert!(sizes.is_sorted_by(|larger, smaller| larger >= smaller));
+            prop_assert!(people < 2 || sizes.iter().all(|size| *size >= 2));
+            let rule = Rule::new(people, members, zipf);
+            let mut user = 0;
+            for (conversation, size) in sizes.into_iter().enumerate() {
+                prop_assert_eq!(rule.conversation_of(user), Some((conversation, size)));
+                prop_assert_eq!(rule.conversation_of(user + size - 1), Some((conversation, size)));
+                user += size;
+            }
+            prop_assert_eq!(rule.conversation_of(people), None);
+        }
+    }
+}
