@@ -1,0 +1,104 @@
+//! The wire alone: a talk read, an update written for each generation, the answer of a poll with many updates, and the
+//! frames of a WebSocket taken apart.
+
+mod support;
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use maxtalk::event::{ClientEvent, EventName};
+use maxtalk::protocol::payload::PayloadWriter;
+use maxtalk::protocol::websocket::{Message, Reader, Step};
+use maxtalk::protocol::{Generation, engine, legacy, packet};
+
+const TALK: &str = concat!(
+    r#"42/max,["talk",{"conversation":"5f6e7d8c9b0a1f2e3d4c5b6a","#,
+    r#""timestamp":1700000000000,"messageID":"65535f00c0ffee00c0ffee00"}]"#,
+);
+const OLD_TALK: &str = concat!(
+    r#"5::/max:{"name":"talk","args":[{"conversation":"5f6e7d8c9b0a1f2e3d4c5b6a","#,
+    r#""timestamp":1700000000000,"messageID":"65535f00c0ffee00c0ffee00"}]}"#,
+);
+
+/// From the text of a message to what the session acts upon.
+fn decode(text: &str) -> ClientEvent {
+    let engine::Packet::Text(text) = engine::Packet::from_text(Generation::Eio4, text).expect("a packet") else {
+        unreachable!("a message")
+    };
+    let packet = packet::Packet::decode(Generation::Eio4, text).expect("a packet");
+    let arguments = packet::arguments(packet.data.expect("an event")).expect("its arguments");
+    ClientEvent::parse(EventName::Talk, arguments.get(1).copied(), 256).expect("a talk")
+}
+
+fn decode_talk(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode a talk");
+    group.bench_function("eio4", |bencher| bencher.iter(|| decode(black_box(TALK))));
+    group.bench_function("0.9, its packet alone", |bencher| {
+        bencher.iter(|| legacy::Packet::decode(black_box(OLD_TALK)).expect("a packet"));
+    });
+}
+
+fn encode_update(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encode an update");
+    for generation in Generation::ALL {
+        group.bench_function(generation.as_str(), |bencher| {
+            bencher.iter_batched(support::update, |mut update| update.frame(generation).clone(), BatchSize::SmallInput);
+        });
+    }
+}
+
+fn write_payload(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("answer a poll with 100 updates");
+    group.throughput(Throughput::Elements(100));
+    for generation in Generation::ALL {
+        let frame = support::update().frame(generation).clone();
+        group.bench_function(generation.as_str(), |bencher| {
+            bencher.iter(|| {
+                let mut payload = PayloadWriter::new(generation, false);
+                (0..100).for_each(|_| payload.push(frame.clone()));
+                payload.finish()
+            });
+        });
+    }
+}
+
+/// Text as a client sends it: with a mask.
+fn masked(text: &str) -> Vec<u8> {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = match u8::try_from(text.len()) {
+        Ok(len @ 0..126) => vec![0x81, 0x80 | len],
+        _ => {
+            let len = u16::try_from(text.len()).expect("a text of less than 64 KiB").to_be_bytes();
+            vec![0x81, 0x80 | 126, len[0], len[1]]
+        }
+    };
+    frame.extend(key);
+    frame.extend(text.bytes().zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+fn read_frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read a WebSocket frame");
+    for (name, text) in [("ping", "3".to_owned()), ("talk", TALK.to_owned()), ("16 KiB", "x".repeat(16 << 10))] {
+        let (input, mut reader) = (masked(&text), Reader::new(1 << 20));
+        group.throughput(Throughput::Bytes(input.len() as u64));
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            // A frame is unmasked where it lies, so each is read once.
+            bencher.iter_batched_ref(
+                || input.clone(),
+                |input| match reader.step(input) {
+                    Ok(Step::Frame { consumed, message: Some(Message::Text(text)) }) => (consumed, text.len()),
+                    other => unreachable!("{other:?}"),
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = support::criterion();
+    targets = decode_talk, encode_update, write_payload, read_frames
+}
+criterion_main!(benches);

@@ -1,0 +1,41 @@
+//! The queue towards one client: a push, and what its transport does until the queue is empty again.
+
+mod support;
+
+use std::collections::VecDeque;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Pushes, takes all of it, and tells that it was written.
+fn through(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("push, take, written");
+    let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
+    for messages in [1, 64] {
+        group.throughput(Throughput::Elements(messages as u64));
+        group.bench_function(BenchmarkId::from_parameter(messages), |bencher| {
+            let mut taken = VecDeque::new();
+            bencher.iter(|| {
+                for _ in 0..messages {
+                    assert!(outbox.push(frame.clone()));
+                }
+                outbox.take(&mut taken);
+                outbox.written(taken.len(), frame.len() * messages);
+                taken.clear();
+            });
+        });
+    }
+}
+
+/// What a push costs to a client that was closed for being too slow.
+fn closed(criterion: &mut Criterion) {
+    let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
+    outbox.close(maxtalk::event::CloseReason::Slow);
+    criterion.bench_function("push into a closed one", |bencher| bencher.iter(|| outbox.push(frame.clone())));
+}
+
+criterion_group! {
+    name = benches;
+    config = support::criterion();
+    targets = through, closed
+}
+criterion_main!(benches);

@@ -1,0 +1,57 @@
+//! What the benches share: how long they take, an outbox, and an event of the usual size.
+#![allow(dead_code, reason = "every bench compiles all of this and uses some")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::Criterion;
+use maxtalk::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
+use maxtalk::metrics::{Elsewhere, Metrics};
+use maxtalk::outbox::{Bounds, Outbox};
+use maxtalk::protocol::Generation;
+use maxtalk::protocol::frame::{Broadcast, Frame};
+
+/// Long enough for a stable median; `--measurement-time` takes longer, `--quick` less.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .nresamples(10_000)
+}
+
+/// The metrics of a server.
+pub fn metrics() -> Arc<Metrics> {
+    Metrics::new(&[], Elsewhere::default())
+}
+
+/// An outbox with the bounds of the defaults, towards a client of today.
+pub fn outbox(metrics: &Arc<Metrics>) -> Arc<Outbox> {
+    let bounds = Bounds { messages_max: 4096, bytes_max: 1 << 20 };
+    Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()))
+}
+
+/// Somebody, by number.
+pub fn username(number: u64) -> Username {
+    Username::parse(&format!("user.number.{number}")).expect("a username")
+}
+
+/// What somebody says when there is news.
+pub fn talk() -> Talk {
+    let scalar = |json: &str| Scalar::parse(serde_json::from_str(json).expect("JSON"), 256).expect("a scalar");
+    Talk {
+        conversation: ConversationId::from("5f6e7d8c9b0a1f2e3d4c5b6a"),
+        timestamp: Some(scalar("1700000000000")),
+        message_id: Some(scalar("\"65535f00c0ffee00c0ffee00\"")),
+    }
+}
+
+/// What all others are told of it, not encoded yet.
+pub fn update() -> Broadcast {
+    let event = ServerEvent::Update { username: &username(1), talk: &talk() };
+    Broadcast::new("/max".into(), event.name(), event.json())
+}
+
+/// The same as a client of today is sent it: about 150 bytes.
+pub fn frame() -> Frame {
+    update().frame(Generation::Eio4).clone()
+}
