@@ -248,14 +248,15 @@ impl Drop for Outbox {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::metrics::Elsewhere;
     use futures_util::task::{ArcWake, waker};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    /// A task that counts how often it was woken.
     #[derive(Default)]
-    struct Wakes(AtomicUsize);
+    pub(crate) struct Wakes(pub(crate) AtomicUsize);
 
     impl ArcWake for Wakes {
         fn wake_by_ref(wakes: &Arc<Self>) {

@@ -137,9 +137,19 @@ impl Socket {
         }
     }
 
-    /// Takes the socket back.
-    pub fn into_transport(self) -> Option<Box<dyn Transport>> {
-        self.pipe.transport.borrow_mut().take()
+    /// As [`Transport::close`].
+    pub fn close(self, reason: CloseReason) {
+        if let Some(transport) = self.pipe.transport.take() {
+            transport.close(reason);
+        }
+    }
+
+    /// Ends the socket because the session goes on by another transport, to which it leaves what it has not written.
+    pub fn retire(self) {
+        if let Some(mut transport) = self.pipe.transport.take() {
+            self.pipe.outbox.put_back(transport.give_up_unwritten());
+            transport.close(CloseReason::TransportClose);
+        }
     }
 }
 
@@ -157,20 +167,12 @@ mod tests {
     use super::*;
     use crate::metrics::{Elsewhere, Metrics};
     use crate::outbox::Bounds;
+    use crate::outbox::tests::Wakes;
     use crate::protocol::Generation;
     use crate::protocol::frame::Frame;
-    use futures_util::task::{ArcWake, waker};
+    use futures_util::task::waker;
     use std::collections::VecDeque;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl ArcWake for Wakes {
-        fn wake_by_ref(wakes: &Arc<Self>) {
-            wakes.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use std::sync::atomic::Ordering;
 
     /// Writes all that it is given, so many times, and then breaks.
     #[derive(Debug)]
@@ -289,7 +291,7 @@ mod tests {
         let scene = Scene::new();
         let (socket, outbox) = scene.carry(0, 1);
         outbox.push(Frame::text("4a"));
-        assert!(socket.into_transport().is_some());
+        socket.close(CloseReason::TransportClose);
         let (_socket, other) = scene.carry(1, 1);
         other.push(Frame::text("4b"));
         scene.until_written(1).await;

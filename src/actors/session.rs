@@ -1,6 +1,7 @@
 //! The actor of one connected client. It is the same session whatever its transport: an upgrade swaps the transport
 //! under it. It drives the machine of its connection, hands messages to the layer above, and writes what its outbox
-//! holds; all of that happens in one future within the actor's context, so a connection is one task.
+//! holds, where the flusher of its worker has not done that already; all of that happens in one future within the
+//! actor's context, so a connection is one task.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -214,12 +215,12 @@ impl SessionActor {
                 }
             }
         }
-        let words = self.connection.generation().words();
+        let words = self.words();
         while let Some(due) = self.connection.handle_timeout(now) {
             match due {
                 Due::Ping => {
                     self.outbox.push(Frame::text(words.ping));
-                    self.listing.expires_at(self.connection.expires_at());
+                    self.list_expiry();
                 }
                 Due::Noop => self.end_poll(words.noop, now),
                 Due::Expired => return Err(CloseReason::PingTimeout),
@@ -237,8 +238,13 @@ impl SessionActor {
             any = true;
         }
         if any {
-            self.listing.expires_at(self.connection.expires_at());
+            self.list_expiry();
         }
+    }
+
+    /// Tells the table of sids when the session is over.
+    fn list_expiry(&self) {
+        self.listing.expires_at(self.connection.expires_at());
     }
 
     /// Reads the socket of an upgrade. Whatever goes wrong with it before the client's `5`, the session lives on.
@@ -284,12 +290,7 @@ impl SessionActor {
         match std::mem::replace(&mut self.link, link) {
             Link::Polling(Some(poll)) => self.answer(poll, self.words().noop),
             Link::Polling(None) => {}
-            Link::Socket(socket) => {
-                if let Some(mut socket) = socket.into_transport() {
-                    self.outbox.put_back(socket.give_up_unwritten());
-                    socket.close(CloseReason::TransportClose);
-                }
-            }
+            Link::Socket(socket) => socket.retire(),
         }
         self.census.moved(self.connection.transport());
     }
@@ -313,18 +314,15 @@ impl SessionActor {
             Link::Socket(_) if !self.outbox.has_room() => Ok(()),
             Link::Socket(socket) => {
                 let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
-                let mut farewell = None;
+                let mut closes = false;
                 let mut sink = |packet: Packet<'_>| {
-                    if matches!(packet, Packet::Close) {
-                        farewell = connection.generation().words().farewell;
-                    }
+                    closes |= matches!(packet, Packet::Close);
                     take_packet(connection, phase, outbox, packet, now)?;
                     Ok(outbox.has_room())
                 };
                 let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
-                if let Some(farewell) = farewell {
-                    self.outbox.push(Frame::text(farewell));
-                    let _ = socket.poll_write(cx);
+                if closes {
+                    self.bid_farewell(cx);
                 }
                 self.lose_socket(reason, now)
             }
@@ -335,11 +333,20 @@ impl SessionActor {
         }
     }
 
+    /// The client has closed the session by a packet: a socket of 0.9 is told so, behind all that is queued.
+    fn bid_farewell(&mut self, cx: &mut TaskContext<'_>) {
+        if let (Link::Socket(socket), Some(farewell)) = (&mut self.link, self.connection.generation().words().farewell)
+        {
+            self.outbox.push(Frame::text(farewell));
+            let _ = socket.poll_write(cx);
+        }
+    }
+
     /// The client has dropped its poll.
     fn lose_poll(&mut self, now: Instant) -> Result<(), CloseReason> {
         self.link = Link::Polling(None);
         let lives = self.connection.lose_poll(now);
-        self.listing.expires_at(self.connection.expires_at());
+        self.list_expiry();
         if lives { Ok(()) } else { Err(CloseReason::TransportError) }
     }
 
@@ -350,7 +357,7 @@ impl SessionActor {
             return Err(reason);
         }
         self.relink(Link::Polling(None));
-        self.listing.expires_at(self.connection.expires_at());
+        self.list_expiry();
         Ok(())
     }
 
@@ -361,7 +368,7 @@ impl SessionActor {
         {
             self.answer(poll, packet);
             self.connection.end_poll(now);
-            self.listing.expires_at(self.connection.expires_at());
+            self.list_expiry();
         }
     }
 
@@ -396,7 +403,7 @@ impl SessionActor {
                     return self.lose_poll(now).and(end);
                 }
                 self.connection.end_poll(now);
-                self.listing.expires_at(self.connection.expires_at());
+                self.list_expiry();
                 end
             }
         }
@@ -421,15 +428,12 @@ impl SessionActor {
             };
             match taken {
                 Ok(()) => {}
-                Err(CloseReason::TransportClose) => match &mut self.link {
+                Err(CloseReason::TransportClose) => match self.link {
                     Link::Polling(_) => {
                         self.say_last(self.words().closed, CROSSING_POLL, CloseReason::TransportClose, now);
                     }
-                    Link::Socket(socket) => {
-                        if let Some(farewell) = self.connection.generation().words().farewell {
-                            self.outbox.push(Frame::text(farewell));
-                            let _ = socket.poll_write(cx);
-                        }
+                    Link::Socket(_) => {
+                        self.bid_farewell(cx);
                         self.phase = Phase::Over(CloseReason::TransportClose);
                     }
                 },
@@ -475,7 +479,7 @@ impl SessionActor {
             }
             Polled::Refused => drop(poll.reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
         }
-        self.listing.expires_at(self.connection.expires_at());
+        self.list_expiry();
     }
 
     fn take_attach(&mut self, attach: Box<dyn Attach>) {
@@ -501,11 +505,7 @@ impl SessionActor {
         self.outbox.close(reason);
         self.end_upgrade(reason);
         match std::mem::replace(&mut self.link, Link::Polling(None)) {
-            Link::Socket(socket) => {
-                if let Some(socket) = socket.into_transport() {
-                    socket.close(reason);
-                }
-            }
+            Link::Socket(socket) => socket.close(reason),
             Link::Polling(Some(poll)) => {
                 let words = self.words();
                 let last = match reason {
@@ -531,9 +531,7 @@ impl Drop for SessionActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
             log::error!("session {} of {} failed", self.id.0, self.peer);
-            if let Link::Socket(socket) = std::mem::replace(&mut self.link, Link::Polling(None))
-                && let Some(socket) = socket.into_transport()
-            {
+            if let Link::Socket(socket) = std::mem::replace(&mut self.link, Link::Polling(None)) {
                 socket.close(CloseReason::Panic);
             }
         }

@@ -18,9 +18,6 @@ use crate::protocol::legacy::NOT_HANDSHAKEN;
 use crate::protocol::payload::Body;
 use crate::protocol::{Generation, jsonp};
 
-/// What the official server says to a version that it does not speak.
-pub(super) const UNSUPPORTED_VERSION: &str = "Protocol version not supported.";
-
 /// Serves what is below the endpoint to whatever is not an upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let refuse = |error, status, text: &'static str| {
@@ -41,19 +38,15 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
             refuse(RequestError::BadRequest, StatusCode::BAD_REQUEST, "This is no WebSocket handshake")
         }
         Err(LegacyError::NotFound) => HttpResponse::NotFound().body("There is nothing here.\n"),
-        Err(LegacyError::BadRequest) => refuse(RequestError::BadRequest, StatusCode::BAD_REQUEST, "Bad request"),
-        Err(LegacyError::UnknownTransport) => {
-            refuse(RequestError::UnknownTransport, StatusCode::BAD_REQUEST, "Transport unknown")
-        }
-        Err(LegacyError::UnsupportedVersion) => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let answer = refuse(RequestError::UnsupportedVersion, status, UNSUPPORTED_VERSION);
+        Err(error @ LegacyError::UnsupportedVersion) => {
+            let answer = refuse(error.counts_as(), StatusCode::INTERNAL_SERVER_ERROR, error.message());
             // A page that waits for a script hears of nothing else.
             match LegacyRequest::handshake_callback(request.query_string()).filter(|_| edge.endpoint.jsonp) {
-                Some(callback) => script_answer(callback.call_with_error(UNSUPPORTED_VERSION)),
+                Some(callback) => script_answer(callback.call_with_error(error.message())),
                 None => answer,
             }
         }
+        Err(error) => refuse(error.counts_as(), StatusCode::BAD_REQUEST, error.message()),
     }
 }
 

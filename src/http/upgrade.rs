@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::Edge;
-use super::legacy::{self, UNSUPPORTED_VERSION};
+use super::legacy;
 use super::websocket::Handover;
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
@@ -54,9 +54,7 @@ impl Refusal {
         match self {
             Self::NotFound | Self::NotWebSocket => None,
             Self::Error(error) => Some(error),
-            Self::Legacy(LegacyError::UnsupportedVersion) => Some(RequestError::UnsupportedVersion),
-            Self::Legacy(LegacyError::BadRequest) => Some(RequestError::BadRequest),
-            Self::Legacy(_) => Some(RequestError::UnknownTransport),
+            Self::Legacy(error) => Some(error.counts_as()),
         }
     }
 
@@ -66,9 +64,7 @@ impl Refusal {
             Self::NotFound => ("404 Not Found", "There is no WebSocket here"),
             Self::NotWebSocket => ("400 Bad Request", "This is no WebSocket handshake"),
             Self::Error(error) => ("400 Bad Request", error.message()),
-            Self::Legacy(LegacyError::UnsupportedVersion) => ("400 Bad Request", UNSUPPORTED_VERSION),
-            Self::Legacy(LegacyError::BadRequest) => ("400 Bad Request", RequestError::BadRequest.message()),
-            Self::Legacy(_) => ("400 Bad Request", RequestError::UnknownTransport.message()),
+            Self::Legacy(error) => ("400 Bad Request", error.message()),
         }
     }
 }
@@ -165,12 +161,9 @@ async fn hand_over(
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),
         Asked::Legacy { sid } => (Generation::Sio09, sid),
     };
-    let entry = edge.endpoint.sessions.get(&sid, generation);
-    if entry.is_none() {
-        edge.note_refusal(RequestError::UnknownSid, Some(generation), stream.peer_addr().ok());
-    }
     // 0.9 is told by a packet in either case: it begins, or its client has to begin anew.
-    let Some(entry) = entry else {
+    let Some(entry) = edge.endpoint.sessions.get(&sid, generation) else {
+        edge.note_refusal(RequestError::UnknownSid, Some(generation), stream.peer_addr().ok());
         if generation == Generation::Sio09 {
             head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
             write_frame(&mut head, Opcode::Close, &[]);

@@ -396,12 +396,8 @@ impl Connection {
 
     /// The client was heard of: the next ping is to come, and the answer to it.
     fn await_pong(&mut self, now: Instant) {
-        self.speak_in(self.heartbeat().0, now);
+        self.speak_at = Some(self.set_alarm(SPEAK, self.heartbeat().0, now));
         self.expire_in(self.silence_max(), now);
-    }
-
-    fn speak_in(&mut self, period: Duration, now: Instant) {
-        self.speak_at = Some(self.set_alarm(SPEAK, period, now));
     }
 
     fn expire_in(&mut self, period: Duration, now: Instant) {

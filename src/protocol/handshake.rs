@@ -127,6 +127,25 @@ pub enum LegacyError {
     BadRequest,
 }
 
+impl LegacyError {
+    /// What it says to the client.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::UnsupportedVersion => "Protocol version not supported.",
+            Self::NotFound | Self::UnknownTransport | Self::BadRequest => self.counts_as().message(),
+        }
+    }
+
+    /// The error of Engine.IO that comes closest, for the metrics and the log.
+    pub fn counts_as(self) -> RequestError {
+        match self {
+            Self::NotFound | Self::BadRequest => RequestError::BadRequest,
+            Self::UnsupportedVersion => RequestError::UnsupportedVersion,
+            Self::UnknownTransport => RequestError::UnknownTransport,
+        }
+    }
+}
+
 impl LegacyRequest {
     /// The function that waits for the answer to a handshake, where its query names one.
     pub fn handshake_callback(query: &str) -> Option<Callback> {
