@@ -9,12 +9,13 @@
 //! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
 //! | 2 | [`actors`]: session, conversation, registry |
 //! | 3 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
-//! | 4 | [`server`]: composition, and the stop |
+//! | 4 | [`server`]: composition, and the stop; [`mod@bench`]: the load bench |
 //! | 5 | [`cli`] |
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
 
 pub mod actors;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod event;

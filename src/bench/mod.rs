@@ -1,0 +1,6 @@
+//! The load bench: a client of the protocol by the thousand, for any server of it. A plan says who talks where and how
+//! often; a ledger knows what everybody has to hear; a report says what came of it.
+//!
+//! * [`plan`]: how many connections by which transports, in which conversations, talking at which rate: pure.
+
+pub mod plan;
