@@ -2,5 +2,7 @@
 //! often; a ledger knows what everybody has to hear; a report says what came of it.
 //!
 //! * [`plan`]: how many connections by which transports, in which conversations, talking at which rate: pure.
+//! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 
 pub mod plan;
+pub mod report;

@@ -1,0 +1,408 @@
+//! What came of a run, as numbers, and what they are worth. [`text`], [`json`] and [`page`] show them.
+
+mod chart;
+mod facts;
+pub mod json;
+pub mod page;
+mod plots;
+#[cfg(test)]
+pub(super) mod samples;
+pub mod text;
+mod words;
+
+use std::time::Duration;
+
+use self::words::{number, percent};
+use super::plan::{Pace, Plan};
+
+/// How late talks may be sent at p99, in µs, for a run in the open loop to be valid.
+const LAG_P99_MAX: u64 = 1_000;
+/// How busy the generator may be in the open loop: above it, latency is its own rather than the server's.
+const CPU_SHARE_MAX_OPEN: f64 = 0.8;
+/// How busy it may be in the closed loop, which keeps it busy by its nature.
+const CPU_SHARE_MAX_CLOSED: f64 = 0.95;
+/// How much of the planned rate has to be reached.
+const ACHIEVED_SHARE_MIN: f64 = 0.99;
+
+/// One latency distribution, in microseconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// How many.
+    pub count: u64,
+    /// Percentile (such as 50.0, 99.9) and value in µs, rising; dense enough for a plot up to 99.999.
+    pub percentiles: Vec<(f64, u64)>,
+    /// The largest, in µs.
+    pub max: u64,
+    /// The mean, in µs.
+    pub mean: f64,
+}
+
+impl Latency {
+    /// The latency in µs that this percentage of all did not exceed, if there were any.
+    pub fn at(&self, percentile: f64) -> Option<u64> {
+        let reached = |(known, _): &&(f64, u64)| *known >= percentile - 1e-9;
+        (self.count > 0).then(|| self.percentiles.iter().find(reached).map_or(self.max, |(_, latency)| *latency))
+    }
+}
+
+/// One second of the measured time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Second {
+    /// Talks sent.
+    pub talks: u64,
+    /// Deliveries received.
+    pub deliveries: u64,
+    /// Delivery p50, p99 and max within the second, corrected, in µs.
+    pub p50: u64,
+    /// See above.
+    pub p99: u64,
+    /// See above.
+    pub max: u64,
+}
+
+/// From the first to the last receipt of a talk, for conversations of about one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Members, the geometric middle of the class.
+    pub members: u64,
+    /// Talks that were looked at.
+    pub talks: u64,
+    /// p50 of first-to-last, in µs.
+    pub p50: u64,
+    /// p99 of first-to-last, in µs.
+    pub p99: u64,
+    /// p99 of the delivery latency in conversations of this class, in µs.
+    pub delivery_p99: u64,
+}
+
+/// The sums of the ledger, over the whole run. What was declared as missed is accounted for; what follows has to be 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Talks sent.
+    pub sent: u64,
+    /// Deliveries that these have to cause.
+    pub expected: u64,
+    /// Deliveries that were received and belong to them.
+    pub received: u64,
+    /// Deliveries that a server has declared as missed (`"missed": n` in a folded update).
+    pub declared_missing: u64,
+    /// Never came.
+    pub lost: u64,
+    /// Came again.
+    pub duplicated: u64,
+    /// Came behind a later one.
+    pub out_of_order: u64,
+    /// Came to whom it did not concern, or says what nobody has said.
+    pub misdelivered: u64,
+}
+
+/// What the generator itself was able to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Generator {
+    /// p99 of how much later than planned talks were sent, in µs.
+    pub lag_p99: u64,
+    /// The largest, in µs.
+    pub lag_max: u64,
+    /// CPU time of this process by the measured time and by its threads: 1 is all of them busy.
+    pub cpu_share: f64,
+}
+
+/// What the server's process used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Server {
+    /// User and system time in the measured time.
+    pub cpu: Duration,
+    /// The same by delivery, in µs.
+    pub cpu_per_delivery: f64,
+    /// CPU time from before the first connection to the last `listening`, by connection, in µs.
+    pub cpu_per_join: f64,
+    /// Resident memory before the first connection, in bytes.
+    pub rss_before: u64,
+    /// Resident memory with all connections joined and at rest, in bytes.
+    pub rss_joined: u64,
+    /// The largest seen, in bytes.
+    pub rss_peak: u64,
+}
+
+/// One trial of the search for the highest rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KneeStep {
+    /// Talks per second that were planned.
+    pub rate: f64,
+    /// Talks per second that were sent.
+    pub achieved: f64,
+    /// Delivery p99, corrected, in µs.
+    pub p99: u64,
+    /// Deliveries that never came.
+    pub lost: u64,
+    /// Whether the objective was held.
+    pub holds: bool,
+}
+
+/// The search for the highest rate that holds an objective.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Knee {
+    /// The objective as it was given, such as `p99<50ms,loss=0`.
+    pub objective: String,
+    /// All trials, in their order.
+    pub steps: Vec<KneeStep>,
+}
+
+impl Knee {
+    /// The trial of the highest rate that held the objective.
+    pub fn best(&self) -> Option<&KneeStep> {
+        self.steps.iter().filter(|step| step.holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+}
+
+/// Where and when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Circumstances {
+    /// Host name, cores, kernel, as "name, 2 cores, Linux 6.1".
+    pub machine: String,
+    /// The build of this program.
+    pub build: String,
+    /// RFC 3339, UTC.
+    pub began: String,
+    /// The server's URL.
+    pub url: String,
+}
+
+/// The outcome of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Where and when.
+    pub circumstances: Circumstances,
+    /// What was to be done.
+    pub plan: Plan,
+    /// Conversations there were.
+    pub conversations: usize,
+    /// Members of the largest one.
+    pub members_max: usize,
+    /// The time that was measured: less than planned where the run was interrupted.
+    pub measured: Duration,
+    /// Whether somebody ended it before its time.
+    pub interrupted: bool,
+    /// Time from a join to `listening`.
+    pub joins: Latency,
+    /// Delivery from the intended time of sending.
+    pub corrected: Latency,
+    /// Delivery from the real time of sending.
+    pub raw: Latency,
+    /// The measured time second by second: rates are sums of these by `measured`.
+    pub seconds: Vec<Second>,
+    /// By size of conversation, the smallest first.
+    pub spreads: Vec<Spread>,
+    /// The sums.
+    pub accounts: Accounts,
+    /// Bytes that came from the server in the measured time, where they were counted.
+    pub received_bytes: Option<u64>,
+    /// Connections that ended before their time.
+    pub connections_lost: u64,
+    /// Refusals and failures by code or kind.
+    pub errors: Vec<(String, u64)>,
+    /// Whether this side kept its plan.
+    pub generator: Generator,
+    /// The server, where it runs on this machine and is known.
+    pub server: Option<Server>,
+    /// The search that led to this run, if there was one: the run itself is then the best of its steps.
+    pub knee: Option<Knee>,
+}
+
+impl Report {
+    /// Talks per second that were to be sent: nothing in the closed loop, which takes what it gets.
+    pub fn planned_per_s(&self) -> Option<f64> {
+        match self.plan.pace {
+            Pace::Open { rate } => Some(rate),
+            Pace::Closed { .. } => None,
+        }
+    }
+
+    /// Talks per second that were sent in the measured time.
+    pub fn talks_per_s(&self) -> f64 {
+        self.per_s(self.talks_measured())
+    }
+
+    /// Deliveries per second that came in the measured time.
+    pub fn deliveries_per_s(&self) -> f64 {
+        self.per_s(self.seconds.iter().map(|second| second.deliveries).sum())
+    }
+
+    /// Bytes per second that came in the measured time, where they were counted.
+    pub fn bytes_per_s(&self) -> Option<f64> {
+        self.received_bytes.map(|bytes| self.per_s(bytes))
+    }
+
+    /// Resident bytes that the server needs for a connection that has joined and is at rest, where the server is known.
+    pub fn memory_per_connection(&self) -> Option<f64> {
+        let server = self.server.filter(|server| server.rss_joined > 0 && self.plan.connections > 0)?;
+        Some(server.rss_joined.saturating_sub(server.rss_before) as f64 / self.plan.connections as f64)
+    }
+
+    /// Why the figures say nothing about the server, if so. A plan without talks is a run at rest: its joins and its
+    /// memory are worth what they are.
+    pub fn invalid(&self) -> Option<String> {
+        let mut reasons = Vec::new();
+        let Generator { lag_p99, cpu_share, .. } = self.generator;
+        match self.plan.pace {
+            Pace::Open { rate } if rate > 0.0 => {
+                if lag_p99 > LAG_P99_MAX {
+                    let (lag, max) = (number(lag_p99 as f64 / 1e3), number(LAG_P99_MAX as f64 / 1e3));
+                    reasons.push(format!("the generator was late, by {lag} ms at p99, where {max} ms are allowed"));
+                }
+                if cpu_share > CPU_SHARE_MAX_OPEN {
+                    let (share, max) = (percent(cpu_share), percent(CPU_SHARE_MAX_OPEN));
+                    reasons.push(format!("the generator was busy for {share} of the time, where {max} are allowed"));
+                }
+                // A talk may fall on either side of the end.
+                let missed = rate * self.measured.as_secs_f64() * ACHIEVED_SHARE_MIN - self.talks_measured() as f64;
+                if self.accounts.sent > 0 && missed > 1.0 {
+                    let (achieved, share) = (number(self.talks_per_s()), percent(self.talks_per_s() / rate));
+                    reasons.push(format!("only {achieved} talks/s of {} were sent, {share}", number(rate)));
+                }
+            }
+            // Nothing is ever late in the closed loop, and a busy generator slows the talks down, not the server.
+            Pace::Closed { .. } if cpu_share > CPU_SHARE_MAX_CLOSED => reasons.push(format!(
+                "the generator was the bottleneck, busy for {} of the time: rates and latencies are its own, only the \
+                 server's CPU time and memory remain",
+                percent(cpu_share)
+            )),
+            _ => {}
+        }
+        if self.accounts.sent == 0 && self.wants_talks() {
+            reasons.push("no talk was sent".to_owned());
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// What is wrong with the accounts, each with its number: nothing if they balance and nobody was lost.
+    pub fn faults(&self) -> Vec<(&'static str, u64)> {
+        let accounts = &self.accounts;
+        let mut faults = vec![
+            ("lost", accounts.lost),
+            ("duplicated", accounts.duplicated),
+            ("out of order", accounts.out_of_order),
+            ("misdelivered", accounts.misdelivered),
+            ("unaccounted for", self.unaccounted()),
+            ("connections lost", self.connections_lost),
+        ];
+        faults.retain(|(_, number)| *number > 0);
+        faults
+    }
+
+    /// Whether the accounts balance and nobody was lost.
+    pub fn is_clean(&self) -> bool {
+        self.faults().is_empty()
+    }
+
+    /// By how much the accounts do not balance: by nothing, unless the bench itself is wrong.
+    pub fn unaccounted(&self) -> u64 {
+        let Accounts { received, declared_missing, lost, .. } = self.accounts;
+        self.accounts.expected.abs_diff(received.saturating_add(declared_missing).saturating_add(lost))
+    }
+
+    fn wants_talks(&self) -> bool {
+        match self.plan.pace {
+            Pace::Open { rate } => rate > 0.0,
+            Pace::Closed { window } => window > 0,
+        }
+    }
+
+    fn talks_measured(&self) -> u64 {
+        self.seconds.iter().map(|second| second.talks).sum()
+    }
+
+    fn per_s(&self, number: u64) -> f64 {
+        if self.measured.is_zero() { 0.0 } else { number as f64 / self.measured.as_secs_f64() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_run_is_valid_and_clean() {
+        let report = samples::good();
+        assert_eq!(report.invalid(), None);
+        assert!(report.is_clean(), "{:?}", report.faults());
+    }
+
+    #[test]
+    fn what_voids_a_run_is_named() {
+        type Spoil = fn(&mut Report);
+        let closed = |report: &mut Report| report.plan.pace = Pace::Closed { window: 64 };
+        let open: &[(Spoil, &str)] = &[
+            (|report| report.generator.lag_p99 = 1_001, "late, by 1.00 ms at p99"),
+            (|report| report.generator.cpu_share = 0.83, "busy for 83.0 %"),
+            (|report| report.seconds.truncate(29), "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
+            (|report| (report.seconds, report.accounts) = (Vec::new(), Accounts::default()), "no talk was sent"),
+            (|report| report.measured = Duration::from_secs(31), "only 1,935 talks/s"),
+        ];
+        for (spoil, reason) in open {
+            let mut report = samples::good();
+            spoil(&mut report);
+            let found = report.invalid().unwrap();
+            assert!(found.contains(reason) && !found.contains(';'), "{found}");
+        }
+        let mut report = samples::good();
+        closed(&mut report);
+        (report.generator.lag_p99, report.generator.cpu_share) = (5_000, 0.94);
+        report.seconds.truncate(10);
+        assert_eq!(report.invalid(), None);
+        report.generator.cpu_share = 0.96;
+        assert!(report.invalid().unwrap().starts_with("the generator was the bottleneck, busy for 96.0 %"));
+    }
+
+    #[test]
+    fn a_talk_may_fall_behind_the_end_and_a_run_at_rest_has_none() {
+        let mut report = samples::good();
+        report.plan.pace = Pace::Open { rate: 2.0 };
+        report.measured = Duration::from_secs(1);
+        report.seconds = vec![Second { talks: 1, ..Second::default() }];
+        assert_eq!(report.invalid(), None);
+        let mut rest = samples::empty();
+        assert!(rest.invalid().is_some());
+        rest.plan.pace = Pace::Open { rate: 0.0 };
+        assert_eq!(rest.invalid(), None);
+        assert!(rest.is_clean());
+    }
+
+    #[test]
+    fn each_fault_is_told() {
+        type Spoil = fn(&mut Report);
+        let table: &[(Spoil, &str)] = &[
+            (|report| (report.accounts.lost, report.accounts.received) = (7, report.accounts.received - 7), "lost"),
+            (|report| report.accounts.duplicated = 7, "duplicated"),
+            (|report| report.accounts.out_of_order = 7, "out of order"),
+            (|report| report.accounts.misdelivered = 7, "misdelivered"),
+            (|report| report.accounts.received -= 7, "unaccounted for"),
+            (|report| report.accounts.received += 7, "unaccounted for"),
+            (|report| report.connections_lost = 7, "connections lost"),
+        ];
+        for (spoil, name) in table {
+            let mut report = samples::good();
+            spoil(&mut report);
+            assert_eq!(report.faults(), [(*name, 7)]);
+            assert!(!report.is_clean());
+        }
+        // What a server declares as missed is no loss.
+        let mut report = samples::good();
+        (report.accounts.declared_missing, report.accounts.received) = (7, report.accounts.received - 7);
+        assert!(report.is_clean());
+    }
+
+    #[test]
+    fn a_percentile_is_the_next_known_one() {
+        let latency = Latency { count: 4, percentiles: vec![(50.0, 10), (99.0, 20)], max: 30, mean: 15.0 };
+        let at = |percentile| latency.at(percentile).unwrap();
+        assert_eq!([at(0.0), at(50.0), at(50.1), at(99.0), at(99.9)], [10, 10, 20, 20, 30]);
+        assert_eq!(Latency::default().at(50.0), None);
+    }
+
+    #[test]
+    fn the_knee_is_the_highest_rate_that_held() {
+        assert_eq!(samples::knee().best().unwrap().rate, 5_500.0);
+        assert_eq!(Knee::default().best(), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! One chart: axes, and series over them, drawn as SVG by `plotters`. Places on axes are worked out here, so that ticks
+//! stand where a reader looks for them.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
+use plotters::prelude::*;
+
+use super::words::plain;
+
+/// Twice what is shown: plotters rounds places to whole pixels, which shows in a curve otherwise.
+const SIZE: (u32, u32) = (1_520, 640);
+const FONT_SIZE: u32 = 31;
+
+/// The colours of a chart on white, and those that the page puts in their place on dark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Axes and what is written at them.
+    Ink,
+    /// The lines of the grid.
+    Grid,
+    /// The first series.
+    Blue,
+    /// The second.
+    Orange,
+    /// The third.
+    Purple,
+    /// What is as it should be.
+    Green,
+    /// What is not.
+    Red,
+}
+
+impl Tone {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Ink, Self::Grid, Self::Blue, Self::Orange, Self::Purple, Self::Green, Self::Red];
+
+    /// As it stands in the SVG.
+    pub(super) fn on_white(self) -> &'static str {
+        match self {
+            Self::Ink => "#57606A",
+            Self::Grid => "#E1E5EA",
+            Self::Blue => "#0B63CE",
+            Self::Orange => "#C2560A",
+            Self::Purple => "#8250DF",
+            Self::Green => "#1A7F37",
+            Self::Red => "#CF222E",
+        }
+    }
+
+    /// As it is to be read on dark.
+    pub(super) fn on_dark(self) -> &'static str {
+        match self {
+            Self::Ink => "#9DA7B3",
+            Self::Grid => "#2C333B",
+            Self::Blue => "#5BA4F5",
+            Self::Orange => "#F09650",
+            Self::Purple => "#B592F6",
+            Self::Green => "#4FC06A",
+            Self::Red => "#F5706A",
+        }
+    }
+
+    fn color(self) -> RGBColor {
+        let value = u32::from_str_radix(&self.on_white()[1..], 16).unwrap_or_default();
+        let [_, red, green, blue] = value.to_be_bytes();
+        RGBColor(red, green, blue)
+    }
+}
+
+/// How values become places on an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scale {
+    Linear,
+    Log,
+    /// Percentiles by the number of their nines: 90 is at 1, 99 at 2, 99.9 at 3.
+    Nines,
+}
+
+impl Scale {
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Log => value.log10(),
+            Self::Nines => -(1.0 - value / 100.0).log10(),
+        }
+    }
+
+    fn label(self, value: f64) -> String {
+        match self {
+            Self::Linear | Self::Log => plain(value),
+            Self::Nines => format!("{value:.*}", (self.place(value).round() - 2.0).max(0.0) as usize),
+        }
+    }
+}
+
+/// One axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Axis {
+    title: &'static str,
+    scale: Scale,
+    from: f64,
+    to: f64,
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    /// From 0 to the largest value, with ticks at 1, 2 or 5 of some power of ten.
+    pub(super) fn linear(title: &'static str, max: f64) -> Self {
+        let to = if max > 0.0 { max } else { 1.0 };
+        let step = steps(to / 10.0, to / 4.0).last().copied().unwrap_or(to);
+        let ticks = (0..).map(|tick| f64::from(tick) * step).take_while(|tick| *tick <= to * (1.0 + 1e-9)).collect();
+        Self { title, scale: Scale::Linear, from: 0.0, to, ticks }
+    }
+
+    /// From the step of 1, 2, 5 below the smallest value to the one above the largest; nothing without values.
+    pub(super) fn log(title: &'static str, values: impl Iterator<Item = f64>) -> Option<Self> {
+        let (min, max) = values.fold((f64::INFINITY, 0f64), |(min, max), value| (min.min(value), max.max(value)));
+        let seen = min > 0.0 && min <= max && max.is_finite();
+        let steps = seen.then(|| steps(min / 10.0, max * 10.0))?;
+        let from = steps.iter().rposition(|step| *step <= min * (1.0 + 1e-9))?;
+        let to = steps.iter().position(|step| *step >= max * (1.0 - 1e-9)).filter(|to| *to > from).unwrap_or(from + 1);
+        let steps = steps.get(from..=to)?;
+        let (from, to) = (*steps.first()?, *steps.last()?);
+        // Many decades have no room for what is between them.
+        let decade = |step: f64| (step.log10() - step.log10().round()).abs() < 1e-9;
+        let ticks = steps.iter().copied().filter(|step| steps.len() <= 10 || decade(*step)).collect();
+        Some(Self { title, scale: Scale::Log, from, to, ticks })
+    }
+
+    /// Percentiles up to what so many values can tell: 1,000 know 99.9, more is a guess.
+    pub(super) fn nines(title: &'static str, values: u64) -> Self {
+        let percentile = |nines: f64| 100.0 - 100.0 * 10f64.powf(-nines);
+        let nines = (values as f64).log10().clamp(1.0, 6.0);
+        let ticks = (0..=nines as u32).map(|nines| percentile(f64::from(nines))).collect();
+        Self { title, scale: Scale::Nines, from: 0.0, to: percentile(nines), ticks }
+    }
+
+    /// How far a value is on its way from one end of the axis to the other: between 0 and 1 if it is on it.
+    fn share(&self, value: f64) -> f64 {
+        let [from, value, to] = [self.from, value, self.to].map(|value| self.scale.place(value));
+        (value - from) / (to - from)
+    }
+
+    fn holds(&self, value: f64) -> bool {
+        (-1e-6..=1.0 + 1e-6).contains(&self.share(value))
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + (f64::from(to - from) * self.share(*value)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        // There are no lines between those of the ticks.
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.from..self.to
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, value: &f64) -> String {
+        self.scale.label(*value)
+    }
+}
+
+/// All of 1, 2, 5 by powers of ten between two values, which have to be positive.
+fn steps(from: f64, to: f64) -> Vec<f64> {
+    let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
+    let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
+    steps.filter(|step| (from..=to).contains(step)).collect()
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A line, with its points where these are few.
+    Line,
+    /// A line, and the area below it.
+    Area,
+    /// Points only.
+    Points,
+}
+
+/// Values over an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Series {
+    /// What they are.
+    pub(super) name: &'static str,
+    /// In which colour.
+    pub(super) tone: Tone,
+    /// In which shape.
+    pub(super) shape: Shape,
+    /// x and y.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Axes and what is drawn over them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Chart {
+    /// What it shows, as a title.
+    pub(super) title: &'static str,
+    /// How to read it, in a sentence.
+    pub(super) caption: &'static str,
+    /// The horizontal axis.
+    pub(super) x: Axis,
+    /// The vertical axis.
+    pub(super) y: Axis,
+    /// The lowest first.
+    pub(super) series: Vec<Series>,
+}
+
+/// Points so few that each is worth a mark.
+const MARKED_MAX: usize = 40;
+
+impl Chart {
+    /// The chart as an `svg` element, without its title and its legend, which are text of the page. Nothing if it
+    /// cannot be drawn, for which no reason is known.
+    pub(super) fn svg(&self) -> Option<String> {
+        let mut svg = String::new();
+        self.draw(SVGBackend::with_string(&mut svg, SIZE)).ok()?;
+        // A reader of screens says the title, and what draws the page scales it.
+        let (width, height) = SIZE;
+        let sized = format!("<svg width=\"{width}\" height=\"{height}\" ");
+        let named = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);
+        Some(svg.replacen(&sized, &named, 1))
+    }
+
+    fn draw(&self, backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error::Error + '_>> {
+        let root = backend.into_drawing_area();
+        let mut builder = ChartBuilder::on(&root);
+        builder.margin(16).margin_right(44).x_label_area_size(96).y_label_area_size(150);
+        let mut chart = builder.build_cartesian_2d(self.x.clone(), self.y.clone())?;
+        let font = ("sans-serif", FONT_SIZE).into_font().color(&Tone::Ink.color());
+        let mut mesh = chart.configure_mesh();
+        mesh.light_line_style(TRANSPARENT).bold_line_style(Tone::Grid.color().stroke_width(2));
+        mesh.axis_style(Tone::Ink.color().stroke_width(2)).label_style(font.clone()).axis_desc_style(font);
+        mesh.x_desc(self.x.title).y_desc(self.y.title).draw()?;
+        for series in &self.series {
+            let color = series.tone.color();
+            let points = series.points.iter().filter(|(x, y)| self.x.holds(*x) && self.y.holds(*y));
+            let points = points.copied().collect::<Vec<_>>();
+            if series.shape == Shape::Area {
+                chart.draw_series(AreaSeries::new(points.iter().copied(), self.y.from, color.mix(0.15)))?;
+            }
+            if series.shape != Shape::Points {
+                chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(4)))?;
+            }
+            if series.shape == Shape::Points || points.len() <= MARKED_MAX {
+                let size = if series.shape == Shape::Points { 11 } else { 6 };
+                chart.draw_series(points.iter().map(|point| Circle::new(*point, size, color.filled())))?;
+            }
+        }
+        root.present()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<String> {
+        axis.ticks.iter().map(|tick| axis.scale.label(*tick)).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(labels(&Axis::linear("", 21_000.0)), ["0", "5,000", "10,000", "15,000", "20,000"]);
+        assert_eq!(labels(&Axis::linear("", 30.0)), ["0", "5", "10", "15", "20", "25", "30"]);
+        assert_eq!(labels(&Axis::linear("", 0.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(labels(&Axis::log("", [0.3, 7.0].into_iter()).unwrap()), ["0.2", "0.5", "1", "2", "5", "10"]);
+        assert_eq!(labels(&Axis::log("", [0.02, 70.0].into_iter()).unwrap()), ["0.1", "1", "10", "100"]);
+        assert_eq!(labels(&Axis::log("", [10.0].into_iter()).unwrap()), ["10", "20"]);
+        assert_eq!(labels(&Axis::nines("", 200_000)), ["0", "90", "99", "99.9", "99.99", "99.999"]);
+        assert_eq!(labels(&Axis::nines("", 0)), ["0", "90"]);
+    }
+
+    #[test]
+    fn what_has_no_logarithm_has_no_axis() {
+        let tables: [&[f64]; 4] = [&[], &[0.0], &[1.0, f64::INFINITY], &[-1.0, 1.0]];
+        for values in tables {
+            assert_eq!(Axis::log("", values.iter().copied()), None, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn points_beside_the_axes_are_left_out() {
+        let points = vec![(f64::NAN, 1.0), (1.0, f64::INFINITY), (-1.0, 1.0), (1.0, 1.0), (2.0, 3.0)];
+        let series = vec![Series { name: "", tone: Tone::Red, shape: Shape::Points, points }];
+        let (x, y) = (Axis::linear("x", 1.0), Axis::linear("y", 1.0));
+        let svg = Chart { title: "t", caption: "", x, y, series }.svg().unwrap();
+        assert_eq!(svg.matches("<circle").count(), 1, "{svg}");
+        assert!(svg.starts_with("<svg role=\"img\" aria-label=\"t\" viewBox=\"0 0 1520 640\""), "{svg}");
+    }
+}

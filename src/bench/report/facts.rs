@@ -1,0 +1,216 @@
+//! A report as titles, rows and cells of words, from which the table and the page are made: both say the same.
+
+use super::words::{self, NONE, bytes, count, ms, number, percent, printable, seconds};
+use super::{CPU_SHARE_MAX_CLOSED, CPU_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report};
+use crate::bench::plan::Pace;
+
+/// The kinds of errors that are shown one by one.
+const ERRORS_SHOWN: usize = 20;
+
+/// Figures of one theme.
+pub(super) struct Grid {
+    /// What they are, and their unit where all have the same.
+    pub(super) title: &'static str,
+    /// What stands above the cells.
+    pub(super) columns: Vec<&'static str>,
+    /// The figures.
+    pub(super) rows: Vec<Row>,
+}
+
+/// One line of a grid.
+pub(super) struct Row {
+    /// What it is about.
+    pub(super) label: String,
+    /// One cell by column; those that are missing are the last.
+    pub(super) cells: Vec<String>,
+    /// Whether it must not be.
+    pub(super) fault: bool,
+}
+
+/// What the run is worth in one respect.
+pub(super) struct Verdict {
+    /// Whether all is well.
+    pub(super) good: bool,
+    /// In a few words that begin with the judgement.
+    pub(super) text: String,
+}
+
+/// The judgement on the measurement, the one on the server, and whether the run was cut short.
+pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
+    let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
+    let faults = faults.collect::<Vec<_>>().join(", ");
+    let mut verdicts = vec![
+        match report.invalid() {
+            None => Verdict { good: true, text: "VALID: the generator kept its plan".to_owned() },
+            Some(reason) => Verdict { good: false, text: format!("INVALID: {reason}") },
+        },
+        match (faults.is_empty(), report.accounts.expected) {
+            (true, 0) => Verdict { good: true, text: "CLEAN: nothing was to be delivered, nobody was lost".to_owned() },
+            (true, _) => Verdict {
+                good: true,
+                text: "CLEAN: each delivery is accounted for, in order and once, and nobody was lost".to_owned(),
+            },
+            (false, _) => Verdict { good: false, text: format!("NOT CLEAN: {faults}") },
+        },
+    ];
+    if report.interrupted {
+        let (measured, planned) = (seconds(report.measured), seconds(report.plan.duration));
+        verdicts.push(Verdict { good: false, text: format!("INTERRUPTED: {measured} of {planned} were measured") });
+    }
+    verdicts
+}
+
+/// Where, when and what, by name.
+pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
+    let circumstances = &report.circumstances;
+    vec![
+        ("plan", words::plan(report).join("; ")),
+        ("server", printable(&circumstances.url, 400)),
+        ("machine", printable(&circumstances.machine, 200)),
+        ("build", printable(&circumstances.build, 200)),
+        ("began", format!("{}, measured for {}", printable(&circumstances.began, 40), seconds(report.measured))),
+    ]
+}
+
+/// All figures.
+pub(super) fn grids(report: &Report) -> Vec<Grid> {
+    let grids = [
+        Some(rates(report)),
+        Some(generator(report)),
+        Some(latencies(report)),
+        spreads(report),
+        Some(errors(report)),
+        Some(accounts(report)),
+        server(report),
+        knee(report),
+    ];
+    grids.into_iter().flatten().collect()
+}
+
+fn row(label: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Row {
+    Row { label: label.into(), cells: cells.into_iter().collect(), fault: false }
+}
+
+fn rates(report: &Report) -> Grid {
+    let planned = report.planned_per_s();
+    let share = planned.map(|planned| report.talks_per_s() / planned);
+    let or_none = |cell: Option<String>| cell.unwrap_or_else(|| NONE.to_owned());
+    let achieved = |cell: String| ["".to_owned(), cell];
+    let mut rows = vec![
+        row("talks/s", [or_none(planned.map(number)), number(report.talks_per_s()), or_none(share.map(percent))]),
+        row("deliveries/s", achieved(number(report.deliveries_per_s()))),
+    ];
+    if let Some(bytes) = report.bytes_per_s() {
+        rows.push(row("received MB/s", achieved(number(bytes / 1e6))));
+    }
+    Grid { title: "rate", columns: vec!["planned", "achieved", "share"], rows }
+}
+
+fn generator(report: &Report) -> Grid {
+    let generator = &report.generator;
+    let (lag_limit, cpu_limit) = match report.plan.pace {
+        Pace::Open { .. } => (ms(LAG_P99_MAX), percent(CPU_SHARE_MAX_OPEN)),
+        Pace::Closed { .. } => (NONE.to_owned(), percent(CPU_SHARE_MAX_CLOSED)),
+    };
+    let rows = vec![
+        row("lag p99, ms", [ms(generator.lag_p99), lag_limit]),
+        row("lag max, ms", [ms(generator.lag_max)]),
+        row("CPU", [percent(generator.cpu_share), cpu_limit]),
+    ];
+    Grid { title: "generator", columns: vec!["measured", "allowed"], rows }
+}
+
+fn latencies(report: &Report) -> Grid {
+    let latency = |label: &str, latency: &Latency| {
+        let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percentile| latency.at(percentile));
+        let max = (latency.count > 0).then_some(latency.max);
+        let cells = percentiles.into_iter().chain([max]).map(|us| us.map_or_else(|| NONE.to_owned(), ms));
+        row(label, [count(latency.count)].into_iter().chain(cells))
+    };
+    let rows = vec![
+        latency("join", &report.joins),
+        latency("delivery, corrected", &report.corrected),
+        latency("delivery, raw", &report.raw),
+    ];
+    Grid { title: "latency, ms", columns: vec!["count", "p50", "p90", "p99", "p99.9", "max"], rows }
+}
+
+fn spreads(report: &Report) -> Option<Grid> {
+    let spread = |spread: &super::Spread| {
+        let times = [spread.p50, spread.p99, spread.delivery_p99].map(ms);
+        row(format!("{} members", count(spread.members)), [count(spread.talks)].into_iter().chain(times))
+    };
+    let rows = report.spreads.iter().map(spread).collect::<Vec<_>>();
+    let columns = vec!["talks", "p50", "p99", "delivery p99"];
+    (!rows.is_empty()).then_some(Grid { title: "first to last receipt, ms", columns, rows })
+}
+
+fn accounts(report: &Report) -> Grid {
+    let accounts = &report.accounts;
+    let told = [
+        ("talks sent", accounts.sent),
+        ("deliveries expected", accounts.expected),
+        ("deliveries received", accounts.received),
+        ("declared as missed", accounts.declared_missing),
+    ];
+    let wrong = [
+        ("lost", accounts.lost),
+        ("duplicated", accounts.duplicated),
+        ("out of order", accounts.out_of_order),
+        ("misdelivered", accounts.misdelivered),
+        ("connections lost", report.connections_lost),
+    ];
+    let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
+    rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));
+    if report.unaccounted() > 0 {
+        rows.push(Row { fault: true, ..row("unaccounted for", [count(report.unaccounted())]) });
+    }
+    Grid { title: "accounts", columns: vec!["number"], rows }
+}
+
+fn errors(report: &Report) -> Grid {
+    let mut errors = report.errors.iter().collect::<Vec<_>>();
+    errors.sort_by(|(a_name, a), (b_name, b)| b.cmp(a).then_with(|| a_name.cmp(b_name)));
+    let shown = errors.iter().take(ERRORS_SHOWN);
+    let mut rows = shown.map(|(name, number)| row(printable(name, 70), [count(*number)])).collect::<Vec<_>>();
+    let rest = errors.get(ERRORS_SHOWN..).unwrap_or_default();
+    if !rest.is_empty() {
+        let label = format!("{} other kinds", count(rest.len() as u64));
+        rows.push(row(label, [count(rest.iter().fold(0, |sum, (_, number)| number.saturating_add(sum)))]));
+    }
+    if rows.is_empty() {
+        rows.push(row("none", ["0".to_owned()]));
+    }
+    Grid { title: "errors", columns: vec!["number"], rows }
+}
+
+fn server(report: &Report) -> Option<Grid> {
+    let server = report.server?;
+    let memory = report.memory_per_connection().map_or_else(|| NONE.to_owned(), |bytes| number(bytes / 1024.0));
+    let rows = vec![
+        row("CPU, s", [number(server.cpu.as_secs_f64())]),
+        row("CPU per delivery, µs", [number(server.cpu_per_delivery)]),
+        row("CPU per connect and join, µs", [number(server.cpu_per_join)]),
+        row("memory per connection, KiB", [memory]),
+        row("memory before", [bytes(server.rss_before)]),
+        row("memory with all joined", [bytes(server.rss_joined)]),
+        row("memory at its peak", [bytes(server.rss_peak)]),
+    ];
+    Some(Grid { title: "server", columns: vec!["used"], rows })
+}
+
+fn knee(report: &Report) -> Option<Grid> {
+    let knee = report.knee.as_ref()?;
+    let rows = knee.steps.iter().map(|step| {
+        let verdict = if step.holds { "holds" } else { "fails" };
+        let cells = [number(step.achieved), ms(step.p99), count(step.lost), verdict.to_owned()];
+        row(format!("{} talks/s", number(step.rate)), cells)
+    });
+    let objective = printable(&knee.objective, 60);
+    let rows = rows.chain([match knee.best() {
+        Some(step) => row(format!("{objective} holds up to {} talks/s", number(step.rate)), []),
+        None => row(format!("{objective} does not hold at any of these"), []),
+    }]);
+    let columns = vec!["achieved", "p99, ms", "lost", "objective"];
+    Some(Grid { title: "search for the knee", columns, rows: rows.collect() })
+}

@@ -1,0 +1,203 @@
+//! The report as JSON, for programs: what the table shows, and the curves. The unit of a figure stands in its name;
+//! what is not known is null.
+
+use serde_json::{Value, json};
+
+use super::{Knee, Latency, Report, Server};
+use crate::bench::plan::{Pace, Plan, Sizes};
+
+/// One object, indented, with a line break at its end.
+pub fn json(report: &Report) -> String {
+    format!("{:#}\n", value(report))
+}
+
+fn value(report: &Report) -> Value {
+    let (circumstances, accounts, generator) = (&report.circumstances, &report.accounts, &report.generator);
+    let seconds = report.seconds.iter().map(|second| {
+        json!({
+            "talks": second.talks,
+            "deliveries": second.deliveries,
+            "p50_us": second.p50,
+            "p99_us": second.p99,
+            "max_us": second.max,
+        })
+    });
+    let spreads = report.spreads.iter().map(|spread| {
+        json!({
+            "members": spread.members,
+            "talks": spread.talks,
+            "p50_us": spread.p50,
+            "p99_us": spread.p99,
+            "delivery_p99_us": spread.delivery_p99,
+        })
+    });
+    let faults = report.faults().into_iter().map(|(name, number)| json!({ "name": name, "number": number }));
+    let errors = report.errors.iter().map(|(code, number)| json!({ "code": code, "number": number }));
+    json!({
+        "circumstances": {
+            "machine": circumstances.machine,
+            "build": circumstances.build,
+            "began": circumstances.began,
+            "url": circumstances.url,
+        },
+        "plan": plan(&report.plan),
+        "conversations": report.conversations,
+        "members_max": report.members_max,
+        "measured_s": report.measured.as_secs_f64(),
+        "interrupted": report.interrupted,
+        "valid": report.invalid().is_none(),
+        "invalid_reason": report.invalid(),
+        "clean": report.is_clean(),
+        "faults": faults.collect::<Value>(),
+        "planned_talks_per_s": report.planned_per_s(),
+        "talks_per_s": report.talks_per_s(),
+        "deliveries_per_s": report.deliveries_per_s(),
+        "received_bytes": report.received_bytes,
+        "received_bytes_per_s": report.bytes_per_s(),
+        "generator": {
+            "lag_p99_us": generator.lag_p99,
+            "lag_max_us": generator.lag_max,
+            "cpu_share": generator.cpu_share,
+        },
+        "joins": latency(&report.joins),
+        "deliveries_corrected": latency(&report.corrected),
+        "deliveries_raw": latency(&report.raw),
+        "seconds": seconds.collect::<Value>(),
+        "spreads": spreads.collect::<Value>(),
+        "accounts": {
+            "sent": accounts.sent,
+            "expected": accounts.expected,
+            "received": accounts.received,
+            "declared_missing": accounts.declared_missing,
+            "lost": accounts.lost,
+            "duplicated": accounts.duplicated,
+            "out_of_order": accounts.out_of_order,
+            "misdelivered": accounts.misdelivered,
+        },
+        "connections_lost": report.connections_lost,
+        "errors": errors.collect::<Value>(),
+        "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
+        "knee": report.knee.as_ref().map(knee),
+    })
+}
+
+fn plan(plan: &Plan) -> Value {
+    let mix = plan.mix.iter().map(|(way, weight)| {
+        json!({
+            "generation": way.generation.as_str(),
+            "transport": way.transport.as_str(),
+            "weight": weight,
+        })
+    });
+    json!({
+        "connections": plan.connections,
+        "members": plan.members,
+        "sizes": match plan.sizes {
+            Sizes::Even => json!({ "kind": "even" }),
+            Sizes::Zipf(exponent) => json!({ "kind": "zipf", "exponent": exponent }),
+        },
+        "pace": match plan.pace {
+            Pace::Open { rate } => json!({ "kind": "open", "talks_per_s": rate }),
+            Pace::Closed { window } => json!({ "kind": "closed", "window": window }),
+        },
+        "ramp_per_s": plan.ramp,
+        "duration_s": plan.duration.as_secs_f64(),
+        "warm_up_s": plan.warm_up.as_secs_f64(),
+        "payload_bytes": plan.payload_bytes,
+        "mix": mix.collect::<Value>(),
+        "churn_per_s": plan.churn,
+        "slow_share": plan.slow_share,
+        "user_prefix": plan.user_prefix,
+        "seed": plan.seed,
+    })
+}
+
+fn latency(latency: &Latency) -> Value {
+    let any = latency.count > 0;
+    let percentiles = latency.percentiles.iter().map(|(percentile, us)| json!({ "percentile": percentile, "us": us }));
+    json!({
+        "count": latency.count,
+        "mean_us": any.then_some(latency.mean),
+        "p50_us": latency.at(50.0),
+        "p90_us": latency.at(90.0),
+        "p99_us": latency.at(99.0),
+        "p99_9_us": latency.at(99.9),
+        "max_us": any.then_some(latency.max),
+        "percentiles": percentiles.collect::<Value>(),
+    })
+}
+
+fn server(server: &Server, memory_per_connection: Option<f64>) -> Value {
+    json!({
+        "cpu_s": server.cpu.as_secs_f64(),
+        "cpu_per_delivery_us": server.cpu_per_delivery,
+        "cpu_per_join_us": server.cpu_per_join,
+        "rss_before_bytes": server.rss_before,
+        "rss_joined_bytes": server.rss_joined,
+        "rss_peak_bytes": server.rss_peak,
+        "memory_per_connection_bytes": memory_per_connection,
+    })
+}
+
+fn knee(knee: &Knee) -> Value {
+    let steps = knee.steps.iter().map(|step| {
+        json!({
+            "talks_per_s": step.rate,
+            "achieved_talks_per_s": step.achieved,
+            "p99_us": step.p99,
+            "lost": step.lost,
+            "holds": step.holds,
+        })
+    });
+    json!({
+        "objective": knee.objective,
+        "best_talks_per_s": knee.best().map(|step| step.rate),
+        "steps": steps.collect::<Value>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn parsed(report: &Report) -> Value {
+        serde_json::from_str(&json(report)).unwrap()
+    }
+
+    #[test]
+    fn a_good_run_has_its_figures() {
+        let found = parsed(&samples::searched());
+        let number = |pointer: &str| found.pointer(pointer).and_then(Value::as_f64);
+        assert_eq!(number("/accounts/received"), Some(600_000.0));
+        assert_eq!(number("/talks_per_s"), Some(2_000.0));
+        assert_eq!(number("/received_bytes_per_s"), Some(3_000_000.0));
+        assert_eq!(number("/seconds/29/deliveries"), Some(20_000.0));
+        assert_eq!(number("/deliveries_corrected/p99_9_us"), samples::good().corrected.at(99.9).map(|us| us as f64));
+        assert_eq!(number("/server/memory_per_connection_bytes"), Some(3_984.0));
+        assert_eq!(number("/knee/best_talks_per_s"), Some(5_500.0));
+        assert_eq!((&found["valid"], &found["clean"], &found["faults"]), (&json!(true), &json!(true), &json!([])));
+    }
+
+    #[test]
+    fn faults_and_foreign_text_survive() {
+        let found = parsed(&samples::faulty());
+        assert_eq!((&found["valid"], &found["clean"]), (&json!(false), &json!(false)));
+        assert_eq!(found["faults"][0], json!({ "name": "lost", "number": 3 }));
+        assert_eq!(found["circumstances"]["url"], samples::faulty().circumstances.url.as_str());
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let found = parsed(&samples::empty());
+        assert_eq!(found["deliveries_raw"]["p99_us"], Value::Null);
+        assert_eq!(
+            (&found["server"], &found["knee"], &found["received_bytes"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+        assert_eq!(found["talks_per_s"], json!(0.0));
+        let mut report = samples::good();
+        report.server = Some(Server { cpu_per_delivery: f64::NAN, ..Server::default() });
+        assert_eq!(parsed(&report)["server"]["cpu_per_delivery_us"], Value::Null);
+    }
+}

@@ -1,0 +1,259 @@
+//! The report as one page of HTML that needs nothing else: to be opened from a file, sent and printed. All text passes
+//! through `escape` on its way into an element, whoever wrote it.
+
+use super::Report;
+use super::chart::{Chart, Tone};
+use super::facts::{self, Grid};
+use super::words::{NONE, count, ms, number, percent, printable};
+use super::{json, plots};
+
+/// A page, well-formed as XML too.
+pub fn page(report: &Report) -> String {
+    let url = printable(&report.circumstances.url, 120);
+    let title = format!("maxtalk bench of {url}");
+    let verdicts = facts::verdicts(report);
+    let verdicts = verdicts.iter().map(|verdict| {
+        let class = if verdict.good { "verdict good" } else { "verdict bad" };
+        element("p", class, &escape(&verdict.text))
+    });
+    let circumstances = facts::circumstances(report);
+    let circumstances =
+        circumstances.iter().map(|(name, text)| element("dt", "", name) + &element("dd", "", &escape(text)));
+    let head = [
+        "<meta charset=\"utf-8\"/>\n".to_owned(),
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n".to_owned(),
+        "<meta name=\"color-scheme\" content=\"light dark\"/>\n".to_owned(),
+        element("title", "", &escape(&title)),
+        element("style", "", &format!("{STYLE}{}", tones())),
+    ];
+    let (wide, narrow) = facts::grids(report).into_iter().partition::<Vec<_>, _>(|grid| grid.columns.len() > 3);
+    let grids = |grids: &[Grid]| grids.iter().map(grid).collect::<String>();
+    let all = element("summary", "", "All figures as JSON") + &element("pre", "", &escape(&json::json(report)));
+    let body = [
+        element("h1", "", &escape(&title)),
+        verdicts.collect(),
+        element("ul", "figures", &key_figures(report)),
+        section("Run", &element("dl", "", &circumstances.collect::<String>())),
+        element("div", "narrow", &grids(&narrow)),
+        plots::charts(report).iter().map(figure).collect(),
+        grids(&wide),
+        element("details", "", &all),
+    ];
+    let (head, body) = (element("head", "", &head.concat()), element("body", "", &element("main", "", &body.concat())));
+    format!("<!DOCTYPE html>\n<html lang=\"en\">\n{head}{body}</html>\n")
+}
+
+/// An element around markup; the class may be empty.
+fn element(name: &str, class: &str, markup: &str) -> String {
+    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+    format!("<{name}{class}>{markup}</{name}>\n")
+}
+
+fn section(title: &str, markup: &str) -> String {
+    element("section", "", &(element("h2", "", &escape(title)) + markup))
+}
+
+/// Text as it may stand in an element and in an attribute, without what no document may contain.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\n' => escaped.push('\n'),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// What a reader wants to know first.
+fn key_figures(report: &Report) -> String {
+    let planned = report.planned_per_s().map(|planned| format!("of {} planned", number(planned)));
+    let latency = |percentile| report.corrected.at(percentile).map_or_else(|| NONE.to_owned(), ms);
+    let accounts = &report.accounts;
+    let mut figures = vec![
+        ("deliveries/s", number(report.deliveries_per_s()), format!("{} received", count(accounts.received))),
+        ("talks/s", number(report.talks_per_s()), planned.unwrap_or_else(|| "closed loop".to_owned())),
+        ("ms delivery p99", latency(99.0), format!("p50 {} ms, p99.9 {} ms", latency(50.0), latency(99.9))),
+        ("lost", count(accounts.lost), format!("of {} expected", count(accounts.expected))),
+    ];
+    if let Some(p99) = report.joins.at(99.0) {
+        figures.push(("ms join p99", ms(p99), format!("{} joins", count(report.joins.count))));
+    }
+    if let Some(server) = &report.server {
+        let join = format!("{} µs for connect and join", number(server.cpu_per_join));
+        figures.push(("µs CPU per delivery", number(server.cpu_per_delivery), join));
+        if let Some(memory) = report.memory_per_connection() {
+            let connections = format!("{} connections", count(report.plan.connections as u64));
+            figures.push(("KiB per connection", number(memory / 1024.0), connections));
+        }
+    }
+    if let Some(knee) = &report.knee {
+        let rate = knee.best().map_or_else(|| NONE.to_owned(), |step| number(step.rate));
+        figures.push(("talks/s at the knee", rate, printable(&knee.objective, 60)));
+    }
+    let generator = &report.generator;
+    let lag = format!("its lag p99 {} ms", ms(generator.lag_p99));
+    figures.push(("CPU of the generator", percent(generator.cpu_share), lag));
+    let figure = |(name, value, more): (&str, String, String)| {
+        let parts = [("value", value.as_str()), ("name", name), ("more", more.as_str())];
+        element("li", "", &parts.map(|(class, text)| element("span", class, &escape(text))).concat())
+    };
+    figures.into_iter().map(figure).collect()
+}
+
+fn figure(chart: &Chart) -> String {
+    let Some(svg) = chart.svg() else { return String::new() };
+    let key = chart.series.iter().filter(|series| !series.points.is_empty());
+    let key = key.map(|series| {
+        let swatch = element("i", &format!("tone-{:?}", series.tone), "");
+        element("span", "", &(swatch + &escape(series.name)))
+    });
+    let caption = element("figcaption", "", &escape(chart.caption));
+    let key = element("p", "key", &key.collect::<String>());
+    section(chart.title, &element("figure", "", &(key + &element("div", "scroll", &svg) + &caption)))
+}
+
+fn grid(grid: &Grid) -> String {
+    let cell = |name: &str, text: &str| element(name, "", &escape(text));
+    let columns = grid.columns.iter().map(|column| cell("th", column)).collect::<String>();
+    let head = element("thead", "", &element("tr", "", &(element("td", "", "") + &columns)));
+    let rows = grid.rows.iter().map(|row| {
+        // What is missing is filled up, so that lines below the row reach its end.
+        let cells = (0..grid.columns.len()).map(|at| cell("td", row.cells.get(at).map_or("", String::as_str)));
+        let cells = cell("th", &row.label) + &cells.collect::<String>();
+        element("tr", if row.fault { "fault" } else { "" }, &cells)
+    });
+    let table = element("table", "", &(head + &element("tbody", "", &rows.collect::<String>())));
+    let mut title = grid.title.to_owned();
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    section(&title, &element("div", "scroll", &table))
+}
+
+/// The colours of the charts: plotters writes them as attributes, over which the page has the last word.
+fn tones() -> String {
+    let light = Tone::ALL.map(|tone| format!(".tone-{tone:?}{{background:{}}}", tone.on_white()));
+    let dark = Tone::ALL.map(|tone| {
+        let (white, dark) = (tone.on_white(), tone.on_dark());
+        let key = format!(".tone-{tone:?}{{background:{dark}}}");
+        format!("{key}svg [fill=\"{white}\"]{{fill:{dark}}}svg [stroke=\"{white}\"]{{stroke:{dark}}}")
+    });
+    format!("{}\n@media screen and (prefers-color-scheme:dark){{{}}}\n", light.join("\n"), dark.join("\n"))
+}
+
+const STYLE: &str = "
+:root{--ink:#1c2128;--soft:#57606a;--line:#d8dee4;--back:#f6f7f9;--card:#fff;--good:#1a7f37;--bad:#cf222e}
+@media screen and (prefers-color-scheme:dark){
+:root{--ink:#e6e9ed;--soft:#9da7b3;--line:#2c333b;--back:#0f1317;--card:#171c22;--good:#4fc06a;--bad:#f5706a}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:980px;margin:0 auto;padding:24px 20px 48px}
+h1{font-size:22px;line-height:1.3;margin:0 0 12px;overflow-wrap:anywhere}
+h2{font-size:15px;margin:0 0 8px}
+.verdict{margin:6px 0;padding:8px 12px;border-left:4px solid;background:var(--card);overflow-wrap:anywhere}
+.good{border-color:var(--good)}.bad{border-color:var(--bad);color:var(--bad);font-weight:600}
+.figures{display:flex;flex-wrap:wrap;gap:12px;margin:18px 0 16px;padding:0;list-style:none}
+.figures li,section,details{background:var(--card);border:1px solid var(--line);border-radius:8px}
+.figures li{flex:1 1 165px;padding:12px 14px}
+.figures span{display:block}
+.value{font-size:26px;line-height:1.2;font-weight:600;font-variant-numeric:tabular-nums}
+.more{color:var(--soft);font-size:13px;overflow-wrap:anywhere}
+section,details{margin:0 0 16px;padding:16px 18px}
+figure{margin:0}
+figure svg{display:block;width:100%;min-width:540px;height:auto}
+svg text{font-family:system-ui,sans-serif}
+.key{margin:0 0 6px;display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px}
+.key i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:7px;vertical-align:middle}
+figcaption{color:var(--soft);font-size:13px;margin-top:6px}
+.narrow{columns:2 330px;column-gap:16px;margin-bottom:16px}
+.narrow section{break-inside:avoid}
+.narrow section:last-child{margin-bottom:0}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{padding:4px 0 4px 16px;text-align:right;font-weight:400;white-space:nowrap;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;overflow-wrap:break-word}
+tbody tr:last-child>*{border-bottom:0}
+thead th{color:var(--soft);font-size:13px}
+.fault>*{color:var(--bad);font-weight:600}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:0}
+dt{color:var(--soft)}
+dd{margin:0;overflow-wrap:anywhere}
+summary{cursor:pointer}
+pre{overflow-x:auto;font-size:12px}
+@media print{
+:root{color-scheme:light}
+body{background:none;font-size:10pt}
+main{max-width:none;padding:0}
+section,.figures li{break-inside:avoid}
+figure svg{min-width:0}
+details{display:none}
+*{print-color-adjust:exact}}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn document(page: &str) -> roxmltree::Document<'_> {
+        let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+        roxmltree::Document::parse_with_options(page, options).unwrap()
+    }
+
+    #[test]
+    fn a_page_is_well_formed_and_needs_nothing_else() {
+        for report in [samples::good(), samples::searched(), samples::faulty(), samples::empty()] {
+            let page = page(&report);
+            for node in document(&page).descendants().filter(roxmltree::Node::is_element) {
+                assert!(!["script", "link", "img", "iframe", "image", "use"].contains(&node.tag_name().name()));
+                let loads = |name| ["src", "href", "style", "onload"].contains(&name);
+                assert!(!node.attributes().any(|attribute| loads(attribute.name())), "{node:?}");
+            }
+            assert!(!page.contains("url(") && !page.contains("@import") && !page.contains("NaN"));
+        }
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_text() {
+        let report = samples::faulty();
+        let page = page(&report);
+        assert!(!page.contains("<script") && !page.contains("</title><") && !page.contains('\u{1b}'));
+        let document = document(&page);
+        let text = |name: &str| {
+            let node = document.descendants().find(|node| node.tag_name().name() == name).unwrap();
+            node.text().unwrap_or_default().to_owned()
+        };
+        assert_eq!(text("title"), format!("maxtalk bench of {}", printable(&report.circumstances.url, 120)));
+        assert!(text("title").ends_with("<script>alert(\"1\")</script>&'\u{fffd}[31m\u{fffd}"));
+    }
+
+    #[test]
+    fn verdicts_and_faults_are_marked() {
+        let good = page(&samples::good());
+        assert_eq!((good.matches("verdict good").count(), good.matches("verdict bad").count()), (2, 0));
+        assert!(!good.contains("<tr class=\"fault\">"));
+        let bad = page(&samples::faulty());
+        assert_eq!((bad.matches("verdict good").count(), bad.matches("verdict bad").count()), (0, 3));
+        assert_eq!(bad.matches("<tr class=\"fault\">").count(), 6);
+    }
+
+    #[test]
+    fn each_chart_is_drawn_in_colours_that_turn_with_the_scheme() {
+        let page = page(&samples::searched());
+        let document = document(&page);
+        let within = |node: &roxmltree::Node<'_, '_>| node.ancestors().any(|node| node.tag_name().name() == "svg");
+        let drawn = document.descendants().filter(within).collect::<Vec<_>>();
+        assert_eq!(drawn.iter().filter(|node| node.tag_name().name() == "svg").count(), 5);
+        let colors = drawn.iter().flat_map(|node| [node.attribute("fill"), node.attribute("stroke")]).flatten();
+        for color in colors.filter(|color| *color != "none") {
+            assert!(Tone::ALL.iter().any(|tone| tone.on_white() == color), "{color}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Which charts a report makes. Those without data are left out.
+
+use super::Report;
+use super::chart::{Axis, Chart, Series, Shape, Tone};
+
+/// The charts of a report, the most telling first.
+pub(super) fn charts(report: &Report) -> Vec<Chart> {
+    let charts = [knee(report), percentiles(report), deliveries(report), over_time(report), spread(report)];
+    charts.into_iter().flatten().collect()
+}
+
+/// Milliseconds for a logarithmic axis: what is below the resolution of a microsecond stands at it.
+fn ms(us: u64) -> f64 {
+    us.max(1) as f64 / 1e3
+}
+
+fn ys(series: &[Series]) -> impl Iterator<Item = f64> {
+    series.iter().flat_map(|series| series.points.iter().map(|(_, y)| *y))
+}
+
+fn xs(series: &[Series]) -> impl Iterator<Item = f64> {
+    series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x))
+}
+
+fn percentiles(report: &Report) -> Option<Chart> {
+    let count = report.corrected.count.max(report.raw.count);
+    let x = Axis::nines("percentile", count);
+    let series = [("raw", Tone::Orange, &report.raw), ("corrected", Tone::Blue, &report.corrected)];
+    let series = series.map(|(name, tone, latency)| {
+        // What is rarer than one in all of them is not known but for the largest, which ends the curve.
+        let known = 100.0 - 100.0 / latency.count.max(1) as f64;
+        let points = latency.percentiles.iter().filter(|(percentile, _)| *percentile < known);
+        let end = (latency.count > 0).then_some((known, ms(latency.max)));
+        let points = points.map(|(percentile, us)| (*percentile, ms(*us))).chain(end).collect();
+        Series { name, tone, shape: Shape::Line, points }
+    });
+    Some(Chart {
+        title: "Delivery latency by percentile",
+        caption: "Corrected counts from when a talk was to be sent, raw from when it was: the gap between them is time \
+                  that the talks themselves had to wait. Each step to the right is one nine more.",
+        y: Axis::log("ms", ys(&series))?,
+        x,
+        series: series.into(),
+    })
+}
+
+fn deliveries(report: &Report) -> Option<Chart> {
+    let seconds = report.seconds.iter().zip(0u32..);
+    let points = seconds.map(|(second, at)| (f64::from(at) + 0.5, second.deliveries as f64)).collect();
+    let series = vec![Series { name: "deliveries/s", tone: Tone::Blue, shape: Shape::Area, points }];
+    let max = ys(&series).fold(0.0, f64::max);
+    (!report.seconds.is_empty()).then(|| Chart {
+        title: "Deliveries over time",
+        caption: "A gap is a stall: of the server, or of the generator, whose own lag stands in the table.",
+        x: Axis::linear("s", report.seconds.len() as f64),
+        y: Axis::linear("deliveries/s", max * 1.08),
+        series,
+    })
+}
+
+fn over_time(report: &Report) -> Option<Chart> {
+    type Pick = fn(&super::Second) -> u64;
+    let picks: [(&str, Tone, Pick); 3] = [
+        ("max", Tone::Purple, |second| second.max),
+        ("p99", Tone::Orange, |second| second.p99),
+        ("p50", Tone::Blue, |second| second.p50),
+    ];
+    let series = picks.map(|(name, tone, pick)| {
+        // A second without deliveries has no latency.
+        let seconds = report.seconds.iter().zip(0u32..).filter(|(second, _)| second.deliveries > 0);
+        let points = seconds.map(|(second, at)| (f64::from(at) + 0.5, ms(pick(second)))).collect();
+        Series { name, tone, shape: Shape::Line, points }
+    });
+    Some(Chart {
+        title: "Delivery latency over time",
+        caption: "Corrected, within each second.",
+        x: Axis::linear("s", report.seconds.len() as f64),
+        y: Axis::log("ms", ys(&series))?,
+        series: series.into(),
+    })
+}
+
+fn spread(report: &Report) -> Option<Chart> {
+    type Pick = fn(&super::Spread) -> u64;
+    let picks: [(&str, Tone, Pick); 3] = [
+        ("delivery p99", Tone::Purple, |spread| spread.delivery_p99),
+        ("first to last p99", Tone::Orange, |spread| spread.p99),
+        ("first to last p50", Tone::Blue, |spread| spread.p50),
+    ];
+    let series = picks.map(|(name, tone, pick)| {
+        let spreads = report.spreads.iter().filter(|spread| spread.members > 0 && spread.talks > 0);
+        let points = spreads.map(|spread| (spread.members as f64, ms(pick(spread)))).collect();
+        Series { name, tone, shape: Shape::Line, points }
+    });
+    Some(Chart {
+        title: "First to last receipt by size of conversation",
+        caption: "How much later than the first the last member of a conversation hears a talk, and what members of \
+                  conversations of this size wait for all their deliveries.",
+        x: Axis::log("members", xs(&series))?,
+        y: Axis::log("ms", ys(&series))?,
+        series: series.into(),
+    })
+}
+
+fn knee(report: &Report) -> Option<Chart> {
+    let knee = report.knee.as_ref()?;
+    let mut steps = knee.steps.iter().filter(|step| step.rate > 0.0).collect::<Vec<_>>();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let series = |name, tone, shape, keep: fn(bool) -> bool| {
+        let points = steps.iter().filter(|step| keep(step.holds)).map(|step| (step.rate, ms(step.p99))).collect();
+        Series { name, tone, shape, points }
+    };
+    let series = vec![
+        series("delivery p99", Tone::Blue, Shape::Line, |_| true),
+        series("objective held", Tone::Green, Shape::Points, |holds| holds),
+        series("objective failed", Tone::Red, Shape::Points, |holds| !holds),
+    ];
+    Some(Chart {
+        title: "Delivery p99 by rate",
+        caption: "Each point is a trial at this planned rate: doubled until the objective failed, bisected then.",
+        x: Axis::log("talks/s", xs(&series))?,
+        y: Axis::log("ms", ys(&series))?,
+        series,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Latency, Second, samples};
+    use super::*;
+
+    fn titles(report: &Report) -> Vec<&'static str> {
+        let charts = charts(report);
+        assert!(charts.iter().all(|chart| chart.svg().is_some()));
+        charts.iter().map(|chart| chart.title).collect()
+    }
+
+    #[test]
+    fn a_chart_needs_data() {
+        assert_eq!(titles(&samples::searched()).len(), 5);
+        assert_eq!(titles(&samples::good()).len(), 4);
+        assert_eq!(titles(&samples::faulty()).len(), 5);
+        assert_eq!(titles(&samples::empty()), [""; 0]);
+    }
+
+    #[test]
+    fn one_value_and_one_silent_second_are_charts_too() {
+        let mut report = samples::empty();
+        report.raw = Latency { count: 1, percentiles: vec![(0.0, 0), (100.0, 0)], max: 0, mean: 0.0 };
+        report.seconds = vec![Second::default()];
+        assert_eq!(titles(&report), ["Delivery latency by percentile", "Deliveries over time"]);
+    }
+
+    #[test]
+    fn the_curve_of_percentiles_ends_with_the_largest() {
+        let chart = percentiles(&samples::good()).unwrap();
+        let ends = chart.series.iter().map(|series| series.points.last().unwrap().1).collect::<Vec<_>>();
+        assert_eq!(ends, [9.0, 41.0]);
+        assert!(chart.series.iter().all(|series| series.points.is_sorted()), "rising");
+    }
+}

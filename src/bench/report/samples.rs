@@ -1,0 +1,150 @@
+//! Made-up reports for the tests: a good run, one with a search before it, one in which all is wrong, and nothing.
+
+use std::time::Duration;
+
+use super::{Accounts, Circumstances, Generator, Knee, KneeStep, Latency, Report, Second, Server, Spread};
+use crate::bench::plan::{Pace, Plan, Sizes, Way};
+use crate::protocol::{Generation, TransportKind};
+
+/// 10,000 connections in conversations of Zipf's sizes, 2,000 talks a second for 30 s, all well.
+pub(in crate::bench) fn good() -> Report {
+    let second = |at: u64| {
+        let stall = if at == 17 { 9 } else { 1 };
+        let [p50, p99, max] = [210 + at * 7 % 23, (900 + at * 97 % 211) * stall, (2_900 + at * 1_871 % 1_409) * stall];
+        // What a stall holds back comes in the next second.
+        let deliveries = [20_000, 12_000, 28_000][(at == 17) as usize + 2 * (at == 18) as usize];
+        Second { talks: 2_000, deliveries, p50, p99, max }
+    };
+    let spread = |members: u64| {
+        let p50 = 8 * members;
+        Spread { members, talks: 60_000 / members, p50, p99: 2 * p50 + 150, delivery_p99: 3 * p50 + 400 }
+    };
+    Report {
+        circumstances: Circumstances {
+            machine: "example, 2 cores, Linux 6.1".to_owned(),
+            build: "maxtalk 0.1.0, release".to_owned(),
+            began: "2026-01-02T03:04:05Z".to_owned(),
+            url: "http://127.0.0.1:8080".to_owned(),
+        },
+        plan: Plan {
+            connections: 10_000,
+            members: 10,
+            sizes: Sizes::Zipf(1.1),
+            pace: Pace::Open { rate: 2_000.0 },
+            ramp: 1_000.0,
+            duration: Duration::from_secs(30),
+            warm_up: Duration::from_secs(5),
+            payload_bytes: 150,
+            mix: vec![
+                (Way { generation: Generation::Eio4, transport: TransportKind::WebSocket }, 9),
+                (Way { generation: Generation::Sio09, transport: TransportKind::Polling }, 1),
+            ],
+            churn: 5.0,
+            slow_share: 0.01,
+            user_prefix: "u".to_owned(),
+            seed: 42,
+        },
+        conversations: 1_000,
+        members_max: 1_240,
+        measured: Duration::from_secs(30),
+        interrupted: false,
+        joins: latency(10_000, 800, 1.9, 30_000),
+        corrected: latency(600_000, 220, 2.2, 41_000),
+        raw: latency(600_000, 215, 1.6, 9_000),
+        seconds: (0..30).map(second).collect(),
+        spreads: [2, 5, 10, 20, 50, 100, 200, 500, 1_240].map(spread).into(),
+        accounts: Accounts { sent: 60_000, expected: 600_000, received: 600_000, ..Accounts::default() },
+        received_bytes: Some(90_000_000),
+        connections_lost: 0,
+        errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
+        generator: Generator { lag_p99: 120, lag_max: 3_400, cpu_share: 0.342 },
+        server: Some(Server {
+            cpu: Duration::from_millis(3_210),
+            cpu_per_delivery: 5.35,
+            cpu_per_join: 118.4,
+            rss_before: 12 << 20,
+            rss_joined: (12 << 20) + 39_840_000,
+            rss_peak: 60 << 20,
+        }),
+        knee: None,
+    }
+}
+
+/// A good run that a search has found.
+pub(super) fn searched() -> Report {
+    Report { knee: Some(knee()), ..good() }
+}
+
+/// Rates that double until the objective fails, and are bisected then.
+pub(super) fn knee() -> Knee {
+    let step = |rate: f64| {
+        let p99 = (900.0 + 1e7 / (6_100.0 - rate).max(20.0) - 1e7 / 6_100.0) as u64;
+        let holds = p99 <= 50_000 && rate < 6_000.0;
+        KneeStep { rate, achieved: rate.min(6_050.0), p99, lost: if rate > 7_000.0 { 311 } else { 0 }, holds }
+    };
+    let rates = [500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 5_000.0, 5_500.0];
+    Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
+}
+
+/// One second in which everything is wrong that can be, of a server with a hostile name.
+pub(super) fn faulty() -> Report {
+    let hostile = "</title><script>alert(\"1\")</script>&'\u{1b}[31m\u{0}";
+    let mut report = searched();
+    report.circumstances.machine = hostile.to_owned();
+    report.circumstances.url = format!("http://127.0.0.1/?{hostile}");
+    report.plan.user_prefix = hostile.to_owned();
+    report.measured = Duration::from_secs(1);
+    report.interrupted = true;
+    report.seconds.truncate(1);
+    report.accounts = Accounts {
+        sent: 2_000,
+        expected: 20_000,
+        received: 19_992,
+        declared_missing: 0,
+        lost: 3,
+        duplicated: 1,
+        out_of_order: 2,
+        misdelivered: 4,
+    };
+    report.connections_lost = 6;
+    report.errors = vec![(hostile.to_owned(), 3)];
+    report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, cpu_share: 0.97 };
+    if let Some(knee) = &mut report.knee {
+        knee.objective = hostile.to_owned();
+    }
+    report
+}
+
+/// A run that ended before it began.
+pub(super) fn empty() -> Report {
+    let plan = Plan { connections: 0, members: 0, mix: Vec::new(), duration: Duration::ZERO, ..good().plan };
+    Report {
+        circumstances: Circumstances::default(),
+        plan,
+        conversations: 0,
+        members_max: 0,
+        measured: Duration::ZERO,
+        interrupted: false,
+        joins: Latency::default(),
+        corrected: Latency::default(),
+        raw: Latency::default(),
+        seconds: Vec::new(),
+        spreads: Vec::new(),
+        accounts: Accounts::default(),
+        received_bytes: None,
+        connections_lost: 0,
+        errors: Vec::new(),
+        generator: Generator::default(),
+        server: None,
+        knee: None,
+    }
+}
+
+/// A distribution with a tail, the longer the larger the power, at the percentiles of halves of what is left.
+fn latency(count: u64, median: u64, power: f64, max: u64) -> Latency {
+    let steps = (0..200).map(|step| f64::from(step) / 10.0);
+    let percentile = |halves: f64| (100.0 - 100.0 * 0.5f64.powf(halves), halves);
+    let value = |halves: f64| ((median as f64 * (0.55 + 0.45 * halves.powf(power))) as u64).min(max);
+    let percentiles = steps.map(percentile).map(|(percentile, halves)| (percentile, value(halves))).collect();
+    Latency { count, percentiles, max, mean: median as f64 * 1.2 }
+}

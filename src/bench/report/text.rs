@@ -1,0 +1,122 @@
+//! The report as plain text, for a terminal and for a file.
+
+use super::Report;
+use super::facts::{self, Grid};
+
+/// What fits into the terminals that people have.
+const COLUMNS_MAX: usize = 100;
+/// The columns for the names of figures, where none is longer.
+const LABEL_COLUMNS: usize = 30;
+
+/// The plan first, then all figures, aligned, and what they are worth at the end. Lines of at most 100 columns, unless
+/// a number is astronomical.
+pub fn table(report: &Report) -> String {
+    let mut lines = vec!["maxtalk bench".to_owned()];
+    for (name, text) in facts::circumstances(report) {
+        lines.extend(paragraph(&format!("  {name:<9}"), &text));
+    }
+    for grid in facts::grids(report) {
+        lines.push(String::new());
+        lines.extend(grid_lines(&grid));
+    }
+    lines.push(String::new());
+    for verdict in facts::verdicts(report) {
+        lines.extend(paragraph("", &verdict.text));
+    }
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn grid_lines(grid: &Grid) -> Vec<String> {
+    let longest = grid.rows.iter().filter(|row| !row.cells.is_empty()).map(|row| row.label.chars().count() + 4).max();
+    let label_columns = longest.unwrap_or_default().max(LABEL_COLUMNS);
+    let columns = |label: &str, cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = format!("{label:<label_columns$}");
+        // The column of a long title grows rather than that it runs into the one before.
+        cells.zip(&grid.columns).for_each(|(cell, title)| {
+            let width = title.chars().count().max(10);
+            line.push_str(&format!(" {cell:>width$}"));
+        });
+        line
+    };
+    let mut lines = vec![columns(grid.title, &mut grid.columns.iter().copied())];
+    lines.extend(grid.rows.iter().map(|row| {
+        let line = columns(&format!("  {}", row.label), &mut row.cells.iter().map(String::as_str));
+        if row.fault { format!("{line}  <- wrong") } else { line }
+    }));
+    lines
+}
+
+/// The text behind its heading, broken between words, and within those that are longer than a line.
+fn paragraph(heading: &str, text: &str) -> Vec<String> {
+    let indent = heading.chars().count();
+    let mut lines = Vec::new();
+    let mut line = heading.to_owned();
+    let mut length = indent;
+    for word in text.split(' ') {
+        let word = word.chars().collect::<Vec<_>>();
+        for piece in word.chunks(COLUMNS_MAX - indent) {
+            if length > indent && length + 1 + piece.len() > COLUMNS_MAX {
+                lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+                length = indent;
+            }
+            if length > indent {
+                line.push(' ');
+                length += 1;
+            }
+            line.extend(piece);
+            length += piece.len();
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_good_run_reads_like_this() {
+        let expected = include_str!("good.txt");
+        let found = table(&samples::good());
+        assert_eq!(found, expected, "\n{found}");
+    }
+
+    #[test]
+    fn faults_are_marked_and_the_end_says_so() {
+        let text = table(&samples::faulty());
+        let marked = text.lines().filter(|line| line.ends_with("  <- wrong")).collect::<Vec<_>>();
+        let names = marked.iter().map(|line| line.trim().split("  ").next().unwrap()).collect::<Vec<_>>();
+        let all = ["lost", "duplicated", "out of order", "misdelivered", "connections lost", "unaccounted for"];
+        assert_eq!(names, all);
+        let end = text.lines().rev().take(3).collect::<Vec<_>>();
+        assert!(end[2].starts_with("INVALID: ") || text.contains("\nINVALID: "), "{text}");
+        assert!(
+            text.contains("\nNOT CLEAN: 3 lost, 1 duplicated, 2 out of order, 4 misdelivered, 5 unaccounted for, ")
+        );
+        assert!(text.ends_with("INTERRUPTED: 1 s of 30 s were measured\n"), "{text}");
+        assert!(!text.contains('\u{1b}'), "no escape sequence of the server reaches the terminal");
+    }
+
+    #[test]
+    fn lines_fit_into_the_terminal() {
+        let mut long = samples::faulty();
+        long.circumstances.url = format!("http://{}/?{}", "a".repeat(150), "b c".repeat(30));
+        long.errors.extend((0..30).map(|number| (format!("{number:0>90}"), number)));
+        for report in [samples::good(), samples::searched(), samples::faulty(), samples::empty(), long] {
+            let text = table(&report);
+            let wide = text.lines().find(|line| line.chars().count() > COLUMNS_MAX);
+            assert_eq!(wide, None);
+            assert!(text.lines().all(|line| line.trim_end() == line), "no blanks at the end of a line");
+        }
+    }
+
+    #[test]
+    fn nothing_at_all_is_shown_without_figures() {
+        let text = table(&samples::empty());
+        assert!(text.contains("INVALID: no talk was sent\nCLEAN: nothing was to be delivered"), "{text}");
+        assert!(text.contains("  none"), "{text}");
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Numbers as people read them, and the plan as a sentence. What comes from outside is made printable here.
+
+use std::time::Duration;
+
+use super::Report;
+use crate::bench::plan::{Pace, Sizes};
+
+/// What stands where there is no figure.
+pub(super) const NONE: &str = "–";
+
+/// A whole number in groups of three.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// About three significant digits: `0.123`, `1.23`, `12.3`, `123`, `12,345`.
+pub(super) fn number(value: f64) -> String {
+    match value.abs() {
+        _ if !value.is_finite() => NONE.to_owned(),
+        0.0 => "0".to_owned(),
+        size if size < 1.0 => format!("{value:.3}"),
+        size if size < 10.0 => format!("{value:.2}"),
+        size if size < 100.0 => format!("{value:.1}"),
+        // Nothing that is measured is negative, and a cast of what is too large takes the largest.
+        _ => count(value.round() as u64),
+    }
+}
+
+/// A number without needless zeros behind the point, as it was likely to be given: `30`, `0.5`.
+pub(super) fn plain(value: f64) -> String {
+    let text = number(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Microseconds as milliseconds.
+pub(super) fn ms(us: u64) -> String {
+    number(us as f64 / 1e3)
+}
+
+/// A share of 1.
+pub(super) fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.1} %", share * 100.0) } else { NONE.to_owned() }
+}
+
+/// Bytes in the unit that fits.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, power)| bytes >= 1 << power) {
+        Some((unit, power)) => format!("{} {unit}", number(bytes as f64 / (1u64 << power) as f64)),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// A time in seconds.
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{} s", plain(time.as_secs_f64()))
+}
+
+/// What came from outside, on one line, without control characters, and at most `max` characters long.
+pub(super) fn printable(text: &str, max: usize) -> String {
+    // Marks of direction turn the order of what stands behind them around, which is as bad as a control character.
+    let harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut chars =
+        text.chars().map(|c| if harmful(c) || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c });
+    let mut text = chars.by_ref().take(max).collect::<String>();
+    if chars.next().is_some() {
+        text.pop();
+        text.push('…');
+    }
+    text
+}
+
+/// All that was to be done, in parts.
+pub(super) fn plan(report: &Report) -> Vec<String> {
+    let plan = &report.plan;
+    let members = count(plan.members as u64);
+    let sizes = match plan.sizes {
+        Sizes::Even => format!("of {members}"),
+        Sizes::Zipf(s) => {
+            let largest = count(report.members_max as u64);
+            format!("of {members} on average, sizes by Zipf {}, the largest {largest}", plain(s))
+        }
+    };
+    let weights = plan.mix.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>();
+    let mix = plan.mix.iter().map(|(way, weight)| {
+        let share = f64::from(*weight) / weights as f64;
+        format!("{}/{} {} %", way.generation.as_str(), way.transport.as_str(), plain(share * 100.0))
+    });
+    let mix = mix.collect::<Vec<_>>();
+    let prefix = printable(&plan.user_prefix, 20);
+    vec![
+        format!("{} connections", count(plan.connections as u64)),
+        format!("{} conversations {sizes}", count(report.conversations as u64)),
+        match plan.pace {
+            Pace::Open { rate } => format!("open loop, {} talks/s", plain(rate)),
+            Pace::Closed { window } => format!("closed loop, {} talks under way", count(window as u64)),
+        },
+        format!("{} after a warm-up of {}", seconds(plan.duration), seconds(plan.warm_up)),
+        format!("updates of about {} bytes", count(plan.payload_bytes as u64)),
+        if mix.is_empty() { "no ways to connect".to_owned() } else { mix.join(", ") },
+        format!("ramp {}/s", plain(plan.ramp)),
+        format!("churn {}/s", plain(plan.churn)),
+        format!("slow readers {} %", plain(plan.slow_share * 100.0)),
+        match plan.connections.checked_sub(1) {
+            Some(last) => format!("users {prefix}0 to {prefix}{last}"),
+            None => "no users".to_owned(),
+        },
+        format!("seed {}", plan.seed),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_matter() {
+        let table = [(0.0, "0"), (0.0004, "0.000"), (0.1234, "0.123"), (1.234, "1.23"), (12.34, "12.3")];
+        let large = [(123.4, "123"), (12_345.6, "12,346"), (1e6, "1,000,000")];
+        let none = [(f64::NAN, "–"), (f64::INFINITY, "–")];
+        for (value, text) in table.into_iter().chain(large).chain(none) {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!([plain(30.0), plain(0.5), plain(100.0), plain(0.0)], ["30", "0.5", "100", "0"]);
+        assert_eq!(
+            [count(0), count(999), count(1_000), count(u64::MAX)],
+            ["0", "999", "1,000", "18,446,744,073,709,551,615"]
+        );
+        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]);
+        assert_eq!([percent(0.9999), percent(0.5), percent(f64::NAN)], ["100.0 %", "50.0 %", "–"]);
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_on_its_line() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c", 20), "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
+        assert_eq!([printable("abcde", 5), printable("abcdef", 5)], ["abcde", "abcd…"]);
+    }
+}
