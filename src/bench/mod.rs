@@ -2,7 +2,11 @@
 //! often; a ledger knows what everybody has to hear; a report says what came of it.
 //!
 //! * [`plan`]: how many connections by which transports, in which conversations, talking at which rate: pure.
+//! * [`ledger`]: exact accounting: lost, duplicated, out of order, misdelivered: pure.
+//! * [`measure`]: latencies in histograms, from the intended time and from the real one, and over time.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 
+pub mod ledger;
+pub mod measure;
 pub mod plan;
 pub mod report;

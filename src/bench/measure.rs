@@ -1,0 +1,333 @@
+//! Latencies: histograms from the intended and from the real time of sending, second by second, and by size of
+//! conversation. Each thread has a [`Recorder`] of its own; they are merged at the end. Times are µs since the run
+//! began, and come in as arguments.
+
+use std::mem;
+use std::time::Duration;
+
+use hdrhistogram::{Counter, Histogram};
+
+use super::report::{Latency, Second, Spread};
+
+/// What takes longer, in µs, is taken for this long: ten minutes.
+pub const LATENCY_US_MAX: u64 = 600_000_000;
+
+/// The time series ends behind so many seconds of measured time.
+pub const SECONDS_MAX: usize = 3600;
+
+/// Significant decimal digits of what stands for a whole run, and of one second of it: there are thousands of the
+/// latter.
+const DIGITS_RUN: u8 = 3;
+const DIGITS_SECOND: u8 = 2;
+
+const US_PER_SECOND: u64 = 1_000_000;
+
+/// Percentiles are kept as thousandths of a percent, so that the rank of each is exact.
+const WHOLE: u64 = 100_000;
+
+/// How many values of which size: a histogram, with the exact largest and the exact mean beside it.
+#[derive(Clone, Debug)]
+pub struct Distribution<C: Counter = u64> {
+    histogram: Histogram<C>,
+    max: u64,
+    sum: u128,
+}
+
+impl<C: Counter> Distribution<C> {
+    /// An empty one, exact to so many decimal digits, 1 to 5. It grows with the largest value, at 3 digits to 200 KiB.
+    fn new(digits: u8) -> Self {
+        let Ok(histogram) = Histogram::new(digits.clamp(1, 5)) else { unreachable!("these digits are allowed") };
+        Self { histogram, max: 0, sum: 0 }
+    }
+
+    /// Adds one value, in µs.
+    pub fn record(&mut self, us: u64) {
+        let us = us.min(LATENCY_US_MAX);
+        // It grows as needed up to where a value of ten minutes has a place.
+        let recorded = self.histogram.record(us);
+        debug_assert!(recorded.is_ok());
+        self.max = self.max.max(us);
+        self.sum += u128::from(us);
+    }
+
+    /// Adds the values of another.
+    pub fn merge(&mut self, other: &Self) {
+        let added = self.histogram.add(&other.histogram);
+        debug_assert!(added.is_ok());
+        self.max = self.max.max(other.max);
+        self.sum += other.sum;
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The smallest value that so many percent of all do not exceed, in µs; 0 where there is none.
+    pub fn percentile(&self, percent: f64) -> u64 {
+        let thousandths = (percent.clamp(0.0, 100.0) * 1000.0).round() as u64;
+        self.percentiles([thousandths]).next().map_or(0, |(_, us)| us)
+    }
+
+    /// The whole as a report has it: by 5 % up to 90, then by 1 % up to 99, by 0.1 % up to 99.9, and so on to 99.999.
+    pub fn latency(&self) -> Latency {
+        let coarse = (0..90_000).step_by(5000);
+        let tail = [1000, 100, 10, 1].into_iter().flat_map(|step| (1..=10).rev().map(move |n| WHOLE - n * step));
+        let mut thousandths = coarse.chain(tail).collect::<Vec<_>>();
+        // The end of each decade is the beginning of the next.
+        thousandths.dedup();
+        let percentiles = self.percentiles(thousandths).map(|(thousandths, us)| (thousandths as f64 / 1000.0, us));
+        Latency { count: self.count(), percentiles: percentiles.collect(), max: self.max, mean: self.mean() }
+    }
+
+    fn mean(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.sum as f64 / self.count() as f64 }
+    }
+
+    /// The values at rising percentiles, in one pass; none where there are no values.
+    fn percentiles(&self, thousandths: impl IntoIterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
+        let (mut steps, mut below, mut value) = (self.histogram.iter_recorded(), 0, 0);
+        thousandths.into_iter().map_while(move |thousandths| {
+            let rank = (u128::from(self.count()) * u128::from(thousandths)).div_ceil(u128::from(WHOLE)).max(1);
+            while below < rank {
+                let step = steps.next()?;
+                below += u128::from(step.count_at_value().as_u64());
+                value = step.value_iterated_to().min(self.max);
+            }
+            Some((thousandths, value))
+        })
+    }
+}
+
+/// Conversations of about one size: half a decade around 1, 3, 10, 32, 100, 316 members and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SizeClass(u8);
+
+impl SizeClass {
+    /// The class of conversations with so many members. Worth keeping with the conversation.
+    pub fn of(members: usize) -> Self {
+        Self(((members.max(1) as f64).log10() * 2.0).round() as u8)
+    }
+
+    /// The geometric middle of the class, in members.
+    pub fn members(self) -> u64 {
+        10_f64.powf(f64::from(self.0) / 2.0).round() as u64
+    }
+}
+
+/// What one thread has measured. A talk is measured when it was to be sent within the measured time; what is received
+/// of it later, while the run ends, has its latency counted too, but is in no [`Second`].
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    from_us: u64,
+    until_us: u64,
+    joins: Distribution,
+    lag: Distribution,
+    corrected: Distribution,
+    raw: Distribution,
+    seconds: Vec<Cell>,
+    /// By the number of the class.
+    classes: Vec<Class>,
+}
+
+/// One second. Its histogram grows with the largest value in it, to some 12 KiB.
+#[derive(Clone, Debug)]
+struct Cell {
+    talks: u64,
+    deliveries: Distribution<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Class {
+    spread: Distribution,
+    delivery: Distribution,
+}
+
+impl Recorder {
+    /// Measures from `from_us` on, when the warm-up is over, until before `until_us`.
+    pub fn new(from_us: u64, until_us: u64) -> Self {
+        let run = || Distribution::new(DIGITS_RUN);
+        let (seconds, classes) = (Vec::new(), Vec::new());
+        Self { from_us, until_us, joins: run(), lag: run(), corrected: run(), raw: run(), seconds, classes }
+    }
+
+    /// A connection was `listening` so long after its join.
+    pub fn record_join(&mut self, us: u64) {
+        self.joins.record(us);
+    }
+
+    /// A talk was sent.
+    pub fn record_talk(&mut self, intended_us: u64, sent_us: u64) {
+        if self.is_measured(intended_us) {
+            self.lag.record(sent_us.saturating_sub(intended_us));
+            if let Some(second) = self.second(sent_us) {
+                second.talks += 1;
+            }
+        }
+    }
+
+    /// A delivery was received, of a talk in a conversation of this class.
+    pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
+        if self.is_measured(intended_us) {
+            let corrected = received_us.saturating_sub(intended_us);
+            self.corrected.record(corrected);
+            self.raw.record(received_us.saturating_sub(sent_us));
+            self.class(class).delivery.record(corrected);
+            if let Some(second) = self.second(received_us) {
+                second.deliveries.record(corrected);
+            }
+        }
+    }
+
+    /// All members of a conversation of this class have received a talk, between these times.
+    pub fn record_spread(&mut self, class: SizeClass, intended_us: u64, first_us: u64, last_us: u64) {
+        if self.is_measured(intended_us) {
+            self.class(class).spread.record(last_us.saturating_sub(first_us));
+        }
+    }
+
+    /// Adds what another thread has measured.
+    pub fn merge(&mut self, other: &Self) {
+        self.joins.merge(&other.joins);
+        self.lag.merge(&other.lag);
+        self.corrected.merge(&other.corrected);
+        self.raw.merge(&other.raw);
+        grow(&mut self.seconds, other.seconds.len(), Cell::new);
+        for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
+            ours.talks += theirs.talks;
+            ours.deliveries.merge(&theirs.deliveries);
+        }
+        grow(&mut self.classes, other.classes.len(), Class::new);
+        for (ours, theirs) in self.classes.iter_mut().zip(&other.classes) {
+            ours.spread.merge(&theirs.spread);
+            ours.delivery.merge(&theirs.delivery);
+        }
+    }
+
+    /// Time from a join to `listening`, warm-up included.
+    pub fn joins(&self) -> &Distribution {
+        &self.joins
+    }
+
+    /// How much later than planned talks were sent: the generator's own delay.
+    pub fn lag(&self) -> &Distribution {
+        &self.lag
+    }
+
+    /// Delivery from the intended time of sending: what a stall delays at the sender counts too.
+    pub fn corrected(&self) -> &Distribution {
+        &self.corrected
+    }
+
+    /// Delivery from the real time of sending.
+    pub fn raw(&self) -> &Distribution {
+        &self.raw
+    }
+
+    /// Second by second, as many as were measured, a part of one included; also those in which nothing happened.
+    pub fn seconds(&self, measured: Duration) -> Vec<Second> {
+        let count = measured.as_nanos().div_ceil(1_000_000_000).min(SECONDS_MAX as u128) as usize;
+        let recorded = self.seconds.iter().map(|Cell { talks, deliveries }| Second {
+            talks: *talks,
+            deliveries: deliveries.count(),
+            p50: deliveries.percentile(50.0),
+            p99: deliveries.percentile(99.0),
+            max: deliveries.max,
+        });
+        recorded.chain(std::iter::repeat(Second::default())).take(count).collect()
+    }
+
+    /// By size of conversation, the smallest first.
+    pub fn spreads(&self) -> Vec<Spread> {
+        let with_number = (0..).zip(&self.classes);
+        let seen = with_number.filter(|(_, class)| class.spread.count() + class.delivery.count() > 0);
+        let spread = |(number, Class { spread, delivery }): (u8, &Class)| Spread {
+            members: SizeClass(number).members(),
+            talks: spread.count(),
+            p50: spread.percentile(50.0),
+            p99: spread.percentile(99.0),
+            delivery_p99: delivery.percentile(99.0),
+        };
+        seen.map(spread).collect()
+    }
+
+    fn is_measured(&self, us: u64) -> bool {
+        (self.from_us..self.until_us).contains(&us)
+    }
+
+    /// The second in which this instant is, of the measured time.
+    fn second(&mut self, us: u64) -> Option<&mut Cell> {
+        let number = usize::try_from(us.checked_sub(self.from_us)? / US_PER_SECOND).ok()?;
+        if us >= self.until_us || number >= SECONDS_MAX {
+            return None;
+        }
+        grow(&mut self.seconds, number + 1, Cell::new);
+        self.seconds.get_mut(number)
+    }
+
+    fn class(&mut self, class: SizeClass) -> &mut Class {
+        let number = usize::from(class.0);
+        grow(&mut self.classes, number + 1, Class::new);
+        &mut self.classes[number]
+    }
+}
+
+impl Cell {
+    fn new() -> Self {
+        Self { talks: 0, deliveries: Distribution::new(DIGITS_SECOND) }
+    }
+}
+
+impl Class {
+    fn new() -> Self {
+        Self { spread: Distribution::new(DIGITS_RUN), delivery: Distribution::new(DIGITS_RUN) }
+    }
+}
+
+fn grow<T>(list: &mut Vec<T>, length: usize, new: impl FnMut() -> T) {
+    if list.len() < length {
+        list.resize_with(length, new);
+    }
+}
+
+/// When a talk was received first and last, and by how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receptions {
+    count: u64,
+    first_us: u64,
+    last_us: u64,
+}
+
+impl Receptions {
+    /// One more.
+    pub fn add(&mut self, received_us: u64) {
+        self.merge(Self { count: 1, first_us: received_us, last_us: received_us });
+    }
+
+    /// Those of another thread.
+    pub fn merge(&mut self, other: Self) {
+        let ours = mem::take(self);
+        *self = match (ours.count, other.count) {
+            (_, 0) => ours,
+            (0, _) => other,
+            _ => Self {
+                count: ours.count + other.count,
+                first_us: ours.first_us.min(other.first_us),
+                last_us: ours.last_us.max(other.last_us),
+            },
+        };
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The first and the last, where there was one.
+    pub fn span_us(&self) -> Option<(u64, u64)> {
+        (self.count > 0).then_some((self.first_us, self.last_us))
+    }
+}
+
+#[cfg(test)]
+mod tests;

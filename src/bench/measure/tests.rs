@@ -1,0 +1,225 @@
+//! Percentiles of distributions that are known, what a stall does to them, and the time series.
+
+use std::iter::repeat_n;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const SIZE: usize = 10;
+
+fn distribution(values: impl IntoIterator<Item = u64>) -> Distribution {
+    let mut distribution = Distribution::new(DIGITS_RUN);
+    values.into_iter().for_each(|us| distribution.record(us));
+    distribution
+}
+
+/// Asserts that `us` is `expected` to three digits, and not below it: a bucket reports its upper end.
+#[track_caller]
+fn assert_near(us: u64, expected: u64) {
+    assert!((expected..=expected + expected / 1000).contains(&us), "{us} where {expected} was expected");
+}
+
+#[test]
+fn a_uniform_distribution_has_its_percentiles() {
+    let latency = distribution(1..=1_000_000).latency();
+    assert_eq!((latency.count, latency.max, latency.mean), (1_000_000, 1_000_000, 500_000.5));
+    for &(percent, us) in &latency.percentiles {
+        assert_near(us, ((percent * 10_000.0).round() as u64).max(1));
+    }
+    let percents = latency.percentiles.iter().map(|(percent, _)| *percent).collect::<Vec<_>>();
+    assert!(percents.is_sorted_by(|a, b| a < b), "{percents:?}");
+    for percent in [0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999] {
+        assert!(percents.contains(&percent), "{percent}");
+    }
+}
+
+#[test]
+fn a_constant_distribution_is_the_same_everywhere() {
+    let latency = distribution(repeat_n(12_345, 1000)).latency();
+    assert_eq!((latency.max, latency.mean), (12_345, 12_345.0));
+    // Never above the largest, though the bucket goes further.
+    assert!(latency.percentiles.iter().all(|(_, us)| *us == 12_345));
+}
+
+#[test]
+fn a_bimodal_distribution_jumps_at_its_share() {
+    let bimodal = distribution(repeat_n(100, 99_000).chain(repeat_n(50_000, 1000)));
+    for (percent, us) in [(0.0, 100), (50.0, 100), (98.9, 100), (99.0, 100), (99.001, 50_000), (100.0, 50_000)] {
+        assert_eq!(bimodal.percentile(percent), us, "{percent} %");
+    }
+    let latency = bimodal.latency();
+    assert_eq!(latency.mean, 599.0);
+    let below = latency.percentiles.partition_point(|(_, us)| *us == 100);
+    assert_eq!(latency.percentiles[below - 1].0, 99.0);
+    assert!(latency.percentiles[below..].iter().all(|(_, us)| *us == 50_000));
+}
+
+#[test]
+fn what_is_out_of_range_is_as_large_as_can_be() {
+    let latency = distribution([0, u64::MAX]).latency();
+    assert_eq!((latency.count, latency.max), (2, LATENCY_US_MAX));
+    assert_eq!(latency.percentiles.first(), Some(&(0.0, 0)));
+    assert_eq!(latency.percentiles.last(), Some(&(99.999, LATENCY_US_MAX)));
+}
+
+#[test]
+fn nothing_has_no_percentiles() {
+    assert_eq!(distribution([]).latency(), Latency::default());
+    assert_eq!(distribution([]).percentile(99.0), 0);
+}
+
+proptest! {
+    #[test]
+    fn percentiles_are_those_of_the_sorted_list(mut values in vec(0..10_000_000_u64, 1..300), parts in 1..4_usize) {
+        let mut merged = distribution([]);
+        for part in 0..parts {
+            merged.merge(&distribution(values.iter().copied().skip(part).step_by(parts)));
+        }
+        values.sort_unstable();
+        let latency = merged.latency();
+        prop_assert_eq!((latency.count, latency.max), (values.len() as u64, values[values.len() - 1]));
+        for (percent, us) in latency.percentiles {
+            let rank = ((percent * 1000.0).round() as usize * values.len()).div_ceil(100_000).max(1);
+            let exact = values[rank - 1];
+            prop_assert!(us >= exact && us <= exact + exact / 1000, "{} at {} %, {} is exact", us, percent, exact);
+        }
+    }
+}
+
+/// 1000 talks a second for ten seconds, each answered after 100 µs; the whole stands still for the fifth of them. A
+/// sender that waits for each answer sends what was due meanwhile only then.
+fn stalled() -> Recorder {
+    let (stall, end) = (4 * US_PER_SECOND, 5 * US_PER_SECOND);
+    let mut recorder = Recorder::new(0, 10 * US_PER_SECOND);
+    for intended in (0..10 * US_PER_SECOND).step_by(1000) {
+        let sent = if (stall + 1..end).contains(&intended) { end } else { intended };
+        let received = if intended == stall { end } else { sent + 100 };
+        recorder.record_talk(intended, sent);
+        recorder.record(SizeClass::of(SIZE), intended, sent, received);
+    }
+    recorder
+}
+
+#[test]
+fn a_stall_shows_from_the_intended_time_on() {
+    let recorder = stalled();
+    let (corrected, raw) = (recorder.corrected(), recorder.raw());
+    assert_eq!((corrected.count(), raw.count()), (10_000, 10_000));
+    // One in ten was due in the stall, and waited for what was left of it.
+    assert_near(corrected.percentile(90.0), 100);
+    for (percent, us) in [(91.0, 100_000), (95.0, 500_000), (99.0, 900_000), (99.9, 990_000)] {
+        let found = corrected.percentile(percent);
+        assert!(found.abs_diff(us) <= 2000, "{found} where {us} was expected at {percent} %");
+    }
+    assert_eq!(corrected.latency().max, US_PER_SECOND);
+    // From the real time of sending, a single one waited.
+    assert_eq!((raw.percentile(99.99), raw.latency().max), (100, US_PER_SECOND));
+    // The lag says whose fault it is that they differ.
+    assert!(recorder.lag().percentile(99.0).abs_diff(900_000) <= 2000);
+}
+
+#[test]
+fn a_stall_is_a_hole_in_the_time_series_and_a_peak_behind_it() {
+    let seconds = stalled().seconds(Duration::from_secs(10));
+    assert_eq!(seconds.len(), 10);
+    let usual = Second { talks: 1000, deliveries: 1000, p50: 100, p99: 100, max: 100 };
+    assert!((0..4).chain(6..10).all(|number| seconds[number] == usual), "{seconds:?}");
+    assert_eq!(seconds[4], Second { talks: 1, ..Second::default() });
+    assert_eq!((seconds[5].talks, seconds[5].deliveries, seconds[5].max), (1999, 2000, US_PER_SECOND));
+    // Half of what came in that second had waited, evenly up to a second.
+    assert!(seconds[5].p50 <= 2000 && seconds[5].p99.abs_diff(980_000) <= 10_000, "{:?}", seconds[5]);
+}
+
+#[test]
+fn only_the_measured_time_is_measured() {
+    let class = SizeClass::of(SIZE);
+    let mut recorder = Recorder::new(1_000_000, 3_500_000);
+    for (intended, received) in
+        [(999_999, 1_500_000), (1_000_000, 1_000_010), (3_499_999, 3_600_000), (3_500_000, 3_500_001)]
+    {
+        recorder.record_talk(intended, intended);
+        recorder.record(class, intended, intended, received);
+        recorder.record_spread(class, intended, intended, received);
+    }
+    assert_eq!((recorder.corrected().count(), recorder.raw().count(), recorder.lag().count()), (2, 2, 2));
+    assert_eq!(recorder.spreads()[0].talks, 2);
+    let seconds = recorder.seconds(Duration::from_millis(2500));
+    let counts = seconds.iter().map(|second| (second.talks, second.deliveries)).collect::<Vec<_>>();
+    assert_eq!(counts, [(1, 1), (0, 0), (1, 0)], "the last was received when it was over");
+    assert_eq!(recorder.seconds(Duration::from_millis(900)).len(), 1, "it was interrupted");
+}
+
+#[test]
+fn a_long_run_has_a_bounded_series() {
+    let mut recorder = Recorder::new(0, u64::MAX);
+    let late = SECONDS_MAX as u64 * US_PER_SECOND;
+    recorder.record(SizeClass::of(SIZE), late, late, late + 5);
+    recorder.record(SizeClass::of(SIZE), late - 1, late - 1, late - 1);
+    assert_eq!((recorder.corrected().count(), recorder.seconds.len()), (2, SECONDS_MAX));
+    assert_eq!(recorder.seconds(Duration::MAX).len(), SECONDS_MAX);
+}
+
+#[test]
+fn sizes_fall_into_half_decades() {
+    let middles = |sizes: &[usize]| sizes.iter().map(|&size| SizeClass::of(size).members()).collect::<Vec<_>>();
+    assert_eq!(
+        middles(&[0, 1, 2, 3, 5, 6, 10, 17, 18, 100, 1000, 10_000]),
+        [1, 1, 3, 3, 3, 10, 10, 10, 32, 100, 1000, 10_000]
+    );
+    assert!(SizeClass::of(usize::MAX) > SizeClass::of(100_000));
+}
+
+#[test]
+fn spreads_are_told_by_size() {
+    let mut recorder = Recorder::new(0, US_PER_SECOND);
+    let (small, large) = (SizeClass::of(10), SizeClass::of(10_000));
+    for talk in 0..100 {
+        recorder.record_spread(small, talk, talk + 50, talk + 60);
+        recorder.record_spread(large, talk, talk + 50, talk + 50 + if talk < 90 { 1000 } else { 1900 });
+        recorder.record(large, talk, talk, talk + 1700);
+    }
+    recorder.record(small, 0, 0, 60);
+    let spread = |members, talks, p50, p99, delivery_p99| Spread { members, talks, p50, p99, delivery_p99 };
+    assert_eq!(recorder.spreads(), [spread(10, 100, 10, 10, 60), spread(10_000, 100, 1000, 1900, 1700)]);
+}
+
+#[test]
+fn threads_measure_as_one() {
+    let mut whole = Recorder::new(0, 5 * US_PER_SECOND);
+    let mut parts = [whole.clone(), whole.clone(), whole.clone()];
+    for talk in 0..5000_u64 {
+        let (intended, thread) = (talk * 1000, (talk * talk % 3) as usize);
+        // The threads see other ranges of values, sizes and seconds.
+        let latency = (talk % 97 + 1) * 10_u64.pow(thread as u32 + 1);
+        for recorder in [&mut whole, &mut parts[thread]] {
+            let class = SizeClass::of(10_usize.pow(thread as u32 * 2));
+            recorder.record_join(latency * 3);
+            recorder.record_talk(intended, intended + 7);
+            recorder.record(class, intended, intended + 7, intended + latency + 7);
+            recorder.record_spread(class, intended, intended, intended + latency);
+        }
+    }
+    let mut merged = Recorder::new(0, 5 * US_PER_SECOND);
+    parts.iter().for_each(|part| merged.merge(part));
+    let outcome = |recorder: &Recorder| {
+        let all = [recorder.joins(), recorder.lag(), recorder.corrected(), recorder.raw()];
+        (all.map(Distribution::latency), recorder.seconds(Duration::from_secs(5)), recorder.spreads())
+    };
+    assert_eq!(outcome(&merged), outcome(&whole));
+    assert_eq!(outcome(&merged).0[0].count, 5000);
+    assert_eq!(outcome(&merged).2.len(), 2, "no square is 2 modulo 3");
+}
+
+#[test]
+fn receptions_of_all_threads_make_one_span() {
+    let (mut one, mut two) = (Receptions::default(), Receptions::default());
+    assert_eq!(one.span_us(), None);
+    [30, 20].into_iter().for_each(|us| one.add(us));
+    one.merge(two);
+    assert_eq!((one.count(), one.span_us()), (2, Some((20, 30))));
+    two.add(45);
+    two.merge(one);
+    assert_eq!((two.count(), two.span_us()), (3, Some((20, 45))));
+}
