@@ -4,9 +4,11 @@
 //! * [`plan`]: how many connections by which transports, in which conversations, talking at which rate: pure.
 //! * [`ledger`]: exact accounting: lost, duplicated, out of order, misdelivered: pure.
 //! * [`measure`]: latencies in histograms, from the intended time and from the real one, and over time.
+//! * [`client`]: one connection, of any generation over any transport.
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 
+pub mod client;
 pub mod ledger;
 pub mod measure;
 pub mod plan;

@@ -1,0 +1,210 @@
+//! What a client of each generation says, and how it takes what it is told.
+
+use serde_json::value::RawValue;
+
+use crate::protocol::engine::Packet;
+use crate::protocol::{Generation, legacy, packet};
+
+/// Where the argument will stand.
+const ARGUMENT: &str = "0";
+
+/// One generation's way to speak in one namespace.
+pub(super) struct Speech {
+    pub(super) generation: Generation,
+    namespace: String,
+    /// A whole packet with an update is its argument between these.
+    update: (String, String),
+}
+
+/// What a packet means to a client.
+pub(super) enum Said<'a> {
+    /// The session has begun: its description in JSON.
+    Open(&'a str),
+    /// The namespace is entered.
+    Connected,
+    /// It may not be entered, or no more.
+    Refused(&'a str),
+    /// An event, with its first argument.
+    Event(&'a str, &'a str),
+    /// Are you there?
+    Ping,
+    /// The session is over.
+    Bye,
+    /// Nothing to do.
+    Nothing,
+}
+
+impl Speech {
+    pub(super) fn new(generation: Generation, namespace: &str) -> Self {
+        let update = packet::event(generation, namespace, None, "update", &[ARGUMENT]);
+        let (head, tail) = update.rsplit_once(ARGUMENT).unwrap_or_default();
+        Self { generation, namespace: namespace.to_owned(), update: (head.to_owned(), tail.to_owned()) }
+    }
+
+    /// The packet that enters the namespace.
+    pub(super) fn connect(&self) -> String {
+        match self.generation {
+            Generation::Eio4 | Generation::Eio3 if self.namespace == "/" => "40".to_owned(),
+            Generation::Eio4 | Generation::Eio3 => format!("40{},", self.namespace),
+            Generation::Sio09 => legacy::connect(&self.namespace),
+        }
+    }
+
+    /// The packet with an event whose argument is JSON.
+    pub(super) fn event(&self, name: &str, argument: Option<&str>) -> String {
+        packet::event(self.generation, &self.namespace, None, name, argument.as_slice())
+    }
+
+    /// The answer to a ping.
+    pub(super) fn pong(&self) -> &'static str {
+        match self.generation {
+            Generation::Eio4 | Generation::Eio3 => "3",
+            Generation::Sio09 => "2::",
+        }
+    }
+
+    /// The argument of an update, where `packet` is one as servers write it: the path that has to be short.
+    pub(super) fn update<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        packet.strip_prefix(self.update.0.as_bytes())?.strip_suffix(self.update.1.as_bytes())
+    }
+
+    /// What a packet means.
+    pub(super) fn understand<'a>(&self, packet: Packet<'a>) -> Said<'a> {
+        match packet {
+            Packet::Open(json) => Said::Open(json),
+            Packet::Close => Said::Bye,
+            Packet::Ping(_) => Said::Ping,
+            Packet::Pong(_) if self.generation == Generation::Sio09 => Said::Ping,
+            Packet::Text(text) if self.generation == Generation::Sio09 => self.legacy(text),
+            Packet::Text(text) => self.message(text).unwrap_or(Said::Nothing),
+            Packet::Pong(_) | Packet::Binary(_) | Packet::Upgrade | Packet::Noop => Said::Nothing,
+        }
+    }
+
+    /// A Socket.IO packet of Engine.IO 3 and 4. None of what is for another namespace.
+    fn message<'a>(&self, text: &'a str) -> Option<Said<'a>> {
+        let (kind, rest) = text.split_at_checked(1)?;
+        let data = match (self.namespace.as_str(), rest.starts_with('/')) {
+            ("/", false) => rest,
+            ("/", true) => return None,
+            (namespace, _) => {
+                let data = rest.strip_prefix(namespace)?;
+                if data.is_empty() { data } else { data.strip_prefix(',')? }
+            }
+        };
+        Some(match kind {
+            "0" => Said::Connected,
+            "1" => Said::Bye,
+            "2" => event(data.trim_start_matches(|c: char| c.is_ascii_digit()))?,
+            "4" => Said::Refused(data),
+            _ => return None,
+        })
+    }
+
+    fn legacy<'a>(&self, text: &'a str) -> Said<'a> {
+        let endpoint_is = |endpoint: &str| endpoint == self.namespace || (endpoint.is_empty() && self.namespace == "/");
+        if let Some(refusal) = text.strip_prefix('7') {
+            return Said::Refused(refusal);
+        }
+        // Read by hand where it is written as servers do: the name comes first.
+        let events = self.update.0.strip_suffix(r#""update","args":["#);
+        if let Some((name, rest)) = events.and_then(|head| text.strip_prefix(head)).and_then(quoted) {
+            let argument = rest.strip_prefix(r#","args":["#).and_then(|rest| rest.strip_suffix("]}"));
+            return Said::Event(name, argument.unwrap_or_default());
+        }
+        match legacy::Packet::decode(text) {
+            Some(legacy::Packet::Connect { endpoint }) if endpoint_is(endpoint) => Said::Connected,
+            Some(legacy::Packet::Disconnect { endpoint }) if endpoint_is(endpoint) => Said::Bye,
+            Some(legacy::Packet::Event { endpoint, name: std::borrow::Cow::Borrowed(name), arguments, .. })
+                if endpoint_is(endpoint) =>
+            {
+                Said::Event(name, arguments.first().map_or("", |argument| argument.get()))
+            }
+            _ => Said::Nothing,
+        }
+    }
+}
+
+/// `["name",argument]`
+fn event(array: &str) -> Option<Said<'_>> {
+    let (name, _) = quoted(array.strip_prefix('[')?)?;
+    if matches!(name, "joined" | "left") {
+        // They come in storms, and nobody asks what they say.
+        return Some(Said::Event(name, ""));
+    }
+    let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+    Some(Said::Event(name, arguments.get(1).map_or("", |argument| argument.get())))
+}
+
+/// A string without escapes, and what is behind it.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('"')?.split_once('"').filter(|(name, _)| !name.contains('\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use Generation::{Eio3, Eio4, Sio09};
+
+    fn understood(generation: Generation, namespace: &str, text: &str) -> String {
+        let speech = Speech::new(generation, namespace);
+        match speech.understand(Packet::from_text(generation, text).unwrap()) {
+            Said::Open(json) => format!("open {json}"),
+            Said::Connected => "connected".to_owned(),
+            Said::Refused(why) => format!("refused {why}"),
+            Said::Event(name, argument) => format!("event {name} {argument}"),
+            Said::Ping => "ping".to_owned(),
+            Said::Bye => "bye".to_owned(),
+            Said::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_generation_is_understood() {
+        let table = [
+            (Eio4, "/max", r#"0{"sid":"x"}"#, r#"open {"sid":"x"}"#),
+            (Eio4, "/max", r#"40/max,{"sid":"y"}"#, "connected"),
+            (Eio4, "/", r#"40{"sid":"y"}"#, "connected"),
+            (Eio4, "/", r#"40/max,{"sid":"y"}"#, "nothing"),
+            (Eio4, "/max", r#"44/max,{"message":"no"}"#, r#"refused {"message":"no"}"#),
+            (Eio4, "/max", r#"42/max,["listening",{"conversations":[]}]"#, r#"event listening {"conversations":[]}"#),
+            (Eio4, "/max", r#"42/max,7["x",1,2]"#, "event x 1"),
+            (Eio4, "/max", r#"42/max,["x"]"#, "event x "),
+            (Eio4, "/max", r#"42["x",1]"#, "nothing"),
+            (Eio4, "/", r#"42["x",1]"#, "event x 1"),
+            (Eio4, "/max", "2", "ping"),
+            (Eio4, "/max", "1", "bye"),
+            (Eio4, "/max", "41/max,", "bye"),
+            (Eio4, "/max", "6", "nothing"),
+            (Eio3, "/max", "40", "nothing"),
+            (Eio3, "/max", "40/max,", "connected"),
+            (Eio3, "/max", "40/max", "connected"),
+            (Eio3, "/max", "3", "nothing"),
+            (Sio09, "/max", "1::", "nothing"),
+            (Sio09, "/max", "1::/max", "connected"),
+            (Sio09, "/max", "2::", "ping"),
+            (Sio09, "/max", "8::", "nothing"),
+            (Sio09, "/max", "0::", "bye"),
+            (Sio09, "/max", "7:::1+0", "refused :::1+0"),
+            (Sio09, "/max", r#"5::/max:{"name":"x","args":[{"a":1}]}"#, r#"event x {"a":1}"#),
+            (Sio09, "/max", r#"5::/max:{"args":[{"a":1}],"name":"x"}"#, r#"event x {"a":1}"#),
+            (Sio09, "/max", r#"5::/max:{"name":"x"}"#, "event x "),
+        ];
+        for (generation, namespace, text, meaning) in table {
+            assert_eq!(understood(generation, namespace, text), meaning, "{generation:?} {namespace} {text}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_found_at_once() {
+        for generation in Generation::ALL {
+            for namespace in ["/max", "/"] {
+                let speech = Speech::new(generation, namespace);
+                let packet = speech.event("update", Some(r#"{"a":0}"#));
+                assert_eq!(speech.update(packet.as_bytes()), Some(&br#"{"a":0}"#[..]), "{packet}");
+                assert_eq!(speech.update(speech.event("joined", Some("{}")).as_bytes()), None);
+            }
+        }
+    }
+}

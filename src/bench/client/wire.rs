@@ -1,0 +1,307 @@
+//! Bytes as a client reads and writes them: HTTP requests and answers, WebSocket frames, and the two halves of a TCP
+//! connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// No message and no answer may be larger.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// There is always room for as much in one read.
+const READ_BYTES_MIN: usize = 16 << 10;
+/// What a connection keeps of an incomplete message is given back when it was more than this.
+const KEPT_BYTES_MAX: usize = 4 << 10;
+const HEADERS_MAX: usize = 64;
+
+/// The one key of all handshakes, since there is no proxy to be kept from caching, and what it has to be answered with.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+const FIN: u8 = 0x80;
+const MASKED: u8 = 0x80;
+const CONTINUATION: u8 = 0;
+pub(super) const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
+
+pub(super) fn garbage(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The reading half of a connection, and the bytes of what has not arrived as a whole.
+pub(super) struct Inlet {
+    half: OwnedReadHalf,
+    rest: Vec<u8>,
+    /// Whether there is something in `rest` that nobody has looked at.
+    fresh: bool,
+}
+
+impl Inlet {
+    pub(super) fn new(half: OwnedReadHalf) -> Self {
+        Self { half, rest: Vec::new(), fresh: false }
+    }
+
+    /// Fills `buffer` with what was kept and what has come since. How many bytes that is.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let kept = self.rest.len();
+        if buffer.len() < kept + READ_BYTES_MIN {
+            if kept > MESSAGE_BYTES_MAX {
+                return Poll::Ready(Err(garbage("a message that is too large")));
+            }
+            buffer.resize(2 * (kept + READ_BYTES_MIN), 0);
+        }
+        let mut read = 0;
+        if !self.fresh {
+            let mut free = ReadBuf::new(&mut buffer[kept..]);
+            ready!(Pin::new(&mut self.half).poll_read(cx, &mut free))?;
+            read = free.filled().len();
+            if read == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        self.fresh = false;
+        buffer[..kept].copy_from_slice(&self.rest);
+        self.rest.clear();
+        if self.rest.capacity() > KEPT_BYTES_MAX {
+            self.rest = Vec::new();
+        }
+        Poll::Ready(Ok(kept + read))
+    }
+
+    /// Keeps what belongs to the next message.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        self.rest.extend_from_slice(rest);
+    }
+
+    /// Has what was kept looked at without waiting for more.
+    pub(super) fn look_again(&mut self) {
+        self.fresh = !self.rest.is_empty();
+    }
+}
+
+/// The writing half of a connection, and what the kernel has not taken yet.
+pub(super) struct Outlet {
+    half: OwnedWriteHalf,
+    bytes: Vec<u8>,
+}
+
+impl Outlet {
+    pub(super) fn new(half: OwnedWriteHalf) -> Self {
+        Self { half, bytes: Vec::new() }
+    }
+
+    /// What waits, to be written behind.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Writes what the kernel takes now. Whether that is all. A broken connection takes everything: its reader notices.
+    pub(super) fn flush(&mut self) -> bool {
+        let mut written = 0;
+        while written < self.bytes.len() {
+            match self.half.try_write(&self.bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => written = self.bytes.len(),
+            }
+        }
+        self.bytes.drain(..written);
+        self.bytes.is_empty()
+    }
+
+    /// Writes on whenever the kernel takes more, until nothing waits.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        while !self.bytes.is_empty() {
+            match self.half.as_ref().poll_write_ready(cx) {
+                Poll::Pending => return,
+                Poll::Ready(_) => drop(self.flush()),
+            }
+        }
+    }
+}
+
+/// The answer to a request.
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) body: &'a [u8],
+    /// Bytes of head and body.
+    pub(super) bytes: usize,
+}
+
+/// The answer that `input` begins with, when all of it is there.
+pub(super) fn answer(input: &[u8]) -> io::Result<Option<Answer<'_>>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut headers);
+    let Ok(parsed) = head.parse(input) else { return Err(garbage("an answer that is not HTTP")) };
+    let httparse::Status::Complete(begin) = parsed else { return Ok(None) };
+    let header = |name: &str| {
+        let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.and_then(|header| std::str::from_utf8(header.value).ok())
+    };
+    let status = head.code.unwrap_or_default();
+    let len = match (status, header("content-length")) {
+        (101, _) if header("sec-websocket-accept") != Some(ACCEPT) => {
+            return Err(garbage("a handshake for another WebSocket"));
+        }
+        (101 | 204 | 304, _) => 0,
+        (_, Some(len)) => len.trim().parse().map_err(|_| garbage("an answer with a bad length"))?,
+        (_, None) => return Err(garbage("an answer without a length")),
+    };
+    if len > MESSAGE_BYTES_MAX {
+        return Err(garbage("an answer that is too large"));
+    }
+    let body = input.get(begin..begin + len);
+    Ok(body.map(|body| Answer { status, body, bytes: begin + len }))
+}
+
+/// A request for what is at `target`.
+pub(super) fn get(host: &str, target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+/// A request to become a WebSocket.
+pub(super) fn upgrade(host: &str, target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )
+}
+
+/// A request that brings `body` to `target`.
+pub(super) fn post(out: &mut Vec<u8>, host: &str, target: &str, body: &[u8]) {
+    let len = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+         Content-Length: {len}\r\n\r\n"
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
+}
+
+/// A frame of a client's: masked.
+pub(super) fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u8; 4]) {
+    out.push(FIN | opcode);
+    match payload.len() {
+        len @ 0..126 => out.push(MASKED | len as u8),
+        len @ 126..65536 => {
+            out.push(MASKED | 126);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            out.push(MASKED | 127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&key);
+    out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+}
+
+/// A frame of a server's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame<'a> {
+    /// A whole text message.
+    Text(&'a [u8]),
+    /// A part of one; the flag says whether it is the last.
+    Part(&'a [u8], bool),
+    /// To be answered.
+    Ping(&'a [u8]),
+    /// The end.
+    Close,
+    /// A pong, or a binary message: nobody sends one who speaks this protocol.
+    Other,
+}
+
+/// The frame that `input` begins with, and its length, when all of it is there.
+pub(super) fn frame(input: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
+    let &[first, second, ref extended @ ..] = input else { return Ok(None) };
+    let (begin, len) = match second {
+        0..126 => (2, u64::from(second)),
+        126 => match extended.first_chunk() {
+            Some(&len) => (4, u64::from(u16::from_be_bytes(len))),
+            None => return Ok(None),
+        },
+        127 => match extended.first_chunk() {
+            Some(&len) => (10, u64::from_be_bytes(len)),
+            None => return Ok(None),
+        },
+        _ => return Err(garbage("a frame that is masked")),
+    };
+    if len > MESSAGE_BYTES_MAX as u64 {
+        return Err(garbage("a message that is too large"));
+    }
+    let end = begin + len as usize;
+    let Some(payload) = input.get(begin..end) else { return Ok(None) };
+    let frame = match (first & !FIN, first & FIN != 0) {
+        (TEXT, true) => Frame::Text(payload),
+        (TEXT, false) => Frame::Part(payload, false),
+        (CONTINUATION, fin) => Frame::Part(payload, fin),
+        (BINARY | PONG, true) => Frame::Other,
+        (PING, true) => Frame::Ping(payload),
+        (CLOSE, true) => Frame::Close,
+        _ => return Err(garbage("a frame of no kind")),
+    };
+    Ok(Some((frame, end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_frames_of_every_length() {
+        for len in [0usize, 1, 125, 126, 65535, 65536] {
+            let payload = vec![b'x'; len];
+            let head = match len {
+                0..126 => vec![0x81, len as u8],
+                126..65536 => [&[0x81, 126][..], &(len as u16).to_be_bytes()].concat(),
+                _ => [&[0x81, 127][..], &(len as u64).to_be_bytes()].concat(),
+            };
+            let bytes = [head, payload.clone()].concat();
+            for cut in [0, 1, bytes.len() - 1] {
+                assert_eq!(frame(&bytes[..cut]).unwrap(), None, "{len} bytes cut at {cut}");
+            }
+            let more = [bytes.clone(), vec![0x81]].concat();
+            assert_eq!(frame(&more).unwrap(), Some((Frame::Text(&payload), bytes.len())), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn refuses_frames_that_no_server_sends() {
+        for bytes in
+            [&[0x81, 0x80, 0, 0, 0, 0][..], &[0xc1, 0], &[0x83, 0], &[0x09, 0], &[0x81, 127, 255, 0, 0, 0, 0, 0, 0, 0]]
+        {
+            assert!(frame(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn writes_what_a_server_reads() {
+        use crate::protocol::websocket::{Message, Reader, Step};
+        for len in [0, 125, 126, 65535, 65536] {
+            let payload = "é".repeat(len / 2);
+            let mut bytes = Vec::new();
+            write_frame(&mut bytes, TEXT, payload.as_bytes(), [1, 2, 3, 4]);
+            let consumed = bytes.len();
+            let message = Some(Message::Text(&payload));
+            assert_eq!(Reader::new(1 << 20).step(&mut bytes), Ok(Step::Frame { consumed, message }));
+        }
+    }
+
+    #[test]
+    fn reads_answers() {
+        let bytes = b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 2\r\nX: y\r\n\r\nokHTTP";
+        for cut in 0..bytes.len() - 4 {
+            assert!(answer(&bytes[..cut]).unwrap().is_none(), "{cut}");
+        }
+        let found = answer(bytes).unwrap().unwrap();
+        assert_eq!((found.status, found.body, found.bytes), (200, &b"ok"[..], bytes.len() - 4));
+        for bad in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 101 X\r\n\r\n", "SSH-2.0\r\n\r\n"] {
+            assert!(answer(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
