@@ -6,9 +6,11 @@
 //! * [`measure`]: latencies in histograms, from the intended time and from the real one, and over time.
 //! * [`client`]: one connection, of any generation over any transport.
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
+//! * [`engine`]: the run: ramp, talks, churn, the end.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 
 pub mod client;
+pub mod engine;
 pub mod ledger;
 pub mod measure;
 pub mod plan;
