@@ -11,6 +11,9 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::bench::command::{self, BenchError};
+use crate::bench::options::BenchOptions;
+use crate::bench::report::{json, text};
 use crate::config::{self, Config, File, Flag, Sources};
 
 /// No configuration is larger: a longer file is another one, given by mistake.
@@ -20,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What maxtalk can be told to do.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum Command {
     /// Run the service (this is what `maxtalk` alone does)
     Serve(Options),
@@ -28,6 +31,8 @@ pub enum Command {
     Check(Options),
     /// Print every setting with its default as an annotated TOML file
     Config,
+    /// Load a server with many clients, check every delivery, and say how fast it was
+    Bench(Box<BenchOptions>),
 }
 
 /// The options of all that reads a configuration.
@@ -77,6 +82,21 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Runs the load bench and shows its report. Whether that is valid, and its accounts are right.
+///
+/// # Errors
+/// Where there is no report, or it cannot be shown.
+pub fn bench(options: &BenchOptions) -> Result<bool, BenchFailure> {
+    let report = command::run(options)?;
+    if options.json.as_deref() == Some(Path::new("-")) {
+        print(&format!("{}\n", json::json(&report).trim_end()))?;
+    } else if !options.quiet {
+        print(&text::table(&report))?;
+    }
+    command::write(options, &report)?;
+    Ok(report.is_clean() && report.invalid().is_none())
+}
+
 /// Writes `error` to standard error, as far as somebody takes it within a second.
 pub fn complain(error: &dyn std::error::Error) {
     let lines = error.to_string().lines().map(|line| format!("maxtalk: {line}\n")).collect::<String>();
@@ -89,6 +109,17 @@ pub fn complain(error: &dyn std::error::Error) {
     if writer.is_ok() {
         let _ = written.recv_timeout(COMPLAINT_TIMEOUT);
     }
+}
+
+/// Why the bench has nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchFailure {
+    /// There is no report.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// Standard output takes none.
+    #[error("the report cannot be printed: {0}")]
+    Print(#[from] io::Error),
 }
 
 impl Options {
@@ -158,10 +189,15 @@ impl Line {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
             Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),
             Command::Check(options) => Ok(Command::Check(options.or(self.options))),
-            Command::Config if self.options == Options::default() => Ok(Command::Config),
-            Command::Config => {
-                let message =
-                    "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?";
+            command if self.options == Options::default() => Ok(command),
+            command => {
+                let message = match command {
+                    Command::Bench(_) => {
+                        "\"maxtalk bench\" loads the server of --url, or one of its own: these options are for \
+                         \"maxtalk serve\""
+                    }
+                    _ => "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?",
+                };
                 Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
             }
         }

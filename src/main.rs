@@ -14,7 +14,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run(cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             cli::complain(error.as_ref());
             ExitCode::FAILURE
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve(options) => {
             let config = options.load()?;
@@ -30,13 +30,18 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
             let end = server::run(config);
             logging.flush(FLUSH_TIMEOUT);
-            Ok(end?)
+            end?;
         }
         Command::Check(options) => {
             let (config, report) = options.check()?;
             server::check(&config)?;
-            Ok(cli::print(&report)?)
+            cli::print(&report)?;
         }
-        Command::Config => Ok(cli::print(&config::annotated_defaults())?),
+        Command::Config => cli::print(&config::annotated_defaults())?,
+        Command::Bench(options) => {
+            let is_good = cli::bench(&options)?;
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,177 @@
+//! The highest rate that holds an objective: doubled until one does not, then bisected between the last two.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::options;
+use super::report::{KneeStep, Report};
+
+/// The search ends when the rates above and below the knee are so near to each other.
+const PRECISION: f64 = 1.05;
+/// No search takes longer.
+const STEPS_MAX: usize = 24;
+/// Below this rate nothing is tried.
+const RATE_MIN: f64 = 1.0;
+
+/// What a rate has to hold, such as `p99<50ms,loss=0`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    text: String,
+    terms: Vec<Term>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Term {
+    /// This percentile of delivery, from the intended time, is below so many µs.
+    Percentile(f64, u64),
+    /// All of it is.
+    Max(u64),
+    /// Nothing is lost.
+    NoLoss,
+}
+
+impl Objective {
+    /// Whether the run held it. A run that says nothing about the server holds nothing, and no order of what is
+    /// promised includes what comes twice, late, or to the wrong.
+    pub fn holds(&self, report: &Report) -> bool {
+        let kept = |term: &Term| match *term {
+            Term::Percentile(percentile, us) => report.corrected.at(percentile).is_some_and(|found| found < us),
+            Term::Max(us) => report.corrected.max < us,
+            Term::NoLoss => report.accounts.lost + report.accounts.declared_missing + report.connections_lost == 0,
+        };
+        let accounts = &report.accounts;
+        let is_right = accounts.duplicated + accounts.out_of_order + accounts.misdelivered == 0;
+        is_right && report.invalid().is_none() && self.terms.iter().all(kept)
+    }
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let us = |time: &str| options::time(time).map(|time| time.as_micros() as u64);
+        let term = |term: &str| match term.split_once('<') {
+            Some(("max", time)) => us(time).map(Term::Max),
+            Some((name, time)) => {
+                let percentile = name.strip_prefix('p').and_then(|number| number.parse().ok());
+                match percentile.filter(|percentile| (0.0..100.0).contains(percentile)) {
+                    Some(percentile) => Ok(Term::Percentile(percentile, us(time)?)),
+                    None => Err(format!("{name:?} is no percentile such as p99 or p99.9")),
+                }
+            }
+            None if term == "loss=0" => Ok(Term::NoLoss),
+            None => Err(format!("{term:?} is none of p99<50ms, max<1s, loss=0")),
+        };
+        let terms = text.split(',').map(str::trim).map(term).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), terms })
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The search: it says which rate to try next, and is told what came of it.
+#[derive(Clone, Debug)]
+pub struct Search {
+    next: f64,
+    /// The highest rate that held, the lowest that did not.
+    below: Option<f64>,
+    above: Option<f64>,
+    steps: Vec<KneeStep>,
+}
+
+impl Search {
+    /// Begins with `rate`.
+    pub fn new(rate: f64) -> Self {
+        Self { next: rate.max(RATE_MIN), below: None, above: None, steps: Vec::new() }
+    }
+
+    /// The rate to try; none when it is found.
+    pub fn next(&self) -> Option<f64> {
+        let found = match (self.below, self.above) {
+            (Some(below), Some(above)) => above / below <= PRECISION,
+            (None, Some(above)) => above <= RATE_MIN,
+            (_, None) => false,
+        };
+        (!found && self.steps.len() < STEPS_MAX).then_some(self.next)
+    }
+
+    /// What came of the rate that [`next`](Self::next) has named. Whether it is the best that held so far.
+    pub fn tried(&mut self, report: &Report, holds: bool) -> bool {
+        self.steps.push(KneeStep {
+            rate: self.next,
+            achieved: report.talks_per_s(),
+            p99: report.corrected.at(99.0).unwrap_or_default(),
+            lost: report.accounts.lost,
+            holds,
+        });
+        if holds {
+            self.below = Some(self.next);
+        } else {
+            self.above = Some(self.next);
+        }
+        self.next = match (self.below, self.above) {
+            (Some(below), Some(above)) => (below * above).sqrt(),
+            (Some(below), None) => below * 2.0,
+            (None, Some(above)) => (above / 2.0).max(RATE_MIN),
+            (None, None) => self.next,
+        };
+        holds
+    }
+
+    /// All that was tried.
+    pub fn into_steps(self) -> Vec<KneeStep> {
+        self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::samples;
+
+    /// The rates that are tried where all up to `knee` hold.
+    fn tried(begin: f64, knee: f64) -> Vec<f64> {
+        let mut search = Search::new(begin);
+        let report = samples::good();
+        while let Some(rate) = search.next() {
+            search.tried(&report, rate <= knee);
+        }
+        search.into_steps().iter().map(|step| step.rate).collect()
+    }
+
+    #[test]
+    fn finds_the_knee_from_either_side() {
+        for (begin, knee) in [(1000.0, 5500.0), (1000.0, 130.0), (1000.0, 1000.0), (1.0, 70_000.0)] {
+            let rates = tried(begin, knee);
+            let best = rates.iter().copied().filter(|rate| *rate <= knee).fold(0.0, f64::max);
+            assert!(knee / best <= PRECISION, "{knee}: {rates:?}");
+            assert!(rates.len() <= STEPS_MAX);
+        }
+        assert_eq!(tried(8.0, 0.0), [8.0, 4.0, 2.0, 1.0]);
+        assert_eq!(tried(1000.0, f64::MAX).len(), STEPS_MAX);
+    }
+
+    #[test]
+    fn an_objective_holds_or_not() {
+        let report = samples::good();
+        let p99 = report.corrected.at(99.0).unwrap();
+        let holds = |text: &str, report: &Report| text.parse::<Objective>().unwrap().holds(report);
+        assert!(holds("loss=0", &report));
+        assert!(holds(&format!("p99<{}us, max<1h,loss=0", p99 + 1), &report));
+        assert!(!holds(&format!("p99<{p99}us"), &report));
+        assert!(!holds(&format!("p50<1s,max<{}us", report.corrected.max), &report));
+        let mut lossy = report.clone();
+        lossy.accounts.lost = 1;
+        assert!(holds("p99<1h", &lossy) && !holds("p99<1h,loss=0", &lossy));
+        let mut disordered = report;
+        disordered.accounts.out_of_order = 1;
+        assert!(!holds("p99<1h", &disordered));
+        for bad in ["", "p99", "p100<1s", "q<1s", "p99<5", "loss=1", "p99<1s,"] {
+            assert!(bad.parse::<Objective>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The command line of `maxtalk bench`: what each flag may say, which of them do not go together, and the plan that
+//! they make.
+
+use std::fs;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+
+use super::engine::Credentials;
+use super::knee::Objective;
+use super::plan::{Pace, Plan, Sizes, Way};
+use crate::protocol::{Generation, TransportKind};
+
+const CONNECTIONS_MAX: usize = 100_000;
+const WINDOW_MAX: usize = 100_000;
+const PAYLOAD_BYTES_MAX: usize = 100_000;
+const PER_SECOND_MAX: f64 = 1e6;
+const DURATION_MAX: Duration = Duration::from_secs(3600);
+/// The sum of all weights of a mix.
+const WEIGHTS_MAX: u32 = 1000;
+const EXPONENT_MAX: f64 = 10.0;
+/// A file of tokens is no longer.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What `maxtalk bench` is told.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct BenchOptions {
+    /// Server to load, such as http://127.0.0.1:6545. A path behind it is the namespace, which is /max otherwise
+    #[arg(long, value_name = "URL", required_unless_present = "spawn", conflicts_with = "spawn")]
+    pub url: Option<Url>,
+    /// Start a server of this binary on loopback, with people enough in its demo MAX, and stop it afterwards
+    #[arg(long, conflicts_with_all = ["pid", "user_prefix", "token_file"])]
+    pub spawn: bool,
+    /// Connections, one user each
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
+    pub connections: usize,
+    /// Members of a conversation, on average. With --url it is MAX that decides, and this is not looked at
+    #[arg(long, value_name = "N", default_value = "10", value_parser = members)]
+    pub members: usize,
+    /// How conversations of --spawn differ in size: even, or zipf:S, where the k-th largest is in proportion to 1/k^S
+    #[arg(long, value_name = "even|zipf[:S]", default_value = "even", value_parser = sizes)]
+    pub sizes: Sizes,
+    /// Talks per second over all conversations, at their time whatever the server does; 0 keeps silent [default: 1000]
+    #[arg(long, value_name = "N", value_parser = per_second, conflicts_with = "window")]
+    pub rate: Option<f64>,
+    /// Talks under way at a time: the next is sent when everybody has heard one
+    #[arg(long, value_name = "N", value_parser = window)]
+    pub window: Option<usize>,
+    /// Measured time, such as 500ms, 30s, 2m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// Talks before the measured time
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// Connections opened per second
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = positive_per_second)]
+    pub ramp: f64,
+    /// Bytes of an update. They are made up by messageID, which maxtalk takes up to limits.id_bytes_max
+    #[arg(long, value_name = "N", default_value = "150", value_parser = payload_bytes)]
+    pub payload_bytes: usize,
+    /// Transports by weight
+    #[arg(long, value_name = "websocket=9,polling=1", default_value = "websocket", value_parser = transports)]
+    pub transports: Weights<TransportKind>,
+    /// Generations by weight
+    #[arg(long, value_name = "eio4=8,eio3=1,0.9=1", default_value = "eio4", value_parser = generations)]
+    pub generations: Weights<Generation>,
+    /// Leaves per second, each followed by a new join
+    #[arg(long, value_name = "N", default_value = "0", value_parser = per_second)]
+    pub churn: f64,
+    /// Share of the connections that stop reading when they have joined
+    #[arg(long, value_name = "N%", default_value = "0%", value_parser = share)]
+    pub slow: f64,
+    /// What the names of users begin with, before a number from 0 on
+    #[arg(long, value_name = "TEXT", default_value = "u")]
+    pub user_prefix: String,
+    /// File with a line for each connection: a token, or a username and a token. Without it there are no tokens
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Process of the server on this machine, to watch its CPU time and memory
+    #[arg(long, value_name = "N")]
+    pub pid: Option<u32>,
+    /// Threads that make the load
+    #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
+    pub threads: usize,
+    /// Where random choices begin: the same seed makes the same run
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub seed: u64,
+    /// Path of the Socket.IO endpoint
+    #[arg(long, value_name = "PATH", default_value = "/socket.io/", value_parser = endpoint)]
+    pub path: String,
+    /// Write the report as JSON, to standard output in place of the table where no file is named
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub json: Option<PathBuf>,
+    /// Write the report as a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Find the highest rate that holds an objective: the rate is doubled from --rate on, then bisected
+    #[arg(long, conflicts_with = "window")]
+    pub find_knee: bool,
+    /// The objective: percentiles of delivery, max, and loss=0
+    #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "find_knee")]
+    pub slo: Objective,
+    /// Let the target be another machine: ask its owner first
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// No progress bar, no table
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Values, each with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights<T>(Vec<(T, u32)>);
+
+impl BenchOptions {
+    /// The plan that the flags make.
+    pub fn plan(&self) -> Plan {
+        let pace = match self.window {
+            Some(window) => Pace::Closed { window },
+            None => Pace::Open { rate: self.rate.unwrap_or(1000.0) },
+        };
+        let ways = self.generations.0.iter().flat_map(|&(generation, by_generation)| {
+            let ways = self.transports.0.iter();
+            ways.map(move |&(transport, weight)| (Way { generation, transport }, weight * by_generation))
+        });
+        Plan {
+            connections: self.connections,
+            members: self.members,
+            sizes: self.sizes,
+            pace,
+            ramp: self.ramp,
+            duration: self.duration,
+            warm_up: self.warm_up,
+            payload_bytes: self.payload_bytes,
+            mix: ways.collect(),
+            churn: self.churn,
+            slow_share: self.slow,
+            user_prefix: self.user_prefix.clone(),
+            seed: self.seed,
+        }
+    }
+
+    /// The host of the target as requests name it, and the namespace.
+    ///
+    /// # Errors
+    /// A sentence for a URL that this bench cannot speak to.
+    pub fn host_and_namespace(url: &Url) -> Result<(String, String), String> {
+        if url.scheme() != "http" {
+            return Err(format!("{url} (flag --url): the bench speaks http only, without TLS"));
+        }
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err(format!(
+                "{url} (flag --url): give host, port and namespace only, such as http://host:6545/max"
+            ));
+        }
+        let host = url.host_str().ok_or_else(|| format!("{url} (flag --url) has no host"))?;
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let namespace = if url.path() == "/" { "/max" } else { url.path() };
+        Ok((host, namespace.to_owned()))
+    }
+
+    /// Names and tokens by the lines of `--token-file`: none where there is no such file.
+    ///
+    /// # Errors
+    /// A sentence where it cannot be read, or has fewer lines than there are connections.
+    pub fn users(&self) -> Result<Vec<Credentials>, String> {
+        let Some(path) = &self.token_file else { return Ok(Vec::new()) };
+        let named = format!("{} (flag --token-file)", path.display());
+        let text = read(path).map_err(|error| format!("{named}: cannot be read: {error}"))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
+            match line.split_once(char::is_whitespace) {
+                Some((name, token)) => {
+                    Credentials { name: Some(name.to_owned()), token: Some(token.trim_start().into()) }
+                }
+                None => Credentials { name: None, token: Some(line.into()) },
+            }
+        });
+        let users = lines.take(self.connections).collect::<Vec<_>>();
+        if users.len() < self.connections {
+            let (lines, connections) = (users.len(), self.connections);
+            return Err(format!("{named} has {lines} lines, and --connections {connections} needs as many"));
+        }
+        Ok(users)
+    }
+
+    /// Files that the run has open at most.
+    pub fn files(&self) -> u64 {
+        let polls = self.transports.0.iter().any(|(transport, _)| *transport == TransportKind::Polling);
+        let lines = if polls { 2 } else { 1 };
+        (lines * self.connections + 64) as u64
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A length of time: digits and their unit.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or("a time has a unit: 500ms, 30s, 2m, 1h")?;
+    let seconds = match &text[unit..] {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("the units of time are us, ms, s, m and h".to_owned()),
+    };
+    let number: f64 = text[..unit].parse().map_err(|_| "a time is a number with a unit: 500ms, 30s, 2m, 1h")?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that is too long".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = time(text)?;
+    if duration > DURATION_MAX { Err("at most 1h".to_owned()) } else { Ok(duration) }
+}
+
+fn whole(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("a whole number from {min} to {max}"))
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    whole(text, 2, CONNECTIONS_MAX)
+}
+
+fn members(text: &str) -> Result<usize, String> {
+    whole(text, 2, CONNECTIONS_MAX)
+}
+
+fn window(text: &str) -> Result<usize, String> {
+    whole(text, 1, WINDOW_MAX)
+}
+
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    whole(text, 1, PAYLOAD_BYTES_MAX)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    whole(text, 1, thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+fn decimal(text: &str, max: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=max).contains(number));
+    number.ok_or_else(|| format!("a number from 0 to {max}"))
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    decimal(text, PER_SECOND_MAX)
+}
+
+fn positive_per_second(text: &str) -> Result<f64, String> {
+    per_second(text).ok().filter(|rate| *rate >= 0.1).ok_or_else(|| format!("a number from 0.1 to {PER_SECOND_MAX}"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').ok_or("a share has a percent sign, such as 5%")?;
+    Ok(decimal(percent, 100.0)? / 100.0)
+}
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    match text.split_once(':') {
+        None if text == "even" => Ok(Sizes::Even),
+        None if text == "zipf" => Ok(Sizes::Zipf(1.0)),
+        Some(("zipf", exponent)) => Ok(Sizes::Zipf(decimal(exponent, EXPONENT_MAX)?)),
+        _ => Err("even, zipf, or zipf:S".to_owned()),
+    }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let fits =
+        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    if !fits {
+        return Err("a path that begins with a slash".to_owned());
+    }
+    Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
+}
+
+fn weights<T>(text: &str, names: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Weights<T>, String> {
+    let one = |part: &str| {
+        let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
+        let value = parse(name).ok_or_else(|| format!("{name:?} is none of {names}"))?;
+        let weight = weight.parse().ok().filter(|weight| *weight <= WEIGHTS_MAX);
+        let weight = weight.ok_or_else(|| format!("the weight of {name} is a whole number up to {WEIGHTS_MAX}"))?;
+        Ok((value, weight))
+    };
+    let weights = text.split(',').map(one).collect::<Result<Vec<_>, String>>()?;
+    let sum = weights.iter().map(|(_, weight)| weight).sum::<u32>();
+    if sum == 0 {
+        return Err("one weight at least is not 0".to_owned());
+    }
+    Ok(Weights(weights))
+}
+
+fn transports(text: &str) -> Result<Weights<TransportKind>, String> {
+    let kinds = [TransportKind::WebSocket, TransportKind::Polling];
+    weights(text, "websocket, polling", |name| kinds.into_iter().find(|kind| kind.as_str() == name))
+}
+
+fn generations(text: &str) -> Result<Weights<Generation>, String> {
+    weights(text, "eio4, eio3, 0.9", Generation::parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: BenchOptions,
+    }
+
+    fn parse(line: &str) -> Result<BenchOptions, clap::Error> {
+        Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
+    }
+
+    #[test]
+    fn the_line_of_the_readme_makes_its_plan() {
+        let options = parse("--url http://HOST --connections 10000 --members 10 --rate 2000 --duration 30s").unwrap();
+        let websocket = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
+        let expected = Plan {
+            connections: 10_000,
+            members: 10,
+            sizes: Sizes::Even,
+            pace: Pace::Open { rate: 2000.0 },
+            ramp: 2000.0,
+            duration: Duration::from_secs(30),
+            warm_up: Duration::from_secs(1),
+            payload_bytes: 150,
+            mix: vec![(websocket, 1)],
+            churn: 0.0,
+            slow_share: 0.0,
+            user_prefix: "u".to_owned(),
+            seed: 1,
+        };
+        assert_eq!(options.plan(), expected);
+        assert_eq!(options.files(), 10_064);
+    }
+
+    #[test]
+    fn a_mix_multiplies_its_weights() {
+        let options = parse("--spawn --transports websocket=9,polling=1 --generations eio4=8,0.9=2").unwrap();
+        let mix = options.plan().mix.into_iter().map(|(way, weight)| (way.generation, way.transport, weight));
+        let (socket, polling) = (TransportKind::WebSocket, TransportKind::Polling);
+        let expected = [
+            (Generation::Eio4, socket, 72),
+            (Generation::Eio4, polling, 8),
+            (Generation::Sio09, socket, 18),
+            (Generation::Sio09, polling, 2),
+        ];
+        assert!(mix.eq(expected));
+    }
+
+    #[test]
+    fn values_out_of_bounds_say_their_bounds() {
+        let table = [
+            ("--connections 100001", "a whole number from 2 to 100000"),
+            ("--connections 1", "a whole number from 2 to 100000"),
+            ("--duration 61m", "at most 1h"),
+            ("--duration 10", "a time has a unit"),
+            ("--duration 10d", "the units of time"),
+            ("--duration .s", "a time is a number"),
+            ("--window 0", "a whole number from 1"),
+            ("--rate -1", "unexpected argument"),
+            ("--rate NaN", "a number from 0"),
+            ("--ramp 0", "a number from 0.1"),
+            ("--slow 5", "percent sign"),
+            ("--slow 101%", "a number from 0 to 100"),
+            ("--sizes pareto", "even, zipf"),
+            ("--transports webtransport", "none of websocket, polling"),
+            ("--transports websocket=x", "the weight of websocket"),
+            ("--generations eio4=0", "not 0"),
+            ("--slo p99", "p99"),
+            ("--path socket.io", "begins with a slash"),
+        ];
+        for (line, message) in table {
+            let error = parse(&format!("--spawn --find-knee {line}")).or_else(|_| parse(&format!("--spawn {line}")));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(message), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let table = [
+            ("", ErrorKind::MissingRequiredArgument),
+            ("--spawn --url http://x", ErrorKind::ArgumentConflict),
+            ("--spawn --pid 1", ErrorKind::ArgumentConflict),
+            ("--spawn --user-prefix x", ErrorKind::ArgumentConflict),
+            ("--spawn --token-file x", ErrorKind::ArgumentConflict),
+            ("--spawn --rate 1 --window 1", ErrorKind::ArgumentConflict),
+            ("--spawn --find-knee --window 1", ErrorKind::ArgumentConflict),
+            ("--spawn --slo p99<1ms", ErrorKind::MissingRequiredArgument),
+        ];
+        for (line, kind) in table {
+            assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
+        }
+        assert!(parse("--spawn --find-knee --slo p99<1ms --json").is_ok());
+    }
+
+    #[test]
+    fn a_url_names_host_and_namespace() {
+        let named = |url: &str| BenchOptions::host_and_namespace(&url.parse().unwrap());
+        let pair = |host: &str, namespace: &str| Ok((host.to_owned(), namespace.to_owned()));
+        assert_eq!(named("http://127.0.0.1:6545"), pair("127.0.0.1:6545", "/max"));
+        assert_eq!(named("http://[::1]:80/chat"), pair("[::1]", "/chat"));
+        for url in ["https://x", "http://x/?a=1", "http://x/#a", "http://u:p@x", "ws://x"] {
+            assert!(named(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn tokens_come_by_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "t0\n\n messi  t1 \nt2\n").unwrap();
+        let with = |connections| {
+            let path = file.path().display();
+            parse(&format!("--url http://x --connections {connections} --token-file {path}")).unwrap().users()
+        };
+        let line =
+            |name: Option<&str>, token: &str| Credentials { name: name.map(str::to_owned), token: Some(token.into()) };
+        assert_eq!(with(2), Ok(vec![line(None, "t0"), line(Some("messi"), "t1")]));
+        assert_eq!(with(3).unwrap().len(), 3);
+        assert!(with(4).unwrap_err().contains("has 3 lines, and --connections 4"));
+    }
+}

@@ -1,0 +1,543 @@
+//! The load bench: against the server over each way, where the accounts have to be right, and against one that loses,
+//! doubles, reorders and misdelivers on purpose, where each has to be caught.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use maxtalk::bench::client::Target;
+use maxtalk::bench::engine::{self, Credentials, Job, RunError};
+use maxtalk::bench::plan::{Pace, Plan, Sizes, Way};
+use maxtalk::bench::report::{Accounts, Circumstances, Report};
+use maxtalk::protocol::frame::Frame;
+use maxtalk::protocol::websocket::{Message, Reader, Step};
+use maxtalk::protocol::{Generation, TransportKind, packet};
+use serde_json::{Value, json};
+use support::fixture::Fixture;
+use support::process::{end_of, maxtalk, signal};
+
+const WEBSOCKET: Way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
+const CONNECTIONS: usize = 12;
+
+/// A short run with 50 talks a second.
+fn job(address: SocketAddr) -> Job {
+    let plan = Plan {
+        connections: CONNECTIONS,
+        members: 2,
+        sizes: Sizes::Even,
+        pace: Pace::Open { rate: 50.0 },
+        ramp: 1000.0,
+        duration: Duration::from_secs(1),
+        warm_up: Duration::ZERO,
+        payload_bytes: 150,
+        mix: vec![(WEBSOCKET, 1)],
+        churn: 0.0,
+        slow_share: 0.0,
+        user_prefix: "u".to_owned(),
+        seed: 1,
+    };
+    let (path, namespace) = ("/socket.io/".to_owned(), "/max".to_owned());
+    Job {
+        plan,
+        target: Target { host: address.to_string(), address, path, namespace },
+        users: Vec::new(),
+        pid: None,
+        threads: 1,
+        circumstances: Circumstances::default(),
+        progress: false,
+    }
+}
+
+fn run(job: &Job) -> Report {
+    engine::run(job, pending()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A server in which the users `u0`, `u1` and so on share conversations of four.
+fn fixture() -> Fixture {
+    fixture_with("")
+}
+
+fn fixture_with(settings: &str) -> Fixture {
+    let fixture = Fixture::start_tokenless(settings);
+    for number in 0..CONNECTIONS {
+        let conversation = format!("c{}", number / 4);
+        fixture.max.talks_in(&format!("u{number}"), &[&conversation, "crowd"]);
+    }
+    fixture
+}
+
+fn assert_clean(report: &Report, what: &str) {
+    assert!(report.is_clean(), "{what}: {:?} {:?}", report.accounts, report.errors);
+    assert_eq!(report.errors, [], "{what}");
+    assert!(report.accounts.sent > 0 && report.accounts.received > 0, "{what}: {:?}", report.accounts);
+    assert_eq!(report.joins.count, CONNECTIONS as u64, "{what}");
+    let deliveries = report.seconds.iter().map(|second| second.deliveries).sum::<u64>();
+    assert!(deliveries > 0 && deliveries <= report.corrected.count, "{what}");
+}
+
+#[test]
+fn accounts_are_right_over_every_way() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    for generation in Generation::ALL {
+        for transport in [TransportKind::WebSocket, TransportKind::Polling] {
+            let way = Way { generation, transport };
+            job.plan.mix = vec![(way, 1)];
+            job.plan.pace = Pace::Open { rate: 50.0 };
+            let report = run(&job);
+            assert_clean(&report, &format!("{way:?}, open loop"));
+            // One of 12 and three of 4, of which each talks as often.
+            assert_eq!((report.conversations, report.members_max), (4, CONNECTIONS));
+            assert!((45..=50).contains(&report.accounts.sent), "{:?}", report.accounts);
+            assert!(report.corrected.mean >= report.raw.mean);
+
+            job.plan.pace = Pace::Closed { window: 3 };
+            job.plan.duration = Duration::from_millis(300);
+            assert_clean(&run(&job), &format!("{way:?}, closed loop"));
+            job.plan.duration = Duration::from_secs(1);
+        }
+    }
+}
+
+#[test]
+fn who_has_not_posted_for_long_posts_by_a_new_connection() {
+    let fixture = fixture_with("server.keep_alive_ms = 1000");
+    let mut job = job(fixture.addr);
+    // Each of the four who talk does so every two seconds.
+    job.plan.pace = Pace::Open { rate: 2.0 };
+    job.plan.duration = Duration::from_secs(4);
+    let way = |generation| (Way { generation, transport: TransportKind::Polling }, 1);
+    job.plan.mix = Generation::ALL.map(way).to_vec();
+    assert_clean(&run(&job), "polling");
+}
+
+#[test]
+fn all_ways_at_once_on_two_threads_with_churn() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.threads = 2;
+    job.plan.mix = Vec::new();
+    for generation in Generation::ALL {
+        for transport in [TransportKind::WebSocket, TransportKind::Polling] {
+            job.plan.mix.push((Way { generation, transport }, 1));
+        }
+    }
+    for pace in [Pace::Open { rate: 200.0 }, Pace::Closed { window: 4 }] {
+        job.plan.pace = pace;
+        assert_clean(&run(&job), &format!("{pace:?}"));
+    }
+    job.plan.churn = 40.0;
+    for pace in [Pace::Open { rate: 200.0 }, Pace::Closed { window: 4 }] {
+        job.plan.pace = pace;
+        let report = run(&job);
+        assert!(report.is_clean(), "{pace:?}: {:?} {:?}", report.accounts, report.errors);
+        assert!(report.joins.count > CONNECTIONS as u64, "{pace:?}: nobody came back");
+        assert!(report.accounts.received > 0);
+    }
+}
+
+#[test]
+fn readers_that_are_slow_on_purpose_are_no_loss() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.plan.slow_share = 0.25;
+    let report = run(&job);
+    assert!(report.is_clean(), "{:?} {:?}", report.accounts, report.errors);
+    assert_eq!(report.joins.count, CONNECTIONS as u64);
+    assert_eq!(report.members_max, CONNECTIONS - CONNECTIONS / 4);
+}
+
+#[test]
+fn tokens_and_names_are_given_to_the_server() {
+    let fixture = Fixture::start("");
+    let names = ["messi", "Xavi", "iniesta"];
+    for name in names {
+        fixture.max.talks_in(&name.to_lowercase(), &["barça \"1\""]);
+    }
+    let mut job = job(fixture.addr);
+    job.plan.connections = names.len();
+    let token = |name: &str| Some(format!("t-{}", name.to_lowercase()).as_str().into());
+    job.users = names.map(|name| Credentials { name: Some(name.to_owned()), token: token(name) }).to_vec();
+    let report = run(&job);
+    assert!(report.is_clean() && report.accounts.received > 0, "{:?} {:?}", report.accounts, report.errors);
+
+    job.users[1].token = Some("wrong".into());
+    let report = run(&job);
+    assert_eq!(report.connections_lost, 1);
+    assert_eq!(report.errors, [("join: refused with unauthorized".to_owned(), 1)]);
+    assert!(!report.is_clean());
+
+    job.users.clear();
+    let error = engine::run(&job, pending()).unwrap_err();
+    assert!(matches!(error, RunError::NobodyJoined { .. }), "{error}");
+    assert!(error.to_string().contains("token_required (3)"), "{error}");
+}
+
+#[test]
+fn a_plan_without_talks_is_a_run_at_rest_and_one_that_nobody_hears_is_none() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.plan.pace = Pace::Open { rate: 0.0 };
+    job.plan.duration = Duration::from_millis(100);
+    let report = run(&job);
+    assert_eq!((report.accounts, report.joins.count), (NONE, CONNECTIONS as u64));
+    assert!(report.is_clean() && report.invalid().is_none());
+
+    job.plan.pace = Pace::Open { rate: 50.0 };
+    (0..CONNECTIONS).for_each(|number| fixture.max.talks_in(&format!("u{number}"), &[&format!("c{number}")]));
+    let error = engine::run(&job, pending()).unwrap_err();
+    assert!(matches!(error, RunError::NobodyListens { joined: 12 }), "{error}");
+}
+
+/// What a server does wrong with every tenth talk, to the first of those who should hear it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    Lose,
+    Double,
+    /// Gives it behind the next.
+    Reorder,
+    /// Gives it to a member of another conversation, too.
+    Misdeliver,
+    /// Gives it back to who said it, too.
+    Echo,
+    /// Says it in another's name.
+    Rename,
+    /// Gives what nobody has said, too.
+    Invent,
+    /// Gives another's text, too.
+    Garble,
+    /// Gives it in the place of the next, and says that it stands for both.
+    Fold,
+    /// Closes the connection.
+    Close,
+}
+
+/// A server of Engine.IO 4 by WebSocket for few, with two conversations, which has a fault. How often is counted.
+struct Faulty {
+    addr: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    fault: Fault,
+    faults: u64,
+    members: HashMap<String, Vec<(String, TcpStream)>>,
+    talks: HashMap<String, u64>,
+    held: Vec<(String, String)>,
+    skipped: Vec<(String, u64)>,
+}
+
+impl Faulty {
+    fn start(fault: Fault) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (members, talks) = (HashMap::new(), HashMap::new());
+        let state = State { fault, faults: 0, members, talks, held: Vec::new(), skipped: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, state) = (stream.unwrap(), Arc::clone(&shared));
+                thread::spawn(move || serve(stream, &state));
+            }
+        });
+        Self { addr, state }
+    }
+
+    fn faults(&self) -> u64 {
+        self.state.lock().unwrap().faults
+    }
+}
+
+fn send(stream: &mut TcpStream, packet: &str) {
+    // Who has gone hears nothing.
+    let _ = stream.write_all(Frame::text(packet).bytes());
+}
+
+fn event(name: &str, argument: &Value) -> String {
+    packet::event(Generation::Eio4, "/max", None, name, &[&argument.to_string()])
+}
+
+/// One connection.
+fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+    stream.set_nodelay(true).unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        bytes.push(byte[0]);
+    }
+    let accept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    stream.write_all(accept.as_bytes()).unwrap();
+    send(&mut stream, r#"0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#);
+    bytes.clear();
+    let mut reader = Reader::new(1 << 20);
+    let mut user = String::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let read = stream.read(&mut chunk).unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        bytes.extend_from_slice(&chunk[..read]);
+        while let Ok(Step::Frame { consumed, message }) = reader.step(&mut bytes) {
+            if let Some(Message::Text(text)) = message {
+                let text = text.to_owned();
+                hear(&text, &mut user, &mut stream, state);
+            }
+            bytes.drain(..consumed);
+        }
+    }
+}
+
+fn hear(text: &str, user: &mut String, stream: &mut TcpStream, state: &Mutex<State>) {
+    if text.starts_with("40") {
+        return send(stream, r#"40/max,{"sid":"y"}"#);
+    }
+    let Some(arguments) = text.strip_prefix("42/max,") else { return };
+    let arguments: Value = serde_json::from_str(arguments).unwrap();
+    let mut state = state.lock().unwrap();
+    match arguments[0].as_str().unwrap() {
+        "join" => {
+            *user = arguments[1]["username"].as_str().unwrap().to_owned();
+            let number: usize = user[1..].parse().unwrap();
+            let conversation = format!("c{}", number / (CONNECTIONS / 2));
+            send(stream, &event("listening", &json!({ "conversations": [conversation] })));
+            let member = (user.clone(), stream.try_clone().unwrap());
+            state.members.entry(conversation).or_default().push(member);
+        }
+        "talk" => talk(user, &arguments[1], &mut state),
+        other => panic!("{other}"),
+    }
+}
+
+fn talk(user: &str, talk: &Value, state: &mut State) {
+    let conversation = talk["conversation"].as_str().unwrap().to_owned();
+    let mut update = talk.clone();
+    update["username"] = user.into();
+    let packet = event("update", &update);
+    let count = state.talks.entry(conversation.clone()).or_default();
+    *count += 1;
+    let count = *count;
+    let fault = if count % 10 == 5 { state.fault } else { Fault::None };
+    state.faults += u64::from(fault != Fault::None);
+    let edited = |key: &str, value: Value| {
+        let mut update = update.clone();
+        update[key] = value;
+        event("update", &update)
+    };
+    let number = format!(".{count}");
+    let id = talk["messageID"].as_str().unwrap();
+    let other = if conversation == "c0" { "c1" } else { "c0" };
+    if fault == Fault::Misdeliver {
+        let (_, stream) = state.members.get_mut(other).unwrap().last_mut().unwrap();
+        send(stream, &packet);
+    }
+    let mut members = state.members.remove(&conversation).unwrap();
+    let mut is_first = true;
+    for (name, stream) in &mut members {
+        if name == user {
+            if fault == Fault::Echo {
+                send(stream, &packet);
+            }
+            continue;
+        }
+        if !std::mem::take(&mut is_first) {
+            send(stream, &packet);
+            continue;
+        }
+        match fault {
+            Fault::Lose => {}
+            Fault::Double => (0..2).for_each(|_| send(stream, &packet)),
+            Fault::Reorder => state.held.push((conversation.clone(), packet.clone())),
+            Fault::Rename => send(stream, &edited("username", "u99".into())),
+            Fault::Invent => {
+                send(stream, &packet);
+                send(stream, &edited("messageID", id.replace(&number, ".1000000").into()));
+            }
+            Fault::Garble => {
+                send(stream, &packet);
+                send(stream, &edited("messageID", "x".into()));
+            }
+            Fault::Fold => {
+                state.held.push((conversation.clone(), edited("missed", 1.into())));
+                state.skipped.push((conversation.clone(), count + 1));
+            }
+            Fault::Close => stream.shutdown(std::net::Shutdown::Both).unwrap(),
+            Fault::None | Fault::Misdeliver | Fault::Echo => {
+                if !state.skipped.contains(&(conversation.clone(), count)) {
+                    send(stream, &packet);
+                }
+                let held = state.held.extract_if(.., |(held, _)| *held == conversation);
+                held.for_each(|(_, packet)| send(stream, &packet));
+            }
+        }
+    }
+    state.members.insert(conversation, members);
+}
+
+/// Accounts in which nothing is wrong.
+const NONE: Accounts = Accounts {
+    sent: 0,
+    expected: 0,
+    received: 0,
+    declared_missing: 0,
+    lost: 0,
+    duplicated: 0,
+    out_of_order: 0,
+    misdelivered: 0,
+};
+
+#[test]
+fn every_fault_of_a_server_is_caught() {
+    let (lost, misdelivered) = (Accounts { lost: 1, ..NONE }, Accounts { misdelivered: 1, ..NONE });
+    let table = [
+        (Fault::None, NONE),
+        (Fault::Lose, lost),
+        (Fault::Double, Accounts { duplicated: 1, ..NONE }),
+        (Fault::Reorder, Accounts { out_of_order: 1, ..NONE }),
+        (Fault::Misdeliver, misdelivered),
+        (Fault::Echo, misdelivered),
+        (Fault::Rename, Accounts { misdelivered: 1, lost: 1, ..NONE }),
+        (Fault::Invent, misdelivered),
+        (Fault::Garble, misdelivered),
+        (Fault::Fold, Accounts { declared_missing: 1, ..NONE }),
+    ];
+    // What is lost is waited for, for seconds: all at once.
+    thread::scope(|scope| {
+        for (fault, wrong) in table {
+            scope.spawn(move || assert_caught(fault, wrong));
+        }
+    });
+}
+
+/// Runs against a server with this fault, of which each is wrong by so much.
+fn assert_caught(fault: Fault, wrong: Accounts) {
+    let server = Faulty::start(fault);
+    let mut job = job(server.addr);
+    // Each conversation talks 28 times; the faults are at the 5th, 15th and 25th.
+    job.plan.pace = Pace::Open { rate: 56.0 };
+    let report = run(&job);
+    let Accounts { sent, expected, received, .. } = report.accounts;
+    let faults = server.faults();
+    assert!(faults > 0 || fault == Fault::None, "{fault:?}");
+    let wrong = Accounts {
+        sent,
+        expected,
+        received,
+        lost: wrong.lost * faults,
+        duplicated: wrong.duplicated * faults,
+        out_of_order: wrong.out_of_order * faults,
+        misdelivered: wrong.misdelivered * faults,
+        declared_missing: wrong.declared_missing * faults,
+    };
+    assert_eq!(report.accounts, wrong, "{fault:?}: {:?}", report.errors);
+    assert_eq!(expected, sent * (CONNECTIONS as u64 / 2 - 1), "{fault:?}");
+    assert_eq!(expected, received + wrong.lost + wrong.declared_missing, "{fault:?}");
+    assert_eq!(report.is_clean(), matches!(fault, Fault::None | Fault::Fold), "{fault:?}");
+}
+
+#[test]
+fn a_connection_that_is_closed_is_lost_with_all_that_it_had_to_hear() {
+    let server = Faulty::start(Fault::Close);
+    let report = run(&job(server.addr));
+    assert!(report.connections_lost > 0 && !report.is_clean());
+    assert!(report.accounts.lost > 0, "{:?}", report.accounts);
+    assert_eq!(report.unaccounted(), 0);
+}
+
+#[test]
+fn a_closed_loop_goes_on_where_something_is_lost() {
+    let server = Faulty::start(Fault::Lose);
+    let mut job = job(server.addr);
+    job.plan.pace = Pace::Closed { window: 8 };
+    let report = run(&job);
+    assert_eq!((report.accounts.lost, report.unaccounted()), (server.faults(), 0));
+}
+
+/// `maxtalk bench` with a short plan.
+fn bench(arguments: &[&str]) -> Child {
+    let mut command: Command = maxtalk(&["bench", "--connections", "12", "--rate", "50", "--warm-up", "0s", "--quiet"]);
+    command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Its exit code, and what it has written.
+fn outcome(mut child: Child) -> (Option<i32>, String, String) {
+    let (status, _) = end_of(&mut child);
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (status.code(), out, err)
+}
+
+#[test]
+fn the_exit_code_tells_whether_the_accounts_are_right() {
+    for (fault, clean) in [(Fault::None, true), (Fault::Lose, false)] {
+        let server = Faulty::start(fault);
+        let url = format!("http://{}", server.addr);
+        let (code, out, err) = outcome(bench(&["--url", &url, "--duration", "1s", "--json"]));
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}"));
+        assert_eq!(report["clean"], clean, "{out}");
+        // A busy machine may keep the bench from its plan, and it says so.
+        assert_eq!(code, Some(if clean && report["valid"] == true { 0 } else { 1 }), "{out}");
+    }
+}
+
+#[test]
+fn a_server_of_its_own_is_started_loaded_and_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let json = folder.path().join("report.json");
+    let (page_path, json_path) = (page.display().to_string(), json.display().to_string());
+    let files = ["--spawn", "--members", "4", "--duration", "1s", "--html", &page_path, "--json", &json_path];
+    let (code, out, err) = outcome(bench(&files));
+    assert!(code.is_some() && out.is_empty(), "{out} {err}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!((&report["clean"], &report["conversations"]), (&json!(true), &json!(3)), "{report}");
+    assert!(report["server"].is_object(), "{report}");
+    assert!(std::fs::read_to_string(page).unwrap().contains("<svg"));
+}
+
+#[test]
+fn an_interrupted_run_shows_the_figures_so_far() {
+    let server = Faulty::start(Fault::None);
+    let url = format!("http://{}", server.addr);
+    let child = bench(&["--url", &url, "--duration", "10m", "--json"]);
+    let begun = std::time::Instant::now();
+    while server.state.lock().unwrap().talks.values().sum::<u64>() < 20 {
+        assert!(begun.elapsed() < support::DEADLINE, "no talks");
+        thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "INT");
+    let (_, out, err) = outcome(child);
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}"));
+    assert_eq!((&report["interrupted"], &report["clean"]), (&json!(true), &json!(true)), "{out}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let table: [(&[&str], &str); 4] = [
+        (&["--url", "http://192.0.2.1"], "--allow-remote"),
+        (&["--url", "http://127.0.0.1:1"], "nobody answers"),
+        (&["--url", "https://127.0.0.1:1"], "http only"),
+        (&["--url", "http://127.0.0.1:1", "--token-file", "/nonexistent"], "cannot be read"),
+    ];
+    for (arguments, message) in table {
+        let (code, out, err) = outcome(bench(arguments));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}: {err}");
+        assert!(err.contains(message) && err.lines().count() == 1, "{arguments:?}: {err}");
+    }
+}
