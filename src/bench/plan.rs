@@ -39,7 +39,7 @@ pub enum Pace {
         /// Talks per second.
         rate: f64,
     },
-    /// So many talks under way at a time: the next is sent when all members have heard one.
+    /// So many talks under way at a time: the next is sent when one has been heard by all members.
     Closed {
         /// Talks under way.
         window: usize,
@@ -51,9 +51,9 @@ pub enum Pace {
 pub struct Plan {
     /// Connections: one user each, `user_prefix` and a number from 0 on.
     pub connections: usize,
-    /// Members of a conversation: each of them where sizes are even, on average otherwise.
+    /// Members of a conversation, on average.
     pub members: usize,
-    /// How sizes differ.
+    /// How sizes differ, where the bench has a say in it.
     pub sizes: Sizes,
     /// When talks are sent.
     pub pace: Pace,
@@ -75,60 +75,6 @@ pub struct Plan {
     pub user_prefix: String,
     /// Where random choices begin.
     pub seed: u64,
-}
-
-/// The sizes of the conversations that a plan asks for where the bench decides who is in which, the largest first.
-/// Each connection is in exactly one, and each conversation has at least two where there are two connections at all.
-///
-/// Even ones have as many members as the plan says; a last, smaller one takes the rest, unless that is a single
-/// connection, which joins the first. With Zipf there are as many conversations as the average asks for; those whose
-/// share would be below two get two, and the others divide what remains in proportion to 1/k^s.
-pub fn sizes(connections: usize, members: usize, sizes: Sizes) -> Vec<usize> {
-    if connections < 4 {
-        return Vec::from_iter((connections > 0).then_some(connections));
-    }
-    let members = members.max(2);
-    match sizes {
-        Sizes::Even => {
-            let (full, rest) = (connections / members, connections % members);
-            let mut sizes = vec![members; full];
-            match (rest, sizes.first_mut()) {
-                (0, _) => {}
-                (1, Some(first)) => *first += 1,
-                _ => sizes.push(rest),
-            }
-            sizes
-        }
-        Sizes::Zipf(exponent) => {
-            let count = (connections.saturating_add(members / 2) / members).clamp(1, connections / 2);
-            zipf(connections, count, exponent.max(0.0))
-        }
-    }
-}
-
-/// `connections` in `count` sizes by Zipf, with 2 * `count` <= `connections`.
-fn zipf(connections: usize, count: usize, exponent: f64) -> Vec<usize> {
-    let weights = (1..=count).map(|k| (k as f64).powf(-exponent)).collect::<Vec<_>>();
-    let mut weight = weights.iter().sum::<f64>();
-    // The first of them divide among themselves what the tail of twos leaves.
-    let mut first = count;
-    let unit = loop {
-        let unit = (connections - 2 * (count - first)) as f64 / weight;
-        if first == 1 || unit * weights[first - 1] >= 2.0 {
-            break unit;
-        }
-        first -= 1;
-        weight -= weights[first];
-    };
-    let share = |k: usize| if k < first { ((unit * weights[k]) as usize).max(2) } else { 2 };
-    let mut sizes = (0..count).map(share).collect::<Vec<_>>();
-    // Each was rounded down, so that fewer than `first` are left over; where floats are off by one, the first pays.
-    let sum = sizes.iter().sum::<usize>();
-    let left = connections.saturating_sub(sum);
-    sizes.iter_mut().take(left.min(first)).for_each(|size| *size += 1);
-    let sum = sizes.iter().sum::<usize>();
-    sizes[0] = (sizes[0] + connections).saturating_sub(sum);
-    sizes
 }
 
 /// Who is in which conversation. Users are numbers from 0 on, conversations too; the first member of a conversation is
@@ -162,18 +108,6 @@ impl Table {
 }
 
 impl Layout {
-    /// As the bench lays it out: conversation k is called `c{k}`, its members are consecutive users, and [`sizes`]
-    /// says how many.
-    pub fn by_rule(plan: &Plan) -> Self {
-        let mut next = 0;
-        let rows = sizes(plan.connections, plan.members, plan.sizes).into_iter().enumerate().map(|(k, size)| {
-            let members = Vec::from_iter(next..next + size);
-            next += size;
-            (ConversationId::from(format!("c{k}").as_str()), members)
-        });
-        Self::of(rows.collect())
-    }
-
     /// As users have heard it in `listening`: each with the ids of its conversations, in any order. The largest comes
     /// first. That nobody has to talk for all, the talker of each is the member that was chosen least often before.
     pub fn learnt<'a, Ids: IntoIterator<Item = &'a str>>(heard: impl IntoIterator<Item = (usize, Ids)>) -> Self {
@@ -253,20 +187,9 @@ impl Layout {
         self.conversations.row(user)
     }
 
-    /// The conversation of `user`: by rule there is one for each, otherwise it is the first.
-    pub fn conversation_of(&self, user: usize) -> Option<usize> {
-        self.conversations_of(user).first().copied()
-    }
-
-    /// Members of the largest conversation.
+    /// Members of the largest conversation, which is the first.
     pub fn members_max(&self) -> usize {
-        (0..self.conversations()).map(|k| self.size(k)).max().unwrap_or(0)
-    }
-
-    /// How many deliveries a talk causes on average, when each conversation that somebody can hear talks as often.
-    pub fn deliveries_per_talk(&self) -> f64 {
-        let (count, sum) = self.heard().fold((0, 0), |(count, sum), k| (count + 1, sum + self.size(k) - 1));
-        if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+        self.size(0)
     }
 
     /// The conversations in which a talk is heard by somebody else.
@@ -317,20 +240,6 @@ impl Schedule {
     /// When the `n`-th talk is to be sent, in µs from the start.
     pub fn due_us(&self, n: u64) -> u64 {
         (n as f64 * 1e6 / self.rate) as u64
-    }
-
-    /// How many talks are to be sent up to `elapsed_us`, that instant included.
-    pub fn due_by(&self, elapsed_us: u64) -> u64 {
-        let near = (elapsed_us as f64 * self.rate / 1e6) as u64;
-        // Rounding is off by a few at most: by one in floats, and by those that share a microsecond.
-        let mut n = near.saturating_sub(1);
-        while n > 0 && self.due_us(n) > elapsed_us {
-            n -= 1;
-        }
-        while self.due_us(n) <= elapsed_us {
-            n += 1;
-        }
-        n
     }
 
     /// Which conversation the `n`-th talk is in.

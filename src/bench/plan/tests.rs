@@ -1,4 +1,4 @@
-//! The shape of conversations, of the mix, and of the schedule.
+//! Who is where, by which way, and whose turn it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ const SOCKET: Way = Way { generation: Generation::Eio4, transport: TransportKind
 const POLLING: Way = Way { generation: Generation::Eio4, transport: TransportKind::Polling };
 const OLD: Way = Way { generation: Generation::Sio09, transport: TransportKind::Polling };
 
-fn plan(connections: usize, members: usize, sizes: Sizes) -> Plan {
+fn plan(connections: usize) -> Plan {
     Plan {
         connections,
-        members,
-        sizes,
+        members: 10,
+        sizes: Sizes::Even,
         pace: Pace::Open { rate: 100.0 },
         ramp: 100.0,
         duration: Duration::from_secs(1),
@@ -28,55 +28,16 @@ fn plan(connections: usize, members: usize, sizes: Sizes) -> Plan {
     }
 }
 
-#[test]
-fn even_sizes_are_those_of_the_plan_and_a_rest() {
-    let table: &[(usize, usize, &[usize])] = &[
-        (0, 10, &[]),
-        (1, 10, &[1]),
-        (2, 1, &[2]),
-        (3, 2, &[3]),
-        (10, 5, &[5, 5]),
-        (11, 5, &[6, 5]),
-        (12, 5, &[5, 5, 2]),
-        (5, 10, &[5]),
-        (5, 0, &[3, 2]),
-    ];
-    for &(connections, members, expected) in table {
-        assert_eq!(sizes(connections, members, Sizes::Even), expected, "{connections} by {members}");
-    }
-}
-
-#[test]
-fn zipf_sizes_fall_by_rank_to_no_less_than_two() {
-    // 1 + 1/2 + 1/3 + 1/4 = 25/12.
-    assert_eq!(sizes(2500, 625, Sizes::Zipf(1.0)), [1200, 600, 400, 300]);
-    // Shares of 10.9, 5.5 and 3.6: what rounding leaves goes to the first of them, one each.
-    assert_eq!(sizes(20, 7, Sizes::Zipf(1.0)), [11, 6, 3]);
-    let long = sizes(10_000, 10, Sizes::Zipf(1.2));
-    assert_eq!(long.len(), 1000);
-    assert!(long[0] > 1500 && long[999] == 2, "{} to {}", long[0], long[999]);
-    assert!((1.9..2.6).contains(&(long[0] as f64 / long[1] as f64)), "2^1.2 apart: {:?}", &long[..2]);
-    assert_eq!(sizes(40, 10, Sizes::Zipf(0.0)), [10, 10, 10, 10]);
-    assert_eq!(sizes(8, 2, Sizes::Zipf(f64::NAN)), [2, 2, 2, 2]);
-    assert_eq!(sizes(20, 5, Sizes::Zipf(f64::INFINITY)), [14, 2, 2, 2]);
+/// So many conversations of two.
+fn pairs(conversations: usize) -> Layout {
+    let ids = (0..conversations).map(|k| format!("c{k}")).collect::<Vec<_>>();
+    Layout::learnt((0..2 * conversations).map(|user| (user, [ids[user / 2].as_str()])))
 }
 
 proptest! {
     #[test]
-    fn sizes_add_up_and_fall(
-        connections in 2..5000_usize,
-        members in 0..300_usize,
-        exponent in prop::option::of(0.0..4.0),
-    ) {
-        let sizes = sizes(connections, members, exponent.map_or(Sizes::Even, Sizes::Zipf));
-        prop_assert_eq!(sizes.iter().sum::<usize>(), connections);
-        prop_assert!(sizes.iter().all(|size| *size >= 2), "{:?}", sizes);
-        prop_assert!(sizes.is_sorted_by(|a, b| a >= b), "{:?}", sizes);
-    }
-
-    #[test]
     fn ways_have_their_weight(connections in 0..500_usize, weights in prop::collection::vec(0..20_u32, 3)) {
-        let mut plan = plan(connections, 10, Sizes::Even);
+        let mut plan = plan(connections);
         plan.mix = [SOCKET, POLLING, OLD].into_iter().zip(weights).collect();
         let total = plan.mix.iter().map(|(_, weight)| *weight).sum::<u32>();
         let assigned = ways(&plan).collect::<Vec<_>>();
@@ -87,31 +48,6 @@ proptest! {
             prop_assert!((count - exact).abs() <= 1.0, "{} of {:?}, {} would be exact", count, way, exact);
         }
     }
-
-    #[test]
-    fn what_is_due_by_now_is_due(rate in 0.01..5_000_000.0_f64, n in 0..1_000_000_u64, later in 0..5_000_u64) {
-        let schedule = Schedule::new(&Layout::by_rule(&plan(10, 5, Sizes::Even)), rate, 1).unwrap();
-        let now = schedule.due_us(n) + later;
-        let due = schedule.due_by(now);
-        prop_assert!(due > n);
-        prop_assert!(schedule.due_us(due - 1) <= now && now < schedule.due_us(due));
-    }
-}
-
-#[test]
-fn by_rule_members_are_consecutive() {
-    let layout = Layout::by_rule(&plan(12, 5, Sizes::Even));
-    assert_eq!(layout.conversations(), 3);
-    assert_eq!(layout.id(2).as_str(), "c2");
-    assert_eq!(layout.members(1), [5, 6, 7, 8, 9]);
-    assert_eq!((layout.size(2), layout.talker(2), layout.members_max()), (2, 10, 5));
-    assert_eq!((layout.find("c1"), layout.find("c3")), (Some(1), None));
-    assert_eq!((0..13).map(|user| layout.conversation_of(user)).collect::<Vec<_>>(), {
-        let of = |k, times| std::iter::repeat_n(Some(k), times);
-        of(0, 5).chain(of(1, 5)).chain(of(2, 2)).chain([None]).collect::<Vec<_>>()
-    });
-    assert_eq!(layout.deliveries_per_talk(), 3.0);
-    assert_eq!(layout, Layout::by_rule(&plan(12, 5, Sizes::Even)));
 }
 
 #[test]
@@ -124,13 +60,13 @@ fn a_learnt_layout_is_that_of_listening() {
     assert_eq!(named, [("b", vec![0, 1, 3]), ("a", vec![1, 3]), ("alone", vec![0])]);
     assert_eq!(layout.conversations_of(0), [0, 2]);
     assert_eq!(layout.conversations_of(3), [0, 1]);
-    assert_eq!((layout.conversation_of(7), layout.conversation_of(99)), (None, None));
-    assert_eq!(layout.find("alone"), Some(2));
-    assert_eq!(layout.deliveries_per_talk(), 1.5, "nobody hears what is said alone");
+    assert_eq!([layout.conversations_of(7), layout.conversations_of(99)], [&[0; 0]; 2]);
+    assert_eq!((layout.find("alone"), layout.find("nowhere")), (Some(2), None));
+    assert_eq!((layout.size(1), layout.talker(1), layout.members_max()), (2, 1, 3));
     let mut reversed = heard.to_vec();
     reversed.reverse();
     assert_eq!(Layout::learnt(reversed), layout, "whatever came first");
-    assert_eq!(Layout::learnt([(0, []), (1, [])]).deliveries_per_talk(), 0.0);
+    assert_eq!((Layout::default().conversations(), Layout::default().members_max()), (0, 0));
 }
 
 #[test]
@@ -143,7 +79,7 @@ fn talkers_take_turns_where_all_are_in_all() {
 
 #[test]
 fn ways_are_interleaved_without_a_period() {
-    let mut plan = plan(10_000, 10, Sizes::Even);
+    let mut plan = plan(10_000);
     plan.mix = vec![(SOCKET, 3), (POLLING, 1)];
     let assigned = ways(&plan).collect::<Vec<_>>();
     assert_eq!(assigned, ways(&plan).collect::<Vec<_>>());
@@ -161,10 +97,9 @@ fn ways_are_interleaved_without_a_period() {
 
 #[test]
 fn the_schedule_gives_each_conversation_its_turn() {
-    let layout = Layout::by_rule(&plan(100, 10, Sizes::Zipf(1.0)));
+    let layout = pairs(10);
     let schedule = Schedule::new(&layout, 2000.0, 7).unwrap();
     assert_eq!((schedule.due_us(0), schedule.due_us(1), schedule.due_us(2001)), (0, 500, 1_000_500));
-    assert_eq!((schedule.due_by(0), schedule.due_by(499), schedule.due_by(500)), (1, 1, 2));
     let mut talks = BTreeMap::new();
     (0..50).for_each(|n| *talks.entry(schedule.conversation(n)).or_insert(0) += 1);
     assert_eq!(talks, (0..10).map(|k| (k, 5)).collect());
@@ -179,7 +114,7 @@ fn the_schedule_gives_each_conversation_its_turn() {
 
 #[test]
 fn threads_share_the_turns_without_rest() {
-    let schedule = Schedule::new(&Layout::by_rule(&plan(30, 5, Sizes::Even)), 10.0, 3).unwrap();
+    let schedule = Schedule::new(&pairs(6), 10.0, 3).unwrap();
     let mut turns = (0..2).flat_map(|thread| schedule.turns(move |k| k % 2 == thread).take(9)).collect::<Vec<_>>();
     turns.sort_unstable();
     assert_eq!(turns, (0..18).map(|n| (n, schedule.conversation(n))).collect::<Vec<_>>());
@@ -188,7 +123,7 @@ fn threads_share_the_turns_without_rest() {
 
 #[test]
 fn there_is_no_schedule_where_nobody_hears_or_no_rate() {
-    let layout = Layout::by_rule(&plan(10, 5, Sizes::Even));
+    let layout = pairs(2);
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(Schedule::new(&layout, rate, 1), None);
     }
