@@ -4,16 +4,17 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError};
 use crate::bench::options::BenchOptions;
-use crate::bench::report::{json, text};
 use crate::config::{self, Config, File, Flag, Sources};
 
 /// No configuration is larger: a longer file is another one, given by mistake.
@@ -47,6 +48,9 @@ pub struct Options {
     /// TOML file with settings, in the form that "maxtalk config" prints
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Stop when standard input ends, and so with the process that holds its other end
+    #[arg(long, hide = true)]
+    pub until_eof: bool,
 }
 
 /// Why there is no configuration.
@@ -82,19 +86,36 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Runs the load bench and shows its report. Whether that is valid, and its accounts are right.
+/// Runs the load bench and shows its report. The exit code is 1 where an account is wrong, the run is not valid or no rate
+/// held the objective, and [`INTERRUPTED`](command::INTERRUPTED) where it was ended before its time and nothing was wrong.
 ///
 /// # Errors
 /// Where there is no report, or it cannot be shown.
-pub fn bench(options: &BenchOptions) -> Result<bool, BenchFailure> {
+pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     let report = command::run(options)?;
-    if options.json.as_deref() == Some(Path::new("-")) {
-        print(&format!("{}\n", json::json(&report).trim_end()))?;
-    } else if !options.quiet {
-        print(&text::table(&report))?;
+    if let Some(text) = command::output(options, &report) {
+        let unwritable = |cause| BenchError::Unwritable { path: "standard output".to_owned(), cause };
+        print(&text).map_err(unwritable)?;
     }
     command::write(options, &report)?;
-    Ok(report.is_clean() && report.invalid().is_none())
+    Ok(match report.interrupted && report.is_clean() {
+        true => ExitCode::from(command::INTERRUPTED),
+        false if report.is_good() => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Tells this process to stop, as SIGTERM does, when its standard input ends.
+///
+/// # Errors
+/// The system has no thread for that.
+pub fn stop_at_eof() -> io::Result<()> {
+    let wait = || {
+        // What cannot be read has ended too.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = kill_process(getpid(), Signal::TERM);
+    };
+    thread::Builder::new().name("standard input".to_owned()).spawn(wait).map(drop)
 }
 
 /// Writes `error` to standard error, as far as somebody takes it within a second.
@@ -109,17 +130,6 @@ pub fn complain(error: &dyn std::error::Error) {
     if writer.is_ok() {
         let _ = written.recv_timeout(COMPLAINT_TIMEOUT);
     }
-}
-
-/// Why the bench has nothing to show.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchFailure {
-    /// There is no report.
-    #[error(transparent)]
-    Bench(#[from] BenchError),
-    /// Standard output takes none.
-    #[error("the report cannot be printed: {0}")]
-    Print(#[from] io::Error),
 }
 
 impl Options {
@@ -165,6 +175,7 @@ impl Options {
             listen: self.listen.or(other.listen),
             max_url: self.max_url.or(other.max_url),
             config: self.config.or(other.config),
+            until_eof: self.until_eof || other.until_eof,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The program: parse, start logging, run one command, map its error to an exit code.
 //!
-//! The codes are 0 for a good end, 1 for a command that failed, and 2 for a command line that is none.
+//! The codes are 0 for a good end, 1 for a command that failed, 2 for a command line that is none, and 130 for a bench
+//! that was interrupted.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve(options) => {
             let config = options.load()?;
+            if options.until_eof {
+                cli::stop_at_eof()?;
+            }
             let log = &config.log;
             let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
             let end = server::run(config);
@@ -38,10 +42,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             cli::print(&report)?;
         }
         Command::Config => cli::print(&config::annotated_defaults())?,
-        Command::Bench(options) => {
-            let is_good = cli::bench(&options)?;
-            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
+        Command::Bench(options) => return Ok(cli::bench(&options)?),
     }
     Ok(ExitCode::SUCCESS)
 }

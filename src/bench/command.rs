@@ -1,21 +1,28 @@
-//! The whole command: the target, one run or the search for the knee, and the report.
+//! The whole command: the target, one run or the search for the knee, the signals that end it, and the report.
 
-use std::io::{self, IsTerminal};
+use std::future::pending;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::process;
+use std::thread;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use url::Url;
 
-use super::client::Target;
 use super::engine::{self, Job, RunError};
 use super::knee::Search;
-use super::options::BenchOptions;
-use super::plan::{Pace, Sizes};
-use super::report::{Circumstances, Knee, Report, json, page};
+use super::options::{BenchOptions, STDOUT};
+use super::plan::{Pace, Plan, Sizes};
+use super::report::{Circumstances, Knee, Report, Trial, json, page, text};
 use super::target::{self, Child};
 use crate::config::Demo;
+
+/// The exit code of a bench that was interrupted: that of a shell for what SIGINT has ended.
+pub const INTERRUPTED: u8 = 130;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +41,9 @@ pub enum BenchError {
         /// What the run made of that.
         run: RunError,
     },
+    /// The system has no thread for us, or does not tell us of signals.
+    #[error(transparent)]
+    System(#[from] io::Error),
     /// The report cannot be written.
     #[error("{path}: cannot be written: {cause}")]
     Unwritable {
@@ -44,48 +54,59 @@ pub enum BenchError {
     },
 }
 
-/// Does what the options say. Ctrl-C ends it with the figures so far.
+impl From<String> for BenchError {
+    fn from(refusal: String) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Does what the options say. SIGINT and SIGTERM end it with the figures so far, a second one at once.
 ///
 /// # Errors
 /// Where there is no report.
 pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
-    let users = options.users().map_err(BenchError::Refused)?;
-    target::raise_file_limit(options.files()).map_err(BenchError::Refused)?;
+    let interrupt = Interrupt::listen()?;
+    let users = options.users()?;
+    target::raise_file_limit(options.files())?;
     let plan = options.plan();
-    let mut child = None;
-    if options.spawn {
-        let zipf = match plan.sizes {
-            Sizes::Even => None,
-            Sizes::Zipf(exponent) => Some(exponent),
-        };
-        let demo = Demo { people: plan.connections, members: plan.members.min(plan.connections), zipf };
-        child = Some(Child::spawn(&demo).map_err(BenchError::Refused)?);
-    }
+    let mut child = options.spawn.then(|| Child::spawn(&demo(&plan))).transpose()?;
     let url = match (&child, &options.url) {
-        (Some(child), _) => Url::parse(&child.url()).map_err(|error| BenchError::Refused(error.to_string()))?,
+        (Some(child), _) => Url::parse(&child.url()).map_err(|error| error.to_string())?,
         (None, Some(url)) => url.clone(),
-        (None, None) => return Err(BenchError::Refused("--url or --spawn says what is to be loaded".to_owned())),
+        (None, None) => return Err("--url or --spawn says what is to be loaded".to_owned().into()),
     };
-    let (host, namespace) = BenchOptions::host_and_namespace(&url).map_err(BenchError::Refused)?;
-    let address = target::check_target(&url, options.allow_remote).map_err(BenchError::Refused)?;
     let job = Job {
         plan,
-        target: Target { host, address, path: options.path.clone(), namespace },
+        target: target::reach(&url, &options.path, options.allow_remote)?,
         users,
         pid: child.as_ref().map(Child::pid).or(options.pid),
         threads: options.threads,
-        circumstances: circumstances(&url),
+        circumstances: circumstances(&url, child.as_ref()),
         progress: !options.quiet && io::stderr().is_terminal(),
     };
-    let report = if options.find_knee { find_knee(options, job) } else { engine::run(&job, interrupt()) };
+    let report =
+        if options.find_knee { find_knee(options, job, &interrupt) } else { engine::run(&job, interrupt.come()) };
     match (report, child.as_mut().and_then(Child::ended)) {
-        (Ok(report), _) => Ok(report),
+        (Ok(mut report), ended) => {
+            let stopped = ended.map_or_else(|| child.map_or(Ok(()), Child::stop), Err);
+            // A bad end of the server is no reason to lose the figures.
+            report.errors.extend(stopped.err().map(|end| (end, 1)));
+            Ok(report)
+        }
         (Err(run), Some(server)) => Err(BenchError::Spawned { server, run }),
         (Err(error), None) => Err(error.into()),
     }
 }
 
-/// Writes the report to the files that are named, standard output apart.
+/// What the options want on standard output: the table, JSON, or nothing.
+pub fn output(options: &BenchOptions, report: &Report) -> Option<String> {
+    match &options.json {
+        Some(path) if path == Path::new(STDOUT) => Some(json::json(report)),
+        _ => (!options.quiet).then(|| text::table(report)),
+    }
+}
+
+/// Writes the report to the files that the options name.
 ///
 /// # Errors
 /// Where one cannot be written.
@@ -94,7 +115,7 @@ pub fn write(options: &BenchOptions, report: &Report) -> Result<(), BenchError> 
         let unwritable = |cause| BenchError::Unwritable { path: path.display().to_string(), cause };
         std::fs::write(path, text).map_err(unwritable)
     };
-    if let Some(path) = options.json.as_deref().filter(|path| *path != Path::new("-")) {
+    if let Some(path) = options.json.as_deref().filter(|path| *path != Path::new(STDOUT)) {
         write(path, json::json(report))?;
     }
     if let Some(path) = &options.html {
@@ -103,56 +124,108 @@ pub fn write(options: &BenchOptions, report: &Report) -> Result<(), BenchError> 
     Ok(())
 }
 
+/// The people of a server that is spawned for this plan.
+fn demo(plan: &Plan) -> Demo {
+    let zipf = match plan.sizes {
+        Sizes::Even => None,
+        Sizes::Zipf(exponent) => Some(exponent),
+    };
+    Demo { people: plan.connections, members: plan.members.min(plan.connections), zipf }
+}
+
+fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let server = match child.map(Child::chosen) {
+        None => "its build and configuration are not told to clients".to_owned(),
+        Some([]) => "spawned, this build, default settings".to_owned(),
+        Some(chosen) => format!("spawned, this build, {}", chosen.join(" ")),
+    };
+    let began = OffsetDateTime::from(SystemTime::now());
+    let began = began.replace_nanosecond(0).unwrap_or(began);
+    Circumstances {
+        machine: target::machine(),
+        build: format!("maxtalk {}, {profile}", env!("CARGO_PKG_VERSION")),
+        began: began.format(&Rfc3339).unwrap_or_default(),
+        url: url.to_string(),
+        server,
+    }
+}
+
 /// A run for each rate that the search wants to know about. The report is that of the best, or of the last where none
 /// has held.
-fn find_knee(options: &BenchOptions, mut job: Job) -> Result<Report, RunError> {
-    let Pace::Open { rate } = job.plan.pace else { return engine::run(&job, interrupt()) };
-    let mut search = Search::new(rate);
-    let mut best: Option<(bool, Report)> = None;
-    let mut unproven = Vec::new();
+fn find_knee(options: &BenchOptions, mut job: Job, interrupt: &Interrupt) -> Result<Report, RunError> {
+    let mut search = Search::new(options.rate);
+    let mut best: Option<Report> = None;
     while let Some(rate) = search.next() {
         job.plan.pace = Pace::Open { rate };
-        let mut report = engine::run(&job, interrupt())?;
-        // What fails for want of the generator says nothing about the server: it gets a second chance, and is told of.
+        let mut report = engine::run(&job, interrupt.come())?;
+        // What fails for want of the generator says nothing about the server: it gets a second chance.
         if report.invalid().is_some() && !report.interrupted {
-            report = engine::run(&job, interrupt())?;
+            report = engine::run(&job, interrupt.come())?;
         }
-        if let Some(reason) = report.invalid().filter(|_| !report.interrupted) {
-            unproven.push((format!("search: {rate:.0} talks/s not proven, {reason}"), 1));
-        }
-        let interrupted = report.interrupted;
-        // An interrupted run is no trial: it may have been about to fail.
-        let holds = !interrupted && search.tried(&report, options.slo.holds(&report));
-        if holds || best.as_ref().is_none_or(|(held, _)| !held) {
-            best = Some((holds, report));
-        }
-        if interrupted {
-            if let Some((_, report)) = &mut best {
-                report.interrupted = true;
+        if report.interrupted {
+            // Such a run is no trial: it may have been about to fail.
+            match best.as_mut().filter(|_| search.has_held()) {
+                Some(best) => best.interrupted = true,
+                None => best = Some(report),
             }
             break;
         }
+        let trial = options.slo.judge(&report);
+        let is_best = trial == Trial::Holds || !search.has_held();
+        search.tried(&report, trial);
+        if !options.quiet {
+            tell(&report, rate, trial);
+        }
+        if is_best {
+            best = Some(report);
+        }
     }
-    let Some((_, mut report)) = best else { return engine::run(&job, interrupt()) };
-    report.errors.extend(unproven);
+    let Some(mut report) = best else { unreachable!("a search begins with a rate") };
     report.knee = Some(Knee { objective: options.slo.to_string(), steps: search.into_steps() });
     Ok(report)
 }
 
-/// Ends at Ctrl-C.
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Then it works as it does by default, and ends the process.
-        std::future::pending().await
-    }
+/// A line on standard error about a trial: a search takes minutes.
+fn tell(report: &Report, rate: f64, trial: Trial) {
+    let p99 = report.corrected.at(99.0).unwrap_or_default() as f64 / 1e3;
+    let why = report.invalid().map_or_else(String::new, |reason| format!(" ({reason})"));
+    // Whoever does not want to hear it need not.
+    let _ = writeln!(io::stderr(), "{rate:.0} talks/s: p99 {p99:.2} ms, {}{why}", trial.as_str());
 }
 
-fn circumstances(url: &Url) -> Circumstances {
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    Circumstances {
-        machine: target::machine(),
-        build: format!("maxtalk {}, {profile}", env!("CARGO_PKG_VERSION")),
-        began: OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
-        url: url.to_string(),
+/// SIGINT and SIGTERM, which are asked for before there is anything to stop. They end the runs; when a second one comes,
+/// this process is over, and a server that it has spawned ends with it.
+struct Interrupt(watch::Receiver<bool>);
+
+impl Interrupt {
+    fn listen() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (came, coming) = watch::channel(false);
+        let entered = runtime.enter();
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        drop(entered);
+        let listen = async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if came.send_replace(true) {
+                    process::exit(INTERRUPTED.into());
+                }
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(listen))?;
+        Ok(Self(coming))
+    }
+
+    /// Waits for the first of them.
+    async fn come(&self) {
+        let mut coming = self.0.clone();
+        if coming.wait_for(|came| *came).await.is_err() {
+            // Nobody listens any more, so that none comes.
+            pending().await
+        }
     }
 }

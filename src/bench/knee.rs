@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::options;
-use super::report::{KneeStep, Report};
+use super::report::{KneeStep, Report, Trial};
 
 /// The search ends when the rates above and below the knee are so near to each other.
 const PRECISION: f64 = 1.05;
@@ -31,9 +31,9 @@ enum Term {
 }
 
 impl Objective {
-    /// Whether the run held it. A run that says nothing about the server holds nothing, and no order of what is
-    /// promised includes what comes twice, late, or to the wrong.
-    pub fn holds(&self, report: &Report) -> bool {
+    /// What the run says about it. A promise to deliver in some time includes that nothing comes twice, late, or to
+    /// the wrong.
+    pub fn judge(&self, report: &Report) -> Trial {
         let kept = |term: &Term| match *term {
             Term::Percentile(percentile, us) => report.corrected.at(percentile).is_some_and(|found| found < us),
             Term::Max(us) => report.corrected.max < us,
@@ -41,7 +41,11 @@ impl Objective {
         };
         let accounts = &report.accounts;
         let is_right = accounts.duplicated + accounts.out_of_order + accounts.misdelivered == 0;
-        is_right && report.invalid().is_none() && self.terms.iter().all(kept)
+        match report.invalid() {
+            Some(_) => Trial::Unproven,
+            None if is_right && self.terms.iter().all(kept) => Trial::Holds,
+            None => Trial::Fails,
+        }
     }
 }
 
@@ -99,27 +103,29 @@ impl Search {
         (!found && self.steps.len() < STEPS_MAX).then_some(self.next)
     }
 
-    /// What came of the rate that [`next`](Self::next) has named. Whether it is the best that held so far.
-    pub fn tried(&mut self, report: &Report, holds: bool) -> bool {
+    /// Whether a rate has held.
+    pub fn has_held(&self) -> bool {
+        self.below.is_some()
+    }
+
+    /// What came of the rate that [`next`](Self::next) has named.
+    pub fn tried(&mut self, report: &Report, trial: Trial) {
         self.steps.push(KneeStep {
             rate: self.next,
             achieved: report.talks_per_s(),
             p99: report.corrected.at(99.0).unwrap_or_default(),
             lost: report.accounts.lost,
-            holds,
+            trial,
         });
-        if holds {
-            self.below = Some(self.next);
-        } else {
-            self.above = Some(self.next);
+        match trial {
+            Trial::Holds => self.below = Some(self.next),
+            Trial::Fails | Trial::Unproven => self.above = Some(self.next),
         }
         self.next = match (self.below, self.above) {
             (Some(below), Some(above)) => (below * above).sqrt(),
             (Some(below), None) => below * 2.0,
-            (None, Some(above)) => (above / 2.0).max(RATE_MIN),
-            (None, None) => self.next,
+            (None, _) => (self.next / 2.0).max(RATE_MIN),
         };
-        holds
     }
 
     /// All that was tried.
@@ -138,7 +144,7 @@ mod tests {
         let mut search = Search::new(begin);
         let report = samples::good();
         while let Some(rate) = search.next() {
-            search.tried(&report, rate <= knee);
+            search.tried(&report, if rate <= knee { Trial::Holds } else { Trial::Fails });
         }
         search.into_steps().iter().map(|step| step.rate).collect()
     }
@@ -159,7 +165,8 @@ mod tests {
     fn an_objective_holds_or_not() {
         let report = samples::good();
         let p99 = report.corrected.at(99.0).unwrap();
-        let holds = |text: &str, report: &Report| text.parse::<Objective>().unwrap().holds(report);
+        let judge = |text: &str, report: &Report| text.parse::<Objective>().unwrap().judge(report);
+        let holds = |text: &str, report: &Report| judge(text, report) == Trial::Holds;
         assert!(holds("loss=0", &report));
         assert!(holds(&format!("p99<{}us, max<1h,loss=0", p99 + 1), &report));
         assert!(!holds(&format!("p99<{p99}us"), &report));
@@ -167,9 +174,12 @@ mod tests {
         let mut lossy = report.clone();
         lossy.accounts.lost = 1;
         assert!(holds("p99<1h", &lossy) && !holds("p99<1h,loss=0", &lossy));
-        let mut disordered = report;
+        let mut disordered = report.clone();
         disordered.accounts.out_of_order = 1;
-        assert!(!holds("p99<1h", &disordered));
+        assert_eq!(judge("p99<1h", &disordered), Trial::Fails);
+        let mut late = report;
+        late.generator.lag_p99 = 1_000_000;
+        assert_eq!(judge("p99<1h", &late), Trial::Unproven);
         for bad in ["", "p99", "p100<1s", "q<1s", "p99<5", "loss=1", "p99<1s,"] {
             assert!(bad.parse::<Objective>().is_err(), "{bad}");
         }

@@ -243,10 +243,8 @@ impl Recorder {
         let seen = with_number.filter(|(_, class)| class.spread.count() + class.delivery.count() > 0);
         let spread = |(number, Class { spread, delivery }): (u8, &Class)| Spread {
             members: SizeClass(number).members(),
-            talks: spread.count(),
-            p50: spread.percentile(50.0),
-            p99: spread.percentile(99.0),
-            delivery_p99: delivery.percentile(99.0),
+            first_to_last: spread.latency(),
+            delivery: delivery.latency(),
         };
         seen.map(spread).collect()
     }

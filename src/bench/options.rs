@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use url::Url;
 
 use super::engine::Credentials;
@@ -16,25 +16,33 @@ use super::knee::Objective;
 use super::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
 
+/// A file of this name is standard output.
+pub const STDOUT: &str = "-";
+
 const CONNECTIONS_MAX: usize = 100_000;
 const WINDOW_MAX: usize = 100_000;
-const PAYLOAD_BYTES_MAX: usize = 100_000;
+/// An update whose `messageID` is as long as a server takes it by default.
+const PAYLOAD_BYTES_MAX: usize = 356;
 const PER_SECOND_MAX: f64 = 1e6;
 const DURATION_MAX: Duration = Duration::from_secs(3600);
 /// The sum of all weights of a mix.
 const WEIGHTS_MAX: u32 = 1000;
 const EXPONENT_MAX: f64 = 10.0;
+/// Files beside the connections: the most are those of the demo MAX, which is asked over HTTP.
+const FILES_BESIDE: usize = 256;
 /// A file of tokens is no longer.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What `maxtalk bench` is told.
 #[derive(Args, Clone, Debug, PartialEq)]
+#[group(skip)]
+#[command(group(ArgGroup::new("target").required(true)))]
 pub struct BenchOptions {
     /// Server to load, such as http://127.0.0.1:6545. A path behind it is the namespace, which is /max otherwise
-    #[arg(long, value_name = "URL", required_unless_present = "spawn", conflicts_with = "spawn")]
+    #[arg(long, value_name = "URL", group = "target")]
     pub url: Option<Url>,
     /// Start a server of this binary on loopback, with people enough in its demo MAX, and stop it afterwards
-    #[arg(long, conflicts_with_all = ["pid", "user_prefix", "token_file"])]
+    #[arg(long, group = "target", conflicts_with_all = ["pid", "user_prefix", "token_file"])]
     pub spawn: bool,
     /// Connections, one user each
     #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
@@ -45,9 +53,9 @@ pub struct BenchOptions {
     /// How conversations of --spawn differ in size: even, or zipf:S, where the k-th largest is in proportion to 1/k^S
     #[arg(long, value_name = "even|zipf[:S]", default_value = "even", value_parser = sizes)]
     pub sizes: Sizes,
-    /// Talks per second over all conversations, at their time whatever the server does; 0 keeps silent [default: 1000]
-    #[arg(long, value_name = "N", value_parser = per_second, conflicts_with = "window")]
-    pub rate: Option<f64>,
+    /// Talks per second over all conversations, at their time whatever the server does; 0 keeps silent
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = per_second, conflicts_with = "window")]
+    pub rate: f64,
     /// Talks under way at a time: the next is sent when everybody has heard one
     #[arg(long, value_name = "N", value_parser = window)]
     pub window: Option<usize>,
@@ -60,7 +68,7 @@ pub struct BenchOptions {
     /// Connections opened per second
     #[arg(long, value_name = "N", default_value = "2000", value_parser = positive_per_second)]
     pub ramp: f64,
-    /// Bytes of an update. They are made up by messageID, which maxtalk takes up to limits.id_bytes_max
+    /// Bytes of an update, more or less: the messageID is as long as that takes
     #[arg(long, value_name = "N", default_value = "150", value_parser = payload_bytes)]
     pub payload_bytes: usize,
     /// Transports by weight
@@ -94,7 +102,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "PATH", default_value = "/socket.io/", value_parser = endpoint)]
     pub path: String,
     /// Write the report as JSON, to standard output in place of the table where no file is named
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     pub json: Option<PathBuf>,
     /// Write the report as a page with plots
     #[arg(long, value_name = "FILE")]
@@ -122,7 +130,7 @@ impl BenchOptions {
     pub fn plan(&self) -> Plan {
         let pace = match self.window {
             Some(window) => Pace::Closed { window },
-            None => Pace::Open { rate: self.rate.unwrap_or(1000.0) },
+            None => Pace::Open { rate: self.rate },
         };
         let ways = self.generations.0.iter().flat_map(|&(generation, by_generation)| {
             let ways = self.transports.0.iter();
@@ -143,25 +151,6 @@ impl BenchOptions {
             user_prefix: self.user_prefix.clone(),
             seed: self.seed,
         }
-    }
-
-    /// The host of the target as requests name it, and the namespace.
-    ///
-    /// # Errors
-    /// A sentence for a URL that this bench cannot speak to.
-    pub fn host_and_namespace(url: &Url) -> Result<(String, String), String> {
-        if url.scheme() != "http" {
-            return Err(format!("{url} (flag --url): the bench speaks http only, without TLS"));
-        }
-        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-            return Err(format!(
-                "{url} (flag --url): give host, port and namespace only, such as http://host:6545/max"
-            ));
-        }
-        let host = url.host_str().ok_or_else(|| format!("{url} (flag --url) has no host"))?;
-        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let namespace = if url.path() == "/" { "/max" } else { url.path() };
-        Ok((host, namespace.to_owned()))
     }
 
     /// Names and tokens by the lines of `--token-file`: none where there is no such file.
@@ -188,11 +177,11 @@ impl BenchOptions {
         Ok(users)
     }
 
-    /// Files that the run has open at most.
+    /// Files that the run has open at most, and the server of `--spawn` too: a connection that polls has one to post by.
     pub fn files(&self) -> u64 {
-        let polls = self.transports.0.iter().any(|(transport, _)| *transport == TransportKind::Polling);
+        let polls = self.transports.0.iter().any(|&(kind, weight)| kind == TransportKind::Polling && weight > 0);
         let lines = if polls { 2 } else { 1 };
-        (lines * self.connections + 64) as u64
+        (lines * self.connections + FILES_BESIDE) as u64
     }
 }
 
@@ -240,7 +229,8 @@ fn window(text: &str) -> Result<usize, String> {
 }
 
 fn payload_bytes(text: &str) -> Result<usize, String> {
-    whole(text, 1, PAYLOAD_BYTES_MAX)
+    let why = |error| format!("{error}: a messageID of more than 256 bytes is refused (limits.id_bytes_max)");
+    whole(text, 1, PAYLOAD_BYTES_MAX).map_err(why)
 }
 
 fn threads(text: &str) -> Result<usize, String> {
@@ -314,6 +304,8 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::bench::ledger;
+    use crate::config::Config;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -345,7 +337,7 @@ mod tests {
             seed: 1,
         };
         assert_eq!(options.plan(), expected);
-        assert_eq!(options.files(), 10_064);
+        assert_eq!(options.files(), 10_256);
     }
 
     #[test]
@@ -373,6 +365,7 @@ mod tests {
             ("--duration .s", "a time is a number"),
             ("--window 0", "a whole number from 1"),
             ("--rate -1", "unexpected argument"),
+            ("--payload-bytes 357", "a whole number from 1 to 356: a messageID of more than 256 bytes is refused"),
             ("--rate NaN", "a number from 0"),
             ("--ramp 0", "a number from 0.1"),
             ("--slow 5", "percent sign"),
@@ -392,6 +385,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_payload_is_what_a_server_takes() {
+        let id_bytes = |payload_bytes| ledger::message_id("", 0, payload_bytes).len();
+        let id_bytes_max = Config::default().limits.id_bytes_max;
+        assert_eq!((id_bytes(PAYLOAD_BYTES_MAX), id_bytes(PAYLOAD_BYTES_MAX + 1)), (id_bytes_max, id_bytes_max + 1));
+    }
+
+    #[test]
     fn what_does_not_go_together_is_refused() {
         let table = [
             ("", ErrorKind::MissingRequiredArgument),
@@ -407,17 +407,6 @@ mod tests {
             assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
         }
         assert!(parse("--spawn --find-knee --slo p99<1ms --json").is_ok());
-    }
-
-    #[test]
-    fn a_url_names_host_and_namespace() {
-        let named = |url: &str| BenchOptions::host_and_namespace(&url.parse().unwrap());
-        let pair = |host: &str, namespace: &str| Ok((host.to_owned(), namespace.to_owned()));
-        assert_eq!(named("http://127.0.0.1:6545"), pair("127.0.0.1:6545", "/max"));
-        assert_eq!(named("http://[::1]:80/chat"), pair("[::1]", "/chat"));
-        for url in ["https://x", "http://x/?a=1", "http://x/#a", "http://u:p@x", "ws://x"] {
-            assert!(named(url).is_err(), "{url}");
-        }
     }
 
     #[test]

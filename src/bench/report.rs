@@ -60,19 +60,15 @@ pub struct Second {
     pub max: u64,
 }
 
-/// From the first to the last receipt of a talk, for conversations of about one size.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What conversations of about one size have seen.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spread {
     /// Members, the geometric middle of the class.
     pub members: u64,
-    /// Talks that were looked at.
-    pub talks: u64,
-    /// p50 of first-to-last, in µs.
-    pub p50: u64,
-    /// p99 of first-to-last, in µs.
-    pub p99: u64,
-    /// p99 of the delivery latency in conversations of this class, in µs.
-    pub delivery_p99: u64,
+    /// From the first to the last receipt of each talk that all members have received.
+    pub first_to_last: Latency,
+    /// Delivery from the intended time of sending.
+    pub delivery: Latency,
 }
 
 /// The sums of the ledger, over the whole run. What was declared as missed is accounted for; what follows has to be 0.
@@ -124,8 +120,19 @@ pub struct Server {
     pub rss_peak: u64,
 }
 
+/// What a trial of a rate has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// The objective was held.
+    Holds,
+    /// It was not.
+    Fails,
+    /// The generator did not keep its plan, so that nobody knows.
+    Unproven,
+}
+
 /// One trial of the search for the highest rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KneeStep {
     /// Talks per second that were planned.
     pub rate: f64,
@@ -135,8 +142,8 @@ pub struct KneeStep {
     pub p99: u64,
     /// Deliveries that never came.
     pub lost: u64,
-    /// Whether the objective was held.
-    pub holds: bool,
+    /// What came of it.
+    pub trial: Trial,
 }
 
 /// The search for the highest rate that holds an objective.
@@ -151,7 +158,18 @@ pub struct Knee {
 impl Knee {
     /// The trial of the highest rate that held the objective.
     pub fn best(&self) -> Option<&KneeStep> {
-        self.steps.iter().filter(|step| step.holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+        self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+}
+
+impl Trial {
+    /// As reports call it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Unproven => "unproven",
+        }
     }
 }
 
@@ -166,6 +184,8 @@ pub struct Circumstances {
     pub began: String,
     /// The server's URL.
     pub url: String,
+    /// What is known of the server's build and configuration.
+    pub server: String,
 }
 
 /// The outcome of a run.
@@ -295,6 +315,12 @@ impl Report {
         self.faults().is_empty()
     }
 
+    /// Whether the figures are worth something and the server has done nothing wrong; of a search, whether a rate has
+    /// held its objective too.
+    pub fn is_good(&self) -> bool {
+        self.is_clean() && self.invalid().is_none() && self.knee.as_ref().is_none_or(|knee| knee.best().is_some())
+    }
+
     /// By how much the accounts do not balance: by nothing, unless the bench itself is wrong.
     pub fn unaccounted(&self) -> u64 {
         let Accounts { received, declared_missing, lost, .. } = self.accounts;
@@ -325,7 +351,15 @@ mod tests {
     fn a_good_run_is_valid_and_clean() {
         let report = samples::good();
         assert_eq!(report.invalid(), None);
-        assert!(report.is_clean(), "{:?}", report.faults());
+        assert!(report.is_clean() && report.is_good(), "{:?}", report.faults());
+    }
+
+    #[test]
+    fn a_search_that_found_nothing_is_not_good() {
+        let mut report = samples::searched();
+        assert!(report.is_good());
+        report.knee.as_mut().unwrap().steps.retain(|step| step.trial != Trial::Holds);
+        assert!(report.invalid().is_none() && report.is_clean() && !report.is_good());
     }
 
     #[test]

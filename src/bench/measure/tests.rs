@@ -144,7 +144,7 @@ fn only_the_measured_time_is_measured() {
         recorder.record_spread(class, intended, intended, received);
     }
     assert_eq!((recorder.corrected().count(), recorder.raw().count(), recorder.lag().count()), (2, 2, 2));
-    assert_eq!(recorder.spreads()[0].talks, 2);
+    assert_eq!(recorder.spreads()[0].first_to_last.count, 2);
     let seconds = recorder.seconds(Duration::from_millis(2500));
     let counts = seconds.iter().map(|second| (second.talks, second.deliveries)).collect::<Vec<_>>();
     assert_eq!(counts, [(1, 1), (0, 0), (1, 0)], "the last was received when it was over");
@@ -181,8 +181,12 @@ fn spreads_are_told_by_size() {
         recorder.record(large, talk, talk, talk + 1700);
     }
     recorder.record(small, 0, 0, 60);
-    let spread = |members, talks, p50, p99, delivery_p99| Spread { members, talks, p50, p99, delivery_p99 };
-    assert_eq!(recorder.spreads(), [spread(10, 100, 10, 10, 60), spread(10_000, 100, 1000, 1900, 1700)]);
+    let figures = recorder.spreads().into_iter().map(|Spread { members, first_to_last, delivery }| {
+        let at = |latency: &Latency| [50.0, 99.0].map(|percentile| latency.at(percentile).unwrap());
+        (members, first_to_last.count, at(&first_to_last), delivery.count, at(&delivery))
+    });
+    let expected = [(10, 100, [10, 10], 1, [60, 60]), (10_000, 100, [1000, 1900], 100, [1700, 1700])];
+    assert!(figures.eq(expected), "{:?}", recorder.spreads());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A report as titles, rows and cells of words, from which the table and the page are made: both say the same.
 
 use super::words::{self, NONE, bytes, count, ms, number, percent, printable, seconds};
-use super::{CPU_SHARE_MAX_CLOSED, CPU_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report};
+use super::{CPU_SHARE_MAX_CLOSED, CPU_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report, Spread, Trial};
 use crate::bench::plan::Pace;
 
 /// The kinds of errors that are shown one by one.
@@ -65,7 +65,7 @@ pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     let circumstances = &report.circumstances;
     vec![
         ("plan", words::plan(report).join("; ")),
-        ("server", printable(&circumstances.url, 400)),
+        ("server", format!("{} ({})", printable(&circumstances.url, 400), printable(&circumstances.server, 400))),
         ("machine", printable(&circumstances.machine, 200)),
         ("build", printable(&circumstances.build, 200)),
         ("began", format!("{}, measured for {}", printable(&circumstances.began, 40), seconds(report.measured))),
@@ -74,17 +74,12 @@ pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
 
 /// All figures.
 pub(super) fn grids(report: &Report) -> Vec<Grid> {
-    let grids = [
-        Some(rates(report)),
-        Some(generator(report)),
-        Some(latencies(report)),
-        spreads(report),
-        Some(errors(report)),
-        Some(accounts(report)),
-        server(report),
-        knee(report),
-    ];
-    grids.into_iter().flatten().collect()
+    let mut grids = vec![rates(report), generator(report), latencies(report)];
+    grids.extend(by_size(report).into_iter().flatten());
+    grids.extend([errors(report), accounts(report)]);
+    grids.extend(server(report));
+    grids.extend(knee(report));
+    grids
 }
 
 fn row(label: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Row {
@@ -121,28 +116,32 @@ fn generator(report: &Report) -> Grid {
 }
 
 fn latencies(report: &Report) -> Grid {
-    let latency = |label: &str, latency: &Latency| {
+    let rows = [("join", &report.joins), ("delivery, corrected", &report.corrected), ("delivery, raw", &report.raw)];
+    distributions("latency, ms", rows.map(|(label, latency)| (label.to_owned(), latency)))
+}
+
+/// What one size of conversation costs another shows in these two, side by side.
+fn by_size(report: &Report) -> Option<[Grid; 2]> {
+    let rows = |pick: fn(&Spread) -> &Latency| {
+        let label = |spread: &Spread| format!("about {} members", count(spread.members));
+        report.spreads.iter().map(move |spread| (label(spread), pick(spread)))
+    };
+    (!report.spreads.is_empty()).then(|| {
+        [
+            distributions("delivery by size, ms", rows(|spread| &spread.delivery)),
+            distributions("first to last receipt, ms", rows(|spread| &spread.first_to_last)),
+        ]
+    })
+}
+
+fn distributions<'a>(title: &'static str, rows: impl IntoIterator<Item = (String, &'a Latency)>) -> Grid {
+    let rows = rows.into_iter().map(|(label, latency)| {
         let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percentile| latency.at(percentile));
         let max = (latency.count > 0).then_some(latency.max);
         let cells = percentiles.into_iter().chain([max]).map(|us| us.map_or_else(|| NONE.to_owned(), ms));
         row(label, [count(latency.count)].into_iter().chain(cells))
-    };
-    let rows = vec![
-        latency("join", &report.joins),
-        latency("delivery, corrected", &report.corrected),
-        latency("delivery, raw", &report.raw),
-    ];
-    Grid { title: "latency, ms", columns: vec!["count", "p50", "p90", "p99", "p99.9", "max"], rows }
-}
-
-fn spreads(report: &Report) -> Option<Grid> {
-    let spread = |spread: &super::Spread| {
-        let times = [spread.p50, spread.p99, spread.delivery_p99].map(ms);
-        row(format!("{} members", count(spread.members)), [count(spread.talks)].into_iter().chain(times))
-    };
-    let rows = report.spreads.iter().map(spread).collect::<Vec<_>>();
-    let columns = vec!["talks", "p50", "p99", "delivery p99"];
-    (!rows.is_empty()).then_some(Grid { title: "first to last receipt, ms", columns, rows })
+    });
+    Grid { title, columns: vec!["count", "p50", "p90", "p99", "p99.9", "max"], rows: rows.collect() }
 }
 
 fn accounts(report: &Report) -> Grid {
@@ -202,8 +201,7 @@ fn server(report: &Report) -> Option<Grid> {
 fn knee(report: &Report) -> Option<Grid> {
     let knee = report.knee.as_ref()?;
     let rows = knee.steps.iter().map(|step| {
-        let verdict = if step.holds { "holds" } else { "fails" };
-        let cells = [number(step.achieved), ms(step.p99), count(step.lost), verdict.to_owned()];
+        let cells = [number(step.achieved), ms(step.p99), count(step.lost), step.trial.as_str().to_owned()];
         row(format!("{} talks/s", number(step.rate)), cells)
     });
     let objective = printable(&knee.objective, 60);
@@ -211,6 +209,8 @@ fn knee(report: &Report) -> Option<Grid> {
         Some(step) => row(format!("{objective} holds up to {} talks/s", number(step.rate)), []),
         None => row(format!("{objective} does not hold at any of these"), []),
     }]);
+    let is_unproven = knee.steps.iter().any(|step| step.trial == Trial::Unproven);
+    let rows = rows.chain(is_unproven.then(|| row("unproven: the generator did not keep its plan", [])));
     let columns = vec!["achieved", "p99, ms", "lost", "objective"];
     Some(Grid { title: "search for the knee", columns, rows: rows.collect() })
 }

@@ -22,13 +22,11 @@ fn value(report: &Report) -> Value {
             "max_us": second.max,
         })
     });
-    let spreads = report.spreads.iter().map(|spread| {
+    let by_size = report.spreads.iter().map(|spread| {
         json!({
             "members": spread.members,
-            "talks": spread.talks,
-            "p50_us": spread.p50,
-            "p99_us": spread.p99,
-            "delivery_p99_us": spread.delivery_p99,
+            "deliveries": summary(&spread.delivery),
+            "first_to_last": summary(&spread.first_to_last),
         })
     });
     let faults = report.faults().into_iter().map(|(name, number)| json!({ "name": name, "number": number }));
@@ -39,6 +37,7 @@ fn value(report: &Report) -> Value {
             "build": circumstances.build,
             "began": circumstances.began,
             "url": circumstances.url,
+            "server": circumstances.server,
         },
         "plan": plan(&report.plan),
         "conversations": report.conversations,
@@ -63,7 +62,7 @@ fn value(report: &Report) -> Value {
         "deliveries_corrected": latency(&report.corrected),
         "deliveries_raw": latency(&report.raw),
         "seconds": seconds.collect::<Value>(),
-        "spreads": spreads.collect::<Value>(),
+        "by_size": by_size.collect::<Value>(),
         "accounts": {
             "sent": accounts.sent,
             "expected": accounts.expected,
@@ -113,8 +112,14 @@ fn plan(plan: &Plan) -> Value {
 }
 
 fn latency(latency: &Latency) -> Value {
-    let any = latency.count > 0;
     let percentiles = latency.percentiles.iter().map(|(percentile, us)| json!({ "percentile": percentile, "us": us }));
+    let mut value = summary(latency);
+    value["percentiles"] = percentiles.collect();
+    value
+}
+
+fn summary(latency: &Latency) -> Value {
+    let any = latency.count > 0;
     json!({
         "count": latency.count,
         "mean_us": any.then_some(latency.mean),
@@ -123,7 +128,6 @@ fn latency(latency: &Latency) -> Value {
         "p99_us": latency.at(99.0),
         "p99_9_us": latency.at(99.9),
         "max_us": any.then_some(latency.max),
-        "percentiles": percentiles.collect::<Value>(),
     })
 }
 
@@ -146,7 +150,7 @@ fn knee(knee: &Knee) -> Value {
             "achieved_talks_per_s": step.achieved,
             "p99_us": step.p99,
             "lost": step.lost,
-            "holds": step.holds,
+            "trial": step.trial.as_str(),
         })
     });
     json!({
@@ -174,6 +178,8 @@ mod tests {
         assert_eq!(number("/received_bytes_per_s"), Some(3_000_000.0));
         assert_eq!(number("/seconds/29/deliveries"), Some(20_000.0));
         assert_eq!(number("/deliveries_corrected/p99_9_us"), samples::good().corrected.at(99.9).map(|us| us as f64));
+        assert_eq!(number("/by_size/0/deliveries/count"), Some(100_000.0));
+        assert_eq!(number("/by_size/5/first_to_last/max_us"), Some(17_150.0));
         assert_eq!(number("/server/memory_per_connection_bytes"), Some(3_984.0));
         assert_eq!(number("/knee/best_talks_per_s"), Some(5_500.0));
         assert_eq!((&found["valid"], &found["clean"], &found["faults"]), (&json!(true), &json!(true), &json!([])));

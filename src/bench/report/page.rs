@@ -250,7 +250,7 @@ mod tests {
         let document = document(&page);
         let within = |node: &roxmltree::Node<'_, '_>| node.ancestors().any(|node| node.tag_name().name() == "svg");
         let drawn = document.descendants().filter(within).collect::<Vec<_>>();
-        assert_eq!(drawn.iter().filter(|node| node.tag_name().name() == "svg").count(), 5);
+        assert_eq!(drawn.iter().filter(|node| node.tag_name().name() == "svg").count(), 6);
         let colors = drawn.iter().flat_map(|node| [node.attribute("fill"), node.attribute("stroke")]).flatten();
         for color in colors.filter(|color| *color != "none") {
             assert!(Tone::ALL.iter().any(|tone| tone.on_white() == color), "{color}");

@@ -1,11 +1,18 @@
 //! Which charts a report makes. Those without data are left out.
 
-use super::Report;
 use super::chart::{Axis, Chart, Series, Shape, Tone};
+use super::{Latency, Report, Spread, Trial};
 
 /// The charts of a report, the most telling first.
 pub(super) fn charts(report: &Report) -> Vec<Chart> {
-    let charts = [knee(report), percentiles(report), deliveries(report), over_time(report), spread(report)];
+    let charts = [
+        knee(report),
+        percentiles(report),
+        deliveries(report),
+        over_time(report),
+        delivery_by_size(report),
+        spread_by_size(report),
+    ];
     charts.into_iter().flatten().collect()
 }
 
@@ -80,40 +87,52 @@ fn over_time(report: &Report) -> Option<Chart> {
     })
 }
 
-fn spread(report: &Report) -> Option<Chart> {
-    type Pick = fn(&super::Spread) -> u64;
-    let picks: [(&str, Tone, Pick); 3] = [
-        ("delivery p99", Tone::Purple, |spread| spread.delivery_p99),
-        ("first to last p99", Tone::Orange, |spread| spread.p99),
-        ("first to last p50", Tone::Blue, |spread| spread.p50),
-    ];
-    let series = picks.map(|(name, tone, pick)| {
-        let spreads = report.spreads.iter().filter(|spread| spread.members > 0 && spread.talks > 0);
-        let points = spreads.map(|spread| (spread.members as f64, ms(pick(spread)))).collect();
-        Series { name, tone, shape: Shape::Line, points }
+fn delivery_by_size(report: &Report) -> Option<Chart> {
+    by_size(
+        report,
+        "Delivery latency by size of conversation",
+        "Corrected. What large conversations cost small ones shows at the left.",
+        |spread| &spread.delivery,
+    )
+}
+
+fn spread_by_size(report: &Report) -> Option<Chart> {
+    by_size(
+        report,
+        "First to last receipt by size of conversation",
+        "How much later than the first the last member of a conversation hears a talk.",
+        |spread| &spread.first_to_last,
+    )
+}
+
+fn by_size(
+    report: &Report,
+    title: &'static str,
+    caption: &'static str,
+    pick: fn(&Spread) -> &Latency,
+) -> Option<Chart> {
+    let lines = [("max", Tone::Purple, 100.0), ("p99", Tone::Orange, 99.0), ("p50", Tone::Blue, 50.0)];
+    let series = lines.map(|(name, tone, percentile)| {
+        let point = |spread: &Spread| Some((spread.members as f64, ms(pick(spread).at(percentile)?)));
+        Series { name, tone, shape: Shape::Line, points: report.spreads.iter().filter_map(point).collect() }
     });
-    Some(Chart {
-        title: "First to last receipt by size of conversation",
-        caption: "How much later than the first the last member of a conversation hears a talk, and what members of \
-                  conversations of this size wait for all their deliveries.",
-        x: Axis::log("members", xs(&series))?,
-        y: Axis::log("ms", ys(&series))?,
-        series: series.into(),
-    })
+    let (x, y) = (Axis::log("members", xs(&series))?, Axis::log("ms", ys(&series))?);
+    Some(Chart { title, caption, x, y, series: series.into() })
 }
 
 fn knee(report: &Report) -> Option<Chart> {
     let knee = report.knee.as_ref()?;
     let mut steps = knee.steps.iter().filter(|step| step.rate > 0.0).collect::<Vec<_>>();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    let series = |name, tone, shape, keep: fn(bool) -> bool| {
-        let points = steps.iter().filter(|step| keep(step.holds)).map(|step| (step.rate, ms(step.p99))).collect();
-        Series { name, tone, shape, points }
+    let series = |name, tone, shape, trial: Option<Trial>| {
+        let steps = steps.iter().filter(|step| trial.is_none_or(|trial| step.trial == trial));
+        Series { name, tone, shape, points: steps.map(|step| (step.rate, ms(step.p99))).collect() }
     };
     let series = vec![
-        series("delivery p99", Tone::Blue, Shape::Line, |_| true),
-        series("objective held", Tone::Green, Shape::Points, |holds| holds),
-        series("objective failed", Tone::Red, Shape::Points, |holds| !holds),
+        series("delivery p99", Tone::Blue, Shape::Line, None),
+        series("objective held", Tone::Green, Shape::Points, Some(Trial::Holds)),
+        series("objective failed", Tone::Red, Shape::Points, Some(Trial::Fails)),
+        series("unproven, for want of the generator", Tone::Purple, Shape::Points, Some(Trial::Unproven)),
     ];
     Some(Chart {
         title: "Delivery p99 by rate",
@@ -126,7 +145,7 @@ fn knee(report: &Report) -> Option<Chart> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Latency, Second, samples};
+    use super::super::{Second, samples};
     use super::*;
 
     fn titles(report: &Report) -> Vec<&'static str> {
@@ -137,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_chart_needs_data() {
-        assert_eq!(titles(&samples::searched()).len(), 5);
-        assert_eq!(titles(&samples::good()).len(), 4);
-        assert_eq!(titles(&samples::faulty()).len(), 5);
+        assert_eq!(titles(&samples::searched()).len(), 6);
+        assert_eq!(titles(&samples::good()).len(), 5);
+        assert_eq!(titles(&samples::faulty()).len(), 6);
         assert_eq!(titles(&samples::empty()), [""; 0]);
     }
 

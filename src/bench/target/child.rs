@@ -1,0 +1,262 @@
+//! A server that is started for the run, and that ends with it.
+
+use std::collections::VecDeque;
+use std::env;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{self, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::CONNECT_TIMEOUT;
+use crate::config;
+use crate::max::demo::MOUNT;
+
+/// How long a server may take to begin, and at its end, which is more than `server.stop_ms` is by default.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often something is looked at that tells nobody when it happens.
+const POLL: Duration = Duration::from_millis(5);
+/// Settings that a server with a demo MAX does not have.
+const OF_A_REAL_MAX: [&str; 4] = ["MAX__URL", "MAX__TOKENLESS_JOINS", "MAX__SERVICE_USERNAME", "MAX__SERVICE_TOKEN"];
+/// Of what a server has said, so many lines are kept to explain its end.
+const LAST_LINES: usize = 20;
+
+/// A server of this binary, on loopback and on a port of its own. It ends with its standard input, which is held here:
+/// when this is dropped, and when this process comes to an end of whatever kind.
+#[derive(Debug)]
+pub struct Child {
+    child: process::Child,
+    addr: SocketAddr,
+    chosen: Vec<String>,
+    last_lines: LastLines,
+    /// Who reads them, up to the server's end.
+    reader: Option<JoinHandle<()>>,
+}
+
+type LastLines = Arc<Mutex<VecDeque<String>>>;
+
+impl Child {
+    /// Starts the server whose demo MAX has these people, and waits until it answers. Settings in the environment of
+    /// this process hold for it too, such as `MAXTALK_SERVER__WORKERS`, but for those that say where it listens, whom
+    /// it asks and what it logs.
+    ///
+    /// # Errors
+    /// What it said, where it does not start.
+    pub fn spawn(demo: &config::Demo) -> Result<Self, String> {
+        let program = env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+        Self::start(&program, demo)
+    }
+
+    /// The same, with the program that is to be started.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start(program: &Path, demo: &config::Demo) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(["serve", "--until-eof"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // A Ctrl-C is for the bench, which still has to ask the server what it has used.
+        command.process_group(0);
+        let own = settings(demo, |name| env::var_os(name).is_some());
+        let mut chosen = Vec::new();
+        for (name, value) in env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+            if OF_A_REAL_MAX.iter().any(|key| name == variable(key)) {
+                command.env_remove(name);
+            } else if name.starts_with(&variable("")) && name.contains("__") && !own.iter().any(|(own, _)| *own == name)
+            {
+                chosen.push(format!("{name}={}", value.display()));
+            }
+        }
+        chosen.sort();
+        command.envs(own);
+
+        let failure = |error: io::Error| format!("{} cannot be started: {error}", program.display());
+        let mut child = command.spawn().map_err(failure)?;
+        let stderr = child.stderr.take();
+        let (told, address) = mpsc::channel();
+        // From here on it is stopped whatever happens.
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, addr, chosen, last_lines: LastLines::default(), reader: None };
+        let last_lines = server.last_lines.clone();
+        let read = move || stderr.into_iter().for_each(|stderr| read_log(stderr, &last_lines, &told));
+        let reader = thread::Builder::new().name("server's log".to_owned()).spawn(read);
+        server.reader = Some(reader.map_err(|error| format!("no thread for the log of the server: {error}"))?);
+
+        let deadline = Instant::now() + START_TIMEOUT;
+        server.addr = match address.recv_timeout(START_TIMEOUT) {
+            Ok(addr) => addr,
+            Err(RecvTimeoutError::Timeout) => return Err(server.last_words("does not say where it listens")),
+            Err(RecvTimeoutError::Disconnected) => {
+                let how = server.end(deadline).map_or(String::new(), |status| format!(" ({status})"));
+                return Err(server.last_words(&format!("did not start{how}")));
+            }
+        };
+        while !answers(server.addr) {
+            if let Some(end) = server.ended() {
+                return Err(end);
+            }
+            if Instant::now() > deadline {
+                return Err(server.last_words("listens but does not answer"));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(server)
+    }
+
+    /// Where it listens, as `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The settings that it has by the environment of this process, as `NAME=value`.
+    pub fn chosen(&self) -> &[String] {
+        &self.chosen
+    }
+
+    /// A sentence with its last words, where it has ended without being told.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(self.last_words(&format!("has ended ({status})")))
+    }
+
+    /// Stops it, as its drop does.
+    ///
+    /// # Errors
+    /// A sentence where it had ended before, did not end in time and was killed, or ended with a failure.
+    pub fn stop(mut self) -> Result<(), String> {
+        self.ended().map_or_else(|| self.terminate(), Err)
+    }
+
+    fn terminate(&mut self) -> Result<(), String> {
+        drop(self.child.stdin.take());
+        match self.end(Instant::now() + STOP_TIMEOUT) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(self.last_words(&format!("failed at its end ({status})"))),
+            None => {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                Err(self.last_words("did not stop, and was killed"))
+            }
+        }
+    }
+
+    /// How it ended, if it did before `deadline`.
+    fn end(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+                ended => return ended.ok().flatten(),
+            }
+        }
+    }
+
+    fn last_words(&mut self, what: &str) -> String {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            // Then its log ends too, and is worth waiting for.
+            self.reader.take().map(JoinHandle::join);
+        }
+        let lines = self.last_lines.lock();
+        let said = if lines.is_empty() { "; it said nothing" } else { "; its last words:" };
+        lines.iter().fold(format!("the server {what}{said}"), |text, line| text + "\n  " + line)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Whoever wants to know why it does not end well uses `stop`.
+        let _ = self.terminate();
+    }
+}
+
+/// The environment of a server for these people: what it has to be, and bounds on joins that let all of them come at
+/// once, where nobody has `chosen` others.
+fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    let mut settings = vec![
+        ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("LOG__FILTER", "warn,maxtalk::server=info".to_owned()),
+        ("DEMO__PEOPLE", demo.people.to_string()),
+        ("DEMO__MEMBERS", demo.members.to_string()),
+        ("DEMO__ZIPF", demo.zipf.map_or(String::new(), |exponent| exponent.to_string())),
+    ];
+    let defaults = config::Config::default();
+    for (key, default) in
+        [("MAX__WAITING_MAX", defaults.max.waiting_max), ("MAILBOX__REGISTRY", defaults.mailbox.registry)]
+    {
+        if demo.people > default && !chosen(&variable(key)) {
+            settings.push((key, demo.people.to_string()));
+        }
+    }
+    settings.into_iter().map(|(key, value)| (variable(key), value)).collect()
+}
+
+fn variable(key: &str) -> String {
+    format!("MAXTALK_{key}")
+}
+
+/// Reads what a server says for as long as it lives, keeps the last of it, and tells the address when it is said.
+fn read_log(stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>, told: &Sender<SocketAddr>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        if let Some(addr) = line.rsplit_once("listening on http://").and_then(|(_, addr)| addr.parse().ok()) {
+            // Where nobody waits for it any more, nobody needs it.
+            let _ = told.send(addr);
+        }
+        let mut lines = last_lines.lock();
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+/// Whether the demo MAX of a server answers.
+fn answers(addr: SocketAddr) -> bool {
+    let ask = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT)?;
+        stream.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+        stream
+            .write_all(format!("GET {MOUNT}/info HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let mut status = [0; "HTTP/1.1 200".len()];
+        stream.read_exact(&mut status)?;
+        Ok(status == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_given_bounds_that_its_people_need_but_where_others_were_chosen() {
+        let demo = |people| config::Demo { people, members: 10, zipf: Some(1.5) };
+        let value = |settings: &[(String, String)], name: &str| {
+            settings.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
+        };
+        let few = settings(&demo(10), |_| false);
+        assert_eq!(value(&few, "MAXTALK_DEMO__PEOPLE").as_deref(), Some("10"));
+        assert_eq!(value(&few, "MAXTALK_DEMO__ZIPF").as_deref(), Some("1.5"));
+        assert_eq!(value(&few, "MAXTALK_MAX__WAITING_MAX"), None);
+        let many = settings(&demo(100_000), |name| name == "MAXTALK_MAILBOX__REGISTRY");
+        assert_eq!(value(&many, "MAXTALK_MAX__WAITING_MAX").as_deref(), Some("100000"));
+        assert_eq!(value(&many, "MAXTALK_MAILBOX__REGISTRY"), None);
+        let environment = many.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        config::Config::load(config::Sources { environment, ..Default::default() }).unwrap();
+    }
+}

@@ -1,0 +1,140 @@
+//! What a process has used, by the accounts that Linux keeps of it.
+
+use std::fs;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Another process, by the accounts that Linux keeps of it.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    /// When it began, in ticks: a process that has got the same number later is another one.
+    began: u64,
+    seen: Mutex<Usage>,
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    cpu: Duration,
+    rss: u64,
+    rss_peak: u64,
+}
+
+impl Process {
+    /// The process of this number.
+    ///
+    /// # Errors
+    /// There is none, or this is no Linux.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let (began, seen) = look_at(pid)?;
+        Ok(Self { pid, began, seen: Mutex::new(seen) })
+    }
+
+    /// User and system time of all its threads so far. The kernel tells each of the two in whole ticks (of 10 ms), so
+    /// that the sum is up to two ticks behind. It stands still when the process has ended.
+    pub fn cpu(&self) -> Duration {
+        self.usage().cpu
+    }
+
+    /// Its resident memory in bytes, or the last that was seen of it.
+    pub fn rss(&self) -> u64 {
+        self.usage().rss
+    }
+
+    /// The largest resident memory that it ever had, in bytes.
+    pub fn rss_peak(&self) -> u64 {
+        self.usage().rss_peak
+    }
+
+    fn usage(&self) -> Usage {
+        let mut seen = self.seen.lock();
+        if let Ok((began, usage)) = look_at(self.pid)
+            && began == self.began
+        {
+            *seen = usage;
+        }
+        *seen
+    }
+}
+
+/// When the process began, and what it has used (proc(5), `stat` and `status`).
+fn look_at(pid: u32) -> io::Result<(u64, Usage)> {
+    let (stat, status) =
+        (fs::read_to_string(format!("/proc/{pid}/stat"))?, fs::read_to_string(format!("/proc/{pid}/status"))?);
+    accounts(&stat, &status, clock_ticks_per_second())
+        .ok_or_else(|| io::Error::other(format!("process {pid} has no accounts: has it ended?")))
+}
+
+fn accounts(stat: &str, status: &str, ticks_per_second: u64) -> Option<(u64, Usage)> {
+    // The second field is the name, which may hold anything; the fields behind it are counted from the third on.
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let (user, system, began) = (field(14)?, field(15)?, field(22)?);
+    let bytes = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(u64::from_str(value.trim().strip_suffix(" kB")?).ok()? * 1024)
+    };
+    let cpu = Duration::from_secs(user + system) / u32::try_from(ticks_per_second).ok().filter(|ticks| *ticks > 0)?;
+    Some((began, Usage { cpu, rss: bytes("VmRSS")?, rss_peak: bytes("VmHWM")? }))
+}
+
+/// User and system time of this process, all its threads together.
+pub fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command};
+
+    use super::*;
+
+    #[test]
+    fn the_accounts_of_a_process_are_read_whatever_its_name() {
+        let stat = "42 (a) b) R 1 42 42 0 -1 4194304 9 0 0 0 150 25 7 7 20 0 3 0 777 9 9\n";
+        let status = "Name:\ta) b\nVmHWM:\t    2000 kB\nVmRSS:\t    1000 kB\n";
+        let (began, usage) = accounts(stat, status, 100).unwrap();
+        assert_eq!((began, usage.cpu), (777, Duration::from_millis(1750)));
+        assert_eq!((usage.rss, usage.rss_peak), (1_024_000, 2_048_000));
+        // What has ended and was not waited for has no memory.
+        assert!(accounts(stat, "Name:\ta) b\n", 100).is_none());
+        assert!(accounts("42 (a", status, 100).is_none());
+    }
+
+    #[test]
+    fn this_process_is_seen_at_work() {
+        let this = Process::of(process::id()).unwrap();
+        let behind_max = Duration::from_secs(2) / u32::try_from(clock_ticks_per_second()).unwrap();
+        let worked = this.cpu() + 2 * behind_max;
+        let (before, seen, after) = loop {
+            let (before, seen, after) = (own_cpu(), this.cpu(), own_cpu());
+            if seen >= worked {
+                break (before, seen, after);
+            }
+        };
+        // Ticks are cut off, for user and system time each: they are behind the exact clock, and never before it.
+        assert!(seen <= after && before <= seen + behind_max, "{before:?}, {seen:?}, {after:?}");
+        assert!(this.rss() > 1 << 20 && this.rss_peak() > 1 << 20);
+        assert!(Process::of(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn what_has_ended_keeps_its_last_accounts() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::of(child.id()).unwrap();
+        let rss = process.rss();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(process.rss() == rss && rss > 0);
+        let reused = Process { pid: process::id(), began: process.began + 1, seen: Mutex::default() };
+        assert_eq!(reused.rss(), 0, "another process under the same number");
+    }
+}
