@@ -86,8 +86,9 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Runs the load bench and shows its report. The exit code is 1 where an account is wrong, the run is not valid or no rate
-/// held the objective, and [`INTERRUPTED`](command::INTERRUPTED) where it was ended before its time and nothing was wrong.
+/// Runs the load bench and shows its report. The exit code is 1 where an account is wrong, the run is not valid or no
+/// rate held the objective; and [`INTERRUPTED`](command::INTERRUPTED) where the run was ended before its time, with
+/// nothing wrong up to then.
 ///
 /// # Errors
 /// Where there is no report, or it cannot be shown.

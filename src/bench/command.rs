@@ -194,8 +194,8 @@ fn tell(report: &Report, rate: f64, trial: Trial) {
     let _ = writeln!(io::stderr(), "{rate:.0} talks/s: p99 {p99:.2} ms, {}{why}", trial.as_str());
 }
 
-/// SIGINT and SIGTERM, which are asked for before there is anything to stop. They end the runs; when a second one comes,
-/// this process is over, and a server that it has spawned ends with it.
+/// SIGINT and SIGTERM, which are asked for before there is anything to stop. The first one ends the runs; a second one
+/// ends this process, and with it a server that it has spawned.
 struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {

@@ -177,7 +177,7 @@ impl BenchOptions {
         Ok(users)
     }
 
-    /// Files that the run has open at most, and the server of `--spawn` too: a connection that polls has one to post by.
+    /// Files that the run has open at most, and the server of `--spawn` too: who polls has a second connection.
     pub fn files(&self) -> u64 {
         let polls = self.transports.0.iter().any(|&(kind, weight)| kind == TransportKind::Polling && weight > 0);
         let lines = if polls { 2 } else { 1 };

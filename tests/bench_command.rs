@@ -1,0 +1,210 @@
+//! `maxtalk bench` as people run it: what it prints and writes, how it ends, and what it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use maxtalk::bench::target::Process as Accounts;
+use serde_json::{Value, json};
+use support::DEADLINE;
+use support::process::{Process, end_of, maxtalk, signal};
+
+/// `maxtalk bench` with few connections.
+fn bench(arguments: &[&str]) -> Child {
+    let mut command = maxtalk(&["bench", "--connections", "12", "--members", "4", "--warm-up", "0s"]);
+    command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// How it has ended.
+struct Outcome {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Outcome {
+    /// Waits for the end.
+    fn of(mut child: Child) -> Self {
+        let (out, err) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
+        let (status, _) = end_of(&mut child);
+        Self { code: status.code(), out: out.join().unwrap(), err: err.join().unwrap() }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {} {}", self.out, self.err))
+    }
+}
+
+/// Reads to the end, so that whoever writes never waits.
+fn read(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+/// Waits until `look` finds something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The server that a bench has spawned.
+fn child_of(bench: &Child) -> u32 {
+    let parent = format!("PPid:\t{}\n", bench.id());
+    let is_child = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|it| it.contains(&parent));
+    until("the server is spawned", || {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_child)
+    })
+}
+
+/// Waits until a process is over, whether or not somebody has asked how it ended.
+fn is_over(pid: u32) {
+    until("the server is gone", || Accounts::of(pid).err());
+}
+
+#[test]
+fn a_search_for_the_knee_tells_its_trials_and_leaves_no_server() {
+    let line = ["--spawn", "--find-knee", "--rate", "2", "--slo", "p99<1us", "--duration", "300ms", "--json"];
+    let bench = bench(&line);
+    let server = child_of(&bench);
+    let outcome = Outcome::of(bench);
+    let report = outcome.json();
+    let trials = report["knee"]["steps"].as_array().unwrap();
+    let rates = trials.iter().map(|trial| trial["talks_per_s"].as_f64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(rates, [2.0, 1.0], "{report}");
+    // A busy machine may keep the bench from its plan, and then it does not say that the server fails.
+    assert!(trials.iter().all(|trial| trial["trial"] == "fails" || trial["trial"] == "unproven"), "{report}");
+    assert_eq!((&report["knee"]["best_talks_per_s"], &report["clean"]), (&Value::Null, &json!(true)), "{report}");
+    assert_eq!(outcome.code, Some(1), "nothing holds");
+    let told = outcome.err.lines().filter(|line| line.contains(" talks/s: p99 ")).count();
+    assert_eq!(told, 2, "{}", outcome.err);
+    is_over(server);
+}
+
+#[test]
+fn a_run_prints_a_table_and_writes_what_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, json] = ["page.html", "report.json"].map(|name| folder.path().join(name).display().to_string());
+    let line = ["--spawn", "--rate", "50", "--duration", "500ms", "--html", &page, "--json", &json];
+    let Outcome { code, out, err } = Outcome::of(bench(&line));
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!((&report["clean"], &report["conversations"]), (&json!(true), &json!(3)), "{report} {err}");
+    assert_eq!(code, Some(if report["valid"] == true { 0 } else { 1 }), "{out}");
+    for text in ["(spawned, this build, default settings)", "\ndelivery by size, ms", "\nCLEAN: "] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    assert_eq!(fs::read_to_string(page).unwrap().matches("<svg").count(), 5);
+}
+
+/// A server with the crowd of the demo, and what is said to its metrics.
+fn server() -> (Process, String, String) {
+    let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+    command.env("MAXTALK_DEMO__PEOPLE", "12").env("MAXTALK_DEMO__MEMBERS", "4");
+    command.env("MAXTALK_METRICS__LISTEN", "127.0.0.1:0");
+    let mut server = Process::start(command);
+    let url = format!("http://{}", server.addr());
+    let metrics = server.says("metrics on http://");
+    let metrics = metrics.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    (server, url, metrics)
+}
+
+/// Whether the server has given an update to somebody.
+fn delivers(metrics: &str) -> bool {
+    let mut stream = TcpStream::connect(metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let is_update = |line: &&str| line.starts_with("maxtalk_deliveries_total{") && line.contains("\"update\"");
+    answer.lines().filter(is_update).any(|line| !line.ends_with(" 0"))
+}
+
+#[test]
+fn a_signal_ends_a_run_with_the_figures_so_far() {
+    for name in ["INT", "TERM"] {
+        let (_server, url, metrics) = server();
+        let bench = bench(&["--url", &url, "--rate", "50", "--duration", "10m", "--json"]);
+        until("somebody talks", || delivers(&metrics).then_some(()));
+        signal(&bench, name);
+        let outcome = Outcome::of(bench);
+        let report = outcome.json();
+        assert_eq!((&report["interrupted"], &report["clean"]), (&json!(true), &json!(true)), "{report}");
+        assert!(report["accounts"]["received"].as_u64() > Some(0), "{report}");
+        assert_eq!(outcome.code, Some(130), "{name}");
+    }
+}
+
+#[test]
+fn whatever_ends_the_bench_ends_the_server_that_it_spawned() {
+    for (name, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
+        let bench = bench(&["--spawn", "--duration", "10m"]);
+        let server = child_of(&bench);
+        signal(&bench, name);
+        let outcome = Outcome::of(bench);
+        assert_eq!(outcome.code, code, "{name}: {}", outcome.err);
+        assert_eq!(outcome.out.contains("\nINTERRUPTED: "), code.is_some(), "{name}: {}", outcome.out);
+        is_over(server);
+    }
+}
+
+#[test]
+fn tokens_and_names_come_from_a_file() {
+    let (_server, url, _) = server();
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    let write = |last: &str| {
+        let lines = (0..11).map(|user| format!("u{user}\n")).collect::<String>();
+        fs::write(tokens.path(), format!("{lines}{last}\n")).unwrap();
+        let path = tokens.path().display().to_string();
+        let url = format!("{url}/max");
+        let line = ["--url", &url, "--token-file", &path, "--rate", "50", "--duration", "300ms", "--json"];
+        Outcome::of(bench(&line)).json()
+    };
+    let report = write("u11 u11");
+    assert_eq!((&report["clean"], &report["joins"]["count"]), (&json!(true), &json!(12)), "{report}");
+    let report = write("u11 wrong");
+    let error = json!([{ "code": "join: refused with unauthorized", "number": 1 }]);
+    assert_eq!((&report["clean"], &report["errors"]), (&json!(false), &error), "{report}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--url", "http://192.0.2.1"], "http://192.0.2.1/ is not on this machine (192.0.2.1): "),
+        (&["--url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1/ "),
+        (&["--url", "https://127.0.0.1:1"], "https://127.0.0.1:1/: the bench speaks http only"),
+        (&["--spawn", "--json", "/nowhere/x", "--duration", "1ms"], "/nowhere/x: cannot be written: "),
+    ];
+    for (line, message) in table {
+        let Outcome { code, out, err } = Outcome::of(bench(&[*line, &["--quiet"]].concat()));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{line:?}: {err}");
+        assert!(err.starts_with(&format!("maxtalk: {message}")) && err.lines().count() == 1, "{line:?}: {err}");
+    }
+}
+
+#[test]
+fn a_hard_limit_on_files_that_is_too_low_is_explained() {
+    // Root may raise the limit, unless it gives up that right.
+    let script = r#"ulimit -n 300; set -- "$0" bench --spawn --connections 1000
+        [ "$(id -u)" != 0 ] || set -- setpriv --bounding-set=-sys_resource "$@"; exec "$@""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_maxtalk")]);
+    let child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let Outcome { code, err, .. } = Outcome::of(child);
+    let expected = "maxtalk: 1256 open files are needed, but the hard limit is 300: raise it";
+    assert!(code == Some(1) && err.starts_with(expected), "{code:?} {err}");
+}
