@@ -99,10 +99,12 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
         print(&text).map_err(unwritable)?;
     }
     command::write(options, &report)?;
-    Ok(match report.interrupted && report.is_clean() {
-        true => ExitCode::from(command::INTERRUPTED),
-        false if report.is_good() => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if report.interrupted && report.is_clean() {
+        ExitCode::from(command::INTERRUPTED)
+    } else if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -33,7 +33,7 @@ pub enum BenchError {
     /// There was a run, and it has no figures.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The server that was spawned came to its end.
+    /// The server that was spawned came to an end of its own.
     #[error("{server} ({run})")]
     Spawned {
         /// What became of it.
@@ -69,7 +69,7 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     let users = options.users()?;
     target::raise_file_limit(options.files())?;
     let plan = options.plan();
-    let mut child = options.spawn.then(|| Child::spawn(&demo(&plan))).transpose()?;
+    let child = options.spawn.then(|| Child::spawn(&demo(&plan))).transpose()?;
     let url = match (&child, &options.url) {
         (Some(child), _) => Url::parse(&child.url()).map_err(|error| error.to_string())?,
         (None, Some(url)) => url.clone(),
@@ -86,15 +86,17 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     };
     let report =
         if options.find_knee { find_knee(options, job, &interrupt) } else { engine::run(&job, interrupt.come()) };
-    match (report, child.as_mut().and_then(Child::ended)) {
-        (Ok(mut report), ended) => {
-            let stopped = ended.map_or_else(|| child.map_or(Ok(()), Child::stop), Err);
-            // A bad end of the server is no reason to lose the figures.
-            report.errors.extend(stopped.err().map(|end| (end, 1)));
+    match (report, child.map_or(Ok(()), Child::stop)) {
+        (Ok(mut report), stopped) => {
+            // A bad end of the server is no reason to lose the figures. How it said that is too long for them.
+            if let Err(end) = stopped {
+                let _ = writeln!(io::stderr(), "maxtalk: {end}");
+                report.errors.push((end.split(';').next().unwrap_or_default().to_owned(), 1));
+            }
             Ok(report)
         }
-        (Err(run), Some(server)) => Err(BenchError::Spawned { server, run }),
-        (Err(error), None) => Err(error.into()),
+        (Err(run), Err(server)) => Err(BenchError::Spawned { server, run }),
+        (Err(run), Ok(())) => Err(run.into()),
     }
 }
 
@@ -156,12 +158,18 @@ fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
 fn find_knee(options: &BenchOptions, mut job: Job, interrupt: &Interrupt) -> Result<Report, RunError> {
     let mut search = Search::new(options.rate);
     let mut best: Option<Report> = None;
+    let mut fresh = None;
     while let Some(rate) = search.next() {
         job.plan.pace = Pace::Open { rate };
         let mut report = engine::run(&job, interrupt.come())?;
+        // Memory that a server has once had it keeps: only the first run shows what connections need.
+        let fresh = *fresh.get_or_insert(report.server);
         // What fails for want of the generator says nothing about the server: it gets a second chance.
         if report.invalid().is_some() && !report.interrupted {
             report = engine::run(&job, interrupt.come())?;
+        }
+        if let (Some(server), Some(fresh)) = (&mut report.server, fresh) {
+            (server.rss_before, server.rss_joined) = (fresh.rss_before, fresh.rss_joined);
         }
         if report.interrupted {
             // Such a run is no trial: it may have been about to fail.

@@ -132,7 +132,8 @@ impl Axis {
     pub(super) fn nines(title: &'static str, values: u64) -> Self {
         let percentile = |nines: f64| 100.0 - 100.0 * 10f64.powf(-nines);
         let nines = (values as f64).log10().clamp(1.0, 6.0);
-        let ticks = (0..=nines as u32).map(|nines| percentile(f64::from(nines))).collect();
+        let mut ticks = (0..=nines as u32).map(|nines| percentile(f64::from(nines))).collect::<Vec<_>>();
+        ticks.insert(1, 50.0);
         Self { title, scale: Scale::Nines, from: 0.0, to: percentile(nines), ticks }
     }
 
@@ -279,8 +280,8 @@ mod tests {
         assert_eq!(labels(&Axis::log("", [0.3, 7.0].into_iter()).unwrap()), ["0.2", "0.5", "1", "2", "5", "10"]);
         assert_eq!(labels(&Axis::log("", [0.02, 70.0].into_iter()).unwrap()), ["0.1", "1", "10", "100"]);
         assert_eq!(labels(&Axis::log("", [10.0].into_iter()).unwrap()), ["10", "20"]);
-        assert_eq!(labels(&Axis::nines("", 200_000)), ["0", "90", "99", "99.9", "99.99", "99.999"]);
-        assert_eq!(labels(&Axis::nines("", 0)), ["0", "90"]);
+        assert_eq!(labels(&Axis::nines("", 200_000)), ["0", "50", "90", "99", "99.9", "99.99", "99.999"]);
+        assert_eq!(labels(&Axis::nines("", 0)), ["0", "50", "90"]);
     }
 
     #[test]
