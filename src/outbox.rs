@@ -27,7 +27,8 @@ pub struct Bounds {
     pub bytes_max: usize,
 }
 
-/// The queue of what one session is to be sent.
+/// The queue of what one session is to be sent. Whoever takes frames takes the room that they are in: an empty queue,
+/// which is nearly always nearly every one, has none, and what was just given back is at hand for the next push.
 #[derive(Debug)]
 pub struct Outbox {
     generation: Generation,
@@ -50,9 +51,6 @@ struct Queue {
     slow: bool,
     closed: Option<CloseReason>,
 }
-
-/// An empty queue keeps no more room than this after a burst, in frames.
-pub const IDLE_FRAMES: usize = 64;
 
 impl Outbox {
     /// An empty outbox towards a client of `generation`.
@@ -154,7 +152,7 @@ impl Outbox {
     /// Moves everything that is queued into `taken`, which has to be empty. It counts until [`Self::written`] says so.
     pub fn take(&self, taken: &mut VecDeque<Frame>) {
         debug_assert!(taken.is_empty(), "frames would overtake one another");
-        std::mem::swap(&mut self.queue.lock().frames, taken);
+        *taken = std::mem::take(&mut self.queue.lock().frames);
     }
 
     /// Gives frames from the front to `take` until it refuses one, and says how many it took. They count until
@@ -163,7 +161,11 @@ impl Outbox {
         let mut queue = self.queue.lock();
         let before = queue.frames.len();
         while queue.frames.pop_front_if(|frame| take(frame)).is_some() {}
-        before - queue.frames.len()
+        let left = queue.frames.len();
+        if left == 0 {
+            queue.frames = VecDeque::new();
+        }
+        before - left
     }
 
     /// `messages` of `bytes` in all that were taken have been written. True where there is room again that there was
@@ -177,7 +179,7 @@ impl Outbox {
         debug_assert!(taken.is_empty(), "frames would overtake one another");
         let mut queue = self.queue.lock();
         let relieved = self.settle(&mut queue, messages, bytes);
-        std::mem::swap(&mut queue.frames, taken);
+        *taken = std::mem::take(&mut queue.frames);
         relieved
     }
 
@@ -187,9 +189,6 @@ impl Outbox {
         }
         let was_slow = queue.slow;
         self.account(queue, -(messages as i64), -(bytes as i64));
-        if queue.frames.is_empty() && queue.frames.capacity() > IDLE_FRAMES {
-            queue.frames = VecDeque::new();
-        }
         was_slow && !queue.slow
     }
 

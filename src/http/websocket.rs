@@ -19,7 +19,7 @@ use crate::actors::transport::{Attach, Sink, Transport};
 use crate::actors::worker::Worker;
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
-use crate::outbox::{IDLE_FRAMES, Outbox};
+use crate::outbox::Outbox;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
@@ -48,15 +48,29 @@ pub struct OwnedSocket<S: Stream> {
     /// The beginning of a frame that is not whole, or what nobody has looked at yet (`unread`).
     partial: Vec<u8>,
     unread: bool,
+    /// What the socket did not take yet. Hardly ever is there anything, and every connection has a socket.
+    unsent: Option<Box<Unsent>>,
+    close_code: Option<u16>,
+}
+
+/// What is to be written, in order: what is urgent, then what is from the outbox.
+#[derive(Debug, Default)]
+struct Unsent {
     /// Goes out before any further frame: the head of the handshake's answer, a pong, the answer to a probe.
     urgent: VecDeque<Bytes>,
     /// Taken from the outbox.
     writing: VecDeque<Frame>,
     /// Bytes of the first of `urgent`, or else of `writing`, that are out.
     written: usize,
-    /// Whether `written` is about `writing`.
+    /// Whether `written` is about `writing`: a frame that was begun is finished before anything urgent.
     mid_frame: bool,
-    close_code: Option<u16>,
+}
+
+/// What went out of the outbox.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    messages: usize,
+    bytes: usize,
 }
 
 /// A socket on its way to its session, together with what was read from it and what it is sent first.
@@ -107,10 +121,7 @@ impl<S: Stream> OwnedSocket<S> {
             metrics,
             unread: !read.is_empty(),
             partial: read,
-            urgent: Some(head).into_iter().filter(|head| !head.is_empty()).collect(),
-            writing: VecDeque::new(),
-            written: 0,
-            mid_frame: false,
+            unsent: (!head.is_empty()).then(|| Box::new(Unsent { urgent: [head].into(), ..Unsent::default() })),
             close_code: None,
         }
     }
@@ -173,10 +184,11 @@ impl<S: Stream> OwnedSocket<S> {
                 None | Some(Message::Pong(_)) => continue,
                 Some(Message::Ping(data)) => {
                     // Not every ping has to be answered (RFC 6455, 5.5.3): who reads no pongs gets no more of them.
-                    if self.urgent.len() < URGENT_MAX {
+                    let urgent = &mut self.unsent.get_or_insert_default().urgent;
+                    if urgent.len() < URGENT_MAX {
                         let mut pong = Vec::with_capacity(data.len() + 2);
                         write_frame(&mut pong, Opcode::Pong, data);
-                        self.urgent.push_back(pong.into());
+                        urgent.push_back(pong.into());
                     }
                     continue;
                 }
@@ -194,54 +206,43 @@ impl<S: Stream> OwnedSocket<S> {
         }
     }
 
-    /// Writes what is at hand. Ready when all of it is out; counts in `messages` and `bytes` what is out of the outbox.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, messages: &mut usize, bytes: &mut usize) -> Poll<io::Result<()>> {
-        while !self.urgent.is_empty() || !self.writing.is_empty() {
-            let written = if self.urgent.is_empty() && self.writing.len() == 1 {
+    /// What is still to be written, out of its box for as long as it is worked on.
+    fn take_unsent(&mut self) -> Unsent {
+        self.unsent.take().map_or_else(Unsent::default, |unsent| *unsent)
+    }
+
+    fn keep(&mut self, unsent: Unsent) {
+        self.unsent = (!unsent.is_empty()).then(|| Box::new(unsent));
+    }
+
+    /// Writes `unsent`. Ready when all of it is out.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, unsent: &mut Unsent, sent: &mut Sent) -> Poll<io::Result<()>> {
+        while !unsent.is_empty() {
+            let written = match unsent.only() {
                 // The plain call is cheaper than the one that gathers: measured 9 to 15 % of a delivery.
-                Pin::new(&mut self.stream).poll_write(cx, &self.writing[0].bytes()[self.written..])
-            } else {
-                let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-                let count = gather(&self.urgent, &self.writing, self.mid_frame, self.written, &mut slices);
-                Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+                Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+                    let count = unsent.gather(&mut slices);
+                    Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+                }
             };
             let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.consume(written, messages, bytes);
+            unsent.consume(written, sent);
             self.metrics.websocket_written.count(written);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes `written` bytes off the front of what [`gather`] gave.
-    fn consume(&mut self, written: usize, messages: &mut usize, bytes: &mut usize) {
-        let mut left = self.written + written;
-        self.written = 0;
-        loop {
-            let from_outbox = self.mid_frame || self.urgent.is_empty();
-            let first =
-                if from_outbox { self.writing.front().map(Frame::len) } else { self.urgent.front().map(Bytes::len) };
-            let Some(len) = first else { break };
-            if left < len {
-                self.written = left;
-                self.mid_frame = from_outbox && left > 0;
-                break;
-            }
-            left -= len;
-            self.mid_frame = false;
-            if from_outbox {
-                self.writing.pop_front();
-                *messages += 1;
-                *bytes += len;
-            } else {
-                self.urgent.pop_front();
-            }
-        }
-        if self.urgent.is_empty() {
-            self.urgent = VecDeque::new();
-        }
+    /// Writes what the socket has not taken yet, and nothing of the outbox behind it.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut unsent = self.take_unsent();
+        let flushed = self.poll_flush(cx, &mut unsent, &mut Sent::default());
+        self.keep(unsent);
+        flushed
     }
 
     fn code_of(&self, reason: CloseReason) -> Option<u16> {
@@ -277,27 +278,29 @@ impl<S: Stream> Transport for OwnedSocket<S> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-        if self.writing.is_empty() {
-            outbox.take(&mut self.writing);
+        let mut unsent = self.take_unsent();
+        if unsent.writing.is_empty() {
+            outbox.take(&mut unsent.writing);
         }
-        while !self.writing.is_empty() || !self.urgent.is_empty() {
-            let (mut messages, mut bytes) = (0, 0);
-            let flushed = self.poll_flush(cx, &mut messages, &mut bytes);
+        while !unsent.is_empty() {
+            let mut sent = Sent::default();
+            let flushed = self.poll_flush(cx, &mut unsent, &mut sent);
             let relieved = match flushed {
-                Poll::Ready(Err(_)) => return Poll::Ready(CloseReason::TransportError),
-                Poll::Ready(Ok(())) => {
-                    // The room that a burst took goes back with it.
-                    if self.writing.capacity() > IDLE_FRAMES {
-                        self.writing = VecDeque::new();
-                    }
-                    outbox.written_and_take(messages, bytes, &mut self.writing)
+                Poll::Ready(Err(_)) => {
+                    self.keep(unsent);
+                    return Poll::Ready(CloseReason::TransportError);
                 }
-                Poll::Pending => outbox.written(messages, bytes),
+                Poll::Ready(Ok(())) => {
+                    unsent = Unsent::default();
+                    outbox.written_and_take(sent.messages, sent.bytes, &mut unsent.writing)
+                }
+                Poll::Pending => outbox.written(sent.messages, sent.bytes),
             };
             if relieved {
                 cx.waker().wake_by_ref();
             }
             if flushed.is_pending() {
+                self.keep(unsent);
                 return Poll::Pending;
             }
         }
@@ -305,16 +308,21 @@ impl<S: Stream> Transport for OwnedSocket<S> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason> {
-        let room = URGENT_MAX.saturating_sub(self.urgent.len());
-        self.urgent.extend(std::iter::repeat_n(frame.bytes(), times.min(room)).cloned());
-        match ready!(self.poll_flush(cx, &mut 0, &mut 0)) {
+        if times > 0 {
+            let urgent = &mut self.unsent.get_or_insert_default().urgent;
+            let room = URGENT_MAX.saturating_sub(urgent.len());
+            urgent.extend(std::iter::repeat_n(frame.bytes(), times.min(room)).cloned());
+        }
+        match ready!(self.poll_finish(cx)) {
             Ok(()) => Poll::Pending,
             Err(_) => Poll::Ready(CloseReason::TransportError),
         }
     }
 
     fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
-        self.writing.split_off(usize::from(self.mid_frame))
+        self.unsent
+            .as_mut()
+            .map_or_else(VecDeque::new, |unsent| unsent.writing.split_off(usize::from(unsent.mid_frame)))
     }
 
     fn close(mut self: Box<Self>, reason: CloseReason) {
@@ -325,10 +333,10 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         let payload = self.code_of(reason).map(u16::to_be_bytes);
         write_frame(&mut frame, Opcode::Close, payload.as_ref().map_or(&[], |code| code.as_slice()));
         // What is left of a frame that was begun comes first, nothing else does.
-        self.writing.truncate(usize::from(self.mid_frame));
-        self.urgent.push_back(frame.into());
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_flush(&mut cx, &mut 0, &mut 0) {
+        let unsent = self.unsent.get_or_insert_default();
+        unsent.writing.truncate(usize::from(unsent.mid_frame));
+        unsent.urgent.push_back(frame.into());
+        match self.poll_finish(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             // It takes no more, so it cannot be told.
             Poll::Pending if reason == CloseReason::Slow => self.stream.reset_on_drop(),
@@ -337,31 +345,62 @@ impl<S: Stream> Transport for OwnedSocket<S> {
     }
 }
 
-/// What is to be written next, in order: a frame that was begun (`mid_frame`) is finished before anything urgent. Of
-/// the first, `written` bytes are out already. Says how many slices it has filled.
-fn gather<'a>(
-    urgent: &'a VecDeque<Bytes>,
-    writing: &'a VecDeque<Frame>,
-    mid_frame: bool,
-    written: usize,
-    slices: &mut [IoSlice<'a>; FRAMES_PER_WRITE],
-) -> usize {
-    let begun = usize::from(mid_frame);
-    let frames = |frame: &'a Frame| frame.bytes();
-    let chunks = writing.iter().take(begun).map(frames).chain(urgent).chain(writing.iter().skip(begun).map(frames));
-    let (mut skip, mut count) = (written, 0);
-    for (slice, chunk) in slices.iter_mut().zip(chunks) {
-        *slice = IoSlice::new(&chunk[std::mem::take(&mut skip)..]);
-        count += 1;
+impl Unsent {
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.writing.is_empty()
     }
-    count
+
+    /// What is left of the only thing that is to be written, where it is a frame.
+    fn only(&self) -> Option<&[u8]> {
+        (self.urgent.is_empty() && self.writing.len() == 1).then(|| &self.writing[0].bytes()[self.written..])
+    }
+
+    /// The slices of the next write, in order. Says how many it has filled.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; FRAMES_PER_WRITE]) -> usize {
+        let begun = usize::from(self.mid_frame);
+        let frames = |frame: &'a Frame| frame.bytes();
+        let first = self.writing.iter().take(begun).map(frames);
+        let chunks = first.chain(&self.urgent).chain(self.writing.iter().skip(begun).map(frames));
+        let (mut skip, mut count) = (self.written, 0);
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(&chunk[std::mem::take(&mut skip)..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes `written` bytes off the front of what [`Self::gather`] gave.
+    fn consume(&mut self, written: usize, sent: &mut Sent) {
+        let mut left = self.written + written;
+        self.written = 0;
+        loop {
+            let from_outbox = self.mid_frame || self.urgent.is_empty();
+            let first =
+                if from_outbox { self.writing.front().map(Frame::len) } else { self.urgent.front().map(Bytes::len) };
+            let Some(len) = first else { break };
+            if left < len {
+                self.written = left;
+                self.mid_frame = from_outbox && left > 0;
+                break;
+            }
+            left -= len;
+            self.mid_frame = false;
+            if from_outbox {
+                self.writing.pop_front();
+                sent.messages += 1;
+                sent.bytes += len;
+            } else {
+                self.urgent.pop_front();
+            }
+        }
+    }
 }
 
 /// Ends our side and waits a moment for the peer to end its own: a socket that is closed with bytes unread would reset,
 /// and the peer might lose the close frame.
 async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
     let drain = async {
-        std::future::poll_fn(|cx| socket.poll_flush(cx, &mut 0, &mut 0)).await?;
+        std::future::poll_fn(|cx| socket.poll_finish(cx)).await?;
         socket.stream.shutdown().await?;
         let mut scrap = [0; 1024];
         while socket.stream.read(&mut scrap).await? > 0 {}
@@ -384,6 +423,8 @@ mod tests {
         input: VecDeque<Vec<u8>>,
         takes: VecDeque<usize>,
         output: Vec<u8>,
+        /// It breaks where it would take anything more.
+        breaks: bool,
     }
 
     impl Stream for Peer {
@@ -404,7 +445,10 @@ mod tests {
 
     impl AsyncWrite for Peer {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            let take = self.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len());
+            let take = match self.takes.pop_front() {
+                None if self.breaks => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                take => take.unwrap_or(usize::MAX).min(bytes.len()),
+            };
             if take == 0 {
                 return Poll::Pending;
             }
@@ -438,7 +482,7 @@ mod tests {
         let metrics = Metrics::new(&[], Elsewhere::default());
         let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
         let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
-        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new() };
+        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false };
         let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
         let worker = Worker::new();
         let reader = Reader::new(1000);
@@ -491,7 +535,7 @@ mod tests {
                     // One read of at most a few pings; whatever was begun has to be finished first.
                     assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
                 }
-                while !outbox.is_empty() || !socket.urgent.is_empty() {
+                while !outbox.is_empty() || socket.unsent.is_some() {
                     assert!(socket.poll_write(&mut cx, &outbox).is_pending());
                 }
                 let written = frames(&socket.stream.output);
@@ -529,6 +573,20 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_breaks_gives_up_what_it_has_not_begun() {
+        actix_rt::System::new().block_on(async {
+            let (mut socket, outbox) = socket(vec![16, 4], Vec::new());
+            socket.stream.breaks = true;
+            for text in ["4one", "4two", "4three"] {
+                outbox.push(Frame::text(text));
+            }
+            let mut cx = Context::from_waker(Waker::noop());
+            assert_eq!(socket.poll_write(&mut cx, &outbox), Poll::Ready(CloseReason::TransportError));
+            assert_eq!(socket.give_up_unwritten(), [Frame::text("4two"), Frame::text("4three")]);
+        });
+    }
+
+    #[test]
     fn a_peer_that_probes_and_pings_and_does_not_read_is_owed_little() {
         actix_rt::System::new().block_on(async {
             let pings = (0..1000).map(|_| client_frame(9, b"p")).collect();
@@ -537,7 +595,7 @@ mod tests {
             for _ in 0..1000 {
                 assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
                 assert!(socket.poll_send(&mut cx, &Frame::text("3probe"), 100).is_pending());
-                assert!(socket.urgent.len() <= URGENT_MAX);
+                assert!(socket.unsent.as_ref().is_some_and(|unsent| unsent.urgent.len() <= URGENT_MAX));
             }
         });
     }
