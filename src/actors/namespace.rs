@@ -2,7 +2,7 @@
 //! client is and which conversations it listens to, turns events into what is asked of the registry and of
 //! conversations, and answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -76,9 +76,9 @@ impl Residents for MaxResidents {
     }
 
     fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace> {
-        let (settings, answers) = (self.settings.clone(), Answers { emitter, metrics: self.settings.metrics.clone() });
+        let answers = Answers { emitter, settings: self.settings.clone() };
         match namespace {
-            0 => Box::new(MaxNamespace::new(settings, answers, auth)),
+            0 => Box::new(MaxNamespace::new(answers, auth)),
             _ => Box::new(Eventless(answers)),
         }
     }
@@ -97,7 +97,7 @@ impl Namespace for Eventless {
 #[derive(Debug)]
 struct Answers {
     emitter: Emitter,
-    metrics: Arc<Metrics>,
+    settings: Arc<MaxSettings>,
 }
 
 /// An event with no attachments.
@@ -117,7 +117,7 @@ impl Answers {
     /// The one answer to an event that was not done: its ack if it wants one, else `refused`.
     fn refuse(&self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>) {
         let label = RefusalLabel { event: event.as_str(), code: code.as_str() };
-        self.metrics.refusals.get_or_create(&label).inc();
+        self.settings.metrics.refusals.get_or_create(&label).inc();
         let (session, peer) = (self.emitter.session.0, self.emitter.peer);
         let line = format_args!("session {session} of {peer}: {} refused: {}", event.as_str(), code.as_str());
         log_refusal(Instant::now(), line);
@@ -128,10 +128,11 @@ impl Answers {
     }
 
     fn unknown(&self, ack: Option<u64>) {
-        self.metrics.unknown_events.inc();
+        let metrics = &self.settings.metrics;
+        metrics.unknown_events.inc();
         if let Some(ack) = ack {
             let label = RefusalLabel { event: "other", code: Code::UnknownEvent.as_str() };
-            self.metrics.refusals.get_or_create(&label).inc();
+            metrics.refusals.get_or_create(&label).inc();
             self.nack(ack, Code::UnknownEvent);
         }
     }
@@ -145,20 +146,18 @@ impl Answers {
 
 /// The written protocol, for one client.
 struct MaxNamespace {
-    settings: Arc<MaxSettings>,
     answers: Answers,
-    /// What the client gave with its CONNECT.
+    /// What the client gave with its CONNECT, or else with its last join, whatever became of it.
     auth: Auth,
-    /// The last join, whatever became of it: its token serves the same user again.
-    last_join: Option<(Username, Auth)>,
-    identity: Option<Identity>,
+    /// Whether `auth` is of the CONNECT: it then serves whomever the client says it is, and not that one user only.
+    auth_serves_all: bool,
+    /// Who the client said it is, by its last join.
+    claim: Option<Username>,
+    /// Who MAX says that this is, as long as it says so.
+    username: Option<Username>,
     memberships: Memberships,
-    joining: Option<Joining>,
-    /// What came while a join was under way, in order.
-    pending: VecDeque<(ClientEvent, Option<u64>)>,
-    asking: VecDeque<Asking>,
-    alarm: Option<Alarm>,
-    alarm_due: Option<Instant>,
+    /// Hardly ever is there any, and every client has a namespace.
+    work: Option<Box<Work>>,
 }
 
 /// What proves who a client is.
@@ -167,22 +166,31 @@ struct Auth {
     #[serde(default)]
     token: Option<Token>,
     #[serde(default)]
-    scope: Option<String>,
+    scope: Option<Box<str>>,
 }
 
-/// Who the client is.
-#[derive(Debug)]
-struct Identity {
-    /// Who it says it is.
-    claim: Username,
-    /// Who MAX says it is.
-    username: Username,
+/// What a client has asked for and not yet got.
+#[derive(Debug, Default)]
+struct Work {
+    joining: Option<Joining>,
+    /// What came while a join was under way, in order.
+    pending: VecDeque<(ClientEvent, Option<u64>)>,
+    asking: VecDeque<Asking>,
+    alarm: Option<Alarm>,
+    alarm_due: Option<Instant>,
+}
+
+impl Work {
+    /// An alarm that is not yet due is work too: a flood of asks would set one each.
+    fn is_done(&self, now: Instant) -> bool {
+        let waits = self.joining.is_some() || !self.pending.is_empty() || !self.asking.is_empty();
+        !waits && self.alarm_due.is_none_or(|due| due <= now)
+    }
 }
 
 /// A join under way.
 #[derive(Debug)]
 struct Joining {
-    claim: Username,
     ack: Option<u64>,
     since: Instant,
     reply: oneshot::Receiver<Result<Admission, Code>>,
@@ -199,56 +207,72 @@ struct Asking {
     failed: bool,
 }
 
-/// The conversations that a session listens to, in the order in which MAX gave them.
+/// The conversations that a session listens to, each with its place in the order in which MAX gave them; sorted by id,
+/// because there may be one or thousands.
 #[derive(Debug, Default)]
-struct Memberships {
-    held: HashMap<ConversationId, Membership>,
-    order: Vec<ConversationId>,
-}
+struct Memberships(Vec<(Membership, u32)>);
 
 impl Memberships {
     fn new(memberships: Vec<Membership>) -> Self {
-        let order = memberships.iter().map(|membership| membership.id().clone()).collect();
-        Self { held: memberships.into_iter().map(|membership| (membership.id().clone(), membership)).collect(), order }
+        let mut held: Vec<_> = memberships.into_iter().zip(0..).collect();
+        held.sort_unstable_by(|(one, _), (other, _)| one.id().cmp(other.id()));
+        Self(held)
     }
 
-    fn remove(&mut self, id: &ConversationId) -> bool {
-        self.order.retain(|held| held != id);
-        self.held.remove(id).is_some()
+    fn find(&self, id: &ConversationId) -> Result<usize, usize> {
+        self.0.binary_search_by(|(held, _)| held.id().cmp(id))
+    }
+
+    fn get(&self, id: &ConversationId) -> Option<&Membership> {
+        self.find(id).ok().map(|at| &self.0[at].0)
+    }
+
+    fn remove(&mut self, id: &ConversationId) {
+        if let Ok(at) = self.find(id) {
+            self.0.remove(at);
+        }
+    }
+
+    /// Which they are, in MAX's order.
+    fn ids(&self) -> Vec<&ConversationId> {
+        let mut held: Vec<_> = self.0.iter().collect();
+        held.sort_unstable_by_key(|(_, place)| *place);
+        held.into_iter().map(|(held, _)| held.id()).collect()
     }
 }
 
 impl MaxNamespace {
-    fn new(settings: Arc<MaxSettings>, answers: Answers, auth: Option<&RawValue>) -> Self {
+    fn new(answers: Answers, auth: Option<&RawValue>) -> Self {
         // An object of another shape carries no token, nor does an empty one.
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
         let auth = auth.filter(|auth| auth.token.as_ref().is_some_and(|token| !token.reveal().is_empty()));
         Self {
-            settings,
             answers,
+            auth_serves_all: auth.is_some(),
             auth: auth.unwrap_or_default(),
-            last_join: None,
-            identity: None,
+            claim: None,
+            username: None,
             memberships: Memberships::default(),
-            joining: None,
-            pending: VecDeque::new(),
-            asking: VecDeque::new(),
-            alarm: None,
-            alarm_due: None,
+            work: None,
         }
     }
 
+    fn work(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
     fn handle(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant) {
-        let busy = self.joining.is_some() || !self.pending.is_empty();
+        let pending = self.work.as_ref().map_or(0, |work| work.pending.len());
+        let busy = pending > 0 || self.work.as_ref().is_some_and(|work| work.joining.is_some());
         let waits = match &event {
             ClientEvent::Join { .. } => false,
-            ClientEvent::Talk(talk) => busy && !self.memberships.held.contains_key(&talk.conversation),
+            ClientEvent::Talk(talk) => busy && self.memberships.find(&talk.conversation).is_err(),
             ClientEvent::Ask(_) | ClientEvent::Leave(_) => busy,
         };
-        if waits && self.pending.len() >= self.settings.pending_max {
+        if waits && pending >= self.answers.settings.pending_max {
             self.answers.refuse(name_of(&event), Code::Busy, subject_of(&event), ack);
         } else if waits {
-            self.pending.push_back((event, ack));
+            self.work().pending.push_back((event, ack));
         } else {
             self.take_up(event, ack, now);
         }
@@ -256,7 +280,9 @@ impl MaxNamespace {
 
     fn take_up(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant) {
         match event {
-            ClientEvent::Join { username, token, scope } => self.join(username, Auth { token, scope }, ack, now),
+            ClientEvent::Join { username, token, scope } => {
+                self.join(username, Auth { token, scope: scope.map(Into::into) }, ack, now);
+            }
             ClientEvent::Talk(talk) => self.talk(talk, ack),
             ClientEvent::Ask(id) => self.ask(id, ack),
             ClientEvent::Leave(id) => self.leave(id, ack),
@@ -264,32 +290,40 @@ impl MaxNamespace {
     }
 
     fn join(&mut self, claim: Username, given: Auth, ack: Option<u64>, now: Instant) {
-        if let Some(older) = self.joining.take() {
+        let same = self.claim.as_ref() == Some(&claim);
+        if let Some(older) = self.work().joining.take() {
             self.join_failed(&older, Code::Superseded);
             // What waited is not said in somebody else's name. In one's own it waits for the newer join, but for what
             // this one would undo.
-            let same = older.claim == claim;
-            for (event, ack) in std::mem::take(&mut self.pending) {
+            for (event, ack) in std::mem::take(&mut self.work().pending) {
                 match event {
-                    event if same && !matches!(event, ClientEvent::Leave(_)) => self.pending.push_back((event, ack)),
+                    event if same && !matches!(event, ClientEvent::Leave(_)) => {
+                        self.work().pending.push_back((event, ack));
+                    }
                     event => self.take_up(event, ack, now),
                 }
             }
         }
-        if self.identity.as_ref().is_some_and(|identity| identity.claim != claim) {
+        if !same {
             self.become_nobody();
         }
-        let last = self.last_join.take().filter(|(user, _)| *user == claim).map(|(_, auth)| auth).unwrap_or_default();
-        let auth = [given, self.auth.clone(), last].into_iter().find(|auth| auth.token.is_some()).unwrap_or_default();
-        self.last_join = Some((claim.clone(), auth.clone()));
+        let auth = match given {
+            Auth { token: Some(_), .. } => given,
+            _ if same || self.auth_serves_all => self.auth.clone(),
+            _ => Auth::default(),
+        };
+        if !self.auth_serves_all {
+            self.auth = auth.clone();
+        }
+        self.claim = Some(claim.clone());
         let (reply, answer) = oneshot::channel();
-        let question =
-            Question { username: claim.clone(), token: auth.token, scope: auth.scope, peer: self.answers.emitter.peer };
         let emitter = &self.answers.emitter;
+        let scope = auth.scope.map(Into::into);
+        let question = Question { username: claim, token: auth.token, scope, peer: emitter.peer };
         let join = Join { session: emitter.session, outbox: emitter.outbox.clone(), question, reply };
-        let joining = Joining { claim, ack, since: now, reply: answer };
-        match self.settings.registry.try_send(RegistryMessage::Join(join)) {
-            Ok(()) => self.joining = Some(joining),
+        let joining = Joining { ack, since: now, reply: answer };
+        match self.answers.settings.registry.try_send(RegistryMessage::Join(join)) {
+            Ok(()) => self.work().joining = Some(joining),
             Err(_) => self.join_answered(joining, Err(Code::Busy)),
         }
     }
@@ -298,7 +332,7 @@ impl MaxNamespace {
         match answer {
             // MAX has renamed the user since the last join: whoever has a seat under the older name has to leave it
             // first.
-            Ok(admission) if self.identity.as_ref().is_some_and(|now| now.username != admission.username) => {
+            Ok(admission) if self.username.as_ref().is_some_and(|now| *now != admission.username) => {
                 self.become_nobody();
                 self.join_failed(&joining, Code::Busy);
             }
@@ -311,7 +345,7 @@ impl MaxNamespace {
         let Admission { username, memberships } = admission;
         log::debug!("session {}: {} joined", self.answers.emitter.session.0, escape(username.as_str()));
         self.count_join(&joining, "ok");
-        self.identity = Some(Identity { claim: joining.claim, username });
+        self.username = Some(username);
         // The older memberships go after the newer ones are in force, so that nobody sees a refresh.
         self.memberships = Memberships::new(memberships);
         self.tell_listening();
@@ -327,19 +361,22 @@ impl MaxNamespace {
     }
 
     fn count_join(&self, joining: &Joining, result: &'static str) {
-        self.settings.metrics.joins.get_or_create(&ResultLabel { result }).inc();
-        self.settings.metrics.join_seconds.observe(joining.since.elapsed().as_secs_f64());
+        let metrics = &self.answers.settings.metrics;
+        metrics.joins.get_or_create(&ResultLabel { result }).inc();
+        metrics.join_seconds.observe(joining.since.elapsed().as_secs_f64());
     }
 
     fn become_nobody(&mut self) {
-        self.identity = None;
+        self.username = None;
         self.memberships = Memberships::default();
     }
 
     /// Takes up what has waited for a join that has ended, as long as there is room for the answers.
     fn go_on(&mut self, now: Instant) {
-        while self.joining.is_none() && self.answers.emitter.outbox.has_room() {
-            let Some((event, ack)) = self.pending.pop_front() else { break };
+        while let Some(work) = self.work.as_mut().filter(|work| work.joining.is_none())
+            && self.answers.emitter.outbox.has_room()
+        {
+            let Some((event, ack)) = work.pending.pop_front() else { break };
             self.take_up(event, ack, now);
         }
     }
@@ -360,7 +397,7 @@ impl MaxNamespace {
             }
         };
         let result = outcome.map_or_else(Code::as_str, |()| "ok");
-        self.settings.metrics.talks.get_or_create(&ResultLabel { result }).inc();
+        self.answers.settings.metrics.talks.get_or_create(&ResultLabel { result }).inc();
         match outcome {
             Ok(()) => self.answers.done(ack),
             Err(code) => self.answers.refuse(EventName::Talk, code, Some(&talk.conversation), ack),
@@ -370,16 +407,16 @@ impl MaxNamespace {
     fn ask(&mut self, id: Option<ConversationId>, ack: Option<u64>) {
         let conversations = match &id {
             Some(id) => self.membership(id).map(|_| VecDeque::from([id.clone()])),
-            None if self.identity.is_some() => Ok(self.memberships.order.iter().cloned().collect()),
+            None if self.username.is_some() => Ok(self.memberships.ids().into_iter().cloned().collect()),
             None => Err(Code::NotJoined),
         };
         match conversations {
             Err(code) => self.answers.refuse(EventName::Ask, code, id.as_ref(), ack),
-            Ok(_) if self.asking.len() >= self.settings.pending_max => {
+            Ok(_) if self.work().asking.len() >= self.answers.settings.pending_max => {
                 self.answers.refuse(EventName::Ask, Code::Busy, id.as_ref(), ack);
             }
             Ok(conversations) => {
-                self.asking.push_back(Asking { ack, conversations, current: None, failed: false });
+                self.work().asking.push_back(Asking { ack, conversations, current: None, failed: false });
             }
         }
     }
@@ -387,13 +424,13 @@ impl MaxNamespace {
     fn leave(&mut self, id: Option<ConversationId>, ack: Option<u64>) {
         let left = match &id {
             Some(id) => self.membership(id).map(drop),
-            None => self.identity.as_ref().map(drop).ok_or(Code::NotJoined),
+            None => self.username.as_ref().map(drop).ok_or(Code::NotJoined),
         };
         if let Err(code) = left {
             return self.answers.refuse(EventName::Leave, code, id.as_ref(), ack);
         }
         match &id {
-            Some(id) => drop(self.memberships.remove(id)),
+            Some(id) => self.memberships.remove(id),
             None => self.memberships = Memberships::default(),
         }
         self.tell_listening();
@@ -402,24 +439,26 @@ impl MaxNamespace {
 
     /// Who the client is, and its place in a conversation. An unknown conversation and somebody else's look the same.
     fn membership(&self, id: &ConversationId) -> Result<(&Username, &Membership), Code> {
-        let identity = self.identity.as_ref().ok_or(Code::NotJoined)?;
-        let membership = self.memberships.held.get(id).ok_or(Code::Forbidden)?;
-        Ok((&identity.username, membership))
+        let username = self.username.as_ref().ok_or(Code::NotJoined)?;
+        let membership = self.memberships.get(id).ok_or(Code::Forbidden)?;
+        Ok((username, membership))
     }
 
     fn tell_listening(&self) {
-        self.answers.emit(&ServerEvent::Listening { conversations: self.memberships.order.iter().collect() });
+        self.answers.emit(&ServerEvent::Listening { conversations: self.memberships.ids() });
     }
 
     /// Goes on with the oldest ask.
     fn poll_asking(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while let Some(asking) = self.asking.front_mut() {
+        let period = self.answers.settings.answer_timeout;
+        let Some(work) = &mut self.work else { return };
+        while let Some(asking) = work.asking.front_mut() {
             let Some(id) = asking.conversations.front() else {
                 match asking.ack {
                     Some(ack) if asking.failed => self.answers.nack(ack, Code::Busy),
                     ack => self.answers.done(ack),
                 }
-                self.asking.pop_front();
+                work.asking.pop_front();
                 continue;
             };
             let Some((due, current)) = &mut asking.current else {
@@ -427,18 +466,11 @@ impl MaxNamespace {
                     return;
                 }
                 let (reply, answer) = oneshot::channel();
-                let sent = self
-                    .memberships
-                    .held
-                    .get(id)
-                    .map(|membership| membership.mailbox().try_send(ConversationMessage::Ask(reply)));
-                match sent {
+                let asked = self.memberships.get(id).map(Membership::mailbox);
+                match asked.map(|mailbox| mailbox.try_send(ConversationMessage::Ask(reply))) {
                     // It was left, or lost, since it was asked about.
                     None => drop(asking.conversations.pop_front()),
-                    Some(Ok(())) => {
-                        let period = self.settings.answer_timeout;
-                        asking.current = Some((now + period, answer));
-                    }
+                    Some(Ok(())) => asking.current = Some((now + period, answer)),
                     Some(Err(_)) => asking.fail(&self.answers),
                 }
                 continue;
@@ -452,10 +484,9 @@ impl MaxNamespace {
                 }
                 Poll::Pending if *due > now => {
                     // One alarm at a time: a flood of asks is to cost no more.
-                    if self.alarm_due.is_none_or(|alarm| alarm <= now) {
-                        let period = self.settings.answer_timeout;
-                        self.alarm_due = Some(now + period);
-                        self.alarm = Some(Alarm { period, due: now + period });
+                    if work.alarm_due.is_none_or(|alarm| alarm <= now) {
+                        work.alarm_due = Some(now + period);
+                        work.alarm = Some(Alarm { period, due: now + period });
                     }
                     return;
                 }
@@ -482,26 +513,27 @@ impl Namespace for MaxNamespace {
         let Some(name) = event.name.as_deref().and_then(EventName::parse) else {
             return self.answers.unknown(ack);
         };
-        match ClientEvent::parse(name, event.values.first().copied(), self.settings.id_bytes_max) {
+        match ClientEvent::parse(name, event.values.first().copied(), self.answers.settings.id_bytes_max) {
             Ok(event) => self.handle(event, ack, now),
             Err(code) => self.answers.refuse(name, code, None, ack),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if let Some(mut joining) = self.joining.take() {
-            match Pin::new(&mut joining.reply).poll(cx) {
-                Poll::Pending => self.joining = Some(joining),
-                // A registry that dropped the join has failed.
-                Poll::Ready(answer) => self.join_answered(joining, answer.unwrap_or(Err(Code::Busy))),
-            }
+        if let Some(joining) = self.work.as_mut().and_then(|work| work.joining.as_mut())
+            && let Poll::Ready(answer) = Pin::new(&mut joining.reply).poll(cx)
+            && let Some(joining) = self.work().joining.take()
+        {
+            // A registry that dropped the join has failed.
+            self.join_answered(joining, answer.unwrap_or(Err(Code::Busy)));
         }
         self.go_on(now);
         self.poll_asking(cx, now);
+        self.work.take_if(|work| work.is_done(now));
     }
 
     fn poll_alarm(&mut self) -> Option<Alarm> {
-        self.alarm.take()
+        self.work.as_mut()?.alarm.take()
     }
 }
 
