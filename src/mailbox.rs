@@ -30,8 +30,11 @@ pub enum Refusal {
     Closed,
 }
 
-/// The front door of one actor; clones share its one bound.
-pub struct Mailbox<A: Resident> {
+/// The front door of one actor; clones share its one bound, and its one address: every clone of that would allocate a
+/// place to park in, which nobody needs who never waits.
+pub struct Mailbox<A: Resident>(Arc<Door<A>>);
+
+struct Door<A: Resident> {
     addr: Addr<A>,
     depth: Arc<Depth>,
 }
@@ -78,7 +81,7 @@ impl<A: Resident> Mailbox<A> {
     /// The front door of the actor at `addr`, for at most `limit` messages.
     pub fn new(addr: Addr<A>, limit: usize, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(A::CLASS).clone();
-        Self { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), limit, metrics }) }
+        Self(Arc::new(Door { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), limit, metrics }) }))
     }
 
     /// Puts `message` in.
@@ -100,14 +103,14 @@ impl<A: Resident> Mailbox<A> {
     /// # Errors
     /// The mailbox is full, or the actor gone.
     pub fn reserve(&self) -> Result<Place, Refusal> {
-        let metrics = &self.depth.metrics;
+        let metrics = &self.0.depth.metrics;
         metrics.enqueued.inc();
-        if !self.addr.connected() {
+        if !self.0.addr.connected() {
             metrics.closed.inc();
             return Err(Refusal::Closed);
         }
-        let free = |waiting| (waiting < self.depth.limit).then_some(waiting + 1);
-        match self.depth.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
+        let free = |waiting| (waiting < self.0.depth.limit).then_some(waiting + 1);
+        match self.0.depth.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
             Ok(waiting) => Ok(self.place(waiting + 1)),
             Err(_) => {
                 metrics.full.inc();
@@ -121,9 +124,9 @@ impl<A: Resident> Mailbox<A> {
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        debug_assert!(Arc::ptr_eq(&place.0, &self.depth), "a place of another mailbox");
+        debug_assert!(Arc::ptr_eq(&place.0, &self.0.depth), "a place of another mailbox");
         #[allow(clippy::disallowed_methods, reason = "this is the front door: the bound was held above")]
-        self.addr.do_send(Mail { message, sent: Instant::now(), place });
+        self.0.addr.do_send(Mail { message, sent: Instant::now(), place });
     }
 
     /// Puts `message` in whatever the bound: for what undoes something, and so comes at most once for each thing that
@@ -132,37 +135,37 @@ impl<A: Resident> Mailbox<A> {
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        self.depth.metrics.enqueued.inc();
-        if !self.addr.connected() {
-            self.depth.metrics.closed.inc();
+        self.0.depth.metrics.enqueued.inc();
+        if !self.0.addr.connected() {
+            self.0.depth.metrics.closed.inc();
             return;
         }
-        let waiting = self.depth.messages.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting = self.0.depth.messages.fetch_add(1, Ordering::Relaxed) + 1;
         let place = self.place(waiting);
         self.fill(place, message);
     }
 
     /// Whether the actor lives.
     pub fn is_open(&self) -> bool {
-        self.addr.connected()
+        self.0.addr.connected()
     }
 
     fn place(&self, waiting: usize) -> Place {
-        self.depth.metrics.messages.inc();
-        self.depth.metrics.peak.fetch_max(waiting as u64, Ordering::Relaxed);
-        Place(self.depth.clone())
+        self.0.depth.metrics.messages.inc();
+        self.0.depth.metrics.peak.fetch_max(waiting as u64, Ordering::Relaxed);
+        Place(self.0.depth.clone())
     }
 }
 
 impl<A: Resident> fmt::Debug for Mailbox<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox").field("depth", &self.depth).finish_non_exhaustive()
+        f.debug_struct("Mailbox").field("depth", &self.0.depth).finish_non_exhaustive()
     }
 }
 
 impl<A: Resident> Clone for Mailbox<A> {
     fn clone(&self) -> Self {
-        Self { addr: self.addr.clone(), depth: self.depth.clone() }
+        Self(self.0.clone())
     }
 }
 

@@ -214,7 +214,7 @@ impl RegistryActor {
         }
         let mut doors = Vec::with_capacity(conversations.len());
         for id in conversations {
-            let door = self.get_or_spawn(&id);
+            let (id, door) = self.get_or_spawn(&id);
             match door.reserve() {
                 Ok(place) => doors.push((id, door, place)),
                 Err(_) => return drop(reply.send(Err(Code::Busy))),
@@ -232,7 +232,7 @@ impl RegistryActor {
         let _ = reply.send(Ok((memberships, all_entered)));
     }
 
-    fn get_or_spawn(&mut self, id: &ConversationId) -> Mailbox<ConversationActor> {
+    fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
         let Self { roster, commons, arbiters, hasher, mailbox, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
@@ -246,7 +246,8 @@ impl RegistryActor {
             let addr = if addr.connected() { addr } else { spawn().start() };
             Mailbox::new(addr, commons.mailbox_max, &commons.metrics)
         };
-        roster.get_or_spawn(id, Mailbox::is_open, spawn).clone()
+        let (id, door) = roster.get_or_spawn(id, Mailbox::is_open, spawn);
+        (id, door.clone())
     }
 }
 

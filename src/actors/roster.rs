@@ -6,6 +6,7 @@
 //! to it, and it goes; else the request is void, and the entry under way keeps the conversation alive.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::event::ConversationId;
 
@@ -45,20 +46,31 @@ impl<H> Default for Roster<H> {
 
 impl<H> Roster<H> {
     /// The conversation `id`, if it lives; one that `is_alive` denies is buried, and a new one spawned in its place.
+    /// Comes with the roster's own id, so that all who hold the conversation share one.
     pub fn get_or_spawn(
         &mut self,
         id: &ConversationId,
         is_alive: impl Fn(&H) -> bool,
         spawn: impl FnOnce(Tenure) -> H,
-    ) -> &H {
-        let dead = self.living.get(id).is_none_or(|life| !is_alive(&life.handle));
-        if dead {
-            self.incarnations += 1;
-            let incarnation = self.incarnations;
-            let handle = spawn(Tenure { incarnation, entries_seen: 0 });
-            self.living.insert(id.clone(), Life { handle, incarnation, entries_sent: 0 });
-        }
-        &self.living[id].handle
+    ) -> (ConversationId, &H) {
+        let incarnations = &mut self.incarnations;
+        let new_life = || {
+            *incarnations += 1;
+            let incarnation = *incarnations;
+            Life { handle: spawn(Tenure { incarnation, entries_seen: 0 }), incarnation, entries_sent: 0 }
+        };
+        let entry = self.living.entry(id.clone());
+        let id = entry.key().clone();
+        let life = match entry {
+            Entry::Vacant(place) => place.insert(new_life()),
+            Entry::Occupied(mut life) => {
+                if !is_alive(&life.get().handle) {
+                    life.insert(new_life());
+                }
+                life.into_mut()
+            }
+        };
+        (id, &life.handle)
     }
 
     /// An entry was sent to the conversation.
@@ -159,7 +171,7 @@ mod tests {
                 Step::Join => {
                     self.joins_left -= 1;
                     let (actors, held) = (&mut self.actors, &mut self.held);
-                    let at = *self.roster.get_or_spawn(
+                    let (_, &at) = self.roster.get_or_spawn(
                         &id,
                         |_| true,
                         |tenure| {
@@ -257,7 +269,7 @@ mod tests {
         let mut roster = Roster::default();
         let mut first = None;
         roster.get_or_spawn(&id, |_| true, |tenure| first.insert(tenure).incarnation);
-        let second = *roster.get_or_spawn(&id, |_| false, |tenure| tenure.incarnation);
+        let (_, &second) = roster.get_or_spawn(&id, |_| false, |tenure| tenure.incarnation);
         assert_ne!(first.unwrap().incarnation, second);
         assert_eq!(roster.retire(&id, first.unwrap()), None);
         assert_eq!(roster.len(), 1);
