@@ -295,6 +295,7 @@ fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<
             ping_interval: Duration::from_millis(protocol.ping_interval_ms),
             ping_timeout: Duration::from_millis(protocol.ping_timeout_ms),
             upgrade_timeout: Duration::from_millis(protocol.upgrade_timeout_ms),
+            last_poll_timeout: Duration::from_millis(protocol.close_timeout_ms),
             legacy: LegacyPeriods {
                 heartbeat_interval: Duration::from_millis(legacy.heartbeat_interval_ms),
                 heartbeat_timeout: Duration::from_millis(legacy.heartbeat_timeout_ms),
@@ -303,7 +304,6 @@ fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<
                 handshake_timeout: Duration::from_millis(legacy.handshake_timeout_ms),
             },
         }),
-        last_poll_timeout: Duration::from_millis(protocol.close_timeout_ms),
         request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         payload_bytes_max: protocol.payload_bytes_max,
         mailbox_max: config.mailbox.session,

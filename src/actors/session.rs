@@ -92,8 +92,6 @@ pub struct Setup {
     pub peer: IpAddr,
     /// Its heartbeat, and how long it waits for what.
     pub periods: Arc<Periods>,
-    /// How long a session that was closed between two polls waits for the next one.
-    pub last_poll_timeout: Duration,
     /// A poll's answer grows no larger than this, if it has more than one packet.
     pub payload_bytes_max: usize,
     /// The bound of its mailbox.
@@ -117,8 +115,7 @@ pub struct SessionActor {
     probe: Option<Box<dyn Transport>>,
     outbox: Arc<Outbox>,
     /// A POST that is not yet read to its end.
-    feeding: Option<(PayloadReader, oneshot::Sender<PostAnswer>)>,
-    last_poll_timeout: Duration,
+    feeding: Option<Box<Feeding>>,
     payload_bytes_max: usize,
     worker: Rc<Worker>,
     listing: Box<dyn Listing>,
@@ -126,14 +123,28 @@ pub struct SessionActor {
     _presence: Presence,
 }
 
+/// A POST and where its answer is waited for.
+struct Feeding {
+    payload: PayloadReader,
+    reply: oneshot::Sender<PostAnswer>,
+}
+
 /// How far a session is.
 enum Phase {
     /// Messages go to the layer above.
     Open(Box<dyn Application>),
-    /// The session is over, but for one poll that may still come to hear of it; `last` is the last packet that it gets.
-    Closing { reason: CloseReason, last: &'static str, due: Instant },
+    /// The session is over, but for one poll that may still come to hear of it.
+    Closing(Box<Closing>),
     /// The session ends as soon as its task runs.
     Over(CloseReason),
+}
+
+/// An end that waits to be told.
+struct Closing {
+    reason: CloseReason,
+    /// The last packet that the client gets.
+    last: &'static str,
+    due: Instant,
 }
 
 /// How packets come and go.
@@ -167,7 +178,6 @@ impl SessionActor {
             probe: None,
             outbox: setup.outbox,
             feeding: None,
-            last_poll_timeout: setup.last_poll_timeout,
             payload_bytes_max: setup.payload_bytes_max,
             worker: worker.clone(),
             listing,
@@ -196,7 +206,7 @@ impl SessionActor {
         self.feed(cx, now);
         match &mut self.phase {
             Phase::Open(application) => application.poll(cx, now),
-            Phase::Closing { .. } => {}
+            Phase::Closing(_) => {}
             Phase::Over(reason) => return Err(*reason),
         }
         self.write_link(cx, now)?;
@@ -207,7 +217,7 @@ impl SessionActor {
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
         match &mut self.phase {
             Phase::Over(reason) => return Err(*reason),
-            Phase::Closing { reason, due, .. } => return if *due <= now { Err(*reason) } else { Ok(()) },
+            Phase::Closing(closing) => return if closing.due <= now { Err(closing.reason) } else { Ok(()) },
             Phase::Open(application) => {
                 if let Err(reason) = application.handle_timeout(now) {
                     self.end(reason, now);
@@ -272,8 +282,8 @@ impl SessionActor {
         };
         if self.connection.transport() == TransportKind::WebSocket {
             self.carry(probe);
-            if let Phase::Closing { reason, .. } = self.phase {
-                return Err(reason);
+            if let Phase::Closing(closing) = &self.phase {
+                return Err(closing.reason);
             }
             return ended.map_or(Ok(()), Err);
         }
@@ -387,8 +397,8 @@ impl SessionActor {
                 Poll::Pending => Ok(()),
             },
             Link::Polling(waiting) => {
-                let (last, end) = match self.phase {
-                    Phase::Closing { reason, last, .. } => (Some(last), Err(reason)),
+                let (last, end) = match &self.phase {
+                    Phase::Closing(closing) => (Some(closing.last), Err(closing.reason)),
                     _ => (None, Ok(())),
                 };
                 let ready = last.is_some() || self.connection.ends_polls() || !self.outbox.is_empty();
@@ -412,13 +422,13 @@ impl SessionActor {
     /// Takes the payload of a POST, packet by packet: those before a bad one count. Where it asks more at once than the
     /// outbox holds answers, the rest waits until polls have made room, and its client for the answer to the POST.
     fn feed(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
-        let Some((mut payload, reply)) = self.feeding.take() else { return };
-        while matches!(self.phase, Phase::Open(_)) && !payload.is_finished() {
+        let Some(mut feeding) = self.feeding.take() else { return };
+        while matches!(self.phase, Phase::Open(_)) && !feeding.payload.is_finished() {
             if !self.outbox.has_room() {
-                self.feeding = Some((payload, reply));
+                self.feeding = Some(feeding);
                 return;
             }
-            let Some(packet) = payload.read() else { break };
+            let Some(packet) = feeding.payload.read() else { break };
             let taken = match packet {
                 Ok(packet) => take_packet(&mut self.connection, &mut self.phase, &self.outbox, packet, now),
                 Err(error) => {
@@ -441,13 +451,16 @@ impl SessionActor {
                 Err(reason) => self.end(reason, now),
             }
         }
-        let _ = reply.send(Ok(()));
+        let _ = feeding.reply.send(Ok(()));
     }
 
     /// Ends the session, so that a client which happens to be between two polls hears of it by the next one.
     fn end(&mut self, reason: CloseReason, now: Instant) {
         match self.link {
-            Link::Polling(_) => self.say_last(self.words().close, self.last_poll_timeout, reason, now),
+            Link::Polling(_) => {
+                let period = self.connection.periods().last_poll_timeout;
+                self.say_last(self.words().close, period, reason, now);
+            }
             Link::Socket(_) => self.phase = Phase::Over(reason),
         }
     }
@@ -455,7 +468,7 @@ impl SessionActor {
     /// Ends a session on polling, by a last packet for the poll that waits, or for one that comes soon.
     fn say_last(&mut self, last: &'static str, period: Duration, reason: CloseReason, now: Instant) {
         let due = now + period;
-        self.phase = Phase::Closing { reason, last, due };
+        self.phase = Phase::Closing(Box::new(Closing { reason, last, due }));
         self.worker.arm(Alarm { period, due }, &self.outbox);
         self.listing.expires_at(due);
     }
@@ -627,7 +640,8 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
                     // One whose client has gone may still wait for room.
                     let _ = reply.send(Err(EdgeRefusal::Overlap));
                 } else {
-                    self.feeding = Some((PayloadReader::new(self.connection.generation(), body), reply));
+                    let payload = PayloadReader::new(self.connection.generation(), body);
+                    self.feeding = Some(Box::new(Feeding { payload, reply }));
                 }
             }
             SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}

@@ -85,15 +85,14 @@ impl Emitter {
 pub struct SocketIoSession {
     machine: SocketIo,
     lobby: Lobby,
-    /// When a client that is in no namespace is no longer waited for.
-    connect_by: Option<Alarm>,
-    unannounced: Option<Alarm>,
+    /// When a client that is in no namespace is no longer waited for, and whether that was announced.
+    connect_by: Option<(Alarm, bool)>,
 }
 
 /// Who lives in the namespaces of a session, and how a client gets there.
 struct Lobby {
     residents: Arc<dyn Residents>,
-    present: Vec<Option<Box<dyn Namespace>>>,
+    present: Box<[Option<Box<dyn Namespace>>]>,
     session: SessionId,
     peer: IpAddr,
     outbox: Arc<Outbox>,
@@ -117,9 +116,9 @@ impl SocketIoSession {
                 lobby.welcome(namespace);
                 None
             }
-            None => Some(Alarm { period: connect_timeout, due: Instant::now() + connect_timeout }),
+            None => Some((Alarm { period: connect_timeout, due: Instant::now() + connect_timeout }, false)),
         };
-        Self { machine, lobby, connect_by, unannounced: connect_by }
+        Self { machine, lobby, connect_by }
     }
 }
 
@@ -209,13 +208,17 @@ impl Application for SocketIoSession {
     }
 
     fn poll_alarm(&mut self) -> Option<Alarm> {
-        let mut residents = self.lobby.present.iter_mut().flatten();
-        self.unannounced.take().or_else(|| residents.find_map(|resident| resident.poll_alarm()))
+        if let Some((alarm, announced)) = &mut self.connect_by
+            && !std::mem::replace(announced, true)
+        {
+            return Some(*alarm);
+        }
+        self.lobby.present.iter_mut().flatten().find_map(|resident| resident.poll_alarm())
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
         match self.connect_by {
-            Some(alarm) if alarm.due <= now => Err(CloseReason::ConnectTimeout),
+            Some((alarm, _)) if alarm.due <= now => Err(CloseReason::ConnectTimeout),
             _ => Ok(()),
         }
     }

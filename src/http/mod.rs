@@ -60,8 +60,6 @@ pub struct Endpoint {
     pub jsonp: bool,
     /// Heartbeats, polls and upgrades.
     pub periods: Arc<Periods>,
-    /// For how long a closed polling session may be heard of.
-    pub last_poll_timeout: Duration,
     /// For how long a POST may arrive.
     pub request_timeout: Duration,
     /// `maxPayload`.
@@ -165,7 +163,6 @@ impl Edge {
             id,
             peer,
             periods: endpoint.periods.clone(),
-            last_poll_timeout: endpoint.last_poll_timeout,
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,
             application: (endpoint.new_application)(id, peer, &outbox),

@@ -21,6 +21,8 @@ pub struct Periods {
     pub ping_timeout: Duration,
     /// Engine.IO: for an upgrade, from the new socket to the client's `5`.
     pub upgrade_timeout: Duration,
+    /// How long a session that was closed between two polls waits for the next one.
+    pub last_poll_timeout: Duration,
     /// Socket.IO 0.9.
     pub legacy: LegacyPeriods,
 }
@@ -67,7 +69,10 @@ pub struct Connection {
     /// When the last alarms for these two are due. A deadline that a client may put off at will is not announced each
     /// time: where it has moved by little, it is looked at again when the older alarm comes.
     alarmed_until: [Instant; 2],
-    upgrade: Upgrade,
+    /// When an upgrade is given up whose transport is there.
+    upgrade_by: Option<Instant>,
+    /// Whether that transport was probed: polls are to end, and `5` will swap the transports.
+    probed: bool,
     /// Whether a poll waits.
     polled: bool,
     /// Whether polls that are answered by text, and by a script, have been told `1::`: to a client of 0.9 these are two
@@ -75,17 +80,8 @@ pub struct Connection {
     greeted: [bool; 2],
     /// Whether the client has said anything yet.
     used: bool,
-    /// Deadlines that were set and that nobody has been told of.
-    unannounced: [Option<Alarm>; 3],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Upgrade {
-    None,
-    /// A second transport is there and has said nothing yet.
-    Attached(Instant),
-    /// It was probed: polls are to end, and `5` will swap the transports.
-    Probed(Instant),
+    /// Deadlines that were set and that nobody has been told of: at rest there are none.
+    unannounced: Option<Box<[Option<Alarm>; 3]>>,
 }
 
 /// A deadline that the machine has set: `due` is `period` from when it was set, so that one queue per period is sorted.
@@ -178,11 +174,12 @@ impl Connection {
             speak_at: None,
             expires_at: now,
             alarmed_until: [now; 2],
-            upgrade: Upgrade::None,
+            upgrade_by: None,
+            probed: false,
             polled: false,
             greeted: [false; 2],
             used: false,
-            unannounced: [None; 3],
+            unannounced: None,
         };
         match generation {
             Generation::Eio4 => connection.await_pong(now),
@@ -190,6 +187,11 @@ impl Connection {
             Generation::Sio09 => connection.expire_in(connection.periods.legacy.handshake_timeout, now),
         }
         connection
+    }
+
+    /// How long it waits for what.
+    pub fn periods(&self) -> &Periods {
+        &self.periods
     }
 
     /// What the client speaks.
@@ -204,7 +206,7 @@ impl Connection {
 
     /// Whether polls have to end at once because the client is about to leave polling (protocol section 1.9).
     pub fn ends_polls(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Probed(_))
+        self.probed
     }
 
     /// When the session is over unless the client is heard of: it is over then even if no [`Self::handle_timeout`]
@@ -305,28 +307,28 @@ impl Connection {
             self.await_pong(now);
             return Attached::Takes;
         }
-        if self.transport != TransportKind::Polling || self.upgrade != Upgrade::None {
+        if self.transport != TransportKind::Polling || self.upgrade_by.is_some() {
             return Attached::Refused;
         }
         let period = self.periods.upgrade_timeout;
-        self.upgrade = Upgrade::Attached(self.set_alarm(UPGRADE, period, now));
+        self.upgrade_by = Some(self.set_alarm(UPGRADE, period, now));
         Attached::Probes
     }
 
     /// Takes a packet that came by the transport of the upgrade.
     pub fn handle_probe(&mut self, packet: &Packet<'_>) -> Probed {
-        match (packet, self.upgrade) {
-            (Packet::Ping("probe"), Upgrade::Attached(due) | Upgrade::Probed(due)) => {
-                self.upgrade = Upgrade::Probed(due);
+        match packet {
+            Packet::Ping("probe") if self.upgrade_by.is_some() => {
+                self.probed = true;
                 Probed::Answer
             }
-            (Packet::Upgrade, Upgrade::Probed(_)) => {
-                self.upgrade = Upgrade::None;
+            Packet::Upgrade if self.probed => {
+                self.abandon_upgrade();
                 (self.transport, self.polled) = (TransportKind::WebSocket, false);
                 Probed::Upgraded
             }
             _ => {
-                self.upgrade = Upgrade::None;
+                self.abandon_upgrade();
                 Probed::Close
             }
         }
@@ -334,12 +336,16 @@ impl Connection {
 
     /// The transport of the upgrade is gone. The session stays where it was, and may be upgraded again.
     pub fn abandon_upgrade(&mut self) {
-        self.upgrade = Upgrade::None;
+        (self.upgrade_by, self.probed) = (None, false);
     }
 
     /// The next deadline that was set since the last call. Call until there is none, after anything else was called.
     pub fn poll_alarm(&mut self) -> Option<Alarm> {
-        self.unannounced.iter_mut().find_map(Option::take)
+        let alarm = self.unannounced.as_mut()?.iter_mut().find_map(Option::take);
+        if alarm.is_none() {
+            self.unannounced = None;
+        }
+        alarm
     }
 
     /// What is due `now`. Call until there is nothing.
@@ -362,13 +368,11 @@ impl Connection {
         if self.expires_at <= now && !waited_for {
             return Some(Due::Expired);
         }
-        match self.upgrade {
-            Upgrade::Attached(due) | Upgrade::Probed(due) if due <= now => {
-                self.upgrade = Upgrade::None;
-                Some(Due::UpgradeExpired)
-            }
-            _ => None,
+        if self.upgrade_by.is_some_and(|due| due <= now) {
+            self.abandon_upgrade();
+            return Some(Due::UpgradeExpired);
         }
+        None
     }
 
     /// Whether we are the ones who ping.
@@ -435,7 +439,7 @@ impl Connection {
         if let Some(until) = self.alarmed_until.get_mut(place) {
             *until = due;
         }
-        self.unannounced[place] = Some(Alarm { period, due });
+        self.unannounced.get_or_insert_default()[place] = Some(Alarm { period, due });
         due
     }
 }

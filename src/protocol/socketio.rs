@@ -17,8 +17,30 @@ use super::{Generation, ProtocolError, legacy};
 pub struct SocketIo {
     generation: Generation,
     payload_bytes_max: usize,
-    connected: Vec<bool>,
-    reassembly: Option<Reassembly>,
+    connected: Places,
+    // In a box because hardly any client ever sends attachments, and every connection has a machine.
+    reassembly: Option<Box<Reassembly>>,
+}
+
+/// Places in the list of namespaces, a bit for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places(u64);
+
+impl Places {
+    fn holds(self, place: usize) -> bool {
+        self.0 & 1 << place != 0
+    }
+
+    /// False where it was in already.
+    fn enter(&mut self, place: usize) -> bool {
+        let is_new = !self.holds(place);
+        self.0 |= 1 << place;
+        is_new
+    }
+
+    fn leave(&mut self, place: usize) {
+        self.0 &= !(1 << place);
+    }
 }
 
 #[derive(Debug)]
@@ -94,16 +116,18 @@ pub struct Arguments<'a> {
 
 impl SocketIo {
     /// A connection that is in none of the namespaces `served`, but for `/` before Engine.IO 4.
-    /// `payload_bytes_max` bounds the attachments of one packet in all.
+    /// `payload_bytes_max` bounds the attachments of one packet in all. Only the first 64 namespaces are served.
     pub fn new(generation: Generation, served: &[impl AsRef<str>], payload_bytes_max: usize) -> Self {
-        let connected = |name: &str| generation != Generation::Eio4 && name == "/";
-        let connected = served.iter().map(|name| connected(name.as_ref())).collect();
+        let mut connected = Places::default();
+        if let Some(root) = find(served, "/").filter(|_| generation != Generation::Eio4) {
+            connected.enter(root);
+        }
         Self { generation, payload_bytes_max, connected, reassembly: None }
     }
 
     /// The namespaces that the client is in without having asked.
     pub fn connected_unasked(&self) -> Option<usize> {
-        self.connected.iter().position(|connected| *connected)
+        (self.connected.0 != 0).then(|| self.connected.0.trailing_zeros() as usize)
     }
 
     /// Takes a text message; `served` are the names of the namespaces, in the order of their numbers.
@@ -125,27 +149,27 @@ impl SocketIo {
         }
         self.reassembly = None;
         let packet = packet::Packet::decode(self.generation, text)?;
-        let namespace = served.iter().position(|name| name.as_ref() == packet.namespace);
+        let namespace = find(served, packet.namespace);
         if packet.kind == Kind::Connect {
             let Some(namespace) = namespace else {
                 return Ok(Event::UnknownNamespace { name: packet.namespace });
             };
-            if std::mem::replace(&mut self.connected[namespace], true) {
+            if !self.connected.enter(namespace) {
                 return Err(ProtocolError::Place);
             }
             return Ok(Event::Connected { namespace, auth: packet.data });
         }
-        let namespace = namespace.filter(|&namespace| self.connected[namespace]).ok_or(ProtocolError::Place)?;
+        let namespace = namespace.filter(|&namespace| self.connected.holds(namespace)).ok_or(ProtocolError::Place)?;
         match packet.kind {
             Kind::Connect | Kind::ConnectError => Err(ProtocolError::Place),
             Kind::Disconnect => {
-                self.connected[namespace] = false;
+                self.connected.leave(namespace);
                 Ok(Event::Disconnected { namespace })
             }
             Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > 0 => {
                 let attachments = Vec::with_capacity(packet.attachments);
                 let missing = packet.attachments;
-                self.reassembly = Some(Reassembly { text: text.into(), missing, attachments, bytes: 0 });
+                self.reassembly = Some(Box::new(Reassembly { text: text.into(), missing, attachments, bytes: 0 }));
                 Ok(Event::Nothing)
             }
             Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck => finish(&packet, namespace, &[]),
@@ -174,7 +198,7 @@ impl SocketIo {
         }
         // The text was decoded once before it was kept, when its namespace was found to be connected.
         let packet = packet::Packet::decode(self.generation, &event.text)?;
-        let namespace = served.iter().position(|name| name.as_ref() == packet.namespace).ok_or(ProtocolError::Place)?;
+        let namespace = find(served, packet.namespace).ok_or(ProtocolError::Place)?;
         finish(&packet, namespace, &event.attachments)
     }
 
@@ -184,12 +208,14 @@ impl SocketIo {
     }
 }
 
+/// The place of a namespace in the list.
+fn find(served: &[impl AsRef<str>], name: &str) -> Option<usize> {
+    served.iter().take(u64::BITS as usize).position(|served| served.as_ref() == name)
+}
+
 /// What a packet of 0.9 means; none where that is nothing, as of a namespace that is not served.
 fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
-    let find = |endpoint: &str| {
-        let wanted = if endpoint.is_empty() { "/" } else { endpoint };
-        served.iter().position(|name| name.as_ref() == wanted)
-    };
+    let find = |endpoint: &str| find(served, if endpoint.is_empty() { "/" } else { endpoint });
     let told = |name, values| Arguments { name, values, attachments: &[] };
     Some(match packet {
         // The connection itself ends by a packet that never comes this far, and begins with ours.
