@@ -2,7 +2,7 @@
 //! a broadcast wakes no session. A session's own task is woken by what its socket brings, and where that takes no
 //! more.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,22 +22,23 @@ pub struct Flusher {
     pipes: RefCell<Pipes>,
 }
 
+/// Side by side, as a broadcast goes through many of them. Borrowed for as long as one of them is at work: nothing that
+/// a transport does, or the sink of what it reads, comes back here.
 #[derive(Debug, Default)]
 struct Pipes {
-    places: Vec<Option<Rc<Pipe>>>,
+    places: Vec<Option<Pipe>>,
     free: Vec<u32>,
 }
 
 /// A socket and what it is to carry.
 #[derive(Debug)]
 struct Pipe {
-    /// None when the session has taken it back.
-    transport: RefCell<Option<Box<dyn Transport>>>,
+    transport: Box<dyn Transport>,
     outbox: Arc<Outbox>,
     /// The session's task.
-    task: RefCell<Waker>,
+    task: Waker,
     /// Why the socket has ended, where the flusher was the one to see it.
-    ended: Cell<Option<CloseReason>>,
+    ended: Option<CloseReason>,
 }
 
 /// A session's hold of its socket. Dropped, the flusher forgets it.
@@ -45,7 +46,6 @@ struct Pipe {
 pub struct Socket {
     flusher: Rc<Flusher>,
     place: u32,
-    pipe: Rc<Pipe>,
 }
 
 impl Flusher {
@@ -59,20 +59,20 @@ impl Flusher {
 
     /// Writes to `transport` what is pushed into `outbox` from now on.
     pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> Socket {
-        let pipe = Rc::new(Pipe {
-            transport: RefCell::new(Some(transport)),
-            outbox: outbox.clone(),
-            task: RefCell::new(Waker::noop().clone()),
-            ended: Cell::new(None),
-        });
+        let pipe = Pipe { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None };
         let mut pipes = self.pipes.borrow_mut();
         let place = pipes.free.pop().unwrap_or_else(|| {
             pipes.places.push(None);
             pipes.places.len() as u32 - 1
         });
-        pipes.places[place as usize] = Some(pipe.clone());
+        pipes.places[place as usize] = Some(pipe);
         outbox.write_by(Some(Line { worker: self.worker, place }));
-        Socket { flusher: self.clone(), place, pipe }
+        Socket { flusher: self.clone(), place }
+    }
+
+    /// Has the pipe at this place do something, if there is one.
+    fn with<T>(&self, place: u32, work: impl FnOnce(&mut Pipe) -> T) -> Option<T> {
+        self.pipes.borrow_mut().places.get_mut(place as usize)?.as_mut().map(work)
     }
 }
 
@@ -82,10 +82,7 @@ async fn run(flusher: Rc<Flusher>) {
         dirty::take(&mut places, cx.waker());
         let turn = places.len().min(SOCKETS_PER_TURN);
         for place in places.drain(..turn) {
-            let pipe = flusher.pipes.borrow().places.get(place as usize).cloned().flatten();
-            if let Some(pipe) = pipe {
-                pipe.flush();
-            }
+            flusher.with(place, Pipe::flush);
         }
         if !places.is_empty() {
             cx.waker().wake_by_ref();
@@ -97,68 +94,68 @@ async fn run(flusher: Rc<Flusher>) {
 
 impl Pipe {
     /// Writes as much as the socket takes; what then becomes of it, the session's task sees.
-    fn flush(&self) {
-        let task = self.task.borrow();
-        let mut transport = self.transport.borrow_mut();
-        let Some(transport) = transport.as_mut() else { return };
-        if let Poll::Ready(reason) = transport.poll_write(&mut Context::from_waker(&task), &self.outbox) {
-            self.ended.set(Some(reason));
-            task.wake_by_ref();
+    fn flush(&mut self) {
+        if let Poll::Ready(reason) = self.transport.poll_write(&mut Context::from_waker(&self.task), &self.outbox) {
+            self.ended = Some(reason);
+            self.task.wake_by_ref();
         }
     }
 
     /// The session's task runs: it is the one to be woken.
-    fn attend(&self, task: &Waker) {
-        if !self.task.borrow().will_wake(task) {
-            self.task.replace(task.clone());
-        }
+    fn attend(&mut self, task: &Waker) {
+        self.task.clone_from(task);
     }
 }
 
 impl Socket {
     /// As [`Transport::poll_read`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
-        self.pipe.attend(cx.waker());
-        if let Some(reason) = self.pipe.ended.take() {
-            return Poll::Ready(reason);
-        }
-        match self.pipe.transport.borrow_mut().as_mut() {
-            Some(transport) => transport.poll_read(cx, sink),
-            None => Poll::Pending,
-        }
+        let read = |pipe: &mut Pipe| {
+            pipe.attend(cx.waker());
+            match pipe.ended.take() {
+                Some(reason) => Poll::Ready(reason),
+                None => pipe.transport.poll_read(cx, sink),
+            }
+        };
+        self.flusher.with(self.place, read).unwrap_or(Poll::Pending)
     }
 
     /// As [`Transport::poll_write`], from the outbox that the socket carries.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.pipe.attend(cx.waker());
-        match self.pipe.transport.borrow_mut().as_mut() {
-            Some(transport) => transport.poll_write(cx, &self.pipe.outbox),
-            None => Poll::Pending,
-        }
+        let write = |pipe: &mut Pipe| {
+            pipe.attend(cx.waker());
+            pipe.transport.poll_write(cx, &pipe.outbox)
+        };
+        self.flusher.with(self.place, write).unwrap_or(Poll::Pending)
     }
 
     /// As [`Transport::close`].
     pub fn close(self, reason: CloseReason) {
-        if let Some(transport) = self.pipe.transport.take() {
-            transport.close(reason);
+        if let Some(pipe) = self.take() {
+            pipe.transport.close(reason);
         }
     }
 
     /// Ends the socket because the session goes on by another transport, to which it leaves what it has not written.
     pub fn retire(self) {
-        if let Some(mut transport) = self.pipe.transport.take() {
-            self.pipe.outbox.put_back(transport.give_up_unwritten());
-            transport.close(CloseReason::TransportClose);
+        if let Some(mut pipe) = self.take() {
+            pipe.outbox.put_back(pipe.transport.give_up_unwritten());
+            pipe.transport.close(CloseReason::TransportClose);
         }
+    }
+
+    /// Empties the place, which stays this socket's.
+    fn take(&self) -> Option<Pipe> {
+        let pipe = self.flusher.pipes.borrow_mut().places[self.place as usize].take()?;
+        pipe.outbox.write_by(None);
+        Some(pipe)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.pipe.outbox.write_by(None);
-        let mut pipes = self.flusher.pipes.borrow_mut();
-        pipes.places[self.place as usize] = None;
-        pipes.free.push(self.place);
+        drop(self.take());
+        self.flusher.pipes.borrow_mut().free.push(self.place);
     }
 }
 
