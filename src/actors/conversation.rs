@@ -17,7 +17,7 @@ use super::roster::Tenure;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, dirty};
 use crate::protocol::frame::Broadcast;
 
 /// A fan-out lets its worker go after this many pushes (about 0.1 ms of work), and goes on when others had their turn.
@@ -351,12 +351,14 @@ impl FanOut {
         let seats = conversation.members.seats();
         let end = seats.len().min(self.next + FANOUT_SLICE);
         let mut delivered = 0;
+        let batching = dirty::batch();
         for seat in &seats[self.next..end] {
             if Some(seat.session) != self.except {
                 let frame = self.broadcast.frame(seat.handle.generation()).clone();
                 delivered += u64::from(seat.handle.push(frame));
             }
         }
+        drop(batching);
         self.next = end;
         let label = EventLabel { event: self.broadcast.name(), path: "local" };
         conversation.commons.metrics.deliveries.get_or_create(&label).inc_by(delivered);

@@ -162,14 +162,17 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Elsewhere, Metrics};
+    use crate::metrics::{self, Metrics};
     use crate::outbox::Bounds;
     use crate::outbox::tests::Wakes;
     use crate::protocol::Generation;
-    use crate::protocol::frame::Frame;
+    use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
     use std::collections::VecDeque;
     use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use tokio::sync::oneshot;
 
     /// Writes all that it is given, so many times, and then breaks.
     #[derive(Debug)]
@@ -218,7 +221,7 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let metrics = Metrics::new(&[], Elsewhere::default());
+            let metrics = Metrics::new(&[], metrics::Elsewhere::default());
             Self { flusher: Flusher::start(), metrics, log: Rc::default() }
         }
 
@@ -297,16 +300,121 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_push_on_another_thread_wakes_the_session() {
+    async fn a_push_on_another_thread_goes_out_without_waking_the_session() {
         let scene = Scene::new();
         let wakes = Arc::new(Wakes::default());
         let task = waker(wakes.clone());
         let (mut socket, outbox) = scene.carry(0, 1);
         outbox.register(&task);
-        let pushed = outbox.clone();
-        std::thread::spawn(move || pushed.push(Frame::text("4a"))).join().unwrap();
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert!(socket.poll_write(&mut Context::from_waker(&task)).is_pending());
-        assert_eq!(*scene.log.borrow(), [0]);
+        std::thread::spawn(move || outbox.push(Frame::text("4a"))).join().unwrap();
+        scene.until_written(1).await;
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    }
+
+    /// Tells of every frame that it is given.
+    #[derive(Debug)]
+    struct Telltale {
+        name: usize,
+        heard: mpsc::Sender<(usize, u64)>,
+    }
+
+    impl Transport for Telltale {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
+            let mut frames = VecDeque::new();
+            outbox.take(&mut frames);
+            for frame in frames {
+                outbox.written(1, frame.len());
+                let Payload::Text(number) = frame.payload() else { continue };
+                self.heard.send((self.name, number.parse().unwrap())).unwrap();
+            }
+            Poll::Pending
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+            VecDeque::new()
+        }
+
+        fn close(self: Box<Self>, _: CloseReason) {}
+    }
+
+    /// A thread with a worker that sleeps for good where a wake is lost, and its outboxes.
+    struct Elsewhere {
+        outboxes: Vec<Arc<Outbox>>,
+        stop: oneshot::Sender<()>,
+        thread: std::thread::JoinHandle<()>,
+    }
+
+    impl Elsewhere {
+        fn start(metrics: &Arc<Metrics>, names: std::ops::Range<usize>, heard: &mpsc::Sender<(usize, u64)>) -> Self {
+            let (stop, stopped) = oneshot::channel();
+            let (ready, outboxes) = mpsc::channel();
+            let (metrics, heard) = (metrics.clone(), heard.clone());
+            let thread = std::thread::spawn(move || {
+                actix_rt::System::new().block_on(async move {
+                    let flusher = Flusher::start();
+                    let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
+                    let carry = |name| {
+                        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));
+                        let telltale = Telltale { name, heard: heard.clone() };
+                        (flusher.carry(Box::new(telltale), &outbox), outbox)
+                    };
+                    let (sockets, carried): (Vec<_>, Vec<_>) = names.map(carry).unzip();
+                    ready.send(carried).unwrap();
+                    let _ = stopped.await;
+                    drop(sockets);
+                });
+            });
+            Self { outboxes: outboxes.recv().unwrap(), stop, thread }
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_or_overtaken_between_threads() {
+        const OUTBOXES: usize = 20;
+        const FRAMES: u64 = 3_000;
+        let metrics = Metrics::new(&[], metrics::Elsewhere::default());
+        let (sender, heard) = mpsc::channel();
+        let workers = [0, 1].map(|n| Elsewhere::start(&metrics, n * OUTBOXES..(n + 1) * OUTBOXES, &sender));
+        let outboxes: Vec<_> = workers.iter().flat_map(|worker| &worker.outboxes).collect();
+        let mut next = [0; 2 * OUTBOXES];
+        let mut hear = || {
+            let (name, number) = heard.recv_timeout(Duration::from_secs(30)).expect("somebody sleeps");
+            assert_eq!(number, next[name], "of {name}");
+            next[name] += 1;
+        };
+        // Every one of these finds the other thread asleep or on its way there.
+        for number in 0..FRAMES {
+            outboxes[number as usize % 2 * OUTBOXES].push(Frame::text(&(number / 2).to_string()));
+            hear();
+        }
+        std::thread::scope(|scope| {
+            for producer in 0..4 {
+                let outboxes = &outboxes;
+                scope.spawn(move || {
+                    for number in 0..FRAMES {
+                        let _batching = (producer % 2 == 0).then(dirty::batch);
+                        for name in (0..2 * OUTBOXES).filter(|name| name % 4 == producer) {
+                            let start = if name % OUTBOXES == 0 { FRAMES / 2 } else { 0 };
+                            outboxes[name].push(Frame::text(&(start + number).to_string()));
+                        }
+                    }
+                });
+            }
+            (0..2 * OUTBOXES as u64 * FRAMES).for_each(|_| hear());
+        });
+        assert_eq!(metrics.outbox_messages.get(), 0);
+        for worker in workers {
+            worker.stop.send(()).unwrap();
+            worker.thread.join().unwrap();
+        }
     }
 }
