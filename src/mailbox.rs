@@ -152,7 +152,7 @@ impl<A: Resident> Mailbox<A> {
 
     fn place(&self, waiting: usize) -> Place {
         self.0.depth.metrics.messages.inc();
-        self.0.depth.metrics.peak.fetch_max(waiting as u64, Ordering::Relaxed);
+        self.0.depth.metrics.reached(waiting as u64);
         Place(self.0.depth.clone())
     }
 }

@@ -8,13 +8,17 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Metric, Registry};
+
+use striped::{HotCounter, HotGauge};
+
+pub mod striped;
 
 /// The classes of actor that stand behind a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,13 +132,13 @@ pub struct TransportLabel {
 #[derive(Debug)]
 pub struct MailboxMetrics {
     /// What is in them now.
-    pub messages: Gauge,
+    pub messages: HotGauge,
     /// The deepest single one since the last scrape.
     pub peak: AtomicU64,
     /// From being put in to being handled.
     pub wait: Histogram,
     /// Offered messages.
-    pub enqueued: Counter,
+    pub enqueued: HotCounter,
     /// Refused because the mailbox was full.
     pub full: Counter,
     /// Refused because the actor was gone.
@@ -149,11 +153,21 @@ pub struct MailboxMetrics {
     pub panicked: Counter,
 }
 
+impl MailboxMetrics {
+    /// Notes that a mailbox is as deep as this.
+    pub fn reached(&self, messages: u64) {
+        // All threads come by here with every message, and a look takes the cache line from none of them.
+        if messages > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(messages, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What was written to the clients of one transport.
 #[derive(Debug)]
 pub struct Written {
-    writes: Counter,
-    bytes: Counter,
+    writes: HotCounter,
+    bytes: HotCounter,
 }
 
 impl Written {
@@ -179,9 +193,9 @@ pub struct Metrics {
     /// Living conversations.
     pub conversations: Gauge,
     /// Bytes in all outboxes.
-    pub outbox_bytes: Gauge,
+    pub outbox_bytes: HotGauge,
     /// Messages in all outboxes.
-    pub outbox_messages: Gauge,
+    pub outbox_messages: HotGauge,
     /// Sessions of whose outbox more than half is in use.
     pub slow_sessions: Gauge,
     /// Readers that were closed because their outbox was full.
@@ -197,7 +211,7 @@ pub struct Metrics {
     /// Events that are not in the protocol.
     pub unknown_events: Counter,
     /// Events given to outboxes.
-    pub deliveries: Family<EventLabel, Counter>,
+    pub deliveries: Family<EventLabel, HotCounter>,
     /// Recipients of a broadcast.
     pub fanout_members: Histogram,
     /// What was written to WebSockets.
@@ -216,19 +230,19 @@ impl Metrics {
         let r = &mut registry;
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
 
-        let capacity = gauge_family::<ActorLabel>(r, "mailbox_capacity_messages", "The bound of a mailbox");
+        let capacity = family::<ActorLabel, Gauge>(r, "mailbox_capacity_messages", "The bound of a mailbox");
         for &(actor, messages) in capacities {
             capacity.get_or_create(&ActorLabel { actor: actor.as_str() }).set(messages.try_into().unwrap_or(i64::MAX));
         }
-        let messages = gauge_family(r, "mailbox_messages", "Messages in mailboxes now");
+        let messages = family::<_, HotGauge>(r, "mailbox_messages", "Messages in mailboxes now");
         let wait = Family::<ActorLabel, Histogram, fn() -> Histogram>::new_with_constructor(latency);
         r.register("mailbox_wait_seconds", "Time from being put into a mailbox to being handled", wait.clone());
-        let enqueued = counter_family(r, "mailbox_enqueued", "Messages offered to mailboxes");
+        let enqueued = family::<_, HotCounter>(r, "mailbox_enqueued", "Messages offered to mailboxes");
         let rejected =
-            counter_family::<RejectLabel>(r, "mailbox_rejected", "Messages that a full or closed mailbox refused");
-        let actors = gauge_family(r, "actors", "Living actors");
-        let started = counter_family(r, "actors_started", "Actors ever started");
-        let stopped = counter_family::<StopLabel>(r, "actors_stopped", "Actors that ended");
+            family::<RejectLabel, Counter>(r, "mailbox_rejected", "Messages that a full or closed mailbox refused");
+        let actors = family::<_, Gauge>(r, "actors", "Living actors");
+        let started = family::<_, Counter>(r, "actors_started", "Actors ever started");
+        let stopped = family::<StopLabel, Counter>(r, "actors_stopped", "Actors that ended");
         let mailbox = |class: ActorClass| {
             let actor = class.as_str();
             let label = ActorLabel { actor };
@@ -259,29 +273,28 @@ impl Metrics {
             elsewhere,
         }));
 
-        let sessions = gauge_family(r, "sessions", "Open sessions");
-        let sessions_opened = counter_family(r, "sessions_opened", "Sessions ever opened");
-        let sessions_closed = counter_family(r, "sessions_closed", "Sessions ever closed");
-        let handshakes =
-            counter_family(r, "handshakes", "Handshakes taken, and requests to the endpoint that were refused");
-        let conversations = gauge(r, "conversations", "Living conversations");
-        let outbox_bytes = gauge(r, "session_queue_bytes", "Bytes that wait to be written to clients");
-        let outbox_messages = gauge(r, "session_queue_messages", "Messages that wait to be written to clients");
-        let slow_sessions = gauge(r, "slow_sessions", "Sessions of whose outbox more than half is in use");
-        let slow = counter_family::<ActionLabel>(r, "slow_actions", "What was done about readers that are too slow");
+        let sessions = family(r, "sessions", "Open sessions");
+        let sessions_opened = family(r, "sessions_opened", "Sessions ever opened");
+        let sessions_closed = family(r, "sessions_closed", "Sessions ever closed");
+        let handshakes = family(r, "handshakes", "Handshakes taken, and requests to the endpoint that were refused");
+        let conversations = metric(r, "conversations", "Living conversations");
+        let outbox_bytes = metric(r, "session_queue_bytes", "Bytes that wait to be written to clients");
+        let outbox_messages = metric(r, "session_queue_messages", "Messages that wait to be written to clients");
+        let slow_sessions = metric(r, "slow_sessions", "Sessions of whose outbox more than half is in use");
+        let slow = family::<ActionLabel, Counter>(r, "slow_actions", "What was done about readers that are too slow");
         let slow_closed = slow.get_or_create(&ActionLabel { action: "disconnected" }).clone();
-        let joins = counter_family(r, "joins", "Joins by how they ended");
+        let joins = family(r, "joins", "Joins by how they ended");
         let join_seconds = latency();
         r.register("join_seconds", "Time from a join to its answer", join_seconds.clone());
-        let talks = counter_family(r, "talks", "Talks by how they ended");
-        let refusals = counter_family(r, "refusals", "What clients asked and did not get");
-        let unknown_events = Counter::default();
-        r.register("unknown_events", "Events that are not in the protocol", unknown_events.clone());
-        let deliveries = counter_family(r, "deliveries", "Events given to the outboxes of sessions");
+        let talks = family(r, "talks", "Talks by how they ended");
+        let refusals = family(r, "refusals", "What clients asked and did not get");
+        let unknown_events = metric(r, "unknown_events", "Events that are not in the protocol");
+        let deliveries = family(r, "deliveries", "Events given to the outboxes of sessions");
         let fanout_members = Histogram::new(exponential_buckets(1.0, 4.0, 10));
         r.register("fanout_members", "Recipients of a broadcast", fanout_members.clone());
-        let writes = counter_family(r, "writes", "Writes to clients: deliveries by writes is the coalescing factor");
-        let written_bytes = counter_family(r, "written_bytes", "Bytes written to clients");
+        let writes =
+            family::<_, HotCounter>(r, "writes", "Writes to clients: deliveries by writes is the coalescing factor");
+        let written_bytes = family::<_, HotCounter>(r, "written_bytes", "Bytes written to clients");
         let written = |transport| {
             let label = TransportLabel { transport };
             let (writes, bytes) = (writes.get_or_create(&label).clone(), written_bytes.get_or_create(&label).clone());
@@ -395,28 +408,18 @@ impl Collector for Collected {
     }
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::default();
-    registry.register(name, help, gauge.clone());
-    gauge
+fn metric<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
-fn gauge_family<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Gauge>
+fn family<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
 where
     L: Clone + std::fmt::Debug + Eq + std::hash::Hash + EncodeLabelSet + Send + Sync + 'static,
+    M: Metric + TypedMetric + Default,
 {
-    let family = Family::<L, Gauge>::default();
-    registry.register(name, help, family.clone());
-    family
-}
-
-fn counter_family<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
-where
-    L: Clone + std::fmt::Debug + Eq + std::hash::Hash + EncodeLabelSet + Send + Sync + 'static,
-{
-    let family = Family::<L, Counter>::default();
-    registry.register(name, help, family.clone());
-    family
+    metric(registry, name, help)
 }
 
 /// 10 µs to 10 s: from an idle mailbox to a wait that users complain of.
