@@ -162,7 +162,7 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{self, Metrics};
+    use crate::metrics::{Elsewhere, Metrics};
     use crate::outbox::Bounds;
     use crate::outbox::tests::Wakes;
     use crate::protocol::Generation;
@@ -221,7 +221,7 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let metrics = Metrics::new(&[], metrics::Elsewhere::default());
+            let metrics = Metrics::new(&[], Elsewhere::default());
             Self { flusher: Flusher::start(), metrics, log: Rc::default() }
         }
 
@@ -347,13 +347,13 @@ mod tests {
     }
 
     /// A thread with a worker that sleeps for good where a wake is lost, and its outboxes.
-    struct Elsewhere {
+    struct OtherThread {
         outboxes: Vec<Arc<Outbox>>,
         stop: oneshot::Sender<()>,
         thread: std::thread::JoinHandle<()>,
     }
 
-    impl Elsewhere {
+    impl OtherThread {
         fn start(metrics: &Arc<Metrics>, names: std::ops::Range<usize>, heard: &mpsc::Sender<(usize, u64)>) -> Self {
             let (stop, stopped) = oneshot::channel();
             let (ready, outboxes) = mpsc::channel();
@@ -381,9 +381,9 @@ mod tests {
     fn nothing_is_lost_or_overtaken_between_threads() {
         const OUTBOXES: usize = 20;
         const FRAMES: u64 = 3_000;
-        let metrics = Metrics::new(&[], metrics::Elsewhere::default());
+        let metrics = Metrics::new(&[], Elsewhere::default());
         let (sender, heard) = mpsc::channel();
-        let workers = [0, 1].map(|n| Elsewhere::start(&metrics, n * OUTBOXES..(n + 1) * OUTBOXES, &sender));
+        let workers = [0, 1].map(|n| OtherThread::start(&metrics, n * OUTBOXES..(n + 1) * OUTBOXES, &sender));
         let outboxes: Vec<_> = workers.iter().flat_map(|worker| &worker.outboxes).collect();
         let mut next = [0; 2 * OUTBOXES];
         let mut hear = || {

@@ -10,8 +10,8 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-/// What is to be written: the place that a worker has given it. Where the place was given anew in the meantime, somebody
-/// is looked after for nothing.
+/// What is to be written: the place that a worker has given it. A place may be given anew while a line for it is on a
+/// list; whoever is there then is looked after for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Whose.
