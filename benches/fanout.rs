@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use maxtalk::config::Config;
 use maxtalk::event::SessionId;
 use maxtalk::mailbox::Mailbox;
 use maxtalk::max::{Directory, Gate, Target, Tokenless};
+use maxtalk::outbox::Frames;
 use maxtalk::outbox::Outbox;
 use tokio::sync::oneshot;
 
@@ -75,7 +75,7 @@ impl Room {
 
     /// Does as if all of it had been written.
     fn clear(&mut self) -> usize {
-        let mut taken = VecDeque::new();
+        let mut taken = Frames::new();
         let mut messages = 0;
         for outbox in &self.outboxes {
             outbox.take(&mut taken);

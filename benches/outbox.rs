@@ -2,9 +2,8 @@
 
 mod support;
 
-use std::collections::VecDeque;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use maxtalk::outbox::Frames;
 
 /// Pushes, takes all of it, and tells that it was written.
 fn through(criterion: &mut Criterion) {
@@ -13,7 +12,7 @@ fn through(criterion: &mut Criterion) {
     for messages in [1, 64] {
         group.throughput(Throughput::Elements(messages as u64));
         group.bench_function(BenchmarkId::from_parameter(messages), |bencher| {
-            let mut taken = VecDeque::new();
+            let mut taken = Frames::new();
             bencher.iter(|| {
                 for _ in 0..messages {
                     assert!(outbox.push(frame.clone()));

@@ -163,12 +163,11 @@ impl Drop for Socket {
 mod tests {
     use super::*;
     use crate::metrics::{Elsewhere, Metrics};
-    use crate::outbox::Bounds;
     use crate::outbox::tests::Wakes;
+    use crate::outbox::{Bounds, Frames};
     use crate::protocol::Generation;
     use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
-    use std::collections::VecDeque;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
@@ -188,7 +187,7 @@ mod tests {
         }
 
         fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-            let mut frames = VecDeque::new();
+            let mut frames = Frames::new();
             outbox.take(&mut frames);
             if frames.is_empty() {
                 return Poll::Pending;
@@ -206,8 +205,8 @@ mod tests {
             Poll::Pending
         }
 
-        fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
-            VecDeque::new()
+        fn give_up_unwritten(&mut self) -> Frames {
+            Frames::new()
         }
 
         fn close(self: Box<Self>, _: CloseReason) {}
@@ -325,7 +324,7 @@ mod tests {
         }
 
         fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-            let mut frames = VecDeque::new();
+            let mut frames = Frames::new();
             outbox.take(&mut frames);
             for frame in frames {
                 outbox.written(1, frame.len());
@@ -339,8 +338,8 @@ mod tests {
             Poll::Pending
         }
 
-        fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
-            VecDeque::new()
+        fn give_up_unwritten(&mut self) -> Frames {
+            Frames::new()
         }
 
         fn close(self: Box<Self>, _: CloseReason) {}

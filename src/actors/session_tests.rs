@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
-use crate::outbox::{Bounds, Outbox};
+use crate::outbox::{Bounds, Frames, Outbox};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
@@ -32,7 +32,7 @@ struct Wire {
     got: Vec<String>,
     closed: Option<CloseReason>,
     /// What it has taken and does not write, if it is that kind of socket.
-    stuck: Option<VecDeque<Frame>>,
+    stuck: Option<Frames>,
     waker: Option<Waker>,
 }
 
@@ -85,7 +85,7 @@ impl Transport for Socket {
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-        let mut frames = VecDeque::new();
+        let mut frames = Frames::new();
         let mut wire = self.0.lock();
         match &mut wire.stuck {
             Some(stuck) if stuck.is_empty() => outbox.take(stuck),
@@ -99,7 +99,7 @@ impl Transport for Socket {
         Poll::Pending
     }
 
-    fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+    fn give_up_unwritten(&mut self) -> Frames {
         self.0.lock().stuck.take().unwrap_or_default()
     }
 
@@ -348,7 +348,7 @@ async fn a_poll_takes_as_much_as_fits_and_at_least_one_packet() {
 #[actix_rt::test]
 async fn what_a_socket_of_0_9_had_no_time_to_write_goes_by_the_next_transport() {
     let session = Session::start_with(Generation::Sio09, None, Duration::from_secs(10));
-    let stuck = || Socket(Arc::new(Mutex::new(Wire { stuck: Some(VecDeque::new()), ..Wire::default() })));
+    let stuck = || Socket(Arc::new(Mutex::new(Wire { stuck: Some(Frames::new()), ..Wire::default() })));
     let socket = session.take(stuck());
     session.outbox.push(Frame::text("a"));
     socket.until(|wire| wire.stuck.as_ref().filter(|taken| !taken.is_empty()).map(drop)).await;

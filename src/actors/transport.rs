@@ -1,6 +1,5 @@
 //! What a session needs of a socket, so that it need not know the HTTP edge, and what the edge may hand to a session.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::rc::Rc;
@@ -11,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::worker::Worker;
 use crate::event::CloseReason;
-use crate::outbox::Outbox;
+use crate::outbox::{Frames, Outbox};
 use crate::protocol::Generation;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
@@ -34,7 +33,7 @@ pub trait Transport: Debug {
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
 
     /// Gives up the frames of an outbox of which nothing is written yet.
-    fn give_up_unwritten(&mut self) -> VecDeque<Frame>;
+    fn give_up_unwritten(&mut self) -> Frames;
 
     /// Ends the connection, saying why where the peer still listens. Never blocks.
     fn close(self: Box<Self>, reason: CloseReason);

@@ -19,7 +19,7 @@ use crate::actors::transport::{Attach, Sink, Transport};
 use crate::actors::worker::Worker;
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
+use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
@@ -59,7 +59,7 @@ struct Unsent {
     /// Goes out before any further frame: the head of the handshake's answer, a pong, the answer to a probe.
     urgent: VecDeque<Bytes>,
     /// Taken from the outbox.
-    writing: VecDeque<Frame>,
+    writing: Frames,
     /// Bytes of the first of `urgent`, or else of `writing`, that are out.
     written: usize,
     /// Whether `written` is about `writing`: a frame that was begun is finished before anything urgent.
@@ -319,10 +319,10 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         }
     }
 
-    fn give_up_unwritten(&mut self) -> VecDeque<Frame> {
+    fn give_up_unwritten(&mut self) -> Frames {
         self.unsent
             .as_mut()
-            .map_or_else(VecDeque::new, |unsent| unsent.writing.split_off(usize::from(unsent.mid_frame)))
+            .map_or_else(Frames::new, |unsent| unsent.writing.drain(usize::from(unsent.mid_frame)..).collect())
     }
 
     fn close(mut self: Box<Self>, reason: CloseReason) {
@@ -373,10 +373,14 @@ impl Unsent {
     fn consume(&mut self, written: usize, sent: &mut Sent) {
         let mut left = self.written + written;
         self.written = 0;
+        let mut frames = 0;
         loop {
             let from_outbox = self.mid_frame || self.urgent.is_empty();
-            let first =
-                if from_outbox { self.writing.front().map(Frame::len) } else { self.urgent.front().map(Bytes::len) };
+            let first = if from_outbox {
+                self.writing.get(frames).map(Frame::len)
+            } else {
+                self.urgent.front().map(Bytes::len)
+            };
             let Some(len) = first else { break };
             if left < len {
                 self.written = left;
@@ -386,13 +390,14 @@ impl Unsent {
             left -= len;
             self.mid_frame = false;
             if from_outbox {
-                self.writing.pop_front();
+                frames += 1;
                 sent.messages += 1;
                 sent.bytes += len;
             } else {
                 self.urgent.pop_front();
             }
         }
+        self.writing.drain(..frames);
     }
 }
 
@@ -582,7 +587,7 @@ mod tests {
             }
             let mut cx = Context::from_waker(Waker::noop());
             assert_eq!(socket.poll_write(&mut cx, &outbox), Poll::Ready(CloseReason::TransportError));
-            assert_eq!(socket.give_up_unwritten(), [Frame::text("4two"), Frame::text("4three")]);
+            assert_eq!(socket.give_up_unwritten()[..], [Frame::text("4two"), Frame::text("4three")]);
         });
     }
 
