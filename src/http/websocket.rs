@@ -219,12 +219,11 @@ impl<S: Stream> OwnedSocket<S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>, unsent: &mut Unsent, sent: &mut Sent) -> Poll<io::Result<()>> {
         while !unsent.is_empty() {
             let written = match unsent.only() {
-                // The plain call is cheaper than the one that gathers: measured 9 to 15 % of a delivery.
-                Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+                Some(bytes) => self.poll_write_some(cx, &[IoSlice::new(bytes)]),
                 None => {
                     let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
                     let count = unsent.gather(&mut slices);
-                    Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+                    self.poll_write_some(cx, &slices[..count])
                 }
             };
             let written = ready!(written)?;
@@ -235,6 +234,15 @@ impl<S: Stream> OwnedSocket<S> {
             self.metrics.websocket_written.count(written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.stream.write_now(slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+            }
+            written => Poll::Ready(written),
+        }
     }
 
     /// Writes what the socket has not taken yet, and nothing of the outbox behind it.
@@ -434,6 +442,16 @@ mod tests {
 
     impl Stream for Peer {
         fn reset_on_drop(&self) {}
+
+        fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            if self.takes.front() == Some(&0) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            match Pin::new(self).poll_write_vectored(&mut Context::from_waker(Waker::noop()), slices) {
+                Poll::Ready(written) => written,
+                Poll::Pending => unreachable!("that would be a 0"),
+            }
+        }
     }
 
     impl AsyncRead for Peer {
