@@ -220,6 +220,8 @@ enum Fault {
     Fold,
     /// Closes the connection.
     Close,
+    /// Answers a join with a `listening` that says something else.
+    Mumble,
 }
 
 /// A server of Engine.IO 4 by WebSocket for few, with two conversations, which has a fault. How often is counted.
@@ -260,8 +262,10 @@ impl Faulty {
 }
 
 fn send(stream: &mut TcpStream, packet: &str) {
-    // Who has gone hears nothing.
-    let _ = stream.write_all(Frame::text(packet).bytes());
+    // Nothing has to arrive at once. Who has gone hears nothing.
+    let frame = Frame::text(packet);
+    let (head, tail) = frame.bytes().split_at(frame.bytes().len() / 2);
+    let _ = stream.write_all(head).and_then(|()| stream.write_all(tail));
 }
 
 fn event(name: &str, argument: &Value) -> String {
@@ -315,7 +319,9 @@ fn hear(text: &str, user: &mut String, stream: &mut TcpStream, state: &Mutex<Sta
             *user = arguments[1]["username"].as_str().unwrap().to_owned();
             let number: usize = user[1..].parse().unwrap();
             let conversation = format!("c{}", number / (CONNECTIONS / 2));
-            send(stream, &event("listening", &json!({ "conversations": [conversation] })));
+            let mumbles = state.fault == Fault::Mumble;
+            let listening = if mumbles { json!([conversation]) } else { json!({ "conversations": [conversation] }) };
+            send(stream, &event("listening", &listening));
             let member = (user.clone(), stream.try_clone().unwrap());
             state.members.entry(conversation).or_default().push(member);
         }
@@ -377,7 +383,7 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
                 state.skipped.push((conversation.clone(), count + 1));
             }
             Fault::Close => stream.shutdown(std::net::Shutdown::Both).unwrap(),
-            Fault::None | Fault::Misdeliver | Fault::Echo => {
+            Fault::None | Fault::Misdeliver | Fault::Echo | Fault::Mumble => {
                 if !state.skipped.contains(&(conversation.clone(), count)) {
                     send(stream, &packet);
                 }
@@ -466,6 +472,50 @@ fn a_closed_loop_goes_on_where_something_is_lost() {
     job.plan.pace = Pace::Closed { window: 8 };
     let report = run(&job);
     assert_eq!((report.accounts.lost, report.unaccounted()), (server.faults(), 0));
+}
+
+/// A server that gives this answer to whatever it is asked, and closes.
+fn parrot(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Who has gone hears nothing.
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer.as_bytes()));
+        }
+    });
+    addr
+}
+
+#[test]
+fn a_server_that_does_not_speak_what_is_needed_is_told_so() {
+    let asks = "(does it speak eio4 by websocket at /socket.io/? Flags --generations, --transports, --path)";
+    let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 17\r\n\r\n<html>\nNot found\n";
+    let bad_request = "HTTP/1.1 400 Bad Request\r\n\r\n{\"code\":0}\n";
+    // As socket.io answers a client of 3 when it does not allow them.
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\
+        HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 28\r\n\r\n";
+    let table = [
+        ("", "connect: closed by the server"),
+        ("SSH-2.0-OpenSSH_9.9\r\n", "connect: an answer that is not HTTP"),
+        (not_found, "connect: HTTP status 404"),
+        (bad_request, r#"connect: HTTP status 400 {"code":0}"#),
+        (upgrade, "connect: a frame of no kind"),
+    ];
+    for (answer, what) in table {
+        let error = engine::run(&job(parrot(answer)), pending()).unwrap_err().to_string();
+        assert_eq!(error, format!("nobody could join: {what} {asks} ({CONNECTIONS})"));
+    }
+
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.target.namespace = "/other".to_owned();
+    let error = engine::run(&job, pending()).unwrap_err().to_string();
+    assert!(error.starts_with("nobody could join: connect: the namespace /other was refused: "), "{error}");
+
+    let error = engine::run(&self::job(Faulty::start(Fault::Mumble).addr), pending()).unwrap_err().to_string();
+    let what = r#"join: answered with a listening that is not {"conversations": [id, ...]} (12)"#;
+    assert!(error.contains(what), "{error}");
 }
 
 /// `maxtalk bench` with a short plan.

@@ -1,32 +1,32 @@
-//! One connection of the load bench, of any generation over any transport. It is cheap enough to be one of a hundred
-//! thousand: buffers for reading are its thread's, nothing is allocated for an update, and of an idle connection there
-//! is little more than the socket.
+//! One connection of the load bench, of any generation over any transport. It never waits: the thread's poll says when
+//! it may go on. So it is cheap enough to be one of a hundred thousand: what it reads into is its thread's, nothing is
+//! allocated for an update, and of an idle connection there is little more than the socket.
 //!
-//! * `wire`: HTTP and WebSocket as bytes, and the two halves of a connection.
+//! * `line`: a TCP connection that never waits.
+//! * `wire`: HTTP and WebSocket as bytes.
 //! * `speech`: what a generation says.
 //! * `update`: the one event that comes by the hundred thousand.
 
+mod line;
 mod speech;
 mod update;
 mod wire;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
+use mio::{Registry, Token};
 use serde::Deserialize;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Sleep;
 
+use self::line::Line;
 use self::speech::{Said, Speech};
 pub use self::update::Update;
-use self::wire::{Frame, Inlet, Outlet, garbage};
+use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame;
@@ -37,10 +37,6 @@ use crate::protocol::{Generation, TransportKind};
 const WAITING_BYTES_MAX: usize = 256 << 10;
 /// A message in parts may not be longer.
 const PARTS_BYTES_MAX: usize = 16 << 20;
-/// What a reader that is slow on purpose lets the kernel take for it. Linux doubles it.
-const SLOW_BUFFER_BYTES: u32 = 4096;
-/// A source address has about 28,000 ports for one target; a client has up to two connections.
-const CLIENTS_PER_SOURCE: usize = 10_000;
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,39 +47,63 @@ pub struct Target {
     pub address: SocketAddr,
     /// The endpoint, such as `/socket.io/`.
     pub path: String,
-    /// The namespace, such as `/max`, for [`Speeches`].
+    /// The namespace, such as `/max`.
     pub namespace: String,
 }
 
-/// What clients of every generation say in one namespace. All of a thread share one, so that it stays in the cache.
-pub struct Speeches([Rc<Speech>; Generation::ALL.len()]);
+/// What the clients of one thread share, for each generation, so that it stays in the cache.
+pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
 
-impl Speeches {
-    /// For one namespace.
-    pub fn new(namespace: &str) -> Self {
-        Self(Generation::ALL.map(|generation| Rc::new(Speech::new(generation, namespace))))
+/// The server as clients of one generation see it.
+struct Peer {
+    target: Target,
+    speech: Speech,
+    registry: Registry,
+    mask: Cell<u32>,
+}
+
+impl Peers {
+    /// Clients of `target`, which hear of what happens by the poll of `registry`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
+        let peer = |generation| -> io::Result<Rc<Peer>> {
+            let speech = Speech::new(generation, &target.namespace);
+            let (registry, mask) = (registry.try_clone()?, Cell::new(0x9e37_79b9));
+            Ok(Rc::new(Peer { target: target.clone(), speech, registry, mask }))
+        };
+        let [eio4, eio3, sio09] = Generation::ALL;
+        Ok(Self([peer(eio4)?, peer(eio3)?, peer(sio09)?]))
+    }
+}
+
+impl Peer {
+    /// Where a session of Engine.IO begins.
+    fn endpoint(&self, transport: &str) -> String {
+        let version = if self.speech.generation == Generation::Eio4 { 4 } else { 3 };
+        format!("{}?EIO={version}&transport={transport}", self.target.path)
     }
 }
 
 /// Hears what a client is told.
 pub trait Ear {
-    /// An event, or the end of the connection's beginning. `received` is when it was read: of several that were read at
-    /// once, the same.
-    fn heard(&mut self, heard: Heard<'_>, received: Instant);
+    /// So many bytes were read at this instant: what is heard next was among them.
+    fn read(&mut self, bytes: usize, at: Instant);
 
-    /// All that was read at once has been heard: so many bytes.
-    fn paused(&mut self, _bytes: usize) {}
+    /// An event, or the end of the connection's beginning.
+    fn heard(&mut self, heard: Heard<'_>);
 }
 
 /// What a client is told.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// It may speak.
-    Connected,
+    /// It may speak, and where it is of the generation whose clients ask, has to [`Client::beat`] so often.
+    Connected(Option<Duration>),
     /// The conversations that it listens to: all of them, each time.
     Listening(Vec<Cow<'a, str>>),
-    /// News in a conversation.
-    Update(Update<'a>),
+    /// News in a conversation, for [`Update::parse`].
+    Update(&'a [u8]),
     /// What it asked was not done: which event, and the code.
     Refused(&'a str, &'a str),
     /// An event that says nothing which could be read.
@@ -92,54 +112,39 @@ pub enum Heard<'a> {
 
 /// One connection.
 pub struct Client {
-    speech: Rc<Speech>,
-    mouth: Rc<Mouth>,
-    inlet: Inlet,
+    line: Line,
+    peer: Rc<Peer>,
+    stage: Stage,
+    /// Of the generation whose clients ask.
+    heartbeat: Option<Duration>,
     /// Of a client that polls. In a box, because most do not.
     polling: Option<Box<Polling>>,
     /// A message in parts, so far.
     parts: Vec<u8>,
-    /// Of the generation whose clients ask.
-    heartbeat: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
-/// The side of a client that speaks, shared with whoever decides when.
-pub struct Mouth {
-    speech: Rc<Speech>,
-    state: RefCell<Waiting>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has asked for a session.
+    Session,
+    /// It has asked for a WebSocket.
+    Upgrade,
+    /// It hears what the server says.
+    Open,
 }
 
-/// What a client has said and the server has not taken.
-struct Waiting {
-    outlet: Outlet,
-    posts: Option<Posts>,
-    mask: u32,
-    /// The client's task, to be woken where the kernel takes no more.
-    waker: Option<Waker>,
-}
-
-/// Packets that wait for the POST before theirs to be answered.
-struct Posts {
-    generation: Generation,
-    host: String,
-    target: String,
+/// What a client that polls has beside the connection of its polls: one for its POSTs, and the packets that wait for
+/// the POST before theirs to be answered.
+struct Polling {
+    number: usize,
+    /// Where the session is: empty until it is known.
+    address: String,
+    /// None before the first POST, and when the server has closed it, as it may after a while without one.
+    line: Option<Line>,
     packets: Vec<frame::Frame>,
     bytes: usize,
-    under_way: bool,
+    is_under_way: bool,
 }
-
-/// The other connection of a client that polls: `inlet` has the answers to POSTs, here are the polls.
-struct Polling {
-    request: String,
-    inlet: Inlet,
-    outlet: Outlet,
-    target: Target,
-    number: usize,
-    /// The server has closed the connection for POSTs, as it may when there was none for a while: the next one.
-    reopening: Option<Opening>,
-}
-
-type Opening = Pin<Box<dyn Future<Output = io::Result<(Inlet, Outlet)>>>>;
 
 /// What of the description of a session matters to a client.
 #[derive(Deserialize)]
@@ -150,220 +155,228 @@ struct Session {
 }
 
 impl Client {
-    /// Opens a connection and enters the namespace. `number` is which of all clients this is: where the target is this
-    /// machine, it chooses the source address. One that is `slow` takes little from the kernel ahead of its reading.
+    /// Begins to connect and to enter the namespace. `number` is which of all clients this is, by which
+    /// [`Client::number`] finds it again. One that is `slow` takes little from the kernel ahead of its reading.
     ///
     /// # Errors
-    /// Those of the system, and [`io::ErrorKind::InvalidData`] with a sentence for answers that are not the protocol.
-    pub async fn connect(
-        target: &Target,
-        speeches: &Speeches,
-        way: Way,
-        number: usize,
-        slow: bool,
-    ) -> io::Result<Self> {
-        let speech = Rc::clone(&speeches.0[way.generation as usize]);
-        let (inlet, outlet) = open(target, number, slow).await?;
-        let mut client = match way.transport {
-            TransportKind::WebSocket => Self::by_websocket(target, speech, inlet, outlet).await?,
-            TransportKind::Polling => {
-                let line = open(target, number, slow).await?;
-                Self::by_polling(target, number, speech, (inlet, outlet), line).await?
-            }
+    /// Those of the system.
+    pub fn open(peers: &Peers, way: Way, number: usize, slow: bool) -> io::Result<Self> {
+        let peer = Rc::clone(&peers.0[way.generation as usize]);
+        let Target { host, address, path, .. } = &peer.target;
+        let (stage, request) = match (way.generation, way.transport) {
+            (Generation::Sio09, _) => (Stage::Session, wire::get(host, &format!("{path}1/"))),
+            (_, TransportKind::WebSocket) => (Stage::Upgrade, wire::upgrade(host, &peer.endpoint("websocket"))),
+            (_, TransportKind::Polling) => (Stage::Session, wire::get(host, &peer.endpoint("polling"))),
         };
-        if way.generation != Generation::Eio4 || way.transport == TransportKind::Polling {
-            client.mouth.say(&client.speech.connect());
-        }
-        let mut door = Door(false);
-        let mut buffer = Vec::new();
-        while !door.0 {
-            client.listen(&mut buffer, &mut door).await?;
-        }
-        Ok(client)
+        let mut line = Line::open(*address, number, slow, &peer.registry, Token(2 * number))?;
+        line.unsent().extend_from_slice(request.as_bytes());
+        let polling = (way.transport == TransportKind::Polling).then(|| Box::new(Polling::new(number)));
+        Ok(Self { line, peer, stage, heartbeat: None, polling, parts: Vec::new() })
     }
 
-    async fn by_websocket(
-        target: &Target,
-        speech: Rc<Speech>,
-        mut inlet: Inlet,
-        mut outlet: Outlet,
-    ) -> io::Result<Self> {
-        let path = match speech.generation {
-            Generation::Eio4 => format!("{}?EIO=4&transport=websocket", target.path),
-            Generation::Eio3 => format!("{}?EIO=3&transport=websocket", target.path),
-            Generation::Sio09 => {
-                let sid = legacy_sid(target, &mut inlet, &mut outlet).await?;
-                format!("{}1/websocket/{sid}", target.path)
-            }
-        };
-        let (status, body) = ask(&mut inlet, &mut outlet, &wire::upgrade(&target.host, &path)).await?;
-        if status != 101 {
-            return Err(refusal(status, &body));
-        }
-        Ok(Self::new(speech, inlet, outlet, None, None))
+    /// Which client an event is for.
+    pub fn number(token: Token) -> usize {
+        token.0 / 2
     }
 
-    async fn by_polling(
-        target: &Target,
-        number: usize,
-        speech: Rc<Speech>,
-        (mut inlet, mut outlet): (Inlet, Outlet),
-        line: (Inlet, Outlet),
-    ) -> io::Result<Self> {
-        let generation = speech.generation;
-        let (address, first) = match generation {
-            Generation::Sio09 => {
-                let sid = legacy_sid(target, &mut inlet, &mut outlet).await?;
-                (format!("{}1/xhr-polling/{sid}", target.path), None)
-            }
-            Generation::Eio4 | Generation::Eio3 => {
-                let version = if generation == Generation::Eio4 { 4 } else { 3 };
-                let address = format!("{}?EIO={version}&transport=polling", target.path);
-                let (status, body) = ask(&mut inlet, &mut outlet, &wire::get(&target.host, &address)).await?;
-                if status != 200 {
-                    return Err(refusal(status, &body));
-                }
-                let body = text(body)?;
-                let mut reader = PayloadReader::new(generation, Body::Text(body.clone()));
-                let Some(Ok(Packet::Open(json))) = reader.read() else { return Err(garbage("no opening")) };
-                let opening = serde_json::from_str::<Session>(json).map_err(|_| garbage("an opening without a sid"))?;
-                (format!("{address}&sid={}", opening.sid), Some(body))
-            }
-        };
-        let posts = Posts {
-            generation,
-            host: target.host.clone(),
-            target: address.clone(),
-            packets: Vec::new(),
-            bytes: 0,
-            under_way: false,
-        };
-        let request = wire::get(&target.host, &address);
-        let polling = Polling { request, inlet, outlet, target: target.clone(), number, reopening: None };
-        let (post_inlet, post_outlet) = line;
-        let mut client = Self::new(speech, post_inlet, post_outlet, Some(posts), Some(Box::new(polling)));
-        if let Some(body) = first {
-            client.payload(body, &mut Door(false), Instant::now())?;
-        }
-        client.poll_again();
-        Ok(client)
-    }
-
-    fn new(
-        speech: Rc<Speech>,
-        inlet: Inlet,
-        outlet: Outlet,
-        posts: Option<Posts>,
-        polling: Option<Box<Polling>>,
-    ) -> Self {
-        let state = RefCell::new(Waiting { outlet, posts, mask: 0x9e37_79b9, waker: None });
-        let mouth = Rc::new(Mouth { speech: Rc::clone(&speech), state });
-        Self { speech, mouth, inlet, polling, parts: Vec::new(), heartbeat: None }
-    }
-
-    /// The side that speaks.
-    pub fn mouth(&self) -> Rc<Mouth> {
-        Rc::clone(&self.mouth)
-    }
-
-    /// Waits until something was read, and gives it to `ear`. Heartbeats are answered by the way.
+    /// Something can be read or written: reads all there is, and gives it to `ear`. Pings are answered by the way.
     ///
     /// # Errors
-    /// When the connection is over: the server's end is [`io::ErrorKind::UnexpectedEof`].
-    pub async fn listen(&mut self, buffer: &mut Vec<u8>, ear: &mut impl Ear) -> io::Result<()> {
-        poll_fn(|cx| self.poll_listen(cx, buffer, ear)).await
+    /// When the connection is over: the server's end is [`io::ErrorKind::UnexpectedEof`]. With a sentence, what is not
+    /// the protocol is [`io::ErrorKind::InvalidData`], and a namespace that may not be entered
+    /// [`io::ErrorKind::PermissionDenied`].
+    pub fn ready(&mut self, event: &Event, buffer: &mut Vec<u8>, ear: &mut impl Ear) -> io::Result<()> {
+        if event.token().0 % 2 == 1 {
+            return self.ready_to_post(event, buffer);
+        }
+        if event.is_writable() && self.line.waiting() > 0 {
+            self.line.flush();
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            while let Some(filled) = self.line.fill(buffer)? {
+                ear.read(filled.read, Instant::now());
+                let consumed = self.take(&buffer[..filled.bytes], ear)?;
+                self.line.keep(&buffer[consumed..filled.bytes]);
+                // What comes from now on is another event, but the end has no other.
+                if !filled.is_full && !event.is_read_closed() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// [`listen`](Self::listen), for a buffer and an ear that are shared and borrowed for as long as there is something
-    /// to read.
-    pub fn poll_listen(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Vec<u8>,
-        ear: &mut impl Ear,
-    ) -> Poll<io::Result<()>> {
-        self.mouth.poll_flush(cx);
-        while let Some((period, due)) = &mut self.heartbeat {
-            if due.as_mut().poll(cx).is_pending() {
-                break;
-            }
-            let next = due.deadline() + *period;
-            due.as_mut().reset(next);
-            self.mouth.say("2");
+    /// Reads no more, for the rest of its time.
+    pub fn stop_reading(&mut self) {
+        self.line.forget(&self.peer.registry);
+    }
+
+    /// Joins as `username`.
+    pub fn join(&mut self, username: &str, token: Option<&str>) {
+        let mut argument = serde_json::json!({ "username": username });
+        if let Some(token) = token {
+            argument["token"] = token.into();
         }
-        let Some(polling) = &mut self.polling else {
-            let filled = ready!(self.inlet.poll_fill(cx, buffer))?;
-            let received = Instant::now();
-            let consumed = self.frames(&buffer[..filled], ear, received)?;
-            self.inlet.keep(&buffer[consumed..filled]);
-            ear.paused(consumed);
-            return Poll::Ready(Ok(()));
-        };
-        polling.outlet.poll_flush(cx);
-        loop {
-            if let Some(opening) = &mut polling.reopening {
-                let Poll::Ready(line) = opening.as_mut().poll(cx) else { break };
-                let (inlet, outlet) = line?;
-                polling.reopening = None;
-                self.inlet = inlet;
-                self.mouth.reopened(outlet);
+        self.say(&self.peer.speech.event("join", Some(&argument.to_string())));
+    }
+
+    /// Leaves all conversations.
+    pub fn leave(&mut self) {
+        self.say(&self.peer.speech.event("leave", None));
+    }
+
+    /// Says that there is something new. It is not under way before [`flush`](Self::flush), so that several can leave
+    /// together. `conversation` is JSON; `message_id` goes between quotes as it is.
+    pub fn talk(&mut self, conversation: &str, timestamp: u64, message_id: &str) {
+        self.queue(&self.peer.speech.talk(conversation, timestamp, message_id));
+    }
+
+    /// Asks whether the server is there, as [`Heard::Connected`] has demanded.
+    pub fn beat(&mut self) {
+        self.say("2");
+    }
+
+    /// Whether the server has not read for so long that nothing more should be said.
+    pub fn is_clogged(&self) -> bool {
+        self.line.waiting() + self.polling.as_ref().map_or(0, |polling| polling.waiting()) > WAITING_BYTES_MAX
+    }
+
+    /// Sends what was queued, as far as the kernel takes it; the rest follows by itself.
+    pub fn flush(&mut self) {
+        match &mut self.polling {
+            Some(polling) => polling.post(&self.peer),
+            None => self.line.flush(),
+        }
+    }
+
+    fn say(&mut self, packet: &str) {
+        self.queue(packet);
+        self.flush();
+    }
+
+    fn queue(&mut self, packet: &str) {
+        match &mut self.polling {
+            Some(polling) => {
+                polling.bytes += packet.len();
+                polling.packets.push(frame::Frame::text(packet));
             }
-            let filled = match self.inlet.poll_fill(cx, buffer) {
-                Poll::Pending => break,
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.mouth.hold() => {
-                    let (target, number) = (polling.target.clone(), polling.number);
-                    polling.reopening = Some(Box::pin(async move { open(&target, number, false).await }));
-                    continue;
+            None => self.frame(wire::TEXT, packet.as_bytes()),
+        }
+    }
+
+    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        // No proxy is to be fooled here: it is enough that no two masks in a row are alike.
+        let mask = self.peer.mask.get().wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
+        self.peer.mask.set(mask);
+        wire::write_frame(self.line.unsent(), opcode, payload, mask.to_be_bytes());
+    }
+
+    fn request(&mut self, request: &str) {
+        self.line.unsent().extend_from_slice(request.as_bytes());
+        self.line.flush();
+    }
+
+    /// Takes what is there as a whole. How many bytes that is.
+    fn take(&mut self, bytes: &[u8], ear: &mut impl Ear) -> io::Result<usize> {
+        let mut at = 0;
+        while self.stage != Stage::Open || self.polling.is_some() {
+            let Some(answer) = wire::answer(&bytes[at..])? else { return Ok(at) };
+            at += answer.bytes;
+            self.answered(&answer, ear)?;
+        }
+        Ok(at + self.frames(&bytes[at..], ear)?)
+    }
+
+    fn answered(&mut self, answer: &Answer<'_>, ear: &mut impl Ear) -> io::Result<()> {
+        let peer = Rc::clone(&self.peer);
+        let Target { host, path, .. } = &peer.target;
+        let expected = if self.stage == Stage::Upgrade { 101 } else { 200 };
+        if answer.status != expected {
+            return Err(refusal(answer));
+        }
+        match (self.stage, peer.speech.generation) {
+            (Stage::Upgrade, generation) => {
+                self.stage = Stage::Open;
+                if generation == Generation::Sio09 {
+                    self.say(&peer.speech.connect());
                 }
-                Poll::Ready(filled) => filled?,
-            };
-            let mut consumed = 0;
-            while let Some(answer) = wire::answer(&buffer[consumed..filled])? {
-                if answer.status != 200 {
-                    return Poll::Ready(Err(refusal(answer.status, answer.body)));
+            }
+            (Stage::Session, Generation::Sio09) => {
+                let sid = text(answer.body)?.split_once(':').map(|(sid, _)| sid);
+                let sid = sid.ok_or_else(|| garbage("a handshake without a sid"))?;
+                match &mut self.polling {
+                    Some(polling) => {
+                        polling.address = format!("{path}1/xhr-polling/{sid}");
+                        self.stage = Stage::Open;
+                        self.say(&peer.speech.connect());
+                        self.poll();
+                    }
+                    None => {
+                        self.stage = Stage::Upgrade;
+                        self.request(&wire::upgrade(host, &format!("{path}1/websocket/{sid}")));
+                    }
                 }
-                consumed += answer.bytes;
-                self.mouth.posted();
             }
-            self.inlet.keep(&buffer[consumed..filled]);
+            (Stage::Session, _) => {
+                self.payload(answer.body, ear)?;
+                if self.polling.as_ref().is_none_or(|polling| polling.address.is_empty()) {
+                    return Err(garbage("an answer without the opening of a session"));
+                }
+                self.stage = Stage::Open;
+                self.poll();
+            }
+            (Stage::Open, _) => {
+                self.poll();
+                self.payload(answer.body, ear)?;
+            }
         }
-        let filled = ready!(polling.inlet.poll_fill(cx, buffer))?;
-        let received = Instant::now();
-        let consumed = match wire::answer(&buffer[..filled])? {
-            Some(answer) if answer.status != 200 => {
-                return Poll::Ready(Err(refusal(answer.status, answer.body)));
-            }
-            Some(answer) => {
-                let body = text(answer.body.to_vec())?;
-                self.poll_again();
-                let consumed = answer.bytes;
-                self.payload(body, ear, received)?;
-                consumed
-            }
-            None => 0,
-        };
-        if let Some(polling) = &mut self.polling {
-            polling.inlet.keep(&buffer[consumed..filled]);
-        }
-        ear.paused(consumed);
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     /// Asks for what is new.
-    fn poll_again(&mut self) {
-        if let Some(polling) = &mut self.polling {
-            polling.outlet.bytes().extend_from_slice(polling.request.as_bytes());
-            polling.outlet.flush();
+    fn poll(&mut self) {
+        if let Some(polling) = &self.polling {
+            self.request(&wire::get(&self.peer.target.host, &polling.address));
         }
     }
 
+    /// The connection for POSTs has an answer, or room.
+    fn ready_to_post(&mut self, event: &Event, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let Some(polling) = &mut self.polling else { return Ok(()) };
+        let Some(line) = &mut polling.line else { return Ok(()) };
+        if event.is_writable() {
+            line.flush();
+        }
+        loop {
+            let filled = match line.fill(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !polling.is_under_way => {
+                    polling.line = None;
+                    break;
+                }
+                filled => filled?,
+            };
+            let Some(filled) = filled else { break };
+            let mut consumed = 0;
+            while let Some(answer) = wire::answer(&buffer[consumed..filled.bytes])? {
+                if answer.status != 200 {
+                    return Err(refusal(&answer));
+                }
+                consumed += answer.bytes;
+                polling.is_under_way = false;
+            }
+            line.keep(&buffer[consumed..filled.bytes]);
+        }
+        polling.post(&self.peer);
+        Ok(())
+    }
+
     /// Takes the frames that are there as a whole. How many bytes they are.
-    fn frames(&mut self, bytes: &[u8], ear: &mut impl Ear, received: Instant) -> io::Result<usize> {
+    fn frames(&mut self, bytes: &[u8], ear: &mut impl Ear) -> io::Result<usize> {
         let mut at = 0;
         while let Some((frame, len)) = wire::frame(&bytes[at..])? {
             at += len;
             match frame {
-                Frame::Text(packet) => self.packet(packet, ear, received)?,
+                Frame::Text(packet) => self.packet(packet, ear)?,
                 Frame::Part(part, last) => {
                     self.parts.extend_from_slice(part);
                     if self.parts.len() > PARTS_BYTES_MAX {
@@ -371,10 +384,13 @@ impl Client {
                     }
                     if last {
                         let packet = std::mem::take(&mut self.parts);
-                        self.packet(&packet, ear, received)?;
+                        self.packet(&packet, ear)?;
                     }
                 }
-                Frame::Ping(payload) => self.mouth.write(wire::PONG, payload),
+                Frame::Ping(payload) => {
+                    self.frame(wire::PONG, payload);
+                    self.line.flush();
+                }
                 Frame::Close => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Frame::Other => {}
             }
@@ -383,42 +399,44 @@ impl Client {
     }
 
     /// Takes the packets of an answer to a poll.
-    fn payload(&mut self, body: String, ear: &mut impl Ear, received: Instant) -> io::Result<()> {
-        let mut reader = PayloadReader::new(self.speech.generation, Body::Text(body));
+    fn payload(&mut self, body: &[u8], ear: &mut impl Ear) -> io::Result<()> {
+        let mut reader = PayloadReader::new(self.peer.speech.generation, Body::Text(text(body)?.to_owned()));
         while let Some(packet) = reader.read() {
             let packet = packet.map_err(|error| garbage(&error.to_string()))?;
-            self.said(packet, ear, received)?;
+            self.said(packet, ear)?;
         }
         Ok(())
     }
 
-    fn packet(&mut self, packet: &[u8], ear: &mut impl Ear, received: Instant) -> io::Result<()> {
-        if let Some(argument) = self.speech.update(packet) {
-            ear.heard(Update::parse(argument).map_or(Heard::Garbled("update"), Heard::Update), received);
+    fn packet(&mut self, packet: &[u8], ear: &mut impl Ear) -> io::Result<()> {
+        if let Some(argument) = self.peer.speech.update(packet) {
+            ear.heard(Heard::Update(argument));
             return Ok(());
         }
-        let packet = std::str::from_utf8(packet).map_err(|_| garbage("text that is not UTF-8"))?;
-        let packet = Packet::from_text(self.speech.generation, packet);
-        self.said(packet.map_err(|error| garbage(&error.to_string()))?, ear, received)
+        let packet = Packet::from_text(self.peer.speech.generation, text(packet)?);
+        self.said(packet.map_err(|error| garbage(&error.to_string()))?, ear)
     }
 
-    fn said(&mut self, packet: Packet<'_>, ear: &mut impl Ear, received: Instant) -> io::Result<()> {
-        let speech = Rc::clone(&self.speech);
-        match speech.understand(packet) {
+    fn said(&mut self, packet: Packet<'_>, ear: &mut impl Ear) -> io::Result<()> {
+        let peer = Rc::clone(&self.peer);
+        match peer.speech.understand(packet) {
             Said::Open(json) => {
                 let opening = serde_json::from_str::<Session>(json).map_err(|_| garbage("an opening without a sid"))?;
-                let is_socket = self.polling.is_none();
-                if speech.generation == Generation::Eio3 {
-                    let period = Duration::from_millis(opening.ping_interval_ms.max(1));
-                    self.heartbeat = Some((period, Box::pin(tokio::time::sleep(period))));
-                } else if is_socket {
-                    self.mouth.say(&speech.connect());
+                if let Some(polling) = &mut self.polling {
+                    polling.address = format!("{}&sid={}", peer.endpoint("polling"), opening.sid);
                 }
+                if peer.speech.generation == Generation::Eio3 {
+                    self.heartbeat = Some(Duration::from_millis(opening.ping_interval_ms.max(1)));
+                }
+                self.say(&peer.speech.connect());
             }
-            Said::Connected => ear.heard(Heard::Connected, received),
-            Said::Refused(why) => return Err(garbage(&format!("the namespace was refused: {why}"))),
-            Said::Event(name, argument) => event(name, argument, ear, received),
-            Said::Ping => self.mouth.say(speech.pong()),
+            Said::Connected => ear.heard(Heard::Connected(self.heartbeat)),
+            Said::Refused(why) => {
+                let why = format!("the namespace {} was refused: {why}", peer.target.namespace);
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
+            Said::Event(name, argument) => event(name, argument, ear),
+            Said::Ping => self.say(peer.speech.pong()),
             Said::Bye => return Err(io::ErrorKind::UnexpectedEof.into()),
             Said::Nothing => {}
         }
@@ -426,129 +444,42 @@ impl Client {
     }
 }
 
-impl Mouth {
-    /// Joins as `username`.
-    pub fn join(&self, username: &str, token: Option<&str>) {
-        let mut argument = serde_json::json!({ "username": username });
-        if let Some(token) = token {
-            argument["token"] = token.into();
+impl Polling {
+    fn new(number: usize) -> Self {
+        Self { number, address: String::new(), line: None, packets: Vec::new(), bytes: 0, is_under_way: false }
+    }
+
+    fn waiting(&self) -> usize {
+        self.bytes + self.line.as_ref().map_or(0, Line::waiting)
+    }
+
+    /// Sends what waits with one POST, unless one is under way.
+    fn post(&mut self, peer: &Peer) {
+        if self.is_under_way || self.packets.is_empty() {
+            return;
         }
-        self.say(&self.speech.event("join", Some(&argument.to_string())));
-    }
-
-    /// Leaves all conversations.
-    pub fn leave(&self) {
-        self.say(&self.speech.event("leave", None));
-    }
-
-    /// Says that there is something new. It is not under way before [`flush`](Self::flush), so that several can leave
-    /// together. `conversation` is JSON; `message_id` goes
-    /// between quotes as it is.
-    pub fn talk(&self, conversation: &str, timestamp: u64, message_id: &str) {
-        let argument =
-            format!(r#"{{"conversation":{conversation},"timestamp":{timestamp},"messageID":"{message_id}"}}"#);
-        self.queue(&self.speech.event("talk", Some(&argument)));
-    }
-
-    /// Whether the server has not read for so long that nothing more should be said.
-    pub fn is_clogged(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        let posts = state.posts.as_ref().map_or(0, |posts| posts.bytes);
-        state.outlet.bytes().len() + posts > WAITING_BYTES_MAX
-    }
-
-    /// Sends what was queued, as far as the kernel takes it; the rest follows by itself.
-    pub fn flush(&self) {
-        self.state.borrow_mut().flush();
-    }
-
-    fn say(&self, packet: &str) {
-        self.queue(packet);
-        self.flush();
-    }
-
-    fn queue(&self, packet: &str) {
-        let mut state = self.state.borrow_mut();
-        match &mut state.posts {
-            Some(posts) => {
-                posts.bytes += packet.len();
-                posts.packets.push(frame::Frame::text(packet));
+        let line = match &mut self.line {
+            Some(line) => line,
+            // Should there be none, the session ends for want of a heartbeat, which is told.
+            none => {
+                match Line::open(peer.target.address, self.number, false, &peer.registry, Token(2 * self.number + 1)) {
+                    Ok(line) => none.insert(line),
+                    Err(_) => return,
+                }
             }
-            None => state.frame(wire::TEXT, packet.as_bytes()),
+        };
+        let mut payload = PayloadWriter::new(peer.speech.generation, true);
+        self.packets.drain(..).for_each(|packet| payload.push(packet));
+        if let Body::Text(body) = payload.finish() {
+            wire::post(line.unsent(), &peer.target.host, &self.address, body.as_bytes());
+            line.flush();
         }
-    }
-
-    fn write(&self, opcode: u8, payload: &[u8]) {
-        let mut state = self.state.borrow_mut();
-        state.frame(opcode, payload);
-        state.flush();
-    }
-
-    /// Sends no POST from now on. Whether there was none under way.
-    fn hold(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        state.posts.as_mut().is_some_and(|posts| !std::mem::replace(&mut posts.under_way, true))
-    }
-
-    /// POSTs go by another connection from now on.
-    fn reopened(&self, outlet: Outlet) {
-        self.state.borrow_mut().outlet = outlet;
-        self.posted();
-    }
-
-    /// The POST under way was answered.
-    fn posted(&self) {
-        let mut state = self.state.borrow_mut();
-        if let Some(posts) = &mut state.posts {
-            posts.under_way = false;
-        }
-        state.flush();
-    }
-
-    fn poll_flush(&self, cx: &mut Context<'_>) {
-        let mut state = self.state.borrow_mut();
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        state.outlet.poll_flush(cx);
+        self.bytes = 0;
+        self.is_under_way = true;
     }
 }
 
-impl Waiting {
-    fn frame(&mut self, opcode: u8, payload: &[u8]) {
-        // No proxy is to be fooled here: it is enough that no two masks in a row are alike.
-        self.mask = self.mask.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
-        wire::write_frame(self.outlet.bytes(), opcode, payload, self.mask.to_be_bytes());
-    }
-
-    fn flush(&mut self) {
-        if let Some(posts) = self.posts.as_mut().filter(|posts| !posts.under_way && !posts.packets.is_empty()) {
-            let mut payload = PayloadWriter::new(posts.generation, true);
-            posts.packets.drain(..).for_each(|packet| payload.push(packet));
-            if let Body::Text(body) = payload.finish() {
-                wire::post(self.outlet.bytes(), &posts.host, &posts.target, body.as_bytes());
-            }
-            posts.bytes = 0;
-            posts.under_way = true;
-        }
-        if !self.outlet.flush()
-            && let Some(waker) = &self.waker
-        {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-/// Hears only that the namespace is entered.
-struct Door(bool);
-
-impl Ear for Door {
-    fn heard(&mut self, heard: Heard<'_>, _: Instant) {
-        self.0 |= matches!(heard, Heard::Connected);
-    }
-}
-
-fn event(name: &str, argument: &str, ear: &mut impl Ear, received: Instant) {
+fn event(name: &str, argument: &str, ear: &mut impl Ear) {
     #[derive(Deserialize)]
     struct Listening<'a> {
         #[serde(borrow)]
@@ -560,70 +491,23 @@ fn event(name: &str, argument: &str, ear: &mut impl Ear, received: Instant) {
         code: &'a str,
     }
     let heard = match name {
-        "update" => Update::parse(argument.as_bytes()).map(Heard::Update),
+        "update" => Some(Heard::Update(argument.as_bytes())),
         "listening" => {
             serde_json::from_str(argument).ok().map(|Listening { conversations }| Heard::Listening(conversations))
         }
         "refused" => serde_json::from_str(argument).ok().map(|Refused { event, code }| Heard::Refused(event, code)),
         _ => return,
     };
-    ear.heard(heard.unwrap_or(Heard::Garbled(name)), received);
+    ear.heard(heard.unwrap_or(Heard::Garbled(name)));
 }
 
-/// A connection to the target.
-async fn open(target: &Target, number: usize, slow: bool) -> io::Result<(Inlet, Outlet)> {
-    let socket = if target.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if slow {
-        socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-    }
-    let source = number / CLIENTS_PER_SOURCE;
-    if source > 0 && target.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        let source = u8::try_from(source).unwrap_or(u8::MAX);
-        socket.bind(SocketAddr::new(Ipv4Addr::new(127, 0, 0, source.saturating_add(1)).into(), 0))?;
-    }
-    let stream: TcpStream = socket.connect(target.address).await?;
-    stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
-    Ok((Inlet::new(read), Outlet::new(write)))
+fn text(bytes: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| garbage("text that is not UTF-8"))
 }
 
-/// Sends a request and waits for its answer. What comes behind it stays in the inlet.
-async fn ask(inlet: &mut Inlet, outlet: &mut Outlet, request: &str) -> io::Result<(u16, Vec<u8>)> {
-    outlet.bytes().extend_from_slice(request.as_bytes());
-    let mut buffer = Vec::new();
-    loop {
-        let filled = poll_fn(|cx| {
-            outlet.poll_flush(cx);
-            inlet.poll_fill(cx, &mut buffer)
-        });
-        let filled = filled.await?;
-        let Some(answer) = wire::answer(&buffer[..filled])? else {
-            inlet.keep(&buffer[..filled]);
-            continue;
-        };
-        inlet.keep(&buffer[answer.bytes..filled]);
-        inlet.look_again();
-        return Ok((answer.status, answer.body.to_vec()));
-    }
-}
-
-/// The sid of a session of 0.9.
-async fn legacy_sid(target: &Target, inlet: &mut Inlet, outlet: &mut Outlet) -> io::Result<String> {
-    let request = wire::get(&target.host, &format!("{}1/", target.path));
-    let (status, body) = ask(inlet, outlet, &request).await?;
-    if status != 200 {
-        return Err(refusal(status, &body));
-    }
-    let body = text(body)?;
-    let (sid, _) = body.split_once(':').ok_or_else(|| garbage("a handshake without a sid"))?;
-    Ok(sid.to_owned())
-}
-
-fn text(body: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(body).map_err(|_| garbage("text that is not UTF-8"))
-}
-
-fn refusal(status: u16, body: &[u8]) -> io::Error {
-    let body = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
-    garbage(&format!("HTTP status {status}: {}", body.trim()))
+fn refusal(answer: &Answer<'_>) -> io::Error {
+    let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(100)]);
+    // A page is for people with a browser; anything else fits on the line.
+    let body = if body.trim_start().starts_with('<') { Vec::new() } else { body.split_whitespace().collect() };
+    garbage(format!("HTTP status {} {}", answer.status, body.join(" ")).trim_end())
 }

@@ -4,12 +4,16 @@
 //! is, watches the server's process, and puts the report together.
 //!
 //! * `worker`: one thread.
-//! * `person`: one connection's part in the run.
+//! * `audience`: its users as those who hear.
+//! * `speakers`: its users as those who talk.
+//! * `person`: one of them.
 //! * `talks`: what is under way in one conversation.
 //! * `alarm`: a clock that wakes in time.
 
 mod alarm;
+mod audience;
 mod person;
+mod speakers;
 mod talks;
 mod worker;
 
@@ -20,17 +24,18 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mio::{Poll, Waker};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
+use self::audience::Notes;
 use self::talks::Talks;
-use self::worker::{Notes, Worker};
+use self::worker::{DOOR, Worker};
 use super::client::Target;
 use super::ledger::Tally;
 use super::measure::{Recorder, SizeClass};
@@ -137,14 +142,15 @@ struct Run {
     shares: Vec<Range<usize>>,
     /// Where times in µs count from.
     epoch: Instant,
-    phase: watch::Receiver<Phase>,
+    /// Where the threads are told what to do, in their order.
+    doors: Vec<Door>,
     joined: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
-    /// Whether a task has.
-    panicked: AtomicBool,
+    /// For how long each thread has not waited for something to happen.
+    busy_ns: Vec<AtomicU64>,
     /// Threads whose connections have taken their seats.
     seated: AtomicUsize,
     /// Who has heard which ids in the ramp.
@@ -169,8 +175,6 @@ struct Field {
     classes: Vec<SizeClass>,
     /// The ids of the conversations as JSON.
     ids: Vec<String>,
-    /// Where to tell a thread that the turn of one of its conversations has come.
-    threads: Vec<mpsc::UnboundedSender<usize>>,
     /// Turns taken, in a closed loop.
     turn: AtomicU64,
     /// Talks, or in a closed loop their slots, that have not been heard by all.
@@ -188,18 +192,41 @@ struct Times {
     end_us: u64,
 }
 
+/// What a thread is told. It begins with the ramp.
 #[derive(Clone)]
-enum Phase {
-    /// Connect and join.
-    Ramp,
+enum Order {
     /// Take the seats of this layout.
     Seats(Arc<Field>),
     /// Talk.
     Talk(Times),
+    /// The turn of this conversation has come.
+    Turn(usize),
     /// Talk no more, but hear.
     Quiet,
     /// Close the ledgers.
     End,
+}
+
+/// Where a thread is told what to do.
+struct Door {
+    orders: Mutex<Vec<Order>>,
+    waker: Waker,
+}
+
+impl Door {
+    fn tell(&self, order: Order) {
+        let mut orders = self.orders.lock();
+        // Who has not yet looked is awake, or will be.
+        if orders.is_empty() {
+            // Should it fail, a thread that talks is awake every half a second.
+            let _ = self.waker.wake();
+        }
+        orders.push(order);
+    }
+
+    fn take(&self) -> Vec<Order> {
+        std::mem::take(&mut self.orders.lock())
+    }
 }
 
 impl Run {
@@ -211,6 +238,14 @@ impl Run {
         self.us(Instant::now())
     }
 
+    fn instant(&self, us: u64) -> Instant {
+        self.epoch + Duration::from_micros(us)
+    }
+
+    fn tell(&self, order: &Order) {
+        self.doors.iter().for_each(|door| door.tell(order.clone()));
+    }
+
     fn thread_of(&self, number: usize) -> usize {
         self.shares.partition_point(|share| share.end <= number)
     }
@@ -220,9 +255,7 @@ impl Run {
 struct Conductor<'a> {
     job: &'a Job,
     run: Arc<Run>,
-    phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<io::Result<Notes>>>,
-    turns: Vec<mpsc::UnboundedSender<usize>>,
     server: Option<Process>,
     figures: Server,
     bar: ProgressBar,
@@ -249,7 +282,8 @@ impl<'a> Conductor<'a> {
         });
         let threads = job.threads.clamp(1, plan.connections.max(1));
         let shares = (0..threads).map(|at| at * plan.connections / threads..(at + 1) * plan.connections / threads);
-        let (phase, phases) = watch::channel(Phase::Ramp);
+        let polls = (0..threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let door = |poll: &Poll| Ok(Door { orders: Mutex::default(), waker: Waker::new(poll.registry(), DOOR)? });
         let run = Arc::new(Run {
             id: format!("{:08x}", std::process::id() ^ random.number() as u32),
             plan: plan.clone(),
@@ -258,26 +292,25 @@ impl<'a> Conductor<'a> {
             threads,
             shares: shares.collect(),
             epoch: Instant::now(),
-            phase: phases,
+            doors: polls.iter().map(door).collect::<io::Result<_>>()?,
             joined: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            panicked: AtomicBool::new(false),
+            busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             seated: AtomicUsize::new(0),
             heard: Mutex::default(),
         });
-        let (turns, inboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
-        let spawned = inboxes.into_iter().enumerate().map(|(index, inbox)| {
+        let spawned = polls.into_iter().enumerate().map(|(index, poll)| {
             let run = Arc::clone(&run);
             let share = run.shares[index].clone();
             let name = format!("bench-{index}");
-            thread::Builder::new().name(name).spawn(move || Worker::run(run, index, share, inbox))
+            thread::Builder::new().name(name).spawn(move || Worker::run(run, poll, index, share))
         });
         let threads = spawned.collect::<io::Result<_>>()?;
         let bar = if job.progress { bar() } else { ProgressBar::hidden() };
-        Ok(Self { job, run, phase, threads, turns, server, figures, bar, interrupted: false })
+        Ok(Self { job, run, threads, server, figures, bar, interrupted: false })
     }
 
     async fn conduct(mut self, interrupt: impl Future<Output = ()>) -> Result<Report, RunError> {
@@ -332,7 +365,6 @@ impl<'a> Conductor<'a> {
                 ids: conversations.map(|conversation| json(layout.id(conversation).as_str())).collect(),
                 layout,
                 schedule,
-                threads: std::mem::take(&mut self.turns),
                 turn: AtomicU64::new(0),
                 under_way: AtomicUsize::new(0),
                 over: AtomicBool::new(false),
@@ -363,7 +395,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn has_failed(&self) -> bool {
-        self.run.panicked.load(Ordering::Relaxed) || self.threads.iter().any(JoinHandle::is_finished)
+        self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Waits until every connection is listening, or never will be, and the server has come to rest.
@@ -412,7 +444,7 @@ impl<'a> Conductor<'a> {
     ) {
         let run = Arc::clone(&self.run);
         let mut interrupt = interrupt;
-        self.phase.send_replace(Phase::Seats(Arc::clone(field)));
+        run.tell(&Order::Seats(Arc::clone(field)));
         let threads = run.threads;
         let seats = async {
             while run.seated.load(Ordering::Acquire) < threads && !self.has_failed() {
@@ -427,7 +459,7 @@ impl<'a> Conductor<'a> {
         let measured = begin + run.plan.warm_up;
         let end = measured + run.plan.duration;
         let times = Times { begin_us: run.us(begin), measured_us: run.us(measured), end_us: run.us(end) };
-        self.phase.send_replace(Phase::Talk(times));
+        run.tell(&Order::Talk(times));
 
         self.bar.set_message("warming up");
         self.interrupted = or_interrupted(interrupt.as_mut(), sleep_until(measured.into())).await.is_none();
@@ -447,11 +479,10 @@ impl<'a> Conductor<'a> {
         self.figures.cpu = after.server.saturating_sub(before.server);
         let deliveries = (after.deliveries - before.deliveries).max(1);
         self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries as f64;
-        let busy = after.generator.saturating_sub(before.generator);
-        report.generator.cpu_share = busy.as_secs_f64() / elapsed.as_secs_f64().max(1e-9) / threads as f64;
+        report.generator.cpu_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
         field.over.store(true, Ordering::Relaxed);
-        self.phase.send_replace(Phase::Quiet);
+        run.tell(&Order::Quiet);
         let deadline = Instant::now() + GRACE;
         while field.under_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             sleep(LOOK_INTERVAL).await;
@@ -484,13 +515,14 @@ impl<'a> Conductor<'a> {
             bytes: self.run.bytes.load(Ordering::Relaxed),
             server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
             generator: target::own_cpu(),
+            busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),
         }
     }
 
     /// Ends the threads, and adds up what they have found out.
     fn end(&mut self) -> Result<(Recorder, Tally, BTreeMap<String, u64>), RunError> {
         self.bar.finish_and_clear();
-        self.phase.send_replace(Phase::End);
+        self.run.tell(&Order::End);
         let mut sum = (Recorder::new(0, 0), Tally::default(), BTreeMap::new());
         for thread in self.threads.drain(..) {
             let notes = thread.join().map_err(|_| RunError::Thread)??;
@@ -500,7 +532,7 @@ impl<'a> Conductor<'a> {
                 *sum.2.entry(error).or_default() += count;
             }
         }
-        if self.run.panicked.load(Ordering::Relaxed) { Err(RunError::Thread) } else { Ok(sum) }
+        Ok(sum)
     }
 }
 
@@ -512,6 +544,20 @@ struct Sample {
     /// CPU time of the server, and of this process.
     server: Duration,
     generator: Duration,
+    /// For how long each thread was busy, whether it had the CPU or only wanted it.
+    busy_ns: Vec<u64>,
+}
+
+impl Sample {
+    /// For how many seconds the generator was at work. In a closed loop, and where others want its core too, it is the
+    /// busiest thread that holds the run up, and the time in which it did not wait for the server that counts; what
+    /// the kernel does for it while it waits is in the CPU time only.
+    fn generator_since(&self, before: &Self) -> f64 {
+        let threads = self.busy_ns.len().max(1) as f64;
+        let cpu = self.generator.saturating_sub(before.generator).as_secs_f64() / threads;
+        let busy = self.busy_ns.iter().zip(&before.busy_ns).map(|(now, then)| now - then).max().unwrap_or(0);
+        cpu.max(busy as f64 / 1e9)
+    }
 }
 
 /// What came of `work`, unless it was interrupted.
@@ -521,8 +567,8 @@ async fn or_interrupted<T>(
 ) -> Option<T> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => interrupt.as_mut().poll(cx).map(|()| None),
+        task::Poll::Ready(done) => task::Poll::Ready(Some(done)),
+        task::Poll::Pending => interrupt.as_mut().poll(cx).map(|()| None),
     })
     .await
 }

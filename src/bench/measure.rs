@@ -2,7 +2,6 @@
 //! conversation. Each thread has a [`Recorder`] of its own; they are merged at the end. Times are µs since the run
 //! began, and come in as arguments.
 
-use std::mem;
 use std::time::Duration;
 
 use hdrhistogram::{Counter, Histogram};
@@ -123,7 +122,6 @@ pub struct Recorder {
     until_us: u64,
     joins: Distribution,
     lag: Distribution,
-    corrected: Distribution,
     raw: Distribution,
     seconds: Vec<Cell>,
     /// By the number of the class.
@@ -148,7 +146,7 @@ impl Recorder {
     pub fn new(from_us: u64, until_us: u64) -> Self {
         let run = || Distribution::new(DIGITS_RUN);
         let (seconds, classes) = (Vec::new(), Vec::new());
-        Self { from_us, until_us, joins: run(), lag: run(), corrected: run(), raw: run(), seconds, classes }
+        Self { from_us, until_us, joins: run(), lag: run(), raw: run(), seconds, classes }
     }
 
     /// A connection was `listening` so long after its join.
@@ -170,7 +168,6 @@ impl Recorder {
     pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
         if self.is_measured(intended_us) {
             let corrected = received_us.saturating_sub(intended_us);
-            self.corrected.record(corrected);
             self.raw.record(received_us.saturating_sub(sent_us));
             self.class(class).delivery.record(corrected);
             if let Some(second) = self.second(received_us) {
@@ -190,7 +187,6 @@ impl Recorder {
     pub fn merge(&mut self, other: &Self) {
         self.joins.merge(&other.joins);
         self.lag.merge(&other.lag);
-        self.corrected.merge(&other.corrected);
         self.raw.merge(&other.raw);
         grow(&mut self.seconds, other.seconds.len(), Cell::new);
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
@@ -215,8 +211,10 @@ impl Recorder {
     }
 
     /// Delivery from the intended time of sending: what a stall delays at the sender counts too.
-    pub fn corrected(&self) -> &Distribution {
-        &self.corrected
+    pub fn corrected(&self) -> Distribution {
+        let mut all = Distribution::new(DIGITS_RUN);
+        self.classes.iter().for_each(|class| all.merge(&class.delivery));
+        all
     }
 
     /// Delivery from the real time of sending.
@@ -285,45 +283,6 @@ impl Class {
 fn grow<T>(list: &mut Vec<T>, length: usize, new: impl FnMut() -> T) {
     if list.len() < length {
         list.resize_with(length, new);
-    }
-}
-
-/// When a talk was received first and last, and by how many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Receptions {
-    count: u64,
-    first_us: u64,
-    last_us: u64,
-}
-
-impl Receptions {
-    /// One more.
-    pub fn add(&mut self, received_us: u64) {
-        self.merge(Self { count: 1, first_us: received_us, last_us: received_us });
-    }
-
-    /// Those of another thread.
-    pub fn merge(&mut self, other: Self) {
-        let ours = mem::take(self);
-        *self = match (ours.count, other.count) {
-            (_, 0) => ours,
-            (0, _) => other,
-            _ => Self {
-                count: ours.count + other.count,
-                first_us: ours.first_us.min(other.first_us),
-                last_us: ours.last_us.max(other.last_us),
-            },
-        };
-    }
-
-    /// How many there were.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The first and the last, where there was one.
-    pub fn span_us(&self) -> Option<(u64, u64)> {
-        (self.count > 0).then_some((self.first_us, self.last_us))
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Speech {
     namespace: String,
     /// A whole packet with an update is its argument between these.
     update: (String, String),
+    /// The same for a talk.
+    talk: (String, String),
 }
 
 /// What a packet means to a client.
@@ -36,9 +38,13 @@ pub(super) enum Said<'a> {
 
 impl Speech {
     pub(super) fn new(generation: Generation, namespace: &str) -> Self {
-        let update = packet::event(generation, namespace, None, "update", &[ARGUMENT]);
-        let (head, tail) = update.rsplit_once(ARGUMENT).unwrap_or_default();
-        Self { generation, namespace: namespace.to_owned(), update: (head.to_owned(), tail.to_owned()) }
+        let around_argument = |name| {
+            let packet = packet::event(generation, namespace, None, name, &[ARGUMENT]);
+            let (head, tail) = packet.rsplit_once(ARGUMENT).unwrap_or_default();
+            (head.to_owned(), tail.to_owned())
+        };
+        let (update, talk) = (around_argument("update"), around_argument("talk"));
+        Self { generation, namespace: namespace.to_owned(), update, talk }
     }
 
     /// The packet that enters the namespace.
@@ -53,6 +59,12 @@ impl Speech {
     /// The packet with an event whose argument is JSON.
     pub(super) fn event(&self, name: &str, argument: Option<&str>) -> String {
         packet::event(self.generation, &self.namespace, None, name, argument.as_slice())
+    }
+
+    /// The packet with a talk. `conversation` is JSON.
+    pub(super) fn talk(&self, conversation: &str, timestamp: u64, message_id: &str) -> String {
+        let (head, tail) = &self.talk;
+        format!(r#"{head}{{"conversation":{conversation},"timestamp":{timestamp},"messageID":"{message_id}"}}{tail}"#)
     }
 
     /// The answer to a ping.
@@ -204,6 +216,8 @@ mod tests {
                 let packet = speech.event("update", Some(r#"{"a":0}"#));
                 assert_eq!(speech.update(packet.as_bytes()), Some(&br#"{"a":0}"#[..]), "{packet}");
                 assert_eq!(speech.update(speech.event("joined", Some("{}")).as_bytes()), None);
+                let talk = speech.event("talk", Some(r#"{"conversation":"c","timestamp":1,"messageID":"m"}"#));
+                assert_eq!(speech.talk(r#""c""#, 1, "m"), talk);
             }
         }
     }

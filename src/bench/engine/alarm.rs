@@ -1,38 +1,45 @@
-//! A clock that wakes in time. The timers of the runtime tick by the millisecond, which is longer than what is measured
-//! here; the kernel's are exact to some µs.
+//! A clock that wakes a poll in time. The poll's own timeout ticks by the millisecond, which is longer than what is
+//! measured here; the kernel's timers are exact to some µs.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use mio::{Registry, Token};
 
 #[cfg(target_os = "linux")]
-pub(super) struct Alarm(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
+pub(super) struct Alarm {
+    timer: std::os::fd::OwnedFd,
+    armed: Option<Instant>,
+}
 
 #[cfg(target_os = "linux")]
 impl Alarm {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Wakes the poll of `registry` by an event with this token.
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        use std::os::fd::AsRawFd as _;
+
+        use mio::{Interest, unix::SourceFd};
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // What is deprecated is that any number may call itself a descriptor; this one is owned.
-        #[expect(deprecated, reason = "what came in its place is unsafe")]
-        let timer = tokio::io::unix::AsyncFd::with_interest(timer, tokio::io::Interest::READABLE)?;
-        Ok(Self(timer))
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self { timer, armed: None })
     }
 
-    /// Waits for `instant`.
-    pub(super) async fn until(&self, instant: Instant) -> io::Result<()> {
+    /// For how long the poll may wait so that it is back at `due`; None is until it is woken.
+    pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-        loop {
-            let left = instant.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
+        let left = due.saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(Some(Duration::ZERO));
+        }
+        if self.armed != Some(due) {
+            // Setting it anew takes back that it went off; so it need not be read.
             let it_value = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
-            // Setting it anew takes back that it went off; so it need not be read.
-            self.0.readable().await?.clear_ready();
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
+            self.armed = Some(due);
         }
+        Ok(None)
     }
 }
 
@@ -41,13 +48,12 @@ pub(super) struct Alarm;
 
 #[cfg(not(target_os = "linux"))]
 impl Alarm {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(_: &Registry, _: Token) -> io::Result<Self> {
         Ok(Self)
     }
 
-    /// Waits for `instant`, or some milliseconds more.
-    pub(super) async fn until(&self, instant: Instant) -> io::Result<()> {
-        tokio::time::sleep_until(instant.into()).await;
-        Ok(())
+    /// For how long the poll may wait so that it is back at `due`, or a millisecond later.
+    pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
+        Ok(Some(due.saturating_duration_since(now)))
     }
 }

@@ -208,22 +208,10 @@ fn threads_measure_as_one() {
     let mut merged = Recorder::new(0, 5 * US_PER_SECOND);
     parts.iter().for_each(|part| merged.merge(part));
     let outcome = |recorder: &Recorder| {
-        let all = [recorder.joins(), recorder.lag(), recorder.corrected(), recorder.raw()];
+        let all = [recorder.joins(), recorder.lag(), &recorder.corrected(), recorder.raw()];
         (all.map(Distribution::latency), recorder.seconds(Duration::from_secs(5)), recorder.spreads())
     };
     assert_eq!(outcome(&merged), outcome(&whole));
     assert_eq!(outcome(&merged).0[0].count, 5000);
     assert_eq!(outcome(&merged).2.len(), 2, "no square is 2 modulo 3");
-}
-
-#[test]
-fn receptions_of_all_threads_make_one_span() {
-    let (mut one, mut two) = (Receptions::default(), Receptions::default());
-    assert_eq!(one.span_us(), None);
-    [30, 20].into_iter().for_each(|us| one.add(us));
-    one.merge(two);
-    assert_eq!((one.count(), one.span_us()), (2, Some((20, 30))));
-    two.add(45);
-    two.merge(one);
-    assert_eq!((two.count(), two.span_us()), (3, Some((20, 45))));
 }

@@ -1,0 +1,285 @@
+//! The users of one thread as those who hear: what they make of what they are told, and what follows for the run.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::person::{Person, State};
+use super::{Field, Order, Run};
+use crate::bench::client::{Ear, Heard, Update};
+use crate::bench::ledger::{self, Receipt, Stray, Tally};
+use crate::bench::measure::Recorder;
+use crate::bench::plan::Pace;
+
+/// What a thread has found out.
+pub(super) struct Notes {
+    pub(super) recorder: Recorder,
+    pub(super) tally: Tally,
+    pub(super) errors: BTreeMap<String, u64>,
+}
+
+/// The users of one thread.
+pub(super) struct Audience {
+    pub(super) run: Arc<Run>,
+    pub(super) range: Range<usize>,
+    pub(super) people: Vec<Person>,
+    pub(super) field: Option<Arc<Field>>,
+    pub(super) notes: Notes,
+    /// When what is heard was read.
+    pub(super) now_us: u64,
+    /// Conversations whose turn has come, to talk when all that was read at once is done with.
+    pub(super) turns: Vec<usize>,
+    /// What has to be done about connections, when all that was read at once is done with.
+    pub(super) news: Vec<(usize, News)>,
+    echo: Echo,
+    /// Since the run was last told.
+    deliveries: u64,
+    bytes: u64,
+}
+
+/// What became of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It may join, and has to be heard of so often.
+    Connected(Option<Duration>),
+    /// It is listening for the first time.
+    Joined,
+    /// It will never be.
+    Failed(String),
+}
+
+/// The last update, and what it meant. All members of a conversation are told the same, mostly one after the other.
+struct Echo {
+    argument: Vec<u8>,
+    conversation: Option<usize>,
+    talk: Result<u64, Stray>,
+    missed: Option<u64>,
+}
+
+/// One user who hears.
+pub(super) struct Hearing<'a> {
+    pub(super) audience: &'a mut Audience,
+    pub(super) number: usize,
+}
+
+impl Ear for Hearing<'_> {
+    fn read(&mut self, bytes: usize, at: Instant) {
+        self.audience.bytes += bytes as u64;
+        self.audience.now_us = self.audience.run.us(at);
+    }
+
+    fn heard(&mut self, heard: Heard<'_>) {
+        let Self { audience, number } = self;
+        match heard {
+            Heard::Update(argument) => {
+                if let Err(stray) = audience.update(*number, argument) {
+                    audience.notes.tally.stray(stray);
+                }
+            }
+            Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
+            Heard::Listening(ids) => audience.listening(*number, &ids),
+            Heard::Refused("join", code) => audience.cannot_join(*number, format!("join: refused with {code}")),
+            Heard::Refused(event, code) => audience.error(&format!("{event}: refused with {code}")),
+            Heard::Garbled("listening") => {
+                let what = "join: answered with a listening that is not {\"conversations\": [id, ...]}";
+                audience.cannot_join(*number, what.to_owned());
+            }
+            Heard::Garbled(event) => audience.error(&format!("{event}: makes no sense")),
+        }
+    }
+}
+
+impl Audience {
+    pub(super) fn new(run: Arc<Run>, range: Range<usize>) -> Self {
+        Self {
+            people: range.clone().map(Person::new).collect(),
+            range,
+            run,
+            field: None,
+            notes: Notes { recorder: Recorder::new(0, 0), tally: Tally::default(), errors: BTreeMap::new() },
+            now_us: 0,
+            turns: Vec::new(),
+            news: Vec::new(),
+            echo: Echo { argument: Vec::new(), conversation: None, talk: Err(Stray::Conversation), missed: None },
+            deliveries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Lets everybody see how much has come.
+    pub(super) fn tell(&mut self) {
+        if self.bytes > 0 {
+            self.run.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
+            self.run.deliveries.fetch_add(mem::take(&mut self.deliveries), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn error(&mut self, what: &str) {
+        match self.notes.errors.get_mut(what) {
+            Some(count) => *count += 1,
+            None => drop(self.notes.errors.insert(what.to_owned(), 1)),
+        }
+    }
+
+    pub(super) fn person(&mut self, number: usize) -> &mut Person {
+        &mut self.people[number - self.range.start]
+    }
+
+    /// Everybody takes the seats that the layout gives them, before the first talk.
+    pub(super) fn take_seats(&mut self, field: Arc<Field>) {
+        for person in &mut self.people {
+            if person.state == State::Listening && !self.run.users[person.number].slow {
+                for &conversation in field.layout.conversations_of(person.number) {
+                    person.sit_down(&field, conversation);
+                }
+            }
+        }
+        self.field = Some(field);
+        self.run.seated.fetch_add(1, Ordering::Release);
+    }
+
+    fn update(&mut self, number: usize, argument: &[u8]) -> Result<(), Stray> {
+        let field = self.field.as_ref().ok_or(Stray::Conversation)?;
+        if self.echo.argument != argument {
+            let Some(update) = Update::parse(argument) else {
+                self.error("update: makes no sense");
+                return Ok(());
+            };
+            self.echo.argument.clear();
+            self.echo.argument.extend_from_slice(argument);
+            self.echo.conversation = field.layout.find(&update.conversation);
+            self.echo.talk =
+                self.echo.conversation.map_or(Err(Stray::Conversation), |k| self.run.talk(field, k, &update));
+            self.echo.missed = update.missed;
+        }
+        let conversation = self.echo.conversation.ok_or(Stray::Conversation)?;
+        let Some(seat) = self.people[number - self.range.start].seat(conversation) else {
+            return Err(if field.layout.talker(conversation) == number { Stray::Own } else { Stray::Conversation });
+        };
+        let talk = self.echo.talk?;
+        if seat.left_at.is_some_and(|left_at| talk > left_at) {
+            return Err(Stray::Conversation);
+        }
+        let talks = &field.talks[conversation];
+        let receipt = seat.listener.receive(talk, talks.sent());
+        if let Some(missed) = self.echo.missed {
+            seat.listener.declare_missing(talk, missed);
+        }
+        if !matches!(receipt, Receipt::New | Receipt::OutOfOrder) || talk < seat.due || seat.left_at.is_some() {
+            return Ok(());
+        }
+        seat.heard = seat.heard.max(talk);
+        self.deliveries += 1;
+        let Some(delivery) = talks.hear(talk, self.now_us) else { return Ok(()) };
+        let class = field.classes[conversation];
+        self.notes.recorder.record(class, delivery.intended_us, delivery.sent_us, self.now_us);
+        if let Some((first_us, last_us)) = delivery.span_us {
+            self.notes.recorder.record_spread(class, delivery.intended_us, first_us, last_us);
+            self.free(1);
+        }
+        Ok(())
+    }
+
+    fn listening(&mut self, number: usize, ids: &[Cow<'_, str>]) {
+        let now_us = self.now_us;
+        let person = &mut self.people[number - self.range.start];
+        match (person.state, &self.field) {
+            (State::Joining, field) => {
+                person.state = State::Listening;
+                self.notes.recorder.record_join(now_us.saturating_sub(person.joined_us));
+                let Some(field) = field else {
+                    let ids = ids.iter().map(|id| id.clone().into_owned()).collect();
+                    self.run.heard.lock().push((number, ids));
+                    self.news.push((number, News::Joined));
+                    return;
+                };
+                for conversation in ids.iter().filter_map(|id| field.layout.find(id)) {
+                    if let Some(mut before) = person.sit_down(field, conversation) {
+                        self.notes.tally.add(&before.listener.close(field.talks[conversation].sent()));
+                    }
+                }
+            }
+            (State::Leaving, Some(field)) if ids.is_empty() => {
+                for seat in &mut person.seats {
+                    seat.left_at = Some(field.talks[seat.conversation].sent());
+                }
+                person.state = State::Away;
+            }
+            _ => {}
+        }
+    }
+
+    fn cannot_join(&mut self, number: usize, why: String) {
+        if self.field.is_some() {
+            self.person(number).state = State::Refused;
+            self.error(&why);
+        } else {
+            self.news.push((number, News::Failed(why)));
+        }
+    }
+
+    /// Somebody leaves all conversations.
+    pub(super) fn leave(&mut self, number: usize) {
+        let Some(field) = self.field.clone() else { return };
+        let person = &mut self.people[number - self.range.start];
+        person.state = State::Leaving;
+        let mut freed = 0;
+        for seat in &mut person.seats {
+            self.notes.tally.add(&seat.listener.leave());
+            // What is sent from here on may still come, until the server has said that it has left.
+            seat.left_at = Some(u64::MAX);
+            freed += field.talks[seat.conversation].quit(seat.heard);
+        }
+        self.free(freed);
+    }
+
+    /// The part of somebody is over: what they have not heard of what they had to is lost.
+    pub(super) fn close(&mut self, number: usize) {
+        let person = self.person(number);
+        person.state = State::Gone;
+        let seats = mem::take(&mut person.seats);
+        let Some(field) = self.field.clone() else { return };
+        for mut seat in seats {
+            let talks = &field.talks[seat.conversation];
+            self.notes.tally.add(&seat.listener.close(talks.sent()));
+            if seat.left_at.is_none() {
+                self.free(talks.quit(seat.heard));
+            }
+        }
+    }
+
+    /// So many talks are under way no more. In a closed loop as many others take their turn, each in the thread of its
+    /// talker.
+    pub(super) fn free(&mut self, talks: usize) {
+        let Some(field) = &self.field else { return };
+        let goes_on = matches!(self.run.plan.pace, Pace::Closed { .. }) && !field.over.load(Ordering::Relaxed);
+        let Some(schedule) = field.schedule.as_ref().filter(|_| goes_on) else {
+            field.under_way.fetch_sub(talks, Ordering::Relaxed);
+            return;
+        };
+        for _ in 0..talks {
+            let conversation = schedule.conversation(field.turn.fetch_add(1, Ordering::Relaxed));
+            let talker = field.layout.talker(conversation);
+            if self.range.contains(&talker) {
+                self.turns.push(conversation);
+            } else {
+                self.run.doors[self.run.thread_of(talker)].tell(Order::Turn(conversation));
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Which talk of conversation `k` the update says that it is.
+    fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
+        let (run, talk) = ledger::parse_message_id(&update.message_id).ok_or(Stray::MessageId)?;
+        if run != self.id {
+            return Err(Stray::MessageId);
+        }
+        if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
+    }
+}

@@ -1,0 +1,183 @@
+//! The users of one thread as those who talk: by the script of an open loop, in turn in a closed one; and those who
+//! come and go.
+
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::person::State;
+use super::worker::{NEVER_US, Worker};
+use super::{Field, Times};
+use crate::bench::ledger;
+use crate::bench::plan::{Pace, Random};
+
+/// So many talks that are late are sent before anything else gets a turn.
+const BURST_MAX: usize = 32;
+
+/// The talks of an open loop that are this thread's: when, and in which conversation.
+pub(super) struct Script {
+    next: Option<(u64, usize)>,
+    then: Box<dyn Iterator<Item = (u64, usize)>>,
+}
+
+/// So many leave all their conversations per second, and join again when the next one leaves, or the one behind. Who
+/// talks stays.
+pub(super) struct Churn {
+    listeners: Vec<usize>,
+    begin_us: u64,
+    rate: f64,
+    leaves: u64,
+    away: Vec<usize>,
+    random: Random,
+}
+
+impl Script {
+    pub(super) fn new(field: &Arc<Field>, times: Times, range: &Range<usize>) -> Option<Self> {
+        let schedule = field.schedule.clone()?;
+        let (field, range) = (Arc::clone(field), range.clone());
+        let turns = schedule.turns(move |conversation| range.contains(&field.layout.talker(conversation)));
+        let timed = turns.map(move |(n, conversation)| (times.begin_us + schedule.due_us(n), conversation));
+        let mut then = Box::new(timed.take_while(move |(due_us, _)| *due_us < times.end_us));
+        Some(Self { next: then.next(), then })
+    }
+}
+
+impl Churn {
+    pub(super) fn new(worker: &Worker, field: &Field, times: Times) -> Option<Self> {
+        let run = &worker.run;
+        let is_talker = |number: usize| {
+            let mut conversations = field.layout.conversations_of(number).iter();
+            conversations.any(|&conversation| field.layout.talker(conversation) == number)
+        };
+        let listens = |number: &usize| !run.users[*number].slow && !is_talker(*number);
+        let listeners = worker.range.clone().filter(listens).collect::<Vec<_>>();
+        let rate = run.plan.churn * worker.range.len() as f64 / run.plan.connections as f64;
+        let random = Random::new(run.plan.seed ^ worker.index as u64);
+        let churn = Self { listeners, begin_us: times.begin_us, rate, leaves: 0, away: Vec::new(), random };
+        (!churn.listeners.is_empty() && rate > 0.0).then_some(churn)
+    }
+
+    /// When the next one leaves.
+    pub(super) fn due_us(&self) -> u64 {
+        self.begin_us + ((self.leaves + 1) as f64 * 1e6 / self.rate) as u64
+    }
+}
+
+impl Worker {
+    /// When the next talk of the script is due.
+    pub(super) fn talk_us(&self) -> u64 {
+        self.script.as_ref().and_then(|script| script.next).map_or(NEVER_US, |(due_us, _)| due_us)
+    }
+
+    pub(super) fn talk_by_script(&mut self) {
+        for _ in 0..BURST_MAX {
+            let now_us = self.run.now_us();
+            let Some(script) = &mut self.script else { return };
+            let Some((intended_us, conversation)) = script.next.filter(|(due_us, _)| *due_us <= now_us) else { return };
+            script.next = script.then.next();
+            let is_heard = self.talk(conversation, intended_us, now_us);
+            if let Some(field) = self.audience.field.as_ref().filter(|_| is_heard) {
+                field.under_way.fetch_add(1, Ordering::Relaxed);
+            }
+            self.flush(conversation);
+        }
+    }
+
+    /// All slots of a closed loop are free at first.
+    pub(super) fn begin_turns(&mut self) {
+        let (Some(field), Pace::Closed { window }) = (&self.audience.field, self.run.plan.pace) else { return };
+        field.under_way.fetch_add(window, Ordering::Relaxed);
+        self.audience.free(window);
+        self.take_turns();
+    }
+
+    /// Those whose turn has come talk, and what one has to say leaves in one write.
+    pub(super) fn take_turns(&mut self) {
+        let Some(field) = &self.audience.field else { return };
+        let mut turns = mem::take(&mut self.audience.turns);
+        if field.over.load(Ordering::Relaxed) {
+            field.under_way.fetch_sub(turns.len(), Ordering::Relaxed);
+            turns.clear();
+        }
+        let now_us = self.run.now_us();
+        for &conversation in &turns {
+            if !self.talk(conversation, now_us, now_us) {
+                self.idle += 1;
+            }
+        }
+        turns.drain(..).for_each(|conversation| self.flush(conversation));
+        // The room that it took is used again.
+        self.audience.turns = turns;
+    }
+
+    /// Gives up what was sent before and somebody never hears, and tries again where nobody was there.
+    pub(super) fn look_after(&mut self, before_us: u64) {
+        let Some(field) = self.audience.field.clone() else { return };
+        for (conversation, talks) in field.talks.iter().enumerate() {
+            if self.range.contains(&field.layout.talker(conversation)) {
+                self.audience.free(talks.give_up(before_us));
+            }
+        }
+        self.audience.free(mem::take(&mut self.idle));
+        self.take_turns();
+    }
+
+    pub(super) fn churn_if_due(&mut self, now_us: u64) {
+        let Some(mut churn) = self.churn.take() else { return };
+        while churn.due_us() <= now_us {
+            churn.leaves += 1;
+            churn.away.retain(|&number| {
+                let is_away = self.audience.person(number).state == State::Away;
+                if is_away {
+                    self.join(number, now_us);
+                }
+                !is_away
+            });
+            let number = churn.listeners[churn.random.below(churn.listeners.len())];
+            if self.leave(number) {
+                churn.away.push(number);
+            }
+        }
+        self.churn = Some(churn);
+    }
+
+    /// Whether it was there to leave.
+    fn leave(&mut self, number: usize) -> bool {
+        let is_listening = self.audience.person(number).state == State::Listening;
+        let Some(client) = self.clients[number - self.range.start].as_mut().filter(|_| is_listening) else {
+            self.audience.error("churn: nobody there to leave");
+            return false;
+        };
+        client.leave();
+        self.audience.leave(number);
+        self.take_turns();
+        true
+    }
+
+    /// The next talk of a conversation. Whether somebody will hear it.
+    fn talk(&mut self, conversation: usize, intended_us: u64, now_us: u64) -> bool {
+        let Some(field) = &self.audience.field else { return false };
+        let Some(client) = &mut self.clients[field.layout.talker(conversation) - self.range.start] else {
+            self.audience.error("talk: its talker is gone");
+            return false;
+        };
+        if client.is_clogged() {
+            self.audience.error("talk: the server does not read");
+            return false;
+        }
+        let (number, is_heard) = field.talks[conversation].begin(intended_us, now_us);
+        let id = ledger::message_id(&self.run.id, number, self.run.plan.payload_bytes);
+        client.talk(&field.ids[conversation], intended_us, &id);
+        self.audience.notes.tally.sent(1);
+        self.audience.notes.recorder.record_talk(intended_us, now_us);
+        is_heard
+    }
+
+    fn flush(&mut self, conversation: usize) {
+        let Some(field) = &self.audience.field else { return };
+        if let Some(client) = &mut self.clients[field.layout.talker(conversation) - self.range.start] {
+            client.flush();
+        }
+    }
+}
