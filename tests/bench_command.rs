@@ -205,6 +205,6 @@ fn a_hard_limit_on_files_that_is_too_low_is_explained() {
     shell.args(["-c", script, env!("CARGO_BIN_EXE_maxtalk")]);
     let child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let Outcome { code, err, .. } = Outcome::of(child);
-    let expected = "maxtalk: 1256 open files are needed, but the hard limit is 300: raise it";
+    let expected = "maxtalk: 1768 open files are needed, but the hard limit is 300: raise it";
     assert!(code == Some(1) && err.starts_with(expected), "{code:?} {err}");
 }

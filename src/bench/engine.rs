@@ -335,6 +335,7 @@ impl<'a> Conductor<'a> {
             joins: Default::default(),
             corrected: Default::default(),
             raw: Default::default(),
+            last: Default::default(),
             seconds: Vec::new(),
             spreads: Vec::new(),
             accounts: Default::default(),
@@ -382,6 +383,7 @@ impl<'a> Conductor<'a> {
         report.joins = recorder.joins().latency();
         report.corrected = recorder.corrected().latency();
         report.raw = recorder.raw().latency();
+        report.last = recorder.last().latency();
         report.seconds = recorder.seconds(report.measured);
         report.spreads = recorder.spreads();
         report.generator.lag_p99 = recorder.lag().percentile(99.0);
@@ -479,7 +481,7 @@ impl<'a> Conductor<'a> {
         self.figures.cpu = after.server.saturating_sub(before.server);
         let deliveries = (after.deliveries - before.deliveries).max(1);
         self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries as f64;
-        report.generator.cpu_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
+        report.generator.busy_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
         field.over.store(true, Ordering::Relaxed);
         run.tell(&Order::Quiet);

@@ -123,6 +123,7 @@ pub struct Recorder {
     joins: Distribution,
     lag: Distribution,
     raw: Distribution,
+    last: Distribution,
     seconds: Vec<Cell>,
     /// By the number of the class.
     classes: Vec<Class>,
@@ -146,7 +147,7 @@ impl Recorder {
     pub fn new(from_us: u64, until_us: u64) -> Self {
         let run = || Distribution::new(DIGITS_RUN);
         let (seconds, classes) = (Vec::new(), Vec::new());
-        Self { from_us, until_us, joins: run(), lag: run(), raw: run(), seconds, classes }
+        Self { from_us, until_us, joins: run(), lag: run(), raw: run(), last: run(), seconds, classes }
     }
 
     /// A connection was `listening` so long after its join.
@@ -180,6 +181,7 @@ impl Recorder {
     pub fn record_spread(&mut self, class: SizeClass, intended_us: u64, first_us: u64, last_us: u64) {
         if self.is_measured(intended_us) {
             self.class(class).spread.record(last_us.saturating_sub(first_us));
+            self.last.record(last_us.saturating_sub(intended_us));
         }
     }
 
@@ -188,6 +190,7 @@ impl Recorder {
         self.joins.merge(&other.joins);
         self.lag.merge(&other.lag);
         self.raw.merge(&other.raw);
+        self.last.merge(&other.last);
         grow(&mut self.seconds, other.seconds.len(), Cell::new);
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
             ours.talks += theirs.talks;
@@ -220,6 +223,11 @@ impl Recorder {
     /// Delivery from the real time of sending.
     pub fn raw(&self) -> &Distribution {
         &self.raw
+    }
+
+    /// From the intended time of sending until all members have received it.
+    pub fn last(&self) -> &Distribution {
+        &self.last
     }
 
     /// Second by second, as many as were measured, a part of one included; also those in which nothing happened.

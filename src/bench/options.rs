@@ -28,8 +28,9 @@ const DURATION_MAX: Duration = Duration::from_secs(3600);
 /// The sum of all weights of a mix.
 const WEIGHTS_MAX: u32 = 1000;
 const EXPONENT_MAX: f64 = 10.0;
-/// Files beside the connections: the most are those of the demo MAX, which is asked over HTTP.
-const FILES_BESIDE: usize = 256;
+/// Files beside the connections: the most are those of the demo MAX of a server, which is asked over HTTP by both ends
+/// of as many connections as may be under way.
+const FILES_BESIDE: usize = 768;
 /// A file of tokens is no longer.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -337,7 +338,7 @@ mod tests {
             seed: 1,
         };
         assert_eq!(options.plan(), expected);
-        assert_eq!(options.files(), 10_256);
+        assert_eq!(options.files(), 10_768);
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn threads_measure_as_one() {
     let mut merged = Recorder::new(0, 5 * US_PER_SECOND);
     parts.iter().for_each(|part| merged.merge(part));
     let outcome = |recorder: &Recorder| {
-        let all = [recorder.joins(), recorder.lag(), &recorder.corrected(), recorder.raw()];
+        let all = [recorder.joins(), recorder.lag(), &recorder.corrected(), recorder.raw(), recorder.last()];
         (all.map(Distribution::latency), recorder.seconds(Duration::from_secs(5)), recorder.spreads())
     };
     assert_eq!(outcome(&merged), outcome(&whole));

@@ -1,7 +1,7 @@
 //! A report as titles, rows and cells of words, from which the table and the page are made: both say the same.
 
 use super::words::{self, NONE, bytes, count, ms, number, percent, printable, seconds};
-use super::{CPU_SHARE_MAX_CLOSED, CPU_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report, Spread, Trial};
+use super::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report, Spread, Trial};
 use crate::bench::plan::Pace;
 
 /// The kinds of errors that are shown one by one.
@@ -104,19 +104,24 @@ fn rates(report: &Report) -> Grid {
 fn generator(report: &Report) -> Grid {
     let generator = &report.generator;
     let (lag_limit, cpu_limit) = match report.plan.pace {
-        Pace::Open { .. } => (ms(LAG_P99_MAX), percent(CPU_SHARE_MAX_OPEN)),
-        Pace::Closed { .. } => (NONE.to_owned(), percent(CPU_SHARE_MAX_CLOSED)),
+        Pace::Open { .. } => (ms(LAG_P99_MAX), percent(BUSY_SHARE_MAX_OPEN)),
+        Pace::Closed { .. } => (NONE.to_owned(), percent(BUSY_SHARE_MAX_CLOSED)),
     };
     let rows = vec![
         row("lag p99, ms", [ms(generator.lag_p99), lag_limit]),
         row("lag max, ms", [ms(generator.lag_max)]),
-        row("CPU", [percent(generator.cpu_share), cpu_limit]),
+        row("busy", [percent(generator.busy_share), cpu_limit]),
     ];
     Grid { title: "generator", columns: vec!["measured", "allowed"], rows }
 }
 
 fn latencies(report: &Report) -> Grid {
-    let rows = [("join", &report.joins), ("delivery, corrected", &report.corrected), ("delivery, raw", &report.raw)];
+    let rows = [
+        ("join", &report.joins),
+        ("delivery, corrected", &report.corrected),
+        ("delivery, raw", &report.raw),
+        ("until all have it", &report.last),
+    ];
     distributions("latency, ms", rows.map(|(label, latency)| (label.to_owned(), latency)))
 }
 
@@ -188,6 +193,7 @@ fn server(report: &Report) -> Option<Grid> {
     let memory = report.memory_per_connection().map_or_else(|| NONE.to_owned(), |bytes| number(bytes / 1024.0));
     let rows = vec![
         row("CPU, s", [number(server.cpu.as_secs_f64())]),
+        row("CPU, cores", [number(server.cpu.as_secs_f64() / report.measured.as_secs_f64().max(1e-9))]),
         row("CPU per delivery, µs", [number(server.cpu_per_delivery)]),
         row("CPU per connect and join, µs", [number(server.cpu_per_join)]),
         row("memory per connection, KiB", [memory]),

@@ -56,11 +56,12 @@ fn value(report: &Report) -> Value {
         "generator": {
             "lag_p99_us": generator.lag_p99,
             "lag_max_us": generator.lag_max,
-            "cpu_share": generator.cpu_share,
+            "busy_share": generator.busy_share,
         },
         "joins": latency(&report.joins),
         "deliveries_corrected": latency(&report.corrected),
         "deliveries_raw": latency(&report.raw),
+        "last_receipts": latency(&report.last),
         "seconds": seconds.collect::<Value>(),
         "by_size": by_size.collect::<Value>(),
         "accounts": {

@@ -99,7 +99,7 @@ fn key_figures(report: &Report) -> String {
     }
     let generator = &report.generator;
     let lag = format!("its lag p99 {} ms", ms(generator.lag_p99));
-    figures.push(("CPU of the generator", percent(generator.cpu_share), lag));
+    figures.push(("the generator was busy", percent(generator.busy_share), lag));
     let figure = |(name, value, more): (&str, String, String)| {
         let parts = [("value", value.as_str()), ("name", name), ("more", more.as_str())];
         element("li", "", &parts.map(|(class, text)| element("span", class, &escape(text))).concat())

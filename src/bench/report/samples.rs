@@ -52,13 +52,14 @@ pub(in crate::bench) fn good() -> Report {
         joins: latency(10_000, 800, 1.9, 30_000),
         corrected: latency(600_000, 220, 2.2, 41_000),
         raw: latency(600_000, 215, 1.6, 9_000),
+        last: latency(60_000, 310, 2.0, 41_000),
         seconds: (0..30).map(second).collect(),
         spreads: [3, 10, 32, 100, 316, 1_000].map(spread).into(),
         accounts: Accounts { sent: 60_000, expected: 600_000, received: 600_000, ..Accounts::default() },
         received_bytes: Some(90_000_000),
         connections_lost: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
-        generator: Generator { lag_p99: 120, lag_max: 3_400, cpu_share: 0.342 },
+        generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
         server: Some(Server {
             cpu: Duration::from_millis(3_210),
             cpu_per_delivery: 5.35,
@@ -113,7 +114,7 @@ pub(super) fn faulty() -> Report {
     };
     report.connections_lost = 6;
     report.errors = vec![(hostile.to_owned(), 3)];
-    report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, cpu_share: 0.97 };
+    report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, busy_share: 0.97 };
     if let Some(knee) = &mut report.knee {
         knee.objective = hostile.to_owned();
     }
@@ -133,6 +134,7 @@ pub(super) fn empty() -> Report {
         joins: Latency::default(),
         corrected: Latency::default(),
         raw: Latency::default(),
+        last: Latency::default(),
         seconds: Vec::new(),
         spreads: Vec::new(),
         accounts: Accounts::default(),
