@@ -23,7 +23,7 @@ use maxtalk::protocol::websocket::{Message, Reader, Step};
 use maxtalk::protocol::{Generation, TransportKind, packet};
 use serde_json::{Value, json};
 use support::fixture::Fixture;
-use support::process::{end_of, maxtalk, signal};
+use support::process::{end_of, maxtalk};
 
 const WEBSOCKET: Way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
 const CONNECTIONS: usize = 12;
@@ -543,51 +543,5 @@ fn the_exit_code_tells_whether_the_accounts_are_right() {
         assert_eq!(report["clean"], clean, "{out}");
         // A busy machine may keep the bench from its plan, and it says so.
         assert_eq!(code, Some(if clean && report["valid"] == true { 0 } else { 1 }), "{out}");
-    }
-}
-
-#[test]
-fn a_server_of_its_own_is_started_loaded_and_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let page = folder.path().join("page.html");
-    let json = folder.path().join("report.json");
-    let (page_path, json_path) = (page.display().to_string(), json.display().to_string());
-    let files = ["--spawn", "--members", "4", "--duration", "1s", "--html", &page_path, "--json", &json_path];
-    let (code, out, err) = outcome(bench(&files));
-    assert!(code.is_some() && out.is_empty(), "{out} {err}");
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
-    assert_eq!((&report["clean"], &report["conversations"]), (&json!(true), &json!(3)), "{report}");
-    assert!(report["server"].is_object(), "{report}");
-    assert!(std::fs::read_to_string(page).unwrap().contains("<svg"));
-}
-
-#[test]
-fn an_interrupted_run_shows_the_figures_so_far() {
-    let server = Faulty::start(Fault::None);
-    let url = format!("http://{}", server.addr);
-    let child = bench(&["--url", &url, "--duration", "10m", "--json"]);
-    let begun = std::time::Instant::now();
-    while server.state.lock().unwrap().talks.values().sum::<u64>() < 20 {
-        assert!(begun.elapsed() < support::DEADLINE, "no talks");
-        thread::sleep(Duration::from_millis(5));
-    }
-    signal(&child, "INT");
-    let (_, out, err) = outcome(child);
-    let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}"));
-    assert_eq!((&report["interrupted"], &report["clean"]), (&json!(true), &json!(true)), "{out}");
-}
-
-#[test]
-fn what_cannot_be_done_is_said_in_one_line() {
-    let table: [(&[&str], &str); 4] = [
-        (&["--url", "http://192.0.2.1"], "--allow-remote"),
-        (&["--url", "http://127.0.0.1:1"], "nobody answers"),
-        (&["--url", "https://127.0.0.1:1"], "http only"),
-        (&["--url", "http://127.0.0.1:1", "--token-file", "/nonexistent"], "cannot be read"),
-    ];
-    for (arguments, message) in table {
-        let (code, out, err) = outcome(bench(arguments));
-        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}: {err}");
-        assert!(err.contains(message) && err.lines().count() == 1, "{arguments:?}: {err}");
     }
 }
