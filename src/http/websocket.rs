@@ -1,5 +1,5 @@
-//! The transport of an owned socket: frames in, outbox out, partial writes, the close. It runs inside its session's
-//! task.
+//! The transport of an owned socket: frames in, outbox out, partial writes, the close. It reads inside its session's
+//! task; the flusher of its worker and that task write.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -27,6 +27,9 @@ use crate::protocol::{Generation, ProtocolError};
 
 /// Reads of one turn: a client that floods lets others have theirs.
 const READS_PER_TURN: usize = 4;
+
+/// Writes of one turn: a client that reads as fast as others talk lets others have theirs.
+const WRITES_PER_TURN: usize = 16;
 
 /// Frames of one write.
 const FRAMES_PER_WRITE: usize = 64;
@@ -290,7 +293,10 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         if unsent.writing.is_empty() {
             outbox.take(&mut unsent.writing);
         }
-        while !unsent.is_empty() {
+        for _ in 0..WRITES_PER_TURN {
+            if unsent.is_empty() {
+                return Poll::Pending;
+            }
             let mut sent = Sent::default();
             let flushed = self.poll_flush(cx, &mut unsent, &mut sent);
             let relieved = match flushed {
@@ -312,6 +318,8 @@ impl<S: Stream> Transport for OwnedSocket<S> {
                 return Poll::Pending;
             }
         }
+        self.keep(unsent);
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 
