@@ -31,6 +31,9 @@ pub struct Bounds {
 /// was measured to be 10 % of a delivery.
 pub type Frames = SmallVec<[Frame; 1]>;
 
+/// Set where the line is on its worker's list, so that it is there once however often something is pushed and written.
+const LISTED: u64 = 1 << 63;
+
 /// The queue of what one session is to be sent. Whoever takes frames takes the room that they are in: an empty queue,
 /// which is nearly always nearly every one, keeps none of a burst.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct Outbox {
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
-    /// Who writes what is pushed: a [`Line`], or the task behind `waker` where it is 0.
+    /// Who writes what is pushed: a [`Line`], or the task behind `waker` where it is 0; and whether it is [`LISTED`].
     line: AtomicU64,
     queue: Mutex<Queue>,
 }
@@ -110,19 +113,34 @@ impl Outbox {
         self.account(&mut queue, messages as i64, bytes as i64);
         drop(queue);
         if was_empty {
-            // Read behind the lock: who changed it either finds the frame when it looks, or has looked before the lock.
-            match Line::from_bits(self.line.load(Ordering::Relaxed)) {
-                Some(line) => dirty::mark(line),
-                None => self.waker.wake(),
-            }
+            self.tell();
         }
         true
+    }
+
+    /// Tells whoever writes. Behind the lock: who has changed the line in the meantime either finds the frame when it
+    /// looks, or has looked before the lock.
+    fn tell(&self) {
+        let bits = self.line.fetch_or(LISTED, Ordering::AcqRel);
+        match Line::from_bits(bits & !LISTED) {
+            Some(_) if bits & LISTED != 0 => {}
+            Some(line) if dirty::mark(line) => {}
+            _ => {
+                self.unlist();
+                self.waker.wake();
+            }
+        }
+    }
+
+    /// Whoever finds its line on a list says so before it looks into the outbox: the next push enters it again.
+    pub fn unlist(&self) {
+        self.line.fetch_and(!LISTED, Ordering::AcqRel);
     }
 
     /// What is pushed from now on is entered as this line on the list of its worker; without one, it wakes the task.
     /// The new writer has to look into the outbox by itself once: a push in the meantime may have told the older one.
     pub fn write_by(&self, line: Option<Line>) {
-        self.line.store(line.map_or(0, Line::to_bits), Ordering::Relaxed);
+        self.line.store(line.map_or(0, Line::to_bits), Ordering::Release);
     }
 
     /// Closes the outbox; what is queued is dropped. The first reason stands.
@@ -211,7 +229,8 @@ impl Outbox {
         self.account(&mut queue, -(messages as i64), -(bytes as i64));
     }
 
-    /// Has `waker` woken by the next push into an empty outbox, and by its close.
+    /// Has `waker` woken by the close of the outbox, and where nobody [writes](Self::write_by) by the next push into an
+    /// empty one.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }

@@ -17,11 +17,16 @@ use super::roster::Tenure;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
-use crate::outbox::{Outbox, dirty};
+use crate::outbox::Outbox;
+use crate::outbox::dirty::{self, Crowd};
 use crate::protocol::frame::Broadcast;
 
 /// A fan-out lets its worker go after this many pushes (about 0.1 ms of work), and goes on when others had their turn.
 const FANOUT_SLICE: usize = 1024;
+
+/// What a conversation of more members says waits behind what smaller ones do: theirs is written in less time than
+/// anybody notices.
+const FEW: usize = 128;
 
 /// Everything that a conversation can be told.
 #[derive(Debug)]
@@ -351,7 +356,7 @@ impl FanOut {
         let seats = conversation.members.seats();
         let end = seats.len().min(self.next + FANOUT_SLICE);
         let mut delivered = 0;
-        let batching = dirty::batch();
+        let batching = dirty::batch(if seats.len() > FEW { Crowd::Many } else { Crowd::Few });
         for seat in &seats[self.next..end] {
             if Some(seat.session) != self.except {
                 let frame = self.broadcast.frame(seat.handle.generation()).clone();
@@ -375,7 +380,7 @@ impl ActorFuture<ConversationActor> for FanOut {
         _: &mut Context<ConversationActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        // Every slice is a turn of its own, behind the transports that the one before it has woken.
+        // Every slice is a turn of its own, behind those who were to run before it.
         if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
             return Poll::Ready(());
         }

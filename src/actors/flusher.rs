@@ -1,8 +1,9 @@
 //! The flusher of a worker: it writes what is pushed into the outboxes of its sessions, all of it in one task, so that
-//! a broadcast wakes no session. A session's own task is woken by what its socket brings, and where that takes no
-//! more.
+//! a broadcast wakes no session. A session's own task is woken by what its socket brings, by room where it took no
+//! more, and by its end.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,10 +11,14 @@ use std::task::{Context, Poll, Waker};
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::outbox::Outbox;
-use crate::outbox::dirty::{self, Line};
+use crate::outbox::dirty::{self, Line, Places};
 
-/// The flusher lets others run after so many sockets (about 0.5 ms of work).
+/// The flusher lets others run after so many sockets (about 0.5 ms of work),
 const SOCKETS_PER_TURN: usize = 256;
+
+/// or after this part of those that wait, where it is more: each has its turn before conversations can push more than
+/// an outbox holds, however many there are.
+const TURNS_MAX: usize = 32;
 
 /// The sockets of a worker.
 #[derive(Debug)]
@@ -70,6 +75,21 @@ impl Flusher {
         Socket { flusher: self.clone(), place }
     }
 
+    /// Writes to those whose turn it is.
+    fn turn(&self, places: &mut Places) {
+        for places in [&mut places.prompt, &mut places.bulk] {
+            let turn = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN).min(places.len());
+            places.drain(..turn).for_each(|place| self.flush(place));
+        }
+    }
+
+    /// Writes to the socket at this place. Should that panic, it is the end of this socket only.
+    fn flush(&self, place: u32) {
+        if catch_unwind(AssertUnwindSafe(|| self.with(place, Pipe::flush))).is_err() {
+            self.with(place, |pipe| pipe.end(CloseReason::Panic));
+        }
+    }
+
     /// Has the pipe at this place do something, if there is one.
     fn with<T>(&self, place: u32, work: impl FnOnce(&mut Pipe) -> T) -> Option<T> {
         self.pipes.borrow_mut().places.get_mut(place as usize)?.as_mut().map(work)
@@ -77,13 +97,10 @@ impl Flusher {
 }
 
 async fn run(flusher: Rc<Flusher>) {
-    let mut places: Vec<u32> = Vec::new();
+    let mut places = Places::default();
     std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
         dirty::take(&mut places, cx.waker());
-        let turn = places.len().min(SOCKETS_PER_TURN);
-        for place in places.drain(..turn) {
-            flusher.with(place, Pipe::flush);
-        }
+        flusher.turn(&mut places);
         if !places.is_empty() {
             cx.waker().wake_by_ref();
         }
@@ -95,10 +112,16 @@ async fn run(flusher: Rc<Flusher>) {
 impl Pipe {
     /// Writes as much as the socket takes; what then becomes of it, the session's task sees.
     fn flush(&mut self) {
+        self.outbox.unlist();
         if let Poll::Ready(reason) = self.transport.poll_write(&mut Context::from_waker(&self.task), &self.outbox) {
-            self.ended = Some(reason);
-            self.task.wake_by_ref();
+            self.end(reason);
         }
+    }
+
+    /// Has the session's task see that the socket has ended.
+    fn end(&mut self, reason: CloseReason) {
+        self.ended = Some(reason);
+        self.task.wake_by_ref();
     }
 
     /// The session's task runs: it is the one to be woken.
@@ -163,6 +186,7 @@ impl Drop for Socket {
 mod tests {
     use super::*;
     use crate::metrics::{Elsewhere, Metrics};
+    use crate::outbox::dirty::Crowd;
     use crate::outbox::tests::Wakes;
     use crate::outbox::{Bounds, Frames};
     use crate::protocol::Generation;
@@ -192,6 +216,7 @@ mod tests {
             if frames.is_empty() {
                 return Poll::Pending;
             }
+            assert_ne!(self.name, usize::MAX, "as it was told");
             if self.writes == 0 {
                 return Poll::Ready(CloseReason::TransportError);
             }
@@ -267,6 +292,58 @@ mod tests {
         assert!(seen.borrow().contains(&SOCKETS_PER_TURN), "others have their turns in between: {seen:?}");
         assert_eq!(*scene.log.borrow(), (0..600).collect::<Vec<_>>(), "the first first");
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[actix_rt::test]
+    async fn what_is_for_few_goes_out_before_the_rest_of_what_is_for_many() {
+        let scene = Scene::new();
+        let carried: Vec<_> = (0..1000).map(|name| scene.carry(name, 2)).collect();
+        let many = dirty::batch(Crowd::Many);
+        for (_, outbox) in &carried[..999] {
+            outbox.push(Frame::text("4a"));
+        }
+        drop(many);
+        let mut places = Places::default();
+        dirty::take(&mut places, Waker::noop());
+        scene.flusher.turn(&mut places);
+        carried[999].1.push(Frame::text("4b"));
+        dirty::take(&mut places, Waker::noop());
+        scene.flusher.turn(&mut places);
+        assert_eq!(scene.log.borrow()[SOCKETS_PER_TURN - 1..][..3], [SOCKETS_PER_TURN - 1, 999, SOCKETS_PER_TURN]);
+    }
+
+    #[actix_rt::test]
+    async fn what_a_session_writes_itself_is_on_the_list_once() {
+        let scene = Scene::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut carried: Vec<_> = (0..3).map(|name| scene.carry(name, 100)).collect();
+        for _ in 0..50 {
+            for (socket, outbox) in &mut carried {
+                outbox.push(Frame::text("4a"));
+                assert!(socket.poll_write(&mut cx).is_pending());
+            }
+        }
+        let mut places = Places::default();
+        dirty::take(&mut places, cx.waker());
+        assert_eq!(places.prompt, [0, 1, 2]);
+        places.prompt.drain(..).for_each(|place| scene.flusher.flush(place));
+        for (_, outbox) in &carried {
+            outbox.push(Frame::text("4b"));
+        }
+        dirty::take(&mut places, cx.waker());
+        assert_eq!(places.prompt, [0, 1, 2], "and again when it was looked after");
+    }
+
+    #[actix_rt::test]
+    async fn a_socket_that_panics_takes_no_other_with_it() {
+        let scene = Scene::new();
+        let (mut panics, outbox) = scene.carry(usize::MAX, 1);
+        outbox.push(Frame::text("4a"));
+        let (_socket, other) = scene.carry(1, 1);
+        other.push(Frame::text("4b"));
+        scene.until_written(1).await;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(panics.poll_read(&mut cx, &mut |_| Ok(true)), Poll::Ready(CloseReason::Panic));
     }
 
     #[actix_rt::test]
@@ -400,7 +477,7 @@ mod tests {
                 let outboxes = &outboxes;
                 scope.spawn(move || {
                     for number in 0..FRAMES {
-                        let _batching = (producer % 2 == 0).then(dirty::batch);
+                        let _batching = (producer % 2 == 0).then(|| dirty::batch(Crowd::Many));
                         for name in (0..2 * OUTBOXES).filter(|name| name % 4 == producer) {
                             let start = if name % OUTBOXES == 0 { FRAMES / 2 } else { 0 };
                             outboxes[name].push(Frame::text(&(start + number).to_string()));

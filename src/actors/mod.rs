@@ -13,7 +13,7 @@
 //! * [`registry`], [`roster`]: asks MAX, spawns, retires; the decision of who lives.
 //! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
-//! * [`worker`]: what the sessions of one thread share: timers and a buffer to read into.
+//! * [`worker`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
 mod census;
 pub mod conversation;

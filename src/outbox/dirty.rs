@@ -1,8 +1,10 @@
 //! The lists of what has something to be written, one for each worker: a push enters a line on the list of the thread
 //! that writes, instead of waking a task for each session. The thread itself does that without a lock; what others
-//! enter waits beside it under one, and they wake the writer once for many lines.
+//! enter waits beside it under one, and they wake the writer once for many lines. What is for many at once stands
+//! apart, so that what is for few need not wait behind it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -31,24 +33,62 @@ impl Line {
     }
 }
 
+/// Places of one worker, the first first.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Of what is for few.
+    pub prompt: VecDeque<u32>,
+    /// Of what is for many.
+    pub bulk: VecDeque<u32>,
+}
+
+impl Places {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.prompt.is_empty() && self.bulk.is_empty()
+    }
+
+    fn enter(&mut self, place: u32, crowd: Crowd) {
+        match crowd {
+            Crowd::Few => self.prompt.push_back(place),
+            Crowd::Many => self.bulk.push_back(place),
+        }
+    }
+
+    fn append(&mut self, later: &mut Self) {
+        self.prompt.append(&mut later.prompt);
+        self.bulk.append(&mut later.bulk);
+    }
+}
+
+/// For how many is what a thread pushes in one go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crowd {
+    /// It goes out before what is for many.
+    #[default]
+    Few,
+    /// It takes so long to be written that others go first.
+    Many,
+}
+
 /// Places of one worker, and who looks after them; it sleeps only while there are none.
 #[derive(Default)]
 struct List {
-    places: Vec<u32>,
+    places: Places,
     writer: Option<Waker>,
 }
 
 impl List {
-    fn enter(&mut self, place: u32) {
+    fn enter(&mut self, place: u32, crowd: Crowd) {
         if self.places.is_empty()
             && let Some(writer) = &self.writer
         {
             writer.wake_by_ref();
         }
-        self.places.push(place);
+        self.places.enter(place, crowd);
     }
 
-    fn take(&mut self, places: &mut Vec<u32>, writer: &Waker) {
+    fn take(&mut self, places: &mut Places, writer: &Waker) {
         places.append(&mut self.places);
         if !self.writer.as_ref().is_some_and(|waker| waker.will_wake(writer)) {
             self.writer = Some(writer.clone());
@@ -72,12 +112,13 @@ struct Lists {
     /// For the other workers, by their numbers, as far as this thread has had to do with them.
     batches: Vec<Option<Batch>>,
     batching: bool,
+    crowd: Crowd,
 }
 
 /// What this thread is about to enter with another worker.
 struct Batch {
-    places: Vec<u32>,
-    remote: Arc<Remote>,
+    places: Places,
+    remote: Weak<Remote>,
 }
 
 thread_local! {
@@ -93,10 +134,10 @@ impl Lists {
         }
         let batch = &mut self.batches[at];
         if batch.is_none() {
-            let remote = REMOTES.read().get(at)?.upgrade()?;
-            *batch = Some(Batch { places: Vec::new(), remote });
+            let remote = REMOTES.read().get(at)?.clone();
+            *batch = Some(Batch { places: Places::default(), remote });
         }
-        batch.as_mut()
+        batch.as_mut().filter(|batch| batch.remote.strong_count() > 0)
     }
 }
 
@@ -105,7 +146,9 @@ impl Batch {
         if self.places.is_empty() {
             return;
         }
-        let mut list = self.remote.lock();
+        // A worker that has ended in the meantime has taken its sockets with it.
+        let Some(remote) = self.remote.upgrade() else { return self.places = Places::default() };
+        let mut list = remote.lock();
         let writer = list.places.is_empty().then(|| list.writer.clone()).flatten();
         list.places.append(&mut self.places);
         // Waking may take a system call, and the writer would meet the lock.
@@ -128,7 +171,7 @@ pub fn begin() -> u32 {
 
 /// Moves what this worker's list holds, and then what others have entered, to the end of `places`; `writer` is woken by
 /// the next entry.
-pub fn take(places: &mut Vec<u32>, writer: &Waker) {
+pub fn take(places: &mut Places, writer: &Waker) {
     LISTS.with_borrow_mut(|lists| {
         lists.local.take(places, writer);
         lists.remote.lock().take(places, writer);
@@ -143,9 +186,15 @@ pub struct Batching {
     _of_this_thread: PhantomData<Rc<()>>,
 }
 
-/// Begins a batch.
-pub fn batch() -> Batching {
-    let outermost = LISTS.with_borrow_mut(|lists| !std::mem::replace(&mut lists.batching, true));
+/// Begins a batch, of what is for so many.
+pub fn batch(crowd: Crowd) -> Batching {
+    let outermost = LISTS.with_borrow_mut(|lists| {
+        let outermost = !std::mem::replace(&mut lists.batching, true);
+        if outermost {
+            lists.crowd = crowd;
+        }
+        outermost
+    });
     Batching { outermost, _of_this_thread: PhantomData }
 }
 
@@ -153,26 +202,29 @@ impl Drop for Batching {
     fn drop(&mut self) {
         if self.outermost {
             LISTS.with_borrow_mut(|lists| {
-                lists.batching = false;
+                (lists.batching, lists.crowd) = (false, Crowd::Few);
                 lists.batches.iter_mut().flatten().for_each(Batch::enter);
             });
         }
     }
 }
 
-/// Enters `line`. A worker that has ended has nobody to write, and is left alone.
-pub(super) fn mark(line: Line) {
+/// Enters `line`. False where its worker has ended.
+pub(super) fn mark(line: Line) -> bool {
     LISTS.with_borrow_mut(|lists| {
+        let crowd = lists.crowd;
         if lists.worker == line.worker {
-            return lists.local.enter(line.place);
+            lists.local.enter(line.place, crowd);
+            return true;
         }
         let batching = lists.batching;
-        let Some(batch) = lists.batch(line.worker) else { return };
-        batch.places.push(line.place);
+        let Some(batch) = lists.batch(line.worker) else { return false };
+        batch.places.enter(line.place, crowd);
         if !batching {
             batch.enter();
         }
-    });
+        true
+    })
 }
 
 #[cfg(test)]
@@ -191,44 +243,66 @@ mod tests {
         let worker = begin();
         let wakes = Arc::new(Wakes::default());
         let (writer, count) = (waker(wakes.clone()), || wakes.0.load(Ordering::Relaxed));
-        let mut places = Vec::new();
+        let mut places = Places::default();
         take(&mut places, &writer);
         elsewhere(|| {
-            let outer = batch();
-            (1..4).for_each(|place| mark(Line { worker, place }));
-            drop(batch());
+            let outer = batch(Crowd::Few);
+            (1..4).for_each(|place| assert!(mark(Line { worker, place })));
+            drop(batch(Crowd::Many));
             assert_eq!(count(), 0);
             drop(outer);
             assert_eq!(count(), 1);
-            mark(Line { worker, place: 4 });
+            assert!(mark(Line { worker, place: 4 }));
             assert_eq!(count(), 1, "it is awake");
         });
-        mark(Line { worker, place: 5 });
+        assert!(mark(Line { worker, place: 5 }));
         assert_eq!(count(), 2, "its own list was empty");
         take(&mut places, &writer);
-        assert_eq!(places, [5, 1, 2, 3, 4]);
-        elsewhere(|| mark(Line { worker, place: 6 }));
+        assert_eq!(places.prompt, [5, 1, 2, 3, 4]);
+        elsewhere(|| assert!(mark(Line { worker, place: 6 })));
         assert_eq!(count(), 3, "it might have gone to sleep again");
     }
 
     #[test]
     fn what_waits_before_the_writer_has_come_is_not_lost() {
         let worker = begin();
-        elsewhere(|| mark(Line { worker, place: 7 }));
-        let mut places = Vec::new();
+        elsewhere(|| assert!(mark(Line { worker, place: 7 })));
+        let mut places = Places::default();
         take(&mut places, Waker::noop());
-        assert_eq!(places, [7]);
+        assert_eq!(places.prompt, [7]);
     }
 
     #[test]
-    fn a_worker_that_has_ended_is_left_alone() {
+    fn a_worker_that_has_ended_takes_no_lines() {
         let mut ended = 0;
         elsewhere(|| ended = begin());
-        mark(Line { worker: ended, place: 1 });
+        assert!(!mark(Line { worker: ended, place: 1 }));
+        let batching = batch(Crowd::Few);
+        let mut ending = 0;
+        elsewhere(|| {
+            ending = begin();
+            let there = Line { worker: ending, place: 1 };
+            std::thread::scope(|scope| scope.spawn(|| assert!(mark(there))).join().unwrap());
+        });
+        assert!(!mark(Line { worker: ending, place: 2 }));
+        drop(batching);
+    }
+
+    #[test]
+    fn what_is_for_many_stands_apart() {
         let worker = begin();
-        assert_ne!(worker, ended);
-        let mut places = Vec::new();
+        let mut places = Places::default();
+        let line = |place| Line { worker, place };
+        let many = batch(Crowd::Many);
+        assert!(mark(line(1)));
+        drop(many);
+        assert!(mark(line(2)));
+        elsewhere(|| {
+            let _many = batch(Crowd::Many);
+            assert!(mark(line(3)));
+        });
+        elsewhere(|| assert!(mark(line(4))));
         take(&mut places, Waker::noop());
-        assert!(places.is_empty());
+        assert_eq!((places.prompt, places.bulk), ([2, 4].into(), [1, 3].into()));
     }
 }
