@@ -14,8 +14,7 @@ use maxtalk::config::Config;
 use maxtalk::event::SessionId;
 use maxtalk::mailbox::Mailbox;
 use maxtalk::max::{Directory, Gate, Target, Tokenless};
-use maxtalk::outbox::Frames;
-use maxtalk::outbox::Outbox;
+use maxtalk::outbox::{Frames, Outbox};
 use tokio::sync::oneshot;
 
 /// A conversation with members who are nobody: what they are sent stays in their outboxes.
