@@ -75,7 +75,7 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
         (None, Some(url)) => url.clone(),
         (None, None) => return Err("--url or --spawn says what is to be loaded".to_owned().into()),
     };
-    let job = Job {
+    let mut job = Job {
         plan,
         target: target::reach(&url, &options.path, options.allow_remote)?,
         users,
@@ -84,8 +84,14 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
         circumstances: circumstances(&url, child.as_ref()),
         progress: !options.quiet && io::stderr().is_terminal(),
     };
-    let report =
-        if options.find_knee { find_knee(options, job, &interrupt) } else { engine::run(&job, interrupt.come()) };
+    let report = if options.find_knee {
+        find_knee(options, |pace| {
+            job.plan.pace = pace;
+            engine::run(&job, interrupt.come())
+        })
+    } else {
+        engine::run(&job, interrupt.come())
+    };
     match (report, child.map_or(Ok(()), Child::stop)) {
         (Ok(mut report), stopped) => {
             // A bad end of the server is no reason to lose the figures. How it said that is too long for them.
@@ -154,36 +160,46 @@ fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
 }
 
 /// A run for each rate that the search wants to know about. The report is that of the best, or of the last where none
-/// has held.
-fn find_knee(options: &BenchOptions, mut job: Job, interrupt: &Interrupt) -> Result<Report, RunError> {
+/// has held. What ends the search early takes nothing from what was found before.
+fn find_knee(
+    options: &BenchOptions,
+    mut run: impl FnMut(Pace) -> Result<Report, RunError>,
+) -> Result<Report, RunError> {
     let mut search = Search::new(options.rate);
     let mut best: Option<Report> = None;
     let mut fresh = None;
     while let Some(rate) = search.next() {
-        job.plan.pace = Pace::Open { rate };
-        let mut report = engine::run(&job, interrupt.come())?;
+        let mut report = match (attempt(rate, &mut run), &mut best) {
+            (Ok(report), _) => report,
+            (Err(error), None) => return Err(error),
+            // A server that does not outlive a rate, or lets nobody in any more, does not hold it.
+            (Err(error), Some(best)) => {
+                search.failed();
+                if !options.quiet {
+                    tell(&format!("{rate:.0} talks/s: {}: {error}", Trial::Fails.as_str()));
+                }
+                best.errors.push((format!("at {rate:.0} talks/s: {error}"), 1));
+                break;
+            }
+        };
         // Memory that a server has once had it keeps: only the first run shows what connections need.
         let fresh = *fresh.get_or_insert(report.server);
-        // What fails for want of the generator says nothing about the server: it gets a second chance.
-        if report.invalid().is_some() && !report.interrupted {
-            report = engine::run(&job, interrupt.come())?;
-        }
         if let (Some(server), Some(fresh)) = (&mut report.server, fresh) {
             (server.rss_before, server.rss_joined) = (fresh.rss_before, fresh.rss_joined);
         }
         if report.interrupted {
             // Such a run is no trial: it may have been about to fail.
-            match best.as_mut().filter(|_| search.has_held()) {
-                Some(best) => best.interrupted = true,
-                None => best = Some(report),
-            }
+            best.get_or_insert(report).interrupted = true;
             break;
         }
         let trial = options.slo.judge(&report);
         let is_best = trial == Trial::Holds || !search.has_held();
         search.tried(&report, trial);
         if !options.quiet {
-            tell(&report, rate, trial);
+            let p99 =
+                report.corrected.at(99.0).map_or_else(|| "none".to_owned(), |us| format!("{:.2} ms", us as f64 / 1e3));
+            let why = report.invalid().map_or_else(String::new, |reason| format!(" ({reason})"));
+            tell(&format!("{rate:.0} talks/s: p99 {p99}, {}{why}", trial.as_str()));
         }
         if is_best {
             best = Some(report);
@@ -194,12 +210,21 @@ fn find_knee(options: &BenchOptions, mut job: Job, interrupt: &Interrupt) -> Res
     Ok(report)
 }
 
-/// A line on standard error about a trial: a search takes minutes.
-fn tell(report: &Report, rate: f64, trial: Trial) {
-    let p99 = report.corrected.at(99.0).unwrap_or_default() as f64 / 1e3;
-    let why = report.invalid().map_or_else(String::new, |reason| format!(" ({reason})"));
+/// What fails for want of the generator says nothing about the server: it gets a second chance.
+fn attempt(rate: f64, run: &mut impl FnMut(Pace) -> Result<Report, RunError>) -> Result<Report, RunError> {
+    let first = run(Pace::Open { rate })?;
+    if first.invalid().is_none() || first.interrupted {
+        return Ok(first);
+    }
+    let second = run(Pace::Open { rate })?;
+    // One that was cut short knows less than the first.
+    Ok(if second.interrupted { Report { interrupted: true, ..first } } else { second })
+}
+
+/// A line on standard error: a search takes minutes.
+fn tell(line: &str) {
     // Whoever does not want to hear it need not.
-    let _ = writeln!(io::stderr(), "{rate:.0} talks/s: p99 {p99:.2} ms, {}{why}", trial.as_str());
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// SIGINT and SIGTERM, which are asked for before there is anything to stop. The first one ends the runs; a second one
@@ -235,5 +260,80 @@ impl Interrupt {
             // Nobody listens any more, so that none comes.
             pending().await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::bench::report::samples;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: BenchOptions,
+    }
+
+    /// A search from 1000 talks/s whose runs come out so.
+    fn found(runs: impl IntoIterator<Item = Result<Report, RunError>>) -> Result<Report, RunError> {
+        let line = Line::parse_from(["bench", "--spawn", "--find-knee", "--quiet"]);
+        let mut runs = runs.into_iter();
+        find_knee(&line.options, |pace| {
+            let run = runs.next().unwrap();
+            let scale = match pace {
+                Pace::Open { rate } => rate / samples::good().planned_per_s().unwrap(),
+                Pace::Closed { .. } => unreachable!(),
+            };
+            run.map(|mut report| {
+                report.plan.pace = pace;
+                report.seconds.iter_mut().for_each(|second| second.talks = (second.talks as f64 * scale) as u64);
+                report
+            })
+        })
+    }
+
+    fn trials(report: &Report) -> Vec<(f64, Trial)> {
+        report.knee.iter().flat_map(|knee| &knee.steps).map(|step| (step.rate, step.trial)).collect()
+    }
+
+    fn nobody_joins() -> Result<Report, RunError> {
+        Err(RunError::NobodyJoined { errors: vec![("connect: refused".to_owned(), 12)] })
+    }
+
+    #[test]
+    fn a_trial_without_figures_fails_and_the_best_is_kept() {
+        let report = found([Ok(samples::good()), Ok(samples::good()), nobody_joins()]).unwrap();
+        assert_eq!(trials(&report), [(1000.0, Trial::Holds), (2000.0, Trial::Holds), (4000.0, Trial::Fails)]);
+        assert_eq!(report.planned_per_s(), Some(2000.0));
+        let error = ("at 4000 talks/s: nobody could join: connect: refused (12)".to_owned(), 1);
+        assert!(report.errors.contains(&error), "{:?}", report.errors);
+        assert!(found([nobody_joins()]).is_err(), "there is nothing to keep");
+    }
+
+    #[test]
+    fn what_is_interrupted_takes_no_figures_away() {
+        let cut_short = || Ok(Report { interrupted: true, ..samples::empty() });
+        let slow = || {
+            let mut report = samples::good();
+            report.accounts.lost = 1;
+            report
+        };
+        let late = || {
+            let mut report = samples::good();
+            report.generator.lag_p99 = 1_000_000;
+            report
+        };
+        let held = found([Ok(samples::good()), cut_short()]).unwrap();
+        assert_eq!(trials(&held), [(1000.0, Trial::Holds)]);
+        assert!(held.interrupted && held.corrected.count > 0);
+        let failed = found([Ok(slow()), cut_short()]).unwrap();
+        assert_eq!(trials(&failed), [(1000.0, Trial::Fails)]);
+        assert!(failed.interrupted && failed.corrected.count > 0);
+        let again = found([Ok(late()), cut_short()]).unwrap();
+        assert!(trials(&again).is_empty() && again.interrupted && again.corrected.count > 0);
+        let at_once = found([cut_short()]).unwrap();
+        assert!(at_once.interrupted && at_once.corrected.count == 0);
     }
 }

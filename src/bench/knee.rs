@@ -110,13 +110,23 @@ impl Search {
 
     /// What came of the rate that [`next`](Self::next) has named.
     pub fn tried(&mut self, report: &Report, trial: Trial) {
-        self.steps.push(KneeStep {
+        self.is_known(KneeStep {
             rate: self.next,
             achieved: report.talks_per_s(),
-            p99: report.corrected.at(99.0).unwrap_or_default(),
+            p99: report.corrected.at(99.0),
             lost: report.accounts.lost,
             trial,
         });
+    }
+
+    /// The rate that [`next`](Self::next) has named could not even be tried.
+    pub fn failed(&mut self) {
+        self.is_known(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, trial: Trial::Fails });
+    }
+
+    fn is_known(&mut self, step: KneeStep) {
+        let trial = step.trial;
+        self.steps.push(step);
         match trial {
             Trial::Holds => self.below = Some(self.next),
             Trial::Fails | Trial::Unproven => self.above = Some(self.next),

@@ -139,8 +139,8 @@ pub struct KneeStep {
     pub rate: f64,
     /// Talks per second that were sent.
     pub achieved: f64,
-    /// Delivery p99, corrected, in µs.
-    pub p99: u64,
+    /// Delivery p99, corrected, in µs: none where nothing came.
+    pub p99: Option<u64>,
     /// Deliveries that never came.
     pub lost: u64,
     /// What came of it.

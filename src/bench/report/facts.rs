@@ -207,7 +207,8 @@ fn server(report: &Report) -> Option<Grid> {
 fn knee(report: &Report) -> Option<Grid> {
     let knee = report.knee.as_ref()?;
     let rows = knee.steps.iter().map(|step| {
-        let cells = [number(step.achieved), ms(step.p99), count(step.lost), step.trial.as_str().to_owned()];
+        let p99 = step.p99.map_or_else(|| NONE.to_owned(), ms);
+        let cells = [number(step.achieved), p99, count(step.lost), step.trial.as_str().to_owned()];
         row(format!("{} talks/s", number(step.rate)), cells)
     });
     let objective = printable(&knee.objective, 60);

@@ -126,7 +126,7 @@ fn knee(report: &Report) -> Option<Chart> {
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     let series = |name, tone, shape, trial: Option<Trial>| {
         let steps = steps.iter().filter(|step| trial.is_none_or(|trial| step.trial == trial));
-        Series { name, tone, shape, points: steps.map(|step| (step.rate, ms(step.p99))).collect() }
+        Series { name, tone, shape, points: steps.filter_map(|step| Some((step.rate, ms(step.p99?)))).collect() }
     };
     let series = vec![
         series("delivery p99", Tone::Blue, Shape::Line, None),

@@ -86,7 +86,13 @@ pub(super) fn knee() -> Knee {
             6_000.0.. => Trial::Fails,
             _ => Trial::Holds,
         };
-        KneeStep { rate, achieved: rate.min(6_050.0), p99, lost: if rate > 7_000.0 { 311 } else { 0 }, trial }
+        KneeStep {
+            rate,
+            achieved: rate.min(6_050.0),
+            p99: Some(p99),
+            lost: if rate > 7_000.0 { 311 } else { 0 },
+            trial,
+        }
     };
     let rates = [500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 5_000.0, 5_500.0];
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
@@ -122,7 +128,7 @@ pub(super) fn faulty() -> Report {
 }
 
 /// A run that ended before it began.
-pub(super) fn empty() -> Report {
+pub(in crate::bench) fn empty() -> Report {
     let plan = Plan { connections: 0, members: 0, mix: Vec::new(), duration: Duration::ZERO, ..good().plan };
     Report {
         circumstances: Circumstances::default(),
