@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -110,6 +110,20 @@ fn a_run_prints_a_table_and_writes_what_it_is_told_to() {
         assert!(out.contains(text), "{text}: {out}");
     }
     assert_eq!(fs::read_to_string(page).unwrap().matches("<svg").count(), 5);
+}
+
+#[test]
+fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command =
+        maxtalk(&["bench", "--spawn", "--connections", "2", "--rate", "0", "--duration", "1ms", "--json"]);
+    command.env("MAXTALK_METRICS__LISTEN", taken.local_addr().unwrap().to_string());
+    command.env("MAXTALK_MAX__CA_FILE", "/nowhere/ca.pem").env("MAXTALK_MAX__SERVICE_TOKEN", "hunter2");
+    command.env("MAXTALK_SERVER__WORKERS", "1").env("MAXTALK_SERVER__STOP_MS", "4000");
+    let outcome = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap());
+    let report = outcome.json();
+    let expected = r#"spawned, this build, server.stop_ms = "4000", server.workers = "1""#;
+    assert_eq!(report["circumstances"]["server"], expected, "{report} {}", outcome.err);
 }
 
 /// A server with the crowd of the demo, and what is said to its metrics.

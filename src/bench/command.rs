@@ -146,7 +146,7 @@ fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
     let server = match child.map(Child::chosen) {
         None => "its build and configuration are not told to clients".to_owned(),
         Some([]) => "spawned, this build, default settings".to_owned(),
-        Some(chosen) => format!("spawned, this build, {}", chosen.join(" ")),
+        Some(chosen) => format!("spawned, this build, {}", chosen.join(", ")),
     };
     let began = OffsetDateTime::from(SystemTime::now());
     let began = began.replace_nanosecond(0).unwrap_or(began);

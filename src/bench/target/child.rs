@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -23,8 +24,15 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often something is looked at that tells nobody when it happens.
 const POLL: Duration = Duration::from_millis(5);
-/// Settings that a server with a demo MAX does not have.
-const OF_A_REAL_MAX: [&str; 4] = ["MAX__URL", "MAX__TOKENLESS_JOINS", "MAX__SERVICE_USERNAME", "MAX__SERVICE_TOKEN"];
+/// Settings that are not for a child: it asks its own demo MAX, and has one listener.
+const NOT_INHERITED: [&str; 6] = [
+    "MAX__URL",
+    "MAX__CA_FILE",
+    "MAX__TOKENLESS_JOINS",
+    "MAX__SERVICE_USERNAME",
+    "MAX__SERVICE_TOKEN",
+    "METRICS__LISTEN",
+];
 /// Of what a server has said, so many lines are kept to explain its end.
 const LAST_LINES: usize = 20;
 
@@ -65,16 +73,11 @@ impl Child {
         // A Ctrl-C is for the bench, which still has to ask the server what it has used.
         command.process_group(0);
         let own = settings(demo, |name| env::var_os(name).is_some());
-        let mut chosen = Vec::new();
-        for (name, value) in env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
-            if OF_A_REAL_MAX.iter().any(|key| name == variable(key)) {
-                command.env_remove(name);
-            } else if name.starts_with(&variable("")) && name.contains("__") && !own.iter().any(|(own, _)| *own == name)
-            {
-                chosen.push(format!("{name}={}", value.display()));
-            }
-        }
-        chosen.sort();
+        let withheld = NOT_INHERITED.map(variable);
+        withheld.iter().for_each(|name| _ = command.env_remove(name));
+        let decided =
+            |name: &OsString| withheld.iter().chain(own.iter().map(|(own, _)| own)).any(|it| name == it.as_str());
+        let chosen = shown(env::vars_os().filter(|(name, _)| !decided(name)).collect());
         command.envs(own);
 
         let failure = |error: io::Error| format!("{} cannot be started: {error}", program.display());
@@ -125,7 +128,7 @@ impl Child {
         self.child.id()
     }
 
-    /// The settings that it has by the environment of this process, as `NAME=value`.
+    /// The settings that it has by the environment of this process, as `key = value`, secrets hidden.
     pub fn chosen(&self) -> &[String] {
         &self.chosen
     }
@@ -206,6 +209,17 @@ fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, 
     settings.into_iter().map(|(key, value)| (variable(key), value)).collect()
 }
 
+/// The settings of an environment as the configuration shows them: it knows what is secret. With one that is not valid,
+/// no server starts, and it is the server that says so.
+fn shown(environment: Vec<(OsString, OsString)>) -> Vec<String> {
+    let config = config::Config::load(config::Sources { environment, ..Default::default() });
+    let settings = config.iter().flat_map(config::Config::changed);
+    // Where all come from the environment, that need not be said of each.
+    settings
+        .map(|setting| setting.rsplit_once(" (").map_or(setting.clone(), |(setting, _)| setting.to_owned()))
+        .collect()
+}
+
 fn variable(key: &str) -> String {
     format!("MAXTALK_{key}")
 }
@@ -258,5 +272,19 @@ mod tests {
         assert_eq!(value(&many, "MAXTALK_MAILBOX__REGISTRY"), None);
         let environment = many.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         config::Config::load(config::Sources { environment, ..Default::default() }).unwrap();
+    }
+
+    #[test]
+    fn secrets_of_the_environment_are_not_shown() {
+        let environment = [
+            ("MAXTALK_SERVER__WORKERS", "1"),
+            ("MAXTALK_MAX__SERVICE_USERNAME", "manager"),
+            ("MAXTALK_MAX__SERVICE_TOKEN", "hunter2"),
+            ("PATH", "/bin"),
+        ];
+        let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
+        let expected = [r#"max.service_token = ***"#, r#"max.service_username = "manager""#, r#"server.workers = "1""#];
+        assert_eq!(shown(environment), expected);
+        assert_eq!(shown(vec![("MAXTALK_SERVER__WORKERS".into(), "-1".into())]), [""; 0]);
     }
 }
