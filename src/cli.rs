@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::bench::command::{self, BenchError};
+use crate::bench::command::{self, BenchError, Files};
 use crate::bench::options::BenchOptions;
 use crate::config::{self, Config, File, Flag, Sources};
 
@@ -93,12 +93,15 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// Where there is no report, or it cannot be shown.
 pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
+    let files = Files::open(options)?;
     let report = command::run(options)?;
+    // Where one of them cannot be written, the others are still worth having.
+    let written = files.write(&report);
     if let Some(text) = command::output(options, &report) {
         let unwritable = |cause| BenchError::Unwritable { path: "standard output".to_owned(), cause };
         print(&text).map_err(unwritable)?;
     }
-    command::write(options, &report)?;
+    written?;
     Ok(if report.interrupted && report.is_clean() {
         ExitCode::from(command::INTERRUPTED)
     } else if report.is_good() {

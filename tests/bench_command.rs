@@ -201,13 +201,30 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (&["--url", "http://192.0.2.1"], "http://192.0.2.1/ is not on this machine (192.0.2.1): "),
         (&["--url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1/ "),
         (&["--url", "https://127.0.0.1:1"], "https://127.0.0.1:1/: the bench speaks http only"),
-        (&["--spawn", "--json", "/nowhere/x", "--duration", "1ms"], "/nowhere/x: cannot be written: "),
+        // Said at once: nobody would wait for the end of such a run.
+        (&["--spawn", "--json", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),
+        (&["--spawn", "--html", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),
     ];
     for (line, message) in table {
         let Outcome { code, out, err } = Outcome::of(bench(&[*line, &["--quiet"]].concat()));
         assert_eq!((code, out.as_str()), (Some(1), ""), "{line:?}: {err}");
         assert!(err.starts_with(&format!("maxtalk: {message}")) && err.lines().count() == 1, "{line:?}: {err}");
     }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_costs_no_other_and_none_is_begun_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, json] = ["page.html", "report.json"].map(|name| folder.path().join(name).display().to_string());
+    fs::write(&json, "an old report").unwrap();
+    let line = ["--url", "http://127.0.0.1:1", "--html", &page, "--json", &json];
+    assert_eq!(Outcome::of(bench(&line)).code, Some(1));
+    assert_eq!(fs::read_to_string(&json).unwrap(), "an old report");
+    assert!(!fs::exists(&page).unwrap(), "an empty report");
+    let line = ["--spawn", "--rate", "0", "--duration", "1ms", "--html", &page, "--json", "/dev/full"];
+    let Outcome { code, out, err } = Outcome::of(bench(&line));
+    assert!(code == Some(1) && err.contains("maxtalk: /dev/full: cannot be written: "), "{err}");
+    assert!(out.contains("\nCLEAN: ") && fs::read_to_string(page).unwrap().contains("</html>"), "{out}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The whole command: the target, one run or the search for the knee, the signals that end it, and the report.
 
+use std::fs;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::SystemTime;
@@ -114,22 +115,78 @@ pub fn output(options: &BenchOptions, report: &Report) -> Option<String> {
     }
 }
 
-/// Writes the report to the files that the options name.
-///
-/// # Errors
-/// Where one cannot be written.
-pub fn write(options: &BenchOptions, report: &Report) -> Result<(), BenchError> {
-    let write = |path: &Path, text: String| {
-        let unwritable = |cause| BenchError::Unwritable { path: path.display().to_string(), cause };
-        std::fs::write(path, text).map_err(unwritable)
-    };
-    if let Some(path) = options.json.as_deref().filter(|path| *path != Path::new(STDOUT)) {
-        write(path, json::json(report))?;
+/// The files that the report is to be written to, opened before there is one: a wrong path is no reason to lose a run.
+#[derive(Debug)]
+pub struct Files {
+    json: Option<Output>,
+    html: Option<Output>,
+}
+
+#[derive(Debug)]
+struct Output {
+    path: PathBuf,
+    file: fs::File,
+    /// Whether it was not there before, and nothing is in it: then it does not outlive this.
+    is_new: bool,
+}
+
+impl Files {
+    /// Opens the files that the options name. What is in them stays up to [`write`](Self::write).
+    ///
+    /// # Errors
+    /// Where one cannot be written.
+    pub fn open(options: &BenchOptions) -> Result<Self, BenchError> {
+        let open = |path: &PathBuf| Output::open(path).map_err(|cause| unwritable(path, cause));
+        let json = options.json.as_ref().filter(|path| *path != Path::new(STDOUT));
+        Ok(Self { json: json.map(open).transpose()?, html: options.html.as_ref().map(open).transpose()? })
     }
-    if let Some(path) = &options.html {
-        write(path, page::page(report))?;
+
+    /// Writes the report to all of them.
+    ///
+    /// # Errors
+    /// The first of those that cannot be written; the others are.
+    pub fn write(self, report: &Report) -> Result<(), BenchError> {
+        let json = self.json.map(|output| output.write(&json::json(report)));
+        let html = self.html.map(|output| output.write(&page::page(report)));
+        json.unwrap_or(Ok(())).and(html.unwrap_or(Ok(())))
     }
-    Ok(())
+}
+
+impl Output {
+    fn open(path: &Path) -> io::Result<Self> {
+        let (file, is_new) = match fs::File::create_new(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (fs::File::options().write(true).open(path)?, false)
+            }
+            created => (created?, true),
+        };
+        Ok(Self { path: path.to_owned(), file, is_new })
+    }
+
+    fn write(mut self, text: &str) -> Result<(), BenchError> {
+        self.is_new = false;
+        let write = |mut file: &fs::File| {
+            // What is no file, such as a pipe, has nothing in it to be cut off.
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        write(&self.file).map_err(|cause| unwritable(&self.path, cause))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.is_new {
+            // Nobody misses it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn unwritable(path: &Path, cause: io::Error) -> BenchError {
+    BenchError::Unwritable { path: path.display().to_string(), cause }
 }
 
 /// The people of a server that is spawned for this plan.
