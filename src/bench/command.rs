@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::engine::{self, Job, RunError};
-use super::knee::Search;
+use super::knee::{Objective, Search};
 use super::options::{BenchOptions, STDOUT};
 use super::plan::{Pace, Plan, Sizes};
 use super::report::{Circumstances, Knee, Report, Trial, json, page, text};
@@ -226,7 +226,7 @@ fn find_knee(
     let mut best: Option<Report> = None;
     let mut fresh = None;
     while let Some(rate) = search.next() {
-        let mut report = match (attempt(rate, &mut run), &mut best) {
+        let mut report = match (attempt(&options.slo, rate, &mut run), &mut best) {
             (Ok(report), _) => report,
             (Err(error), None) => return Err(error),
             // A server that does not outlive a rate, or lets nobody in any more, does not hold it.
@@ -268,9 +268,13 @@ fn find_knee(
 }
 
 /// What fails for want of the generator says nothing about the server: it gets a second chance.
-fn attempt(rate: f64, run: &mut impl FnMut(Pace) -> Result<Report, RunError>) -> Result<Report, RunError> {
+fn attempt(
+    objective: &Objective,
+    rate: f64,
+    run: &mut impl FnMut(Pace) -> Result<Report, RunError>,
+) -> Result<Report, RunError> {
     let first = run(Pace::Open { rate })?;
-    if first.invalid().is_none() || first.interrupted {
+    if objective.judge(&first) != Trial::Unproven || first.interrupted {
         return Ok(first);
     }
     let second = run(Pace::Open { rate })?;
@@ -372,7 +376,7 @@ mod tests {
     #[test]
     fn what_is_interrupted_takes_no_figures_away() {
         let cut_short = || Ok(Report { interrupted: true, ..samples::empty() });
-        let slow = || {
+        let lossy = || {
             let mut report = samples::good();
             report.accounts.lost = 1;
             report
@@ -385,10 +389,13 @@ mod tests {
         let held = found([Ok(samples::good()), cut_short()]).unwrap();
         assert_eq!(trials(&held), [(1000.0, Trial::Holds)]);
         assert!(held.interrupted && held.corrected.count > 0);
-        let failed = found([Ok(slow()), cut_short()]).unwrap();
+        let failed = found([Ok(lossy()), cut_short()]).unwrap();
         assert_eq!(trials(&failed), [(1000.0, Trial::Fails)]);
         assert!(failed.interrupted && failed.corrected.count > 0);
         let again = found([Ok(late()), cut_short()]).unwrap();
+        let late_and_lossy = || Report { accounts: lossy().accounts, ..late() };
+        let no_excuse = found([Ok(late_and_lossy()), cut_short()]).unwrap();
+        assert_eq!(trials(&no_excuse), [(1000.0, Trial::Fails)], "a fault gets no second chance");
         assert!(trials(&again).is_empty() && again.interrupted && again.corrected.count > 0);
         let at_once = found([cut_short()]).unwrap();
         assert!(at_once.interrupted && at_once.corrected.count == 0);

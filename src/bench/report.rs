@@ -141,7 +141,7 @@ pub struct KneeStep {
     pub achieved: f64,
     /// Delivery p99, corrected, in µs: none where nothing came.
     pub p99: Option<u64>,
-    /// Deliveries that never came.
+    /// Deliveries that never came or were declared as missed, and connections.
     pub lost: u64,
     /// What came of it.
     pub trial: Trial,
