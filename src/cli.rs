@@ -1,9 +1,8 @@
 //! The command line: which command is meant, the options that lay flags and a file over the defaults, and what the
 //! commands print.
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -14,7 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError, Files};
-use crate::bench::options::BenchOptions;
+use crate::bench::options::{BenchOptions, read_text};
 use crate::config::{self, Config, File, Flag, Sources};
 
 /// No configuration is larger: a longer file is another one, given by mistake.
@@ -147,7 +146,8 @@ impl Options {
         let file = match &self.config {
             Some(path) => {
                 let named = || format!("file {} (flag --config)", path.display());
-                let text = read(path).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
+                let text =
+                    read_text(path, FILE_BYTES_MAX).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
                 Some(File { path: path.display().to_string(), text })
             }
             None => None,
@@ -158,7 +158,7 @@ impl Options {
         let config = Config::load(Sources { file, environment, flags: flags.into_iter().flatten().collect() })?;
         if let Some(path) = &config.max.ca_file {
             let named = || config.describe("max.ca_file");
-            read(path).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
+            read_text(path, FILE_BYTES_MAX).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
         }
         Ok(config)
     }
@@ -223,16 +223,6 @@ impl Line {
     fn command_of_clap() -> clap::Command {
         <Self as CommandFactory>::command()
     }
-}
-
-/// Reads a file of text that is not too long to be what it should be.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! they make.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -161,7 +161,7 @@ impl BenchOptions {
     pub fn users(&self) -> Result<Vec<Credentials>, String> {
         let Some(path) = &self.token_file else { return Ok(Vec::new()) };
         let named = format!("{} (flag --token-file)", path.display());
-        let text = read(path).map_err(|error| format!("{named}: cannot be read: {error}"))?;
+        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| format!("{named}: cannot be read: {error}"))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
             match line.split_once(char::is_whitespace) {
                 Some((name, token)) => {
@@ -186,10 +186,17 @@ impl BenchOptions {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+/// Reads a file of text. One that is longer than `bytes_max` is another than was meant, given by mistake.
+///
+/// # Errors
+/// Where it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("longer than {bytes_max} bytes")));
+    }
+    io::read_to_string(bytes.as_slice())
 }
 
 /// A length of time: digits and their unit.
@@ -423,5 +430,7 @@ mod tests {
         assert_eq!(with(2), Ok(vec![line(None, "t0"), line(Some("messi"), "t1")]));
         assert_eq!(with(3).unwrap().len(), 3);
         assert!(with(4).unwrap_err().contains("has 3 lines, and --connections 4"));
+        file.as_file().set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(with(2).unwrap_err().ends_with(": cannot be read: longer than 67108864 bytes"));
     }
 }
