@@ -99,7 +99,7 @@ pub struct Generator {
     pub lag_p99: u64,
     /// The largest, in µs.
     pub lag_max: u64,
-    /// The share of the measured time in which its busiest thread did not wait; or the CPU time of all its threads,
+    /// The share of the measured time in which its busiest thread did not wait; or the CPU time of a thread on average,
     /// where that is more.
     pub busy_share: f64,
 }
@@ -111,7 +111,8 @@ pub struct Server {
     pub cpu: Duration,
     /// The same by delivery, in µs.
     pub cpu_per_delivery: f64,
-    /// CPU time from before the first connection to the last `listening`, by connection, in µs.
+    /// CPU time from before the first connection until all have joined and the server is at rest, by connection that
+    /// has joined, in µs.
     pub cpu_per_join: f64,
     /// Resident memory before the first connection, in bytes.
     pub rss_before: u64,
@@ -258,8 +259,10 @@ impl Report {
 
     /// Resident bytes that the server needs for a connection that has joined and is at rest, where the server is known.
     pub fn memory_per_connection(&self) -> Option<f64> {
-        let server = self.server.filter(|server| server.rss_joined > 0 && self.plan.connections > 0)?;
-        Some(server.rss_joined.saturating_sub(server.rss_before) as f64 / self.plan.connections as f64)
+        // With churn there are more joins than connections, and where some fail, fewer.
+        let joined = self.joins.count.min(self.plan.connections as u64);
+        let server = self.server.filter(|server| server.rss_joined > 0 && joined > 0)?;
+        Some(server.rss_joined.saturating_sub(server.rss_before) as f64 / joined as f64)
     }
 
     /// Why the figures say nothing about the server, if so. A plan without talks is a run at rest: its joins and its
@@ -435,6 +438,18 @@ mod tests {
         let at = |percentile| latency.at(percentile).unwrap();
         assert_eq!([at(0.0), at(50.0), at(50.1), at(99.0), at(99.9)], [10, 10, 20, 20, 30]);
         assert_eq!(Latency::default().at(50.0), None);
+    }
+
+    #[test]
+    fn memory_is_that_of_the_connections_which_have_joined() {
+        let mut report = samples::good();
+        let all = report.memory_per_connection().unwrap();
+        report.joins.count = 12_000;
+        assert_eq!(report.memory_per_connection(), Some(all), "some have left and joined again");
+        report.joins.count = 5_000;
+        assert_eq!(report.memory_per_connection(), Some(2.0 * all));
+        report.joins.count = 0;
+        assert_eq!(report.memory_per_connection(), None);
     }
 
     #[test]
