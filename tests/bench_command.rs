@@ -189,6 +189,7 @@ fn tokens_and_names_come_from_a_file() {
         Outcome::of(bench(&line)).json()
     };
     let report = write("u11 u11");
+    assert_eq!((&report["plan"]["sizes"]["kind"], &report["members_max"]), (&json!("learnt"), &json!(4)), "{report}");
     assert_eq!((&report["clean"], &report["joins"]["count"]), (&json!(true), &json!(12)), "{report}");
     let report = write("u11 wrong");
     let error = json!([{ "code": "join: refused with unauthorized", "number": 1 }]);

@@ -82,7 +82,10 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
         users,
         pid: child.as_ref().map(Child::pid).or(options.pid),
         threads: options.threads,
-        circumstances: circumstances(&url, child.as_ref()),
+        circumstances: Circumstances {
+            users_of_a_file: options.token_file.is_some(),
+            ..circumstances(&url, child.as_ref())
+        },
         progress: !options.quiet && io::stderr().is_terminal(),
     };
     let report = if options.find_knee {
@@ -192,7 +195,7 @@ fn unwritable(path: &Path, cause: io::Error) -> BenchError {
 /// The people of a server that is spawned for this plan.
 fn demo(plan: &Plan) -> Demo {
     let zipf = match plan.sizes {
-        Sizes::Even => None,
+        Sizes::Even | Sizes::Learnt => None,
         Sizes::Zipf(exponent) => Some(exponent),
     };
     Demo { people: plan.connections, members: plan.members.min(plan.connections), zipf }
@@ -213,6 +216,7 @@ fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
         began: began.format(&Rfc3339).unwrap_or_default(),
         url: url.to_string(),
         server,
+        users_of_a_file: false,
     }
 }
 

@@ -45,31 +45,33 @@ pub struct BenchOptions {
     /// Start a server of this binary on loopback, with people enough in its demo MAX, and stop it afterwards
     #[arg(long, group = "target", conflicts_with_all = ["pid", "user_prefix", "token_file"])]
     pub spawn: bool,
-    /// Connections, one user each
+    /// Connections, one user each: at most 100,000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
     pub connections: usize,
     /// Members of a conversation, on average. With --url it is MAX that decides, and this is not looked at
     #[arg(long, value_name = "N", default_value = "10", value_parser = members)]
     pub members: usize,
-    /// How conversations of --spawn differ in size: even, or zipf:S, where the k-th largest is in proportion to 1/k^S
+    /// How conversations of --spawn differ in size: even, or zipf:S, where the k-th largest is in proportion to 1/k^S,
+    /// with S at most 10
     #[arg(long, value_name = "even|zipf[:S]", default_value = "even", value_parser = sizes)]
     pub sizes: Sizes,
-    /// Talks per second over all conversations, at their time whatever the server does; 0 keeps silent
+    /// Talks per second over all conversations, at their time whatever the server does: at most 1,000,000, and 0 keeps
+    /// silent
     #[arg(long, value_name = "N", default_value = "1000", value_parser = per_second, conflicts_with = "window")]
     pub rate: f64,
-    /// Talks under way at a time: the next is sent when everybody has heard one
+    /// Talks under way at a time, at most 100,000: the next is sent when everybody has heard one
     #[arg(long, value_name = "N", value_parser = window)]
     pub window: Option<usize>,
-    /// Measured time, such as 500ms, 30s, 2m
+    /// Measured time, such as 500ms, 30s, 2m: at most 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
-    /// Talks before the measured time
+    /// Time of talks before the measured time: at most 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub warm_up: Duration,
     /// Connections opened per second
     #[arg(long, value_name = "N", default_value = "2000", value_parser = positive_per_second)]
     pub ramp: f64,
-    /// Bytes of an update, more or less: the messageID is as long as that takes
+    /// Bytes of an update, more or less, at most 356: the messageID is as long as that takes
     #[arg(long, value_name = "N", default_value = "150", value_parser = payload_bytes)]
     pub payload_bytes: usize,
     /// Transports by weight
@@ -93,7 +95,7 @@ pub struct BenchOptions {
     /// Process of the server on this machine, to watch its CPU time and memory
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
-    /// Threads that make the load
+    /// Threads that make the load: at most as many as there are cores
     #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
     pub threads: usize,
     /// Where random choices begin: the same seed makes the same run
@@ -140,7 +142,7 @@ impl BenchOptions {
         Plan {
             connections: self.connections,
             members: self.members,
-            sizes: self.sizes,
+            sizes: if self.url.is_some() { Sizes::Learnt } else { self.sizes },
             pace,
             ramp: self.ramp,
             duration: self.duration,
@@ -332,7 +334,7 @@ mod tests {
         let expected = Plan {
             connections: 10_000,
             members: 10,
-            sizes: Sizes::Even,
+            sizes: Sizes::Learnt,
             pace: Pace::Open { rate: 2000.0 },
             ramp: 2000.0,
             duration: Duration::from_secs(30),
@@ -346,6 +348,7 @@ mod tests {
         };
         assert_eq!(options.plan(), expected);
         assert_eq!(options.files(), 10_768);
+        assert_eq!(parse("--spawn").unwrap().plan().sizes, Sizes::Even);
     }
 
     #[test]
@@ -389,6 +392,25 @@ mod tests {
             let error = parse(&format!("--spawn --find-knee {line}")).or_else(|_| parse(&format!("--spawn {line}")));
             let error = error.unwrap_err().to_string();
             assert!(error.contains(message), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn help_says_the_bounds() {
+        let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
+        let help = |flag: &str| help.split("\n      --").find(|part| part.starts_with(flag)).unwrap().to_owned();
+        let connections = CONNECTIONS_MAX.to_string();
+        let table = [
+            ("connections", connections.as_str()),
+            ("window", &WINDOW_MAX.to_string()),
+            ("rate", &PER_SECOND_MAX.to_string()),
+            ("payload-bytes", &PAYLOAD_BYTES_MAX.to_string()),
+            ("duration", "1h"),
+            ("warm-up", "1h"),
+        ];
+        for (flag, max) in table {
+            let help = help(flag);
+            assert!(help.replace(',', "").contains(&format!("at most {max}")), "{help}");
         }
     }
 

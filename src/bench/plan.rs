@@ -28,6 +28,8 @@ pub enum Sizes {
     Even,
     /// The k-th largest has members in proportion to 1/k^s.
     Zipf(f64),
+    /// As MAX decides, of which the bench learns when its users join.
+    Learnt,
 }
 
 /// When talks are sent.

@@ -188,6 +188,8 @@ pub struct Circumstances {
     pub url: String,
     /// What is known of the server's build and configuration.
     pub server: String,
+    /// Whether a file has named the users or given their tokens.
+    pub users_of_a_file: bool,
 }
 
 /// The outcome of a run.

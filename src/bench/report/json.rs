@@ -95,6 +95,7 @@ fn plan(plan: &Plan) -> Value {
         "sizes": match plan.sizes {
             Sizes::Even => json!({ "kind": "even" }),
             Sizes::Zipf(exponent) => json!({ "kind": "zipf", "exponent": exponent }),
+            Sizes::Learnt => json!({ "kind": "learnt" }),
         },
         "pace": match plan.pace {
             Pace::Open { rate } => json!({ "kind": "open", "talks_per_s": rate }),

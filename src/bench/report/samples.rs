@@ -26,6 +26,7 @@ pub(in crate::bench) fn good() -> Report {
             began: "2026-01-02T03:04:05Z".to_owned(),
             url: "http://127.0.0.1:8080".to_owned(),
             server: "spawned, this build".to_owned(),
+            users_of_a_file: false,
         },
         plan: Plan {
             connections: 10_000,

@@ -84,12 +84,13 @@ pub(super) fn printable(text: &str, max: usize) -> String {
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
     let members = count(plan.members as u64);
+    let largest = count(report.members_max as u64);
     let sizes = match plan.sizes {
+        // Nobody was there to tell of any.
+        Sizes::Learnt if report.conversations == 0 => "known".to_owned(),
+        Sizes::Learnt => format!("of {members} on average, the largest {largest}"),
         Sizes::Even => format!("of {members}"),
-        Sizes::Zipf(s) => {
-            let largest = count(report.members_max as u64);
-            format!("of {members} on average, sizes by Zipf {}, the largest {largest}", plain(s))
-        }
+        Sizes::Zipf(s) => format!("of {members} on average, sizes by Zipf {}, the largest {largest}", plain(s)),
     };
     let weights = plan.mix.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>();
     let mix = plan.mix.iter().map(|(way, weight)| {
@@ -112,6 +113,7 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
         format!("churn {}/s", plain(plan.churn)),
         format!("slow readers {} %", plain(plan.slow_share * 100.0)),
         match plan.connections.checked_sub(1) {
+            Some(_) if report.circumstances.users_of_a_file => "users of a file".to_owned(),
             Some(last) => format!("users {prefix}0 to {prefix}{last}"),
             None => "no users".to_owned(),
         },
@@ -121,6 +123,7 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples;
     use super::*;
 
     #[test]
@@ -138,6 +141,18 @@ mod tests {
         );
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]);
         assert_eq!([percent(0.9999), percent(0.5), percent(f64::NAN)], ["100.0 %", "50.0 %", "–"]);
+    }
+
+    #[test]
+    fn a_plan_says_no_more_than_is_known() {
+        let mut report = samples::good();
+        let has = |report: &Report, part: &str| plan(report).iter().any(|it| it == part);
+        assert!(has(&report, "users u0 to u9999"));
+        (report.plan.sizes, report.circumstances.users_of_a_file) = (Sizes::Learnt, true);
+        assert!(has(&report, "users of a file"), "{:?}", plan(&report));
+        assert!(has(&report, "1,000 conversations of 10 on average, the largest 1,240"), "{:?}", plan(&report));
+        report.conversations = 0;
+        assert!(has(&report, "0 conversations known"), "{:?}", plan(&report));
     }
 
     #[test]
