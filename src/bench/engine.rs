@@ -15,6 +15,8 @@ mod audience;
 mod person;
 mod speakers;
 mod talks;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -181,6 +183,22 @@ struct Field {
     under_way: AtomicUsize,
     /// No more talks.
     over: AtomicBool,
+}
+
+impl Field {
+    fn new(layout: Layout, schedule: Option<Schedule>) -> Self {
+        let conversations = 0..layout.conversations();
+        Self {
+            talks: conversations.clone().map(|_| Talks::default()).collect(),
+            classes: conversations.clone().map(|conversation| SizeClass::of(layout.size(conversation))).collect(),
+            ids: conversations.map(|conversation| json(layout.id(conversation).as_str())).collect(),
+            layout,
+            schedule,
+            turn: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+        }
+    }
 }
 
 /// When talks are to be sent.
@@ -359,17 +377,7 @@ impl<'a> Conductor<'a> {
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
         let is_silent = schedule.is_none() && rate > 0.0;
         if !self.interrupted && !is_silent {
-            let conversations = 0..layout.conversations();
-            let field = Arc::new(Field {
-                talks: conversations.clone().map(|_| Talks::default()).collect(),
-                classes: conversations.clone().map(|conversation| SizeClass::of(layout.size(conversation))).collect(),
-                ids: conversations.map(|conversation| json(layout.id(conversation).as_str())).collect(),
-                layout,
-                schedule,
-                turn: AtomicU64::new(0),
-                under_way: AtomicUsize::new(0),
-                over: AtomicBool::new(false),
-            });
+            let field = Arc::new(Field::new(layout, schedule));
             self.talks(&field, &mut report, interrupt).await;
         }
         let (recorder, tally, errors) = self.end()?;

@@ -57,7 +57,16 @@ struct Echo {
     argument: Vec<u8>,
     conversation: Option<usize>,
     talk: Result<u64, Stray>,
+    /// When the talk was to be sent, as its talker has told the server.
+    timestamp: Option<u64>,
     missed: Option<u64>,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        let talk = Err(Stray::Conversation);
+        Self { argument: Vec::new(), conversation: None, talk, timestamp: None, missed: None }
+    }
 }
 
 /// One user who hears.
@@ -104,7 +113,7 @@ impl Audience {
             now_us: 0,
             turns: Vec::new(),
             news: Vec::new(),
-            echo: Echo { argument: Vec::new(), conversation: None, talk: Err(Stray::Conversation), missed: None },
+            echo: Echo::default(),
             deliveries: 0,
             bytes: 0,
         }
@@ -154,7 +163,7 @@ impl Audience {
             self.echo.conversation = field.layout.find(&update.conversation);
             self.echo.talk =
                 self.echo.conversation.map_or(Err(Stray::Conversation), |k| self.run.talk(field, k, &update));
-            self.echo.missed = update.missed;
+            (self.echo.timestamp, self.echo.missed) = (update.timestamp, update.missed);
         }
         let conversation = self.echo.conversation.ok_or(Stray::Conversation)?;
         let Some(seat) = self.people[number - self.range.start].seat(conversation) else {
@@ -174,13 +183,19 @@ impl Audience {
         }
         seat.heard = seat.heard.max(talk);
         self.deliveries += 1;
-        let Some(delivery) = talks.hear(talk, self.now_us) else { return Ok(()) };
         let class = field.classes[conversation];
+        let Some(delivery) = talks.hear(talk, self.now_us) else {
+            // So late that nobody here remembers it: what is known is when it was to be sent, for the update says so.
+            if let Some(intended_us) = self.echo.timestamp.filter(|intended_us| *intended_us <= self.now_us) {
+                self.notes.recorder.record(class, intended_us, intended_us, self.now_us);
+            }
+            return Ok(());
+        };
         self.notes.recorder.record(class, delivery.intended_us, delivery.sent_us, self.now_us);
         if let Some((first_us, last_us)) = delivery.span_us {
             self.notes.recorder.record_spread(class, delivery.intended_us, first_us, last_us);
-            self.free(1);
         }
+        self.free(delivery.is_freed.into());
         Ok(())
     }
 

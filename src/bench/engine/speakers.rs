@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::person::State;
+use super::talks::Begun;
 use super::worker::{NEVER_US, Worker};
 use super::{Field, Times};
 use crate::bench::ledger;
@@ -166,11 +167,12 @@ impl Worker {
             self.audience.error("talk: the server does not read");
             return false;
         }
-        let (number, is_heard) = field.talks[conversation].begin(intended_us, now_us);
+        let Begun { number, is_heard, freed } = field.talks[conversation].begin(intended_us, now_us);
         let id = ledger::message_id(&self.run.id, number, self.run.plan.payload_bytes);
         client.talk(&field.ids[conversation], intended_us, &id);
         self.audience.notes.tally.sent(1);
         self.audience.notes.recorder.record_talk(intended_us, now_us);
+        self.idle += freed;
         is_heard
     }
 

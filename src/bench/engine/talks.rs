@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Of a talk that somebody never hears there is no more than this many behind it before it is given up.
+/// Of a talk that somebody never hears there is no more than this many behind it before it is forgotten.
 const UNDER_WAY_MAX: usize = 1 << 16;
 
 /// One conversation, for all threads.
@@ -21,6 +21,8 @@ pub(super) struct Talks {
 struct UnderWay {
     /// Who has to hear what is sent from now on.
     listeners: u32,
+    /// The highest number whose slot in a closed loop waits no more for those who have not heard it.
+    given_up: u64,
     /// The talks from the first that somebody still has to hear to the last that was sent.
     talks: VecDeque<Talk>,
 }
@@ -35,6 +37,16 @@ struct Talk {
     last_us: u64,
 }
 
+/// A talk that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) number: u64,
+    /// Whether anybody is there to hear it.
+    pub(super) is_heard: bool,
+    /// How many earlier talks had to be forgotten for it that were still waited for.
+    pub(super) freed: usize,
+}
+
 /// One receipt of a talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
@@ -42,6 +54,8 @@ pub(super) struct Delivery {
     pub(super) sent_us: u64,
     /// When it was received first and last, when this was the last receipt.
     pub(super) span_us: Option<(u64, u64)>,
+    /// Whether its slot is free by that: it was the last, and waited for.
+    pub(super) is_freed: bool,
 }
 
 impl Talks {
@@ -61,39 +75,43 @@ impl Talks {
     pub(super) fn quit(&self, heard: u64) -> usize {
         let mut under_way = self.under_way.lock();
         under_way.listeners = under_way.listeners.saturating_sub(1);
-        let first = self.sent() - under_way.talks.len() as u64 + 1;
-        let mut done = 0;
+        let (first, given_up) = (self.first(&under_way), under_way.given_up);
+        let mut freed = 0;
         for (number, talk) in (first..).zip(&mut under_way.talks) {
             if number > heard && talk.awaited > 0 {
                 talk.awaited -= 1;
-                done += usize::from(talk.awaited == 0);
+                freed += usize::from(talk.awaited == 0 && number > given_up);
             }
         }
         under_way.clear();
-        done
+        freed
     }
 
-    /// A talk is sent: its number, and whether anybody is there to hear it.
-    pub(super) fn begin(&self, intended_us: u64, sent_us: u64) -> (u64, bool) {
+    /// A talk is sent.
+    pub(super) fn begin(&self, intended_us: u64, sent_us: u64) -> Begun {
         let mut under_way = self.under_way.lock();
+        let mut freed = 0;
+        if under_way.talks.len() == UNDER_WAY_MAX {
+            let first = self.first(&under_way);
+            let oldest = under_way.talks.pop_front().filter(|oldest| oldest.awaited > 0);
+            freed = usize::from(oldest.is_some() && first > under_way.given_up);
+        }
         let number = self.sent() + 1;
         let awaited = under_way.listeners;
         under_way.talks.push_back(Talk { intended_us, sent_us, awaited, first_us: u64::MAX, last_us: 0 });
         under_way.clear();
         self.sent.store(number, Ordering::Release);
-        (number, awaited > 0)
+        Begun { number, is_heard: awaited > 0, freed }
     }
 
-    /// Somebody who had to hear it has heard it. None where it was given up.
+    /// Somebody who had to hear it has heard it. None where it was forgotten.
     pub(super) fn hear(&self, number: u64, received_us: u64) -> Option<Delivery> {
         let mut under_way = self.under_way.lock();
+        let given_up = under_way.given_up;
         let behind = usize::try_from(self.sent().checked_sub(number)?).ok()?;
         let at = under_way.talks.len().checked_sub(behind + 1)?;
         let talk = &mut under_way.talks[at];
-        if talk.awaited == 0 {
-            return None;
-        }
-        talk.awaited -= 1;
+        talk.awaited = talk.awaited.checked_sub(1)?;
         talk.first_us = talk.first_us.min(received_us);
         talk.last_us = talk.last_us.max(received_us);
         let &mut Talk { intended_us, sent_us, awaited, first_us, last_us } = talk;
@@ -101,26 +119,32 @@ impl Talks {
         if at == 0 {
             under_way.clear();
         }
-        Some(Delivery { intended_us, sent_us, span_us })
+        Some(Delivery { intended_us, sent_us, span_us, is_freed: awaited == 0 && number > given_up })
     }
 
-    /// Gives up what was sent before `sent_us` and has not been heard by everybody. How many talks that are.
+    /// Gives up what was sent before `sent_us` and has not been heard by everybody: nobody waits for it any more, but
+    /// whoever hears it after all has it counted. How many talks that are.
     pub(super) fn give_up(&self, sent_us: u64) -> usize {
         let mut under_way = self.under_way.lock();
-        let mut given_up = 0;
-        for talk in under_way.talks.iter_mut().take_while(|talk| talk.sent_us < sent_us) {
-            given_up += usize::from(talk.awaited > 0);
-            talk.awaited = 0;
-        }
-        under_way.clear();
-        given_up
+        let first = self.first(&under_way);
+        let before = (under_way.given_up + 1).saturating_sub(first) as usize;
+        let late = under_way.talks.iter().skip(before).take_while(|talk| talk.sent_us < sent_us);
+        let (count, awaited) =
+            late.fold((0, 0), |(count, awaited), talk| (count + 1, awaited + usize::from(talk.awaited > 0)));
+        under_way.given_up = under_way.given_up.max(first - 1) + count;
+        awaited
+    }
+
+    /// The number of the first talk that is remembered.
+    fn first(&self, under_way: &UnderWay) -> u64 {
+        self.sent() - under_way.talks.len() as u64 + 1
     }
 }
 
 impl UnderWay {
-    /// Forgets the first talks that everybody has heard, and what is too much.
+    /// Forgets the first talks that everybody has heard.
     fn clear(&mut self) {
-        while self.talks.len() > UNDER_WAY_MAX || self.talks.front().is_some_and(|talk| talk.awaited == 0) {
+        while self.talks.front().is_some_and(|talk| talk.awaited == 0) {
             self.talks.pop_front();
         }
     }
@@ -130,21 +154,27 @@ impl UnderWay {
 mod tests {
     use super::*;
 
+    fn begun(number: u64, is_heard: bool) -> Begun {
+        Begun { number, is_heard, freed: 0 }
+    }
+
     #[test]
     fn a_talk_ends_with_its_last_listener() {
         let talks = Talks::default();
-        assert_eq!(talks.begin(1, 2), (1, false));
+        assert_eq!(talks.begin(1, 2), begun(1, false));
         assert_eq!((talks.enter(), talks.enter()), (1, 1));
-        assert_eq!(talks.begin(10, 11), (2, true));
-        assert_eq!(talks.begin(20, 21), (3, true));
+        assert_eq!(talks.begin(10, 11), begun(2, true));
+        assert_eq!(talks.begin(20, 21), begun(3, true));
         assert_eq!(talks.hear(1, 100), None, "nobody had to hear it");
         assert_eq!(talks.hear(4, 100), None, "nobody has said it");
-        let delivery = |span_us| Some(Delivery { intended_us: 20, sent_us: 21, span_us });
-        assert_eq!(talks.hear(3, 100), delivery(None));
-        assert_eq!(talks.hear(3, 130), delivery(Some((100, 130))));
+        let of = |intended_us, sent_us, span_us: Option<_>| {
+            Some(Delivery { intended_us, sent_us, span_us, is_freed: span_us.is_some() })
+        };
+        assert_eq!(talks.hear(3, 100), of(20, 21, None));
+        assert_eq!(talks.hear(3, 130), of(20, 21, Some((100, 130))));
         assert_eq!(talks.hear(3, 140), None);
-        assert_eq!(talks.hear(2, 150), Some(Delivery { intended_us: 10, sent_us: 11, span_us: None }));
-        assert_eq!(talks.hear(2, 151), Some(Delivery { intended_us: 10, sent_us: 11, span_us: Some((150, 151)) }));
+        assert_eq!(talks.hear(2, 150), of(10, 11, None));
+        assert_eq!(talks.hear(2, 151), of(10, 11, Some((150, 151))));
         assert!(talks.under_way.lock().talks.is_empty());
     }
 
@@ -162,8 +192,40 @@ mod tests {
         assert_eq!(talks.quit(1), 1);
         assert_eq!(talks.give_up(3), 0);
         assert_eq!(talks.give_up(4), 1);
-        assert_eq!(talks.begin(4, 4), (4, true));
+        assert_eq!(talks.begin(4, 4), begun(4, true));
         assert_eq!(talks.quit(3), 1);
-        assert_eq!(talks.begin(5, 5), (5, false));
+        assert_eq!(talks.begin(5, 5), begun(5, false));
+    }
+
+    #[test]
+    fn what_is_given_up_is_still_heard_and_frees_its_slot_once() {
+        let talks = Talks::default();
+        assert_eq!((talks.enter(), talks.enter()), (0, 0));
+        for sent_us in [1, 2, 3] {
+            talks.begin(sent_us, sent_us);
+        }
+        assert_eq!((talks.give_up(3), talks.give_up(3)), (2, 0));
+        let of = |sent_us, span_us, is_freed| Some(Delivery { intended_us: sent_us, sent_us, span_us, is_freed });
+        assert_eq!(talks.hear(1, 8_000_000), of(1, None, false));
+        assert_eq!(talks.hear(1, 9_000_000), of(1, Some((8_000_000, 9_000_000)), false));
+        assert_eq!(talks.hear(3, 9_000_000), of(3, None, false));
+        assert_eq!(talks.hear(3, 9_000_000), of(3, Some((9_000_000, 9_000_000)), true));
+        assert_eq!((talks.quit(1), talks.quit(1)), (0, 0));
+        assert_eq!((talks.give_up(u64::MAX), talks.under_way.lock().talks.len()), (0, 0));
+        assert_eq!(talks.enter(), 3);
+        talks.begin(4, 4);
+        assert_eq!((talks.give_up(4), talks.give_up(5)), (0, 1));
+    }
+
+    #[test]
+    fn what_is_forgotten_frees_its_slot() {
+        let talks = Talks::default();
+        talks.enter();
+        let freed = |count: usize| (0..count).map(|_| talks.begin(7, 7).freed).sum::<usize>();
+        assert_eq!((freed(UNDER_WAY_MAX), freed(3)), (0, 3));
+        assert_eq!(talks.hear(3, 9), None);
+        assert!(talks.hear(4, 9).is_some_and(|delivery| delivery.is_freed));
+        assert_eq!(talks.give_up(8), UNDER_WAY_MAX - 1);
+        assert_eq!(freed(3), 0);
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Worker {
     pub(super) begin_us: u64,
     pub(super) churn: Option<Churn>,
     look_us: u64,
-    /// Slots of a closed loop for which nobody was there to talk or to hear.
+    /// Talks, or slots of a closed loop, that are free since the last look: nobody was there to talk or to hear.
     pub(super) idle: usize,
 }
 

@@ -1,0 +1,116 @@
+//! What a thread's users make of what they hear, without a server: updates come as arguments, and so does the time.
+
+use super::audience::{Audience, Hearing};
+use super::person::State;
+use super::*;
+use crate::bench::client::{Ear as _, Heard};
+use crate::bench::plan::{Sizes, Way};
+use crate::protocol::{Generation, TransportKind};
+
+/// Users `u0` and so on in the conversation `c`, in which the first talks: they all listen, and nobody has talked.
+fn audience(connections: usize, pace: Pace) -> Audience {
+    let way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
+    let plan = Plan {
+        connections,
+        members: connections,
+        sizes: Sizes::Even,
+        pace,
+        ramp: 1000.0,
+        duration: Duration::from_secs(60),
+        warm_up: Duration::ZERO,
+        payload_bytes: 150,
+        mix: vec![(way, 1)],
+        churn: 0.0,
+        slow_share: 0.0,
+        user_prefix: "u".to_owned(),
+        seed: 1,
+    };
+    let users = (0..connections).map(|number| {
+        let name = format!("u{number}");
+        User { heard_as: name.clone(), name, token: Some("secret".into()), way, slow: false }
+    });
+    let address = ([127, 0, 0, 1], 1).into();
+    let (host, path, namespace) = ("localhost".to_owned(), "/".to_owned(), "/".to_owned());
+    let run = Arc::new(Run {
+        id: "r".to_owned(),
+        plan,
+        target: Target { host, address, path, namespace },
+        users: users.collect(),
+        threads: 1,
+        shares: vec![0..connections],
+        epoch: Instant::now(),
+        doors: Vec::new(),
+        joined: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        lost: AtomicU64::new(0),
+        deliveries: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        busy_ns: vec![AtomicU64::new(0)],
+        seated: AtomicUsize::new(0),
+        heard: Mutex::default(),
+    });
+    let layout = Layout::learnt((0..connections).map(|number| (number, ["c"])));
+    let schedule = Schedule::new(&layout, 1.0, 1);
+    let mut audience = Audience::new(run, 0..connections);
+    audience.people.iter_mut().for_each(|person| person.state = State::Listening);
+    audience.take_seats(Arc::new(Field::new(layout, schedule)));
+    audience.notes.recorder = Recorder::new(0, 60_000_000);
+    audience
+}
+
+/// `number` hears of a talk that was to be sent at `intended_us`.
+fn hear(audience: &mut Audience, number: usize, talk: u64, intended_us: u64, at_us: u64) {
+    let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":{intended_us},"messageID":"r.{talk}"}}"#);
+    audience.now_us = at_us;
+    Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
+}
+
+/// A talk is sent, as a slot of the closed loop or by the plan of the open one.
+fn talk(audience: &Audience, intended_us: u64) -> u64 {
+    let field = audience.field.as_ref().unwrap();
+    field.under_way.fetch_add(1, Ordering::Relaxed);
+    field.talks[0].begin(intended_us, intended_us + 1000).number
+}
+
+fn under_way(audience: &Audience) -> usize {
+    audience.field.as_ref().unwrap().under_way.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_stall_is_measured_however_long_it_is() {
+    for pace in [Pace::Open { rate: 1.0 }, Pace::Closed { window: 1 }] {
+        let mut audience = audience(3, pace);
+        let field = Arc::clone(audience.field.as_ref().unwrap());
+        let (stalled, next) = (talk(&audience, 1_000_000), talk(&audience, 6_500_000));
+        // The first is given up when it was stalled for five seconds, and only its slot is free.
+        let patience_us = 5_000_000;
+        audience.free(field.talks[0].give_up(7_000_000 - patience_us));
+        assert_eq!(audience.turns.len(), usize::from(pace == Pace::Closed { window: 1 }));
+        for number in [1, 2] {
+            hear(&mut audience, number, stalled, 1_000_000, 9_000_000);
+            hear(&mut audience, number, next, 6_500_000, 9_000_000);
+        }
+        let recorder = &audience.notes.recorder;
+        let (corrected, raw) = (recorder.corrected(), recorder.raw());
+        assert_eq!((corrected.count(), corrected.latency().max), (4, 8_000_000));
+        assert_eq!((raw.count(), raw.latency().max), (4, 7_999_000));
+        assert_eq!((recorder.last().count(), recorder.last().latency().max), (2, 8_000_000));
+        assert_eq!(recorder.seconds(Duration::from_secs(60))[9].max, 8_000_000);
+        let turns = audience.turns.len();
+        assert_eq!(under_way(&audience), if turns > 0 { 2 } else { 0 });
+        assert!(matches!(turns, 0 | 2), "a slot is free once");
+    }
+}
+
+#[test]
+fn a_talk_that_nobody_remembers_counts_from_its_timestamp() {
+    let mut audience = audience(2, Pace::Open { rate: 1.0 });
+    let forgotten = talk(&audience, 1_000_000);
+    audience.field.as_ref().unwrap().talks[0].quit(0);
+    hear(&mut audience, 1, forgotten, 1_000_000, 9_000_000);
+    let recorder = &audience.notes.recorder;
+    assert_eq!((recorder.corrected().latency().max, recorder.raw().latency().max), (8_000_000, 8_000_000));
+    let later = talk(&audience, 2_000_000);
+    hear(&mut audience, 1, later, 10_000_000, 9_000_000);
+    assert_eq!(audience.notes.recorder.corrected().count(), 1, "a time to come is none");
+}
