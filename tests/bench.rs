@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -222,6 +222,14 @@ enum Fault {
     Close,
     /// Answers a join with a `listening` that says something else.
     Mumble,
+    /// Refuses whoever joins again.
+    RefuseRejoin,
+    /// Never answers whoever joins again.
+    IgnoreRejoin,
+    /// Never answers whoever leaves.
+    IgnoreLeave,
+    /// Lets whoever joins again listen to nothing.
+    ForgetConversation,
 }
 
 /// A server of Engine.IO 4 by WebSocket for few, with two conversations, which has a fault. How often is counted.
@@ -237,6 +245,7 @@ struct State {
     talks: HashMap<String, u64>,
     held: Vec<(String, String)>,
     skipped: Vec<(String, u64)>,
+    left: HashSet<String>,
 }
 
 impl Faulty {
@@ -244,7 +253,8 @@ impl Faulty {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let (members, talks) = (HashMap::new(), HashMap::new());
-        let state = State { fault, faults: 0, members, talks, held: Vec::new(), skipped: Vec::new() };
+        let (held, skipped, left) = (Vec::new(), Vec::new(), HashSet::new());
+        let state = State { fault, faults: 0, members, talks, held, skipped, left };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -319,11 +329,32 @@ fn hear(text: &str, user: &mut String, stream: &mut TcpStream, state: &Mutex<Sta
             *user = arguments[1]["username"].as_str().unwrap().to_owned();
             let number: usize = user[1..].parse().unwrap();
             let conversation = format!("c{}", number / (CONNECTIONS / 2));
-            let mumbles = state.fault == Fault::Mumble;
-            let listening = if mumbles { json!([conversation]) } else { json!({ "conversations": [conversation] }) };
-            send(stream, &event("listening", &listening));
+            let fault = if state.left.remove(user) || state.fault == Fault::Mumble { state.fault } else { Fault::None };
+            let listening = match fault {
+                Fault::Mumble => json!([conversation]),
+                Fault::ForgetConversation => json!({ "conversations": [] }),
+                _ => json!({ "conversations": [conversation] }),
+            };
+            match fault {
+                Fault::RefuseRejoin => send(stream, &event("refused", &json!({ "event": "join", "code": "busy" }))),
+                Fault::IgnoreRejoin => {}
+                _ => send(stream, &event("listening", &listening)),
+            }
+            if matches!(fault, Fault::RefuseRejoin | Fault::IgnoreRejoin | Fault::ForgetConversation) {
+                state.faults += 1;
+                return;
+            }
             let member = (user.clone(), stream.try_clone().unwrap());
             state.members.entry(conversation).or_default().push(member);
+        }
+        "leave" => {
+            state.members.values_mut().for_each(|members| members.retain(|(name, _)| name != user));
+            state.left.insert(user.clone());
+            if state.fault == Fault::IgnoreLeave {
+                state.faults += 1;
+            } else {
+                send(stream, &event("listening", &json!({ "conversations": [] })));
+            }
         }
         "talk" => talk(user, &arguments[1], &mut state),
         other => panic!("{other}"),
@@ -338,7 +369,11 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
     let count = state.talks.entry(conversation.clone()).or_default();
     *count += 1;
     let count = *count;
-    let fault = if count % 10 == 5 { state.fault } else { Fault::None };
+    let is_of_talks = !matches!(
+        state.fault,
+        Fault::RefuseRejoin | Fault::IgnoreRejoin | Fault::IgnoreLeave | Fault::ForgetConversation
+    );
+    let fault = if count % 10 == 5 && is_of_talks { state.fault } else { Fault::None };
     state.faults += u64::from(fault != Fault::None);
     let edited = |key: &str, value: Value| {
         let mut update = update.clone();
@@ -383,7 +418,7 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
                 state.skipped.push((conversation.clone(), count + 1));
             }
             Fault::Close => stream.shutdown(std::net::Shutdown::Both).unwrap(),
-            Fault::None | Fault::Misdeliver | Fault::Echo | Fault::Mumble => {
+            _ => {
                 if !state.skipped.contains(&(conversation.clone(), count)) {
                     send(stream, &packet);
                 }
@@ -463,6 +498,34 @@ fn a_connection_that_is_closed_is_lost_with_all_that_it_had_to_hear() {
     assert!(report.connections_lost > 0 && !report.is_clean());
     assert!(report.accounts.lost > 0, "{:?}", report.accounts);
     assert_eq!(report.unaccounted(), 0);
+}
+
+#[test]
+fn joins_and_leaves_that_fail_are_counted() {
+    let table = [
+        (Fault::None, ""),
+        (Fault::RefuseRejoin, "join: refused with busy"),
+        (Fault::IgnoreRejoin, "join: no listening until the end"),
+        (Fault::IgnoreLeave, "leave: no listening until the end"),
+        (Fault::ForgetConversation, "join: listening to other conversations than before"),
+    ];
+    // What is never answered is waited for, for seconds: all at once.
+    thread::scope(|scope| {
+        for (fault, error) in table {
+            scope.spawn(move || {
+                let server = Faulty::start(fault);
+                let mut job = job(server.addr);
+                job.plan.churn = 10.0;
+                let report = run(&job);
+                let faults = server.faults();
+                assert_eq!(report.churn_failures, faults, "{fault:?}: {:?}", report.errors);
+                let counted = report.errors.iter().find(|(what, _)| what == error).map_or(0, |(_, count)| *count);
+                assert_eq!(counted, faults, "{fault:?}: {:?}", report.errors);
+                assert_eq!((report.is_clean(), faults == 0), (fault == Fault::None, fault == Fault::None), "{fault:?}");
+                assert_eq!((report.accounts.lost, report.connections_lost), (0, 0), "{fault:?}");
+            });
+        }
+    });
 }
 
 #[test]

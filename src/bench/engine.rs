@@ -149,6 +149,8 @@ struct Run {
     joined: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
+    /// Leaves, and joins after the ramp, that the server has not done as it should.
+    churn_failures: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
     /// For how long each thread has not waited for something to happen.
@@ -179,7 +181,8 @@ struct Field {
     ids: Vec<String>,
     /// Turns taken, in a closed loop.
     turn: AtomicU64,
-    /// Talks, or in a closed loop their slots, that have not been heard by all.
+    /// What the end waits for: talks, or in a closed loop their slots, that have not been heard by all, and joins and
+    /// leaves.
     under_way: AtomicUsize,
     /// No more talks.
     over: AtomicBool,
@@ -314,6 +317,7 @@ impl<'a> Conductor<'a> {
             joined: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            churn_failures: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
@@ -359,6 +363,7 @@ impl<'a> Conductor<'a> {
             accounts: Default::default(),
             received_bytes: None,
             connections_lost: 0,
+            churn_failures: 0,
             knee: None,
             errors: Vec::new(),
             generator: Generator::default(),
@@ -398,6 +403,7 @@ impl<'a> Conductor<'a> {
         report.generator.lag_max = recorder.lag().latency().max;
         report.accounts = tally.accounts();
         report.connections_lost = self.run.lost.load(Ordering::Relaxed) + self.run.failed.load(Ordering::Relaxed);
+        report.churn_failures = self.run.churn_failures.load(Ordering::Relaxed);
         let strays = tally.strays().map(|(stray, count)| (stray.as_str().to_owned(), count));
         report.errors = errors.into_iter().chain(strays).collect();
         report.server = self.server.as_ref().map(|_| self.figures);

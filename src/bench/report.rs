@@ -225,6 +225,8 @@ pub struct Report {
     pub received_bytes: Option<u64>,
     /// Connections that ended before their time.
     pub connections_lost: u64,
+    /// Leaves, and joins after them, that were refused, not answered, or answered with other conversations than before.
+    pub churn_failures: u64,
     /// Refusals and failures by code or kind.
     pub errors: Vec<(String, u64)>,
     /// Whether this side kept its plan.
@@ -313,6 +315,7 @@ impl Report {
             ("misdelivered", accounts.misdelivered),
             ("unaccounted for", self.unaccounted()),
             ("connections lost", self.connections_lost),
+            ("joins or leaves that failed", self.churn_failures),
         ];
         faults.retain(|(_, number)| *number > 0);
         faults
@@ -421,6 +424,7 @@ mod tests {
             (|report| report.accounts.received -= 7, "unaccounted for"),
             (|report| report.accounts.received += 7, "unaccounted for"),
             (|report| report.connections_lost = 7, "connections lost"),
+            (|report| report.churn_failures = 7, "joins or leaves that failed"),
         ];
         for (spoil, name) in table {
             let mut report = samples::good();

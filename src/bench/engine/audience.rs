@@ -91,11 +91,13 @@ impl Ear for Hearing<'_> {
             }
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
-            Heard::Refused("join", code) => audience.cannot_join(*number, format!("join: refused with {code}")),
+            Heard::Refused(event @ ("join" | "leave"), code) => {
+                audience.cannot(*number, format!("{event}: refused with {code}"));
+            }
             Heard::Refused(event, code) => audience.error(&format!("{event}: refused with {code}")),
             Heard::Garbled("listening") => {
                 let what = "join: answered with a listening that is not {\"conversations\": [id, ...]}";
-                audience.cannot_join(*number, what.to_owned());
+                audience.cannot(*number, what.to_owned());
             }
             Heard::Garbled(event) => audience.error(&format!("{event}: makes no sense")),
         }
@@ -204,44 +206,77 @@ impl Audience {
         let person = &mut self.people[number - self.range.start];
         match (person.state, &self.field) {
             (State::Joining, field) => {
-                person.state = State::Listening;
-                self.notes.recorder.record_join(now_us.saturating_sub(person.joined_us));
-                let Some(field) = field else {
+                self.notes.recorder.record_join(now_us.saturating_sub(person.asked_us));
+                let Some(field) = field.clone() else {
+                    person.state = State::Listening;
                     let ids = ids.iter().map(|id| id.clone().into_owned()).collect();
                     self.run.heard.lock().push((number, ids));
                     self.news.push((number, News::Joined));
                     return;
                 };
-                for conversation in ids.iter().filter_map(|id| field.layout.find(id)) {
-                    if let Some(mut before) = person.sit_down(field, conversation) {
+                let mut conversations = ids.iter().filter_map(|id| field.layout.find(id)).collect::<Vec<_>>();
+                conversations.sort_unstable();
+                conversations.dedup();
+                for &conversation in &conversations {
+                    if let Some(mut before) = person.sit_down(&field, conversation) {
                         self.notes.tally.add(&before.listener.close(field.talks[conversation].sent()));
                     }
+                }
+                self.answered(number, State::Listening);
+                let is_known = |id: &Cow<'_, str>| field.layout.find(id).is_some();
+                if conversations != field.layout.conversations_of(number) || !ids.iter().all(is_known) {
+                    self.churn_failed("join: listening to other conversations than before");
                 }
             }
             (State::Leaving, Some(field)) if ids.is_empty() => {
                 for seat in &mut person.seats {
                     seat.left_at = Some(field.talks[seat.conversation].sent());
                 }
-                person.state = State::Away;
+                self.answered(number, State::Away);
             }
             _ => {}
         }
     }
 
-    fn cannot_join(&mut self, number: usize, why: String) {
-        if self.field.is_some() {
-            self.person(number).state = State::Refused;
+    /// A join or a leave is not done.
+    pub(super) fn cannot(&mut self, number: usize, why: String) {
+        if self.person(number).state.asks().is_none() {
             self.error(&why);
-        } else {
+        } else if self.field.is_none() {
             self.news.push((number, News::Failed(why)));
+        } else {
+            self.answered(number, State::Refused);
+            self.churn_failed(&why);
+        }
+    }
+
+    fn churn_failed(&mut self, why: &str) {
+        self.run.churn_failures.fetch_add(1, Ordering::Relaxed);
+        self.error(why);
+    }
+
+    /// Somebody who left joins again.
+    pub(super) fn join(&mut self, number: usize, now_us: u64) {
+        self.person(number).join(now_us);
+        if let Some(field) = &self.field {
+            field.under_way.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is known what came of a join or a leave, which the end waits for.
+    fn answered(&mut self, number: usize, state: State) {
+        let has_asked = mem::replace(&mut self.person(number).state, state).asks().is_some();
+        if let Some(field) = self.field.as_ref().filter(|_| has_asked) {
+            field.under_way.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Somebody leaves all conversations.
-    pub(super) fn leave(&mut self, number: usize) {
+    pub(super) fn leave(&mut self, number: usize, now_us: u64) {
         let Some(field) = self.field.clone() else { return };
         let person = &mut self.people[number - self.range.start];
-        person.state = State::Leaving;
+        (person.state, person.asked_us) = (State::Leaving, now_us);
+        field.under_way.fetch_add(1, Ordering::Relaxed);
         let mut freed = 0;
         for seat in &mut person.seats {
             self.notes.tally.add(&seat.listener.leave());
@@ -252,11 +287,18 @@ impl Audience {
         self.free(freed);
     }
 
+    /// The end of the run for somebody: what they have asked for is never answered.
+    pub(super) fn end(&mut self, number: usize) {
+        if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
+            self.cannot(number, format!("{asked}: no listening until the end"));
+        }
+        self.close(number);
+    }
+
     /// The part of somebody is over: what they have not heard of what they had to is lost.
     pub(super) fn close(&mut self, number: usize) {
-        let person = self.person(number);
-        person.state = State::Gone;
-        let seats = mem::take(&mut person.seats);
+        self.answered(number, State::Gone);
+        let seats = mem::take(&mut self.person(number).seats);
         let Some(field) = self.field.clone() else { return };
         for mut seat in seats {
             let talks = &field.talks[seat.conversation];

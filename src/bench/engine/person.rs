@@ -7,8 +7,8 @@ use crate::bench::ledger::Listener;
 pub(super) struct Person {
     pub(super) number: usize,
     pub(super) state: State,
-    /// When it joined.
-    pub(super) joined_us: u64,
+    /// When it asked to join or to leave.
+    pub(super) asked_us: u64,
     /// Where it listens, or did before it left, by number of the conversation.
     pub(super) seats: Vec<Seat>,
 }
@@ -25,10 +25,21 @@ pub(super) enum State {
     Leaving,
     /// It has left, and will join again.
     Away,
-    /// Its second join was refused.
+    /// A leave or its second join was refused, or never answered.
     Refused,
     /// The connection is over.
     Gone,
+}
+
+impl State {
+    /// What it waits for a `listening` to, by the name of the event.
+    pub(super) fn asks(self) -> Option<&'static str> {
+        match self {
+            Self::Joining => Some("join"),
+            Self::Leaving => Some("leave"),
+            _ => None,
+        }
+    }
 }
 
 /// One conversation of a connection.
@@ -45,12 +56,12 @@ pub(super) struct Seat {
 
 impl Person {
     pub(super) fn new(number: usize) -> Self {
-        Self { number, state: State::Connecting, joined_us: 0, seats: Vec::new() }
+        Self { number, state: State::Connecting, asked_us: 0, seats: Vec::new() }
     }
 
     pub(super) fn join(&mut self, now_us: u64) {
         self.state = State::Joining;
-        self.joined_us = now_us;
+        self.asked_us = now_us;
         // What is sent from here on may already come, and has to when it has heard that it is listening.
         self.seats.iter_mut().for_each(|seat| seat.left_at = Some(u64::MAX));
     }

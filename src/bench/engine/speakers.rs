@@ -136,7 +136,7 @@ impl Worker {
                 !is_away
             });
             let number = churn.listeners[churn.random.below(churn.listeners.len())];
-            if self.leave(number) {
+            if self.leave(number, now_us) {
                 churn.away.push(number);
             }
         }
@@ -144,14 +144,15 @@ impl Worker {
     }
 
     /// Whether it was there to leave.
-    fn leave(&mut self, number: usize) -> bool {
+    fn leave(&mut self, number: usize, now_us: u64) -> bool {
         let is_listening = self.audience.person(number).state == State::Listening;
         let Some(client) = self.clients[number - self.range.start].as_mut().filter(|_| is_listening) else {
             self.audience.error("churn: nobody there to leave");
             return false;
         };
         client.leave();
-        self.audience.leave(number);
+        self.audience.leave(number, now_us);
+        self.await_answer(number);
         self.take_turns();
         true
     }

@@ -43,6 +43,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         joined: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         lost: AtomicU64::new(0),
+        churn_failures: AtomicU64::new(0),
         deliveries: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         busy_ns: vec![AtomicU64::new(0)],

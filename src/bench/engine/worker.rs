@@ -68,8 +68,8 @@ pub(super) struct Worker {
 enum Deadline {
     /// It has to be connected.
     Connect,
-    /// It has to be listening.
-    Join,
+    /// It has to be listening, or has to have left.
+    Answer,
     /// It has to be heard of, and again after so many µs.
     Beat(u64),
 }
@@ -96,7 +96,7 @@ impl Worker {
         };
         worker.live(&mut poll)?;
         worker.clients.clear();
-        worker.range.clone().for_each(|number| worker.audience.close(number));
+        worker.range.clone().for_each(|number| worker.audience.end(number));
         Ok(worker.audience.notes)
     }
 
@@ -184,7 +184,7 @@ impl Worker {
             && due_us <= now_us
         {
             self.deadlines.pop();
-            self.meet(number, deadline, now_us);
+            self.meet(number, deadline, due_us);
         }
         if self.begin_us <= now_us {
             self.begin_us = NEVER_US;
@@ -228,20 +228,32 @@ impl Worker {
         self.deadlines.push(Reverse((due_us, number, deadline)));
     }
 
-    fn meet(&mut self, number: usize, deadline: Deadline, now_us: u64) {
-        let state = self.audience.person(number).state;
+    /// It has asked to join or to leave.
+    pub(super) fn await_answer(&mut self, number: usize) {
+        let due_us = self.audience.person(number).asked_us + ANSWER_TIMEOUT.as_micros() as u64;
+        self.deadline(due_us, number, Deadline::Answer);
+    }
+
+    fn meet(&mut self, number: usize, deadline: Deadline, due_us: u64) {
+        let person = self.audience.person(number);
         match deadline {
-            Deadline::Connect if state == State::Connecting => {
+            Deadline::Connect if person.state == State::Connecting => {
                 self.fail(number, &format!("connect: no answer in {} s", ANSWER_TIMEOUT.as_secs()));
             }
-            Deadline::Join if state == State::Joining && self.audience.field.is_none() => {
-                self.fail(number, &format!("join: no listening in {} s", ANSWER_TIMEOUT.as_secs()));
+            Deadline::Connect => {}
+            // It may have asked again since.
+            Deadline::Answer if person.asked_us + ANSWER_TIMEOUT.as_micros() as u64 == due_us => {
+                if let Some(asked) = person.state.asks() {
+                    let why = format!("{asked}: no listening in {} s", ANSWER_TIMEOUT.as_secs());
+                    self.audience.cannot(number, why);
+                    self.take_news();
+                }
             }
-            Deadline::Connect | Deadline::Join => {}
+            Deadline::Answer => {}
             Deadline::Beat(period_us) => {
                 if let Some(client) = &mut self.clients[number - self.range.start] {
                     client.beat();
-                    self.deadline(now_us + period_us, number, deadline);
+                    self.deadline(self.run.now_us() + period_us, number, deadline);
                 }
             }
         }
@@ -272,7 +284,6 @@ impl Worker {
             match news {
                 News::Connected(heartbeat) => {
                     let now_us = self.audience.now_us;
-                    self.deadline(now_us + ANSWER_TIMEOUT.as_micros() as u64, number, Deadline::Join);
                     if let Some(period) = heartbeat {
                         let period_us = period.as_micros().min(NEVER_US.into()) as u64;
                         self.deadline(now_us + period_us, number, Deadline::Beat(period_us));
@@ -297,8 +308,9 @@ impl Worker {
     pub(super) fn join(&mut self, number: usize, now_us: u64) {
         let user = &self.run.users[number];
         if let Some(client) = &mut self.clients[number - self.range.start] {
-            self.audience.person(number).join(now_us);
+            self.audience.join(number, now_us);
             client.join(&user.name, user.token.as_ref().map(Secret::reveal));
+            self.await_answer(number);
         }
     }
 

@@ -75,6 +75,7 @@ fn value(report: &Report) -> Value {
             "misdelivered": accounts.misdelivered,
         },
         "connections_lost": report.connections_lost,
+        "churn_failures": report.churn_failures,
         "errors": errors.collect::<Value>(),
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
         "knee": report.knee.as_ref().map(knee),

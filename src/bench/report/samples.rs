@@ -59,6 +59,7 @@ pub(in crate::bench) fn good() -> Report {
         accounts: Accounts { sent: 60_000, expected: 600_000, received: 600_000, ..Accounts::default() },
         received_bytes: Some(90_000_000),
         connections_lost: 0,
+        churn_failures: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
         server: Some(Server {
@@ -147,6 +148,7 @@ pub(in crate::bench) fn empty() -> Report {
         accounts: Accounts::default(),
         received_bytes: None,
         connections_lost: 0,
+        churn_failures: 0,
         errors: Vec::new(),
         generator: Generator::default(),
         server: None,
