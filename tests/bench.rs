@@ -222,6 +222,12 @@ enum Fault {
     Close,
     /// Answers a join with a `listening` that says something else.
     Mumble,
+    /// Refuses a join twice at once.
+    RefuseTwice,
+    /// Refuses a join behind its `listening`, and all at once.
+    ListenAndRefuse,
+    /// Lets a client into the namespace twice, and gives it a `listening` each time.
+    ConnectTwice,
     /// Refuses whoever joins again.
     RefuseRejoin,
     /// Never answers whoever joins again.
@@ -278,6 +284,12 @@ fn send(stream: &mut TcpStream, packet: &str) {
     let _ = stream.write_all(head).and_then(|()| stream.write_all(tail));
 }
 
+/// All in one segment.
+fn send_all(stream: &mut TcpStream, packets: &[String]) {
+    let bytes = packets.iter().flat_map(|packet| Frame::text(packet).bytes().to_vec()).collect::<Vec<_>>();
+    let _ = stream.write_all(&bytes);
+}
+
 fn event(name: &str, argument: &Value) -> String {
     packet::event(Generation::Eio4, "/max", None, name, &[&argument.to_string()])
 }
@@ -319,7 +331,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
 
 fn hear(text: &str, user: &mut String, stream: &mut TcpStream, state: &Mutex<State>) {
     if text.starts_with("40") {
-        return send(stream, r#"40/max,{"sid":"y"}"#);
+        let times = if state.lock().unwrap().fault == Fault::ConnectTwice { 2 } else { 1 };
+        return send_all(stream, &vec![r#"40/max,{"sid":"y"}"#.to_owned(); times]);
     }
     let Some(arguments) = text.strip_prefix("42/max,") else { return };
     let arguments: Value = serde_json::from_str(arguments).unwrap();
@@ -335,8 +348,14 @@ fn hear(text: &str, user: &mut String, stream: &mut TcpStream, state: &Mutex<Sta
                 Fault::ForgetConversation => json!({ "conversations": [] }),
                 _ => json!({ "conversations": [conversation] }),
             };
+            let refused = event("refused", &json!({ "event": "join", "code": "busy" }));
+            match state.fault {
+                Fault::RefuseTwice => return send_all(stream, &[refused.clone(), refused]),
+                Fault::ListenAndRefuse => return send_all(stream, &[event("listening", &listening), refused]),
+                _ => {}
+            }
             match fault {
-                Fault::RefuseRejoin => send(stream, &event("refused", &json!({ "event": "join", "code": "busy" }))),
+                Fault::RefuseRejoin => send(stream, &refused),
                 Fault::IgnoreRejoin => {}
                 _ => send(stream, &event("listening", &listening)),
             }
@@ -526,6 +545,20 @@ fn joins_and_leaves_that_fail_are_counted() {
             });
         }
     });
+}
+
+#[test]
+fn who_is_told_twice_about_a_join_is_counted_once() {
+    let mut job = job(Faulty::start(Fault::RefuseTwice).addr);
+    let error = engine::run(&job, pending()).unwrap_err().to_string();
+    assert!(error.contains("join: refused with busy ("), "{error}");
+    job.plan.pace = Pace::Open { rate: 0.0 };
+    job.plan.duration = Duration::from_millis(100);
+    for fault in [Fault::ListenAndRefuse, Fault::ConnectTwice] {
+        job.target = self::job(Faulty::start(fault).addr).target;
+        let report = run(&job);
+        assert_eq!((report.joins.count, report.connections_lost), (CONNECTIONS as u64, 0), "{fault:?}");
+    }
 }
 
 #[test]

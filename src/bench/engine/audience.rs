@@ -243,6 +243,8 @@ impl Audience {
         if self.person(number).state.asks().is_none() {
             self.error(&why);
         } else if self.field.is_none() {
+            // Whatever else it is told about its join is too late.
+            self.person(number).state = State::Refused;
             self.news.push((number, News::Failed(why)));
         } else {
             self.answered(number, State::Refused);

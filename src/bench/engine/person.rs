@@ -25,7 +25,7 @@ pub(super) enum State {
     Leaving,
     /// It has left, and will join again.
     Away,
-    /// A leave or its second join was refused, or never answered.
+    /// A join or a leave was refused, or never answered.
     Refused,
     /// The connection is over.
     Gone,

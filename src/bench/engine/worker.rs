@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -280,8 +281,10 @@ impl Worker {
     }
 
     fn take_news(&mut self) {
-        for (number, news) in std::mem::take(&mut self.audience.news) {
+        for (number, news) in mem::take(&mut self.audience.news) {
             match news {
+                // Who is let in twice joins once.
+                News::Connected(_) if self.audience.person(number).state != State::Connecting => {}
                 News::Connected(heartbeat) => {
                     let now_us = self.audience.now_us;
                     if let Some(period) = heartbeat {
@@ -346,8 +349,10 @@ impl Worker {
 
     /// A connection never was what it should have been.
     fn fail(&mut self, number: usize, why: &str) {
+        if mem::replace(&mut self.audience.person(number).state, State::Gone) == State::Gone {
+            return;
+        }
         self.clients[number - self.range.start] = None;
-        self.audience.person(number).state = State::Gone;
         self.under_way -= 1;
         self.run.failed.fetch_add(1, Ordering::Relaxed);
         self.audience.error(why);
