@@ -6,12 +6,14 @@
 //! * `worker`: one thread.
 //! * `audience`: its users as those who hear.
 //! * `speakers`: its users as those who talk.
+//! * `errors`: what went wrong for them.
 //! * `person`: one of them.
 //! * `talks`: what is under way in one conversation.
 //! * `alarm`: a clock that wakes in time.
 
 mod alarm;
 mod audience;
+mod errors;
 mod person;
 mod speakers;
 mod talks;
@@ -19,7 +21,6 @@ mod talks;
 mod tests;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, sleep_until};
 
 use self::audience::Notes;
+use self::errors::Errors;
 use self::talks::Talks;
 use self::worker::{DOOR, Worker};
 use super::client::Target;
@@ -536,17 +538,15 @@ impl<'a> Conductor<'a> {
     }
 
     /// Ends the threads, and adds up what they have found out.
-    fn end(&mut self) -> Result<(Recorder, Tally, BTreeMap<String, u64>), RunError> {
+    fn end(&mut self) -> Result<(Recorder, Tally, Errors), RunError> {
         self.bar.finish_and_clear();
         self.run.tell(&Order::End);
-        let mut sum = (Recorder::new(0, 0), Tally::default(), BTreeMap::new());
+        let mut sum = (Recorder::new(0, 0), Tally::default(), Errors::default());
         for thread in self.threads.drain(..) {
             let notes = thread.join().map_err(|_| RunError::Thread)??;
             sum.0.merge(&notes.recorder);
             sum.1.merge(&notes.tally);
-            for (error, count) in notes.errors {
-                *sum.2.entry(error).or_default() += count;
-            }
+            sum.2.merge(notes.errors);
         }
         Ok(sum)
     }

@@ -12,6 +12,7 @@ mod words;
 
 use std::time::Duration;
 
+pub(super) use self::words::printable;
 use self::words::{number, percent};
 use super::plan::{Pace, Plan};
 

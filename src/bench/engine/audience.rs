@@ -1,25 +1,26 @@
 //! The users of one thread as those who hear: what they make of what they are told, and what follows for the run.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::errors::Errors;
 use super::person::{Person, State};
 use super::{Field, Order, Run};
 use crate::bench::client::{Ear, Heard, Update};
 use crate::bench::ledger::{self, Receipt, Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::plan::Pace;
+use crate::event::Token;
 
 /// What a thread has found out.
 pub(super) struct Notes {
     pub(super) recorder: Recorder,
     pub(super) tally: Tally,
-    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) errors: Errors,
 }
 
 /// The users of one thread.
@@ -94,12 +95,12 @@ impl Ear for Hearing<'_> {
             Heard::Refused(event @ ("join" | "leave"), code) => {
                 audience.cannot(*number, format!("{event}: refused with {code}"));
             }
-            Heard::Refused(event, code) => audience.error(&format!("{event}: refused with {code}")),
+            Heard::Refused(event, code) => audience.error(*number, &format!("{event}: refused with {code}")),
             Heard::Garbled("listening") => {
                 let what = "join: answered with a listening that is not {\"conversations\": [id, ...]}";
                 audience.cannot(*number, what.to_owned());
             }
-            Heard::Garbled(event) => audience.error(&format!("{event}: makes no sense")),
+            Heard::Garbled(event) => audience.error(*number, &format!("{event}: makes no sense")),
         }
     }
 }
@@ -111,7 +112,7 @@ impl Audience {
             range,
             run,
             field: None,
-            notes: Notes { recorder: Recorder::new(0, 0), tally: Tally::default(), errors: BTreeMap::new() },
+            notes: Notes { recorder: Recorder::new(0, 0), tally: Tally::default(), errors: Errors::default() },
             now_us: 0,
             turns: Vec::new(),
             news: Vec::new(),
@@ -129,11 +130,9 @@ impl Audience {
         }
     }
 
-    pub(super) fn error(&mut self, what: &str) {
-        match self.notes.errors.get_mut(what) {
-            Some(count) => *count += 1,
-            None => drop(self.notes.errors.insert(what.to_owned(), 1)),
-        }
+    pub(super) fn error(&mut self, number: usize, what: &str) {
+        let token = self.run.users[number].token.as_ref().map(Token::reveal);
+        self.notes.errors.add(what, token);
     }
 
     pub(super) fn person(&mut self, number: usize) -> &mut Person {
@@ -157,7 +156,7 @@ impl Audience {
         let field = self.field.as_ref().ok_or(Stray::Conversation)?;
         if self.echo.argument != argument {
             let Some(update) = Update::parse(argument) else {
-                self.error("update: makes no sense");
+                self.error(number, "update: makes no sense");
                 return Ok(());
             };
             self.echo.argument.clear();
@@ -225,7 +224,7 @@ impl Audience {
                 self.answered(number, State::Listening);
                 let is_known = |id: &Cow<'_, str>| field.layout.find(id).is_some();
                 if conversations != field.layout.conversations_of(number) || !ids.iter().all(is_known) {
-                    self.churn_failed("join: listening to other conversations than before");
+                    self.churn_failed(number, "join: listening to other conversations than before");
                 }
             }
             (State::Leaving, Some(field)) if ids.is_empty() => {
@@ -241,20 +240,20 @@ impl Audience {
     /// A join or a leave is not done.
     pub(super) fn cannot(&mut self, number: usize, why: String) {
         if self.person(number).state.asks().is_none() {
-            self.error(&why);
+            self.error(number, &why);
         } else if self.field.is_none() {
             // Whatever else it is told about its join is too late.
             self.person(number).state = State::Refused;
             self.news.push((number, News::Failed(why)));
         } else {
             self.answered(number, State::Refused);
-            self.churn_failed(&why);
+            self.churn_failed(number, &why);
         }
     }
 
-    fn churn_failed(&mut self, why: &str) {
+    fn churn_failed(&mut self, number: usize, why: &str) {
         self.run.churn_failures.fetch_add(1, Ordering::Relaxed);
-        self.error(why);
+        self.error(number, why);
     }
 
     /// Somebody who left joins again.

@@ -147,7 +147,7 @@ impl Worker {
     fn leave(&mut self, number: usize, now_us: u64) -> bool {
         let is_listening = self.audience.person(number).state == State::Listening;
         let Some(client) = self.clients[number - self.range.start].as_mut().filter(|_| is_listening) else {
-            self.audience.error("churn: nobody there to leave");
+            self.audience.error(number, "churn: nobody there to leave");
             return false;
         };
         client.leave();
@@ -160,12 +160,13 @@ impl Worker {
     /// The next talk of a conversation. Whether somebody will hear it.
     fn talk(&mut self, conversation: usize, intended_us: u64, now_us: u64) -> bool {
         let Some(field) = &self.audience.field else { return false };
-        let Some(client) = &mut self.clients[field.layout.talker(conversation) - self.range.start] else {
-            self.audience.error("talk: its talker is gone");
+        let talker = field.layout.talker(conversation);
+        let Some(client) = &mut self.clients[talker - self.range.start] else {
+            self.audience.error(talker, "talk: its talker is gone");
             return false;
         };
         if client.is_clogged() {
-            self.audience.error("talk: the server does not read");
+            self.audience.error(talker, "talk: the server does not read");
             return false;
         }
         let Begun { number, is_heard, freed } = field.talks[conversation].begin(intended_us, now_us);

@@ -115,3 +115,11 @@ fn a_talk_that_nobody_remembers_counts_from_its_timestamp() {
     hear(&mut audience, 1, later, 10_000_000, 9_000_000);
     assert_eq!(audience.notes.recorder.corrected().count(), 1, "a time to come is none");
 }
+
+#[test]
+fn what_a_server_refuses_with_says_no_token() {
+    let mut audience = audience(2, Pace::Open { rate: 1.0 });
+    Hearing { audience: &mut audience, number: 1 }.heard(Heard::Refused("talk", "\u{7}secret"));
+    let errors = audience.notes.errors.into_iter().collect::<Vec<_>>();
+    assert_eq!(errors, [("talk: refused with \u{fffd}***".to_owned(), 1)]);
+}

@@ -335,7 +335,7 @@ impl Worker {
                 self.clients[number - self.range.start] = None;
                 self.audience.close(number);
                 self.run.lost.fetch_add(1, Ordering::Relaxed);
-                self.audience.error(&format!("connection: {what}"));
+                self.audience.error(number, &format!("connection: {what}"));
             }
         }
     }
@@ -355,7 +355,7 @@ impl Worker {
         self.clients[number - self.range.start] = None;
         self.under_way -= 1;
         self.run.failed.fetch_add(1, Ordering::Relaxed);
-        self.audience.error(why);
+        self.audience.error(number, why);
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn seconds(time: Duration) -> String {
 }
 
 /// What came from outside, on one line, without control characters, and at most `max` characters long.
-pub(super) fn printable(text: &str, max: usize) -> String {
+pub(in crate::bench) fn printable(text: &str, max: usize) -> String {
     // Marks of direction turn the order of what stands behind them around, which is as bad as a control character.
     let harmful = |c: char| {
         c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
