@@ -433,7 +433,7 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
                 send(stream, &edited("messageID", "x".into()));
             }
             Fault::Fold => {
-                state.held.push((conversation.clone(), edited("missed", 1.into())));
+                state.held.push((conversation.clone(), edited("missed", 2.into())));
                 state.skipped.push((conversation.clone(), count + 1));
             }
             Fault::Close => stream.shutdown(std::net::Shutdown::Both).unwrap(),

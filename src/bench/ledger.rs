@@ -94,7 +94,7 @@ impl Listener {
             self.skip(number + 1, above - 1);
             true
         } else {
-            self.settle(number, number) > 0
+            !self.settle(number, number).is_empty()
         };
         if is_late {
             self.faults().out_of_order += 1;
@@ -105,30 +105,32 @@ impl Listener {
         }
     }
 
-    /// The update for `first`, itself received just before, stands for the `count` numbers behind it too: they are
-    /// declared as missed in so far as they did not come. A declaration of numbers that nobody has sent is a
-    /// misdelivery, and a declared number that comes after all is a duplicate.
-    pub fn declare_missing(&mut self, first: u64, count: u64) {
-        if count == 0 {
-            return;
+    /// The update for `first`, itself received just before, says that it stands for `count` numbers, of which it is the
+    /// first: those behind it are declared as missed in so far as they did not come. They are returned, as ranges with
+    /// both ends. A declaration of numbers that nobody has sent is a misdelivery, and a declared number that comes
+    /// after all is a duplicate.
+    pub fn declare_missing(&mut self, first: u64, count: u64) -> Vec<(u64, u64)> {
+        if count <= 1 {
+            return Vec::new();
         }
-        let end = first.saturating_add(count);
+        let end = first.saturating_add(count - 1);
         if end > self.sent {
             self.faults().misdelivered += 1;
         }
         let (from, to) = (first.saturating_add(1).max(self.due), end.min(self.sent));
         if from > to {
-            return;
+            return Vec::new();
         }
         let mut declared = self.settle(from, to);
         if to > self.highest {
-            declared += count_of(from.max(self.highest + 1), to);
+            declared.push((from.max(self.highest + 1), to));
             self.skip(self.highest + 1, from - 1);
             self.highest = to;
         }
-        if declared > 0 {
-            self.faults().declared_missing += declared;
+        if !declared.is_empty() {
+            self.faults().declared_missing += declared.iter().map(|&(first, last)| count_of(first, last)).sum::<u64>();
         }
+        declared
     }
 
     /// It asked to leave: what was not received up to now is not due, but gaps before the last received are lost. What
@@ -177,13 +179,13 @@ impl Listener {
         }
     }
 
-    /// Takes the numbers from `first` to `last` out of those that were skipped; how many of them were.
-    fn settle(&mut self, first: u64, last: u64) -> u64 {
-        let Some(faults) = &mut self.faults else { return 0 };
-        let mut settled = 0;
+    /// Takes the numbers from `first` to `last` out of those that were skipped; which of them were.
+    fn settle(&mut self, first: u64, last: u64) -> Vec<(u64, u64)> {
+        let mut settled = Vec::new();
+        let Some(faults) = &mut self.faults else { return settled };
         let mut at = faults.gaps.partition_point(|gap| gap.1 < first);
         while let Some(&(begin, end)) = faults.gaps.get(at).filter(|gap| gap.0 <= last) {
-            settled += count_of(begin.max(first), end.min(last));
+            settled.push((begin.max(first), end.min(last)));
             let rest = [(begin, first - 1), (last.saturating_add(1), end)].into_iter().filter(|gap| gap.0 <= gap.1);
             drop(faults.gaps.splice(at..=at, rest));
             // What remains on the left lies outside; what remains on the right ends the loop.

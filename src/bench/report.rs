@@ -81,7 +81,8 @@ pub struct Accounts {
     pub expected: u64,
     /// Deliveries that were received and belong to them.
     pub received: u64,
-    /// Deliveries that a server has declared as missed (`"missed": n` in a folded update).
+    /// Deliveries that a server has declared as missed: n - 1 by `"missed": n` in a folded update, which is itself the
+    /// first of the n that were skipped, and received.
     pub declared_missing: u64,
     /// Never came.
     pub lost: u64,

@@ -20,7 +20,7 @@ pub struct Update<'a> {
     /// The id of the message, where it is text.
     #[serde(borrow, rename = "messageID")]
     pub message_id: Cow<'a, str>,
-    /// For how many updates this one stands, itself included, where a server folds those that do not fit.
+    /// For how many updates this one stands, where a server folds those that do not fit: it is the first of them.
     pub missed: Option<u64>,
 }
 

@@ -85,11 +85,11 @@ impl Ear for Hearing<'_> {
     fn heard(&mut self, heard: Heard<'_>) {
         let Self { audience, number } = self;
         match heard {
-            Heard::Update(argument) => {
-                if let Err(stray) = audience.update(*number, argument) {
-                    audience.notes.tally.stray(stray);
-                }
-            }
+            Heard::Update(argument) => match audience.update(*number, argument) {
+                Ok(0) => {}
+                Ok(freed) => audience.free(freed),
+                Err(stray) => audience.notes.tally.stray(stray),
+            },
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
             Heard::Refused(event @ ("join" | "leave"), code) => {
@@ -152,12 +152,13 @@ impl Audience {
         self.run.seated.fetch_add(1, Ordering::Release);
     }
 
-    fn update(&mut self, number: usize, argument: &[u8]) -> Result<(), Stray> {
+    /// How many talks, or slots of a closed loop, are free by it.
+    fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let field = self.field.as_ref().ok_or(Stray::Conversation)?;
         if self.echo.argument != argument {
             let Some(update) = Update::parse(argument) else {
                 self.error(number, "update: makes no sense");
-                return Ok(());
+                return Ok(0);
             };
             self.echo.argument.clear();
             self.echo.argument.extend_from_slice(argument);
@@ -176,11 +177,15 @@ impl Audience {
         }
         let talks = &field.talks[conversation];
         let receipt = seat.listener.receive(talk, talks.sent());
+        let mut freed = 0;
         if let Some(missed) = self.echo.missed {
-            seat.listener.declare_missing(talk, missed);
+            for (from, to) in seat.listener.declare_missing(talk, missed) {
+                freed += talks.miss(from, to);
+                seat.heard = seat.heard.max(to);
+            }
         }
         if !matches!(receipt, Receipt::New | Receipt::OutOfOrder) || talk < seat.due || seat.left_at.is_some() {
-            return Ok(());
+            return Ok(freed);
         }
         seat.heard = seat.heard.max(talk);
         self.deliveries += 1;
@@ -190,14 +195,13 @@ impl Audience {
             if let Some(intended_us) = self.echo.timestamp.filter(|intended_us| *intended_us <= self.now_us) {
                 self.notes.recorder.record(class, intended_us, intended_us, self.now_us);
             }
-            return Ok(());
+            return Ok(freed);
         };
         self.notes.recorder.record(class, delivery.intended_us, delivery.sent_us, self.now_us);
         if let Some((first_us, last_us)) = delivery.span_us {
             self.notes.recorder.record_spread(class, delivery.intended_us, first_us, last_us);
         }
-        self.free(delivery.is_freed.into());
-        Ok(())
+        Ok(freed + usize::from(delivery.is_freed))
     }
 
     fn listening(&mut self, number: usize, ids: &[Cow<'_, str>]) {

@@ -33,6 +33,8 @@ struct Talk {
     sent_us: u64,
     /// Who has to hear it, and has not yet.
     awaited: u32,
+    /// Somebody was told that they have missed it: not all will have received it.
+    is_missed: bool,
     first_us: u64,
     last_us: u64,
 }
@@ -52,7 +54,7 @@ pub(super) struct Begun {
 pub(super) struct Delivery {
     pub(super) intended_us: u64,
     pub(super) sent_us: u64,
-    /// When it was received first and last, when this was the last receipt.
+    /// When it was received first and last, when this was the last receipt, and all have received it.
     pub(super) span_us: Option<(u64, u64)>,
     /// Whether its slot is free by that: it was the last, and waited for.
     pub(super) is_freed: bool,
@@ -98,7 +100,8 @@ impl Talks {
         }
         let number = self.sent() + 1;
         let awaited = under_way.listeners;
-        under_way.talks.push_back(Talk { intended_us, sent_us, awaited, first_us: u64::MAX, last_us: 0 });
+        let (first_us, last_us) = (u64::MAX, 0);
+        under_way.talks.push_back(Talk { intended_us, sent_us, awaited, is_missed: false, first_us, last_us });
         under_way.clear();
         self.sent.store(number, Ordering::Release);
         Begun { number, is_heard: awaited > 0, freed }
@@ -114,12 +117,29 @@ impl Talks {
         talk.awaited = talk.awaited.checked_sub(1)?;
         talk.first_us = talk.first_us.min(received_us);
         talk.last_us = talk.last_us.max(received_us);
-        let &mut Talk { intended_us, sent_us, awaited, first_us, last_us } = talk;
-        let span_us = (awaited == 0).then_some((first_us, last_us));
+        let &mut Talk { intended_us, sent_us, awaited, is_missed, first_us, last_us } = talk;
+        let span_us = (awaited == 0 && !is_missed).then_some((first_us, last_us));
         if at == 0 {
             under_way.clear();
         }
         Some(Delivery { intended_us, sent_us, span_us, is_freed: awaited == 0 && number > given_up })
+    }
+
+    /// Somebody who had to hear the numbers from `from` to `to` was told that they have missed them. How many talks wait
+    /// for nobody by that.
+    pub(super) fn miss(&self, from: u64, to: u64) -> usize {
+        let mut under_way = self.under_way.lock();
+        let (first, given_up) = (self.first(&under_way), under_way.given_up);
+        let before = from.saturating_sub(first) as usize;
+        let mut freed = 0;
+        for (number, talk) in (first..=to).zip(&mut under_way.talks).skip(before) {
+            if talk.awaited > 0 {
+                (talk.awaited, talk.is_missed) = (talk.awaited - 1, true);
+                freed += usize::from(talk.awaited == 0 && number > given_up);
+            }
+        }
+        under_way.clear();
+        freed
     }
 
     /// Gives up what was sent before `sent_us` and has not been heard by everybody: nobody waits for it any more, but
@@ -215,6 +235,22 @@ mod tests {
         assert_eq!(talks.enter(), 3);
         talks.begin(4, 4);
         assert_eq!((talks.give_up(4), talks.give_up(5)), (0, 1));
+    }
+
+    #[test]
+    fn who_is_told_to_have_missed_a_talk_is_waited_for_no_more() {
+        let talks = Talks::default();
+        assert_eq!((talks.enter(), talks.enter()), (0, 0));
+        for sent_us in [1, 2, 3, 4] {
+            talks.begin(sent_us, sent_us);
+        }
+        assert_eq!(talks.miss(2, 3), 0);
+        let delivery = Some(Delivery { intended_us: 2, sent_us: 2, span_us: None, is_freed: true });
+        assert_eq!(talks.hear(2, 9), delivery, "not all have received it");
+        assert_eq!((talks.miss(3, 9), talks.hear(3, 9)), (1, None));
+        assert_eq!((talks.quit(3), talks.quit(4)), (1, 0));
+        assert_eq!((talks.miss(0, 1), talks.miss(1, 1)), (0, 1));
+        assert!(talks.under_way.lock().talks.is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::person::State;
 use super::*;
 use crate::bench::client::{Ear as _, Heard};
 use crate::bench::plan::{Sizes, Way};
+use crate::bench::report::Accounts;
 use crate::protocol::{Generation, TransportKind};
 
 /// Users `u0` and so on in the conversation `c`, in which the first talks: they all listen, and nobody has talked.
@@ -44,6 +45,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         failed: AtomicU64::new(0),
         lost: AtomicU64::new(0),
         churn_failures: AtomicU64::new(0),
+        not_taken: AtomicU64::new(0),
         deliveries: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         busy_ns: vec![AtomicU64::new(0)],
@@ -63,6 +65,12 @@ fn audience(connections: usize, pace: Pace) -> Audience {
 fn hear(audience: &mut Audience, number: usize, talk: u64, intended_us: u64, at_us: u64) {
     let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":{intended_us},"messageID":"r.{talk}"}}"#);
     audience.now_us = at_us;
+    Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
+}
+
+/// The same, and it says that it stands for so many.
+fn hear_folded(audience: &mut Audience, number: usize, talk: u64, missed: u64) {
+    let update = format!(r#"{{"username":"u0","conversation":"c","messageID":"r.{talk}","missed":{missed}}}"#);
     Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
 }
 
@@ -122,4 +130,16 @@ fn what_a_server_refuses_with_says_no_token() {
     Hearing { audience: &mut audience, number: 1 }.heard(Heard::Refused("talk", "\u{7}secret"));
     let errors = audience.notes.errors.into_iter().collect::<Vec<_>>();
     assert_eq!(errors, [("talk: refused with \u{fffd}***".to_owned(), 1)]);
+}
+
+#[test]
+fn what_a_server_has_folded_frees_its_slots() {
+    let mut audience = audience(2, Pace::Closed { window: 3 });
+    (1..=3).for_each(|number| assert_eq!(talk(&audience, 1_000), number));
+    hear_folded(&mut audience, 1, 1, 3);
+    assert_eq!(audience.turns.len(), 3);
+    audience.end(1);
+    let Accounts { expected, received, declared_missing, lost, .. } = audience.notes.tally.accounts();
+    assert_eq!((expected, received, declared_missing, lost), (3, 1, 2, 0));
+    assert_eq!(audience.turns.len(), 3, "a slot is free once");
 }

@@ -85,12 +85,14 @@ fn what_is_declared_is_neither_received_nor_lost() {
     let mut listener = Listener::new(0);
     assert_eq!(listener.receive(1, 9), New);
     assert_eq!(listener.receive(2, 9), New);
-    listener.declare_missing(2, 3);
+    assert_eq!(listener.declare_missing(2, 0), []);
+    assert_eq!(listener.declare_missing(2, 1), [], "it is the only one that was skipped, and here it is");
+    assert_eq!(listener.declare_missing(2, 4), [(3, 5)]);
     assert_eq!(listener.receive(6, 9), New);
     assert_eq!(listener.receive(4, 9), Duplicate, "it was settled");
     // Of 7 and 8, one came in the meantime.
     assert_eq!(listener.receive(8, 9), New);
-    listener.declare_missing(6, 2);
+    assert_eq!(listener.declare_missing(6, 3), [(7, 7)]);
     assert_eq!(listener.close(9), Accounts { declared_missing: 4, duplicated: 1, ..accounts(9, 4, 1) });
 }
 
@@ -100,7 +102,7 @@ fn a_declaration_reaches_over_several_gaps() {
     for number in [1, 4, 6, 8, 12] {
         assert_eq!(listener.receive(number, 14), New);
     }
-    listener.declare_missing(2, 8);
+    assert_eq!(listener.declare_missing(2, 9), [(3, 3), (5, 5), (7, 7), (9, 10)]);
     assert_eq!(listener.close(14), Accounts { declared_missing: 5, ..accounts(14, 5, 4) });
 }
 
@@ -183,12 +185,12 @@ impl Model {
     }
 
     fn declare(&mut self, first: u64, count: u64) {
-        for number in first + 1..=first + count {
+        for number in first + 1..first + count {
             if number >= self.due && number <= self.sent && !self.is_settled(number) {
                 self.declared.insert(number);
             }
         }
-        self.faults.misdelivered += u64::from(count > 0 && first + count > self.sent);
+        self.faults.misdelivered += u64::from(count > 1 && first + count - 1 > self.sent);
     }
 
     fn account(&mut self, last: u64) -> Accounts {
