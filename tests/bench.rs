@@ -222,6 +222,10 @@ enum Fault {
     Close,
     /// Answers a join with a `listening` that says something else.
     Mumble,
+    /// Closes the connection of who has talked.
+    CloseTalker,
+    /// Reads no more from who has talked.
+    Ignore,
     /// Refuses a join twice at once.
     RefuseTwice,
     /// Refuses a join behind its `listening`, and all at once.
@@ -323,6 +327,10 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             if let Some(Message::Text(text)) = message {
                 let text = text.to_owned();
                 hear(&text, &mut user, &mut stream, state);
+                if text.contains(r#"["talk""#) && state.lock().unwrap().fault == Fault::Ignore {
+                    // The stream stays open among the members, and nobody reads it.
+                    return;
+                }
             }
             bytes.drain(..consumed);
         }
@@ -410,8 +418,10 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
     let mut is_first = true;
     for (name, stream) in &mut members {
         if name == user {
-            if fault == Fault::Echo {
-                send(stream, &packet);
+            match fault {
+                Fault::Echo => send(stream, &packet),
+                Fault::CloseTalker => stream.shutdown(std::net::Shutdown::Both).unwrap(),
+                _ => {}
             }
             continue;
         }
@@ -558,6 +568,25 @@ fn who_is_told_twice_about_a_join_is_counted_once() {
         job.target = self::job(Faulty::start(fault).addr).target;
         let report = run(&job);
         assert_eq!((report.joins.count, report.connections_lost), (CONNECTIONS as u64, 0), "{fault:?}");
+    }
+}
+
+#[test]
+fn talks_that_the_server_does_not_take_are_its_fault() {
+    for (fault, error) in
+        [(Fault::CloseTalker, "talk: its talker is gone"), (Fault::Ignore, "talk: the server does not read")]
+    {
+        let server = Faulty::start(fault);
+        let mut job = job(server.addr);
+        job.plan.pace = Pace::Open { rate: 56.0 };
+        // More than the kernel takes on its own.
+        job.plan.payload_bytes = if fault == Fault::Ignore { 400_000 } else { 150 };
+        let report = run(&job);
+        assert!(report.talks_not_taken > 0 && !report.is_clean(), "{fault:?}: {:?}", report.errors);
+        assert_eq!(report.accounts.sent + report.talks_not_taken, 56, "{fault:?}");
+        assert!(report.errors.contains(&(error.to_owned(), report.talks_not_taken)), "{fault:?}: {:?}", report.errors);
+        let invalid = report.invalid().unwrap_or_default();
+        assert!(!invalid.contains("were sent"), "{fault:?}: {invalid}");
     }
 }
 

@@ -153,6 +153,8 @@ struct Run {
     lost: AtomicU64,
     /// Leaves, and joins after the ramp, that the server has not done as it should.
     churn_failures: AtomicU64,
+    /// Talks that could not be sent because of the server.
+    not_taken: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
     /// For how long each thread has not waited for something to happen.
@@ -320,6 +322,7 @@ impl<'a> Conductor<'a> {
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             churn_failures: AtomicU64::new(0),
+            not_taken: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
@@ -366,6 +369,7 @@ impl<'a> Conductor<'a> {
             received_bytes: None,
             connections_lost: 0,
             churn_failures: 0,
+            talks_not_taken: 0,
             knee: None,
             errors: Vec::new(),
             generator: Generator::default(),
@@ -406,6 +410,7 @@ impl<'a> Conductor<'a> {
         report.accounts = tally.accounts();
         report.connections_lost = self.run.lost.load(Ordering::Relaxed) + self.run.failed.load(Ordering::Relaxed);
         report.churn_failures = self.run.churn_failures.load(Ordering::Relaxed);
+        report.talks_not_taken = self.run.not_taken.load(Ordering::Relaxed);
         let strays = tally.strays().map(|(stray, count)| (stray.as_str().to_owned(), count));
         report.errors = errors.into_iter().chain(strays).collect();
         report.server = self.server.as_ref().map(|_| self.figures);

@@ -229,6 +229,8 @@ pub struct Report {
     pub connections_lost: u64,
     /// Leaves, and joins after them, that were refused, not answered, or answered with other conversations than before.
     pub churn_failures: u64,
+    /// Talks that were to be sent, and were not: the server did not read, or has closed the talker's connection.
+    pub talks_not_taken: u64,
     /// Refusals and failures by code or kind.
     pub errors: Vec<(String, u64)>,
     /// Whether this side kept its plan.
@@ -286,8 +288,9 @@ impl Report {
                     let (share, max) = (percent(busy_share), percent(BUSY_SHARE_MAX_OPEN));
                     reasons.push(format!("the generator was busy for {share} of the time, where {max} are allowed"));
                 }
-                // A talk may fall on either side of the end.
-                let missed = rate * self.measured.as_secs_f64() * ACHIEVED_SHARE_MIN - self.talks_measured() as f64;
+                // A talk may fall on either side of the end, and what the server does not take is its own fault.
+                let tried = self.talks_measured().saturating_add(self.talks_not_taken);
+                let missed = rate * self.measured.as_secs_f64() * ACHIEVED_SHARE_MIN - tried as f64;
                 if self.accounts.sent > 0 && missed > 1.0 {
                     let (achieved, share) = (number(self.talks_per_s()), percent(self.talks_per_s() / rate));
                     reasons.push(format!("only {achieved} talks/s of {} were sent, {share}", number(rate)));
@@ -301,7 +304,7 @@ impl Report {
             )),
             _ => {}
         }
-        if self.accounts.sent == 0 && self.wants_talks() {
+        if self.accounts.sent == 0 && self.talks_not_taken == 0 && self.wants_talks() {
             reasons.push("no talk was sent".to_owned());
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -318,6 +321,7 @@ impl Report {
             ("unaccounted for", self.unaccounted()),
             ("connections lost", self.connections_lost),
             ("joins or leaves that failed", self.churn_failures),
+            ("talks that the server did not take", self.talks_not_taken),
         ];
         faults.retain(|(_, number)| *number > 0);
         faults
@@ -393,6 +397,10 @@ mod tests {
             assert!(found.contains(reason) && !found.contains(';'), "{found}");
         }
         let mut report = samples::good();
+        report.seconds.truncate(29);
+        report.talks_not_taken = 2_000;
+        assert_eq!(report.invalid(), None, "that is the server's fault");
+        let mut report = samples::good();
         closed(&mut report);
         (report.generator.lag_p99, report.generator.busy_share) = (5_000, 0.89);
         report.seconds.truncate(10);
@@ -427,6 +435,7 @@ mod tests {
             (|report| report.accounts.received += 7, "unaccounted for"),
             (|report| report.connections_lost = 7, "connections lost"),
             (|report| report.churn_failures = 7, "joins or leaves that failed"),
+            (|report| report.talks_not_taken = 7, "talks that the server did not take"),
         ];
         for (spoil, name) in table {
             let mut report = samples::good();

@@ -260,6 +260,12 @@ impl Audience {
         self.error(number, why);
     }
 
+    /// A talk was to be sent, and it is the server that kept it from being sent.
+    pub(super) fn not_taken(&mut self, talker: usize, why: &str) {
+        self.run.not_taken.fetch_add(1, Ordering::Relaxed);
+        self.error(talker, why);
+    }
+
     /// Somebody who left joins again.
     pub(super) fn join(&mut self, number: usize, now_us: u64) {
         self.person(number).join(now_us);

@@ -162,11 +162,11 @@ impl Worker {
         let Some(field) = &self.audience.field else { return false };
         let talker = field.layout.talker(conversation);
         let Some(client) = &mut self.clients[talker - self.range.start] else {
-            self.audience.error(talker, "talk: its talker is gone");
+            self.audience.not_taken(talker, "talk: its talker is gone");
             return false;
         };
         if client.is_clogged() {
-            self.audience.error(talker, "talk: the server does not read");
+            self.audience.not_taken(talker, "talk: the server does not read");
             return false;
         }
         let Begun { number, is_heard, freed } = field.talks[conversation].begin(intended_us, now_us);

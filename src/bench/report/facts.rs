@@ -167,9 +167,12 @@ fn accounts(report: &Report) -> Grid {
     let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
     rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));
     // What few runs know is shown where it went wrong.
-    let rare =
-        [("joins or leaves that failed", report.churn_failures), ("unaccounted for", report.unaccounted())].into_iter();
-    let rare = rare.filter(|(_, number)| *number > 0);
+    let rare = [
+        ("joins or leaves that failed", report.churn_failures),
+        ("talks that the server did not take", report.talks_not_taken),
+        ("unaccounted for", report.unaccounted()),
+    ];
+    let rare = rare.into_iter().filter(|(_, number)| *number > 0);
     rows.extend(rare.map(|(label, number)| Row { fault: true, ..row(label, [count(number)]) }));
     Grid { title: "accounts", columns: vec!["number"], rows }
 }

@@ -76,6 +76,7 @@ fn value(report: &Report) -> Value {
         },
         "connections_lost": report.connections_lost,
         "churn_failures": report.churn_failures,
+        "talks_not_taken": report.talks_not_taken,
         "errors": errors.collect::<Value>(),
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
         "knee": report.knee.as_ref().map(knee),

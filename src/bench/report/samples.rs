@@ -60,6 +60,7 @@ pub(in crate::bench) fn good() -> Report {
         received_bytes: Some(90_000_000),
         connections_lost: 0,
         churn_failures: 0,
+        talks_not_taken: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
         server: Some(Server {
@@ -149,6 +150,7 @@ pub(in crate::bench) fn empty() -> Report {
         received_bytes: None,
         connections_lost: 0,
         churn_failures: 0,
+        talks_not_taken: 0,
         errors: Vec::new(),
         generator: Generator::default(),
         server: None,
