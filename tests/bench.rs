@@ -590,6 +590,23 @@ fn talks_that_the_server_does_not_take_are_its_fault() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_keeps_no_port_from_the_next() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.plan.duration = Duration::from_millis(100);
+    let polling = Way { generation: Generation::Eio4, transport: TransportKind::Polling };
+    job.plan.mix = vec![(WEBSOCKET, 1), (polling, 1)];
+    run(&job);
+    // One line for each connection: its number, both addresses, and the state, of which 6 is TIME_WAIT.
+    let server = format!("0100007F:{:04X}", fixture.addr.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let of_server = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let waiting = of_server.filter(|row| row[2] == server && row[3] == "06").count();
+    assert_eq!(waiting, 0, "of {CONNECTIONS} connections");
+}
+
 #[test]
 fn a_closed_loop_goes_on_where_something_is_lost() {
     let server = Faulty::start(Fault::Lose);

@@ -96,7 +96,7 @@ impl Worker {
             run,
         };
         worker.live(&mut poll)?;
-        worker.clients.clear();
+        worker.clients.drain(..).flatten().for_each(Client::abort);
         worker.range.clone().for_each(|number| worker.audience.end(number));
         Ok(worker.audience.notes)
     }
