@@ -310,7 +310,7 @@ impl<'a> Conductor<'a> {
         let polls = (0..threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let door = |poll: &Poll| Ok(Door { orders: Mutex::default(), waker: Waker::new(poll.registry(), DOOR)? });
         let run = Arc::new(Run {
-            id: format!("{:08x}", std::process::id() ^ random.number() as u32),
+            id: run_id(random.number()),
             plan: plan.clone(),
             target: job.target.clone(),
             users: users.collect(),
@@ -598,6 +598,24 @@ fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {percent:>3}% {elapsed} {msg}");
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Marks the messages of the next run of this process. A search makes many runs, and an overloaded server may still
+/// have something to say of the last one.
+fn run_id(random: u64) -> String {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}-{number}", std::process::id() ^ random as u32)
+}
+
+/// Whether the run of this id was one of this process, and before the run `id`.
+fn is_earlier(earlier: &str, id: &str) -> bool {
+    fn parts(id: &str) -> Option<(&str, u64)> {
+        let (process, number) = id.rsplit_once('-')?;
+        Some((process, number.parse().ok()?))
+    }
+    let (Some((process, number)), Some(current)) = (parts(earlier), parts(id)) else { return false };
+    process == current.0 && number < current.1
 }
 
 fn json(text: &str) -> String {

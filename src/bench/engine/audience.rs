@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::errors::Errors;
 use super::person::{Person, State};
-use super::{Field, Order, Run};
+use super::{Field, Order, Run, is_earlier};
 use crate::bench::client::{Ear, Heard, Update};
 use crate::bench::ledger::{self, Receipt, Stray, Tally};
 use crate::bench::measure::Recorder;
@@ -169,7 +169,11 @@ impl Audience {
         }
         let conversation = self.echo.conversation.ok_or(Stray::Conversation)?;
         let Some(seat) = self.people[number - self.range.start].seat(conversation) else {
-            return Err(if field.layout.talker(conversation) == number { Stray::Own } else { Stray::Conversation });
+            return Err(match self.echo.talk {
+                Err(Stray::Earlier) => Stray::Earlier,
+                _ if field.layout.talker(conversation) == number => Stray::Own,
+                _ => Stray::Conversation,
+            });
         };
         let talk = self.echo.talk?;
         if seat.left_at.is_some_and(|left_at| talk > left_at) {
@@ -346,7 +350,7 @@ impl Run {
     fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
         let (run, talk) = ledger::parse_message_id(&update.message_id).ok_or(Stray::MessageId)?;
         if run != self.id {
-            return Err(Stray::MessageId);
+            return Err(if is_earlier(run, &self.id) { Stray::Earlier } else { Stray::MessageId });
         }
         if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
     }

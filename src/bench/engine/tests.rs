@@ -4,6 +4,7 @@ use super::audience::{Audience, Hearing};
 use super::person::State;
 use super::*;
 use crate::bench::client::{Ear as _, Heard};
+use crate::bench::ledger::Stray;
 use crate::bench::plan::{Sizes, Way};
 use crate::bench::report::Accounts;
 use crate::protocol::{Generation, TransportKind};
@@ -33,7 +34,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     let address = ([127, 0, 0, 1], 1).into();
     let (host, path, namespace) = ("localhost".to_owned(), "/".to_owned(), "/".to_owned());
     let run = Arc::new(Run {
-        id: "r".to_owned(),
+        id: "r-2".to_owned(),
         plan,
         target: Target { host, address, path, namespace },
         users: users.collect(),
@@ -63,14 +64,15 @@ fn audience(connections: usize, pace: Pace) -> Audience {
 
 /// `number` hears of a talk that was to be sent at `intended_us`.
 fn hear(audience: &mut Audience, number: usize, talk: u64, intended_us: u64, at_us: u64) {
-    let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":{intended_us},"messageID":"r.{talk}"}}"#);
+    let update =
+        format!(r#"{{"username":"u0","conversation":"c","timestamp":{intended_us},"messageID":"r-2.{talk}"}}"#);
     audience.now_us = at_us;
     Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
 }
 
 /// The same, and it says that it stands for so many.
 fn hear_folded(audience: &mut Audience, number: usize, talk: u64, missed: u64) {
-    let update = format!(r#"{{"username":"u0","conversation":"c","messageID":"r.{talk}","missed":{missed}}}"#);
+    let update = format!(r#"{{"username":"u0","conversation":"c","messageID":"r-2.{talk}","missed":{missed}}}"#);
     Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
 }
 
@@ -142,4 +144,21 @@ fn what_a_server_has_folded_frees_its_slots() {
     let Accounts { expected, received, declared_missing, lost, .. } = audience.notes.tally.accounts();
     assert_eq!((expected, received, declared_missing, lost), (3, 1, 2, 0));
     assert_eq!(audience.turns.len(), 3, "a slot is free once");
+}
+
+#[test]
+fn what_a_server_still_says_of_an_earlier_run_is_neither_judged_nor_counted() {
+    let ids = [run_id(1), run_id(1)];
+    assert!(is_earlier(&ids[0], &ids[1]) && !is_earlier(&ids[1], &ids[0]), "{ids:?}");
+    assert!(!is_earlier(&ids[1], &ids[1]) && !is_earlier("x-0", &ids[1]) && !is_earlier("x", "x-1"));
+    let mut audience = audience(2, Pace::Open { rate: 1.0 });
+    talk(&audience, 1_000);
+    // To the talker, who was another connection then, as well.
+    for (number, run) in [(0, "r-1"), (1, "r-1"), (1, "r-3"), (1, "r"), (1, "s-1")] {
+        let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":1000,"messageID":"{run}.1"}}"#);
+        Hearing { audience: &mut audience, number }.heard(Heard::Update(update.as_bytes()));
+    }
+    let strays = audience.notes.tally.strays().collect::<Vec<_>>();
+    assert_eq!(strays, [(Stray::MessageId, 3), (Stray::Earlier, 2)]);
+    assert_eq!((audience.notes.tally.accounts().misdelivered, audience.notes.recorder.raw().count()), (3, 0));
 }

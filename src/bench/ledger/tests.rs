@@ -288,6 +288,7 @@ fn a_tally_adds_up_and_counts_strays() {
     other.sent(4);
     other.stray(Stray::Own);
     other.stray(Stray::MessageId);
+    other.stray(Stray::Earlier);
     tally.merge(&other);
     tally.add(&accounts(1, 1, 0));
     let sum = Accounts {
@@ -301,8 +302,8 @@ fn a_tally_adds_up_and_counts_strays() {
         misdelivered: 6,
     };
     assert_eq!(tally.accounts(), sum);
-    assert_eq!(tally.strays().collect::<Vec<_>>(), [(Stray::Own, 2), (Stray::MessageId, 1)]);
-    assert_eq!(Stray::ALL.map(|stray| stray as usize), [0, 1, 2, 3]);
+    assert_eq!(tally.strays().collect::<Vec<_>>(), [(Stray::Own, 2), (Stray::MessageId, 1), (Stray::Earlier, 1)]);
+    assert_eq!(Stray::ALL.map(|stray| stray as usize), [0, 1, 2, 3, 4]);
 }
 
 #[test]
