@@ -216,6 +216,8 @@ enum Fault {
     Invent,
     /// Gives another's text, too.
     Garble,
+    /// Gives something that is no update, too.
+    Babble,
     /// Gives it in the place of the next, and says that it stands for both.
     Fold,
     /// Closes the connection.
@@ -442,6 +444,10 @@ fn talk(user: &str, talk: &Value, state: &mut State) {
                 send(stream, &packet);
                 send(stream, &edited("messageID", "x".into()));
             }
+            Fault::Babble => {
+                send(stream, &packet);
+                send(stream, &event("update", &json!([id])));
+            }
             Fault::Fold => {
                 state.held.push((conversation.clone(), edited("missed", 2.into())));
                 state.skipped.push((conversation.clone(), count + 1));
@@ -484,6 +490,7 @@ fn every_fault_of_a_server_is_caught() {
         (Fault::Rename, Accounts { misdelivered: 1, lost: 1, ..NONE }),
         (Fault::Invent, misdelivered),
         (Fault::Garble, misdelivered),
+        (Fault::Babble, misdelivered),
         (Fault::Fold, Accounts { declared_missing: 1, ..NONE }),
     ];
     // What is lost is waited for, for seconds: all at once.

@@ -239,6 +239,8 @@ pub enum Stray {
     Own,
     /// Its `messageID` is not of this run.
     MessageId,
+    /// It cannot be read.
+    Garbled,
     /// It is of an earlier run of this bench: what an overloaded server still had to say. The conversation is the same,
     /// so that its members have to hear it, and nothing is wrong about that.
     Earlier,
@@ -246,7 +248,8 @@ pub enum Stray {
 
 impl Stray {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Conversation, Self::Username, Self::Own, Self::MessageId, Self::Earlier];
+    pub const ALL: [Self; 6] =
+        [Self::Conversation, Self::Username, Self::Own, Self::MessageId, Self::Garbled, Self::Earlier];
 
     /// What it is called in a report.
     pub fn as_str(self) -> &'static str {
@@ -255,6 +258,7 @@ impl Stray {
             Self::Username => "update with another author",
             Self::Own => "update of the own talk",
             Self::MessageId => "update that is not of this run",
+            Self::Garbled => "update that makes no sense",
             Self::Earlier => "update of an earlier run",
         }
     }

@@ -156,10 +156,7 @@ impl Audience {
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let field = self.field.as_ref().ok_or(Stray::Conversation)?;
         if self.echo.argument != argument {
-            let Some(update) = Update::parse(argument) else {
-                self.error(number, "update: makes no sense");
-                return Ok(0);
-            };
+            let update = Update::parse(argument).ok_or(Stray::Garbled)?;
             self.echo.argument.clear();
             self.echo.argument.extend_from_slice(argument);
             self.echo.conversation = field.layout.find(&update.conversation);
