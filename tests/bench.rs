@@ -140,6 +140,7 @@ fn all_ways_at_once_on_two_threads_with_churn() {
         job.plan.pace = pace;
         let report = run(&job);
         assert!(report.is_clean(), "{pace:?}: {:?} {:?}", report.accounts, report.errors);
+        assert_eq!(report.errors, [], "{pace:?}");
         assert!(report.joins.count > CONNECTIONS as u64, "{pace:?}: nobody came back");
         assert!(report.accounts.received > 0);
     }

@@ -243,7 +243,8 @@ impl Door {
         let mut orders = self.orders.lock();
         // Who has not yet looked is awake, or will be.
         if orders.is_empty() {
-            // Should it fail, a thread that talks is awake every half a second.
+            // Should it fail, orders are looked at whenever a thread is awake, which one that talks is every half a
+            // second.
             let _ = self.waker.wake();
         }
         orders.push(order);

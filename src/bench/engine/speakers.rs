@@ -135,26 +135,24 @@ impl Worker {
                 }
                 !is_away
             });
-            let number = churn.listeners[churn.random.below(churn.listeners.len())];
-            if self.leave(number, now_us) {
+            // Who is away already is no choice: the next one who is there goes.
+            let (before, from) = churn.listeners.split_at(churn.random.below(churn.listeners.len()));
+            let is_there = |number: &usize| self.audience.person(*number).state == State::Listening;
+            if let Some(number) = from.iter().chain(before).copied().find(is_there) {
+                self.leave(number, now_us);
                 churn.away.push(number);
             }
         }
         self.churn = Some(churn);
     }
 
-    /// Whether it was there to leave.
-    fn leave(&mut self, number: usize, now_us: u64) -> bool {
-        let is_listening = self.audience.person(number).state == State::Listening;
-        let Some(client) = self.clients[number - self.range.start].as_mut().filter(|_| is_listening) else {
-            self.audience.error(number, "churn: nobody there to leave");
-            return false;
-        };
-        client.leave();
-        self.audience.leave(number, now_us);
-        self.await_answer(number);
-        self.take_turns();
-        true
+    fn leave(&mut self, number: usize, now_us: u64) {
+        if let Some(client) = &mut self.clients[number - self.range.start] {
+            client.leave();
+            self.audience.leave(number, now_us);
+            self.await_answer(number);
+            self.take_turns();
+        }
     }
 
     /// The next talk of a conversation. Whether somebody will hear it.

@@ -106,6 +106,11 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut woke = Instant::now();
         loop {
+            for order in self.run.doors[self.index].take() {
+                if self.obey(order).is_none() {
+                    return Ok(());
+                }
+            }
             self.do_what_is_due();
             self.audience.tell();
             let now = Instant::now();
@@ -119,14 +124,8 @@ impl Worker {
             woke = Instant::now();
             for event in &events {
                 match event.token() {
-                    ALARM => {}
-                    DOOR => {
-                        for order in self.run.doors[self.index].take() {
-                            if self.obey(order).is_none() {
-                                return Ok(());
-                            }
-                        }
-                    }
+                    // Whatever woke the thread, orders and what is due are looked at.
+                    ALARM | DOOR => {}
                     token => self.attend(Client::number(token), event),
                 }
             }
