@@ -5,7 +5,8 @@ use super::person::State;
 use super::*;
 use crate::bench::client::{Ear as _, Heard};
 use crate::bench::ledger::Stray;
-use crate::bench::plan::{Sizes, Way};
+use crate::bench::measure::Recorder;
+use crate::bench::plan::{Pace, Sizes};
 use crate::bench::report::Accounts;
 use crate::protocol::{Generation, TransportKind};
 
@@ -39,7 +40,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         target: Target { host, address, path, namespace },
         users: users.collect(),
         threads: 1,
-        shares: vec![0..connections],
+        shares: std::iter::once(0..connections).collect(),
         epoch: Instant::now(),
         doors: Vec::new(),
         joined: AtomicU64::new(0),
