@@ -52,9 +52,11 @@ impl Objective {
     }
 }
 
-/// All that `loss=0` forbids: deliveries that never came, those that the server has given up, and connections.
+/// All that `loss=0` forbids: deliveries that never came, those that the server has given up, connections, and what the
+/// server did not take.
 fn lost(report: &Report) -> u64 {
-    report.accounts.lost + report.accounts.declared_missing + report.connections_lost
+    let deliveries = report.accounts.lost + report.accounts.declared_missing;
+    deliveries + report.connections_lost + report.talks_not_taken + report.churn_failures
 }
 
 impl FromStr for Objective {
@@ -193,6 +195,9 @@ mod tests {
         let mut lossy = report.clone();
         lossy.accounts.lost = 1;
         assert!(holds("p99<1h", &lossy) && !holds("p99<1h,loss=0", &lossy));
+        let mut refused = report.clone();
+        refused.talks_not_taken = 1;
+        assert_eq!((judge("p99<1h,loss=0", &refused), judge("p99<1h", &refused)), (Trial::Fails, Trial::Holds));
         let mut disordered = report.clone();
         disordered.accounts.out_of_order = 1;
         assert_eq!(judge("p99<1h", &disordered), Trial::Fails);
