@@ -7,6 +7,8 @@ use crate::bench::report::printable;
 
 /// A kind is called by no more characters than this: some hundred of the server's, and the hint that follows.
 const KIND_CHARS_MAX: usize = 280;
+/// What is shorter is no secret, and would be found within words.
+const SECRET_BYTES_MIN: usize = 4;
 /// Kinds beyond this number are one kind.
 const KINDS_MAX: usize = 100;
 const OTHER_KINDS: &str = "other kinds";
@@ -18,7 +20,8 @@ pub(super) struct Errors(BTreeMap<String, u64>);
 impl Errors {
     /// One more of this kind. What it says of `secret` is not for others.
     pub(super) fn add(&mut self, what: &str, secret: Option<&str>) {
-        let hidden = secret.filter(|secret| !secret.is_empty()).map(|secret| what.replace(secret, "***"));
+        let secret = secret.filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        let hidden = secret.map(|secret| what.replace(secret, "***"));
         self.count(&printable(hidden.as_deref().unwrap_or(what), KIND_CHARS_MAX), 1);
     }
 
@@ -69,7 +72,7 @@ mod tests {
         let mut errors = Errors::default();
         errors.add("refused: no t0ken, t0ken", Some("t0ken"));
         errors.add("refused: no t0ken, t0ken", Some("another"));
-        errors.add("refused", Some(""));
+        errors.add("refused", Some("e"));
         errors.add(&format!("{}t0ken", "x".repeat(KIND_CHARS_MAX - 2)), Some("t0ken"));
         let cut = format!("{}*…", "x".repeat(KIND_CHARS_MAX - 2));
         let expected = [("refused", 1), ("refused: no ***, ***", 1), ("refused: no t0ken, t0ken", 1), (&*cut, 1)];

@@ -125,8 +125,8 @@ impl Talks {
         Some(Delivery { intended_us, sent_us, span_us, is_freed: awaited == 0 && number > given_up })
     }
 
-    /// Somebody who had to hear the numbers from `from` to `to` was told that they have missed them. How many talks wait
-    /// for nobody by that.
+    /// Somebody who had to hear the numbers from `from` to `to` was told that they have missed them. How many talks
+    /// wait for nobody by that.
     pub(super) fn miss(&self, from: u64, to: u64) -> usize {
         let mut under_way = self.under_way.lock();
         let (first, given_up) = (self.first(&under_way), under_way.given_up);
