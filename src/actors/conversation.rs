@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::members::{Change, Members};
 use super::registry::{RegistryActor, RegistryMessage};
 use super::roster::Tenure;
+use super::worker::rest;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
@@ -384,12 +385,12 @@ impl ActorFuture<ConversationActor> for FanOut {
         if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref();
+        rest(cx);
         Poll::Pending
     }
 }
 
-/// Lets the other tasks of the thread run once.
+/// Lets the other tasks of the thread run once, and the sockets be looked at.
 struct Yield(bool);
 
 impl ActorFuture<ConversationActor> for Yield {
@@ -404,7 +405,7 @@ impl ActorFuture<ConversationActor> for Yield {
         if std::mem::replace(&mut self.0, true) {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref();
+        rest(cx);
         Poll::Pending
     }
 }

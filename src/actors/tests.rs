@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, People};
@@ -146,6 +147,31 @@ async fn a_large_fan_out_keeps_its_turn() {
         let heard: Vec<_> = member.heard().iter().map(|text| text.contains("first")).collect();
         assert_eq!(heard, [vec![false], vec![true], vec![true, false]][at.min(2)], "member {at}");
     }
+}
+
+/// Whoever has something to read gets to it between two slices of a fan-out.
+#[actix_rt::test]
+async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
+    let world = World::new(|commons| commons.presence_members_max = 1);
+    let door = world.conversation("c");
+    let mut members = Vec::new();
+    for at in 0..4000 {
+        members.push(Member::enter(&world, &door, at, &format!("u{at}")).await);
+    }
+    let (mut near, far) = tokio::net::UnixStream::pair().unwrap();
+    let (ready, reads) = oneshot::channel();
+    let reading = actix_rt::spawn(async move {
+        let _ = ready.send(());
+        near.read_u8().await.unwrap();
+        members.iter().filter(|member| !member.outbox.is_empty()).count()
+    });
+    reads.await.unwrap();
+    let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
+    let (session, username) = (SessionId(0), Username::parse("u0").unwrap());
+    door.try_send(ConversationMessage::Talk { session, username, talk }).unwrap();
+    far.try_write(b"x").unwrap();
+    let reached = reading.await.unwrap();
+    assert!(reached < 3999, "all were served first");
 }
 
 #[actix_rt::test]

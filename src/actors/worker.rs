@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -14,6 +16,13 @@ use crate::protocol::connection::Alarm;
 
 /// Bytes that one read may bring.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Has the task run again when others had their turn and the sockets were looked at: a task that wakes itself runs up
+/// to 61 times before the runtime does that (the `event_interval` of tokio).
+pub fn rest(cx: &mut Context<'_>) {
+    // It hands over its waker when it is polled for the first time, and has no more to do then.
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
 
 /// One worker thread.
 #[derive(Debug)]

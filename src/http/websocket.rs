@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::socket::{Stream, bound_send_buffer};
 use crate::actors::transport::{Attach, Sink, Transport};
-use crate::actors::worker::Worker;
+use crate::actors::worker::{Worker, rest};
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::outbox::{Frames, Outbox};
@@ -284,7 +284,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
                 return Poll::Ready(reason);
             }
         }
-        cx.waker().wake_by_ref();
+        rest(cx);
         Poll::Pending
     }
 
@@ -319,7 +319,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
             }
         }
         self.keep(unsent);
-        cx.waker().wake_by_ref();
+        rest(cx);
         Poll::Pending
     }
 
