@@ -1,8 +1,9 @@
-//! The flusher of a worker: it writes what is pushed into the outboxes of its sessions, all of it in one task, so that
-//! a broadcast wakes no session. A session's own task is woken by what its socket brings, by room where it took no
-//! more, and by its end.
+//! The flusher of a worker: it writes what is pushed into the outboxes of its sessions, all of it in two tasks, one for
+//! what is for few and one for what is for many, so that a broadcast wakes no session. A session's own task is woken by
+//! what its socket brings, by room where it took no more, and by its end.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -12,14 +13,14 @@ use std::task::{Context, Poll, Waker};
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::outbox::Outbox;
-use crate::outbox::dirty::{self, Line, Places};
+use crate::outbox::dirty::{self, Crowd, Line};
 
-/// The flusher lets others run after so many sockets (about 0.5 ms of work),
-const SOCKETS_PER_TURN: usize = 256;
+/// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
+const SOCKETS_PER_TURN: usize = 128;
 
 /// or after this part of those that wait, where it is more: each has its turn before conversations can push more than
 /// an outbox holds, however many there are.
-const TURNS_MAX: usize = 32;
+const TURNS_MAX: usize = 64;
 
 /// The sockets of a worker.
 #[derive(Debug)]
@@ -58,8 +59,10 @@ impl Flusher {
     /// Has to be called on the worker's thread, within its runtime.
     pub fn start() -> Rc<Self> {
         let flusher = Rc::new(Self { worker: dirty::begin(), pipes: RefCell::default() });
-        // It paces itself: tokio would stop it after 128 sockets that are ready.
-        actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone())));
+        for crowd in [Crowd::Few, Crowd::Many] {
+            // It paces itself: tokio would stop it after 128 sockets that are ready.
+            actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone(), crowd)));
+        }
         flusher
     }
 
@@ -76,14 +79,6 @@ impl Flusher {
         Socket { flusher: self.clone(), place }
     }
 
-    /// Writes to those whose turn it is.
-    fn turn(&self, places: &mut Places) {
-        for places in [&mut places.prompt, &mut places.bulk] {
-            let turn = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN).min(places.len());
-            places.drain(..turn).for_each(|place| self.flush(place));
-        }
-    }
-
     /// Writes to the socket at this place. Should that panic, it is the end of this socket only.
     fn flush(&self, place: u32) {
         if catch_unwind(AssertUnwindSafe(|| self.with(place, Pipe::flush))).is_err() {
@@ -97,18 +92,19 @@ impl Flusher {
     }
 }
 
-async fn run(flusher: Rc<Flusher>) {
-    let mut places = Places::default();
+/// Writes what is for such a crowd.
+async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
+    let mut places = VecDeque::new();
     loop {
         poll_fn(|cx| {
-            dirty::take(&mut places, cx.waker());
+            dirty::take(crowd, &mut places, cx.waker());
             if places.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
-        flusher.turn(&mut places);
+        let turn = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN).min(places.len());
+        places.drain(..turn).for_each(|place| flusher.flush(place));
         if !places.is_empty() {
-            // Others are not only those who can run by now: the sockets have to be looked at too. A task that wakes
-            // itself runs up to 61 times before that.
+            // Others are not only those who can run by now: the sockets are looked at too.
             tokio::task::yield_now().await;
         }
     }
@@ -191,7 +187,6 @@ impl Drop for Socket {
 mod tests {
     use super::*;
     use crate::metrics::{Elsewhere, Metrics};
-    use crate::outbox::dirty::Crowd;
     use crate::outbox::tests::Wakes;
     use crate::outbox::{Bounds, Frames};
     use crate::protocol::Generation;
@@ -308,13 +303,12 @@ mod tests {
             outbox.push(Frame::text("4a"));
         }
         drop(many);
-        let mut places = Places::default();
-        dirty::take(&mut places, Waker::noop());
-        scene.flusher.turn(&mut places);
+        scene.until_written(1).await;
         carried[999].1.push(Frame::text("4b"));
-        dirty::take(&mut places, Waker::noop());
-        scene.flusher.turn(&mut places);
-        assert_eq!(scene.log.borrow()[SOCKETS_PER_TURN - 1..][..3], [SOCKETS_PER_TURN - 1, 999, SOCKETS_PER_TURN]);
+        scene.until_written(1000).await;
+        let log = scene.log.borrow();
+        let at = log.iter().position(|name| *name == 999).unwrap();
+        assert!(at <= 2 * SOCKETS_PER_TURN, "behind {at}");
     }
 
     #[actix_rt::test]
@@ -328,15 +322,15 @@ mod tests {
                 assert!(socket.poll_write(&mut cx).is_pending());
             }
         }
-        let mut places = Places::default();
-        dirty::take(&mut places, cx.waker());
-        assert_eq!(places.prompt, [0, 1, 2]);
-        places.prompt.drain(..).for_each(|place| scene.flusher.flush(place));
+        let mut places = VecDeque::new();
+        dirty::take(Crowd::Few, &mut places, cx.waker());
+        assert_eq!(places, [0, 1, 2]);
+        places.drain(..).for_each(|place| scene.flusher.flush(place));
         for (_, outbox) in &carried {
             outbox.push(Frame::text("4b"));
         }
-        dirty::take(&mut places, cx.waker());
-        assert_eq!(places.prompt, [0, 1, 2], "and again when it was looked after");
+        dirty::take(Crowd::Few, &mut places, cx.waker());
+        assert_eq!(places, [0, 1, 2], "and again when it was looked after");
     }
 
     #[actix_rt::test]

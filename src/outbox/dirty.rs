@@ -1,7 +1,7 @@
 //! The lists of what has something to be written, one for each worker: a push enters a line on the list of the thread
 //! that writes, instead of waking a task for each session. The thread itself does that without a lock; what others
-//! enter waits beside it under one, and they wake the writer once for many lines. What is for many at once stands
-//! apart, so that what is for few need not wait behind it.
+//! enter waits beside it under one, and they wake the writer once for many lines. What is for many at once stands on a
+//! list of its own, so that what is for few need not wait behind it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,34 +33,6 @@ impl Line {
     }
 }
 
-/// Places of one worker, the first first.
-#[derive(Debug, Default)]
-pub struct Places {
-    /// Of what is for few.
-    pub prompt: VecDeque<u32>,
-    /// Of what is for many.
-    pub bulk: VecDeque<u32>,
-}
-
-impl Places {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.prompt.is_empty() && self.bulk.is_empty()
-    }
-
-    fn enter(&mut self, place: u32, crowd: Crowd) {
-        match crowd {
-            Crowd::Few => self.prompt.push_back(place),
-            Crowd::Many => self.bulk.push_back(place),
-        }
-    }
-
-    fn append(&mut self, later: &mut Self) {
-        self.prompt.append(&mut later.prompt);
-        self.bulk.append(&mut later.bulk);
-    }
-}
-
 /// For how many is what a thread pushes in one go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Crowd {
@@ -74,21 +46,21 @@ pub enum Crowd {
 /// Places of one worker, and who looks after them; it sleeps only while there are none.
 #[derive(Default)]
 struct List {
-    places: Places,
+    places: VecDeque<u32>,
     writer: Option<Waker>,
 }
 
 impl List {
-    fn enter(&mut self, place: u32, crowd: Crowd) {
+    fn enter(&mut self, place: u32) {
         if self.places.is_empty()
             && let Some(writer) = &self.writer
         {
             writer.wake_by_ref();
         }
-        self.places.enter(place, crowd);
+        self.places.push_back(place);
     }
 
-    fn take(&mut self, places: &mut Places, writer: &Waker) {
+    fn take(&mut self, places: &mut VecDeque<u32>, writer: &Waker) {
         places.append(&mut self.places);
         if !self.writer.as_ref().is_some_and(|waker| waker.will_wake(writer)) {
             self.writer = Some(writer.clone());
@@ -96,8 +68,18 @@ impl List {
     }
 }
 
+/// A list for each [`Crowd`].
+#[derive(Default)]
+struct Both([List; 2]);
+
+impl Both {
+    fn of(&mut self, crowd: Crowd) -> &mut List {
+        &mut self.0[crowd as usize]
+    }
+}
+
 /// What other threads have entered.
-type Remote = Mutex<List>;
+type Remote = Mutex<Both>;
 
 /// Those of the workers 1, 2, 3 and so on, as long as their threads live.
 static REMOTES: RwLock<Vec<Weak<Remote>>> = RwLock::new(Vec::new());
@@ -107,7 +89,7 @@ static REMOTES: RwLock<Vec<Weak<Remote>>> = RwLock::new(Vec::new());
 struct Lists {
     /// 0 where the thread is no worker.
     worker: u32,
-    local: List,
+    local: Both,
     remote: Arc<Remote>,
     /// For the other workers, by their numbers, as far as this thread has had to do with them.
     batches: Vec<Option<Batch>>,
@@ -117,7 +99,7 @@ struct Lists {
 
 /// What this thread is about to enter with another worker.
 struct Batch {
-    places: Places,
+    places: VecDeque<u32>,
     remote: Weak<Remote>,
 }
 
@@ -135,24 +117,25 @@ impl Lists {
         let batch = &mut self.batches[at];
         if batch.is_none() {
             let remote = REMOTES.read().get(at)?.clone();
-            *batch = Some(Batch { places: Places::default(), remote });
+            *batch = Some(Batch { places: VecDeque::new(), remote });
         }
         batch.as_mut().filter(|batch| batch.remote.strong_count() > 0)
     }
 }
 
 impl Batch {
-    fn enter(&mut self) {
+    fn enter(&mut self, crowd: Crowd) {
         if self.places.is_empty() {
             return;
         }
         // A worker that has ended in the meantime has taken its sockets with it.
-        let Some(remote) = self.remote.upgrade() else { return self.places = Places::default() };
-        let mut list = remote.lock();
+        let Some(remote) = self.remote.upgrade() else { return self.places.clear() };
+        let mut lists = remote.lock();
+        let list = lists.of(crowd);
         let writer = list.places.is_empty().then(|| list.writer.clone()).flatten();
         list.places.append(&mut self.places);
         // Waking may take a system call, and the writer would meet the lock.
-        drop(list);
+        drop(lists);
         if let Some(writer) = writer {
             writer.wake();
         }
@@ -169,12 +152,12 @@ pub fn begin() -> u32 {
     worker
 }
 
-/// Moves what this worker's list holds, and then what others have entered, to the end of `places`; `writer` is woken by
-/// the next entry.
-pub fn take(places: &mut Places, writer: &Waker) {
+/// Moves what this worker's list for such a crowd holds, and then what others have entered there, to the end of
+/// `places`; `writer` is woken by the next entry.
+pub fn take(crowd: Crowd, places: &mut VecDeque<u32>, writer: &Waker) {
     LISTS.with_borrow_mut(|lists| {
-        lists.local.take(places, writer);
-        lists.remote.lock().take(places, writer);
+        lists.local.of(crowd).take(places, writer);
+        lists.remote.lock().of(crowd).take(places, writer);
     });
 }
 
@@ -202,8 +185,9 @@ impl Drop for Batching {
     fn drop(&mut self) {
         if self.outermost {
             LISTS.with_borrow_mut(|lists| {
-                (lists.batching, lists.crowd) = (false, Crowd::Few);
-                lists.batches.iter_mut().flatten().for_each(Batch::enter);
+                let crowd = std::mem::take(&mut lists.crowd);
+                lists.batching = false;
+                lists.batches.iter_mut().flatten().for_each(|batch| batch.enter(crowd));
             });
         }
     }
@@ -214,14 +198,14 @@ pub(super) fn mark(line: Line) -> bool {
     LISTS.with_borrow_mut(|lists| {
         let crowd = lists.crowd;
         if lists.worker == line.worker {
-            lists.local.enter(line.place, crowd);
+            lists.local.of(crowd).enter(line.place);
             return true;
         }
         let batching = lists.batching;
         let Some(batch) = lists.batch(line.worker) else { return false };
-        batch.places.enter(line.place, crowd);
+        batch.places.push_back(line.place);
         if !batching {
-            batch.enter();
+            batch.enter(crowd);
         }
         true
     })
@@ -243,8 +227,8 @@ mod tests {
         let worker = begin();
         let wakes = Arc::new(Wakes::default());
         let (writer, count) = (waker(wakes.clone()), || wakes.0.load(Ordering::Relaxed));
-        let mut places = Places::default();
-        take(&mut places, &writer);
+        let mut places = VecDeque::new();
+        take(Crowd::Few, &mut places, &writer);
         elsewhere(|| {
             let outer = batch(Crowd::Few);
             (1..4).for_each(|place| assert!(mark(Line { worker, place })));
@@ -257,8 +241,8 @@ mod tests {
         });
         assert!(mark(Line { worker, place: 5 }));
         assert_eq!(count(), 2, "its own list was empty");
-        take(&mut places, &writer);
-        assert_eq!(places.prompt, [5, 1, 2, 3, 4]);
+        take(Crowd::Few, &mut places, &writer);
+        assert_eq!(places, [5, 1, 2, 3, 4]);
         elsewhere(|| assert!(mark(Line { worker, place: 6 })));
         assert_eq!(count(), 3, "it might have gone to sleep again");
     }
@@ -267,9 +251,9 @@ mod tests {
     fn what_waits_before_the_writer_has_come_is_not_lost() {
         let worker = begin();
         elsewhere(|| assert!(mark(Line { worker, place: 7 })));
-        let mut places = Places::default();
-        take(&mut places, Waker::noop());
-        assert_eq!(places.prompt, [7]);
+        let mut places = VecDeque::new();
+        take(Crowd::Few, &mut places, Waker::noop());
+        assert_eq!(places, [7]);
     }
 
     #[test]
@@ -291,7 +275,6 @@ mod tests {
     #[test]
     fn what_is_for_many_stands_apart() {
         let worker = begin();
-        let mut places = Places::default();
         let line = |place| Line { worker, place };
         let many = batch(Crowd::Many);
         assert!(mark(line(1)));
@@ -302,7 +285,9 @@ mod tests {
             assert!(mark(line(3)));
         });
         elsewhere(|| assert!(mark(line(4))));
-        take(&mut places, Waker::noop());
-        assert_eq!((places.prompt, places.bulk), ([2, 4].into(), [1, 3].into()));
+        let mut places = [VecDeque::new(), VecDeque::new()];
+        take(Crowd::Few, &mut places[0], Waker::noop());
+        take(Crowd::Many, &mut places[1], Waker::noop());
+        assert_eq!(places, [[2, 4], [1, 3]]);
     }
 }
