@@ -29,7 +29,7 @@ pub fn rest(cx: &mut Context<'_>) {
 pub struct Worker {
     timers: Timers,
     /// Who writes to the sockets of this thread.
-    pub(super) flusher: Rc<Flusher>,
+    pub flusher: Rc<Flusher>,
     read_buffer: RefCell<Box<[u8]>>,
 }
 

@@ -1,0 +1,131 @@
+//! A conversation with all that a delivery takes but the system: its mailbox, the encoding, the members' outboxes, the
+//! flusher, and WebSockets whose stream throws away what is written to it.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::Actor as _;
+use bytes::Bytes;
+use maxtalk::actors::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter};
+use maxtalk::actors::flusher::Socket;
+use maxtalk::actors::registry::{Arbiters, RegistryActor};
+use maxtalk::actors::roster::Roster;
+use maxtalk::actors::worker::Worker;
+use maxtalk::config::Config;
+use maxtalk::event::SessionId;
+use maxtalk::http::socket::Stream;
+use maxtalk::http::websocket::OwnedSocket;
+use maxtalk::mailbox::Mailbox;
+use maxtalk::max::{Directory, Gate, Target, Tokenless};
+use maxtalk::metrics::Metrics;
+use maxtalk::protocol::Generation;
+use maxtalk::protocol::websocket::Reader;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::support;
+
+/// The conversation and its members, on this thread.
+pub struct Room {
+    conversation: Mailbox<ConversationActor>,
+    _sockets: Vec<Socket>,
+    drain: Drain,
+}
+
+/// Takes whatever it is given, and counts the writes of all that are made of it.
+#[derive(Clone, Debug, Default)]
+struct Drain(Rc<Cell<u64>>);
+
+impl Room {
+    /// A conversation in which `listeners` hear what one more says.
+    pub async fn with(listeners: u64) -> Self {
+        let metrics = support::metrics();
+        let conversation = empty_conversation(&metrics);
+        let (worker, drain) = (Worker::new(), Drain::default());
+        let mut sockets = Vec::new();
+        for number in 0..=listeners {
+            let outbox = support::outbox(&metrics);
+            let reader = Reader::new(0);
+            let (read, head) = (Vec::new(), Bytes::new());
+            let stream = drain.clone();
+            let socket = OwnedSocket::new(stream, Generation::Eio4, reader, &worker, read, head, metrics.clone());
+            sockets.push(worker.flusher.carry(Box::new(socket), &outbox));
+            let (done, entered) = oneshot::channel();
+            let (session, username) = (SessionId(number), support::username(number));
+            let arrival = Arrivals::new(1, done).expect();
+            let enter = Enter { session, username, outbox, arrival };
+            conversation.try_send(ConversationMessage::Enter(enter)).expect("there is room");
+            entered.await.expect("it lives");
+        }
+        Self { conversation, _sockets: sockets, drain }
+    }
+
+    /// Says something, and waits until so many others have been written to.
+    pub async fn talk(&self, listeners: u64) {
+        let before = self.drain.0.get();
+        let (session, username) = (SessionId(0), support::username(0));
+        let talk = ConversationMessage::Talk { session, username, talk: support::talk() };
+        self.conversation.try_send(talk).expect("there is room");
+        while self.drain.0.get() - before < listeners {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
+    let settings = Config::default();
+    let commons = Arc::new(Commons {
+        namespace: "/max".into(),
+        // Nobody is told of the others: that would be members² events.
+        presence_members_max: 1,
+        burst_max: settings.conversation.burst_max,
+        linger: Duration::from_millis(settings.conversation.linger_ms),
+        mailbox_max: settings.mailbox.conversation,
+        metrics: metrics.clone(),
+    });
+    // A conversation knows the registry, which knows a MAX: nobody asks it.
+    let target = Target { url: "http://127.0.0.1:1".into(), service: None, tokenless: Tokenless::Never };
+    let gate = Arc::new(Gate::new(&settings.max));
+    let directory = Directory::new(&settings.max, target, 256, gate).expect("a target");
+    let (registry, _) =
+        RegistryActor::launch(directory, commons.clone(), Arbiters::default(), 10, Duration::from_secs(5));
+    let id = support::talk().conversation;
+    let mut tenure = None;
+    Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));
+    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), commons.clone(), registry);
+    Mailbox::new(actor.start(), commons.mailbox_max, metrics)
+}
+
+impl AsyncRead for Drain {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Drain {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.write_now(&[IoSlice::new(bytes)]))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Drain {
+    fn reset_on_drop(&self) {}
+
+    fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.set(self.0.get() + 1);
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+}
