@@ -18,7 +18,7 @@ use crate::protocol::connection::Alarm;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Has the task run again when others had their turn and the sockets were looked at: a task that wakes itself runs up
-/// to 61 times before the runtime does that (the `event_interval` of tokio).
+/// to 61 times before the runtime does that (a tick of tokio's `LocalSet`).
 pub fn rest(cx: &mut Context<'_>) {
     // It hands over its waker when it is polled for the first time, and has no more to do then.
     let _ = pin!(tokio::task::yield_now()).poll(cx);

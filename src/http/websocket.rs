@@ -435,7 +435,10 @@ mod tests {
     use super::*;
     use crate::metrics::Elsewhere;
     use crate::outbox::Bounds;
+    use crate::outbox::tests::Wakes;
+    use futures_util::task::waker;
     use proptest::prelude::*;
+    use std::sync::atomic::Ordering;
     use tokio::io::{AsyncRead, AsyncWrite};
 
     /// A peer that has sent `input` and takes as many bytes of each write as `takes` says; 0 is "not now".
@@ -446,6 +449,8 @@ mod tests {
         output: Vec<u8>,
         /// It breaks where it would take anything more.
         breaks: bool,
+        /// There is news here as soon as anything was written.
+        news: Option<Arc<Outbox>>,
     }
 
     impl Stream for Peer {
@@ -484,6 +489,9 @@ mod tests {
                 return Poll::Pending;
             }
             self.output.extend_from_slice(&bytes[..take]);
+            if let Some(outbox) = &self.news {
+                outbox.push(Frame::text("4news"));
+            }
             Poll::Ready(Ok(take))
         }
 
@@ -513,7 +521,7 @@ mod tests {
         let metrics = Metrics::new(&[], Elsewhere::default());
         let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
         let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
-        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false };
+        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false, news: None };
         let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
         let worker = Worker::new();
         let reader = Reader::new(1000);
@@ -614,6 +622,21 @@ mod tests {
             let mut cx = Context::from_waker(Waker::noop());
             assert_eq!(socket.poll_write(&mut cx, &outbox), Poll::Ready(CloseReason::TransportError));
             assert_eq!(socket.give_up_unwritten()[..], [Frame::text("4two"), Frame::text("4three")]);
+        });
+    }
+
+    #[test]
+    fn a_peer_that_reads_as_fast_as_others_talk_is_written_to_so_often_and_then_again() {
+        actix_rt::System::new().block_on(async {
+            let (mut socket, outbox) = socket(Vec::new(), Vec::new());
+            let outbox = Arc::new(outbox);
+            socket.stream.news = Some(outbox.clone());
+            let wakes = Arc::new(Wakes::default());
+            let waker = waker(wakes.clone());
+            assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
+            assert_eq!(frames(&socket.stream.output).len(), WRITES_PER_TURN - 1, "the head was a write too");
+            tokio::task::yield_now().await;
+            assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         });
     }
 
