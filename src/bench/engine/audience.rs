@@ -154,7 +154,10 @@ impl Audience {
 
     /// How many talks, or slots of a closed loop, are free by it.
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
-        let field = self.field.as_ref().ok_or(Stray::Conversation)?;
+        let Some(field) = &self.field else {
+            let update = Update::parse(argument).ok_or(Stray::Garbled)?;
+            return self.run.number(&update).and(Err(Stray::Conversation));
+        };
         if self.echo.argument != argument {
             let update = Update::parse(argument).ok_or(Stray::Garbled)?;
             self.echo.argument.clear();
@@ -345,10 +348,16 @@ impl Audience {
 impl Run {
     /// Which talk of conversation `k` the update says that it is.
     fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
+        let talk = self.number(update)?;
+        if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
+    }
+
+    /// Which talk of this run.
+    fn number(&self, update: &Update<'_>) -> Result<u64, Stray> {
         let (run, talk) = ledger::parse_message_id(&update.message_id).ok_or(Stray::MessageId)?;
         if run != self.id {
             return Err(if is_earlier(run, &self.id) { Stray::Earlier } else { Stray::MessageId });
         }
-        if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
+        Ok(talk)
     }
 }

@@ -4,7 +4,7 @@ use super::audience::{Audience, Hearing};
 use super::person::State;
 use super::*;
 use crate::bench::client::{Ear as _, Heard};
-use crate::bench::ledger::Stray;
+use crate::bench::ledger::{Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::plan::{Pace, Sizes};
 use crate::bench::report::Accounts;
@@ -162,4 +162,13 @@ fn what_a_server_still_says_of_an_earlier_run_is_neither_judged_nor_counted() {
     let strays = audience.notes.tally.strays().collect::<Vec<_>>();
     assert_eq!(strays, [(Stray::MessageId, 3), (Stray::Earlier, 2)]);
     assert_eq!((audience.notes.tally.accounts().misdelivered, audience.notes.recorder.raw().count()), (3, 0));
+    // It has more to say than fits into the time until the others join.
+    audience.field = None;
+    audience.notes.tally = Tally::default();
+    for run in ["r-1", "r-3"] {
+        let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":1000,"messageID":"{run}.1"}}"#);
+        Hearing { audience: &mut audience, number: 1 }.heard(Heard::Update(update.as_bytes()));
+    }
+    let strays = audience.notes.tally.strays().collect::<Vec<_>>();
+    assert_eq!(strays, [(Stray::MessageId, 1), (Stray::Earlier, 1)], "in the ramp");
 }
