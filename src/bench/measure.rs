@@ -115,7 +115,8 @@ impl SizeClass {
 }
 
 /// What one thread has measured. A talk is measured when it was to be sent within the measured time; what is received
-/// of it later, while the run ends, has its latency counted too, but is in no [`Second`].
+/// of it later, while the run ends, has its latency counted too, but is in no [`Second`]. A second has all that came
+/// in it, of talks of the warm-up too: that is the rate at which the server delivers.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     from_us: u64,
@@ -167,13 +168,13 @@ impl Recorder {
 
     /// A delivery was received, of a talk in a conversation of this class.
     pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
+        let corrected = received_us.saturating_sub(intended_us);
+        if let Some(second) = self.second(received_us) {
+            second.deliveries.record(corrected);
+        }
         if self.is_measured(intended_us) {
-            let corrected = received_us.saturating_sub(intended_us);
             self.raw.record(received_us.saturating_sub(sent_us));
             self.class(class).delivery.record(corrected);
-            if let Some(second) = self.second(received_us) {
-                second.deliveries.record(corrected);
-            }
         }
     }
 
