@@ -203,8 +203,8 @@ enum Order {
     Talk(Times),
     /// The turn of this conversation has come.
     Turn(usize),
-    /// Talk no more, but hear.
-    Quiet,
+    /// Talk no more, but hear. The measured time was over at this time, or before.
+    Quiet(u64),
     /// Close the ledgers.
     End,
 }

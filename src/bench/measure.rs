@@ -151,6 +151,11 @@ impl Recorder {
         Self { from_us, until_us, joins: run(), lag: run(), raw: run(), last: run(), seconds, classes }
     }
 
+    /// The measured time is over at `us`, if not before.
+    pub fn end(&mut self, us: u64) {
+        self.until_us = self.until_us.min(us);
+    }
+
     /// A connection was `listening` so long after its join.
     pub fn record_join(&mut self, us: u64) {
         self.joins.record(us);

@@ -249,7 +249,8 @@ impl<'a> Conductor<'a> {
         }
         let after = self.sample();
         let elapsed = after.at.saturating_duration_since(before.at);
-        self.measured = elapsed.min(run.plan.duration);
+        // What the threads have measured began at its time, however late this one woke up.
+        self.measured = after.at.min(end).saturating_duration_since(measured);
         self.received_bytes = Some(after.bytes - before.bytes);
         self.figures.cpu = after.server.saturating_sub(before.server);
         let deliveries = (after.deliveries - before.deliveries).max(1);
@@ -257,7 +258,7 @@ impl<'a> Conductor<'a> {
         self.busy_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
         field.over.store(true, Ordering::Relaxed);
-        run.tell(&Order::Quiet);
+        run.tell(&Order::Quiet(run.us(after.at)));
         let deadline = Instant::now() + GRACE;
         while field.under_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             sleep(LOOK_INTERVAL).await;

@@ -144,7 +144,10 @@ impl Worker {
                 self.audience.turns.push(conversation);
                 self.take_turns();
             }
-            Order::Quiet => (self.script, self.churn) = (None, None),
+            Order::Quiet(us) => {
+                (self.script, self.churn) = (None, None);
+                self.audience.notes.recorder.end(us);
+            }
             Order::End => return None,
         }
         Some(())

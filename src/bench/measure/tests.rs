@@ -153,6 +153,24 @@ fn only_the_measured_time_is_measured() {
 }
 
 #[test]
+fn what_comes_after_an_interruption_is_not_of_the_measured_time() {
+    let mut recorder = Recorder::new(0, 10_000_000);
+    let class = SizeClass::of(SIZE);
+    recorder.record(class, 1_000_000, 1_000_000, 1_100_000);
+    recorder.end(1_200_000);
+    // The last second is not over, but the measured part of it is.
+    for received in [1_300_000, 1_900_000] {
+        recorder.record(class, 1_000_000, 1_000_000, received);
+    }
+    let seconds = recorder.seconds(Duration::from_micros(1_200_000));
+    assert_eq!(seconds.iter().map(|second| second.deliveries).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(recorder.corrected().count(), 3, "their latency is known");
+    recorder.end(5_000_000);
+    recorder.record_talk(2_000_000, 2_000_000);
+    assert_eq!(recorder.lag().count(), 0, "an end is not taken back");
+}
+
+#[test]
 fn a_long_run_has_a_bounded_series() {
     let mut recorder = Recorder::new(0, u64::MAX);
     let late = SECONDS_MAX as u64 * US_PER_SECOND;
