@@ -8,8 +8,8 @@ use hdrhistogram::{Counter, Histogram};
 
 use super::report::{Latency, Second, Spread};
 
-/// What takes longer, in µs, is taken for this long: ten minutes.
-pub const LATENCY_US_MAX: u64 = 600_000_000;
+/// What takes longer, in µs, is taken for this long, which is longer than the longest run.
+pub const LATENCY_US_MAX: u64 = 3_700_000_000;
 
 /// The time series ends behind so many seconds of measured time.
 pub const SECONDS_MAX: usize = 3600;
@@ -42,7 +42,7 @@ impl<C: Counter> Distribution<C> {
     /// Adds one value, in µs.
     pub fn record(&mut self, us: u64) {
         let us = us.min(LATENCY_US_MAX);
-        // It grows as needed up to where a value of ten minutes has a place.
+        // It grows as needed up to where the largest value has a place.
         let recorded = self.histogram.record(us);
         debug_assert!(recorded.is_ok());
         self.max = self.max.max(us);

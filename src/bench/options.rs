@@ -24,7 +24,7 @@ const WINDOW_MAX: usize = 100_000;
 /// An update whose `messageID` is as long as a server takes it by default.
 const PAYLOAD_BYTES_MAX: usize = 356;
 const PER_SECOND_MAX: f64 = 1e6;
-const DURATION_MAX: Duration = Duration::from_secs(3600);
+pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
 /// The sum of all weights of a mix.
 const WEIGHTS_MAX: u32 = 1000;
 const EXPONENT_MAX: f64 = 10.0;

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::bench::options::DURATION_MAX;
 
 const SIZE: usize = 10;
 
@@ -168,6 +169,11 @@ fn what_comes_after_an_interruption_is_not_of_the_measured_time() {
     recorder.end(5_000_000);
     recorder.record_talk(2_000_000, 2_000_000);
     assert_eq!(recorder.lag().count(), 0, "an end is not taken back");
+}
+
+#[test]
+fn no_latency_of_a_run_is_out_of_range() {
+    assert!(u128::from(LATENCY_US_MAX) > (DURATION_MAX + Duration::from_secs(60)).as_micros());
 }
 
 #[test]
