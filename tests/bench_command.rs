@@ -140,12 +140,21 @@ fn server() -> (Process, String, String) {
 
 /// Whether the server has given an update to somebody.
 fn delivers(metrics: &str) -> bool {
+    counts(metrics, |line| line.starts_with("maxtalk_deliveries_total{") && line.contains("\"update\""))
+}
+
+/// Whether somebody is connected to it.
+fn sessions(metrics: &str) -> bool {
+    counts(metrics, |line| line.starts_with("maxtalk_sessions{"))
+}
+
+/// Whether one of these metrics is not 0.
+fn counts(metrics: &str, is_meant: impl Fn(&str) -> bool) -> bool {
     let mut stream = TcpStream::connect(metrics).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let is_update = |line: &&str| line.starts_with("maxtalk_deliveries_total{") && line.contains("\"update\"");
-    answer.lines().filter(is_update).any(|line| !line.ends_with(" 0"))
+    answer.lines().filter(|line| is_meant(line)).any(|line| !line.ends_with(" 0"))
 }
 
 #[test]
@@ -174,6 +183,26 @@ fn whatever_ends_the_bench_ends_the_server_that_it_spawned() {
         assert_eq!(outcome.out.contains("\nINTERRUPTED: "), code.is_some(), "{name}: {}", outcome.out);
         is_over(server);
     }
+}
+
+#[test]
+fn the_server_has_used_nothing_in_a_time_that_was_not_measured() {
+    let (server, url, metrics) = server();
+    let pid = server.child.id();
+    // What it has used before is more than a tick.
+    until("it has used its CPU", || {
+        delivers(&metrics);
+        (!Accounts::of(pid).unwrap().cpu().is_zero()).then_some(())
+    });
+    let pid = pid.to_string();
+    let line = ["--url", &url, "--pid", &pid, "--ramp", "1", "--duration", "10m", "--json"];
+    let bench = bench(&line);
+    until("somebody has joined", || sessions(&metrics).then_some(()));
+    signal(&bench, "INT");
+    let report = Outcome::of(bench).json();
+    let (used, unknown) = (&report["server"], &Value::Null);
+    assert_eq!((&used["cpu_s"], &used["cpu_per_delivery_us"]), (&json!(0.0), unknown), "{report}");
+    assert!(used["rss_peak_bytes"].as_u64() >= used["rss_joined_bytes"].as_u64(), "{report}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub struct Generator {
 pub struct Server {
     /// User and system time in the measured time.
     pub cpu: Duration,
-    /// The same by delivery, in µs.
+    /// The same by delivery, in µs. Not finite where there was none, as below.
     pub cpu_per_delivery: f64,
     /// CPU time from before the first connection until all have joined and the server is at rest, by connection that
     /// has joined, in µs.
@@ -120,7 +120,7 @@ pub struct Server {
     pub rss_before: u64,
     /// Resident memory with all connections joined and at rest, in bytes.
     pub rss_joined: u64,
-    /// The largest seen, in bytes.
+    /// The largest since the server began, in bytes.
     pub rss_peak: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -114,11 +115,12 @@ impl<'a> Conductor<'a> {
         let joined = or_interrupted(interrupt.as_mut(), self.everybody_joins()).await;
         self.interrupted = joined.is_none();
         let joined = self.run.joined.load(Ordering::Relaxed);
-        let before = self.figures.cpu;
+        let before = mem::take(&mut self.figures.cpu);
         if let Some(server) = &self.server {
-            self.figures.rss_joined = server.rss();
+            (self.figures.rss_joined, self.figures.rss_peak) = (server.rss(), server.rss_peak());
             let cpu = server.cpu().saturating_sub(before);
-            self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined.max(1) as f64;
+            self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
+            self.figures.cpu_per_delivery = f64::NAN;
         }
         let layout = self.layout();
         let rate = match self.run.plan.pace {
@@ -253,8 +255,8 @@ impl<'a> Conductor<'a> {
         self.measured = after.at.min(end).saturating_duration_since(measured);
         self.received_bytes = Some(after.bytes - before.bytes);
         self.figures.cpu = after.server.saturating_sub(before.server);
-        let deliveries = (after.deliveries - before.deliveries).max(1);
-        self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries as f64;
+        let deliveries = (after.deliveries - before.deliveries) as f64;
+        self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries;
         self.busy_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
         field.over.store(true, Ordering::Relaxed);
