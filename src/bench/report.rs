@@ -279,7 +279,7 @@ impl Report {
         let mut reasons = Vec::new();
         let Generator { lag_p99, busy_share, .. } = self.generator;
         match self.plan.pace {
-            Pace::Open { rate } if rate > 0.0 => {
+            Pace::Open { rate } => {
                 if lag_p99 > LAG_P99_MAX {
                     let (lag, max) = (number(lag_p99 as f64 / 1e3), number(LAG_P99_MAX as f64 / 1e3));
                     reasons.push(format!("the generator was late, by {lag} ms at p99, where {max} ms are allowed"));
@@ -421,6 +421,8 @@ mod tests {
         rest.plan.pace = Pace::Open { rate: 0.0 };
         assert_eq!(rest.invalid(), None);
         assert!(rest.is_clean());
+        rest.generator.busy_share = 0.93;
+        assert!(rest.invalid().is_some(), "there may be churn");
     }
 
     #[test]
