@@ -206,6 +206,16 @@ fn the_server_has_used_nothing_in_a_time_that_was_not_measured() {
 }
 
 #[test]
+fn more_churn_than_can_be_is_as_much_as_can_be_and_told() {
+    let mut command = maxtalk(&["bench", "--spawn", "--connections", "2000", "--rate", "0", "--warm-up", "0s"]);
+    command.args(["--churn", "1000000", "--duration", "1s", "--json"]);
+    let report = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap()).json();
+    assert_eq!((&report["interrupted"], &report["measured_s"]), (&json!(false), &json!(1.0)), "{report}");
+    let leaves = report["leaves_per_s"].as_f64().unwrap();
+    assert!(leaves > 0.0 && leaves < 1e6, "{report}");
+}
+
+#[test]
 fn tokens_and_names_come_from_a_file() {
     let (_server, url, _) = server();
     let tokens = tempfile::NamedTempFile::new().unwrap();

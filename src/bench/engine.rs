@@ -132,6 +132,7 @@ struct Run {
     churn_failures: AtomicU64,
     /// Talks that could not be sent because of the server.
     not_taken: AtomicU64,
+    leaves: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
     /// For how long each thread has not waited for something to happen.

@@ -225,6 +225,8 @@ pub struct Report {
     pub accounts: Accounts,
     /// Bytes that came from the server in the measured time, where they were counted.
     pub received_bytes: Option<u64>,
+    /// Leaves of the churn in the measured time: fewer than planned where nobody was there who could leave.
+    pub leaves: u64,
     /// Connections that ended before their time.
     pub connections_lost: u64,
     /// Leaves, and joins after them, that were refused, not answered, or answered with other conversations than before.
@@ -263,6 +265,11 @@ impl Report {
     /// Bytes per second that came in the measured time, where they were counted.
     pub fn bytes_per_s(&self) -> Option<f64> {
         self.received_bytes.map(|bytes| self.per_s(bytes))
+    }
+
+    /// Leaves per second in the measured time.
+    pub fn leaves_per_s(&self) -> f64 {
+        self.per_s(self.leaves)
     }
 
     /// Resident bytes that the server needs for a connection that has joined and is at rest, where the server is known.

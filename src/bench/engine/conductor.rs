@@ -50,9 +50,10 @@ pub(super) struct Conductor<'a> {
     figures: Server,
     bar: ProgressBar,
     interrupted: bool,
-    /// The time that was measured; what came, and how busy the generator was in it.
+    /// The time that was measured; what came, who left, and how busy the generator was in it.
     measured: Duration,
     received_bytes: Option<u64>,
+    leaves: u64,
     busy_share: f64,
 }
 
@@ -92,6 +93,7 @@ impl<'a> Conductor<'a> {
             lost: AtomicU64::new(0),
             churn_failures: AtomicU64::new(0),
             not_taken: AtomicU64::new(0),
+            leaves: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
@@ -106,8 +108,8 @@ impl<'a> Conductor<'a> {
         });
         let threads = spawned.collect::<io::Result<_>>()?;
         let bar = if job.progress { bar() } else { ProgressBar::hidden() };
-        let (interrupted, measured, received_bytes, busy_share) = (false, Duration::ZERO, None, 0.0);
-        Ok(Self { job, run, threads, server, figures, bar, interrupted, measured, received_bytes, busy_share })
+        let (interrupted, measured, received_bytes, leaves, busy_share) = (false, Duration::ZERO, None, 0, 0.0);
+        Ok(Self { job, run, threads, server, figures, bar, interrupted, measured, received_bytes, leaves, busy_share })
     }
 
     pub(super) async fn conduct(mut self, interrupt: impl Future<Output = ()>) -> Result<Report, RunError> {
@@ -162,6 +164,7 @@ impl<'a> Conductor<'a> {
             spreads: recorder.spreads(),
             accounts: tally.accounts(),
             received_bytes: self.received_bytes,
+            leaves: self.leaves,
             connections_lost: count(&self.run.lost) + count(&self.run.failed),
             churn_failures: count(&self.run.churn_failures),
             talks_not_taken: count(&self.run.not_taken),
@@ -254,6 +257,7 @@ impl<'a> Conductor<'a> {
         // What the threads have measured began at its time, however late this one woke up.
         self.measured = after.at.min(end).saturating_duration_since(measured);
         self.received_bytes = Some(after.bytes - before.bytes);
+        self.leaves = after.leaves - before.leaves;
         self.figures.cpu = after.server.saturating_sub(before.server);
         let deliveries = (after.deliveries - before.deliveries) as f64;
         self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries;
@@ -291,6 +295,7 @@ impl<'a> Conductor<'a> {
             at: Instant::now(),
             deliveries: self.run.deliveries.load(Ordering::Relaxed),
             bytes: self.run.bytes.load(Ordering::Relaxed),
+            leaves: self.run.leaves.load(Ordering::Relaxed),
             server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
             generator: target::own_cpu(),
             busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),
@@ -317,6 +322,7 @@ struct Sample {
     at: Instant,
     deliveries: u64,
     bytes: u64,
+    leaves: u64,
     /// CPU time of the server, and of this process.
     server: Duration,
     generator: Duration,

@@ -13,7 +13,7 @@ use super::{Field, Times};
 use crate::bench::ledger;
 use crate::bench::plan::{Pace, Random};
 
-/// So many talks that are late are sent before anything else gets a turn.
+/// So many talks, or leaves, that are late are sent before anything else gets a turn.
 const BURST_MAX: usize = 32;
 
 /// The talks of an open loop that are this thread's: when, and in which conversation.
@@ -28,7 +28,7 @@ pub(super) struct Churn {
     listeners: Vec<usize>,
     begin_us: u64,
     rate: f64,
-    leaves: u64,
+    turns: u64,
     away: Vec<usize>,
     random: Random,
 }
@@ -55,13 +55,13 @@ impl Churn {
         let listeners = worker.range.clone().filter(listens).collect::<Vec<_>>();
         let rate = run.plan.churn * worker.range.len() as f64 / run.plan.connections as f64;
         let random = Random::new(run.plan.seed ^ worker.index as u64);
-        let churn = Self { listeners, begin_us: times.begin_us, rate, leaves: 0, away: Vec::new(), random };
+        let churn = Self { listeners, begin_us: times.begin_us, rate, turns: 0, away: Vec::new(), random };
         (!churn.listeners.is_empty() && rate > 0.0).then_some(churn)
     }
 
     /// When the next one leaves.
     pub(super) fn due_us(&self) -> u64 {
-        self.begin_us + ((self.leaves + 1) as f64 * 1e6 / self.rate) as u64
+        self.begin_us + ((self.turns + 1) as f64 * 1e6 / self.rate) as u64
     }
 }
 
@@ -126,8 +126,11 @@ impl Worker {
 
     pub(super) fn churn_if_due(&mut self, now_us: u64) {
         let Some(mut churn) = self.churn.take() else { return };
-        while churn.due_us() <= now_us {
-            churn.leaves += 1;
+        for _ in 0..BURST_MAX {
+            if churn.due_us() > now_us {
+                break;
+            }
+            churn.turns += 1;
             churn.away.retain(|&number| {
                 let is_away = self.audience.person(number).state == State::Away;
                 if is_away {
@@ -149,6 +152,7 @@ impl Worker {
     fn leave(&mut self, number: usize, now_us: u64) {
         if let Some(client) = &mut self.clients[number - self.range.start] {
             client.leave();
+            self.run.leaves.fetch_add(1, Ordering::Relaxed);
             self.audience.leave(number, now_us);
             self.await_answer(number);
             self.take_turns();

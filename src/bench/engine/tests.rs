@@ -48,6 +48,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         lost: AtomicU64::new(0),
         churn_failures: AtomicU64::new(0),
         not_taken: AtomicU64::new(0),
+        leaves: AtomicU64::new(0),
         deliveries: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         busy_ns: vec![AtomicU64::new(0)],

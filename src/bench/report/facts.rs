@@ -95,6 +95,10 @@ fn rates(report: &Report) -> Grid {
         row("talks/s", [or_none(planned.map(number)), number(report.talks_per_s()), or_none(share.map(percent))]),
         row("deliveries/s", achieved(number(report.deliveries_per_s()))),
     ];
+    if report.plan.churn > 0.0 {
+        let (planned, left) = (report.plan.churn, report.leaves_per_s());
+        rows.push(row("leaves/s", [number(planned), number(left), percent(left / planned)]));
+    }
     if let Some(bytes) = report.bytes_per_s() {
         rows.push(row("received MB/s", achieved(number(bytes / 1e6))));
     }

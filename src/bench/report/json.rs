@@ -51,6 +51,7 @@ fn value(report: &Report) -> Value {
         "planned_talks_per_s": report.planned_per_s(),
         "talks_per_s": report.talks_per_s(),
         "deliveries_per_s": report.deliveries_per_s(),
+        "leaves_per_s": report.leaves_per_s(),
         "received_bytes": report.received_bytes,
         "received_bytes_per_s": report.bytes_per_s(),
         "generator": {
