@@ -186,6 +186,18 @@ fn whatever_ends_the_bench_ends_the_server_that_it_spawned() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    // As timeout(1) sends it: to the process, and to its group.
+    let (_server, url, metrics) = server();
+    let bench = bench(&["--url", &url, "--rate", "50", "--duration", "10m", "--json"]);
+    until("somebody talks", || delivers(&metrics).then_some(()));
+    let twice = "kill -INT $0; sleep 0.02; kill -INT $0";
+    assert!(Command::new("sh").args(["-c", twice, &bench.id().to_string()]).status().unwrap().success());
+    let outcome = Outcome::of(bench);
+    assert_eq!((&outcome.json()["interrupted"], outcome.code), (&json!(true), Some(130)));
+}
+
+#[test]
 fn the_server_has_used_nothing_in_a_time_that_was_not_measured() {
     let (server, url, metrics) = server();
     let pid = server.child.id();

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -24,6 +24,8 @@ use crate::config::Demo;
 
 /// The exit code of a bench that was interrupted: that of a shell for what SIGINT has ended.
 pub const INTERRUPTED: u8 = 130;
+/// Signals within this time are one: timeout(1) sends its to the process and to its group.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -304,14 +306,16 @@ impl Interrupt {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         drop(entered);
         let listen = async move {
+            let mut first = None;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                if came.send_replace(true) {
+                if first.get_or_insert_with(Instant::now).elapsed() > TOGETHER {
                     process::exit(INTERRUPTED.into());
                 }
+                came.send_replace(true);
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(listen))?;
