@@ -298,7 +298,7 @@ impl Report {
                 // A talk may fall on either side of the end, and what the server does not take is its own fault.
                 let tried = self.talks_measured().saturating_add(self.talks_not_taken);
                 let missed = rate * self.measured.as_secs_f64() * ACHIEVED_SHARE_MIN - tried as f64;
-                if self.accounts.sent > 0 && missed > 1.0 {
+                if self.talks_measured() > 0 && missed > 1.0 {
                     let (achieved, share) = (number(self.talks_per_s()), percent(self.talks_per_s() / rate));
                     reasons.push(format!("only {achieved} talks/s of {} were sent, {share}", number(rate)));
                 }
@@ -311,7 +311,7 @@ impl Report {
             )),
             _ => {}
         }
-        if self.accounts.sent == 0 && self.talks_not_taken == 0 && self.wants_talks() {
+        if self.talks_measured() == 0 && self.talks_not_taken == 0 && self.wants_talks() {
             reasons.push("no talk was sent".to_owned());
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -428,6 +428,9 @@ mod tests {
         rest.plan.pace = Pace::Open { rate: 0.0 };
         assert_eq!(rest.invalid(), None);
         assert!(rest.is_clean());
+        let mut warm = samples::good();
+        (warm.seconds, warm.measured) = (Vec::new(), Duration::ZERO);
+        assert_eq!(warm.invalid().unwrap(), "no talk was sent", "it was interrupted in the warm-up");
         rest.generator.busy_share = 0.93;
         assert!(rest.invalid().is_some(), "there may be churn");
     }
