@@ -195,6 +195,7 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
+    use tokio::io::AsyncReadExt;
     use tokio::sync::oneshot;
 
     /// Writes all that it is given, so many times, and then breaks.
@@ -309,6 +310,32 @@ mod tests {
         let log = scene.log.borrow();
         let at = log.iter().position(|name| *name == 999).unwrap();
         assert!(at <= 2 * SOCKETS_PER_TURN, "behind {at}");
+    }
+
+    /// Whoever has something to read gets to it between two turns, though every push in between wakes the flusher.
+    #[actix_rt::test]
+    async fn pushes_do_not_keep_the_sockets_from_being_looked_at() {
+        let scene = Scene::new();
+        let carried: Vec<_> = (0..4000).map(|name| scene.carry(name, 1)).collect();
+        let (mut near, far) = tokio::net::UnixStream::pair().unwrap();
+        let ((ready, reads), log) = (oneshot::channel(), scene.log.clone());
+        let reading = actix_rt::spawn(async move {
+            let _ = ready.send(());
+            near.read_u8().await.unwrap();
+            log.borrow().len()
+        });
+        reads.await.unwrap();
+        let mut outboxes = carried.iter().map(|(_, outbox)| outbox.clone()).collect::<Vec<_>>().into_iter();
+        outboxes.by_ref().take(3900).for_each(|outbox| assert!(outbox.push(Frame::text("4a"))));
+        actix_rt::spawn(poll_fn(move |cx| {
+            let Some(outbox) = outboxes.next() else { return Poll::Ready(()) };
+            outbox.push(Frame::text("4b"));
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        far.try_write(b"x").unwrap();
+        let written = reading.await.unwrap();
+        assert!(written <= 2 * SOCKETS_PER_TURN, "{written} were served first");
     }
 
     #[actix_rt::test]

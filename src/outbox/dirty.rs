@@ -43,27 +43,18 @@ pub enum Crowd {
     Many,
 }
 
-/// Places of one worker, and who looks after them; it sleeps only while there are none.
+/// Places of one worker, and who looks after them, as long as it sleeps: there are none then.
 #[derive(Default)]
 struct List {
     places: VecDeque<u32>,
-    writer: Option<Waker>,
+    sleeper: Option<Waker>,
 }
 
 impl List {
     fn enter(&mut self, place: u32) {
-        if self.places.is_empty()
-            && let Some(writer) = &self.writer
-        {
-            writer.wake_by_ref();
-        }
         self.places.push_back(place);
-    }
-
-    fn take(&mut self, places: &mut VecDeque<u32>, writer: &Waker) {
-        places.append(&mut self.places);
-        if !self.writer.as_ref().is_some_and(|waker| waker.will_wake(writer)) {
-            self.writer = Some(writer.clone());
+        if let Some(sleeper) = self.sleeper.take() {
+            sleeper.wake();
         }
     }
 }
@@ -132,12 +123,12 @@ impl Batch {
         let Some(remote) = self.remote.upgrade() else { return self.places.clear() };
         let mut lists = remote.lock();
         let list = lists.of(crowd);
-        let writer = list.places.is_empty().then(|| list.writer.clone()).flatten();
         list.places.append(&mut self.places);
+        let sleeper = list.sleeper.take();
         // Waking may take a system call, and the writer would meet the lock.
         drop(lists);
-        if let Some(writer) = writer {
-            writer.wake();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
     }
 }
@@ -153,11 +144,17 @@ pub fn begin() -> u32 {
 }
 
 /// Moves what this worker's list for such a crowd holds, and then what others have entered there, to the end of
-/// `places`; `writer` is woken by the next entry.
+/// `places`. Where that leaves it empty, `writer` sleeps, and is woken by the next entry. One that has places is not
+/// woken: it would only be called from its rest between two turns.
 pub fn take(crowd: Crowd, places: &mut VecDeque<u32>, writer: &Waker) {
     LISTS.with_borrow_mut(|lists| {
-        lists.local.of(crowd).take(places, writer);
-        lists.remote.lock().of(crowd).take(places, writer);
+        let mut remote = lists.remote.lock();
+        let (local, remote) = (lists.local.of(crowd), remote.of(crowd));
+        places.append(&mut local.places);
+        places.append(&mut remote.places);
+        let sleeper = places.is_empty().then_some(writer);
+        local.sleeper = sleeper.cloned();
+        remote.sleeper = sleeper.cloned();
     });
 }
 
@@ -243,8 +240,14 @@ mod tests {
         assert_eq!(count(), 2, "its own list was empty");
         take(Crowd::Few, &mut places, &writer);
         assert_eq!(places, [5, 1, 2, 3, 4]);
-        elsewhere(|| assert!(mark(Line { worker, place: 6 })));
-        assert_eq!(count(), 3, "it might have gone to sleep again");
+        assert!(mark(Line { worker, place: 6 }));
+        elsewhere(|| assert!(mark(Line { worker, place: 7 })));
+        assert_eq!(count(), 2, "it has something to do");
+        take(Crowd::Few, &mut places, &writer);
+        places.clear();
+        take(Crowd::Few, &mut places, &writer);
+        elsewhere(|| assert!(mark(Line { worker, place: 8 })));
+        assert_eq!(count(), 3, "it had gone to sleep again");
     }
 
     #[test]
