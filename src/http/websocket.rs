@@ -311,7 +311,8 @@ impl<S: Stream> Transport for OwnedSocket<S> {
                 Poll::Pending => outbox.written(sent.messages, sent.bytes),
             };
             if relieved {
-                cx.waker().wake_by_ref();
+                // To read on: at once, it would be the only one that is read.
+                rest(cx);
             }
             if flushed.is_pending() {
                 self.keep(unsent);
@@ -635,6 +636,23 @@ mod tests {
             let waker = waker(wakes.clone());
             assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
             assert_eq!(frames(&socket.stream.output).len(), WRITES_PER_TURN - 1, "the head was a write too");
+            tokio::task::yield_now().await;
+            assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A client that asks more than its outbox holds answers reads on behind others, not at once.
+    #[test]
+    fn room_again_wakes_the_task_when_others_had_their_turn() {
+        actix_rt::System::new().block_on(async {
+            let (mut socket, outbox) = socket(Vec::new(), Vec::new());
+            let wakes = Arc::new(Wakes::default());
+            let waker = waker(wakes.clone());
+            (0..600).for_each(|_| assert!(outbox.push(Frame::text("4a"))));
+            assert!(!outbox.has_room());
+            assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
+            assert!(outbox.has_room());
+            assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
             tokio::task::yield_now().await;
             assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         });
