@@ -17,6 +17,7 @@ use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
+use crate::outbox::dirty::{self, Crowd};
 use crate::outbox::{Bounds, Frames, Outbox};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
@@ -385,4 +386,66 @@ async fn a_reader_that_is_too_slow_is_closed_at_once() {
     while session.outbox.push(Frame::text("4x")) {}
     assert_eq!(socket.until_closed().await, CloseReason::Slow);
     session.until_gone().await;
+}
+
+/// Pushes numbers from another thread, as a conversation there would, as fast as they are carried.
+fn talk(outbox: &Arc<Outbox>, numbers: std::ops::Range<usize>) -> std::thread::JoinHandle<()> {
+    let outbox = outbox.clone();
+    std::thread::spawn(move || {
+        for number in numbers {
+            let _batching = (number % 3 == 0).then(|| dirty::batch(Crowd::Many));
+            while !outbox.has_room() {
+                std::thread::yield_now();
+            }
+            assert!(outbox.push(Frame::text(&number.to_string())));
+        }
+    })
+}
+
+#[actix_rt::test]
+async fn nothing_is_lost_or_overtaken_while_sockets_follow_one_another() {
+    const NUMBERS: usize = 20_000;
+    let session = Session::start_with(Generation::Sio09, None, Duration::from_secs(10));
+    let talker = talk(&session.outbox, 0..NUMBERS);
+    let (mut heard, mut socket) = (Vec::new(), session.attach());
+    for at in 0.. {
+        let enough = (at % 7).min(NUMBERS - heard.len());
+        socket.until(|wire| (wire.got.len() >= enough).then_some(())).await;
+        let next = session.attach();
+        socket.until_closed().await;
+        heard.append(&mut socket.0.lock().got);
+        if heard.len() >= NUMBERS {
+            break;
+        }
+        socket = next;
+    }
+    talker.join().unwrap();
+    let expected: Vec<_> = (0..NUMBERS).map(|number| number.to_string()).collect();
+    assert_eq!(heard, expected);
+}
+
+#[actix_rt::test]
+async fn nothing_is_lost_or_overtaken_by_an_upgrade() {
+    for _ in 0..100 {
+        let session = Session::start(None);
+        let talker = talk(&session.outbox, 100..600);
+        let mut heard = Vec::new();
+        let hear = |heard: &mut Vec<String>, body: String| {
+            heard.extend(body.split('\x1e').filter(|packet| *packet != "6").map(str::to_owned));
+        };
+        while heard.len() < 100 {
+            hear(&mut heard, body(session.poll()).await);
+        }
+        let socket = session.attach();
+        let waiting = session.poll();
+        socket.send(&["2probe"]);
+        hear(&mut heard, body(waiting).await);
+        socket.until(|wire| (wire.got.len() == 1).then_some(())).await;
+        socket.send(&["5"]);
+        let missing = 500 - heard.len();
+        socket.until(|wire| (wire.got.len() > missing).then_some(())).await;
+        heard.extend(socket.0.lock().got.drain(1..));
+        talker.join().unwrap();
+        assert_eq!(heard, (100..600).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
 }
