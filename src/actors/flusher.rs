@@ -94,18 +94,26 @@ impl Flusher {
 
 /// Writes what is for such a crowd.
 async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
-    let mut places = VecDeque::new();
+    // Those that were written since the last rest: a list that is short may be filled again as fast as it is written.
+    let (mut places, mut written) = (VecDeque::new(), 0);
     loop {
         poll_fn(|cx| {
             dirty::take(crowd, &mut places, cx.waker());
-            if places.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+            if places.is_empty() {
+                written = 0;
+                return Poll::Pending;
+            }
+            Poll::Ready(())
         })
         .await;
-        let turn = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN).min(places.len());
+        let most = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN);
+        let turn = places.len().min(most - written);
         places.drain(..turn).for_each(|place| flusher.flush(place));
-        if !places.is_empty() {
+        written += turn;
+        if written >= SOCKETS_PER_TURN {
             // Others are not only those who can run by now: the sockets are looked at too.
             tokio::task::yield_now().await;
+            written = 0;
         }
     }
 }
@@ -192,6 +200,7 @@ mod tests {
     use crate::protocol::Generation;
     use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
+    use std::cell::Cell;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
@@ -336,6 +345,58 @@ mod tests {
         far.try_write(b"x").unwrap();
         let written = reading.await.unwrap();
         assert!(written <= 2 * SOCKETS_PER_TURN, "{written} were served first");
+    }
+
+    /// Has news for another as soon as it is written to, as threads that talk all the time do.
+    #[derive(Debug)]
+    struct Restless {
+        writes: Rc<Cell<usize>>,
+        next: Rc<RefCell<Option<Arc<Outbox>>>>,
+    }
+
+    impl Transport for Restless {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
+            outbox.take(&mut Frames::new());
+            self.writes.set(self.writes.get() + 1);
+            if self.writes.get() < 10_000 {
+                self.next.borrow().iter().for_each(|next| assert!(next.push(Frame::text("4a"))));
+            }
+            Poll::Pending
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn give_up_unwritten(&mut self) -> Frames {
+            Frames::new()
+        }
+
+        fn close(self: Box<Self>, _: CloseReason) {}
+    }
+
+    /// A list that is never long, and never empty for long, leaves others their turns too.
+    #[actix_rt::test]
+    async fn what_comes_all_the_time_lets_others_run() {
+        let scene = Scene::new();
+        let (writes, next) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+        let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
+        let carry = |next| {
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, scene.metrics.clone()));
+            let restless = Restless { writes: writes.clone(), next };
+            (scene.flusher.carry(Box::new(restless), &outbox), outbox)
+        };
+        let (_first, first) = carry(next.clone());
+        let (_second, second) = carry(Rc::new(RefCell::new(Some(first.clone()))));
+        next.replace(Some(second));
+        first.push(Frame::text("4a"));
+        tokio::task::yield_now().await;
+        assert!(writes.get() > 0);
+        assert!(writes.get() <= 2 * SOCKETS_PER_TURN, "{} without a rest", writes.get());
     }
 
     #[actix_rt::test]
