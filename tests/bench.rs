@@ -616,6 +616,17 @@ fn a_run_keeps_no_port_from_the_next() {
 }
 
 #[test]
+fn a_run_leaves_no_session_of_0_9_to_the_next() {
+    let fixture = fixture();
+    let mut job = job(fixture.addr);
+    job.plan.duration = Duration::from_millis(100);
+    let ways = [TransportKind::WebSocket, TransportKind::Polling];
+    job.plan.mix = ways.map(|transport| (Way { generation: Generation::Sio09, transport }, 1)).to_vec();
+    run(&job);
+    support::run(fixture.until("sessions are left", |now| now.sum("maxtalk_sessions", "") == 0.0));
+}
+
+#[test]
 fn a_closed_loop_goes_on_where_something_is_lost() {
     let server = Faulty::start(Fault::Lose);
     let mut job = job(server.addr);

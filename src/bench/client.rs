@@ -123,6 +123,9 @@ pub struct Client {
     parts: Vec<u8>,
 }
 
+/// Ends a session of 0.9.
+const DISCONNECT: &str = "0::";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It has asked for a session.
@@ -213,9 +216,14 @@ impl Client {
 
     /// The end of the run: the connection is reset. Closed as usual, tens of thousands of them would keep the ports of
     /// this machine from the next run for a minute.
-    pub fn abort(self) {
+    pub fn abort(mut self) {
         self.line.abort();
-        if let Some(line) = self.polling.as_ref().and_then(|polling| polling.line.as_ref()) {
+        let Some(polling) = &mut self.polling else { return };
+        // A session of 0.9 outlives the poll that is lost: it would hear what the next run says.
+        if self.peer.speech.generation == Generation::Sio09 && !polling.is_under_way && self.stage == Stage::Open {
+            polling.packets = vec![frame::Frame::text(DISCONNECT)];
+            polling.post(&self.peer);
+        } else if let Some(line) = &polling.line {
             line.abort();
         }
     }
