@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub mod client;
 pub mod fake_max;
+pub mod faulty;
 pub mod fixture;
 pub mod heard;
 pub mod http;
