@@ -133,7 +133,7 @@ impl<'a> Conductor<'a> {
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
         // It is MAX that has decided who is where.
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
-        let members = members.checked_div(conversations).unwrap_or(self.run.plan.members);
+        let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
         let is_silent = schedule.is_none() && rate > 0.0;
         if !self.interrupted && !is_silent {
