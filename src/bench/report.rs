@@ -326,7 +326,7 @@ impl Report {
             ("out of order", accounts.out_of_order),
             ("misdelivered", accounts.misdelivered),
             ("unaccounted for", self.unaccounted()),
-            ("connections lost", self.connections_lost),
+            ("connections failed or lost", self.connections_lost),
             ("joins or leaves that failed", self.churn_failures),
             ("talks that the server did not take", self.talks_not_taken),
         ];
@@ -445,7 +445,7 @@ mod tests {
             (|report| report.accounts.misdelivered = 7, "misdelivered"),
             (|report| report.accounts.received -= 7, "unaccounted for"),
             (|report| report.accounts.received += 7, "unaccounted for"),
-            (|report| report.connections_lost = 7, "connections lost"),
+            (|report| report.connections_lost = 7, "connections failed or lost"),
             (|report| report.churn_failures = 7, "joins or leaves that failed"),
             (|report| report.talks_not_taken = 7, "talks that the server did not take"),
         ];

@@ -166,7 +166,7 @@ fn accounts(report: &Report) -> Grid {
         ("duplicated", accounts.duplicated),
         ("out of order", accounts.out_of_order),
         ("misdelivered", accounts.misdelivered),
-        ("connections lost", report.connections_lost),
+        ("connections failed or lost", report.connections_lost),
     ];
     let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
     rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));

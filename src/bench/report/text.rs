@@ -88,7 +88,8 @@ mod tests {
         let text = table(&samples::faulty());
         let marked = text.lines().filter(|line| line.ends_with("  <- wrong")).collect::<Vec<_>>();
         let names = marked.iter().map(|line| line.trim().split("  ").next().unwrap()).collect::<Vec<_>>();
-        let all = ["lost", "duplicated", "out of order", "misdelivered", "connections lost", "unaccounted for"];
+        let all =
+            ["lost", "duplicated", "out of order", "misdelivered", "connections failed or lost", "unaccounted for"];
         assert_eq!(names, all);
         let end = text.lines().rev().take(3).collect::<Vec<_>>();
         assert!(end[2].starts_with("INVALID: ") || text.contains("\nINVALID: "), "{text}");
