@@ -10,7 +10,7 @@ use super::{json, plots};
 /// A page, well-formed as XML too.
 pub fn page(report: &Report) -> String {
     let url = printable(&report.circumstances.url, 120);
-    let title = format!("maxtalk bench of {url}");
+    let title = format!("maxtalk bench at {} of {url}", printable(&report.circumstances.began, 40));
     let verdicts = facts::verdicts(report);
     let verdicts = verdicts.iter().map(|verdict| {
         let class = if verdict.good { "verdict good" } else { "verdict bad" };
@@ -230,7 +230,8 @@ mod tests {
             let node = document.descendants().find(|node| node.tag_name().name() == name).unwrap();
             node.text().unwrap_or_default().to_owned()
         };
-        assert_eq!(text("title"), format!("maxtalk bench of {}", printable(&report.circumstances.url, 120)));
+        let (began, url) = (&report.circumstances.began, printable(&report.circumstances.url, 120));
+        assert_eq!(text("title"), format!("maxtalk bench at {began} of {url}"));
         assert!(text("title").ends_with("<script>alert(\"1\")</script>&'\u{fffd}[31m\u{fffd}"));
     }
 
