@@ -253,6 +253,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (&["--url", "http://192.0.2.1"], "http://192.0.2.1/ is not on this machine (192.0.2.1): "),
         (&["--url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1/ "),
         (&["--url", "https://127.0.0.1:1"], "https://127.0.0.1:1/: the bench speaks http only"),
+        (&["--spawn", "--json", "x", "--html", "x"], "--json and --html name the same file, x: give each one "),
         // Said at once: nobody would wait for the end of such a run.
         (&["--spawn", "--json", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),
         (&["--spawn", "--html", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),

@@ -139,10 +139,14 @@ impl Files {
     /// Opens the files that the options name. What is in them stays up to [`write`](Self::write).
     ///
     /// # Errors
-    /// Where one cannot be written.
+    /// Where one cannot be written, or both are one.
     pub fn open(options: &BenchOptions) -> Result<Self, BenchError> {
         let open = |path: &PathBuf| Output::open(path).map_err(|cause| unwritable(path, cause));
         let json = options.json.as_ref().filter(|path| *path != Path::new(STDOUT));
+        if let Some(path) = json.filter(|json| options.html.as_ref() == Some(json)) {
+            let path = path.display();
+            return Err(format!("--json and --html name the same file, {path}: give each one of its own").into());
+        }
         Ok(Self { json: json.map(open).transpose()?, html: options.html.as_ref().map(open).transpose()? })
     }
 
