@@ -125,6 +125,18 @@ struct Run {
     epoch: Instant,
     /// Where the threads are told what to do, in their order.
     doors: Vec<Door>,
+    counts: Counts,
+    /// For how long each thread has not waited for something to happen.
+    busy_ns: Vec<AtomicU64>,
+    /// Threads whose connections have taken their seats.
+    seated: AtomicUsize,
+    /// Who has heard which ids in the ramp.
+    heard: Mutex<Vec<(usize, Vec<String>)>>,
+}
+
+/// What all threads count.
+#[derive(Default)]
+struct Counts {
     joined: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
@@ -135,12 +147,6 @@ struct Run {
     leaves: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
-    /// For how long each thread has not waited for something to happen.
-    busy_ns: Vec<AtomicU64>,
-    /// Threads whose connections have taken their seats.
-    seated: AtomicUsize,
-    /// Who has heard which ids in the ramp.
-    heard: Mutex<Vec<(usize, Vec<String>)>>,
 }
 
 struct User {

@@ -125,8 +125,8 @@ impl Audience {
     /// Lets everybody see how much has come.
     pub(super) fn tell(&mut self) {
         if self.bytes > 0 {
-            self.run.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
-            self.run.deliveries.fetch_add(mem::take(&mut self.deliveries), Ordering::Relaxed);
+            self.run.counts.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
+            self.run.counts.deliveries.fetch_add(mem::take(&mut self.deliveries), Ordering::Relaxed);
         }
     }
 
@@ -260,13 +260,13 @@ impl Audience {
     }
 
     fn churn_failed(&mut self, number: usize, why: &str) {
-        self.run.churn_failures.fetch_add(1, Ordering::Relaxed);
+        self.run.counts.churn_failures.fetch_add(1, Ordering::Relaxed);
         self.error(number, why);
     }
 
     /// A talk was to be sent, and it is the server that kept it from being sent.
     pub(super) fn not_taken(&mut self, talker: usize, why: &str) {
-        self.run.not_taken.fetch_add(1, Ordering::Relaxed);
+        self.run.counts.not_taken.fetch_add(1, Ordering::Relaxed);
         self.error(talker, why);
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{sleep, sleep_until};
 use super::audience::Notes;
 use super::errors::Errors;
 use super::worker::{DOOR, Worker};
-use super::{Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
+use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
 use crate::bench::measure::Recorder;
 use crate::bench::plan::{self, Layout, Pace, Plan, Random, Schedule};
@@ -88,14 +88,7 @@ impl<'a> Conductor<'a> {
             shares: shares.collect(),
             epoch: Instant::now(),
             doors: polls.iter().map(door).collect::<io::Result<_>>()?,
-            joined: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            churn_failures: AtomicU64::new(0),
-            not_taken: AtomicU64::new(0),
-            leaves: AtomicU64::new(0),
-            deliveries: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            counts: Counts::default(),
             busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             seated: AtomicUsize::new(0),
             heard: Mutex::default(),
@@ -116,7 +109,7 @@ impl<'a> Conductor<'a> {
         let mut interrupt = pin!(interrupt);
         let joined = or_interrupted(interrupt.as_mut(), self.everybody_joins()).await;
         self.interrupted = joined.is_none();
-        let joined = self.run.joined.load(Ordering::Relaxed);
+        let joined = self.run.counts.joined.load(Ordering::Relaxed);
         let before = mem::take(&mut self.figures.cpu);
         if let Some(server) = &self.server {
             (self.figures.rss_joined, self.figures.rss_peak) = (server.rss(), server.rss_peak());
@@ -165,9 +158,9 @@ impl<'a> Conductor<'a> {
             accounts: tally.accounts(),
             received_bytes: self.received_bytes,
             leaves: self.leaves,
-            connections_lost: count(&self.run.lost) + count(&self.run.failed),
-            churn_failures: count(&self.run.churn_failures),
-            talks_not_taken: count(&self.run.not_taken),
+            connections_lost: count(&self.run.counts.lost) + count(&self.run.counts.failed),
+            churn_failures: count(&self.run.counts.churn_failures),
+            talks_not_taken: count(&self.run.counts.not_taken),
             errors: errors.into_iter().chain(strays).collect(),
             generator: Generator {
                 lag_p99: recorder.lag().percentile(99.0),
@@ -189,7 +182,8 @@ impl<'a> Conductor<'a> {
         self.bar.set_length(run.plan.connections as u64);
         self.bar.set_message("joining");
         loop {
-            let (joined, failed) = (run.joined.load(Ordering::Relaxed), run.failed.load(Ordering::Relaxed));
+            let (joined, failed) =
+                (run.counts.joined.load(Ordering::Relaxed), run.counts.failed.load(Ordering::Relaxed));
             self.bar.set_position(joined + failed);
             if joined + failed >= run.plan.connections as u64 || self.has_failed() {
                 break;
@@ -200,7 +194,7 @@ impl<'a> Conductor<'a> {
         let deadline = Instant::now() + REST_TIMEOUT;
         let busy = || {
             let cpu = self.server.as_ref().map(Process::cpu).unwrap_or_default();
-            (cpu, run.bytes.load(Ordering::Relaxed))
+            (cpu, run.counts.bytes.load(Ordering::Relaxed))
         };
         let mut before = busy();
         while Instant::now() < deadline {
@@ -274,7 +268,7 @@ impl<'a> Conductor<'a> {
 
     /// Looks at the server until `end`.
     async fn watch(&self, figures: &mut Server, begin: Instant, end: Instant) {
-        let mut deliveries = self.run.deliveries.load(Ordering::Relaxed);
+        let mut deliveries = self.run.counts.deliveries.load(Ordering::Relaxed);
         loop {
             figures.rss_peak = self.server.as_ref().map_or(0, Process::rss_peak);
             let now = Instant::now();
@@ -283,7 +277,7 @@ impl<'a> Conductor<'a> {
                 return;
             }
             sleep_until((now + SAMPLE_INTERVAL).min(end).into()).await;
-            let heard = self.run.deliveries.load(Ordering::Relaxed);
+            let heard = self.run.counts.deliveries.load(Ordering::Relaxed);
             let rate = (heard - deliveries) as f64 / now.elapsed().as_secs_f64().max(1e-9);
             deliveries = heard;
             self.bar.set_message(format!("{rate:.0} deliveries/s"));
@@ -293,9 +287,9 @@ impl<'a> Conductor<'a> {
     fn sample(&self) -> Sample {
         Sample {
             at: Instant::now(),
-            deliveries: self.run.deliveries.load(Ordering::Relaxed),
-            bytes: self.run.bytes.load(Ordering::Relaxed),
-            leaves: self.run.leaves.load(Ordering::Relaxed),
+            deliveries: self.run.counts.deliveries.load(Ordering::Relaxed),
+            bytes: self.run.counts.bytes.load(Ordering::Relaxed),
+            leaves: self.run.counts.leaves.load(Ordering::Relaxed),
             server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
             generator: target::own_cpu(),
             busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),

@@ -152,7 +152,7 @@ impl Worker {
     fn leave(&mut self, number: usize, now_us: u64) {
         if let Some(client) = &mut self.clients[number - self.range.start] {
             client.leave();
-            self.run.leaves.fetch_add(1, Ordering::Relaxed);
+            self.run.counts.leaves.fetch_add(1, Ordering::Relaxed);
             self.audience.leave(number, now_us);
             self.await_answer(number);
             self.take_turns();

@@ -297,7 +297,7 @@ impl Worker {
                 }
                 News::Joined => {
                     self.under_way -= 1;
-                    self.run.joined.fetch_add(1, Ordering::Relaxed);
+                    self.run.counts.joined.fetch_add(1, Ordering::Relaxed);
                     if let Some(client) = &mut self.clients[number - self.range.start]
                         && self.run.users[number].slow
                     {
@@ -336,7 +336,7 @@ impl Worker {
             _ => {
                 self.clients[number - self.range.start] = None;
                 self.audience.close(number);
-                self.run.lost.fetch_add(1, Ordering::Relaxed);
+                self.run.counts.lost.fetch_add(1, Ordering::Relaxed);
                 self.audience.error(number, &format!("connection: {what}"));
             }
         }
@@ -356,7 +356,7 @@ impl Worker {
         }
         self.clients[number - self.range.start] = None;
         self.under_way -= 1;
-        self.run.failed.fetch_add(1, Ordering::Relaxed);
+        self.run.counts.failed.fetch_add(1, Ordering::Relaxed);
         self.audience.error(number, why);
     }
 }
