@@ -201,21 +201,23 @@ mod tests {
     use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
     use std::cell::Cell;
+    use std::fmt;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
     use tokio::io::AsyncReadExt;
     use tokio::sync::oneshot;
 
-    /// Writes all that it is given, so many times, and then breaks.
-    #[derive(Debug)]
-    struct Fragile {
-        log: Rc<RefCell<Vec<usize>>>,
-        name: usize,
-        writes: usize,
+    /// A socket that only writes: what it is given, as a test says.
+    struct WriteOnly<W>(W);
+
+    impl<W> fmt::Debug for WriteOnly<W> {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("WriteOnly")
+        }
     }
 
-    impl Transport for Fragile {
+    impl<W: FnMut(Frames, &Outbox) -> Poll<CloseReason>> Transport for WriteOnly<W> {
         fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
             Poll::Pending
         }
@@ -223,17 +225,7 @@ mod tests {
         fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
             let mut frames = Frames::new();
             outbox.take(&mut frames);
-            if frames.is_empty() {
-                return Poll::Pending;
-            }
-            assert_ne!(self.name, usize::MAX, "as it was told");
-            if self.writes == 0 {
-                return Poll::Ready(CloseReason::TransportError);
-            }
-            self.writes -= 1;
-            outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
-            self.log.borrow_mut().push(self.name);
-            Poll::Pending
+            (self.0)(frames, outbox)
         }
 
         fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
@@ -245,6 +237,27 @@ mod tests {
         }
 
         fn close(self: Box<Self>, _: CloseReason) {}
+    }
+
+    fn write_only(write: impl FnMut(Frames, &Outbox) -> Poll<CloseReason> + 'static) -> Box<dyn Transport> {
+        Box::new(WriteOnly(write))
+    }
+
+    /// Writes all that it is given, so many times, and then breaks.
+    fn fragile(name: usize, mut writes: usize, log: Rc<RefCell<Vec<usize>>>) -> Box<dyn Transport> {
+        write_only(move |frames, outbox| {
+            if frames.is_empty() {
+                return Poll::Pending;
+            }
+            assert_ne!(name, usize::MAX, "as it was told");
+            if writes == 0 {
+                return Poll::Ready(CloseReason::TransportError);
+            }
+            writes -= 1;
+            outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
+            log.borrow_mut().push(name);
+            Poll::Pending
+        })
     }
 
     struct Scene {
@@ -262,8 +275,7 @@ mod tests {
         fn carry(&self, name: usize, writes: usize) -> (Socket, Arc<Outbox>) {
             let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, self.metrics.clone()));
-            let fragile = Fragile { log: self.log.clone(), name, writes };
-            (self.flusher.carry(Box::new(fragile), &outbox), outbox)
+            (self.flusher.carry(fragile(name, writes, self.log.clone()), &outbox), outbox)
         }
 
         async fn until_written(&self, count: usize) {
@@ -348,35 +360,14 @@ mod tests {
     }
 
     /// Has news for another as soon as it is written to, as threads that talk all the time do.
-    #[derive(Debug)]
-    struct Restless {
-        writes: Rc<Cell<usize>>,
-        next: Rc<RefCell<Option<Arc<Outbox>>>>,
-    }
-
-    impl Transport for Restless {
-        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
-            Poll::Pending
-        }
-
-        fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-            outbox.take(&mut Frames::new());
-            self.writes.set(self.writes.get() + 1);
-            if self.writes.get() < 10_000 {
-                self.next.borrow().iter().for_each(|next| assert!(next.push(Frame::text("4a"))));
+    fn restless(writes: Rc<Cell<usize>>, next: Rc<RefCell<Option<Arc<Outbox>>>>) -> Box<dyn Transport> {
+        write_only(move |_, _| {
+            writes.set(writes.get() + 1);
+            if writes.get() < 10_000 {
+                next.borrow().iter().for_each(|next| assert!(next.push(Frame::text("4a"))));
             }
             Poll::Pending
-        }
-
-        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
-            Poll::Pending
-        }
-
-        fn give_up_unwritten(&mut self) -> Frames {
-            Frames::new()
-        }
-
-        fn close(self: Box<Self>, _: CloseReason) {}
+        })
     }
 
     /// A list that is never long, and never empty for long, leaves others their turns too.
@@ -387,8 +378,7 @@ mod tests {
         let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
         let carry = |next| {
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, scene.metrics.clone()));
-            let restless = Restless { writes: writes.clone(), next };
-            (scene.flusher.carry(Box::new(restless), &outbox), outbox)
+            (scene.flusher.carry(restless(writes.clone(), next), &outbox), outbox)
         };
         let (_first, first) = carry(next.clone());
         let (_second, second) = carry(Rc::new(RefCell::new(Some(first.clone()))));
@@ -476,37 +466,15 @@ mod tests {
     }
 
     /// Tells of every frame that it is given.
-    #[derive(Debug)]
-    struct Telltale {
-        name: usize,
-        heard: mpsc::Sender<(usize, u64)>,
-    }
-
-    impl Transport for Telltale {
-        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
-            Poll::Pending
-        }
-
-        fn poll_write(&mut self, _: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason> {
-            let mut frames = Frames::new();
-            outbox.take(&mut frames);
+    fn telltale(name: usize, heard: mpsc::Sender<(usize, u64)>) -> Box<dyn Transport> {
+        write_only(move |frames, outbox| {
             for frame in frames {
                 outbox.written(1, frame.len());
                 let Payload::Text(number) = frame.payload() else { continue };
-                self.heard.send((self.name, number.parse().unwrap())).unwrap();
+                heard.send((name, number.parse().unwrap())).unwrap();
             }
             Poll::Pending
-        }
-
-        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
-            Poll::Pending
-        }
-
-        fn give_up_unwritten(&mut self) -> Frames {
-            Frames::new()
-        }
-
-        fn close(self: Box<Self>, _: CloseReason) {}
+        })
     }
 
     /// A thread with a worker that sleeps for good where a wake is lost, and its outboxes.
@@ -527,8 +495,7 @@ mod tests {
                     let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
                     let carry = |name| {
                         let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));
-                        let telltale = Telltale { name, heard: heard.clone() };
-                        (flusher.carry(Box::new(telltale), &outbox), outbox)
+                        (flusher.carry(telltale(name, heard.clone()), &outbox), outbox)
                     };
                     let (sockets, carried): (Vec<_>, Vec<_>) = names.map(carry).unzip();
                     ready.send(carried).unwrap();
