@@ -5,7 +5,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`event`]: the vocabulary; [`config`]: every setting; [`metrics`]; [`logging`]; [`protocol`]: the wire, pure |
+//! | 0 | [`event`]: the vocabulary; [`config`]; [`limits`]; [`metrics`]; [`logging`]; [`protocol`]: the wire |
 //! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
 //! | 2 | [`actors`]: session, conversation, registry |
 //! | 3 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod event;
 pub mod http;
+pub mod limits;
 pub mod logging;
 pub mod mailbox;
 pub mod max;

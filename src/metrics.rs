@@ -112,6 +112,29 @@ pub struct ResultLabel {
     pub result: &'static str,
 }
 
+/// A bound on what clients may do or hold. Each has a setting of its own; the README's table of bounds has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Events that one session sends.
+    Events,
+}
+
+impl Limit {
+    /// The value of the label `limit`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+        }
+    }
+}
+
+/// The label of what a bound has refused or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    /// Which bound.
+    pub limit: &'static str,
+}
+
 /// The labels of an event towards clients.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EventLabel {
@@ -210,6 +233,8 @@ pub struct Metrics {
     pub refusals: Family<RefusalLabel, Counter>,
     /// Events that are not in the protocol.
     pub unknown_events: Counter,
+    /// What bounds on clients have refused or ended.
+    limited: Family<LimitLabel, Counter>,
     /// Events given to outboxes.
     pub deliveries: Family<EventLabel, HotCounter>,
     /// Recipients of a broadcast.
@@ -289,6 +314,7 @@ impl Metrics {
         let talks = family(r, "talks", "Talks by how they ended");
         let refusals = family(r, "refusals", "What clients asked and did not get");
         let unknown_events = metric(r, "unknown_events", "Events that are not in the protocol");
+        let limited = family(r, "limited", "What bounds on clients have refused or ended");
         let deliveries = family(r, "deliveries", "Events given to the outboxes of sessions");
         let fanout_members = Histogram::new(exponential_buckets(1.0, 4.0, 10));
         r.register("fanout_members", "Recipients of a broadcast", fanout_members.clone());
@@ -317,6 +343,7 @@ impl Metrics {
             talks,
             refusals,
             unknown_events,
+            limited,
             deliveries,
             fanout_members,
             websocket_written,
@@ -334,6 +361,11 @@ impl Metrics {
             ActorClass::Conversation => &self.conversation,
             ActorClass::Registry => &self.registry_mailbox,
         }
+    }
+
+    /// A bound has refused something, or ended it.
+    pub fn limited(&self, limit: Limit) {
+        self.limited.get_or_create(&LimitLabel { limit: limit.as_str() }).inc();
     }
 
     /// The text of `/metrics`. Peaks begin anew.
