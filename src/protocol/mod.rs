@@ -10,7 +10,9 @@
 //! * [`jsonp`]: polling by scripts and forms, where a page of another origin has nothing better.
 //! * [`frame`]: an event encoded once per generation, for both transports.
 //! * [`websocket`]: RFC 6455, with the size law before anything is buffered.
+//! * [`chunked`]: the bodies of HTTP whose length is not known beforehand.
 
+pub mod chunked;
 pub mod connection;
 pub mod engine;
 pub mod frame;
