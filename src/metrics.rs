@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
 
+pub use crate::limits::Limit;
 use striped::{HotCounter, HotGauge};
 
 pub mod striped;
@@ -112,20 +113,18 @@ pub struct ResultLabel {
     pub result: &'static str,
 }
 
-/// A bound on what clients may do or hold. Each has a setting of its own; the README's table of bounds has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// Events that one session sends.
-    Events,
+/// The label of an answer over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// Its status, one of the few that maxtalk answers with.
+    pub status: u16,
 }
 
-impl Limit {
-    /// The value of the label `limit`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-        }
-    }
+/// The label of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// `clients` or `admin`.
+    pub listener: &'static str,
 }
 
 /// The label of what a bound has refused or ended.
@@ -235,6 +234,10 @@ pub struct Metrics {
     pub unknown_events: Counter,
     /// What bounds on clients have refused or ended.
     limited: Family<LimitLabel, Counter>,
+    /// Answers over HTTP, upgrades included.
+    http_answers: Family<StatusLabel, Counter>,
+    /// For how long the worker that was silent the longest has not shown itself.
+    workers_silence: Family<ListenerLabel, Gauge<f64, AtomicU64>>,
     /// Events given to outboxes.
     pub deliveries: Family<EventLabel, HotCounter>,
     /// Recipients of a broadcast.
@@ -315,6 +318,9 @@ impl Metrics {
         let refusals = family(r, "refusals", "What clients asked and did not get");
         let unknown_events = metric(r, "unknown_events", "Events that are not in the protocol");
         let limited = family(r, "limited", "What bounds on clients have refused or ended");
+        let http_answers = family(r, "http_answers", "Answers to requests over HTTP");
+        let help = "How long ago the worker that is stuck the longest has last shown that it runs";
+        let workers_silence = family(r, "worker_silence_seconds", help);
         let deliveries = family(r, "deliveries", "Events given to the outboxes of sessions");
         let fanout_members = Histogram::new(exponential_buckets(1.0, 4.0, 10));
         r.register("fanout_members", "Recipients of a broadcast", fanout_members.clone());
@@ -344,6 +350,8 @@ impl Metrics {
             refusals,
             unknown_events,
             limited,
+            http_answers,
+            workers_silence,
             deliveries,
             fanout_members,
             websocket_written,
@@ -366,6 +374,16 @@ impl Metrics {
     /// A bound has refused something, or ended it.
     pub fn limited(&self, limit: Limit) {
         self.limited.get_or_create(&LimitLabel { limit: limit.as_str() }).inc();
+    }
+
+    /// A request was answered over HTTP.
+    pub fn http_answered(&self, status: u16) {
+        self.http_answers.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// The worker of this listener that was silent the longest has not shown itself for so long.
+    pub fn workers_silence(&self, listener: &'static str, silence: Duration) {
+        self.workers_silence.get_or_create(&ListenerLabel { listener }).set(silence.as_secs_f64());
     }
 
     /// The text of `/metrics`. Peaks begin anew.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate's root from the ground up. A file imports from lower floors only, and from its own module.
 const FLOORS: &[&[&str]] = &[
-    &["event", "config", "limits", "logging", "metrics", "protocol"],
+    &["limits"],
+    &["event", "config", "logging", "metrics", "protocol"],
     &["outbox", "mailbox", "max"],
     &["actors"],
     &["http"],
@@ -24,10 +25,8 @@ const ISLANDS: &[&str] = &["limits", "logging", "protocol"];
 const PURE: &[&str] = &["protocol/", "protocol.rs", "event.rs", "limits/bucket.rs", "actors/members.rs"];
 const IMPURE_CRATES: &[&str] = &[
     "actix",
-    "actix_codec",
     "actix_http",
     "actix_rt",
-    "actix_server",
     "actix_service",
     "actix_web",
     "actix_web_actors",

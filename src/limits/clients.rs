@@ -1,0 +1,358 @@
+//! How many clients there may be, and how fast new ones may come: connections and sessions, in all and by address. What
+//! is taken is a value, and its drop gives it back.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::Limit;
+use super::bucket::{Bucket, Rate};
+
+/// The bounds on clients. 0 is no limit, except for the connections, which always have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Open connections: each is a file of the process.
+    pub connections_max: usize,
+    /// Open connections of one address.
+    pub connections_per_address_max: usize,
+    /// Sessions.
+    pub sessions_max: usize,
+    /// Sessions of one address.
+    pub sessions_per_address_max: usize,
+    /// Sessions that have not joined yet.
+    pub unjoined_max: usize,
+    /// Sessions of one address that have not joined yet.
+    pub unjoined_per_address_max: usize,
+    /// Handshakes.
+    pub handshakes: Rate,
+    /// Handshakes of one address.
+    pub handshakes_per_address: Rate,
+}
+
+impl Bounds {
+    /// So many connections, and no other bound.
+    pub const fn connections_only(connections_max: usize) -> Self {
+        let rate = Rate { per_second: 0, burst: 0 };
+        Self {
+            connections_max,
+            connections_per_address_max: 0,
+            sessions_max: 0,
+            sessions_per_address_max: 0,
+            unjoined_max: 0,
+            unjoined_per_address_max: 0,
+            handshakes: rate,
+            handshakes_per_address: rate,
+        }
+    }
+}
+
+/// The clients of one server.
+#[derive(Debug)]
+pub struct Clients {
+    bounds: Bounds,
+    state: Mutex<State>,
+    /// Memory is short: there is no room for newcomers.
+    is_pressed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    all: Counts,
+    by_address: HashMap<IpAddr, Counts>,
+    /// Addresses that only have handshakes behind them are swept out when there are so many.
+    sweep_at: usize,
+}
+
+/// What one address has, or all together.
+#[derive(Debug, Default)]
+struct Counts {
+    connections: usize,
+    sessions: usize,
+    unjoined: usize,
+    handshakes: Bucket,
+}
+
+impl Counts {
+    fn is_idle(&self, now: Instant) -> bool {
+        self.connections == 0 && self.sessions == 0 && self.handshakes.is_full(now)
+    }
+}
+
+/// The sweep waits for at least so many addresses.
+const SWEEP_MIN: usize = 1024;
+
+fn is_reached(count: usize, max: usize) -> bool {
+    max > 0 && count >= max
+}
+
+/// The address that a client counts under. A client has a network of IPv6 to itself, and not one address.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+impl Clients {
+    /// Nobody yet.
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self { bounds, state: Mutex::default(), is_pressed: AtomicBool::new(false) })
+    }
+
+    /// Says whether memory is short. As long as it is, no session is let in.
+    pub fn set_pressed(&self, is_pressed: bool) {
+        self.is_pressed.store(is_pressed, Ordering::Relaxed);
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.state.lock().all.connections
+    }
+
+    /// How many sessions have not joined yet.
+    pub fn unjoined(&self) -> usize {
+        self.state.lock().all.unjoined
+    }
+
+    /// Whether nine tenths of the connections are in use, so that none should be kept that does nothing.
+    pub fn is_crowded(&self) -> bool {
+        self.connections() >= self.bounds.connections_max - self.bounds.connections_max / 10
+    }
+
+    /// Takes in a connection from `address`.
+    ///
+    /// # Errors
+    /// The bound that is reached.
+    pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Connected, Limit> {
+        let address = counted_as(address);
+        let mut state = self.state.lock();
+        if state.all.connections >= self.bounds.connections_max {
+            return Err(Limit::Connections);
+        }
+        let counts = state.by_address.entry(address).or_default();
+        if is_reached(counts.connections, self.bounds.connections_per_address_max) {
+            return Err(Limit::ConnectionsPerAddress);
+        }
+        counts.connections += 1;
+        state.all.connections += 1;
+        state.sweep(now);
+        Ok(Connected { clients: self.clone(), address })
+    }
+
+    /// Takes in a session of a client at `address`.
+    ///
+    /// # Errors
+    /// The bound that is reached.
+    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Seat, Limit> {
+        if self.is_pressed.load(Ordering::Relaxed) {
+            return Err(Limit::Memory);
+        }
+        let address = counted_as(address);
+        let bounds = &self.bounds;
+        let mut state = self.state.lock();
+        let State { all, by_address, .. } = &mut *state;
+        for (count, max, limit) in
+            [(all.sessions, bounds.sessions_max, Limit::Sessions), (all.unjoined, bounds.unjoined_max, Limit::Unjoined)]
+        {
+            if is_reached(count, max) {
+                return Err(limit);
+            }
+        }
+        let own = by_address.entry(address).or_default();
+        for (count, max, limit) in [
+            (own.sessions, bounds.sessions_per_address_max, Limit::SessionsPerAddress),
+            (own.unjoined, bounds.unjoined_per_address_max, Limit::UnjoinedPerAddress),
+        ] {
+            if is_reached(count, max) {
+                return Err(limit);
+            }
+        }
+        // An address over its rate takes nothing from the rate of all.
+        if !own.handshakes.take(bounds.handshakes_per_address, 1, now) {
+            return Err(Limit::HandshakesPerAddress);
+        }
+        if !all.handshakes.take(bounds.handshakes, 1, now) {
+            return Err(Limit::Handshakes);
+        }
+        for counts in [own, all] {
+            counts.sessions += 1;
+            counts.unjoined += 1;
+        }
+        state.sweep(now);
+        Ok(Seat { clients: self.clone(), address, has_joined: AtomicBool::new(false) })
+    }
+
+    /// Gives back what an address has taken.
+    fn give_back(&self, address: IpAddr, give: impl Fn(&mut Counts)) {
+        let mut state = self.state.lock();
+        give(&mut state.all);
+        if let Some(counts) = state.by_address.get_mut(&address) {
+            give(counts);
+            // Where there is no rate, there is nothing to remember of an address that has gone.
+            if counts.connections == 0 && counts.sessions == 0 && self.bounds.handshakes_per_address.per_second == 0 {
+                state.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl State {
+    fn sweep(&mut self, now: Instant) {
+        if self.by_address.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.by_address.retain(|_, counts| !counts.is_idle(now));
+            self.sweep_at = self.by_address.len() * 2;
+        }
+    }
+}
+
+/// An open connection, for as long as it is open.
+#[derive(Debug)]
+pub struct Connected {
+    clients: Arc<Clients>,
+    address: IpAddr,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.clients.give_back(self.address, |counts| counts.connections -= 1);
+    }
+}
+
+/// A session, for as long as it lives.
+#[derive(Debug)]
+pub struct Seat {
+    clients: Arc<Clients>,
+    address: IpAddr,
+    has_joined: AtomicBool,
+}
+
+impl Seat {
+    /// The client has joined: MAX vouches for it.
+    pub fn joined(&self) {
+        if !self.has_joined.swap(true, Ordering::Relaxed) {
+            self.clients.give_back(self.address, |counts| counts.unjoined -= 1);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let unjoined = usize::from(!*self.has_joined.get_mut());
+        self.clients.give_back(self.address, |counts| {
+            counts.sessions -= 1;
+            counts.unjoined -= unjoined;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const OPEN: Bounds = Bounds::connections_only(100);
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// As many sessions of `from` as are let in, of `asked`; and what stops the next one.
+    fn sessions(clients: &Arc<Clients>, from: &str, asked: usize, now: Instant) -> (Vec<Seat>, Option<Limit>) {
+        let mut seats = Vec::new();
+        for _ in 0..asked {
+            match clients.admit(address(from), now) {
+                Ok(seat) => seats.push(seat),
+                Err(limit) => return (seats, Some(limit)),
+            }
+        }
+        (seats, None)
+    }
+
+    #[test]
+    fn each_bound_holds_and_gives_back() {
+        let now = Instant::now();
+        for (bounds, here, there, limit) in [
+            (Bounds { sessions_max: 3, ..OPEN }, 3, 0, Limit::Sessions),
+            (Bounds { sessions_per_address_max: 3, ..OPEN }, 3, 3, Limit::SessionsPerAddress),
+            (Bounds { unjoined_max: 3, ..OPEN }, 3, 0, Limit::Unjoined),
+            (Bounds { unjoined_per_address_max: 3, ..OPEN }, 3, 3, Limit::UnjoinedPerAddress),
+        ] {
+            let clients = Clients::new(bounds);
+            let (held, stopped) = sessions(&clients, "10.0.0.1", 9, now);
+            assert_eq!((held.len(), stopped), (here, Some(limit)));
+            let (others, stopped) = sessions(&clients, "10.0.0.2", 9, now);
+            assert_eq!((others.len(), stopped), (there, Some(limit)));
+            drop((held, others));
+            assert_eq!(sessions(&clients, "10.0.0.1", 9, now).0.len(), here, "{limit:?}");
+            assert!(clients.state.lock().by_address.is_empty(), "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_joined_makes_room_for_others() {
+        let clients = Clients::new(Bounds { unjoined_max: 2, ..OPEN });
+        let (seats, stopped) = sessions(&clients, "10.0.0.1", 9, Instant::now());
+        assert_eq!((seats.len(), stopped), (2, Some(Limit::Unjoined)));
+        seats[0].joined();
+        seats[0].joined();
+        assert_eq!(clients.unjoined(), 1);
+        assert_eq!(sessions(&clients, "10.0.0.1", 9, Instant::now()).0.len(), 1);
+        drop(seats);
+        assert_eq!(clients.unjoined(), 0);
+    }
+
+    #[test]
+    fn handshakes_have_a_rate_by_address_and_in_all() {
+        let rate = |per_second| Rate { per_second, burst: per_second };
+        let clients = Clients::new(Bounds { handshakes: rate(5), handshakes_per_address: rate(3), ..OPEN });
+        let now = Instant::now();
+        let count = |from: &str, now| {
+            let (seats, limit) = sessions(&clients, from, 9, now);
+            (seats.len(), limit)
+        };
+        assert_eq!(count("10.0.0.1", now), (3, Some(Limit::HandshakesPerAddress)));
+        assert_eq!(count("10.0.0.2", now), (2, Some(Limit::Handshakes)));
+        assert_eq!(count("10.0.0.1", now + Duration::from_secs(1)), (3, Some(Limit::HandshakesPerAddress)));
+    }
+
+    #[test]
+    fn addresses_are_forgotten() {
+        let rate = Rate { per_second: 1, burst: 1 };
+        let clients = Clients::new(Bounds { handshakes_per_address: rate, ..OPEN });
+        let start = Instant::now();
+        for n in 0..100_000_u32 {
+            let from = IpAddr::from(n.to_be_bytes());
+            drop(clients.admit(from, start + Duration::from_millis(u64::from(n))));
+        }
+        assert!(clients.state.lock().by_address.len() <= 2 * SWEEP_MIN);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_one_of_ipv4() {
+        let clients = Clients::new(Bounds { connections_per_address_max: 1, ..OPEN });
+        let now = Instant::now();
+        let _held = [clients.connect(address("2001:db8::1"), now), clients.connect(address("10.0.0.1"), now)];
+        for (from, is_free) in
+            [("2001:db8::2", false), ("2001:db8:0:1::1", true), ("::ffff:10.0.0.1", false), ("10.0.0.2", true)]
+        {
+            assert_eq!(clients.connect(address(from), now).is_ok(), is_free, "{from}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_beyond_the_bound_and_no_session_without_memory() {
+        let clients = Clients::new(Bounds { connections_max: 10, ..OPEN });
+        let now = Instant::now();
+        let mut held: Vec<_> = (0..10).map_while(|_| clients.connect(address("10.0.0.1"), now).ok()).collect();
+        assert_eq!((held.len(), clients.is_crowded()), (10, true));
+        assert_eq!(clients.connect(address("10.0.0.2"), now).err(), Some(Limit::Connections));
+        held.truncate(8);
+        assert!(!clients.is_crowded());
+        clients.set_pressed(true);
+        assert_eq!(clients.admit(address("10.0.0.1"), now).err(), Some(Limit::Memory));
+    }
+}
