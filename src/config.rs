@@ -22,8 +22,9 @@ use std::sync::LazyLock;
 
 use allowed::{
     ADDRESSES, Allowed, BASE_URLS, Booleans, Decimals, ENDPOINT_PATHS, FILES, GENERATIONS, HEADER_VALUES, LOG_FILTERS,
-    NAMESPACES, Optional, TOKENS, USERNAMES,
+    NAMESPACES, NETWORKS, Optional, TOKENS, USERNAMES,
 };
+use ipnet::IpNet;
 use layers::Reader;
 pub use layers::{File, Flag, Source, Sources};
 pub use problem::{Error, Problem};
@@ -115,6 +116,13 @@ settings! {
         request_timeout_ms: u64 = 10000 in 1000..=DAY_MS,
         /// How long an idle HTTP connection is kept.
         keep_alive_ms: u64 = 75000 in 1000..=DAY_MS,
+        /// How long a client may read nothing of what it is sent. Its connection is reset then.
+        write_timeout_ms: u64 = 20000 in 1000..=DAY_MS,
+        /// Largest head of a request: the request line and its headers, of which there may be 100.
+        head_bytes_max: usize = 32768 in 1024..=1_048_576,
+        /// Proxies in front of maxtalk: what they say in `Forwarded` or `X-Forwarded-For` of where a client is, is
+        /// believed. Addresses and networks, such as 10.0.0.0/8.
+        trusted_proxies: Vec<IpNet> = [] in NETWORKS,
     }
 
     /// Engine.IO and Socket.IO.
@@ -236,10 +244,33 @@ settings! {
         linger_ms: u64 = 1000 in 0..=DAY_MS,
     }
 
-    /// Bounds on what clients send.
+    /// Bounds on clients, and on what they send. An address of IPv6 stands for its whole /64.
     [limits] Limits {
         /// Longest conversation id, timestamp or messageID.
         id_bytes_max: usize = 256 in 1..=65_536,
+        /// Open connections; 0 takes what the limit on open files leaves beside a reserve.
+        connections_max: usize = 0 in 0..=100_000_000,
+        /// Open connections from one address, which may be that of a proxy; 0 is no limit.
+        connections_per_address_max: usize = 0 in 0..=100_000_000,
+        /// Sessions; 0 is no limit.
+        sessions_max: usize = 200000 in 0..=100_000_000,
+        /// Sessions of one address; 0 is no limit.
+        sessions_per_address_max: usize = 100000 in 0..=100_000_000,
+        /// Sessions that have not joined yet; 0 is no limit.
+        unjoined_max: usize = 50000 in 0..=100_000_000,
+        /// Sessions of one address that have not joined yet; 0 is no limit.
+        unjoined_per_address_max: usize = 25000 in 0..=100_000_000,
+        /// Handshakes in a second, on the average; 0 is no limit.
+        handshakes_per_second_max: u64 = 10000 in 0..=100_000_000,
+        /// Handshakes at once.
+        handshakes_burst_max: u64 = 50000 in 1..=100_000_000,
+        /// Handshakes of one address in a second, on the average; 0 is no limit.
+        handshakes_per_address_per_second_max: u64 = 5000 in 0..=100_000_000,
+        /// Handshakes of one address at once.
+        handshakes_per_address_burst_max: u64 = 25000 in 1..=100_000_000,
+        /// Memory of the process: newcomers are refused from 85 % of it on. 0 takes the limit of its control group, if
+        /// there is one.
+        memory_bytes_max: u64 = 0 in 0..=1_099_511_627_776,
     }
 
     /// The operator's listener.
@@ -251,7 +282,7 @@ settings! {
     /// The log.
     [log] Log {
         /// What is logged, in the form of env_logger, such as "info" or "warn,maxtalk=debug".
-        filter: String = "info,actix_server=warn,actix_http::h1=off" in LOG_FILTERS,
+        filter: String = "info,actix_http::h1=off" in LOG_FILTERS,
         /// Refusals logged in one second; the others are counted.
         refusals_per_second_max: u32 = 10 in 0..=1_000_000,
         /// Lines that may wait to be written; more are lost and counted.

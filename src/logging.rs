@@ -51,6 +51,7 @@ pub enum StartError {
 }
 
 /// The log of this process, running.
+#[derive(Clone)]
 pub struct Logging {
     queue: Arc<Queue>,
 }

@@ -1,20 +1,27 @@
 //! Composition: from the configuration to a registry and listeners; the start and the stop.
+//!
+//! * `files`: open files, and how many are left for clients.
+//! * `signals`: when to stop.
 
+use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_server::ServerHandle;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::dev::AppConfig;
+use actix_http::Request;
+use actix_service::{IntoServiceFactory, ServiceExt as _, ServiceFactory, boxed};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpResponse};
 use socket2::{Domain, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::conversation::Commons;
@@ -26,9 +33,14 @@ use crate::actors::worker::Worker;
 use crate::config::Config;
 use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
+use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
+use crate::http::listener::{self, Listener};
 use crate::http::sessions::Sessions;
-use crate::http::upgrade::upgrade;
 use crate::http::{Edge, Endpoint, NewApplication, every_answer, legacy, pages, polling};
+use crate::limits::bucket::Rate;
+use crate::limits::clients::{Bounds as ClientBounds, Clients};
+use crate::limits::memory::Memory;
+use crate::limits::proxies::TrustedProxies;
 use crate::logging;
 use crate::max::demo::DemoMax;
 use crate::max::{Directory, Gate, Target, Tokenless};
@@ -36,6 +48,9 @@ use crate::metrics::{ActorClass, Elsewhere, Metrics};
 use crate::outbox::Bounds;
 use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
+
+mod files;
+mod signals;
 
 /// Connections that the kernel holds until a worker takes them: a restart brings all clients at once.
 const BACKLOG: i32 = 4096;
@@ -62,47 +77,56 @@ pub enum Error {
     /// MAX cannot be asked as the settings say.
     #[error("{0}")]
     Max(String),
-    /// The registry of conversations has failed, and there is no serving without it.
-    #[error("the registry of conversations has failed")]
-    Registry,
-    /// The system does not give what a server needs.
+    /// Too few files may be open.
     #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
+    Files(String),
+    /// The system does not give what a server needs.
+    #[error("cannot start {what}: {cause}")]
+    Start {
+        /// What could not be started.
+        what: &'static str,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A part has failed without which there is no serving.
+    #[error("{0}")]
+    Failed(String),
 }
 
-/// Runs the service until it is told to stop by SIGTERM or SIGINT.
+/// Runs the service until it is told to stop by SIGTERM or SIGINT. `last_words` is called where the process has to end
+/// before this returns.
 ///
 /// # Errors
-/// It cannot start.
-pub fn run(config: Config) -> Result<(), Error> {
-    raise_file_limit();
-    actix_rt::System::new().block_on(async {
-        // Before the listeners: a signal that comes while they start is not lost.
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// It cannot start, or a part of it has failed.
+pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    // Before anything else: a signal that comes while the server starts is not lost.
+    let stop_timeout = Duration::from_millis(config.server.stop_ms);
+    let mut stop = signals::listen(stop_timeout, last_words)
+        .map_err(|cause| Error::Start { what: "the thread that hears signals", cause })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::Start { what: "the runtime", cause })?;
+    // The process ends behind this. The drop of a runtime would wait for its resolver, which may hang.
+    let system = ManuallyDrop::new(actix_rt::System::with_tokio_rt(|| runtime));
+    system.block_on(async {
         let mut server = Server::start(config)?;
         server.announce();
         let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            // Better to be started again than to refuse every join.
-            () = server.failed() => return Err(Error::Registry),
+            told = stop.wait_for(Option::is_some) => told.ok().and_then(|name| *name).unwrap_or("a signal"),
+            // Better to be started again than to be there and serve nobody.
+            why = server.failed() => return Err(Error::Failed(why)),
         };
         log::info!("{name}: stopping");
-        tokio::select! {
-            () = server.stop() => log::info!("stopped"),
-            _ = terminate.recv() => log::warn!("a second signal: stopping at once"),
-            _ = interrupt.recv() => log::warn!("a second signal: stopping at once"),
-        }
+        server.stop().await;
+        log::info!("stopped");
         Ok(())
     })
 }
 
 /// Raises the soft limit on open files to the hard one: every connection is one, and the usual soft limit is 1024.
 pub fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => log::debug!("at most {files} open files"),
-        Err(error) => log::warn!("the limit on open files could not be raised: {error}"),
-    }
+    files::limit();
 }
 
 /// Whether a server could be started with this configuration, as far as that can be said without doing it: the files
@@ -125,7 +149,8 @@ fn check_path(config: &Config) -> Result<(), Error> {
 
 /// A running service.
 pub struct Server {
-    handles: Vec<ServerHandle>,
+    clients: Listener,
+    operators: Option<Listener>,
     endpoint: Arc<Endpoint>,
     registry_end: RegistryEnd,
     addr: SocketAddr,
@@ -142,6 +167,8 @@ impl Server {
     /// An address cannot be listened on, or MAX not be asked.
     pub fn start(config: Config) -> Result<Self, Error> {
         check_path(&config)?;
+        let workers = worker_count(&config);
+        let connections_max = files::for_clients(files::limit(), &config, workers).map_err(Error::Files)?;
         let (listener, addr) = listen(config.server.listen, "server.listen")?;
         let gate = Arc::new(Gate::new(&config.max));
         let metrics = Metrics::new(
@@ -184,32 +211,35 @@ impl Server {
         let residents = Arc::new(MaxResidents::new(namespace, settings));
         let payload_bytes_max = config.protocol.payload_bytes_max;
         let connect_timeout = Duration::from_millis(config.protocol.connect_timeout_ms);
-        let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox| {
+        let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox, seat| {
             let (residents, outbox) = (residents.clone(), outbox.clone());
-            Box::new(SocketIoSession::new(residents, session, peer, outbox, payload_bytes_max, connect_timeout))
+            Box::new(SocketIoSession::new(residents, session, peer, outbox, seat, payload_bytes_max, connect_timeout))
         });
-        let endpoint = Arc::new(endpoint(&config, new_application, metrics.clone()));
+        let clients = Clients::new(client_bounds(&config, connections_max));
+        let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));
+        // Bound before the first client is taken in, so that nobody hears of a server that then ends.
+        let operators = config.metrics.listen.map(|wanted| listen(wanted, "metrics.listen")).transpose()?;
         let serving = Serving { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
-        let mut handles = vec![serving.start(listener, &config)?];
-        let metrics_addr = match config.metrics.listen {
-            None => None,
-            Some(wanted) => {
-                let (listener, addr) = listen(wanted, "metrics.listen")?;
-                let admin = Data::new(Admin { metrics, sessions: endpoint.sessions.clone() });
-                let server = HttpServer::new(move || App::new().configure(admin::routes(admin.clone())));
-                let server = server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run();
-                handles.push(server.handle());
-                actix_rt::spawn(server);
-                Some(addr)
-            }
-        };
+        let clients = serving.start(listener, &config)?;
+        let metrics_addr = operators.as_ref().map(|(_, addr)| *addr);
+        let operators = operators.map(|(listener, _)| serve_operators(listener, &config, &endpoint)).transpose()?;
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
-        Ok(Self { handles, endpoint, registry_end, addr, metrics_addr, demo, tokenless, stop_timeout })
+        Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, demo, tokenless, stop_timeout })
     }
 
-    /// Resolves when the server can serve nobody any more.
-    pub async fn failed(&mut self) {
-        self.registry_end.wait().await;
+    /// Resolves when the server can serve nobody any more, with what has failed.
+    pub async fn failed(&mut self) -> String {
+        let operators = async {
+            match &mut self.operators {
+                Some(operators) => operators.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.registry_end.wait() => "the registry of conversations has failed".to_owned(),
+            why = self.clients.failed() => why,
+            why = operators => why,
+        }
     }
 
     /// Where clients connect: with the port that was given by the system, where 0 was asked for.
@@ -250,11 +280,10 @@ impl Server {
     /// Stops: no new connections, every session closed by its transport, so that clients come back elsewhere; then the
     /// listeners. Takes at most `server.stop_ms`.
     pub async fn stop(self) {
+        let listeners = || std::iter::once(&self.clients).chain(&self.operators);
         let stop = async {
             self.endpoint.stopping.store(true, Ordering::Relaxed);
-            for handle in &self.handles {
-                handle.pause().await;
-            }
+            listeners().for_each(Listener::begin_stop);
             // Again and again: a handshake that was under way may enter the table behind the first look.
             while !self.endpoint.sessions.is_empty() {
                 for mailbox in self.endpoint.sessions.mailboxes() {
@@ -262,15 +291,49 @@ impl Server {
                 }
                 sleep(STOP_POLL).await;
             }
-            for handle in &self.handles {
-                handle.stop(true).await;
+            while listeners().any(|listener| listener.connections() > 0) {
+                sleep(STOP_POLL).await;
             }
         };
         let begun = Instant::now();
         if timeout(self.stop_timeout, stop).await.is_err() {
-            let (left, ms) = (self.endpoint.sessions.len(), begun.elapsed().as_millis());
-            log::warn!("after {ms} ms, {left} sessions or the requests of some clients were still open");
+            let (sessions, ms) = (self.endpoint.sessions.len(), begun.elapsed().as_millis());
+            let connections: usize = listeners().map(Listener::connections).sum();
+            log::warn!("after {ms} ms, {sessions} sessions and {connections} connections were still open");
         }
+    }
+}
+
+/// How many threads serve clients.
+fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn client_bounds(config: &Config, connections_max: usize) -> ClientBounds {
+    let limits = &config.limits;
+    ClientBounds {
+        connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        sessions_max: limits.sessions_max,
+        sessions_per_address_max: limits.sessions_per_address_max,
+        unjoined_max: limits.unjoined_max,
+        unjoined_per_address_max: limits.unjoined_per_address_max,
+        handshakes: Rate { per_second: limits.handshakes_per_second_max, burst: limits.handshakes_burst_max },
+        handshakes_per_address: Rate {
+            per_second: limits.handshakes_per_address_per_second_max,
+            burst: limits.handshakes_per_address_burst_max,
+        },
+    }
+}
+
+fn deadlines(config: &Config) -> Deadlines {
+    Deadlines {
+        request: Duration::from_millis(config.server.request_timeout_ms),
+        keep_alive: Duration::from_millis(config.server.keep_alive_ms),
+        write: Duration::from_millis(config.server.write_timeout_ms),
     }
 }
 
@@ -285,7 +348,12 @@ fn elsewhere(gate: &Arc<Gate>) -> Elsewhere {
 }
 
 /// The endpoint of the written protocol.
-fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<Metrics>) -> Endpoint {
+fn endpoint(
+    config: &Config,
+    new_application: Box<NewApplication>,
+    clients: Arc<Clients>,
+    metrics: Arc<Metrics>,
+) -> Endpoint {
     let (protocol, legacy) = (&config.protocol, &config.legacy);
     Endpoint {
         path: protocol.path.clone(),
@@ -304,7 +372,8 @@ fn endpoint(config: &Config, new_application: Box<NewApplication>, metrics: Arc<
                 handshake_timeout: Duration::from_millis(legacy.handshake_timeout_ms),
             },
         }),
-        request_timeout: Duration::from_millis(config.server.request_timeout_ms),
+        clients,
+        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,
         mailbox_max: config.mailbox.session,
         outbox: Bounds { messages_max: config.outbox.messages_max, bytes_max: config.outbox.bytes_max },
@@ -328,48 +397,79 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts the workers on `listener`.
+    /// Starts the workers, and then takes connections in on `listener`.
     ///
     /// # Errors
-    /// The listener cannot be used.
-    pub fn start(self, listener: TcpListener, config: &Config) -> Result<ServerHandle, Error> {
-        let builder =
-            actix_server::Server::build().disable_signals().shutdown_timeout(config.server.stop_ms.div_ceil(1000));
-        let builder = match config.server.workers {
-            0 => builder,
-            workers => builder.workers(workers),
-        };
-        let draining = builder.graceful_shutdown_signal();
+    /// The system does not give what that needs.
+    pub fn start(self, listener: TcpListener, config: &Config) -> Result<Listener, Error> {
         let Self { endpoint, arbiters, demo } = self;
+        let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
-        let request_timeout = Duration::from_millis(config.server.request_timeout_ms);
-        let keep_alive = Duration::from_millis(config.server.keep_alive_ms);
-        let server = builder.listen("clients", listener, move || {
+        let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+        let memory = Memory::new(config.limits.memory_bytes_max);
+        let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
             let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new() };
-            let draining = draining.clone();
-            HttpService::build()
-                .tcp_nodelay(true)
-                .client_request_timeout(request_timeout)
-                .keep_alive(keep_alive)
-                // A client that has closed its side reads no answer: its poll is dropped, and its session hears of it.
-                .h1_allow_half_closed(false)
-                .graceful_shutdown_signal(move || {
-                    let draining = draining.clone();
-                    async move { draining.notified().await }
-                })
-                .upgrade({
-                    let edge = edge.clone();
-                    fn_service(move |asked| upgrade(edge.clone(), asked))
-                })
-                .finish(map_config(app(edge, demo.clone(), namespace.clone()), |_| AppConfig::default()))
-                .tcp()
-        })?;
-        let server = server.run();
-        let handle = server.handle();
-        actix_rt::spawn(server);
-        Ok(handle)
+            let app = app(edge.clone(), demo.clone(), namespace.clone());
+            let (clients, metrics) = (edge.endpoint.clients.clone(), edge.endpoint.metrics.clone());
+            let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));
+            Box::pin(async move {
+                let app = app_service(app).await?;
+                Some(Service { app, upgrade, deadlines, head_bytes_max, clients, metrics, stopping })
+            }) as Pin<Box<dyn Future<Output = _>>>
+        };
+        let setup = listener::Setup {
+            name: "clients",
+            socket: listener,
+            workers: worker_count(config),
+            new_service: Arc::new(new_service),
+            clients,
+            memory: Some(memory),
+            metrics,
+        };
+        Listener::start(setup).map_err(|cause| Error::Start { what: "the workers for clients", cause })
     }
+}
+
+/// What operators look at, on a thread of its own: it answers whatever clients do.
+fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoint>) -> Result<Listener, Error> {
+    let metrics = endpoint.metrics.clone();
+    let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
+    let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX));
+    let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+    let new_service = {
+        let (clients, metrics) = (clients.clone(), metrics.clone());
+        move |stopping: watch::Receiver<bool>| {
+            let app = App::new().configure(admin::routes(admin.clone()));
+            let (clients, metrics) = (clients.clone(), metrics.clone());
+            Box::pin(async move {
+                let app = app_service(app).await?;
+                Some(Service { app, upgrade: None, deadlines, head_bytes_max, clients, metrics, stopping })
+            }) as Pin<Box<dyn Future<Output = _>>>
+        }
+    };
+    let setup = listener::Setup {
+        name: "operators",
+        socket: listener,
+        workers: 1,
+        new_service: Arc::new(new_service),
+        clients,
+        memory: None,
+        metrics,
+    };
+    Listener::start(setup).map_err(|cause| Error::Start { what: "the worker for operators", cause })
+}
+
+/// An `App` on this thread, ready to answer; none where one of its services cannot be made.
+async fn app_service<F, A, B>(app: A) -> Option<AppService>
+where
+    A: IntoServiceFactory<F, Request>,
+    F: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    F::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let service = app.into_factory().new_service(AppConfig::default()).await.ok()?;
+    Some(boxed::service(service.map(ServiceResponse::map_into_boxed_body)))
 }
 
 /// Everything that is served by HTTP/1 requests.
@@ -377,18 +477,20 @@ fn app(
     edge: Edge,
     demo: Option<Arc<DemoMax>>,
     namespace: Arc<str>,
-) -> impl actix_service::ServiceFactory<
-    actix_http::Request,
-    Config = AppConfig,
-    Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
-    Error = actix_http::Response<actix_http::body::BoxBody>,
-    InitError = (),
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
 > {
     let path = edge.endpoint.path.trim_end_matches('/').to_owned();
     let (engine_io, legacy) = (edge.clone(), edge.clone());
     let engine_io = move |request, payload| polling::serve(request, payload, engine_io.clone());
     let legacy = move |request, payload| legacy::serve(request, payload, legacy.clone());
-    let app = App::new()
+    App::new()
         .wrap(from_fn(every_answer))
         .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
         .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
@@ -399,8 +501,7 @@ fn app(
             }
         })
         .configure(pages::routes(&edge.endpoint.path, &namespace))
-        .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }));
-    app.into_factory().map_err(|error: actix_web::Error| error.error_response().into())
+        .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }))
 }
 
 fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), Error> {

@@ -276,3 +276,74 @@ fn tokens_are_in_no_log_and_no_metric() {
         }
     });
 }
+
+/// The server with so many open files at the most.
+fn start_with_files(files: usize, environment: &[(&str, &str)]) -> Process {
+    let program = maxtalk(&["--listen", "127.0.0.1:0"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(program.get_program());
+    command.args(program.get_args()).env_clear().envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Process::start(command)
+}
+
+#[test]
+fn where_too_few_files_may_be_open_it_does_not_start_and_says_why() {
+    for files in [16, 24, 30, 40, 51] {
+        let mut server = start_with_files(files, &[]);
+        let (status, _) = server.end();
+        assert_eq!(status.code(), Some(1), "{files}: {:#?}", server.log);
+        let log = server.log.join("\n");
+        assert!(log.contains("open files") && log.contains("ulimit -n"), "{files}: {log}");
+        assert!(!log.contains("listening"), "{files}: {log}");
+    }
+}
+
+#[test]
+fn a_few_files_make_a_small_server_that_serves_operators_too() {
+    run(async {
+        let metrics = free_addr();
+        let mut server = start_with_files(
+            120,
+            &[
+                ("MAXTALK_METRICS__LISTEN", &metrics.to_string()),
+                ("MAXTALK_SERVER__WORKERS", "2"),
+                ("MAXTALK_MAX__INFLIGHT_MAX", "8"),
+            ],
+        );
+        let addr = server.addr();
+        // More than there can be: those within the bound are served, the others told.
+        let mut held = Vec::new();
+        let mut served = 0;
+        for _ in 0..150 {
+            let mut http = Http::connect(addr).await;
+            let sent = http.write(&request("GET", "/favicon.svg", &[], b"")).await;
+            let answer = within("an answer or an end", http.response()).await;
+            match answer.as_ref().map(|answer| answer.status) {
+                Ok(200) => served += 1,
+                Ok(503) => {}
+                other => assert!(other.is_err(), "{other:?} {sent:?}"),
+            }
+            held.push(http);
+        }
+        assert!((8..120).contains(&served), "{served}");
+        assert_eq!(Http::connect(metrics).await.get("/health").await.status, 200);
+        drop(held);
+        signal(&server.child, "TERM");
+        assert_eq!(server.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_closed_terminal_is_no_reason_to_end() {
+    run(async {
+        let max = MaxByRule::start();
+        let mut server = start(&max, &[]);
+        let mut client = join(server.addr(), Kind::WebSocket, "u1", &["crowd"]).await;
+        signal(&server.child, "HUP");
+        server.says("SIGHUP");
+        client.hears_nothing().await;
+        signal(&server.child, "TERM");
+        assert_eq!(server.end().0.code(), Some(0));
+    });
+}

@@ -345,6 +345,7 @@ impl MaxNamespace {
         let Admission { username, memberships } = admission;
         log::debug!("session {}: {} joined", self.answers.emitter.session.0, escape(username.as_str()));
         self.count_join(&joining, "ok");
+        self.answers.emitter.seat.joined();
         self.username = Some(username);
         // The older memberships go after the newer ones are in force, so that nobody sees a refresh.
         self.memberships = Memberships::new(memberships);

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::namespace::Namespace;
 use super::session::Application;
 use crate::event::{CloseReason, SessionId};
+use crate::limits::clients::Seat;
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
@@ -47,6 +48,8 @@ pub struct Emitter {
     pub namespace: Arc<str>,
     /// The way to the client.
     pub outbox: Arc<Outbox>,
+    /// Its place among the sessions.
+    pub seat: Arc<Seat>,
 }
 
 impl Emitter {
@@ -96,6 +99,7 @@ struct Lobby {
     session: SessionId,
     peer: IpAddr,
     outbox: Arc<Outbox>,
+    seat: Arc<Seat>,
 }
 
 impl SocketIoSession {
@@ -105,12 +109,13 @@ impl SocketIoSession {
         session: SessionId,
         peer: IpAddr,
         outbox: Arc<Outbox>,
+        seat: Arc<Seat>,
         payload_bytes_max: usize,
         connect_timeout: Duration,
     ) -> Self {
         let machine = SocketIo::new(outbox.generation(), residents.names(), payload_bytes_max);
         let present = residents.names().iter().map(|_| None).collect();
-        let mut lobby = Lobby { present, residents, session, peer, outbox };
+        let mut lobby = Lobby { present, residents, session, peer, outbox, seat };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
                 lobby.welcome(namespace);
@@ -137,8 +142,13 @@ impl Lobby {
     fn resident(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
         self.present[namespace]
             .get_or_insert_with(|| {
-                let (session, peer, outbox) = (self.session, self.peer, self.outbox.clone());
-                let emitter = Emitter { session, peer, namespace: self.residents.names()[namespace].clone(), outbox };
+                let emitter = Emitter {
+                    session: self.session,
+                    peer: self.peer,
+                    namespace: self.residents.names()[namespace].clone(),
+                    outbox: self.outbox.clone(),
+                    seat: self.seat.clone(),
+                };
                 self.residents.connect(namespace, emitter, auth)
             })
             .as_mut()

@@ -2,10 +2,11 @@
 //! the operator, and knows how a value of it may be shown.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use url::Url;
 
 use super::layers::Raw;
@@ -149,6 +150,24 @@ impl Allowed<Vec<&'static str>> for Words {
             read.push(*known);
         }
         if read.is_empty() { Err("empty") } else { Ok(read) }
+    }
+}
+
+/// Lists of addresses and networks: an array of a file, or text with commas.
+pub(super) struct Networks;
+
+/// Hosts that are believed.
+pub(super) const NETWORKS: Networks = Networks;
+
+impl Allowed<Vec<IpNet>> for Networks {
+    fn form(&self) -> String {
+        "a list of addresses and networks such as 10.0.0.0/8, in the environment with commas between".to_owned()
+    }
+
+    fn read(&self, raw: &Raw) -> Result<Vec<IpNet>, &'static str> {
+        let network = |word: &str| word.parse().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
+        let words = raw.words().ok_or("not a list of words")?;
+        words.into_iter().map(|word| network(word).map_err(|_| "not an address or a network")).collect()
     }
 }
 

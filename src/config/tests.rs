@@ -22,10 +22,7 @@ fn problems(sources: Sources) -> String {
 fn the_defaults_are_those_of_the_annotated_file() {
     let defaults = Config::default();
     assert_eq!(defaults.server.listen.to_string(), "127.0.0.1:6545");
-    assert_eq!(
-        (defaults.max.url.as_deref(), defaults.log.filter.as_str()),
-        (None, "info,actix_server=warn,actix_http::h1=off")
-    );
+    assert_eq!((defaults.max.url.as_deref(), defaults.log.filter.as_str()), (None, "info,actix_http::h1=off"));
     assert_eq!((defaults.outbox.messages_max, defaults.protocol.payload_bytes_max), (4096, 1_000_000));
     assert_eq!(defaults.changed().count(), 0);
 

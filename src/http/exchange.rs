@@ -1,10 +1,12 @@
 //! What the polling of all generations has in common: a request waits for the session that its sid names, a POST is
 //! read within its bounds, and a poll's answer is text, bytes, or a script.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -18,6 +20,7 @@ use crate::actors::session::SessionMessage;
 use crate::actors::transport::WaitingPoll;
 use crate::event::CloseReason;
 use crate::mailbox;
+use crate::metrics::Limit;
 use crate::protocol::Generation;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::jsonp::Callback;
@@ -118,7 +121,7 @@ impl Posting {
         Some(Self { entry: entry.clone(), reason: Some(CloseReason::TransportError) })
     }
 
-    /// The body, within the time and size that it may have.
+    /// The body, within the size that it may have. Its time is the connection's business.
     ///
     /// # Errors
     /// Too much, too late, or broken off; the posting is over then.
@@ -129,20 +132,21 @@ impl Posting {
         payload: Payload,
     ) -> Result<(Self, Vec<u8>), Refusal> {
         let limit = edge.endpoint.payload_bytes_max;
-        let announced =
-            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|bytes: usize| bytes > limit) {
-            self.end();
-            return Err(Refusal::TooLarge);
-        }
-        match timeout(edge.endpoint.request_timeout, collect(payload, limit)).await {
-            Ok(Ok(Some(body))) => Ok((self, body)),
-            Ok(Ok(None)) => {
+        let announced = request.headers().get(header::CONTENT_LENGTH);
+        let announced: Option<usize> = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = match announced {
+            Some(bytes) if bytes > limit => Ok(None),
+            _ => collect(payload, limit).await,
+        };
+        match body {
+            Ok(Some(body)) => Ok((self, body)),
+            Ok(None) => {
+                edge.endpoint.metrics.limited(Limit::RequestBody);
                 self.end();
                 Err(Refusal::TooLarge)
             }
-            Ok(Err(_)) => Err(Refusal::Empty),
-            Err(_) => Err(Refusal::Late),
+            Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Refusal::Late),
+            Err(_) => Err(Refusal::Empty),
         }
     }
 
@@ -173,7 +177,7 @@ fn fail(entry: &Entry, reason: CloseReason) {
 }
 
 /// The whole body, or none where it is larger than `limit`.
-async fn collect(mut payload: Payload, limit: usize) -> Result<Option<Vec<u8>>, actix_web::error::PayloadError> {
+async fn collect(mut payload: Payload, limit: usize) -> Result<Option<Vec<u8>>, PayloadError> {
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk?;

@@ -21,7 +21,7 @@ use crate::protocol::{Generation, jsonp};
 /// Serves what is below the endpoint to whatever is not an upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let refuse = |error, status, text: &'static str| {
-        edge.note_refusal(error, Some(Generation::Sio09), request.peer_addr());
+        edge.note_refusal(error, Some(Generation::Sio09), edge.client_address(request.head()));
         plain(status, text)
     };
     match judge(&edge, request.path(), request.query_string()) {
@@ -68,8 +68,11 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return Refusal::Method.response();
     }
-    let Some(peer) = request.peer_addr() else { return Refusal::Empty.response() };
-    match edge.open(Generation::Sio09, false, peer.ip(), None) {
+    let address = edge.client_address(request.head());
+    let opened = edge
+        .admit(Generation::Sio09, address)
+        .and_then(|seat| edge.open(seat, Generation::Sio09, false, address, None));
+    match opened {
         Ok(open) => answer(Body::Text(open), script),
         // A page that waits for a script hears of nothing else, and would wait for ever.
         Err(refusal) => match script {
@@ -96,7 +99,7 @@ async fn polling(
         Ok(response) => response,
         // Its client begins anew by itself.
         Err(Refusal::Error(RequestError::UnknownSid)) => {
-            edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), request.peer_addr());
+            edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), edge.client_address(request.head()));
             answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
         }
         Err(refusal) => refusal.response(),

@@ -1,7 +1,11 @@
-//! The edge, in actix-web and beside it. HTTP requests go through an actix-web `App`: the pages, the demo MAX, and the
-//! polling transport. WebSocket upgrades leave actix-http by its upgrade service before any of that.
+//! The edge. Connections are ours, from the accept to the close: one request at a time, and a deadline for each wait.
+//! Requests are answered by an actix-web `App`: the pages, the demo MAX, and the polling transport. A request for a
+//! WebSocket takes its socket out before that.
 //!
-//! * [`upgrade`]: the upgrade service: handshake, refusals; hands the socket to a session.
+//! * [`listener`]: takes connections in and gives them to workers.
+//! * [`connection`]: one connection: a request, its answer, the next request.
+//! * [`request`], [`response`]: heads, from bytes and to bytes.
+//! * [`upgrade`]: WebSocket handshakes; hands the socket to a session.
 //! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
 //! * [`polling`], [`legacy`]: GET drains, POST feeds: the requests of Engine.IO, and of Socket.IO 0.7 to 0.9.
 //! * [`exchange`]: what they have in common.
@@ -9,16 +13,17 @@
 //! * [`pages`]: the demo page.
 //! * [`admin`]: metrics and health, on a listener of their own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use actix_http::RequestHead;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -27,8 +32,10 @@ use crate::actors::socketio::random_id;
 use crate::actors::transport::{EdgeRefusal, Transport};
 use crate::actors::worker::Worker;
 use crate::event::SessionId;
+use crate::limits::clients::{Clients, Seat};
+use crate::limits::proxies::TrustedProxies;
 use crate::logging::log_refusal;
-use crate::metrics::{HandshakeLabel, Metrics};
+use crate::metrics::{HandshakeLabel, Limit, Metrics};
 use crate::outbox::{Bounds, Outbox};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Frame;
@@ -36,10 +43,14 @@ use crate::protocol::handshake::{LegacyOpen, Open, RequestError};
 use crate::protocol::{Generation, TransportKind};
 
 pub mod admin;
+pub mod connection;
 pub mod exchange;
 pub mod legacy;
+pub mod listener;
 pub mod pages;
 pub mod polling;
+pub mod request;
+pub mod response;
 pub mod sessions;
 pub mod socket;
 pub mod upgrade;
@@ -47,8 +58,8 @@ pub mod websocket;
 
 use sessions::Sessions;
 
-/// Makes the layer over Engine.IO for a session: its number, where its client is, and the way to it.
-pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>) -> Box<dyn Application> + Send + Sync;
+/// Makes the layer over Engine.IO for a session: its number, where its client is, the way to it, and its seat.
+pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<Seat>) -> Box<dyn Application> + Send + Sync;
 
 /// One endpoint: its settings and its sessions, shared by all workers.
 pub struct Endpoint {
@@ -60,8 +71,10 @@ pub struct Endpoint {
     pub jsonp: bool,
     /// Heartbeats, polls and upgrades.
     pub periods: Arc<Periods>,
-    /// For how long a POST may arrive.
-    pub request_timeout: Duration,
+    /// Who may come.
+    pub clients: Arc<Clients>,
+    /// Who is believed about whom it speaks for.
+    pub trusted_proxies: TrustedProxies,
     /// `maxPayload`.
     pub payload_bytes_max: usize,
     /// The bound of a session's mailbox.
@@ -127,9 +140,39 @@ pub enum HandshakeRefusal {
     Stopping,
     /// The system has no randomness for a sid.
     NoRandomness,
+    /// As many clients as a bound allows are there.
+    Limited(Limit),
 }
 
 impl Edge {
+    /// Where the client of a request is: what a trusted proxy says, else where the connection comes from.
+    pub fn client_address(&self, head: &RequestHead) -> IpAddr {
+        let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let values = |name: &'static str| {
+            let values = head.headers.get_all(name).filter_map(|value| value.to_str().ok());
+            values.collect::<Vec<_>>().into_iter()
+        };
+        self.endpoint.trusted_proxies.client(peer, values("forwarded"), values("x-forwarded-for"))
+    }
+
+    /// Whether there is room for one more session of a client at this address.
+    ///
+    /// # Errors
+    /// The handshake is refused.
+    pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<Seat, HandshakeRefusal> {
+        let endpoint = &self.endpoint;
+        if endpoint.stopping.load(Ordering::Relaxed) {
+            endpoint.note_handshake(Some(generation), "stopping");
+            return Err(HandshakeRefusal::Stopping);
+        }
+        endpoint.clients.admit(address, Instant::now()).map_err(|limit| {
+            endpoint.metrics.limited(limit);
+            endpoint.note_handshake(Some(generation), "limited");
+            log_refusal(Instant::now(), format_args!("a handshake of {address} refused: {}", limit.as_str()));
+            HandshakeRefusal::Limited(limit)
+        })
+    }
+
     /// Begins a session on this thread, over a socket or, without one, by polling. Gives what the handshake answers:
     /// the open packet, which a socket finds in its outbox already, or the line of 0.9. `base64` is for a client that
     /// takes no binary messages.
@@ -138,20 +181,17 @@ impl Edge {
     /// The handshake is refused; the socket is dropped.
     pub fn open(
         &self,
+        seat: Seat,
         generation: Generation,
         base64: bool,
-        peer: IpAddr,
+        address: IpAddr,
         socket: Option<Box<dyn Transport>>,
     ) -> Result<String, HandshakeRefusal> {
         let endpoint = &self.endpoint;
-        let refuse = |refusal, result| {
-            endpoint.note_handshake(Some(generation), result);
-            Err(refusal)
+        let Some(sid) = random_id() else {
+            endpoint.note_handshake(Some(generation), "no_randomness");
+            return Err(HandshakeRefusal::NoRandomness);
         };
-        if endpoint.stopping.load(Ordering::Relaxed) {
-            return refuse(HandshakeRefusal::Stopping, "stopping");
-        }
-        let Some(sid) = random_id() else { return refuse(HandshakeRefusal::NoRandomness, "no_randomness") };
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_base64(base64);
         let outbox = Arc::new(outbox);
@@ -161,11 +201,11 @@ impl Edge {
         let id = SessionId(endpoint.next_session.fetch_add(1, Ordering::Relaxed));
         let setup = Setup {
             id,
-            peer,
+            peer: address,
             periods: endpoint.periods.clone(),
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,
-            application: (endpoint.new_application)(id, peer, &outbox),
+            application: (endpoint.new_application)(id, address, &outbox, Arc::new(seat)),
             outbox,
             metrics: endpoint.metrics.clone(),
         };
@@ -176,11 +216,10 @@ impl Edge {
 
     /// Counts and logs a request that was refused. `generation` is what it says that its client speaks, if that is
     /// served.
-    pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, peer: Option<SocketAddr>) {
-        let peer = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.ip().to_string());
+    pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, address: IpAddr) {
         log_refusal(
             Instant::now(),
-            format_args!("a request of {peer} by {} refused: {}", name_of(generation), error.message()),
+            format_args!("a request of {address} by {} refused: {}", name_of(generation), error.message()),
         );
         self.endpoint.note_handshake(generation, label_of(error));
     }
@@ -225,6 +264,12 @@ impl From<EdgeRefusal> for Refusal {
     }
 }
 
+impl From<HandshakeRefusal> for Refusal {
+    fn from(refusal: HandshakeRefusal) -> Self {
+        Self::Handshake(refusal)
+    }
+}
+
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Self {
         Self::Error(error)
@@ -262,8 +307,6 @@ pub async fn every_answer<B: MessageBody + 'static>(
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = request.method() == Method::OPTIONS;
     let bad_origin = origin.as_ref().is_some_and(|origin| origin.to_str().is_err());
-    // A chunked body that nobody reads could go on for ever; no client of Socket.IO sends one.
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = if bad_origin {
         request.into_response(Refusal::Error(RequestError::BadRequest).response()).map_into_right_body()
     } else if preflight {
@@ -283,9 +326,6 @@ pub async fn every_answer<B: MessageBody + 'static>(
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         // MAX's own header, which a page of another origin could not read otherwise.
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Has-Remaining-Items"));
-    }
-    if chunked {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)
 }

@@ -26,7 +26,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
     };
     response.unwrap_or_else(|refusal| {
         if let Refusal::Error(error) = refusal {
-            edge.note_refusal(error, generation, request.peer_addr());
+            edge.note_refusal(error, generation, edge.client_address(request.head()));
         }
         refusal.response()
     })
@@ -44,8 +44,9 @@ async fn route(request: &HttpRequest, payload: Payload, edge: &Edge, asked: Requ
         if asked.transport != TransportKind::Polling {
             return Err(RequestError::BadRequest.into());
         }
-        let peer = request.peer_addr().ok_or(RequestError::BadRequest)?;
-        let open = edge.open(asked.generation, asked.base64, peer.ip(), None).map_err(Refusal::Handshake)?;
+        let address = edge.client_address(request.head());
+        let seat = edge.admit(asked.generation, address)?;
+        let open = edge.open(seat, asked.generation, asked.base64, address, None)?;
         let mut payload = PayloadWriter::new(asked.generation, asked.base64);
         payload.push(Frame::text(&open));
         return Ok(answer(payload.finish(), asked.jsonp.as_ref()));

@@ -22,8 +22,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static {
 
 impl Stream for TcpStream {
     fn reset_on_drop(&self) {
-        // Where it fails, the connection ends by a FIN instead, and the kernel's buffer goes with its own timeout.
-        let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+        reset_on_drop(self);
     }
 
     fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -34,6 +33,12 @@ impl Stream for TcpStream {
             slices => socket.send_vectored(slices),
         }
     }
+}
+
+/// As [`Stream::reset_on_drop`].
+pub fn reset_on_drop(stream: &TcpStream) {
+    // Where it fails, the connection ends by a FIN instead, and the kernel's buffer goes with its own timeout.
+    let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 
 /// Bounds what the kernel holds for a reader that is too slow: it comes on top of the outbox. 0 leaves it to the

@@ -1,20 +1,25 @@
-//! The upgrade service: every request that wants to become something else than HTTP/1 comes here, past the `App`. It
-//! judges the handshake, and hands the socket to a session, a new one or that of a polling client.
+//! WebSocket handshakes (RFC 6455, 4.2): which requests ask for one here, what is wrong with them, and the hand-over of
+//! the socket to a session, a new one or that of a polling client.
 
-use std::convert::Infallible;
+use std::borrow::Cow;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
-use actix_codec::Framed;
-use actix_http::{Request as HttpRequest, h1, ws};
+use actix_http::{Request as HttpRequest, ws};
 use actix_web::http::header::{self, HeaderMap};
+use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::Edge;
-use super::legacy;
+use super::connection::{Upgrade, Upgraded};
+use super::request::elements;
 use super::websocket::Handover;
+use super::{Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
+use crate::limits::clients::Connected;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, Request, RequestError, is_endpoint};
 use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
@@ -28,13 +33,18 @@ const HTTP_WAIT: Duration = Duration::from_secs(1);
 /// the socket is open and not before: one that came together with the head of the answer they would miss.
 const OPEN_DELAY: Duration = Duration::from_millis(5);
 
+/// The versions of the protocol that are served. The frames of 8, the last draft, are those of 13.
+const VERSIONS: [&str; 2] = ["13", "8"];
+
 /// Why there is no WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    NotFound,
-    NotWebSocket,
+    /// The headers are none of a handshake, and what is wrong with them.
+    NotWebSocket(&'static str),
+    Version,
     Error(RequestError),
     Legacy(LegacyError),
+    Handshake(HandshakeRefusal),
 }
 
 /// Whose WebSocket it will be.
@@ -49,72 +59,79 @@ impl Refusal {
         matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
     }
 
-    /// What it counts as.
+    /// What it counts as, where it is not counted already.
     fn error(self) -> Option<RequestError> {
         match self {
-            Self::NotFound | Self::NotWebSocket => None,
+            Self::NotWebSocket(_) | Self::Version => Some(RequestError::BadRequest),
             Self::Error(error) => Some(error),
             Self::Legacy(error) => Some(error.counts_as()),
+            Self::Handshake(_) => None,
         }
     }
 
-    /// Status and text. An upgrade is refused with 400 whatever the reason, as by the official server.
-    fn answer(self) -> (&'static str, &'static str) {
+    /// Status, further header lines, and text. An upgrade is refused with 400 whatever the reason, as by the official
+    /// server, unless there is only no room for it now.
+    fn answer(self) -> (u16, &'static str, &'static str, &'static str) {
+        let (status, reason) = (400, "Bad Request");
         match self {
-            Self::NotFound => ("404 Not Found", "There is no WebSocket here"),
-            Self::NotWebSocket => ("400 Bad Request", "This is no WebSocket handshake"),
-            Self::Error(error) => ("400 Bad Request", error.message()),
-            Self::Legacy(error) => ("400 Bad Request", error.message()),
+            Self::NotWebSocket(what) => (status, reason, "", what),
+            Self::Version => {
+                (status, reason, "Sec-WebSocket-Version: 13, 8\r\n", "This version of WebSocket is not served")
+            }
+            Self::Error(error) => (status, reason, "", error.message()),
+            Self::Legacy(error) => (status, reason, "", error.message()),
+            Self::Handshake(_) => (503, "Service Unavailable", "Retry-After: 1\r\n", "There is no room: try later"),
         }
     }
 }
 
-/// Takes over the connection of an upgrade request.
-///
-/// # Errors
-/// Never: what goes wrong concerns this connection, and is over with it.
-pub async fn upgrade(
-    edge: Edge,
-    (request, framed): (HttpRequest, Framed<TcpStream, h1::Codec>),
-) -> Result<(), Infallible> {
-    let parts = framed.into_parts();
-    let mut stream = parts.io;
-    let judged = judge(&edge, &request);
-    drop(request);
-    match judged {
-        Err(refusal) => {
-            if let Some(error) = refusal.error() {
-                edge.note_refusal(error, refusal.generation(), stream.peer_addr().ok());
-            }
-            refuse(stream, refusal).await;
-        }
-        Ok((asked, head)) => {
-            // Answers to requests that came before this one on the connection, and that the client has to read first.
-            let earlier = tokio::time::timeout(HTTP_WAIT, stream.write_all(&parts.write_buf)).await;
-            if !matches!(earlier, Ok(Ok(()))) {
-                return Ok(());
-            }
-            if let Err(error) = hand_over(&edge, stream, parts.read_buf.to_vec(), asked, head).await {
-                log::debug!("a socket was lost in its upgrade: {error}");
-            }
-        }
+impl Upgrade for Edge {
+    fn takes(&self, request: &HttpRequest) -> bool {
+        let path = decoded(request.uri().path());
+        let query = request.uri().query().unwrap_or("");
+        is_endpoint(&self.endpoint.path, &path) || legacy::judge(self, &path, query) != Err(LegacyError::NotFound)
     }
-    Ok(())
+
+    fn upgrade(&self, request: HttpRequest, socket: Upgraded) -> Pin<Box<dyn Future<Output = ()>>> {
+        let edge = self.clone();
+        Box::pin(async move {
+            let address = edge.client_address(request.head());
+            match judge(&edge, &request) {
+                Err(refusal) => {
+                    if let Some(error) = refusal.error() {
+                        edge.note_refusal(error, refusal.generation(), address);
+                    }
+                    refuse(&edge, socket.stream, refusal).await;
+                }
+                Ok((asked, head)) => {
+                    drop(request);
+                    if let Err(error) = hand_over(&edge, socket, address, asked, head).await {
+                        log::debug!("a socket was lost in its upgrade: {error}");
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// The path as the routes of the `App` understand it. An encoded slash is none, there and here.
+fn decoded(path: &str) -> Cow<'_, str> {
+    if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }
 
 /// Whether the request is a WebSocket handshake for the endpoint; the head of the answer to it.
 fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), Refusal> {
     let head = request.head();
-    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or(""));
-    let engine_io = is_endpoint(&edge.endpoint.path, path);
-    let legacy = if engine_io { Ok(None) } else { legacy::judge(edge, path, query).map(Some) };
-    if legacy == Err(LegacyError::NotFound) {
-        return Err(Refusal::NotFound);
-    }
+    let (path, query) = (decoded(head.uri.path()), head.uri.query().unwrap_or(""));
+    let legacy = if is_endpoint(&edge.endpoint.path, &path) {
+        None
+    } else {
+        Some(legacy::judge(edge, &path, query).map_err(Refusal::Legacy)?)
+    };
     if has_bad_origin(head.headers()) {
         return Err(Refusal::Error(RequestError::BadRequest));
     }
-    let asked = match legacy.map_err(Refusal::Legacy)? {
+    let asked = match legacy {
         None => Asked::EngineIo(Request::parse(query, &edge.endpoint.generations).map_err(Refusal::Error)?),
         Some(LegacyRequest::WebSocket { sid }) => Asked::Legacy { sid },
         Some(_) => return Err(Refusal::Error(RequestError::BadRequest)),
@@ -122,15 +139,42 @@ fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), Refusal
     if matches!(&asked, Asked::EngineIo(asked) if asked.transport != TransportKind::WebSocket) {
         return Err(Refusal::Error(RequestError::BadRequest));
     }
-    ws::verify_handshake(head).map_err(|_| Refusal::NotWebSocket)?;
-    let key = head.headers().get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::NotWebSocket)?;
-    let accept = ws::hash_key(key.as_bytes());
-    let mut answer = Vec::with_capacity(160);
+    Ok((asked, accept(head.headers())?))
+}
+
+/// The head of the answer to a WebSocket handshake with these headers.
+fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION).and_then(|version| version.to_str().ok());
+    if !version.is_some_and(|version| VERSIONS.contains(&version.trim())) {
+        return Err(Refusal::Version);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
+    let key = key.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Key is none"))?;
+    let mut answer = Vec::with_capacity(192);
     answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     answer.extend_from_slice(b"Sec-WebSocket-Accept: ");
-    answer.extend_from_slice(&accept);
+    answer.extend_from_slice(&ws::hash_key(key.as_bytes()));
+    // Subprotocols mean nothing here, but who offers some has to be told one (RFC 6455, 4.1): the first it likes best.
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
+        let first = offered.first().filter(|_| offered.iter().all(|name| is_token(name)));
+        let first = first.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Protocol is no list of tokens"))?;
+        answer.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        answer.extend_from_slice(first.as_bytes());
+    }
     answer.extend_from_slice(b"\r\n\r\n");
-    Ok((asked, answer))
+    Ok(answer)
+}
+
+/// Whether this is 16 bytes in base64. Its last digit has four bits that mean nothing, and some clients set them.
+fn is_key(key: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
+}
+
+/// Whether this is a token of HTTP (RFC 9110, 5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn has_bad_origin(headers: &HeaderMap) -> bool {
@@ -139,23 +183,30 @@ fn has_bad_origin(headers: &HeaderMap) -> bool {
 
 async fn hand_over(
     edge: &Edge,
-    mut stream: TcpStream,
-    read: Vec<u8>,
+    socket: Upgraded,
+    address: IpAddr,
     asked: Asked,
     mut head: Vec<u8>,
 ) -> std::io::Result<()> {
-    let peer = stream.peer_addr()?.ip();
+    let Upgraded { mut stream, read, connected, .. } = socket;
     let (generation, sid) = match asked {
         Asked::EngineIo(Request { generation, base64, sid: None, .. }) => {
+            let seat = match edge.admit(generation, address) {
+                Ok(seat) => seat,
+                Err(refusal) => {
+                    refuse(edge, stream, Refusal::Handshake(refusal)).await;
+                    return Ok(());
+                }
+            };
+            edge.endpoint.metrics.http_answered(101);
             if generation == Generation::Eio3 {
                 let head = std::mem::take(&mut head);
                 tokio::time::timeout(HTTP_WAIT, stream.write_all(&head)).await??;
                 tokio::time::sleep(OPEN_DELAY).await;
             }
-            let handover = handover(edge, stream.into_std()?, generation, read, head);
-            let socket = handover.attach(&edge.worker)?;
-            // A server that stops drops the socket, and the client tries another.
-            let _ = edge.open(generation, base64, peer, Some(socket));
+            let handover = handover(edge, stream.into_std()?, connected, generation, read, head);
+            // Without a session, the socket is dropped, and its client tries again.
+            let _ = edge.open(seat, generation, base64, address, Some(handover.attach(&edge.worker)?));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),
@@ -163,21 +214,22 @@ async fn hand_over(
     };
     // 0.9 is told by a packet in either case: it begins, or its client has to begin anew.
     let Some(entry) = edge.endpoint.sessions.get(&sid, generation) else {
-        edge.note_refusal(RequestError::UnknownSid, Some(generation), stream.peer_addr().ok());
+        edge.note_refusal(RequestError::UnknownSid, Some(generation), address);
         if generation == Generation::Sio09 {
             head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
             write_frame(&mut head, Opcode::Close, &[]);
             say_last(stream, &head).await;
         } else {
-            refuse(stream, Refusal::Error(RequestError::UnknownSid)).await;
+            refuse(edge, stream, Refusal::Error(RequestError::UnknownSid)).await;
         }
         return Ok(());
     };
+    edge.endpoint.metrics.http_answered(101);
     if generation == Generation::Sio09 {
         head.extend_from_slice(Frame::text(GREETING).bytes());
     }
     // The session may live on another thread: the socket goes there without a runtime.
-    let handover = handover(edge, stream.into_std()?, generation, read, head);
+    let handover = handover(edge, stream.into_std()?, connected, generation, read, head);
     // A session that takes no more requests takes no upgrade: the socket closes, and polling goes on.
     let _ = entry.mailbox.try_send(SessionMessage::Attach(handover));
     Ok(())
@@ -186,6 +238,7 @@ async fn hand_over(
 fn handover(
     edge: &Edge,
     stream: std::net::TcpStream,
+    connected: Connected,
     generation: Generation,
     read: Vec<u8>,
     head: Vec<u8>,
@@ -193,6 +246,7 @@ fn handover(
     let endpoint = &edge.endpoint;
     Box::new(Handover {
         stream,
+        connected,
         generation,
         read,
         head: head.into(),
@@ -203,11 +257,13 @@ fn handover(
 }
 
 /// Answers in HTTP and closes. A client that does not read the answer is not waited for.
-async fn refuse(stream: TcpStream, refusal: Refusal) {
-    let (status, text) = refusal.answer();
+async fn refuse(edge: &Edge, stream: TcpStream, refusal: Refusal) {
+    let (status, reason, headers, text) = refusal.answer();
+    edge.endpoint.metrics.http_answered(status);
     let length = text.len();
     let answer = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{text}"
+        "HTTP/1.1 {status} {reason}\r\nConnection: close\r\n{headers}Content-Type: text/html\r\n\
+         Content-Length: {length}\r\n\r\n{text}"
     );
     say_last(stream, answer.as_bytes()).await;
 }

@@ -18,6 +18,7 @@ use super::socket::{Stream, bound_send_buffer};
 use crate::actors::transport::{Attach, Sink, Transport};
 use crate::actors::worker::{Worker, rest};
 use crate::event::CloseReason;
+use crate::limits::clients::Connected;
 use crate::metrics::Metrics;
 use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
@@ -48,6 +49,8 @@ pub struct OwnedSocket<S: Stream> {
     reader: Reader,
     worker: Rc<Worker>,
     metrics: Arc<Metrics>,
+    /// Its place among the open connections, for as long as it is open.
+    connected: Option<Connected>,
     /// The beginning of a frame that is not whole, or what nobody has looked at yet (`unread`).
     partial: Vec<u8>,
     unread: bool,
@@ -81,6 +84,8 @@ struct Sent {
 pub struct Handover {
     /// The socket, registered with no runtime.
     pub stream: std::net::TcpStream,
+    /// Its place among the open connections.
+    pub connected: Connected,
     /// What the client speaks.
     pub generation: Generation,
     /// What came behind the request.
@@ -101,7 +106,9 @@ impl Attach for Handover {
         bound_send_buffer(&stream, self.send_buffer_bytes);
         let reader = Reader::new(self.payload_bytes_max);
         let (read, head) = (self.read, self.head);
-        Ok(Box::new(OwnedSocket::new(stream, self.generation, reader, worker, read, head, self.metrics)))
+        let mut socket = OwnedSocket::new(stream, self.generation, reader, worker, read, head, self.metrics);
+        socket.connected = Some(self.connected);
+        Ok(Box::new(socket))
     }
 }
 
@@ -122,6 +129,7 @@ impl<S: Stream> OwnedSocket<S> {
             reader,
             worker: worker.clone(),
             metrics,
+            connected: None,
             unread: !read.is_empty(),
             partial: read,
             unsent: (!head.is_empty()).then(|| Box::new(Unsent { urgent: [head].into(), ..Unsent::default() })),

@@ -18,8 +18,10 @@ use maxtalk::actors::socketio::{Emitter, Residents, SocketIoSession};
 use maxtalk::config::Config;
 use maxtalk::http::sessions::Sessions;
 use maxtalk::http::{Endpoint, NewApplication};
+use maxtalk::limits::clients::{Bounds, Clients};
+use maxtalk::limits::proxies::TrustedProxies;
 use maxtalk::metrics::{Elsewhere, Metrics};
-use maxtalk::outbox::{Bounds, Outbox};
+use maxtalk::outbox::{self, Outbox};
 use maxtalk::protocol::connection::{LegacyPeriods, Periods};
 use maxtalk::protocol::frame::Frame;
 use maxtalk::protocol::socketio::Arguments;
@@ -91,13 +93,13 @@ fn main() {
     let payload_bytes_max = 1_000_000;
     let connect_timeout = Duration::from_secs(1);
     let (path, new_application): (_, Box<NewApplication>) = match suite.as_str() {
-        "engine" => ("/engine.io/", Box::new(|_, _, outbox| Box::new(EngineEcho(outbox.clone())))),
+        "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
             let residents = Arc::new(EchoResidents(["/".into(), "/custom".into()]));
-            let new_application = move |session, peer, outbox: &Arc<Outbox>| {
+            let new_application = move |session, peer, outbox: &Arc<Outbox>, seat| {
                 let (residents, outbox) = (residents.clone(), outbox.clone());
                 let session =
-                    SocketIoSession::new(residents, session, peer, outbox, payload_bytes_max, connect_timeout);
+                    SocketIoSession::new(residents, session, peer, outbox, seat, payload_bytes_max, connect_timeout);
                 Box::new(session) as Box<dyn Application>
             };
             ("/socket.io/", Box::new(new_application))
@@ -118,10 +120,11 @@ fn main() {
             last_poll_timeout: Duration::from_secs(30),
             legacy: LegacyPeriods::default(),
         }),
-        request_timeout: Duration::from_secs(10),
+        clients: Clients::new(Bounds::connections_only(10_000)),
+        trusted_proxies: TrustedProxies::default(),
         payload_bytes_max,
         mailbox_max: 16,
-        outbox: Bounds { messages_max: 4096, bytes_max: 1 << 20 },
+        outbox: outbox::Bounds { messages_max: 4096, bytes_max: 1 << 20 },
         send_buffer_bytes: 0,
         new_application,
         sessions: Arc::new(Sessions::default()),
@@ -133,7 +136,7 @@ fn main() {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         println!("serving http://{}{path}", listener.local_addr().expect("it is bound"));
         let serving = Serving { endpoint: Arc::new(endpoint), arbiters: Arbiters::default(), demo: None };
-        serving.start(listener, &Config::default()).expect("the workers start");
+        let _listener = serving.start(listener, &Config::default()).expect("the workers start");
         let _ = tokio::signal::ctrl_c().await;
     });
 }

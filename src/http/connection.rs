@@ -1,0 +1,574 @@
+//! One HTTP/1 connection. A request is read, answered by the `App`, and its answer written, before the next one is
+//! looked at: what a client sends ahead stays with the kernel. Each head, body and answer has its deadline, and between
+//! two requests others have their turn. A request for a WebSocket takes the socket out of here.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_http::error::PayloadError;
+use actix_http::{Payload, Request};
+use actix_service::boxed::BoxService;
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::Stream;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::request::{self, Head, HeadError, Length};
+use super::response::{Asked, Framing, write_head};
+use super::socket::reset_on_drop;
+use crate::limits::clients::{Clients, Connected};
+use crate::metrics::{Limit, Metrics};
+use crate::protocol::chunked::{Chunked, Piece};
+
+/// Bytes of one read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// While a request is answered, no more is read than shows whether its client is still there.
+const READ_AHEAD_BYTES: usize = 4096;
+
+/// A body of this size is copied behind its head, and both go out by one write.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a client may go on sending after the last answer. The kernel would throw that answer away with a connection
+/// that is closed before its input is read.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The `App` of a listener, on one thread.
+pub type AppService = BoxService<Request, ServiceResponse<BoxBody>, actix_web::Error>;
+
+/// Takes over the connections that become WebSockets.
+pub trait Upgrade {
+    /// Whether a request that asks for a WebSocket asks at the right place. Elsewhere it is answered like any other.
+    fn takes(&self, request: &Request) -> bool;
+
+    /// Goes on with the connection.
+    fn upgrade(&self, request: Request, socket: Upgraded) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// A connection that leaves HTTP.
+#[derive(Debug)]
+pub struct Upgraded {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What came behind the request.
+    pub read: Vec<u8>,
+    /// Its place among the open connections.
+    pub connected: Connected,
+}
+
+/// How long a connection of a listener may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From the first byte of a request, or from the connect, to its last byte.
+    pub request: Duration,
+    /// From the end of an answer to the next request.
+    pub keep_alive: Duration,
+    /// For an answer to make any progress.
+    pub write: Duration,
+}
+
+/// What the connections of one thread have in common.
+pub struct Service {
+    /// Answers requests.
+    pub app: AppService,
+    /// Takes WebSockets, where there are any.
+    pub upgrade: Option<Box<dyn Upgrade>>,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// Bytes of the head of a request.
+    pub head_bytes_max: usize,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+    /// True when the server stops: every answer is then the last of its connection.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Head(Box<Head>),
+    /// Nothing that has to be answered.
+    Over,
+    Refused(StatusCode),
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, connected: Connected) {
+    let wire = Rc::new(RefCell::new(Wire::new(stream)));
+    let mut is_first = true;
+    loop {
+        let head = match service.next_head(&wire, is_first).await {
+            Next::Head(head) => *head,
+            Next::Over => return,
+            Next::Refused(status) => {
+                let answer = HttpResponse::build(status).body(format!("{status}\n"));
+                if service.write(&wire, answer, Asked::UNREADABLE).await.is_ok() {
+                    service.linger(wire).await;
+                }
+                return;
+            }
+        };
+        is_first = false;
+        let Head { mut request, length, persists, expects_continue, asks_for_websocket } = head;
+        request.head_mut().peer_addr = Some(peer);
+        if asks_for_websocket && let Some(upgrade) = service.upgrade.as_ref().filter(|upgrade| upgrade.takes(&request))
+        {
+            // Nobody else holds the socket between two requests.
+            let Some(wire) = Rc::into_inner(wire) else { return };
+            let Wire { stream, incoming, .. } = wire.into_inner();
+            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.into(), connected }).await;
+        }
+        let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
+        let asked = Asked::new(&request.head().method, request.head().version, may_persist);
+        let Some(answer) = service.answer(&wire, request, length, expects_continue).await else { return };
+        let asked = Asked { persists: asked.persists && wire.borrow_mut().skip_rest(), ..asked };
+        match service.write(&wire, answer, asked).await {
+            Ok(true) => {}
+            Ok(false) => return service.linger(wire).await,
+            Err(_) => return,
+        }
+        if wire.borrow_mut().is_ahead() {
+            // One request behind the other would keep everybody else from this thread.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Service {
+    /// Waits for a request and reads its head.
+    async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
+        let mut stopping = self.stopping.clone();
+        let mut looked_at = 0;
+        let mut has_begun = is_first || !wire.borrow().incoming.is_empty();
+        let begun = Instant::now();
+        let mut due = begun + if has_begun { self.deadlines.request } else { self.deadlines.keep_alive };
+        loop {
+            if let Some(next) = self.read_head(&mut wire.borrow_mut().incoming, &mut looked_at) {
+                return next;
+            }
+            let nothing_yet = wire.borrow().incoming.is_empty();
+            if !nothing_yet && !std::mem::replace(&mut has_begun, true) {
+                due = Instant::now() + self.deadlines.request;
+            }
+            tokio::select! {
+                biased;
+                filled = poll_fn(|cx| wire.borrow_mut().poll_fill(cx)) => match filled {
+                    Ok(bytes) if bytes > 0 => {}
+                    _ => return Next::Over,
+                },
+                () = sleep_until(due) => {
+                    // Browsers connect in advance: such a connection just closes.
+                    if nothing_yet {
+                        return Next::Over;
+                    }
+                    self.metrics.limited(Limit::RequestTime);
+                    return Next::Refused(StatusCode::REQUEST_TIMEOUT);
+                }
+                _ = stopping.wait_for(|stops| *stops), if nothing_yet => return Next::Over,
+            }
+        }
+    }
+
+    /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.
+    fn read_head(&self, incoming: &mut BytesMut, looked_at: &mut usize) -> Option<Next> {
+        let end = request::end_of_head(incoming, *looked_at);
+        *looked_at = incoming.len();
+        if end.unwrap_or(incoming.len()) > self.head_bytes_max {
+            return Some(self.refuse(HeadError::TooLarge));
+        }
+        let head = request::read(&incoming.split_to(end?));
+        Some(match head {
+            Ok(head) => Next::Head(Box::new(head)),
+            Err(error) => self.refuse(error),
+        })
+    }
+
+    fn refuse(&self, error: HeadError) -> Next {
+        if error == HeadError::TooLarge {
+            self.metrics.limited(Limit::RequestHead);
+        }
+        Next::Refused(error.status())
+    }
+
+    /// Has the `App` answer. None where the client has gone in the meantime: whatever was being done for it is dropped.
+    async fn answer(
+        &self,
+        wire: &Rc<RefCell<Wire>>,
+        mut request: Request,
+        length: Length,
+        expects_continue: bool,
+    ) -> Option<HttpResponse<BoxBody>> {
+        wire.borrow_mut().begin_body(length, expects_continue);
+        let mut due = None;
+        if !wire.borrow().has_whole_body() {
+            *request.payload() = Payload::Stream { payload: Box::pin(Incoming(Rc::clone(wire))) };
+            due = Some(Box::pin(sleep_until(Instant::now() + self.deadlines.request)));
+        }
+        let mut answering = pin!(self.app.call(request));
+        let answered = poll_fn(|cx| {
+            if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            if due.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready()) {
+                due = None;
+                if wire.borrow_mut().give_up_body() {
+                    self.metrics.limited(Limit::RequestTime);
+                    // Who reads the body hears of it by the next poll.
+                    cx.waker().wake_by_ref();
+                }
+            }
+            if wire.borrow_mut().poll_gone(cx) { Poll::Ready(None) } else { Poll::Pending }
+        });
+        Some(match answered.await? {
+            Ok(response) => response.into_parts().1,
+            Err(error) => error.error_response(),
+        })
+    }
+
+    /// Writes an answer. True where the connection persists.
+    async fn write(&self, wire: &RefCell<Wire>, answer: HttpResponse<BoxBody>, asked: Asked) -> io::Result<bool> {
+        self.metrics.http_answered(answer.status().as_u16());
+        let (head, body) = answer.into_parts();
+        let size = body.size();
+        let mut out = Vec::with_capacity(512);
+        let (framing, persists) = write_head(&mut out, head.head(), size, asked);
+        match (framing, body.try_into_bytes()) {
+            (Framing::Omitted, _) => self.send(wire, out.into()).await?,
+            (Framing::Plain, Ok(body)) if body.len() <= COPIED_BYTES_MAX => {
+                out.extend_from_slice(&body);
+                self.send(wire, out.into()).await?;
+            }
+            (Framing::Plain, Ok(body)) => {
+                self.send(wire, out.into()).await?;
+                self.send(wire, body).await?;
+            }
+            (Framing::Chunked, Ok(body)) => {
+                push_chunk(&mut out, &body);
+                push_chunk(&mut out, b"");
+                self.send(wire, out.into()).await?;
+            }
+            (framing, Err(body)) => {
+                self.send(wire, out.into()).await?;
+                return Ok(self.stream(wire, body, framing, size).await? && persists);
+            }
+        }
+        Ok(persists)
+    }
+
+    /// Writes a body that comes by and by. False where it was not as long as its head says.
+    async fn stream(&self, wire: &RefCell<Wire>, body: BoxBody, framing: Framing, size: BodySize) -> io::Result<bool> {
+        let mut body = pin!(body);
+        let mut bytes = 0;
+        while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+            let piece = piece.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            bytes += piece.len() as u64;
+            if framing == Framing::Chunked && !piece.is_empty() {
+                let mut chunk = Vec::with_capacity(piece.len() + 12);
+                push_chunk(&mut chunk, &piece);
+                self.send(wire, chunk.into()).await?;
+            } else {
+                self.send(wire, piece).await?;
+            }
+        }
+        if framing == Framing::Chunked {
+            self.send(wire, Bytes::from_static(b"0\r\n\r\n")).await?;
+        }
+        Ok(!matches!(size, BodySize::Sized(announced) if announced != bytes))
+    }
+
+    /// Writes all of this, as long as the client reads.
+    async fn send(&self, wire: &RefCell<Wire>, mut bytes: Bytes) -> io::Result<()> {
+        while bytes.has_remaining() {
+            let writing = poll_fn(|cx| wire.borrow().poll_write(cx, &bytes));
+            match timeout(self.deadlines.write, writing).await {
+                Ok(written) => bytes.advance(written?),
+                Err(_) => {
+                    self.metrics.limited(Limit::WriteTime);
+                    reset_on_drop(&wire.borrow().stream);
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a connection whose client may still be sending: it is told that there is no more, and what it sends is
+    /// thrown away until it has read that. A stop does not wait for it.
+    async fn linger(&self, wire: Rc<RefCell<Wire>>) {
+        let Some(wire) = Rc::into_inner(wire) else { return };
+        let Wire { mut stream, mut incoming, .. } = wire.into_inner();
+        let discard = async {
+            stream.shutdown().await?;
+            loop {
+                incoming.clear();
+                incoming.reserve(READ_BYTES);
+                match stream.try_read_buf(&mut incoming) {
+                    Ok(0) => return Ok::<_, io::Error>(()),
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            biased;
+            _ = timeout(LINGER, discard) => {}
+            _ = stopping.wait_for(|stops| *stops) => {}
+        }
+    }
+}
+
+fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The socket, and what is known of the request on it. Shared with the body of that request, for as long as it lasts.
+struct Wire {
+    stream: TcpStream,
+    /// Read, and not yet taken.
+    incoming: BytesMut,
+    body: Body,
+    /// The client waits for a word before it sends the body.
+    owes_continue: bool,
+}
+
+/// What is left of a body.
+enum Body {
+    Bytes(u64),
+    Chunked(Chunked),
+    /// It did not come to its end.
+    Broken(io::ErrorKind),
+}
+
+impl Wire {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, incoming: BytesMut::new(), body: Body::Bytes(0), owes_continue: false }
+    }
+
+    fn begin_body(&mut self, length: Length, expects_continue: bool) {
+        self.body = match length {
+            Length::Bytes(bytes) => Body::Bytes(bytes),
+            Length::Chunked => Body::Chunked(Chunked::default()),
+        };
+        self.owes_continue = expects_continue && self.incoming.is_empty();
+    }
+
+    fn has_whole_body(&self) -> bool {
+        match &self.body {
+            Body::Bytes(left) => *left == 0,
+            Body::Chunked(chunked) => chunked.is_finished(),
+            Body::Broken(_) => false,
+        }
+    }
+
+    /// The time for the body is over. False where it is there already.
+    fn give_up_body(&mut self) -> bool {
+        let is_late = !self.has_whole_body();
+        if is_late {
+            self.body = Body::Broken(io::ErrorKind::TimedOut);
+        }
+        is_late
+    }
+
+    /// Passes over what nobody has read of a body, as far as it is here. False where it goes on.
+    fn skip_rest(&mut self) -> bool {
+        while let Some(Ok(_)) = self.take_body() {}
+        self.has_whole_body()
+    }
+
+    /// Whether the next request has begun to come. At rest a connection keeps no buffer.
+    fn is_ahead(&mut self) -> bool {
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        !self.incoming.is_empty()
+    }
+
+    /// Reads what has come: so many bytes, 0 at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            self.incoming.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.incoming) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(bytes) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Whether the client has closed its side: it reads no answer any more. Looks as long as nothing else may come.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.has_whole_body() && self.incoming.len() < READ_AHEAD_BYTES {
+            match self.poll_fill(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {}
+                Poll::Ready(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// The next piece of the body, as far as it was read already. None where more has to be read first, or is not to
+    /// come.
+    fn take_body(&mut self) -> Option<Result<Bytes, PayloadError>> {
+        match &mut self.body {
+            Body::Broken(kind) => Some(Err(PayloadError::Io((*kind).into()))),
+            _ if self.incoming.is_empty() => None,
+            Body::Bytes(0) => None,
+            Body::Bytes(left) => {
+                let len = self.incoming.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= len as u64;
+                Some(Ok(self.incoming.split_to(len).freeze()))
+            }
+            Body::Chunked(chunked) => match chunked.read(&self.incoming) {
+                Ok((read, Piece::Data(data))) => {
+                    let data = Bytes::copy_from_slice(data);
+                    self.incoming.advance(read);
+                    Some(Ok(data))
+                }
+                Ok((read, Piece::More | Piece::End)) => {
+                    self.incoming.advance(read);
+                    None
+                }
+                Err(_) => {
+                    self.body = Body::Broken(io::ErrorKind::InvalidData);
+                    Some(Err(PayloadError::EncodingCorrupted))
+                }
+            },
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        loop {
+            if let Some(piece) = self.take_body() {
+                return Poll::Ready(Some(piece));
+            }
+            if self.has_whole_body() {
+                return Poll::Ready(None);
+            }
+            if std::mem::take(&mut self.owes_continue) {
+                // Nothing else is being written, so that these few bytes find room; a client that does not get them
+                // sends its body a little later (RFC 9110, 10.1.1).
+                let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(bytes) if bytes > 0 => {}
+                _ => self.body = Body::Broken(io::ErrorKind::UnexpectedEof),
+            }
+        }
+    }
+}
+
+/// The body of a request, as its handler reads it: the socket is read no faster.
+struct Incoming(Rc<RefCell<Wire>>);
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.borrow_mut().poll_body(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::clients::Bounds;
+    use crate::metrics::Elsewhere;
+    use actix_service::boxed;
+    use actix_web::dev::Service as _;
+    use actix_web::{App, test, web};
+    use std::cell::Cell;
+    use tokio::io::AsyncReadExt as _;
+
+    /// A connection of a service that answers `ok`, and its client.
+    async fn connection() -> (Pin<Box<dyn Future<Output = ()>>>, TcpStream) {
+        let app = Rc::new(test::init_service(App::new().default_service(web::to(|| async { "ok" }))).await);
+        let clients = Clients::new(Bounds::connections_only(10));
+        let connected = clients.connect([127, 0, 0, 1].into(), std::time::Instant::now()).unwrap();
+        let long = Duration::from_secs(600);
+        let (_, stopping) = watch::channel(false);
+        let service = Service {
+            app: boxed::service(actix_service::fn_service(move |request| {
+                let answer = app.call(request);
+                async move { answer.await.map(ServiceResponse::map_into_boxed_body) }
+            })),
+            upgrade: None,
+            deadlines: Deadlines { request: long, keep_alive: long, write: long },
+            head_bytes_max: 1000,
+            clients,
+            metrics: Metrics::new(&[], Elsewhere::default()),
+            stopping,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        (Box::pin(serve(Rc::new(service), stream, peer, connected)), client)
+    }
+
+    #[actix_rt::test]
+    async fn others_have_a_turn_between_two_requests() {
+        const REQUESTS: usize = 1000;
+        let (serving, mut client) = connection().await;
+        client.write_all("GET / HTTP/1.1\r\n\r\n".repeat(REQUESTS).as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let turns = Rc::new(Cell::new(0));
+        let counting = turns.clone();
+        let others = actix_rt::spawn(async move {
+            loop {
+                counting.set(counting.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        actix_rt::spawn(serving).await.unwrap();
+        others.abort();
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read.matches("ok").count(), REQUESTS);
+        assert!(turns.get() >= REQUESTS, "{} turns of others", turns.get());
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_at_rest_keeps_no_buffer() {
+        let mut wire = Wire { incoming: BytesMut::with_capacity(READ_BYTES), ..wire().await };
+        assert!(!wire.is_ahead());
+        assert_eq!(wire.incoming.capacity(), 0);
+        wire.incoming.extend_from_slice(b"G");
+        assert!(wire.is_ahead());
+    }
+
+    async fn wire() -> Wire {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Wire::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap())
+    }
+}

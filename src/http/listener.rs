@@ -1,0 +1,396 @@
+//! A listener: one thread takes connections in, as many as there may be, and gives each to the worker that has the
+//! fewest. It also watches over the workers: one that ends is the end of the listener, one that is stuck is said.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_rt::{Arbiter, ArbiterHandle};
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::io::Errno;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::connection::{Service, serve};
+use crate::limits::clients::{Clients, Connected};
+use crate::limits::memory::Memory;
+use crate::metrics::{Limit, Metrics};
+
+/// Connections that are taken in before the workers are looked after.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// After the system has refused a connection, for want of files or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often each worker shows that it runs, and how often that is looked at.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// A worker that has not shown itself for so long is stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// What the accepting thread waits for.
+const CLIENT: Token = Token(0);
+const STOP: Token = Token(1);
+
+/// Connections that were refused and not yet closed, so that their clients have time to read why.
+const FAREWELLS_MAX: usize = 16;
+
+/// What a client hears for whom there is no room.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    retry-after: 5\r\nconnection: close\r\ncontent-length: 35\r\n\r\nThis server has no room: try later\n";
+
+/// Makes the service of a worker, on its thread.
+pub type NewService = dyn Fn(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Option<Service>>>> + Send + Sync;
+
+/// What a listener is made of.
+pub struct Setup {
+    /// What it is called in the names of its threads and in the log.
+    pub name: &'static str,
+    /// The socket, bound and listening.
+    pub socket: TcpListener,
+    /// How many threads serve its connections.
+    pub workers: usize,
+    /// What they serve.
+    pub new_service: Arc<NewService>,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// What the process may have, where its shortage is to keep newcomers out.
+    pub memory: Option<Memory>,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A running listener.
+#[derive(Debug)]
+pub struct Listener {
+    stopping: watch::Sender<bool>,
+    acceptor: Waker,
+    workers: Vec<Arbiter>,
+    failure: oneshot::Receiver<String>,
+    clients: Arc<Clients>,
+}
+
+/// A worker, as the accepting thread knows it.
+#[derive(Debug)]
+struct Worker {
+    arbiter: ArbiterHandle,
+    door: mpsc::UnboundedSender<Accepted>,
+    state: Arc<WorkerState>,
+    /// Whether it was said that it is stuck.
+    is_stuck: bool,
+}
+
+#[derive(Debug)]
+struct WorkerState {
+    connections: AtomicUsize,
+    /// When the worker last showed that it runs, in ms from `epoch`.
+    seen_ms: AtomicU64,
+    epoch: Instant,
+}
+
+/// A connection on its way to its worker. There are no more of them than there may be connections.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    connected: Connected,
+}
+
+impl Listener {
+    /// Starts the workers, and then takes connections in. Needs an actix system on this thread, which waits until all
+    /// of them are ready.
+    ///
+    /// # Errors
+    /// The system does not give the threads or files that are needed.
+    pub fn start(setup: Setup) -> io::Result<Self> {
+        let Setup { name, socket, workers, new_service, clients, memory, metrics } = setup;
+        let (stopping, stop) = watch::channel(false);
+        let (arbiters, workers): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|_| start_worker(&new_service, &stop))
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        socket.set_nonblocking(true)?;
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), STOP)?;
+        let mut socket = mio::net::TcpListener::from_std(socket);
+        poll.registry().register(&mut socket, CLIENT, Interest::READABLE)?;
+        let (failed, failure) = oneshot::channel();
+        let mut acceptor = Acceptor {
+            name,
+            socket,
+            workers,
+            clients: clients.clone(),
+            memory,
+            metrics,
+            farewells: VecDeque::new(),
+            last_error: None,
+        };
+        let stop = stop.clone();
+        thread::Builder::new().name(format!("accept {name}")).spawn(move || {
+            if let Err(why) = acceptor.run(poll, &stop) {
+                let _ = failed.send(why);
+            }
+        })?;
+        Ok(Self { stopping, acceptor: waker, workers: arbiters, failure, clients })
+    }
+
+    /// The threads of its workers.
+    pub fn arbiters(&self) -> impl Iterator<Item = ArbiterHandle> {
+        self.workers.iter().map(Arbiter::handle)
+    }
+
+    /// Resolves when the listener has failed, with what is wrong.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.failure).await {
+            Ok(why) => why,
+            Err(_) if *self.stopping.borrow() => std::future::pending().await,
+            Err(_) => "the thread that takes in connections has ended".to_owned(),
+        }
+    }
+
+    /// Takes in no more connections, closes those that do nothing, and has every answer be the last of its connection.
+    pub fn begin_stop(&self) {
+        self.stopping.send_replace(true);
+        // Where it fails, the thread sees it a moment later by itself.
+        let _ = self.acceptor.wake();
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.clients.connections()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.begin_stop();
+        for worker in &self.workers {
+            worker.stop();
+        }
+    }
+}
+
+fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> io::Result<(Arbiter, Worker)> {
+    let arbiter = Arbiter::try_new()?;
+    let (door, mut accepted) = mpsc::unbounded_channel::<Accepted>();
+    let state =
+        Arc::new(WorkerState { connections: AtomicUsize::new(0), seen_ms: AtomicU64::new(0), epoch: Instant::now() });
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (new_service, stop, shown) = (new_service.clone(), stop.clone(), state.clone());
+    arbiter.spawn_fn(move || {
+        actix_rt::spawn(async move {
+            let Some(service) = new_service(stop).await.map(Rc::new) else { return };
+            actix_rt::spawn(show(shown.clone()));
+            let _ = ready.send(());
+            while let Some(accepted) = accepted.recv().await {
+                take_up(accepted, service.clone(), Counted(shown.clone()));
+            }
+        });
+    });
+    is_ready.recv().map_err(|_| io::Error::other("a worker ended as it began"))?;
+    let worker = Worker { arbiter: arbiter.handle(), door, state, is_stuck: false };
+    Ok((arbiter, worker))
+}
+
+/// Serves a connection on this thread.
+fn take_up(accepted: Accepted, service: Rc<Service>, counted: Counted) {
+    let Accepted { stream, peer, connected } = accepted;
+    match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => drop(actix_rt::spawn(async move {
+            serve(service, stream, peer, connected).await;
+            drop(counted);
+        })),
+        Err(error) => log::warn!("a connection of {peer} was lost: {error}"),
+    }
+}
+
+/// Shows again and again that a worker runs.
+async fn show(state: Arc<WorkerState>) {
+    let mut pulse = interval(PULSE);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        state.seen_ms.store(state.now_ms(), Ordering::Relaxed);
+    }
+}
+
+impl WorkerState {
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(self.seen_ms.load(Ordering::Relaxed)))
+    }
+}
+
+/// One connection of a worker, until it ends or leaves HTTP.
+struct Counted(Arc<WorkerState>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The accepting thread.
+struct Acceptor {
+    name: &'static str,
+    socket: mio::net::TcpListener,
+    workers: Vec<Worker>,
+    clients: Arc<Clients>,
+    memory: Option<Memory>,
+    metrics: Arc<Metrics>,
+    farewells: VecDeque<(Instant, TcpStream)>,
+    /// When it was last said that a connection could not be taken in.
+    last_error: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Takes connections in until it is told to stop.
+    fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), String> {
+        let mut events = Events::with_capacity(8);
+        let mut looked = Instant::now();
+        // The system tells once that somebody has come, and not again as long as anybody is left.
+        let mut maybe_more = true;
+        while !*stop.borrow() {
+            let wait = if maybe_more { Duration::ZERO } else { PULSE };
+            match poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(&error)),
+                _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
+            }
+            maybe_more = maybe_more && self.take_some_in()?;
+            if looked.elapsed() >= PULSE {
+                looked = Instant::now();
+                self.look_after_workers()?;
+                self.part(FAREWELLS_MAX);
+                if let Some(memory) = &self.memory {
+                    self.clients.set_pressed(memory.is_short());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in those who wait. False where nobody waits any more.
+    fn take_some_in(&mut self) -> Result<bool, String> {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.socket.accept() {
+                Ok((stream, peer)) => self.take_in(stream.into(), peer)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => {
+                    if self.survives(&error)? {
+                        thread::sleep(ACCEPT_PAUSE);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) -> Result<(), String> {
+        let connected = match self.clients.connect(peer.ip(), Instant::now()) {
+            Ok(connected) => connected,
+            Err(limit) => {
+                self.refuse(stream, peer, limit);
+                return Ok(());
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("a connection of {peer} was lost: {error}");
+            return Ok(());
+        }
+        let open = |worker: &&Worker| worker.state.connections.load(Ordering::Relaxed);
+        let Some(worker) = self.workers.iter().min_by_key(open) else { return Err("there is no worker".to_owned()) };
+        worker.state.connections.fetch_add(1, Ordering::Relaxed);
+        worker.door.send(Accepted { stream, peer, connected }).map_err(|_| self.has_ended())
+    }
+
+    /// Says that there is no room, without waiting for anybody.
+    fn refuse(&mut self, mut stream: TcpStream, peer: SocketAddr, limit: Limit) {
+        self.metrics.limited(limit);
+        self.say(format_args!("a connection of {} was refused: {}", peer.ip(), limit.as_str()));
+        if stream.write(NO_ROOM).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+            self.part(FAREWELLS_MAX - 1);
+            self.farewells.push_back((Instant::now(), stream));
+        }
+    }
+
+    /// Closes connections that were refused a while ago, and the oldest of more than `most`.
+    fn part(&mut self, most: usize) {
+        let now = Instant::now();
+        while let Some((since, _)) = self.farewells.front()
+            && (self.farewells.len() > most || now >= *since + PULSE)
+            && let Some((_, mut stream)) = self.farewells.pop_front()
+        {
+            // With its request unread, the close would throw the answer away that is on its way.
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    }
+
+    /// Whether a failed accept is worth a pause: connections that are open live on. One that broke before it was taken
+    /// in is nothing.
+    fn survives(&mut self, error: &io::Error) -> Result<bool, String> {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        let is_shortage = shortages.iter().any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()));
+        match error.kind() {
+            ConnectionAborted | ConnectionReset | Interrupted => Ok(false),
+            _ if is_shortage => {
+                self.metrics.limited(Limit::Connections);
+                self.say(format_args!("connections cannot be taken in: {error}"));
+                Ok(true)
+            }
+            _ => Err(self.has_failed(error)),
+        }
+    }
+
+    /// Says something that may be so for many connections, once a second.
+    fn say(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = Instant::now();
+        if self.last_error.is_none_or(|last| now >= last + Duration::from_secs(1)) {
+            self.last_error = Some(now);
+            log::warn!("{what}");
+        }
+    }
+
+    fn look_after_workers(&mut self) -> Result<(), String> {
+        let mut longest = Duration::ZERO;
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            if !worker.arbiter.alive() || worker.door.is_closed() {
+                return Err(self.has_ended());
+            }
+            let silence = worker.state.silence();
+            longest = longest.max(silence);
+            if (silence >= STUCK) != std::mem::replace(&mut worker.is_stuck, silence >= STUCK) {
+                let name = self.name;
+                if silence >= STUCK {
+                    log::error!(
+                        "worker {number} of the listener {name} has done nothing for {} ms",
+                        silence.as_millis()
+                    );
+                } else {
+                    log::warn!("worker {number} of the listener {name} goes on");
+                }
+            }
+        }
+        self.metrics.workers_silence(self.name, longest);
+        Ok(())
+    }
+
+    fn has_failed(&self, error: &io::Error) -> String {
+        format!("the listener {} has failed: {error}", self.name)
+    }
+
+    fn has_ended(&self) -> String {
+        format!("a worker of the listener {} has ended", self.name)
+    }
+}

@@ -1,0 +1,236 @@
+//! The head of an HTTP/1 request: from bytes to what actix-web calls a request, and how long its body is (RFC 9112).
+//! No I/O: the connection brings the bytes.
+
+use std::str::FromStr;
+
+use actix_http::Request;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri, Version};
+
+/// Headers of one request: as many as the usual servers and proxies take.
+const HEADERS_MAX: usize = 100;
+
+/// A request without its body.
+#[derive(Debug)]
+pub struct Head {
+    /// What the `App` gets.
+    pub request: Request,
+    /// How long its body is.
+    pub length: Length,
+    /// Whether the client wants to send another request behind this one.
+    pub persists: bool,
+    /// Whether the client waits for a `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether it asks for a WebSocket. Any other upgrade that a client offers is passed over (RFC 9110, 7.8).
+    pub asks_for_websocket: bool,
+}
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// So many bytes.
+    Bytes(u64),
+    /// It says so itself, chunk by chunk.
+    Chunked,
+}
+
+/// Why bytes are no request that can be served. The connection ends with the answer: nobody knows where the next
+/// request begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadError {
+    /// Not HTTP/1, or a length that is none or more than one.
+    Malformed,
+    /// More bytes or more headers than a head may have.
+    TooLarge,
+    /// A body in a transfer coding other than chunked.
+    Coding,
+}
+
+impl HeadError {
+    /// What it is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+}
+
+/// Where the head at the front of `bytes` ends, if it ends there. `looked_at` bytes were looked at before, and had no
+/// end.
+pub fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
+    // Line breaks in front of a request are passed over (RFC 9112, 2.2), and end no head.
+    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    // The end that is looked for may have begun in what was looked at.
+    let from = looked_at.saturating_sub(3).max(begin);
+    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at + 1).find_map(|line| match &bytes[line..] {
+        [b'\n', ..] => Some(line + 1),
+        [b'\r', b'\n', ..] => Some(line + 2),
+        _ => None,
+    })
+}
+
+/// Reads a whole head.
+///
+/// # Errors
+/// [`HeadError`]
+pub fn read(head: &[u8]) -> Result<Head, HeadError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+        Err(_) => return Err(HeadError::Malformed),
+    }
+    let method = Method::from_str(parsed.method.unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
+    let uri = Uri::from_str(parsed.path.unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
+    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+
+    let mut request = Request::new();
+    let map = request.headers_mut();
+    for header in parsed.headers.iter() {
+        let name = HeaderName::from_str(header.name).map_err(|_| HeadError::Malformed)?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Malformed)?;
+        map.append(name, value);
+    }
+    let length = length(map, version)?;
+    let says = |token| has_token(map, header::CONNECTION, token);
+    let persists = if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") };
+    let expects_continue = version == Version::HTTP_11 && has_token(map, header::EXPECT, "100-continue");
+    // The header has to include the token, whatever else it says (RFC 6455, 4.2.1): lighttpd puts `close` before it.
+    let asks_for_websocket = method == Method::GET
+        && version == Version::HTTP_11
+        && length == Length::Bytes(0)
+        && says("upgrade")
+        && has_token(map, header::UPGRADE, "websocket");
+
+    let head = request.head_mut();
+    (head.method, head.uri, head.version) = (method, uri, version);
+    Ok(Head { request, length, persists, expects_continue, asks_for_websocket })
+}
+
+/// The elements of a list that may be spread over several headers of one name (RFC 9110, 5.6.1). Elements that are no
+/// text are passed over.
+pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|element| !element.is_empty())
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    elements(headers, name).any(|element| element.eq_ignore_ascii_case(token))
+}
+
+fn length(headers: &HeaderMap, version: Version) -> Result<Length, HeadError> {
+    let announced = headers.get_all(header::CONTENT_LENGTH).next().is_some();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // Two lengths are how requests are smuggled past a proxy, and 1.0 knows no chunks (RFC 9112, 6.1).
+        if announced || version == Version::HTTP_10 {
+            return Err(HeadError::Malformed);
+        }
+        let mut codings = elements(headers, header::TRANSFER_ENCODING);
+        return match (codings.next(), codings.next()) {
+            (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Length::Chunked),
+            _ => Err(HeadError::Coding),
+        };
+    }
+    if !announced {
+        return Ok(Length::Bytes(0));
+    }
+    let mut length = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let value = value.to_str().map_err(|_| HeadError::Malformed)?;
+        for digits in value.split(',').map(str::trim) {
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let bytes: u64 = digits.parse().ok().filter(|_| plain).ok_or(HeadError::Malformed)?;
+            if length.replace(bytes).is_some_and(|before| before != bytes) {
+                return Err(HeadError::Malformed);
+            }
+        }
+    }
+    length.map(Length::Bytes).ok_or(HeadError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &str) -> Result<Head, HeadError> {
+        read(format!("{}\r\n\r\n", lines.replace('\n', "\r\n")).as_bytes())
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_in_whatever_pieces_it_comes() {
+        for (text, end) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\nrest", Some(27)),
+            ("GET / HTTP/1.1\n\nrest", Some(16)),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some(22)),
+            ("\r\n\r\n", None),
+            ("GET / HTTP/1.1\r\nHost: x\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(end_of_head(text.as_bytes(), 0), end, "{text:?}");
+            let found = (0..=text.len()).find_map(|len| end_of_head(&text.as_bytes()[..len], len.saturating_sub(1)));
+            assert_eq!(found, end, "{text:?} byte by byte");
+        }
+    }
+
+    #[test]
+    fn bodies_have_one_length() {
+        for (lines, length) in [
+            ("GET / HTTP/1.1", Ok(Length::Bytes(0))),
+            ("POST / HTTP/1.1\nContent-Length: 5", Ok(Length::Bytes(5))),
+            ("POST / HTTP/1.1\nContent-Length: 5\nContent-Length: 5", Ok(Length::Bytes(5))),
+            ("POST / HTTP/1.1\nContent-Length: 5, 5", Ok(Length::Bytes(5))),
+            ("POST / HTTP/1.1\nTransfer-Encoding: Chunked", Ok(Length::Chunked)),
+            ("POST / HTTP/1.1\nContent-Length: 5\nContent-Length: 6", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.1\nContent-Length: +5", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.1\nContent-Length:", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.1\nContent-Length: 99999999999999999999", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.0\nTransfer-Encoding: chunked", Err(HeadError::Malformed)),
+            ("POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked", Err(HeadError::Coding)),
+            ("POST / HTTP/1.1\nTransfer-Encoding: chunked, chunked", Err(HeadError::Coding)),
+        ] {
+            assert_eq!(head(lines).map(|head| head.length), length, "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_head() {
+        let many = format!("GET / HTTP/1.1{}", "\nX: y".repeat(101));
+        for (lines, error) in [
+            ("GET /", HeadError::Malformed),
+            ("GET / HTTP/2.0", HeadError::Malformed),
+            ("GET /\u{e9} HTTP/1.1\nBad Header: x", HeadError::Malformed),
+            ("G@T / HTTP/1.1\nHost : x", HeadError::Malformed),
+            (&many, HeadError::TooLarge),
+        ] {
+            assert_eq!(head(lines).map(|_| ()), Err(error), "{lines}");
+        }
+    }
+
+    #[test]
+    fn connections_persist_unless_somebody_says_otherwise() {
+        for (lines, persists, websocket) in [
+            ("GET / HTTP/1.1", true, false),
+            ("GET / HTTP/1.1\nConnection: close", false, false),
+            ("GET / HTTP/1.1\nConnection: upgrade", true, false),
+            ("GET / HTTP/1.1\nConnection: x, Close", false, false),
+            ("GET / HTTP/1.0", false, false),
+            ("GET / HTTP/1.0\nConnection: Keep-Alive", true, false),
+            ("GET / HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket", true, true),
+            ("GET / HTTP/1.1\nConnection: close, upgrade\nUpgrade: WebSocket", false, true),
+            ("GET / HTTP/1.1\nConnection: keep-alive\nConnection: upgrade\nUpgrade: h2c, websocket", true, true),
+            ("GET / HTTP/1.1\nConnection: Upgrade\nUpgrade: h2c", true, false),
+            ("GET / HTTP/1.1\nUpgrade: websocket", true, false),
+            ("POST / HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket", true, false),
+            ("GET / HTTP/1.0\nConnection: Upgrade\nUpgrade: websocket", false, false),
+        ] {
+            let head = head(lines).unwrap();
+            assert_eq!((head.persists, head.asks_for_websocket), (persists, websocket), "{lines}");
+        }
+        assert!(head("POST / HTTP/1.1\nExpect: 100-Continue\nContent-Length: 3").unwrap().expects_continue);
+    }
+}

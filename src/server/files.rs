@@ -1,0 +1,53 @@
+//! Open files: what the process needs for itself, and what is left for clients.
+
+use crate::config::Config;
+
+/// What is open beside what is counted below: standard streams, the log, certificates as they are read, the resolver.
+const OWN: u64 = 16;
+
+/// Connections to the operator's listener at the same time.
+pub(super) const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// What one thread with a runtime holds open.
+const PER_THREAD: u64 = 4;
+
+/// A server for fewer connections than these is none.
+const CONNECTIONS_MIN: u64 = 8;
+
+/// The limit of the process, raised as far as it may be.
+pub(super) fn limit() -> u64 {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => files,
+        Err(error) => {
+            log::warn!("the limit on open files could not be raised: {error}");
+            rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+        }
+    }
+}
+
+/// How many connections of clients there can be, with so many open files and worker threads.
+///
+/// # Errors
+/// A sentence for the operator, where too few are left.
+pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, String> {
+    // The workers, and the threads that run the registry, hear signals, accept, and serve the operator.
+    let threads = workers as u64 + 5;
+    let calls = config.max.inflight_max as u64;
+    let reserve = OWN + ADMIN_CONNECTIONS_MAX as u64 + PER_THREAD * threads + calls;
+    let least = reserve + CONNECTIONS_MIN;
+    if limit < least {
+        return Err(format!(
+            "at most {limit} open files are allowed, and {least} are needed at the least, with {workers} workers and \
+             {calls} calls to MAX: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
+        ));
+    }
+    let left = usize::try_from(limit - reserve).unwrap_or(usize::MAX);
+    match config.limits.connections_max {
+        0 => Ok(left),
+        wanted if wanted <= left => Ok(wanted),
+        wanted => {
+            log::warn!("limits.connections_max is {wanted}, but the limit on open files leaves {left}");
+            Ok(left)
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! Connections of HTTP/1 as strangers use them: requests one behind the other, halves of them, answers that nobody
+//! reads, and the headers that proxies and old clients put around a WebSocket.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use support::client::{sid_of, target};
+use support::fixture::Fixture;
+use support::http::Http;
+use support::process::{Process, maxtalk};
+use support::script::Peer;
+use support::{run, within};
+
+const UPGRADE: &str = "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13";
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A script in which `[GET /x|Connection: close]` stands for the head of such a request.
+fn script(text: &str) -> String {
+    let text = text.replace("{UPGRADE}", UPGRADE).replace("{KEY}", KEY);
+    let mut parts = text.split('[');
+    let mut script = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (head, rest) = part.split_once(']').unwrap();
+        let (request, lines) = head.split_once('|').unwrap_or((head, ""));
+        script += &format!(r"{request} HTTP/1.1\r\nHost: x\r\n");
+        for line in lines.split('|').filter(|line| !line.is_empty()) {
+            script += &format!(r"{line}\r\n");
+        }
+        script += r"\r\n";
+        script += rest;
+    }
+    script
+}
+
+/// A client that plays a script.
+fn client(addr: SocketAddr, text: &str) -> Peer {
+    Peer::connect(addr, &script(text))
+}
+
+/// Plays a script as a client of the server to its end: all that it has read.
+async fn play(server: &Fixture, text: &str) -> String {
+    let end = client(server.addr, text).end().await;
+    String::from_utf8_lossy(&end.unwrap_or_else(|fault| panic!("{fault}\n{text}"))).into_owned()
+}
+
+/// The status lines in what was read.
+fn statuses(read: &str) -> Vec<u16> {
+    let lines = read.split("HTTP/1.1 ").skip(1);
+    lines.map(|line| line[..3].parse().unwrap()).collect()
+}
+
+#[test]
+fn each_answer_is_that_of_its_own_request() {
+    run(async {
+        let server = Fixture::start("");
+        let read = play(
+            &server,
+            r#"
+            send "[GET /favicon.svg][HEAD /favicon.svg][GET /nowhere|Connection: close]"
+            expect close
+            "#,
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 200, 404], "{read}");
+        let answers: Vec<_> = read.split("HTTP/1.1 ").skip(1).collect();
+        assert!(answers[0].ends_with("</svg>\n") && answers[1].ends_with("\r\n\r\n"), "{read}");
+        let length = |answer: &str| answer.lines().find(|line| line.starts_with("content-length")).unwrap().to_owned();
+        assert_eq!(length(answers[0]), length(answers[1]));
+        let closes: Vec<_> = answers.iter().map(|answer| answer.contains("connection: close")).collect();
+        assert_eq!(closes, [false, false, true], "only the last is said to be the last");
+    });
+}
+
+#[test]
+fn an_upgrade_that_is_refused_takes_no_answer_from_those_before_it() {
+    run(async {
+        let server = Fixture::start("");
+        let read = play(
+            &server,
+            r#"
+            send "[GET /favicon.svg][GET /socket.io/?EIO=4&transport=websocket|{UPGRADE}]"
+            expect close
+            "#,
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 400], "{read}");
+    });
+}
+
+#[test]
+fn requests_behind_a_poll_wait_for_it_and_are_answered_in_order() {
+    run(async {
+        let server = Fixture::start("");
+        let mut http = Http::connect(server.addr).await;
+        let sid = sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body);
+        let poll = target(&sid);
+        let peer = client(
+            server.addr,
+            &format!(
+                r#"
+                send "[GET {poll}]"
+                send 4700 * "[GET /x]"
+                say sent
+                expect "40/max"
+                expect 4700 * "There is nothing here.\n"
+                close
+                "#
+            ),
+        );
+        peer.said("sent", 1).await;
+        assert_eq!(server.scrape().await.sum("maxtalk_http_answers_total", r#"status="404""#), 0.0);
+        assert_eq!(http.post(&poll, "40/max,").await.body, "ok");
+        peer.end().await.unwrap();
+        assert_eq!(server.scrape().await.sum("maxtalk_http_answers_total", r#"status="404""#), 4700.0);
+    });
+}
+
+/// The memory of a process, in MiB.
+fn resident_mib(server: &Process) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / (1 << 20)
+}
+
+#[test]
+fn what_is_sent_ahead_is_not_held() {
+    run(async {
+        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+        command.env("MAXTALK_SERVER__WORKERS", "1");
+        let mut server = Process::start(command);
+        let addr = server.addr();
+        let mut clients = Vec::new();
+        let mut before = 0;
+        for method in ["GET", "HEAD", "OPTIONS", "PUT"] {
+            for _ in 0..10 {
+                let sid = sid_of(&Http::connect(addr).await.get("/socket.io/?EIO=4&transport=polling").await.body);
+                if before == 0 {
+                    before = resident_mib(&server);
+                }
+                let peer = client(
+                    addr,
+                    &format!(
+                        r#"
+                        send "[GET {}]"
+                        send 4700 * "[{method} /x]" or closed
+                        say sent
+                        wait end
+                        reset
+                        "#,
+                        target(&sid)
+                    ),
+                );
+                peer.said("sent", 1).await;
+                clients.push(peer);
+            }
+        }
+        // The one worker has looked at all connections when it answers this.
+        let mut neighbour = Http::connect(addr).await;
+        for _ in 0..10 {
+            assert_eq!(neighbour.get("/favicon.svg").await.status, 200);
+        }
+        // Each of these requests cost 5 KiB when it was decoded ahead, 26 MiB for each connection.
+        let held = resident_mib(&server) - before;
+        assert!(held < 60, "{held} MiB");
+        for peer in &clients {
+            peer.tell("end");
+        }
+    });
+}
+
+#[test]
+fn each_head_and_each_body_has_its_deadline() {
+    run(async {
+        let server = Fixture::start("server.request_timeout_ms = 1000");
+        for half in [
+            r#"send "GET / HT""#,
+            r#"send "[GET /socket.io/?EIO=4&transport=polling]"
+               expect "\"sid\":\""
+               send "GET / HT""#,
+            r#"send "[GET /socket.io/?EIO=4&transport=polling]"
+               expect "\"sid\":\""
+               send 1000 * "x" every 100ms or closed"#,
+            r#"send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 5]4""#,
+            r#"send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]1\r\n4""#,
+        ] {
+            let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+            let half = half.replace("{sid}", &sid_of(&open));
+            let read = play(&server, &format!("{half}\nexpect close")).await;
+            assert_eq!(statuses(&read).last(), Some(&408), "{half}: {read}");
+            assert!(read.contains("connection: close"), "{read}");
+        }
+        // A connection that says nothing at all hears nothing.
+        assert_eq!(play(&server, "expect close").await, "");
+        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_time"), 5.0);
+    });
+}
+
+#[test]
+fn a_body_for_the_demo_has_its_deadline_too() {
+    run(async {
+        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+        command.env("MAXTALK_SERVER__REQUEST_TIMEOUT_MS", "1000");
+        let mut server = Process::start(command);
+        let addr = server.addr();
+        let people = Http::connect(addr).await.get("/demo/people").await.body;
+        let people: serde_json::Value = serde_json::from_str(&people).unwrap();
+        let (username, token) = (people[0]["username"].as_str().unwrap(), people[0]["token"].as_str().unwrap());
+        let peer = client(
+            addr,
+            &format!(
+                r#"
+                send "POST /demo/max/conversations HTTP/1.1\r\nHost: x\r\nX-Oauth-Username: {username}\r\n"
+                send "X-Oauth-Token: {token}\r\nX-Oauth-Scope: widgetcli\r\nContent-Length: 9\r\n\r\n{{"
+                expect close
+                "#
+            ),
+        );
+        let read = String::from_utf8(peer.end().await.unwrap()).unwrap();
+        assert!(statuses(&read)[0] >= 400 && read.contains("connection: close"), "{read}");
+    });
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_given_up() {
+    run(async {
+        let server = Fixture::start("server.write_timeout_ms = 1000");
+        let peer = client(
+            server.addr,
+            r#"
+            send 10000 * "[GET /demo.js]" or closed
+            wait end
+            "#,
+        );
+        server.until("the end", |now| now.sum("maxtalk_limited_total", "write_time") == 1.0).await;
+        peer.tell("end");
+    });
+}
+
+#[test]
+fn heads_have_a_size() {
+    run(async {
+        let server = Fixture::start("server.head_bytes_max = 2048");
+        for (text, status) in [
+            (
+                r#"send "GET / HTTP/1.1\r\nX: "
+                send 3000 * "y" or closed"#,
+                431,
+            ),
+            (
+                r#"send "GET / HTTP/1.1\r\n"
+                send 101 * "X: y\r\n" or closed
+                send "\r\n" or closed"#,
+                431,
+            ),
+            (
+                r#"send "GET / HTTP/1.1\r\n"
+                send 99 * "X: y\r\n"
+                send "Connection: close\r\n\r\n""#,
+                200,
+            ),
+        ] {
+            let read = play(&server, &format!("{text}\nexpect close")).await;
+            assert_eq!(statuses(&read), [status], "{text}: {read}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_far_too_large_is_answered_all_the_same() {
+    run(async {
+        let server = Fixture::start("");
+        for body in ["Content-Length: 30000000", "Transfer-Encoding: chunked"] {
+            let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+            let sid = sid_of(&open);
+            let chunk = if body.contains("chunked") { r"400\r\n" } else { "" };
+            let end = if body.contains("chunked") { r"\r\n" } else { "" };
+            let data = "x".repeat(1024);
+            let read = play(
+                &server,
+                &format!(
+                    r#"
+                    send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|{body}]"
+                    send 29000 * "{chunk}{data}{end}" or closed
+                    expect close
+                    "#
+                ),
+            )
+            .await;
+            assert_eq!(statuses(&read), [413], "{body}");
+        }
+        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_body"), 2.0);
+    });
+}
+
+#[test]
+fn a_client_that_waits_for_a_word_sends_its_body_then() {
+    run(async {
+        let server = Fixture::start("");
+        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+        let sid = sid_of(&open);
+        let read = play(
+            &server,
+            &format!(
+                r#"
+                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Expect: 100-continue|Content-Length: 7]"
+                expect "100 Continue\r\n\r\n"
+                send "40/max,"
+                expect "\r\n\r\nok"
+                send "[GET /nowhere|Connection: close]"
+                expect close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [100, 200, 404], "{read}");
+    });
+}
+
+#[test]
+fn chunked_bodies_are_read_and_the_connection_goes_on() {
+    run(async {
+        let server = Fixture::start("");
+        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+        let sid = sid_of(&open);
+        let read = play(
+            &server,
+            &format!(
+                r#"
+                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]"
+                send "2;x=y\r\n40\r\n5\r\n/max,\r\n0\r\nTrailer: z\r\n\r\n"
+                expect "\r\n\r\nok"
+                send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Connection: close]"
+                expect close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 200], "{read}");
+        assert!(read.contains("40/max,{"), "{read}");
+    });
+}
+
+/// What a proxy says of the connection is no business of the request's.
+#[test]
+fn a_connection_header_for_an_upgrade_changes_nothing_where_there_is_none() {
+    run(async {
+        let server = Fixture::start("");
+        let read = play(
+            &server,
+            r#"
+            send "[GET /socket.io/?EIO=4&transport=polling|Connection: upgrade]"
+            expect "\"sid\":\""
+            send "[GET /favicon.svg|Connection: upgrade|Upgrade: websocket]"
+            expect "</svg>"
+            send "[GET /favicon.svg|Connection: Upgrade, HTTP2-Settings|Upgrade: h2c|HTTP2-Settings: AAMAAABkAAQ]"
+            expect "</svg>"
+            send "[GET /favicon.svg|Upgrade: websocket|Connection: close]"
+            expect close
+            "#,
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 200, 200, 200], "{read}");
+        let lower = read.to_lowercase();
+        assert_eq!(
+            (lower.matches("connection: ").count(), lower.matches("connection: close").count()),
+            (1, 1),
+            "{read}"
+        );
+    });
+}
+
+/// What is answered to a request for a WebSocket with these header lines.
+async fn upgrade(server: &Fixture, path: &str, headers: &[&str]) -> support::http::Response {
+    let mut http = Http::connect(server.addr).await;
+    let request =
+        format!("GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n", headers.join("\r\n"));
+    http.write(request.as_bytes()).await.unwrap();
+    within("an answer to a handshake", http.response()).await.unwrap()
+}
+
+#[test]
+fn websockets_are_asked_for_in_more_than_one_way() {
+    run(async {
+        let server = Fixture::start("");
+        let (up, version) = ("Connection: Upgrade\r\nUpgrade: websocket", "Sec-WebSocket-Version: 13");
+        let key_with_idle_bits = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==";
+        for (path, headers, status, says) in [
+            ("/socket.io/", &[up, version, KEY][..], 101, None),
+            ("/socket.io", &[up, version, KEY], 101, None),
+            ("/socket%2Eio/", &[up, version, KEY], 101, None),
+            ("/socket.io/", &["Connection: close, upgrade", "Upgrade: WebSocket", version, KEY], 101, None),
+            (
+                "/socket.io/",
+                &["Connection: keep-alive", "Connection: upgrade", "Upgrade: websocket", version, KEY],
+                101,
+                None,
+            ),
+            ("/socket.io/", &[up, "Sec-WebSocket-Version: 8", KEY], 101, None),
+            ("/socket.io/", &[up, version, key_with_idle_bits], 101, None),
+            (
+                "/socket.io/",
+                &[up, version, KEY, "Sec-WebSocket-Protocol: chat, superchat"],
+                101,
+                Some(("sec-websocket-protocol", "chat")),
+            ),
+            (
+                "/socket.io/",
+                &[up, version, KEY, "Sec-WebSocket-Protocol: chat-v1", "Sec-WebSocket-Protocol: x"],
+                101,
+                Some(("sec-websocket-protocol", "chat-v1")),
+            ),
+            ("/socket.io/", &[up, version, KEY, "Sec-WebSocket-Protocol: a b"], 400, None),
+            ("/socket.io/", &[up, version, KEY, "Sec-WebSocket-Protocol:"], 400, None),
+            ("/socket.io/", &[up, version], 400, None),
+            ("/socket.io/", &[up, version, "Sec-WebSocket-Key: short"], 400, None),
+            ("/socket.io/", &[up, version, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA"], 400, None),
+            ("/socket.io/", &[up, KEY, "Sec-WebSocket-Version: 14"], 400, Some(("sec-websocket-version", "13, 8"))),
+            ("/socket.io/", &[up, KEY], 400, Some(("sec-websocket-version", "13, 8"))),
+            // A proxy has lost one of the two: it is a request like any other, at the wrong place for its transport.
+            ("/socket.io/", &["Upgrade: websocket", version, KEY], 400, None),
+            ("/socket.io/", &["Connection: upgrade", version, KEY], 400, None),
+        ] {
+            let before = server.scrape().await.sum("maxtalk_http_answers_total", &format!(r#"status="{status}""#));
+            let answer = upgrade(&server, path, headers).await;
+            assert_eq!(answer.status, status, "{path} {headers:?}: {answer:?}");
+            if let Some((name, value)) = says {
+                assert_eq!(answer.header(name), Some(value), "{headers:?}");
+            } else {
+                assert_eq!(answer.header("sec-websocket-protocol"), None);
+            }
+            let counted = server.scrape().await.sum("maxtalk_http_answers_total", &format!(r#"status="{status}""#));
+            assert_eq!(counted, before + 1.0, "{headers:?} is counted");
+        }
+    });
+}
+
+#[test]
+fn a_post_an_upgrade_and_its_first_frame_may_come_in_one_segment() {
+    run(async {
+        let server = Fixture::start("");
+        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+        let sid = sid_of(&open);
+        let (poll, socket) = (target(&sid), format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
+        let read = play(
+            &server,
+            &format!(
+                r#"
+                send "[POST {poll}|Content-Length: 7]40/max,[GET {socket}|{{UPGRADE}}|{{KEY}}]\x81\x86\0\0\0\02probe"
+                expect "3probe"
+                close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 101], "{read}");
+    });
+}
+
+/// The status of a handshake by each way there is, and whether it says when to come again.
+async fn handshakes(server: &Fixture, headers: &[(&str, &str)]) -> Vec<(u16, bool)> {
+    let mut answers = Vec::new();
+    for target in ["/socket.io/?EIO=4&transport=polling", "/socket.io/?EIO=3&transport=polling", "/socket.io/1/"] {
+        let answer = Http::connect(server.addr).await.request("GET", target, headers, b"").await;
+        answers.push((answer.status, answer.header("retry-after").is_some()));
+    }
+    let mut lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    lines.extend(["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", KEY].map(str::to_owned));
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let answer = upgrade(server, "/socket.io/", &lines).await;
+    answers.push((answer.status, answer.header("retry-after").is_some()));
+    answers
+}
+
+#[test]
+fn there_are_so_many_sessions_and_no_more() {
+    run(async {
+        for (setting, limit) in [
+            ("limits.sessions_max = 4", "sessions"),
+            ("limits.sessions_per_address_max = 4", "sessions_per_address"),
+            ("limits.unjoined_max = 4", "unjoined"),
+            ("limits.unjoined_per_address_max = 4", "unjoined_per_address"),
+            ("limits.handshakes_per_second_max = 1\nlimits.handshakes_burst_max = 4\nserver.workers = 1", "handshakes"),
+            (
+                "limits.handshakes_per_address_per_second_max = 1\nlimits.handshakes_per_address_burst_max = 4",
+                "handshakes_per_address",
+            ),
+            ("limits.memory_bytes_max = 1", "memory"),
+        ] {
+            let settings = format!("{setting}\nprotocol.connect_timeout_ms = 86400000\nmax.timeout_ms = 60000");
+            let server = Fixture::start(&settings);
+            if limit == "memory" {
+                // The shortage is seen a moment after the start.
+                server.until("a shortage", |now| now.sum("maxtalk_worker_silence_seconds", "clients") > 0.0).await;
+            } else {
+                let opened = handshakes(&server, &[]).await;
+                assert_eq!(opened, [(200, false), (200, false), (200, false), (101, false)], "{setting}");
+            }
+            let refused = handshakes(&server, &[]).await;
+            // A rate may let one of them in, a second later.
+            let told = refused.iter().filter(|answer| **answer == (503, true)).count();
+            assert!(told >= 3, "{setting}: {refused:?}");
+            let counted = server.scrape().await.sum("maxtalk_limited_total", &format!("\"{limit}\""));
+            assert!(counted >= 3.0, "{setting}: {counted}");
+        }
+    });
+}
+
+#[test]
+fn an_address_is_what_a_trusted_proxy_says() {
+    run(async {
+        let server = Fixture::start(
+            "limits.sessions_per_address_max = 3\nserver.trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n\
+             protocol.connect_timeout_ms = 86400000",
+        );
+        let (ok, full) = ([(200, false), (200, false), (200, false), (503, true)], [(503, true); 4]);
+        for (headers, answers) in [
+            (&[("X-Forwarded-For", "192.0.2.1")][..], ok),
+            (&[("X-Forwarded-For", "198.51.100.7, 192.0.2.1, 10.1.1.1")], full),
+            (&[("X-Forwarded-For", "192.0.2.2")], ok),
+            (&[("Forwarded", "for=192.0.2.3")], ok),
+            (&[("Forwarded", "for=192.0.2.3"), ("X-Forwarded-For", "192.0.2.4")], full),
+        ] {
+            assert_eq!(handshakes(&server, headers).await, answers, "{headers:?}");
+        }
+        let believes_nobody = Fixture::start("limits.sessions_per_address_max = 3");
+        assert_eq!(handshakes(&believes_nobody, &[("X-Forwarded-For", "192.0.2.1")]).await, ok);
+        assert_eq!(handshakes(&believes_nobody, &[("X-Forwarded-For", "192.0.2.2")]).await, full);
+    });
+}
+
+#[test]
+fn connections_beyond_the_bound_are_told_and_the_old_live() {
+    run(async {
+        for setting in ["limits.connections_max = 5", "limits.connections_per_address_max = 5"] {
+            let server = Fixture::start(setting);
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                let peer = client(
+                    server.addr,
+                    r#"
+                    send "[GET /socket.io/?EIO=4&transport=websocket|{UPGRADE}|{KEY}]"
+                    expect "\"sid\""
+                    say opened
+                    wait go
+                    send "\x81\x87\0\0\0\0" 
+                    send "40/max,"
+                    expect "40/max,"
+                    close
+                    "#,
+                );
+                peer.said("opened", 1).await;
+                held.push(peer);
+            }
+            let mut idle = Vec::new();
+            for _ in 0..2 {
+                let mut http = Http::connect(server.addr).await;
+                http.get("/favicon.svg").await;
+                idle.push(http);
+            }
+            let refused = play(&server, "expect close").await;
+            assert_eq!(statuses(&refused), [503], "{setting}");
+            assert!(refused.contains("retry-after: "), "{refused}");
+            for peer in &held {
+                peer.tell("go");
+            }
+            for peer in &held {
+                peer.end().await.unwrap();
+            }
+            let name = setting.split(['.', ' ']).nth(1).unwrap().strip_suffix("_max").unwrap();
+            server.until("room", |now| now.sum("maxtalk_sessions", "") == 0.0).await;
+            assert_eq!(server.scrape().await.sum("maxtalk_limited_total", &format!("\"{name}\"")), 1.0);
+            let mut again = Http::connect(server.addr).await;
+            assert_eq!(within("an answer", again.get("/favicon.svg")).await.status, 200, "{setting}");
+        }
+    });
+}
