@@ -394,3 +394,62 @@ impl Acceptor {
         format!("a worker of the listener {} has ended", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::connection::Deadlines;
+    use crate::limits::clients::Bounds;
+    use crate::metrics::Elsewhere;
+    use actix_service::{boxed, fn_service};
+
+    fn setup(new_service: Arc<NewService>) -> Setup {
+        Setup {
+            name: "test",
+            socket: TcpListener::bind("127.0.0.1:0").unwrap(),
+            workers: 2,
+            new_service,
+            clients: Clients::new(Bounds::connections_only(10)),
+            memory: None,
+            metrics: Metrics::new(&[], Elsewhere::default()),
+        }
+    }
+
+    /// A service that answers nothing.
+    fn mute() -> Arc<NewService> {
+        Arc::new(|stopping| {
+            let long = Duration::from_secs(600);
+            let service = Service {
+                app: boxed::service(fn_service(|_| std::future::pending())),
+                upgrade: None,
+                deadlines: Deadlines { request: long, keep_alive: long, write: long },
+                head_bytes_max: 1000,
+                clients: Clients::new(Bounds::connections_only(10)),
+                metrics: Metrics::new(&[], Elsewhere::default()),
+                stopping,
+            };
+            Box::pin(async { Some(service) })
+        })
+    }
+
+    #[actix_rt::test]
+    async fn a_worker_that_cannot_begin_is_an_error_at_the_start() {
+        assert!(Listener::start(setup(Arc::new(|_| Box::pin(async { None })))).is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_worker_that_ends_is_the_end_of_the_listener() {
+        let mut listener = Listener::start(setup(mute())).unwrap();
+        listener.workers[1].stop();
+        assert_eq!(listener.failed().await, "a worker of the listener test has ended");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_show_itself_is_stuck() {
+        let epoch = Instant::now() - Duration::from_secs(60);
+        let state = WorkerState { connections: AtomicUsize::new(0), seen_ms: AtomicU64::new(0), epoch };
+        assert!(state.silence() >= STUCK);
+        state.seen_ms.store(state.now_ms(), Ordering::Relaxed);
+        assert!(state.silence() < STUCK);
+    }
+}
