@@ -187,6 +187,9 @@ impl Service {
 
     /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.
     fn read_head(&self, incoming: &mut BytesMut, looked_at: &mut usize) -> Option<Next> {
+        if *looked_at == 0 {
+            incoming.advance(request::blank_bytes(incoming));
+        }
         let end = request::end_of_head(incoming, *looked_at);
         *looked_at = incoming.len();
         if end.unwrap_or(incoming.len()) > self.head_bytes_max {

@@ -89,7 +89,8 @@ struct Worker {
 
 #[derive(Debug)]
 struct WorkerState {
-    connections: AtomicUsize,
+    /// Its open connections, WebSockets included.
+    connections: Arc<AtomicUsize>,
     /// When the worker last showed that it runs, in ms from `epoch`.
     seen_ms: AtomicU64,
     epoch: Instant,
@@ -181,7 +182,7 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
     let arbiter = Arbiter::try_new()?;
     let (door, mut accepted) = mpsc::unbounded_channel::<Accepted>();
     let state =
-        Arc::new(WorkerState { connections: AtomicUsize::new(0), seen_ms: AtomicU64::new(0), epoch: Instant::now() });
+        Arc::new(WorkerState { connections: Arc::default(), seen_ms: AtomicU64::new(0), epoch: Instant::now() });
     let (ready, is_ready) = std::sync::mpsc::channel();
     let (new_service, stop, shown) = (new_service.clone(), stop.clone(), state.clone());
     arbiter.spawn_fn(move || {
@@ -190,7 +191,7 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
             actix_rt::spawn(show(shown.clone()));
             let _ = ready.send(());
             while let Some(accepted) = accepted.recv().await {
-                take_up(accepted, service.clone(), Counted(shown.clone()));
+                take_up(accepted, service.clone());
             }
         });
     });
@@ -200,13 +201,10 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
 }
 
 /// Serves a connection on this thread.
-fn take_up(accepted: Accepted, service: Rc<Service>, counted: Counted) {
+fn take_up(accepted: Accepted, service: Rc<Service>) {
     let Accepted { stream, peer, connected } = accepted;
     match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => drop(actix_rt::spawn(async move {
-            serve(service, stream, peer, connected).await;
-            drop(counted);
-        })),
+        Ok(stream) => drop(actix_rt::spawn(serve(service, stream, peer, connected))),
         Err(error) => log::warn!("a connection of {peer} was lost: {error}"),
     }
 }
@@ -228,15 +226,6 @@ impl WorkerState {
 
     fn silence(&self) -> Duration {
         Duration::from_millis(self.now_ms().saturating_sub(self.seen_ms.load(Ordering::Relaxed)))
-    }
-}
-
-/// One connection of a worker, until it ends or leaves HTTP.
-struct Counted(Arc<WorkerState>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -310,7 +299,7 @@ impl Acceptor {
         }
         let open = |worker: &&Worker| worker.state.connections.load(Ordering::Relaxed);
         let Some(worker) = self.workers.iter().min_by_key(open) else { return Err("there is no worker".to_owned()) };
-        worker.state.connections.fetch_add(1, Ordering::Relaxed);
+        let connected = connected.counted_by(&worker.state.connections);
         worker.door.send(Accepted { stream, peer, connected }).map_err(|_| self.has_ended())
     }
 
@@ -447,7 +436,7 @@ mod tests {
     #[test]
     fn a_worker_that_does_not_show_itself_is_stuck() {
         let epoch = Instant::now() - Duration::from_secs(60);
-        let state = WorkerState { connections: AtomicUsize::new(0), seen_ms: AtomicU64::new(0), epoch };
+        let state = WorkerState { connections: Arc::default(), seen_ms: AtomicU64::new(0), epoch };
         assert!(state.silence() >= STUCK);
         state.seen_ms.store(state.now_ms(), Ordering::Relaxed);
         assert!(state.silence() < STUCK);

@@ -148,6 +148,9 @@ impl Edge {
     /// Where the client of a request is: what a trusted proxy says, else where the connection comes from.
     pub fn client_address(&self, head: &RequestHead) -> IpAddr {
         let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        if !self.endpoint.trusted_proxies.trusts(peer) {
+            return peer;
+        }
         let values = |name: &'static str| {
             let values = head.headers.get_all(name).filter_map(|value| value.to_str().ok());
             values.collect::<Vec<_>>().into_iter()

@@ -57,13 +57,16 @@ impl HeadError {
     }
 }
 
+/// How many line breaks are in front of a request: they mean nothing (RFC 9112, 2.2).
+pub fn blank_bytes(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
 /// Where the head at the front of `bytes` ends, if it ends there. `looked_at` bytes were looked at before, and had no
 /// end.
 pub fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
-    // Line breaks in front of a request are passed over (RFC 9112, 2.2), and end no head.
-    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     // The end that is looked for may have begun in what was looked at.
-    let from = looked_at.saturating_sub(3).max(begin);
+    let from = looked_at.saturating_sub(3);
     memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at + 1).find_map(|line| match &bytes[line..] {
         [b'\n', ..] => Some(line + 1),
         [b'\r', b'\n', ..] => Some(line + 2),
@@ -165,14 +168,19 @@ mod tests {
         for (text, end) in [
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\nrest", Some(27)),
             ("GET / HTTP/1.1\n\nrest", Some(16)),
-            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some(22)),
-            ("\r\n\r\n", None),
             ("GET / HTTP/1.1\r\nHost: x\r\n", None),
             ("", None),
         ] {
             assert_eq!(end_of_head(text.as_bytes(), 0), end, "{text:?}");
             let found = (0..=text.len()).find_map(|len| end_of_head(&text.as_bytes()[..len], len.saturating_sub(1)));
             assert_eq!(found, end, "{text:?} byte by byte");
+        }
+    }
+
+    #[test]
+    fn line_breaks_before_a_request_are_told_from_it() {
+        for (text, bytes) in [("", 0), ("\r\n\r", 3), ("\r\n\nGET", 3), ("GET /\r\n\r\n", 0)] {
+            assert_eq!(blank_bytes(text.as_bytes()), bytes, "{text:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -140,7 +140,7 @@ impl Clients {
         counts.connections += 1;
         state.all.connections += 1;
         state.sweep(now);
-        Ok(Connected { clients: self.clone(), address })
+        Ok(Connected { clients: self.clone(), address, of_worker: None })
     }
 
     /// Takes in a session of a client at `address`.
@@ -214,10 +214,25 @@ impl State {
 pub struct Connected {
     clients: Arc<Clients>,
     address: IpAddr,
+    /// The connections of the thread that serves it.
+    of_worker: Option<Arc<AtomicUsize>>,
+}
+
+impl Connected {
+    /// Counts the connection among those of its worker too.
+    #[must_use]
+    pub fn counted_by(mut self, of_worker: &Arc<AtomicUsize>) -> Self {
+        of_worker.fetch_add(1, Ordering::Relaxed);
+        self.of_worker = Some(of_worker.clone());
+        self
+    }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
+        if let Some(of_worker) = &self.of_worker {
+            of_worker.fetch_sub(1, Ordering::Relaxed);
+        }
         self.clients.give_back(self.address, |counts| counts.connections -= 1);
     }
 }
