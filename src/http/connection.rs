@@ -132,7 +132,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, co
             // Nobody else holds the socket between two requests.
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
-            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.into(), connected }).await;
+            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.to_vec(), connected }).await;
         }
         let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
         let asked = Asked::new(&request.head().method, request.head().version, may_persist);
