@@ -315,6 +315,7 @@ mod tests {
 
     use super::*;
     use crate::bench::ledger;
+    use crate::bench::report::{Report, samples, text};
     use crate::config::Config;
 
     #[derive(Debug, Parser)]
@@ -327,8 +328,60 @@ mod tests {
         Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
     }
 
+    const README: &str = include_str!("../../README.md");
+
+    /// The lines of the README that start a bench, without quotes.
+    fn lines_of_the_readme() -> Vec<String> {
+        let lines = README.lines().filter_map(|line| line.strip_prefix("maxtalk bench --"));
+        lines.map(|rest| format!("--{}", rest.replace('"', ""))).collect()
+    }
+
     #[test]
-    fn the_line_of_the_readme_makes_its_plan() {
+    fn the_lines_of_the_readme_are_understood() {
+        let lines = lines_of_the_readme();
+        assert!(lines.len() >= 2, "{lines:?}");
+        for line in lines {
+            assert!(parse(&line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_report_of_the_readme_is_that_of_its_line() {
+        let plan = parse(&lines_of_the_readme()[0]).unwrap().plan();
+        let conversations = plan.connections / plan.members;
+        let report = text::table(&Report { plan, conversations, ..samples::good() });
+        let plan_in = |text: &str| -> Vec<String> {
+            let lines = text.lines().skip_while(|line| !line.starts_with("  plan "));
+            lines.take_while(|line| !line.starts_with("  server ")).map(str::to_owned).collect()
+        };
+        assert_eq!(plan_in(README), plan_in(&report));
+    }
+
+    #[test]
+    fn the_flags_of_the_readme_have_the_defaults_that_it_says() {
+        let command = <Line as clap::CommandFactory>::command();
+        let rows = README.lines().skip_while(|line| *line != "| flag | default | says |").skip(2);
+        let rows = rows.take_while(|line| line.starts_with('|')).collect::<Vec<_>>();
+        assert!(rows.len() > 5, "{rows:?}");
+        for row in rows {
+            let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
+            let flags = cells[1].split('`').filter_map(|part| part.strip_prefix("--"));
+            let defaults = flags.map(|flag| {
+                let name = flag.split(' ').next().unwrap();
+                let argument = command.get_arguments().find(|argument| argument.get_long() == Some(name));
+                let argument = argument.unwrap_or_else(|| panic!("there is no --{name}"));
+                argument.get_default_values().first().map_or("none", |default| default.to_str().unwrap()).to_owned()
+            });
+            let defaults = defaults.collect::<Vec<_>>();
+            let said = cells[2].split(", ").map(|default| default.trim_matches('`')).filter(|said| !said.is_empty());
+            for (said, default) in said.zip(&defaults) {
+                assert_eq!(said, default, "{row}");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_and_defaults_make_a_plan() {
         let options = parse("--url http://HOST --connections 10000 --members 10 --rate 2000 --duration 30s").unwrap();
         let websocket = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
         let expected = Plan {
