@@ -20,6 +20,7 @@ pub use crate::limits::Limit;
 use striped::{HotCounter, HotGauge};
 
 pub mod striped;
+pub mod text;
 
 /// The classes of actor that stand behind a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -386,7 +387,7 @@ impl Metrics {
         self.workers_silence.get_or_create(&ListenerLabel { listener }).set(silence.as_secs_f64());
     }
 
-    /// The text of `/metrics`. Peaks begin anew.
+    /// The metrics as OpenMetrics text, which [`text::Form`] turns into other forms. Peaks begin anew.
     pub fn render(&self) -> String {
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, ServiceConfig, get, to};
-use actix_web::{HttpResponse, http::header};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, ServiceConfig, get, head, method, resource, to};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
 use serde_json::json;
 
 use super::sessions::Sessions;
 use crate::metrics::Metrics;
+use crate::metrics::text::Form;
+
+/// What all admin paths take.
+const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// What the admin listener shows.
 #[derive(Debug)]
@@ -21,16 +26,31 @@ pub struct Admin {
 /// Mounts the admin paths.
 pub fn routes(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(admin).route("/metrics", get().to(metrics)).route("/health", get().to(health));
+        config.app_data(admin).service(looked_at("/metrics", metrics)).service(looked_at("/health", health));
         config.default_service(to(|| async { HttpResponse::NotFound().body("Here are /metrics and /health.\n") }));
     }
 }
 
-async fn metrics(admin: Data<Admin>) -> HttpResponse {
+/// A resource that is only looked at. Load balancers probe by GET, HEAD or OPTIONS, each as its maker is used to.
+fn looked_at<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
+where
+    Args: FromRequest + 'static,
+{
+    let allowed = |status| async move { HttpResponse::build(status).insert_header((header::ALLOW, METHODS)).finish() };
+    resource(path)
+        .route(get().to(handler.clone()))
+        .route(head().to(handler))
+        .route(method(Method::OPTIONS).to(move || allowed(StatusCode::OK)))
+        .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
+}
+
+async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
+    let form = Form::accepted(request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()));
     HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .content_type(form.content_type())
+        .insert_header((header::VARY, "Accept"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(admin.metrics.render())
+        .body(form.of(admin.metrics.render()))
 }
 
 /// Whether this process serves. It asks nobody else: a MAX that is down is no reason to restart maxtalk.

@@ -65,6 +65,18 @@ impl Http {
 
     /// The next answer. An error where the connection ends before it.
     pub async fn response(&mut self) -> io::Result<Response> {
+        let mut response = self.head().await?;
+        if response.status >= 200 && response.status != 204 {
+            let length = response.header("content-length").unwrap_or("0").parse().unwrap();
+            let mut body = vec![0; length];
+            self.stream.read_exact(&mut body).await?;
+            response.body = String::from_utf8(body).unwrap();
+        }
+        Ok(response)
+    }
+
+    /// The head of the next answer: all there is of the answer to a HEAD.
+    pub async fn head(&mut self) -> io::Result<Response> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -79,14 +91,7 @@ impl Http {
         let status: u16 = lines[0].split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
         let headers = lines[1..].iter().filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
-        let mut response = Response { status, headers, body: String::new() };
-        if status >= 200 && status != 204 {
-            let length = response.header("content-length").unwrap_or("0").parse().unwrap();
-            let mut body = vec![0; length];
-            self.stream.read_exact(&mut body).await?;
-            response.body = String::from_utf8(body).unwrap();
-        }
-        Ok(response)
+        Ok(Response { status, headers, body: String::new() })
     }
 
     /// Whether the server closes the connection without another byte.

@@ -1,0 +1,122 @@
+//! The operator's listener: what `/metrics` and `/health` answer to those who scrape and to those who balance load.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use support::fixture::Fixture;
+use support::http::{Http, Response};
+use support::run;
+
+mod support;
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn scrape(server: &Fixture, accept: &[&str]) -> Response {
+    let headers = accept.iter().map(|accept| ("Accept", *accept)).collect::<Vec<_>>();
+    Http::connect(server.metrics_addr).await.request("GET", "/metrics", &headers, b"").await
+}
+
+#[test]
+fn metrics_come_in_the_form_that_is_accepted() {
+    let server = Fixture::start("");
+    // What Prometheus 2 and 3, its agents and a browser send.
+    let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                        application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,\
+                        text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let table: &[(&[&str], &str)] = &[
+        (&[], TEXT),
+        (&["*/*"], TEXT),
+        (&["text/plain;version=0.0.4"], TEXT),
+        (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], TEXT),
+        (&[prometheus_3], OPENMETRICS),
+        (&["application/openmetrics-text; version=1.0.0; charset=utf-8"], OPENMETRICS),
+        (&["text/plain;q=0.5", "application/openmetrics-text"], OPENMETRICS),
+        (&["application/openmetrics-text;q=0.4,text/plain;q=0.5"], TEXT),
+        (&["application/openmetrics-text;q=0"], TEXT),
+        (&["application/json"], TEXT),
+    ];
+    run(async {
+        for (accept, content_type) in table {
+            let response = scrape(&server, accept).await;
+            assert_eq!((response.status, response.header("content-type")), (200, Some(*content_type)), "{accept:?}");
+            assert_eq!(response.header("vary"), Some("Accept"));
+            assert_eq!(response.body.ends_with("# EOF\n"), *content_type == OPENMETRICS, "{accept:?}");
+        }
+    });
+}
+
+/// Each row of a 0.0.4 text belongs to the name that a `TYPE` line before it gave, in the ways of its type.
+#[test]
+fn the_text_form_is_that_of_0_0_4() {
+    let server = Fixture::start("");
+    let (text, openmetrics) =
+        run(async { (scrape(&server, &[]).await.body, scrape(&server, &["application/openmetrics-text"]).await.body) });
+    let mut types = BTreeMap::new();
+    let mut helped = BTreeSet::new();
+    let mut family = "";
+    for line in text.lines() {
+        let words = line.split(' ').collect::<Vec<_>>();
+        match words.as_slice() {
+            ["#", "HELP", name, _, ..] => assert!(helped.insert(*name), "{line}"),
+            ["#", "TYPE", name, kind] => {
+                assert!(["counter", "gauge", "histogram"].contains(kind), "{line}");
+                assert!(helped.contains(name) && types.insert(*name, *kind).is_none(), "{line}");
+                family = name;
+            }
+            ["#", ..] | [] => panic!("{line}"),
+            _ => {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("{line:?} behind {family}"));
+                let suffixes: &[&str] =
+                    if types[family] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+                assert!(suffixes.contains(&suffix), "{line}");
+                line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();
+            }
+        }
+    }
+    assert_eq!((types["maxtalk_build_info"], types["maxtalk_log_lines_lost_total"]), ("gauge", "counter"));
+    assert_eq!((types["maxtalk_slow_sessions"], types["maxtalk_join_seconds"]), ("gauge", "histogram"));
+
+    let rows = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        rows.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    let differing = rows(&text).symmetric_difference(&rows(&openmetrics)).cloned().collect::<Vec<_>>();
+    assert!(differing.is_empty(), "not in both forms: {differing:?}");
+}
+
+#[test]
+fn load_balancers_are_answered_by_whatever_method_they_ask() {
+    let server = Fixture::start("");
+    run(async {
+        let mut connection = Http::connect(server.metrics_addr).await;
+        for path in ["/health", "/metrics"] {
+            let whole = connection.get(path).await;
+            assert_eq!(whole.status, 200);
+            connection.write(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+            let head = connection.head().await.unwrap();
+            assert_eq!((head.status, head.header("content-type")), (200, whole.header("content-type")), "{path}");
+            assert!(head.header("content-length").is_some_and(|length| length != "0"), "{head:?}");
+
+            let options = connection.request("OPTIONS", path, &[], b"").await;
+            assert_eq!((options.status, options.header("allow")), (200, Some("GET, HEAD, OPTIONS")), "{path}");
+            assert_eq!(options.body, "");
+            for method in ["POST", "PUT", "DELETE", "TRACE"] {
+                let refused = connection.request(method, path, &[], b"").await;
+                assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
+            }
+        }
+        assert_eq!(connection.get("/health?from=balancer").await.status, 200);
+        assert_eq!(connection.get("http://localhost/health").await.status, 200);
+        assert_eq!(connection.get("/elsewhere").await.status, 404);
+
+        // The oldest of them speak HTTP/1.0, and name no host.
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            let mut connection = Http::connect(server.metrics_addr).await;
+            connection.write(format!("{method} /health HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+            assert_eq!(connection.head().await.unwrap().status, 200, "{method}");
+        }
+    });
+}
