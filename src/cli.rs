@@ -171,7 +171,8 @@ impl Options {
         let config = self.load()?;
         let file = self.config.as_ref().map_or(String::new(), |path| format!(" (file {})", path.display()));
         let changed = config.changed().map(|setting| format!("  {setting}\n")).collect::<String>();
-        let report = format!("configuration is valid{file}\n{changed}");
+        let warnings = config.warnings().iter().map(|warning| format!("warning: {warning}\n")).collect::<String>();
+        let report = format!("configuration is valid{file}\n{changed}{warnings}");
         Ok((config, report))
     }
 

@@ -8,11 +8,15 @@
 //!
 //! * `allowed`: the sets of values that a setting may be in.
 //! * `layers`: file, environment and flags as raw values, each with its source.
+//! * `variables`: what the names of environment variables mean.
+//! * `near`: which known name an unknown one was meant to be.
 //! * `problem`: what can be wrong, as values.
 
 mod allowed;
 mod layers;
+mod near;
 mod problem;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +29,8 @@ use allowed::{
     NAMESPACES, NETWORKS, Optional, TOKENS, USERNAMES,
 };
 use ipnet::IpNet;
-use layers::Reader;
 pub use layers::{File, Flag, Source, Sources};
+use layers::{Read, Reader};
 pub use problem::{Error, Problem};
 
 /// A day is longer than any wait of a server should be.
@@ -49,14 +53,15 @@ macro_rules! settings {
         pub struct Config {
             $($(#[doc = $about])+ pub $section: $Section,)+
             origins: Origins,
+            warnings: Vec<Problem>,
         }
 
         impl Config {
             fn read(mut reader: Reader) -> Result<Self, Vec<Problem>> {
                 $(let $section = $Section::read(&mut reader);)+
-                let (origins, problems) = reader.finish();
+                let Read { origins, problems, warnings } = reader.finish();
                 match ($($section,)+) {
-                    ($(Some($section),)+) if problems.is_empty() => Ok(Self { $($section,)+ origins }),
+                    ($(Some($section),)+) if problems.is_empty() => Ok(Self { $($section,)+ origins, warnings }),
                     _ => Err(problems),
                 }
             }
@@ -313,6 +318,11 @@ impl Config {
         changed.map(|(key, _)| self.describe(key))
     }
 
+    /// What is odd and stops nothing: environment variables that begin like ours and name no setting.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
     fn impossible_combinations(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut check = |possible: bool, keys: &[&str], why: String| {
@@ -447,7 +457,7 @@ impl Setting {
 
     /// The environment variable of `server.listen` is `MAXTALK_SERVER__LISTEN`.
     fn variable(&self) -> String {
-        format!("{}{}", layers::VARIABLE_PREFIX, self.key.replacen('.', "__", 1).to_uppercase())
+        format!("{}{}", variables::PREFIX, self.key.replacen('.', "__", 1).to_uppercase())
     }
 
     fn assignment(&self) -> String {

@@ -32,6 +32,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
             let log = &config.log;
             let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
+            config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
             let last_words = logging.clone();
             let end = server::run(config, move || _ = last_words.flush(FLUSH_TIMEOUT));
             logging.flush(FLUSH_TIMEOUT);

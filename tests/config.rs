@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -231,6 +231,122 @@ fn variables_of_others_are_let_be_and_those_that_are_no_text_are_named() {
     let complaints = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(complaints.starts_with("maxtalk: log.filter = (not UTF-8) (environment variable"), "{complaints}");
+}
+
+/// A variable that almost names a setting is meant for it: without it another MAX would be asked, or the demo.
+#[test]
+fn a_variable_that_almost_names_a_setting_stops_the_start() {
+    let operator = Operator::new();
+    let table = [
+        ("MAXTALK_MAX_URL", "MAXTALK_MAX__URL"),
+        ("MAXTALK_MAX_URI", "MAXTALK_MAX__URL"),
+        ("MAXTALK_MAXURL", "MAXTALK_MAX__URL"),
+        ("MAXTALK__MAX__URL", "MAXTALK_MAX__URL"),
+        ("MAXTALK_MAX___URL", "MAXTALK_MAX__URL"),
+        ("MAXTALK.MAX.URL", "MAXTALK_MAX__URL"),
+        ("maxtalk_max__url", "MAXTALK_MAX__URL"),
+        ("MAXTALK_MAX__ULR", "MAXTALK_MAX__URL"),
+        ("MAXTALK_MAX__SERVICE__TOKEN", "MAXTALK_MAX__SERVICE_TOKEN"),
+        ("MAXTALK_MAX_SERVICE_TOKEN", "MAXTALK_MAX__SERVICE_TOKEN"),
+        ("MAXTALK_SERVER_LISTEN", "MAXTALK_SERVER__LISTEN"),
+        ("MAXTALK_SERVER__LISTN", "MAXTALK_SERVER__LISTEN"),
+        ("MAXTALK_LOG_FILTERS", "MAXTALK_LOG__FILTER"),
+        ("MAXTALK_MAX_TOKENLES_JOIN", "MAXTALK_MAX__TOKENLESS_JOINS"),
+    ];
+    for (variable, meant) in table {
+        for arguments in [&["check"][..], &["--listen", "127.0.0.1:0"]] {
+            let (code, said, complaints) = operator.run(arguments, &[(variable, "http://s3cret")]);
+            assert_eq!((code, said.as_str()), (Some(1), ""), "{variable}: {complaints}");
+            assert!(complaints.contains(&format!("environment variable {variable}")), "{complaints}");
+            assert!(complaints.contains(&format!("did you mean {meant}?")), "{complaints}");
+            assert!(!complaints.contains("s3cret"), "{complaints}");
+        }
+    }
+}
+
+/// Links of Docker and services of Kubernetes whose names begin like ours. None of them stops the start.
+#[test]
+fn variables_of_orchestrators_are_let_be() {
+    let operator = Operator::new();
+    let services = ["", "_ADMIN", "_MAX", "_MAX_URL", "__X", "_MAX_", "_SERVER__LISTEN", "_", "_LOG"];
+    for service in services {
+        let tcp = format!("MAXTALK{service}_PORT_6545_TCP");
+        let names = [
+            (format!("MAXTALK{service}_SERVICE_HOST"), "10.0.0.1"),
+            (format!("MAXTALK{service}_SERVICE_PORT"), "6545"),
+            (format!("MAXTALK{service}_SERVICE_PORT_HTTP"), "6545"),
+            (format!("MAXTALK{service}_SERVICE_PORT_HTTP__2"), "6545"),
+            (format!("MAXTALK{service}_PORT"), "tcp://10.0.0.1:6545"),
+            (tcp.clone(), "tcp://10.0.0.1:6545"),
+            (format!("{tcp}_ADDR"), "10.0.0.1"),
+            (format!("{tcp}_PORT"), "6545"),
+            (format!("{tcp}_PROTO"), "tcp"),
+            (format!("MAXTALK{service}_PORT_53_UDP_START"), "tcp://10.0.0.1:53"),
+            (format!("MAXTALK{service}_PORT_53_UDP_PORT_END"), "60"),
+            (format!("MAXTALK{service}_NAME"), "/web/maxtalk"),
+            (format!("MAXTALK{service}_ENV_PATH"), "/bin"),
+            (format!("MAXTALK{service}_ENV_MAXTALK_MAX_URL"), "http://max"),
+            (format!("MAXTALK{service}_ENV_MAXTALK_MAX__URL"), "http://max"),
+        ];
+        let variables = names.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>();
+        let (code, said, complaints) = operator.run(&["check"], &variables);
+        assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), "configuration is valid\n", ""), "{service}");
+    }
+}
+
+#[test]
+fn other_variables_with_our_prefix_are_warned_of() {
+    let operator = Operator::new();
+    let odd = [
+        ("MAXTALK_BIN", "s3cret"),
+        ("MAXTALK_LISTEN", "s3cret"),
+        ("MAXTALK_SERVER__PORT", "8080"),
+        ("MAXTALK_", "x"),
+        ("MAXTALKING", "x"),
+        ("MAXTALK_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let (code, said, complaints) = operator.run(&["check"], &odd);
+    let expected = "configuration is valid
+warning: environment variable MAXTALK_: names no setting
+warning: environment variable MAXTALK_BIN: names no setting
+warning: environment variable MAXTALK_LISTEN: names no setting; did you mean MAXTALK_SERVER__LISTEN?
+warning: environment variable MAXTALK_SERVER__PORT: names no setting
+";
+    assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), expected, ""));
+
+    let mut server = operator.command(&["--listen", "127.0.0.1:0", "--until-eof"], &odd);
+    let mut server = server.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut log = lines.by_ref().take_while(|line| !line.contains("listening on")).collect::<Vec<_>>();
+    drop(server.stdin.take());
+    log.extend(lines);
+    let warned = log.iter().filter(|line| line.contains("WARN") && line.contains("names no setting")).count();
+    assert_eq!((server.wait().unwrap().code(), warned), (Some(0), 4), "{log:?}");
+    let log = log.concat();
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[test]
+fn unknown_keys_say_what_was_meant() {
+    let operator = Operator::new();
+    let table = [
+        ("[server]\nlistn = 'x'", "did you mean server.listen?"),
+        ("[servr]\nlisten = 'x'", "did you mean [server]?"),
+        ("max_url = 'http://max'", "did you mean max.url?"),
+        ("url = 'http://max'", "did you mean max.url?"),
+        ("[server]\nurl = 'http://max'", "did you mean max.url?"),
+        ("[max]\nservice-token = 'x'", "did you mean max.service_token?"),
+        ("[max]\nInflightMax = 1", "did you mean max.inflight_max?"),
+    ];
+    for (text, hint) in table {
+        operator.file(text);
+        let (code, _, complaints) = operator.run(&["check", "--config", "maxtalk.toml"], &[]);
+        assert_eq!(code, Some(1));
+        assert!(complaints.trim_end().ends_with(hint), "{complaints}");
+    }
+    operator.file("[server]\nxyzzy = 1");
+    let (_, _, complaints) = operator.run(&["check", "--config", "maxtalk.toml"], &[]);
+    assert!(complaints.contains("unknown key") && !complaints.contains("did you mean"), "{complaints}");
 }
 
 /// Row 62 of the faults: whatever is wrong around it, nothing that is printed holds the token.

@@ -12,13 +12,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::allowed::Allowed;
 use super::problem::Problem;
-use super::{NONE, Origin, Origins, SECTIONS, Setting, annotated_defaults};
-
-/// What the names of our environment variables begin with.
-pub(super) const VARIABLE_PREFIX: &str = "MAXTALK_";
+use super::variables::{self, Meaning};
+use super::{NONE, Origin, Origins, SECTIONS, Setting, annotated_defaults, near};
 
 /// Longer values are cut in messages.
 const SHOWN_CHARS_MAX: usize = 80;
+
+/// So many variables that name no setting are warned of.
+const WARNINGS_MAX: usize = 20;
 
 /// Everything that is laid over the defaults. What is not ours in the environment may be in it.
 #[derive(Default)]
@@ -186,19 +187,30 @@ impl fmt::Display for Raw {
 pub(super) struct Reader {
     /// What is given for a key, the lowest layer first.
     given: BTreeMap<&'static str, Vec<(Raw, Source)>>,
-    origins: Origins,
-    problems: Vec<Problem>,
+    read: Read,
+}
+
+/// What is known beside the values when all of them are read.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) origins: Origins,
+    /// What is wrong.
+    pub(super) problems: Vec<Problem>,
+    /// What is odd and stops nothing.
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
-        let mut reader = Self { given: BTreeMap::new(), origins: Origins::default(), problems: Vec::new() };
+        let mut reader = Self { given: BTreeMap::new(), read: Read::default() };
         reader.take_toml(&annotated_defaults(), |_| Source::Default);
         if let Some(File { path, text }) = sources.file {
             let path: Arc<str> = path.into();
             reader.take_toml(&text, |line| Source::File { path: path.clone(), line });
         }
-        for (name, value) in sources.environment {
+        let mut environment = sources.environment;
+        environment.sort();
+        for (name, value) in environment {
             reader.take_variable(&name.to_string_lossy(), value);
         }
         for Flag { name, key, value } in sources.flags {
@@ -217,22 +229,28 @@ impl Reader {
                 Ok(read) => (value, origin) = (Some(read), Origin { shown, source }),
                 Err(fault) => {
                     let key = key.to_owned();
-                    self.problems.push(Problem::Value { key, shown, origin: source, fault, allowed: allowed.form() });
+                    self.read.problems.push(Problem::Value {
+                        key,
+                        shown,
+                        origin: source,
+                        fault,
+                        allowed: allowed.form(),
+                    });
                 }
             }
         }
-        self.origins.0.insert(key, origin);
+        self.read.origins.0.insert(key, origin);
         value
     }
 
-    pub(super) fn finish(self) -> (Origins, Vec<Problem>) {
-        (self.origins, self.problems)
+    pub(super) fn finish(self) -> Read {
+        self.read
     }
 
     fn take(&mut self, key: &str, source: Source, raw: impl FnOnce() -> Raw) {
         match Setting::all().find(|setting| setting.key == key) {
             Some(setting) => self.given.entry(setting.key).or_default().push((raw(), source)),
-            None => self.problems.push(unknown_key(key, source)),
+            None => self.read.problems.push(unknown_key(key, source)),
         }
     }
 
@@ -243,7 +261,7 @@ impl Reader {
             Ok(document) => document.into_inner(),
             Err(error) => {
                 let origin = source_at(error.span().map_or(0, |span| span.start));
-                self.problems.push(Problem::Syntax { origin, message: error.message().to_owned() });
+                self.read.problems.push(Problem::Syntax { origin, message: error.message().to_owned() });
                 return;
             }
         };
@@ -256,31 +274,29 @@ impl Reader {
                         self.take(&path, source_at(key.span().start), || Raw::from_toml(value.get_ref()));
                     }
                 }
-                _ => self.problems.push(unknown_key(name, source_at(section.span().start))),
+                _ => self.read.problems.push(unknown_key(name, source_at(section.span().start))),
             }
         }
     }
 
-    /// Orchestrators inject variables that begin like ours, such as `MAXTALK_PORT_6545_TCP_ADDR`: only those with a
-    /// section before two underscores are meant for maxtalk, and those are held to be right.
     fn take_variable(&mut self, variable: &str, value: OsString) {
-        let Some((section, name)) = variable.strip_prefix(VARIABLE_PREFIX).and_then(|rest| rest.split_once("__"))
-        else {
-            return;
-        };
-        if section.is_empty() {
-            return;
+        let source = Source::Environment(clip(variable));
+        match variables::meaning(variable, &value.to_string_lossy()) {
+            Meaning::Other => {}
+            Meaning::Setting(setting) => self.take(setting.key, source, || {
+                value.into_string().map_or_else(|_| Raw::Other("(not UTF-8)".to_owned()), Raw::Plain)
+            }),
+            Meaning::NoSetting { key } => self.read.problems.push(unknown_key(&key, source)),
+            Meaning::Almost(setting) => {
+                self.read.problems.push(Problem::UnknownVariable { origin: source, meant: Some(setting.variable()) });
+            }
+            Meaning::Unknown if self.read.warnings.len() < WARNINGS_MAX => {
+                let name = variable.strip_prefix(variables::PREFIX).unwrap_or_default();
+                let meant = Setting::of_any_section(name).map(Setting::variable);
+                self.read.warnings.push(Problem::UnknownVariable { origin: source, meant });
+            }
+            Meaning::Unknown => {}
         }
-        let known = Setting::all().find(|setting| setting.variable() == variable);
-        let key = known.map_or_else(|| format!("{section}.{name}").to_lowercase(), |setting| setting.key.to_owned());
-        let source = Source::Environment(variable.to_owned());
-        if known.is_none() {
-            self.problems.push(unknown_key(&key, source));
-            return;
-        }
-        self.take(&key, source, || {
-            value.into_string().map_or_else(|_| Raw::Other("(not UTF-8)".to_owned()), Raw::Plain)
-        });
     }
 }
 
@@ -291,7 +307,14 @@ fn unknown_key(key: &str, origin: Source) -> Problem {
         Some(section) => section.settings.iter().map(|setting| setting.key.to_owned()).collect(),
         None => SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>(),
     };
-    Problem::UnknownKey { key: clip(key).escape_debug().to_string(), origin, allowed: allowed.join(", ") }
+    let setting = Setting::nearest(key).or_else(|| Setting::of_any_section(key));
+    let meant = match (setting, &origin) {
+        (Some(setting), Source::Environment(_)) => Some(setting.variable()),
+        (Some(setting), _) => Some(setting.key.to_owned()),
+        (None, _) if section.is_some() => None,
+        (None, _) => near::nearest(key, SECTIONS.iter().map(|section| section.name)).map(|name| format!("[{name}]")),
+    };
+    Problem::UnknownKey { key: clip(key).escape_debug().to_string(), origin, allowed: allowed.join(", "), meant }
 }
 
 /// Digits with or without a sign. Numbers too large for any setting are still numbers.

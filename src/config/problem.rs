@@ -33,7 +33,7 @@ pub enum Problem {
         message: String,
     },
     /// There is no such setting or section.
-    #[error("{key} ({origin}): unknown key; allowed: {allowed}")]
+    #[error("{key} ({origin}): unknown key; allowed: {allowed}{}", hint(meant))]
     UnknownKey {
         /// What was named, as `section.key`.
         key: String,
@@ -41,6 +41,16 @@ pub enum Problem {
         origin: Source,
         /// The settings of the section, or the sections.
         allowed: String,
+        /// What was probably meant.
+        meant: Option<String>,
+    },
+    /// A variable of the environment begins like ours, and there is no such setting.
+    #[error("{origin}: names no setting{}", hint(meant))]
+    UnknownVariable {
+        /// The variable.
+        origin: Source,
+        /// The variable that was probably meant.
+        meant: Option<String>,
     },
     /// The value of a setting is not one that it may have.
     #[error("{key} = {shown} ({origin}): {fault}; allowed: {allowed}")]
@@ -64,4 +74,8 @@ pub enum Problem {
         /// What there must be between them.
         why: String,
     },
+}
+
+fn hint(meant: &Option<String>) -> String {
+    meant.as_ref().map_or(String::new(), |meant| format!("; did you mean {meant}?"))
 }

@@ -148,41 +148,50 @@ fn variables_that_are_not_meant_for_maxtalk_are_let_be() {
         "MAXTALK_PORT",
         "MAXTALK_PORT_6545_TCP_ADDR",
         "MAXTALK_SERVICE_HOST",
-        "MAXTALK__X",
-        "MAXTALK_",
+        "MAXTALK__X_SERVICE_HOST",
         "XMAXTALK_A__B",
+        "PATH",
     ];
     let config = Config::load(environment(&injected.map(|name| (name, "tcp://10.0.0.1:6545")))).unwrap();
-    assert_eq!(config, Config::default());
+    assert_eq!((config.warnings(), config == Config::default()), (&[][..], true));
+
+    let odd = (0..1000).map(|n| (format!("MAXTALK_X{n}"), "x")).collect::<Vec<_>>();
+    let odd = odd.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>();
+    let config = Config::load(environment(&odd)).unwrap();
+    assert_eq!((config.warnings().len(), config == Config::default()), (20, true));
 }
 
 #[test]
 fn unknown_keys_are_named_with_what_they_could_have_been() {
     let metrics = "metrics.listen";
+    let meant = "metrics.listen; did you mean metrics.listen?";
+    let variable_meant = "metrics.listen; did you mean MAXTALK_METRICS__LISTEN?";
     let sections = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>().join(", ");
     let sections = sections.as_str();
+    let (server_meant, listen_meant) =
+        (&*format!("{sections}; did you mean [server]?"), &*format!("{sections}; did you mean server.listen?"));
     let table = [
-        (file("[metrics]\n\nlistn = 1"), "metrics.listn (file a.toml, line 3)", metrics),
+        (file("[metrics]\n\nlistn = 1"), "metrics.listn (file a.toml, line 3)", meant),
         (file("metrics.x.y = 1"), "metrics.x (file a.toml, line 1)", metrics),
-        (file("listen = '1.1.1.1:1'"), "listen (file a.toml, line 1)", sections),
-        (file("[servr]\nlisten = '1.1.1.1:1'"), "servr (file a.toml, line 1)", sections),
-        (file("server = 'x'"), "server (file a.toml, line 1)", sections),
-        (file("[[server]]"), "server (file a.toml, line 1)", sections),
+        (file("listen = '1.1.1.1:1'"), "listen (file a.toml, line 1)", listen_meant),
+        (file("[servr]\nlisten = '1.1.1.1:1'"), "servr (file a.toml, line 1)", server_meant),
+        (file("server = 'x'"), "server (file a.toml, line 1)", server_meant),
+        (file("[[server]]"), "server (file a.toml, line 1)", server_meant),
         (file("\"a\\nb\" = 1"), "a\\nb (file a.toml, line 1)", sections),
         (
             environment(&[("MAXTALK_METRICS__LISTN", "1")]),
             "metrics.listn (environment variable MAXTALK_METRICS__LISTN)",
-            metrics,
+            variable_meant,
         ),
         (
             environment(&[("MAXTALK_METRICS___LISTEN", "1")]),
             "metrics._listen (environment variable MAXTALK_METRICS___LISTEN)",
-            metrics,
+            variable_meant,
         ),
         (
             environment(&[("MAXTALK_metrics__listen", "1")]),
             "metrics.listen (environment variable MAXTALK_metrics__listen)",
-            metrics,
+            variable_meant,
         ),
         (environment(&[("MAXTALK_A__B", "1")]), "a.b (environment variable MAXTALK_A__B)", sections),
     ];
