@@ -9,10 +9,12 @@
 //! * `allowed`: the sets of values that a setting may be in.
 //! * `layers`: file, environment and flags as raw values, each with its source.
 //! * `variables`: what the names of environment variables mean.
+//! * `filter`: what is wrong with a filter of the log.
 //! * `near`: which known name an unknown one was meant to be.
 //! * `problem`: what can be wrong, as values.
 
 mod allowed;
+mod filter;
 mod layers;
 mod near;
 mod problem;

@@ -349,6 +349,54 @@ fn unknown_keys_say_what_was_meant() {
     assert!(complaints.contains("unknown key") && !complaints.contains("did you mean"), "{complaints}");
 }
 
+/// With such a filter env_logger would say nothing any more.
+#[test]
+fn a_log_filter_that_logs_nothing_by_mistake_is_refused() {
+    let operator = Operator::new();
+    let bad = [
+        ("debgu", "did you mean debug?"),
+        ("Inof", "did you mean info?"),
+        ("warning", "did you mean warn?"),
+        ("err", "did you mean error?"),
+        ("none", "did you mean off?"),
+        ("info,debgu", "did you mean debug?"),
+        ("maxtalk=debgu", "did you mean debug?"),
+        ("info,maxtalk::server=trce", "did you mean trace?"),
+        ("maxtlak=debug", "did you mean maxtalk?"),
+        ("maxtlak::server=debug", "did you mean maxtalk?"),
+        ("maxtalk = debug", "not the name of a module"),
+        ("maxtalk:debug", "not the name of a module"),
+        ("info;maxtalk=debug", "not the name of a module"),
+        ("verbose", "neither a level nor a module"),
+        ("info=", "neither a level nor a module"),
+        ("maxtalk=3", "not a level"),
+        (",", "not a filter"),
+    ];
+    for (filter, fault) in bad {
+        let (code, _, complaints) = operator.run(&["check"], &[("MAXTALK_LOG__FILTER", filter)]);
+        assert_eq!(code, Some(1), "{filter}: {complaints}");
+        assert!(complaints.contains(fault), "{filter}: {complaints}");
+    }
+    let good = [
+        "debug",
+        "OFF",
+        " info , maxtalk=debug ",
+        "maxtalk",
+        "maxtalk::server",
+        "actix_http",
+        "info,maxtalk=debug",
+        "warn,some_crate::part=trace",
+        "some_crate=debug",
+        "maxtalk=",
+        "info/needle",
+        "info,maxtalk::refusals=off/debgu",
+    ];
+    for filter in good {
+        let (code, _, complaints) = operator.run(&["check"], &[("MAXTALK_LOG__FILTER", filter)]);
+        assert_eq!((code, complaints.as_str()), (Some(0), ""), "{filter}");
+    }
+}
+
 /// Row 62 of the faults: whatever is wrong around it, nothing that is printed holds the token.
 #[test]
 fn tokens_are_never_printed() {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::layers::Raw;
-use super::{NONE, Secret};
+use super::{NONE, Secret, filter};
 
 const USERNAME_BYTES_MAX: usize = 256;
 const HEADER_VALUE_BYTES_MAX: usize = 4096;
@@ -233,8 +233,7 @@ pub(super) const HEADER_VALUES: Text<String> =
 /// Filters of env_logger.
 pub(super) const LOG_FILTERS: Text<String> =
     Text::new("a filter in the form of env_logger, such as info or warn,maxtalk=debug", |text| {
-        let parsed = env_filter::Builder::new().try_parse(text).is_ok();
-        if parsed && !text.trim().is_empty() { Ok(text.to_owned()) } else { Err("not a filter") }
+        filter::check(text).map(|()| text.to_owned())
     });
 
 fn read_base_url(text: &str) -> Result<String, &'static str> {

@@ -238,7 +238,7 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
         ("server.listen", "\"\"", Some(""), "empty", "allowed: IP:PORT"),
         ("server.listen", "6545", None, "not text", "allowed: IP:PORT"),
         ("metrics.listen", "\"x\"", Some("x"), "not an address", "allowed: IP:PORT, or empty for none"),
-        ("log.filter", "\"maxtalk=loud\"", Some("maxtalk=loud"), "not a filter", "in the form of env_logger"),
+        ("log.filter", "\"maxtalk=loud\"", Some("maxtalk=loud"), "not a level", "in the form of env_logger"),
         ("log.filter", "\" \"", Some(" "), "not a filter", "in the form of env_logger"),
         ("max.scope", "\"a\\nb\"", Some("a\nb"), "not the value of a header", "visible ASCII"),
         ("max.service_username", "\" bot\"", Some(" bot"), "not a username", "256 bytes"),
