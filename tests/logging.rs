@@ -13,6 +13,9 @@ use maxtalk::logging;
 const ROLE: &str = "LOGGING_TEST_ROLE";
 const LINES: usize = 20_000;
 
+/// What has not been written after this time never will be.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 /// Not a test by itself: what the others start. It says on standard output how many lines were lost.
 #[test]
 fn a_process_that_logs() {
@@ -21,7 +24,7 @@ fn a_process_that_logs() {
     }
     // Where something does wait for standard error, this process must not wait for ever.
     thread::spawn(|| {
-        thread::sleep(Duration::from_secs(30));
+        thread::sleep(DEADLINE);
         std::process::exit(3);
     });
     let log = logging::start("info", 100, 3).unwrap();
@@ -35,13 +38,12 @@ fn a_process_that_logs() {
         logging::log_refusal(now, format_args!("refused {n}"));
     }
     let stalled = std::env::var(ROLE).unwrap() == "stalled";
-    assert_eq!(log.flush(if stalled { Duration::ZERO } else { Duration::from_secs(5) }), !stalled);
-    let start = Instant::now();
+    let patience = if stalled { Duration::ZERO } else { DEADLINE };
+    assert_eq!(log.flush(patience), !stalled);
     for n in 0..LINES {
         log::info!("line {n} of many");
     }
-    let flushed = log.flush(Duration::from_millis(200));
-    assert!(start.elapsed() < Duration::from_secs(5), "nobody waits for standard error");
+    let flushed = log.flush(patience);
     println!("\nresult {flushed} {}", logging::lines_lost());
 }
 
