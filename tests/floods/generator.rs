@@ -1,0 +1,119 @@
+//! The process that floods: prebuilt bytes, poured into as many connections as a flood has, until standard input ends.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep;
+
+use crate::floods::FLOODS;
+use crate::wire::Line;
+
+/// How soon a flood comes back where it was thrown out.
+const RETURN_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Whether a flood reads what it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Read,
+    Unread,
+}
+
+/// What the tasks of a flood share.
+#[derive(Clone)]
+pub struct Generator {
+    pub addr: SocketAddr,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    written_bytes: AtomicU64,
+    read_bytes: AtomicU64,
+}
+
+/// Runs a flood until standard input ends, and says then what it has done.
+pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
+    let flood = FLOODS.iter().find(|flood| flood.name == name).ok_or(io::ErrorKind::NotFound)?;
+    maxtalk::server::raise_file_limit();
+    // Neighbours and MAX share this core: they come first.
+    let _ = rustix::process::nice(10);
+    let generator = Generator { addr, counts: Arc::default() };
+    let counts = generator.counts.clone();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let mib = |count: &AtomicU64| read(count) as f64 / f64::from(1 << 20);
+        let (written, heard) = (mib(&counts.written_bytes), mib(&counts.read_bytes));
+        println!("{} connections, {written:.1} MiB written, {heard:.1} MiB read", read(&counts.connections));
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        (flood.start)(&generator);
+        std::future::pending().await
+    })
+}
+
+impl Generator {
+    /// The address of a client that floods from one place.
+    pub fn home() -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    /// Runs one client for ever: it begins anew when it is thrown out.
+    pub fn client<F>(&self, life: impl Fn(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = io::Result<()>> + Send,
+    {
+        let generator = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let _ = life(generator.clone()).await;
+                sleep(RETURN_INTERVAL).await;
+            }
+        });
+    }
+
+    /// A connection from home.
+    pub async fn connect(&self) -> io::Result<Line> {
+        self.opened(Line::connect(self.addr, Self::home()).await)
+    }
+
+    /// Counts a connection that was opened.
+    pub fn opened(&self, line: io::Result<Line>) -> io::Result<Line> {
+        self.counts.connections.fetch_add(u64::from(line.is_ok()), Ordering::Relaxed);
+        line
+    }
+
+    /// Writes `chunk` over and over. Ends with the connection.
+    pub async fn pour(&self, line: Line, chunk: &[u8], flow: Flow) -> io::Result<()> {
+        let (mut reader, mut writer) = line.stream.into_split();
+        let write = async {
+            loop {
+                writer.write_all(chunk).await?;
+                self.counts.written_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+        };
+        match flow {
+            Flow::Unread => write.await,
+            Flow::Read => tokio::try_join!(write, self.discard(&mut reader)).map(|((), ())| ()),
+        }
+    }
+
+    /// Reads all that comes.
+    pub async fn discard(&self, reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<()> {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            match reader.read(&mut bytes).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => self.counts.read_bytes.fetch_add(length as u64, Ordering::Relaxed),
+            };
+        }
+    }
+}

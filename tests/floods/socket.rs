@@ -1,0 +1,140 @@
+//! Floods of packets over WebSockets: joins, talks, heartbeats, leaves; and readers that never read.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::time::{Duration, interval, sleep};
+
+use crate::generator::{Flow, Generator};
+use crate::wire::{Line, frame, join, many, talk, text};
+
+const SOCKETS: usize = 20;
+const LEAVERS: usize = 10;
+const DEAF_MEMBERS: usize = 200;
+const DEAF_ASKERS: usize = 50;
+const CONNECTIONS: usize = 15_000;
+
+/// A talk of a deaf crowd, and how often there is one.
+const CROWD_TALK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Joins with a token as fast as they can be sent.
+pub fn joins(generator: &Generator, sockets: usize) {
+    for n in 0..sockets {
+        generator.client(move |generator| async move {
+            let line = socket(&generator).await?;
+            generator.pour(line, &many(&text(&join(&format!("flood.{n}")))), Flow::Read).await
+        });
+    }
+}
+
+/// Joins without a token, which the server refuses.
+pub fn refused_joins(generator: &Generator, sockets: usize) {
+    for n in 0..sockets {
+        generator.client(move |generator| async move {
+            let line = socket(&generator).await?;
+            let packet = format!(r#"42/max,["join","flood.{n}"]"#);
+            generator.pour(line, &many(&text(&packet)), Flow::Read).await
+        });
+    }
+}
+
+/// Talks of one who is in a conversation of neighbours.
+pub fn talks(generator: &Generator) {
+    generator.client(|generator| async move {
+        let line = joined(&generator, Generator::home(), "quiet0.flood").await?;
+        generator.pour(line, &many(&text(&talk("quiet0", "flood", ""))), Flow::Read).await
+    });
+}
+
+/// The same frame over and over. `first` is its first byte.
+pub fn frames(generator: &Generator, first: u8, payload: &'static [u8]) {
+    for _ in 0..SOCKETS {
+        generator.client(move |generator| async move {
+            let line = socket(&generator).await?;
+            generator.pour(line, &many(&frame(first, payload)), Flow::Read).await
+        });
+    }
+}
+
+/// One message that never ends, of parts without a byte.
+pub fn empty_frames(generator: &Generator) {
+    for _ in 0..SOCKETS {
+        generator.client(|generator| async move {
+            let mut line = socket(&generator).await?;
+            line.write(&frame(0x01, b"42/max,")).await?;
+            generator.pour(line, &many(&frame(0x00, b"")), Flow::Read).await
+        });
+    }
+}
+
+/// Sessions of a user with very many conversations that join, leave all, and join again.
+pub fn leaves(generator: &Generator) {
+    for n in 0..LEAVERS {
+        generator.client(move |generator| async move {
+            let user = format!("many.{n}");
+            let mut line = joined(&generator, Generator::home(), &user).await?;
+            loop {
+                line.write(&text(r#"42/max,["leave"]"#)).await?;
+                line.expect("[\"listening\",").await?;
+                line.write(&text(&join(&user))).await?;
+                line.expect("[\"listening\",").await?;
+            }
+        });
+    }
+}
+
+/// Many sessions at once, from so many `places`. One that is turned away comes back a second later.
+pub fn connections(generator: &Generator, places: usize) {
+    for n in 0..CONNECTIONS {
+        let from = match places {
+            1 => Generator::home(),
+            _ => IpAddr::from(Ipv4Addr::new(127, 1, 0, (n % places + 1) as u8)),
+        };
+        generator.client(move |generator| async move {
+            let line = generator.opened(Line::socket(generator.addr, from).await);
+            let ended = match line {
+                Ok(mut line) => generator.discard(&mut line.stream).await,
+                Err(error) => Err(error),
+            };
+            sleep(Duration::from_secs(1)).await;
+            ended
+        });
+    }
+}
+
+/// A conversation of which nobody reads what one says.
+pub fn deaf_members(generator: &Generator) {
+    for n in 0..DEAF_MEMBERS {
+        generator.client(move |generator| async move {
+            let _line = joined(&generator, Generator::home(), &format!("deaf.{n}")).await?;
+            std::future::pending().await
+        });
+    }
+    generator.client(|generator| async move {
+        let mut line = joined(&generator, Generator::home(), "deaf.speaker").await?;
+        let talk = text(&talk("deaf", &"x".repeat(200), ""));
+        let mut ticks = interval(CROWD_TALK_INTERVAL);
+        loop {
+            ticks.tick().await;
+            line.write(&talk).await?;
+        }
+    });
+}
+
+/// Sessions that ask who is there, and read no answer.
+pub fn deaf_askers(generator: &Generator) {
+    for n in 0..DEAF_ASKERS {
+        generator.client(move |generator| async move {
+            let line = joined(&generator, Generator::home(), &format!("asked.{n}")).await?;
+            generator.pour(line, &many(&text(r#"42/max,["ask"]"#)), Flow::Unread).await
+        });
+    }
+}
+
+async fn socket(generator: &Generator) -> io::Result<Line> {
+    generator.opened(Line::socket(generator.addr, Generator::home()).await)
+}
+
+async fn joined(generator: &Generator, from: IpAddr, user: &str) -> io::Result<Line> {
+    generator.opened(Line::joined(generator.addr, from, user).await)
+}

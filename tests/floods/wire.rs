@@ -1,0 +1,201 @@
+//! What stands on the wire between a client and the server, as far as neighbours and floods need it: requests, answers,
+//! masked frames, and a connection that waits for what it expects and passes over the rest.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+const TEXT: u8 = 1;
+
+/// What has not come after this time counts as never: a neighbour has given up by then.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Larger answers do not exist: they mean that reader and server are out of step.
+const BUFFER_BYTES_MAX: usize = 64 << 20;
+
+/// A connection with what was read from it and not yet taken.
+pub struct Line {
+    pub stream: TcpStream,
+    input: Vec<u8>,
+    /// So much of the input is taken.
+    taken: usize,
+}
+
+impl Line {
+    /// Connects from the address `from`, which on Linux may be any of 127.0.0.0/8.
+    pub async fn connect(addr: SocketAddr, from: IpAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        let stream = timeout(PATIENCE, socket.connect(addr)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, input: Vec::new(), taken: 0 })
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(PATIENCE, self.stream.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    fn untaken(&self) -> &[u8] {
+        &self.input[self.taken..]
+    }
+
+    /// Reads more. An error where there is nothing more to read.
+    async fn fill(&mut self) -> io::Result<()> {
+        self.input.drain(..self.taken);
+        self.taken = 0;
+        if self.input.len() > BUFFER_BYTES_MAX {
+            return Err(io::Error::other("the server says too much"));
+        }
+        match self.stream.read_buf(&mut self.input).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads until `text` has come, and passes over all up to its end.
+    pub async fn expect(&mut self, text: &str) -> io::Result<()> {
+        let come = async {
+            loop {
+                if let Some(at) = find(self.untaken(), text.as_bytes()) {
+                    self.taken += at + text.len();
+                    return Ok(());
+                }
+                self.fill().await?;
+            }
+        };
+        timeout(PATIENCE, come).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Reads one answer, whose body has a length. An error where it is none with status 200.
+    pub async fn answer(&mut self) -> io::Result<String> {
+        loop {
+            let input = self.untaken();
+            if let Some(end) = find(input, b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&input[..end]).to_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+                let length = length.and_then(|length| length.trim().parse::<usize>().ok()).unwrap_or(0);
+                let (begin, end) = (end + 4, end + 4 + length);
+                if input.len() >= end {
+                    let body = String::from_utf8_lossy(&input[begin..end]).into_owned();
+                    self.taken += end;
+                    let is_ok = head.starts_with("http/1.1 200");
+                    return if is_ok { Ok(body) } else { Err(io::Error::other(format!("{head}: {body}"))) };
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Reads one frame of the server, and returns its payload.
+    pub async fn frame(&mut self) -> io::Result<String> {
+        loop {
+            let input = self.untaken();
+            if let [first, second, rest @ ..] = input {
+                let (begin, length) = match (second, rest) {
+                    (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+                    (127, [a, b, c, d, e, f, g, h, ..]) => {
+                        (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as usize)
+                    }
+                    (126 | 127, _) => (usize::MAX, 0),
+                    (length, _) => (2, usize::from(*length)),
+                };
+                let is_text = first & 15 == TEXT;
+                if begin < usize::MAX && input.len() >= begin + length {
+                    let payload = String::from_utf8_lossy(&input[begin..begin + length]).into_owned();
+                    self.taken += begin + length;
+                    return if is_text { Ok(payload) } else { Err(io::Error::other("a frame that is no text")) };
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Opens a WebSocket of Engine.IO 4 in the namespace `/max`.
+    pub async fn socket(addr: SocketAddr, from: IpAddr) -> io::Result<Self> {
+        let mut line = Self::connect(addr, from).await?;
+        line.write(&upgrade("/socket.io/?EIO=4&transport=websocket")).await?;
+        line.expect("101 Switching Protocols").await?;
+        line.expect("pingInterval").await?;
+        line.expect("}").await?;
+        line.write(&text("40/max,")).await?;
+        line.expect("40/max,{\"sid\":\"").await?;
+        line.expect("}").await?;
+        Ok(line)
+    }
+
+    /// The same, with a join behind it that has been answered.
+    pub async fn joined(addr: SocketAddr, from: IpAddr, user: &str) -> io::Result<Self> {
+        let mut line = Self::socket(addr, from).await?;
+        line.write(&text(&join(user))).await?;
+        line.expect("[\"listening\",").await?;
+        line.expect("]}]").await?;
+        Ok(line)
+    }
+}
+
+pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// A request. `Content-Length` is there wherever there is a body, and with every POST and PUT.
+pub fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
+    let length = match method {
+        "POST" | "PUT" => format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", body.len()),
+        _ => String::new(),
+    };
+    format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n{body}").into_bytes()
+}
+
+/// The request of a WebSocket handshake.
+pub fn upgrade(target: &str) -> Vec<u8> {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A text message in one frame, masked.
+pub fn text(text: &str) -> Vec<u8> {
+    frame(0x80 | TEXT, text.as_bytes())
+}
+
+/// A frame as a client writes it. `first` is its first byte.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()) {
+        Ok(length @ 0..=125) => frame.push(0x80 | length as u8),
+        Ok(length) => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// The packet of a join with a token.
+pub fn join(user: &str) -> String {
+    format!(r#"42/max,["join",{{"username":"{user}","token":"t"}}]"#)
+}
+
+/// The packet of a talk, which asks for the acknowledgement `ack` where there is one.
+pub fn talk(conversation: &str, id: &str, ack: &str) -> String {
+    format!(r#"42/max,{ack}["talk",{{"conversation":"{conversation}","timestamp":1,"messageID":"{id}"}}]"#)
+}
+
+/// As many of `unit` as fill about 32 KiB, so that a flood costs its generator few writes.
+pub fn many(unit: &[u8]) -> Vec<u8> {
+    unit.repeat((32_768 / unit.len()).max(1))
+}
