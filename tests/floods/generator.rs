@@ -42,7 +42,7 @@ pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
     let flood = FLOODS.iter().find(|flood| flood.name == name).ok_or(io::ErrorKind::NotFound)?;
     maxtalk::server::raise_file_limit();
     // Neighbours and MAX share this core: they come first.
-    let _ = rustix::process::nice(10);
+    let _ = rustix::process::nice(5);
     let generator = Generator { addr, counts: Arc::default() };
     let counts = generator.counts.clone();
     std::thread::spawn(move || {
@@ -61,11 +61,6 @@ pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
 }
 
 impl Generator {
-    /// The address of a client that floods from one place.
-    pub fn home() -> IpAddr {
-        Ipv4Addr::LOCALHOST.into()
-    }
-
     /// Runs one client for ever: it begins anew when it is thrown out.
     pub fn client<F>(&self, life: impl Fn(Self) -> F + Send + 'static)
     where
@@ -80,15 +75,16 @@ impl Generator {
         });
     }
 
-    /// A connection from home.
+    /// A connection from the address that most floods come from.
     pub async fn connect(&self) -> io::Result<Line> {
-        self.opened(Line::connect(self.addr, Self::home()).await)
+        self.connect_from(Ipv4Addr::LOCALHOST.into()).await
     }
 
-    /// Counts a connection that was opened.
-    pub fn opened(&self, line: io::Result<Line>) -> io::Result<Line> {
-        self.counts.connections.fetch_add(u64::from(line.is_ok()), Ordering::Relaxed);
-        line
+    /// A connection from elsewhere.
+    pub async fn connect_from(&self, from: IpAddr) -> io::Result<Line> {
+        let line = Line::connect(self.addr, from).await?;
+        self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(line)
     }
 
     /// Writes `chunk` over and over. Ends with the connection.

@@ -142,7 +142,7 @@ impl Neighbours {
 }
 
 async fn join_by_socket(addr: SocketAddr, from: IpAddr, user: String) -> io::Result<()> {
-    Line::joined(addr, from, &user).await.map(drop)
+    Line::connect(addr, from).await?.enter_as(&user).await.map(drop)
 }
 
 async fn join_by_polling(addr: SocketAddr, from: IpAddr, user: String) -> io::Result<()> {
@@ -197,7 +197,7 @@ impl Place {
     }
 
     async fn socket_life(self, all: Neighbours) -> io::Result<()> {
-        let mut line = Line::joined(self.addr, self.from, &self.user).await?;
+        let mut line = Line::connect(self.addr, self.from).await?.enter_as(&self.user).await?;
         let _present = Present::new(&all);
         let mut ticks = interval(TALK_INTERVAL);
         for n in 0_u64.. {

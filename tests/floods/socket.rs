@@ -1,12 +1,11 @@
 //! Floods of packets over WebSockets: joins, talks, heartbeats, leaves; and readers that never read.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::time::{Duration, interval, sleep};
 
 use crate::generator::{Flow, Generator};
-use crate::wire::{Line, frame, join, many, talk, text};
+use crate::wire::{frame, join, many, talk, text};
 
 const SOCKETS: usize = 20;
 const LEAVERS: usize = 10;
@@ -21,7 +20,7 @@ const CROWD_TALK_INTERVAL: Duration = Duration::from_millis(2);
 pub fn joins(generator: &Generator, sockets: usize) {
     for n in 0..sockets {
         generator.client(move |generator| async move {
-            let line = socket(&generator).await?;
+            let line = generator.connect().await?.enter().await?;
             generator.pour(line, &many(&text(&join(&format!("flood.{n}")))), Flow::Read).await
         });
     }
@@ -31,7 +30,7 @@ pub fn joins(generator: &Generator, sockets: usize) {
 pub fn refused_joins(generator: &Generator, sockets: usize) {
     for n in 0..sockets {
         generator.client(move |generator| async move {
-            let line = socket(&generator).await?;
+            let line = generator.connect().await?.enter().await?;
             let packet = format!(r#"42/max,["join","flood.{n}"]"#);
             generator.pour(line, &many(&text(&packet)), Flow::Read).await
         });
@@ -41,7 +40,7 @@ pub fn refused_joins(generator: &Generator, sockets: usize) {
 /// Talks of one who is in a conversation of neighbours.
 pub fn talks(generator: &Generator) {
     generator.client(|generator| async move {
-        let line = joined(&generator, Generator::home(), "quiet0.flood").await?;
+        let line = generator.connect().await?.enter_as("quiet0.flood").await?;
         generator.pour(line, &many(&text(&talk("quiet0", "flood", ""))), Flow::Read).await
     });
 }
@@ -50,7 +49,7 @@ pub fn talks(generator: &Generator) {
 pub fn frames(generator: &Generator, first: u8, payload: &'static [u8]) {
     for _ in 0..SOCKETS {
         generator.client(move |generator| async move {
-            let line = socket(&generator).await?;
+            let line = generator.connect().await?.enter().await?;
             generator.pour(line, &many(&frame(first, payload)), Flow::Read).await
         });
     }
@@ -60,7 +59,7 @@ pub fn frames(generator: &Generator, first: u8, payload: &'static [u8]) {
 pub fn empty_frames(generator: &Generator) {
     for _ in 0..SOCKETS {
         generator.client(|generator| async move {
-            let mut line = socket(&generator).await?;
+            let mut line = generator.connect().await?.enter().await?;
             line.write(&frame(0x01, b"42/max,")).await?;
             generator.pour(line, &many(&frame(0x00, b"")), Flow::Read).await
         });
@@ -72,7 +71,7 @@ pub fn leaves(generator: &Generator) {
     for n in 0..LEAVERS {
         generator.client(move |generator| async move {
             let user = format!("many.{n}");
-            let mut line = joined(&generator, Generator::home(), &user).await?;
+            let mut line = generator.connect().await?.enter_as(&user).await?;
             loop {
                 line.write(&text(r#"42/max,["leave"]"#)).await?;
                 line.expect("[\"listening\",").await?;
@@ -87,15 +86,15 @@ pub fn leaves(generator: &Generator) {
 pub fn connections(generator: &Generator, places: usize) {
     for n in 0..CONNECTIONS {
         let from = match places {
-            1 => Generator::home(),
+            1 => IpAddr::from(Ipv4Addr::LOCALHOST),
             _ => IpAddr::from(Ipv4Addr::new(127, 1, 0, (n % places + 1) as u8)),
         };
         generator.client(move |generator| async move {
-            let line = generator.opened(Line::socket(generator.addr, from).await);
-            let ended = match line {
-                Ok(mut line) => generator.discard(&mut line.stream).await,
-                Err(error) => Err(error),
+            let ended = async {
+                let mut line = generator.connect_from(from).await?.enter().await?;
+                generator.discard(&mut line.stream).await
             };
+            let ended = ended.await;
             sleep(Duration::from_secs(1)).await;
             ended
         });
@@ -106,12 +105,12 @@ pub fn connections(generator: &Generator, places: usize) {
 pub fn deaf_members(generator: &Generator) {
     for n in 0..DEAF_MEMBERS {
         generator.client(move |generator| async move {
-            let _line = joined(&generator, Generator::home(), &format!("deaf.{n}")).await?;
+            let _line = generator.connect().await?.enter_as(&format!("deaf.{n}")).await?;
             std::future::pending().await
         });
     }
     generator.client(|generator| async move {
-        let mut line = joined(&generator, Generator::home(), "deaf.speaker").await?;
+        let mut line = generator.connect().await?.enter_as("deaf.speaker").await?;
         let talk = text(&talk("deaf", &"x".repeat(200), ""));
         let mut ticks = interval(CROWD_TALK_INTERVAL);
         loop {
@@ -125,16 +124,8 @@ pub fn deaf_members(generator: &Generator) {
 pub fn deaf_askers(generator: &Generator) {
     for n in 0..DEAF_ASKERS {
         generator.client(move |generator| async move {
-            let line = joined(&generator, Generator::home(), &format!("asked.{n}")).await?;
+            let line = generator.connect().await?.enter_as(&format!("asked.{n}")).await?;
             generator.pour(line, &many(&text(r#"42/max,["ask"]"#)), Flow::Unread).await
         });
     }
-}
-
-async fn socket(generator: &Generator) -> io::Result<Line> {
-    generator.opened(Line::socket(generator.addr, Generator::home()).await)
-}
-
-async fn joined(generator: &Generator, from: IpAddr, user: &str) -> io::Result<Line> {
-    generator.opened(Line::joined(generator.addr, from, user).await)
 }

@@ -115,22 +115,21 @@ impl Line {
         }
     }
 
-    /// Opens a WebSocket of Engine.IO 4 in the namespace `/max`.
-    pub async fn socket(addr: SocketAddr, from: IpAddr) -> io::Result<Self> {
-        let mut line = Self::connect(addr, from).await?;
-        line.write(&upgrade("/socket.io/?EIO=4&transport=websocket")).await?;
-        line.expect("101 Switching Protocols").await?;
-        line.expect("pingInterval").await?;
-        line.expect("}").await?;
-        line.write(&text("40/max,")).await?;
-        line.expect("40/max,{\"sid\":\"").await?;
-        line.expect("}").await?;
-        Ok(line)
+    /// Makes this a WebSocket of Engine.IO 4 in the namespace `/max`.
+    pub async fn enter(mut self) -> io::Result<Self> {
+        self.write(&upgrade("/socket.io/?EIO=4&transport=websocket")).await?;
+        self.expect("101 Switching Protocols").await?;
+        self.expect("pingInterval").await?;
+        self.expect("}").await?;
+        self.write(&text("40/max,")).await?;
+        self.expect("40/max,{\"sid\":\"").await?;
+        self.expect("}").await?;
+        Ok(self)
     }
 
     /// The same, with a join behind it that has been answered.
-    pub async fn joined(addr: SocketAddr, from: IpAddr, user: &str) -> io::Result<Self> {
-        let mut line = Self::socket(addr, from).await?;
+    pub async fn enter_as(self, user: &str) -> io::Result<Self> {
+        let mut line = self.enter().await?;
         line.write(&text(&join(user))).await?;
         line.expect("[\"listening\",").await?;
         line.expect("]}]").await?;
