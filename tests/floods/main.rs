@@ -3,8 +3,9 @@
 //! `cargo test --release --test floods -- measure` starts a server for each flood, lets honest clients join, talk and
 //! hear beside it, floods it for 30 s, and prints memory and waits in peace, under the flood and afterwards. It exits
 //! with 1 where memory grows by more than 150 MiB, a neighbour's p99 by more than 20 times, or memory is not back
-//! within 20 %. Names behind `measure` choose floods, `--seconds N` the time, `list` says which there are. With two
-//! cores and `taskset` the server has the first core and everything else the last.
+//! within 20 %. Names behind `measure` choose floods, `--seconds N` the time, `list` says which there are, and
+//! `MAXTALK_BIN` may name another build of the server. With two cores and `taskset` the server has the first core and
+//! everything else the last.
 //!
 //! As a part of `cargo test` some of them run for a moment, and are only held to memory and to neighbours that are
 //! served afterwards: these do not depend on how busy the machine is.

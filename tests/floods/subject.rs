@@ -21,7 +21,8 @@ pub struct Subject {
 impl Subject {
     /// Starts a server that asks the MAX at `max`. `settings` are pairs of `SECTION__KEY` and value.
     pub fn start(max: SocketAddr, settings: &[(&str, &str)]) -> io::Result<Self> {
-        let mut command = pinned(0, env!("CARGO_BIN_EXE_maxtalk"));
+        let program = std::env::var("MAXTALK_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_maxtalk").to_owned());
+        let mut command = pinned(0, &program);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let ours = [
             ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
