@@ -87,6 +87,30 @@ fn the_text_form_is_that_of_0_0_4() {
     assert!(differing.is_empty(), "not in both forms: {differing:?}");
 }
 
+/// A HEAD is no scrape, and takes no peak away from the next one.
+#[test]
+fn a_head_keeps_the_peaks_for_the_next_scrape() {
+    let server = Fixture::start("");
+    let peaks = |text: &str| -> f64 {
+        let rows = text.lines().filter(|line| line.starts_with("maxtalk_mailbox_peak_messages{"));
+        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    };
+    run(async {
+        // A handshake and its poll are messages to the mailbox of a session.
+        let endpoint = "/socket.io/?EIO=4&transport=polling";
+        let mut client = Http::connect(server.addr).await;
+        let open = client.get(endpoint).await.body;
+        let sid = open.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
+        client.post(&format!("{endpoint}&sid={sid}"), "40/max,").await;
+
+        let mut admin = Http::connect(server.metrics_addr).await;
+        admin.write(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(admin.head().await.unwrap().status, 200);
+        assert!(peaks(&admin.get("/metrics").await.body) > 0.0);
+        assert_eq!(peaks(&admin.get("/metrics").await.body), 0.0, "a scrape takes them");
+    });
+}
+
 #[test]
 fn load_balancers_are_answered_by_whatever_method_they_ask() {
     let server = Fixture::start("");
@@ -98,7 +122,7 @@ fn load_balancers_are_answered_by_whatever_method_they_ask() {
             connection.write(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
             let head = connection.head().await.unwrap();
             assert_eq!((head.status, head.header("content-type")), (200, whole.header("content-type")), "{path}");
-            assert!(head.header("content-length").is_some_and(|length| length != "0"), "{head:?}");
+            assert_ne!(head.header("content-length"), Some("0"), "{head:?}");
 
             let options = connection.request("OPTIONS", path, &[], b"").await;
             assert_eq!((options.status, options.header("allow")), (200, Some("GET, HEAD, OPTIONS")), "{path}");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, ServiceConfig, get, head, method, resource, to};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
@@ -46,11 +47,14 @@ where
 
 async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     let form = Form::accepted(request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()));
-    HttpResponse::Ok()
-        .content_type(form.content_type())
-        .insert_header((header::VARY, "Accept"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(form.of(admin.metrics.render()))
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(form.content_type());
+    answer.insert_header((header::VARY, "Accept")).insert_header((header::CACHE_CONTROL, "no-store"));
+    // A look without reading is no scrape: the peaks are kept for the next one.
+    if request.method() == Method::HEAD {
+        return answer.body(body::None::new());
+    }
+    answer.body(form.of(admin.metrics.render()))
 }
 
 /// Whether this process serves. It asks nobody else: a MAX that is down is no reason to restart maxtalk.
