@@ -1,9 +1,9 @@
 //! Floods: what one client, or few, can do to a server and to the neighbours beside them.
 //!
-//! `cargo test --release --test floods -- measure` starts a server for each flood, lets honest clients join, talk and
-//! hear beside it, floods it for 30 s, and prints memory and waits in peace, under the flood and afterwards. It exits
-//! with 1 where memory grows by more than 150 MiB, a neighbour's p99 by more than 20 times, or memory is not back
-//! within 20 %. Names behind `measure` choose floods, `--seconds N` the time, `list` says which there are, and
+//! `cargo test --release --test floods -- measure-floods` starts a server for each flood, lets honest clients join,
+//! talk and hear beside it, floods it for 30 s, and prints memory and waits in peace, under the flood and afterwards.
+//! It exits with 1 where memory grows by more than 150 MiB, a neighbour's p99 by more than 20 times, or memory is not
+//! back within 20 %. Names behind it choose floods, `--seconds N` the time, `list-floods` says which there are, and
 //! `MAXTALK_BIN` may name another build of the server. With two cores and `taskset` the server has the first core and
 //! everything else the last.
 //!
@@ -44,13 +44,14 @@ const SHORT_THREADS: usize = 4;
 fn main() -> io::Result<ExitCode> {
     let words = std::env::args().skip(1).collect::<Vec<_>>();
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    // Words that nobody gives to `cargo test` as the name of a test.
     match words.as_slice() {
-        ["generate", flood, addr] => {
+        ["generate-flood", flood, addr] => {
             let addr = addr.parse().map_err(io::Error::other)?;
             generator::run(flood, addr).map(|()| ExitCode::SUCCESS)
         }
-        ["measure", words @ ..] => measure_all(words),
-        ["list"] => {
+        ["measure-floods", words @ ..] => measure_all(words),
+        ["list-floods"] => {
             FLOODS.iter().for_each(|flood| println!("{:<20} {}", flood.name, flood.about));
             Ok(ExitCode::SUCCESS)
         }
@@ -68,7 +69,7 @@ fn measure_all(words: &[&str]) -> io::Result<ExitCode> {
     let is_name = |at: usize| seconds_at.is_none_or(|option| at != option && at != option + 1);
     let names = (0..words.len()).filter(|at| is_name(*at)).map(|at| words[at]).collect::<Vec<_>>();
     if let Some(unknown) = names.iter().find(|name| FLOODS.iter().all(|flood| flood.name != **name)) {
-        return Err(usage(&format!("there is no flood {unknown:?}; \"list\" says which there are")));
+        return Err(usage(&format!("there is no flood {unknown:?}; \"list-floods\" says which there are")));
     }
     let flood = Duration::from_secs(seconds);
     let quiet = (flood / 3).max(Duration::from_secs(2));

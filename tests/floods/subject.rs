@@ -91,7 +91,7 @@ impl Generator {
     /// Starts this program as the generator of a flood, on the last core and behind all others that run there.
     pub fn start(flood: &str, addr: SocketAddr) -> io::Result<Self> {
         let mut command = pinned(cores() - 1, &std::env::current_exe()?.display().to_string());
-        command.args(["generate", flood, &addr.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["generate-flood", flood, &addr.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.spawn().map(Self)
     }
 
