@@ -124,18 +124,18 @@ impl Neighbours {
             ticks.tick().await;
             let from = IpAddr::from(Ipv4Addr::new(127, 0, network, (n % 200 + 1) as u8));
             let all = self.clone();
+            let user = format!("lobby.{network}x{n}");
             tokio::spawn(async move {
-                let begun = Instant::now();
-                let joined = timeout(PATIENCE, join(addr, from, format!("lobby.{network}x{n}"))).await;
-                let mut state = all.state();
-                match joined {
-                    Ok(Ok(())) => state.samples.add(Kind::Join, begun.elapsed()),
-                    // A neighbour who is refused waits as one who is not answered.
-                    Ok(Err(_)) | Err(_) => {
-                        state.samples.add(Kind::Join, PATIENCE);
-                        state.samples.refused += 1;
-                    }
+                all.state().waiting.insert((Kind::Join, user.clone()), Instant::now());
+                let joined = timeout(PATIENCE, join(addr, from, user.clone())).await;
+                if let Ok(Ok(())) = joined {
+                    return all.came(Kind::Join, &user);
                 }
+                // A neighbour who is refused waits as one who is not answered.
+                let mut state = all.state();
+                state.waiting.remove(&(Kind::Join, user));
+                state.samples.add(Kind::Join, PATIENCE);
+                state.samples.refused += 1;
             });
         }
     }
