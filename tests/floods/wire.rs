@@ -2,7 +2,7 @@
 //! masked frames, and a connection that waits for what it expects and passes over the rest.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,8 +29,11 @@ impl Line {
     /// Connects from the address `from`, which on Linux may be any of 127.0.0.0/8.
     pub async fn connect(addr: SocketAddr, from: IpAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::new(from, 0))?;
+        // The search for a free port at a bind is slow where thousands are taken, and this address is the usual one.
+        if from != IpAddr::from(Ipv4Addr::LOCALHOST) {
+            socket.set_reuseaddr(true)?;
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
         let stream = timeout(PATIENCE, socket.connect(addr)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: Vec::new(), taken: 0 })
