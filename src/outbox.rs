@@ -54,6 +54,8 @@ struct Queue {
     /// Of `frames` and of what the transport has taken and not yet written.
     messages: usize,
     bytes: usize,
+    /// How much the bound of bytes is raised for long answers, until they are written.
+    extra: usize,
     /// Whether the session counts as slow.
     slow: bool,
     closed: Option<CloseReason>,
@@ -89,6 +91,18 @@ impl Outbox {
         self.extend(frame.len(), 1, std::iter::once(frame))
     }
 
+    /// The same for an answer that the client has asked for: it fits whatever its size where [there is
+    /// room](Self::has_room). What is pushed behind it has as much room as if it were not there.
+    pub fn push_answer(&self, frame: Frame) -> bool {
+        let bytes = frame.len();
+        let mut queue = self.queue.lock();
+        if queue.bytes + bytes > self.bounds.bytes_max + queue.extra && !self.is_half_full(&queue) {
+            queue.extra += bytes;
+        }
+        drop(queue);
+        self.extend(bytes, 1, std::iter::once(frame))
+    }
+
     /// Queues frames that must follow one another, such as an event and its attachments: all of them or none.
     pub fn push_all(&self, frames: Vec<Frame>) -> bool {
         self.extend(frames.iter().map(Frame::len).sum(), frames.len(), frames.into_iter())
@@ -100,7 +114,7 @@ impl Outbox {
             return false;
         }
         let fits = queue.messages + messages <= self.bounds.messages_max
-            && (queue.bytes + bytes <= self.bounds.bytes_max || queue.messages == 0);
+            && (queue.bytes + bytes <= self.bounds.bytes_max + queue.extra || queue.messages == 0);
         if !fits {
             self.metrics.slow_closed.inc();
             self.shut(&mut queue, CloseReason::Slow);
@@ -250,6 +264,9 @@ impl Outbox {
     fn account(&self, queue: &mut Queue, messages: i64, bytes: i64) {
         queue.messages = queue.messages.saturating_add_signed(messages as isize);
         queue.bytes = queue.bytes.saturating_add_signed(bytes as isize);
+        if bytes < 0 && queue.bytes <= self.bounds.bytes_max {
+            queue.extra = 0;
+        }
         self.metrics.outbox_messages.inc_by(messages);
         self.metrics.outbox_bytes.inc_by(bytes);
         let slow = self.is_half_full(queue);
@@ -358,6 +375,29 @@ pub(crate) mod tests {
         assert!(!outbox.push(frame(10)));
         assert_eq!(outbox.closed(), Some(CloseReason::Slow));
         assert!(!outbox.push(frame(10)), "closed");
+    }
+
+    #[test]
+    fn an_answer_fits_whatever_its_size_where_there_is_room() {
+        let outbox = outbox(10, 100);
+        assert!(outbox.push(frame(40)));
+        assert!(outbox.push_answer(frame(500)));
+        assert!(!outbox.has_room(), "nobody asks for more");
+        assert!(outbox.push(frame(50)), "what others say has as much room as before");
+        assert_eq!((outbox.closed(), outbox.metrics.outbox_bytes.get()), (None, 592));
+        outbox.drain_while(|_| true);
+        outbox.written(2, 542);
+        assert!(outbox.push(frame(40)));
+        assert!(!outbox.push(frame(20)), "the bound is as it was when the answer is written");
+        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
+    }
+
+    #[test]
+    fn an_answer_to_one_who_does_not_read_is_bounded_like_everything_else() {
+        let outbox = outbox(10, 100);
+        assert!(outbox.push(frame(60)) && outbox.push_answer(frame(40)));
+        assert!(!outbox.push_answer(frame(10)));
+        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
     }
 
     #[test]
