@@ -61,8 +61,14 @@ impl<M: 'static> Message for Mail<M> {
 impl<M> Mail<M> {
     /// Takes the message out, as the first thing that its handler does: from here on it no longer waits.
     pub fn open(self) -> M {
+        self.open_with_place().0
+    }
+
+    /// The same, where what the message asks goes on behind its handler: it counts against the bound until the place is
+    /// dropped.
+    pub fn open_with_place(self) -> (M, Place) {
         self.place.0.metrics.wait.observe(self.sent.elapsed().as_secs_f64());
-        self.message
+        (self.message, self.place)
     }
 }
 
