@@ -216,7 +216,7 @@ settings! {
 
     /// The bounds of the actors' mailboxes, in messages.
     [mailbox] Mailbox {
-        /// Joins that may wait for the registry.
+        /// Joins under way: those that wait for the registry, and those that wait for MAX and for conversations.
         registry: usize = 20000 in 1..=10_000_000,
         /// Talks, asks and joins that may wait for one conversation.
         conversation: usize = 2048 in 1..=10_000_000,
@@ -226,10 +226,25 @@ settings! {
 
     /// One connected client.
     [session] Session {
-        /// Events that may wait for a join under way.
+        /// Events that may wait for a join under way, and asks that may be under way.
         pending_max: usize = 64 in 1..=1_000_000,
         /// Longest time for conversations to take a join or to answer an ask.
         answer_ms: u64 = 5000 in 1..=DAY_MS,
+        /// Talks that may wait in conversations before the session is not read any further.
+        talks_max: usize = 64 in 1..=1_000_000,
+        /// Sessions of one user; 0 is no limit.
+        per_user_max: usize = 1000 in 0..=10_000_000,
+        /// Events in one second; 0 is no limit.
+        events_per_second_max: u64 = 1000 in 0..=1_000_000_000,
+        /// Events at once.
+        events_burst_max: u64 = 2000 in 1..=1_000_000_000,
+        /// Bytes of events in one second; 0 is no limit.
+        bytes_per_second_max: u64 = 1000000 in 0..=1_000_000_000_000,
+        /// Bytes of events at once. A larger event is taken after a rest.
+        bytes_burst_max: u64 = 10000000 in 1..=1_000_000_000_000,
+        /// How long MAX may deny a user whom it has accepted before it is believed: it does so while its OAuth server
+        /// is down, and for a minute afterwards.
+        doubt_ms: u64 = 61000 in 1..=DAY_MS,
     }
 
     /// What may wait to be written to one client.
@@ -245,7 +260,7 @@ settings! {
     [conversation] Conversation {
         /// `joined` and `left` are sent, and `people` names people, up to this many users listening; 0 is no limit.
         presence_members_max: usize = 1000 in 0..=10_000_000,
-        /// Broadcasts in a row before a conversation lets its worker go.
+        /// Messages in a row, broadcasts or others, before a conversation lets its worker go.
         burst_max: usize = 32 in 1..=1_000_000,
         /// How long a conversation outlives its last member.
         linger_ms: u64 = 1000 in 0..=DAY_MS,

@@ -221,6 +221,25 @@ impl EventName {
 }
 
 impl ClientEvent {
+    /// What the event is called.
+    pub fn name(&self) -> EventName {
+        match self {
+            Self::Join { .. } => EventName::Join,
+            Self::Talk(_) => EventName::Talk,
+            Self::Ask(_) => EventName::Ask,
+            Self::Leave(_) => EventName::Leave,
+        }
+    }
+
+    /// The one conversation that it is about, if it is about one.
+    pub fn conversation(&self) -> Option<&ConversationId> {
+        match self {
+            Self::Join { .. } => None,
+            Self::Talk(talk) => Some(&talk.conversation),
+            Self::Ask(id) | Self::Leave(id) => id.as_ref(),
+        }
+    }
+
     /// Reads the arguments of an event. Arguments beyond the first are ignored, as are unknown members of an object.
     ///
     /// # Errors
@@ -361,6 +380,8 @@ pub enum ServerEvent<'a> {
         event: EventName,
         /// Why not.
         code: Code,
+        /// The same in words for a person: the code's own, where there is nothing more to say.
+        reason: &'a str,
         /// Which conversation it was about, where it was about one.
         conversation: Option<&'a ConversationId>,
     },
@@ -412,10 +433,10 @@ impl Serialize for ServerEvent<'_> {
                     map.serialize_entry("people", people)?;
                 }
             }
-            Self::Refused { event, code, conversation } => {
+            Self::Refused { event, code, reason, conversation } => {
                 map.serialize_entry("event", event.as_str())?;
                 map.serialize_entry("code", code.as_str())?;
-                map.serialize_entry("reason", code.reason())?;
+                map.serialize_entry("reason", reason)?;
                 if let Some(conversation) = conversation {
                     map.serialize_entry("conversation", conversation)?;
                 }
@@ -488,6 +509,7 @@ table! {
         ConnectTimeout = "connect_timeout": "the client connected to no namespace",
         Overlap = "overlap": "the client had two requests of a kind under way at once",
         Slow = "slow": "the client read too slowly",
+        RateLimited = "rate_limited": "the client sent too much and did not slow down",
         ConversationLost = "conversation_lost": "a conversation of the session failed",
         Panic = "panic": "the session failed",
         Stop = "stop": "the server stops",

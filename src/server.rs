@@ -24,13 +24,14 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::actors::allowance::Rates;
 use crate::actors::conversation::Commons;
 use crate::actors::namespace::{MaxResidents, MaxSettings};
-use crate::actors::registry::{Arbiters, RegistryActor, RegistryEnd};
+use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::session::SessionMessage;
-use crate::actors::socketio::SocketIoSession;
+use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::actors::worker::Worker;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
 use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
@@ -199,21 +200,31 @@ impl Server {
             metrics: metrics.clone(),
         });
         let answer_timeout = Duration::from_millis(config.session.answer_ms);
-        let (registry, registry_end) =
-            RegistryActor::launch(directory, commons, arbiters.clone(), config.mailbox.registry, answer_timeout);
+        let bounds = RegistryBounds {
+            joins_max: config.mailbox.registry,
+            answer_timeout,
+            sessions_per_user_max: config.session.per_user_max,
+        };
+        let (registry, registry_end) = RegistryActor::launch(directory, commons, arbiters.clone(), bounds);
         let settings = MaxSettings {
             registry,
             id_bytes_max: config.limits.id_bytes_max,
             pending_max: config.session.pending_max,
+            talks_max: config.session.talks_max,
             answer_timeout,
+            doubt: Duration::from_millis(config.session.doubt_ms),
             metrics: metrics.clone(),
         };
         let residents = Arc::new(MaxResidents::new(namespace, settings));
-        let payload_bytes_max = config.protocol.payload_bytes_max;
-        let connect_timeout = Duration::from_millis(config.protocol.connect_timeout_ms);
+        let settings = Arc::new(SocketIoSettings {
+            residents,
+            rates: rates(&config.session),
+            payload_bytes_max: config.protocol.payload_bytes_max,
+            connect_timeout: Duration::from_millis(config.protocol.connect_timeout_ms),
+            metrics: metrics.clone(),
+        });
         let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox, seat| {
-            let (residents, outbox) = (residents.clone(), outbox.clone());
-            Box::new(SocketIoSession::new(residents, session, peer, outbox, seat, payload_bytes_max, connect_timeout))
+            Box::new(SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), seat))
         });
         let clients = Clients::new(client_bounds(&config, connections_max));
         let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));
@@ -334,6 +345,14 @@ fn deadlines(config: &Config) -> Deadlines {
         request: Duration::from_millis(config.server.request_timeout_ms),
         keep_alive: Duration::from_millis(config.server.keep_alive_ms),
         write: Duration::from_millis(config.server.write_timeout_ms),
+    }
+}
+
+/// How fast a session may send events.
+fn rates(settings: &config::Session) -> Rates {
+    Rates {
+        events: Rate { per_second: settings.events_per_second_max, burst: settings.events_burst_max },
+        bytes: Rate { per_second: settings.bytes_per_second_max, burst: settings.bytes_burst_max },
     }
 }
 

@@ -22,7 +22,17 @@ const FLOORS: &[&[&str]] = &[
 const ISLANDS: &[&str] = &["limits", "logging", "protocol"];
 
 /// Files and folders without I/O, clock and actors, and what would bring those in.
-const PURE: &[&str] = &["protocol/", "protocol.rs", "event.rs", "limits/bucket.rs", "actors/members.rs"];
+const PURE: &[&str] = &[
+    "protocol/",
+    "protocol.rs",
+    "event.rs",
+    "limits/bucket.rs",
+    "actors/allowance.rs",
+    "actors/members.rs",
+    "actors/participant.rs",
+    "actors/participant/",
+    "actors/seats.rs",
+];
 const IMPURE_CRATES: &[&str] = &[
     "actix",
     "actix_http",

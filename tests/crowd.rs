@@ -21,6 +21,17 @@ use tokio::sync::{mpsc, watch};
 const CROWD: usize = 1000;
 const POLLING: usize = 10;
 
+/// A server that is never late: how busy the machine is does not decide what comes of a burst.
+const PATIENT: &str = "
+    max.timeout_ms = 600000
+    max.wait_ms = 600000
+    session.answer_ms = 600000
+    protocol.ping_timeout_ms = 600000
+    protocol.connect_timeout_ms = 600000
+    protocol.upgrade_timeout_ms = 600000
+    server.request_timeout_ms = 600000
+";
+
 /// A client that costs next to nothing, for a thousand of them in one thread.
 struct Light {
     stream: TcpStream,
@@ -166,7 +177,7 @@ async fn polling_member(
 #[test]
 fn a_burst_of_joins_and_talks_reaches_everybody_in_one_order() {
     run(async {
-        let server = Fixture::start("");
+        let server = Fixture::start(PATIENT);
         // A second socket of one of them is there before all others, and hears everything.
         let mut observer = Client::join(&server, Kind::Polling, "u0", &["crowd"]).await;
         let (listens, mut listening) = mpsc::unbounded_channel();
@@ -221,7 +232,7 @@ fn a_burst_of_joins_and_talks_reaches_everybody_in_one_order() {
 fn a_burst_in_one_breath_misses_nothing_that_comes_behind_a_join() {
     run(async {
         const LAST: usize = 1_000_000;
-        let server = Fixture::start("");
+        let server = Fixture::start(PATIENT);
         let mut observer = Client::join(&server, Kind::WebSocket, "u0", &["crowd"]).await;
         let mut lights = Vec::new();
         for _ in 1..CROWD {
@@ -377,6 +388,49 @@ fn a_client_that_asks_and_never_reads_is_not_read_for_ever() {
         xavi.hears_nothing().await;
         let scrape = server.scrape().await;
         assert_eq!(scrape.sum("maxtalk_sessions_closed_total", ""), 1.0);
+    });
+}
+
+/// Of two members, one says as much as it can at once. All of it arrives, in order, and none of the other's is refused.
+#[test]
+fn a_member_that_talks_much_takes_no_place_from_others() {
+    run(async {
+        let server = Fixture::start(
+            "server.workers = 1\nmailbox.conversation = 64\nsession.talks_max = 8\n\
+             session.events_per_second_max = 0\nsession.bytes_per_second_max = 0",
+        );
+        for user in ["messi", "xavi", "iniesta"] {
+            server.max.talks_in(user, &["c1"]);
+        }
+        let mut iniesta = Client::join(&server, Kind::WebSocket, "iniesta", &["c1"]).await;
+        let mut flood = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let mut xavi = Client::join(&server, Kind::Polling, "xavi", &["c1"]).await;
+        flood.hears(&[joined("c1", "xavi")]).await;
+        let talks: Vec<_> = (0..3000).map(|n| packet("talk", &talk_of("c1", &n.to_string()), Some(n))).collect();
+        flood.send_all(&talks.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        for n in 0..60 {
+            let ack = xavi.emit_ack("talk", &talk_of("c1", &format!("x{n}"))).await;
+            xavi.hears_at_last(&ok(ack)).await;
+        }
+        for n in 0..3000 {
+            flood.hears_at_last(&ok(n)).await;
+        }
+        iniesta.hears(&[joined("c1", "messi"), joined("c1", "xavi")]).await;
+        let mut said = 0;
+        for _ in 0..3060 {
+            let heard = iniesta.hear().await;
+            if heard == update("messi", "c1", &said.to_string()) {
+                said += 1;
+            } else {
+                assert!(
+                    matches!(&heard, Heard::Event(name, text) if name == "update" && text.contains("xavi")),
+                    "{heard:?}"
+                );
+            }
+        }
+        assert_eq!(said, 3000);
+        let scrape = server.scrape().await;
+        assert_eq!(scrape.sum("maxtalk_refusals_total", ""), 0.0);
     });
 }
 

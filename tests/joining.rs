@@ -6,10 +6,13 @@
 mod support;
 
 use support::client::{
-    Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, people, refused, talk_of, update,
+    Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, packet, people, refused, sid_of, talk_of,
+    target, update,
 };
 use support::fake_max::{answer, json};
-use support::fixture::{Fixture, IMPATIENT};
+use support::fixture::{Fixture, IMPATIENT, Scrape};
+use support::http::{Http, request};
+use support::run;
 
 over_every_generation! {
     every_form_of_a_join
@@ -21,6 +24,10 @@ over_every_generation! {
     a_refresh_enters_and_leaves
     a_refresh_that_fails_keeps_what_there_was
     a_user_that_max_denies_is_out
+    a_denial_is_asked_about_once_more
+    long_answers_fit_into_any_outbox
+    one_user_has_so_many_sessions
+    who_sends_too_much_is_told_and_then_closed
     a_join_as_somebody_else_leaves_first
     a_newer_join_wins
     a_newer_join_as_somebody_else_wins
@@ -242,7 +249,7 @@ async fn a_refresh_that_fails_keeps_what_there_was(kind: Kind) {
 }
 
 async fn a_user_that_max_denies_is_out(kind: Kind) {
-    let server = Fixture::start("");
+    let server = Fixture::start("session.doubt_ms = 100");
     server.max.talks_in("xavi", &["c1"]);
     server.max.talks_in("messi", &["c1"]);
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
@@ -253,14 +260,145 @@ async fn a_user_that_max_denies_is_out(kind: Kind) {
         let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         server.max.answers("messi", denial);
-        messi.emit("join", r#""messi""#).await;
-        messi.hears(&[refused("join", code, None)]).await;
+        messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, code)).await;
+        if code == "unauthorized" {
+            // That is believed when MAX says it once more, after a while.
+            messi.hears(&[refused("join", code, None)]).await;
+        }
         xavi.hears(&[left("c1", "messi")]).await;
         messi.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
         messi.call("ask", "", &[], |ack| not_ok(ack, "not_joined")).await;
         xavi.call("talk", &talk_of("c1", "m2"), &[], ok).await;
         messi.hears_nothing().await;
     }
+}
+
+async fn a_denial_is_asked_about_once_more(kind: Kind) {
+    let server = Fixture::start("session.doubt_ms = 300");
+    server.max.talks_in("xavi", &["c1"]);
+    server.max.talks_in("messi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    // As MAX says it while its OAuth server is down.
+    server.max.fails("messi", "401 Unauthorized");
+    messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, "unauthorized")).await;
+    server.max.recovers("messi");
+    server.max.asked(4).await;
+    messi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
+    xavi.hears(&[update("messi", "c1", "m1")]).await;
+    messi.hears_nothing().await;
+}
+
+/// Ids that JSON makes six times as long, in outboxes of the least and of the usual size.
+async fn long_answers_fit_into_any_outbox(kind: Kind) {
+    for (settings, count, id) in [("outbox.bytes_max = 65536", 600, "x".repeat(150)), ("", 1000, "\u{1}".repeat(250))] {
+        let server = Fixture::start(settings);
+        let long = (1..count).map(|n| format!("{id}{n:05}"));
+        let conversations: Vec<_> = std::iter::once("c1".to_owned()).chain(long).collect();
+        let conversations: Vec<_> = conversations.iter().map(String::as_str).collect();
+        server.max.talks_in("messi", &conversations);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+        let mut messi = Client::connect(server.addr, kind, "").await;
+        for _ in 0..2 {
+            messi.call("join", &join_of("messi"), &[listening(&conversations)], ok).await;
+        }
+        xavi.hears(&[joined("c1", "messi")]).await;
+        xavi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
+        messi.hears(&[update("xavi", "c1", "m1")]).await;
+    }
+}
+
+/// The answers to what waits for a join find no room, because nobody polls. More is said in the meantime.
+#[test]
+fn what_waited_for_a_join_is_not_overtaken() {
+    run(async {
+        let server = Fixture::start(
+            "mailbox.conversation = 64\nconversation.presence_members_max = 10\noutbox.messages_max = 200",
+        );
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1", "c2"]);
+        let mut xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1", "c2"]).await;
+        let (mut posts, mut polls) = (Http::connect(server.addr).await, Http::connect(server.addr).await);
+        let target = target(&sid_of(&polls.get("/socket.io/?EIO=4&transport=polling").await.body));
+        posts.post(&target, &format!("40/max,\x1e{}", packet("join", &join_of("messi"), None))).await;
+        while !polls.get(&target).await.body.contains("listening") {}
+        xavi.hears(&[joined("c1", "messi")]).await;
+
+        server.max.talks_in("messi", &["c1", "c2"]);
+        server.max.hold("messi");
+        let talk = |message, ack| packet("talk", &talk_of("c2", message), Some(ack));
+        let refresh = format!("{}\x1e{}", packet("join", r#""messi""#, Some(0)), talk("first", 1));
+        posts.post(&target, &refresh).await;
+        for n in 0..120 {
+            xavi.call("talk", &talk_of("c1", &n.to_string()), &[], ok).await;
+        }
+        server.max.release("messi");
+        xavi.hears(&[joined("c2", "messi")]).await;
+        let told = |scrape: &Scrape| scrape.sum("maxtalk_mailbox_enqueued_total", r#"actor="session""#);
+        let before = told(&server.scrape().await);
+        let second =
+            request("POST", &target, &[("Content-Type", "text/plain;charset=UTF-8")], talk("second", 2).as_bytes());
+        posts.write(&second).await.unwrap();
+        server.until("the second talk to be there", |now| told(now) > before).await;
+        let mut heard = String::new();
+        while !heard.contains("43/max,2[") {
+            heard += &polls.get(&target).await.body;
+        }
+        xavi.hears(&[update("messi", "c2", "first"), update("messi", "c2", "second")]).await;
+        let acks: Vec<_> = heard.match_indices("43/max,").map(|(at, text)| &heard[at + text.len()..][..1]).collect();
+        assert_eq!(acks, ["0", "1", "2"]);
+    });
+}
+
+async fn one_user_has_so_many_sessions(kind: Kind) {
+    let server = Fixture::start("session.per_user_max = 2");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let first = Client::join(&server, kind, "messi", &["c1"]).await;
+    let mut second = Client::join(&server, kind, "messi", &["c1"]).await;
+    let mut third = Client::connect(server.addr, kind, "").await;
+    third.call("join", &join_of("messi"), &[], |ack| not_ok(ack, "rate_limited")).await;
+    // Those who are there may refresh, and other users come in.
+    second.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
+    third.call("join", &join_of("xavi"), &[listening(&["c1"])], ok).await;
+    let limited = r#"limit="user_sessions""#;
+    server.until("the count", |now| now.sum("maxtalk_limited_total", limited) == 1.0).await;
+    first.close().await;
+    server.until("the end of a session", |now| now.sum("maxtalk_sessions", "") == 2.0).await;
+    second.hears_at_last(&joined("c1", "xavi")).await;
+    third.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
+}
+
+async fn who_sends_too_much_is_told_and_then_closed(kind: Kind) {
+    let server = Fixture::start("session.events_per_second_max = 1\nsession.events_burst_max = 20");
+    server.max.talks_in("messi", &["c1"]);
+    server.max.talks_in("xavi", &["c1"]);
+    let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
+    let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
+    xavi.hears(&[joined("c1", "messi")]).await;
+    let talks: Vec<_> = (0..100).map(|n| kind.event("talk", &talk_of("c1", &n.to_string()), Some(n))).collect();
+    messi.send_all(&talks.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut refused = 0;
+    for n in 0.. {
+        match messi.hear().await {
+            Heard::Ack(ack, text) if text == r#"{"ok":true}"# => assert_eq!(ack, n),
+            Heard::End(_) => break,
+            heard => {
+                assert!((19..22).contains(&n), "{heard:?} came as the answer {n}");
+                assert_eq!(heard, not_ok(n, "rate_limited"));
+                refused += 1;
+            }
+        }
+    }
+    // Over WebSocket, its end may come before what was to be written.
+    assert!(refused <= 1);
+    xavi.hears_at_last(&left("c1", "messi")).await;
+    let scrape = server.scrape().await;
+    assert_eq!(scrape.sum("maxtalk_sessions_closed_total", r#"reason="rate_limited""#), 1.0);
+    assert!((20.0..24.0).contains(&scrape.sum("maxtalk_limited_total", r#"limit="events""#)));
+    assert_eq!(scrape.sum("maxtalk_refusals_total", r#"code="rate_limited""#), 1.0);
 }
 
 async fn a_join_as_somebody_else_leaves_first(kind: Kind) {

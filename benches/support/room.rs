@@ -13,7 +13,7 @@ use actix::Actor as _;
 use bytes::Bytes;
 use maxtalk::actors::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter};
 use maxtalk::actors::flusher::Socket;
-use maxtalk::actors::registry::{Arbiters, RegistryActor};
+use maxtalk::actors::registry::{Arbiters, RegistryActor, RegistryBounds};
 use maxtalk::actors::roster::Roster;
 use maxtalk::actors::worker::Worker;
 use maxtalk::config::Config;
@@ -69,7 +69,7 @@ impl Room {
     pub async fn talk(&self, listeners: u64) {
         let before = self.drain.0.get();
         let (session, username) = (SessionId(0), support::username(0));
-        let talk = ConversationMessage::Talk { session, username, talk: support::talk() };
+        let talk = ConversationMessage::Talk { session, username, talk: support::talk(), ticket: None };
         self.conversation.try_send(talk).expect("there is room");
         while self.drain.0.get() - before < listeners {
             tokio::task::yield_now().await;
@@ -92,8 +92,8 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let target = Target { url: "http://127.0.0.1:1".into(), service: None, tokenless: Tokenless::Never };
     let gate = Arc::new(Gate::new(&settings.max));
     let directory = Directory::new(&settings.max, target, 256, gate).expect("a target");
-    let (registry, _) =
-        RegistryActor::launch(directory, commons.clone(), Arbiters::default(), 10, Duration::from_secs(5));
+    let bounds = RegistryBounds { joins_max: 10, answer_timeout: Duration::from_secs(5), sessions_per_user_max: 0 };
+    let (registry, _) = RegistryActor::launch(directory, commons.clone(), Arbiters::default(), bounds);
     let id = support::talk().conversation;
     let mut tenure = None;
     Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::members::{Change, Members};
 use super::registry::{RegistryActor, RegistryMessage};
 use super::roster::Tenure;
+use super::talks::Ticket;
 use super::worker::rest;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
@@ -44,6 +45,8 @@ pub enum ConversationMessage {
         username: Username,
         /// What it said.
         talk: Talk,
+        /// Dropped when it is said.
+        ticket: Option<Ticket>,
     },
     /// Who is here?
     Ask(oneshot::Sender<People>),
@@ -261,13 +264,11 @@ impl ConversationActor {
         let mut fanout = FanOut { broadcast, except, next: 0, rested: false };
         if !fanout.advance(self) {
             ctx.wait(fanout);
-            return;
         }
-        self.took_a_turn(ctx);
     }
 
-    /// Lets the worker go after so many turns: one poll of an actor drains its whole mailbox, and would fill every
-    /// outbox before any transport on this thread could write.
+    /// Lets the worker go after so many messages of whatever kind: one poll of an actor drains its whole mailbox, and
+    /// would fill every outbox before any transport on this thread could write.
     fn took_a_turn(&mut self, ctx: &mut Context<Self>) {
         self.turns_in_a_row += 1;
         if self.turns_in_a_row >= self.commons.burst_max {
@@ -331,14 +332,15 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
         match mail.open() {
             ConversationMessage::Enter(enter) => self.enter(enter, ctx),
             ConversationMessage::Leave(session) => self.leave(session, ctx),
-            ConversationMessage::Talk { session, username, talk } => self.talk(session, &username, &talk, ctx),
-            ConversationMessage::Ask(reply) => {
-                let _ = reply.send(self.people());
-                self.took_a_turn(ctx);
+            ConversationMessage::Talk { session, username, talk, ticket } => {
+                self.talk(session, &username, &talk, ctx);
+                drop(ticket);
             }
+            ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
             #[cfg(test)]
             ConversationMessage::Panic => panic!("as it was told"),
         }
+        self.took_a_turn(ctx);
     }
 }
 

@@ -8,23 +8,31 @@
 //! * [`session`]: drives the protocol machines of one client, whatever its transport.
 //! * [`transport`]: what a session needs of a socket, so that it need not know the HTTP edge.
 //! * [`socketio`]: the Socket.IO layer of a session: namespaces and their residents.
-//! * [`namespace`]: what a session does with the events of a namespace; the `/max` namespace.
+//! * [`allowance`]: how fast a session may send events.
+//! * [`namespace`], [`participant`]: the `/max` namespace: what becomes of what a client asks; the decision of that.
+//! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
 //! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
-//! * [`registry`], [`roster`]: asks MAX, spawns, retires; the decision of who lives.
+//! * [`registry`], [`roster`], [`users`]: asks MAX, spawns, retires; the decision of who lives; sessions by user.
 //! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
 //! * [`worker`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
+pub mod allowance;
 mod census;
 pub mod conversation;
+pub mod departures;
 pub mod flusher;
 pub mod members;
 pub mod namespace;
+pub mod participant;
 pub mod registry;
 pub mod roster;
+pub mod seats;
 pub mod session;
 pub mod socketio;
+pub mod talks;
 pub mod transport;
+pub mod users;
 pub mod worker;
 
 #[cfg(test)]

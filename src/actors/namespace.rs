@@ -1,45 +1,32 @@
-//! What a session does with the events of a namespace, and the written protocol's own namespace: it knows who the
-//! client is and which conversations it listens to, turns events into what is asked of the registry and of
-//! conversations, and answers.
+//! The namespaces of maxtalk: `/`, which has no events, and that of the written protocol. This is the edge of a
+//! [`Participant`]: it reads events, carries what the machine asks to the registry and to conversations, and answers
+//! the client.
 
-use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::conversation::{ConversationMessage, Membership, People};
+use super::departures;
+use super::participant::{Admitted, Auth, Call, Input, Participant, Port, Rules};
 use super::registry::{Admission, Join, RegistryActor, RegistryMessage};
-use super::socketio::{Emitter, Residents};
-use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk, Token, Username};
+use super::seats::Seat;
+use super::socketio::{Emitter, Namespace, Residents};
+use super::talks::Talks;
+use super::users::User;
+use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk};
 use crate::logging::{escape, log_refusal};
 use crate::mailbox::Mailbox;
 use crate::max::Question;
 use crate::metrics::{Metrics, RefusalLabel, ResultLabel};
 use crate::protocol::connection::Alarm;
 use crate::protocol::socketio::Arguments;
-
-/// Who lives in a namespace of one session. Dropped, it has left.
-pub trait Namespace {
-    /// The client has sent an event; `ack` is the id of the answer that it wants.
-    fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant);
-
-    /// The client has answered the event that asked for it with `id`.
-    fn answer(&mut self, _id: u64, _answer: Arguments<'_>) {}
-
-    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
-    fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
-
-    /// The next deadline that was set since the last call; at its time, [`Self::poll`] is called.
-    fn poll_alarm(&mut self) -> Option<Alarm> {
-        None
-    }
-}
 
 /// What the `/max` namespaces of all sessions have in common.
 #[derive(Debug)]
@@ -50,13 +37,17 @@ pub struct MaxSettings {
     pub id_bytes_max: usize,
     /// Events that may wait for a join.
     pub pending_max: usize,
+    /// Talks that may wait in conversations before a session is not read any further.
+    pub talks_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
+    /// How long MAX may deny somebody whom it has accepted before.
+    pub doubt: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
 
-/// The namespaces of maxtalk: `/`, which has no events, and that of the written protocol.
+/// The namespaces of maxtalk.
 #[derive(Debug)]
 pub struct MaxResidents {
     names: [Arc<str>; 2],
@@ -79,17 +70,32 @@ impl Residents for MaxResidents {
         let answers = Answers { emitter, settings: self.settings.clone() };
         match namespace {
             0 => Box::new(MaxNamespace::new(answers, auth)),
-            _ => Box::new(Eventless(answers)),
+            _ => Box::new(Eventless { answers, elsewhere: self.names[0].clone() }),
         }
     }
 }
 
-/// A namespace without events.
-struct Eventless(Answers);
+/// A namespace without events. A client that says here what belongs to the written protocol has missed its namespace.
+struct Eventless {
+    answers: Answers,
+    /// The namespace of the written protocol.
+    elsewhere: Arc<str>,
+}
 
 impl Namespace for Eventless {
-    fn event(&mut self, _: Arguments<'_>, ack: Option<u64>, _: Instant) {
-        self.0.unknown(ack);
+    fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, _: Instant) {
+        let Some(name) = event.name.as_deref().and_then(EventName::parse) else {
+            return self.answers.unknown(ack);
+        };
+        let (session, place) = (self.answers.emitter.session.0, &self.elsewhere);
+        log::debug!("session {session}: {} outside the namespace {place}", name.as_str());
+        self.answers.settings.metrics.unknown_events.inc();
+        let reason = format!("there is no such event here: connect to the namespace {place}");
+        self.answers.refuse_because(name, Code::UnknownEvent, &reason, None, ack);
+    }
+
+    fn refuse(&mut self, event: Arguments<'_>, ack: Option<u64>, code: Code) {
+        self.answers.refuse_any(&event, ack, code);
     }
 }
 
@@ -116,441 +122,289 @@ impl Answers {
 
     /// The one answer to an event that was not done: its ack if it wants one, else `refused`.
     fn refuse(&self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>) {
+        self.refuse_because(event, code, code.reason(), conversation, ack);
+    }
+
+    fn refuse_because(
+        &self,
+        event: EventName,
+        code: Code,
+        reason: &str,
+        conversation: Option<&ConversationId>,
+        ack: Option<u64>,
+    ) {
         let label = RefusalLabel { event: event.as_str(), code: code.as_str() };
         self.settings.metrics.refusals.get_or_create(&label).inc();
         let (session, peer) = (self.emitter.session.0, self.emitter.peer);
         let line = format_args!("session {session} of {peer}: {} refused: {}", event.as_str(), code.as_str());
         log_refusal(Instant::now(), line);
         match ack {
-            Some(ack) => self.nack(ack, code),
-            None => self.emit(&ServerEvent::Refused { event, code, conversation }),
+            Some(ack) => self.nack(ack, code, reason),
+            None => self.emit(&ServerEvent::Refused { event, code, reason, conversation }),
+        }
+    }
+
+    /// Refuses whatever it is. Of what has no name here, only an ack can say so.
+    fn refuse_any(&self, event: &Arguments<'_>, ack: Option<u64>, code: Code) {
+        match (event.name.as_deref().and_then(EventName::parse), ack) {
+            (Some(name), ack) => self.refuse(name, code, None, ack),
+            (None, Some(ack)) => self.refuse_other(ack, code),
+            (None, None) => {}
         }
     }
 
     fn unknown(&self, ack: Option<u64>) {
-        let metrics = &self.settings.metrics;
-        metrics.unknown_events.inc();
+        self.settings.metrics.unknown_events.inc();
         if let Some(ack) = ack {
-            let label = RefusalLabel { event: "other", code: Code::UnknownEvent.as_str() };
-            metrics.refusals.get_or_create(&label).inc();
-            self.nack(ack, Code::UnknownEvent);
+            self.refuse_other(ack, Code::UnknownEvent);
         }
     }
 
-    fn nack(&self, ack: u64, code: Code) {
-        // Neither column of the table has anything that JSON would escape; a test holds it to that.
-        let answer = format!(r#"{{"ok":false,"code":"{}","reason":"{}"}}"#, code.as_str(), code.reason());
+    fn refuse_other(&self, ack: u64, code: Code) {
+        let label = RefusalLabel { event: "other", code: code.as_str() };
+        self.settings.metrics.refusals.get_or_create(&label).inc();
+        self.nack(ack, code, code.reason());
+    }
+
+    fn nack(&self, ack: u64, code: Code, reason: &str) {
+        let reason = serde_json::Value::from(reason);
+        let answer = format!(r#"{{"ok":false,"code":"{}","reason":{reason}}}"#, code.as_str());
         self.emitter.ack(ack, &[&answer], TEXT_ONLY);
     }
 }
 
 /// The written protocol, for one client.
 struct MaxNamespace {
+    participant: Participant<Membership>,
+    desk: Desk,
+}
+
+/// What a participant reaches the world by.
+struct Desk {
     answers: Answers,
-    /// What the client gave with its CONNECT, or else with its last join, whatever became of it.
-    auth: Auth,
-    /// Whether `auth` is of the CONNECT: it then serves whomever the client says it is, and not that one user only.
-    auth_serves_all: bool,
-    /// Who the client said it is, by its last join.
-    claim: Option<Username>,
-    /// Who MAX says that this is, as long as it says so.
-    username: Option<Username>,
-    memberships: Memberships,
-    /// Hardly ever is there any, and every client has a namespace.
-    work: Option<Box<Work>>,
+    /// Hardly ever is any in use.
+    lines: Option<Box<Lines>>,
+    /// Made for the first talk: most clients only listen.
+    talks: Option<Arc<Talks>>,
 }
 
-/// What proves who a client is.
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Auth {
-    #[serde(default)]
-    token: Option<Token>,
-    #[serde(default)]
-    scope: Option<Box<str>>,
+/// What is waited for.
+#[derive(Default)]
+struct Lines {
+    call: Option<CallLine>,
+    departed: Option<oneshot::Receiver<Infallible>>,
+    people: Option<oneshot::Receiver<People>>,
 }
 
-/// What a client has asked for and not yet got.
-#[derive(Debug, Default)]
-struct Work {
-    joining: Option<Joining>,
-    /// What came while a join was under way, in order.
-    pending: VecDeque<(ClientEvent, Option<u64>)>,
-    asking: VecDeque<Asking>,
-    alarm: Option<Alarm>,
-    alarm_due: Option<Instant>,
+/// A call to the registry.
+struct CallLine {
+    /// None where nobody waits for it any more.
+    answer: Option<oneshot::Receiver<Result<Admission, Code>>>,
+    /// Closes when nothing is left of the call at the registry.
+    end: oneshot::Receiver<Infallible>,
+    /// Closes when an answer that came too late is out again.
+    undone: Option<oneshot::Receiver<Infallible>>,
 }
 
-impl Work {
-    /// An alarm that is not yet due is work too: a flood of asks would set one each.
-    fn is_done(&self, now: Instant) -> bool {
-        let waits = self.joining.is_some() || !self.pending.is_empty() || !self.asking.is_empty();
-        !waits && self.alarm_due.is_none_or(|due| due <= now)
+impl CallLine {
+    fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Input<Membership>> {
+        let is_over = poll_closed(Some(&mut self.end), cx) && poll_closed(self.undone.as_mut(), cx);
+        match &mut self.answer {
+            _ if !is_over => Poll::Pending,
+            None => Poll::Ready(Input::GivenUp),
+            // The answer is long, and waits here for its room.
+            Some(_) if !has_room => Poll::Pending,
+            // A registry that dropped the call has failed.
+            Some(answer) => Poll::Ready(Input::Answered(
+                answer
+                    .try_recv()
+                    .unwrap_or(Err(Code::Busy))
+                    .map(|Admission { user, memberships }| Admitted { user, seats: memberships.into_vec() }),
+            )),
+        }
     }
 }
 
-/// A join under way.
-#[derive(Debug)]
-struct Joining {
-    ack: Option<u64>,
-    since: Instant,
-    reply: oneshot::Receiver<Result<Admission, Code>>,
+/// Whether the other side has dropped its end. A channel that is found closed may be asked again.
+fn poll_closed(line: Option<&mut oneshot::Receiver<Infallible>>, cx: &mut Context<'_>) -> bool {
+    line.is_none_or(|line| line.is_terminated() || Pin::new(line).poll(cx).is_ready())
 }
 
-/// An ask under way: its conversations are asked one after the other, so that long answers wait for a slow reader here
-/// and not in its outbox.
-#[derive(Debug)]
-struct Asking {
-    ack: Option<u64>,
-    conversations: VecDeque<ConversationId>,
-    current: Option<(Instant, oneshot::Receiver<People>)>,
-    /// One of them did not answer.
-    failed: bool,
+impl Lines {
+    fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Option<Input<Membership>> {
+        if self.departed.is_some() && poll_closed(self.departed.as_mut(), cx) {
+            self.departed = None;
+            return Some(Input::Departed);
+        }
+        if let Some(call) = &mut self.call
+            && let Poll::Ready(input) = call.poll(cx, has_room)
+        {
+            self.call = None;
+            return Some(input);
+        }
+        if let Some(people) = self.people.as_mut().filter(|_| has_room)
+            && let Poll::Ready(people) = Pin::new(people).poll(cx)
+        {
+            self.people = None;
+            return Some(Input::People(people.ok()));
+        }
+        None
+    }
+
+    fn is_idle(&self) -> bool {
+        self.call.is_none() && self.departed.is_none() && self.people.is_none()
+    }
 }
 
-/// The conversations that a session listens to, each with its place in the order in which MAX gave them; sorted by id,
-/// because there may be one or thousands.
-#[derive(Debug, Default)]
-struct Memberships(Vec<(Membership, u32)>);
-
-impl Memberships {
-    fn new(memberships: Vec<Membership>) -> Self {
-        let mut held: Vec<_> = memberships.into_iter().zip(0..).collect();
-        held.sort_unstable_by(|(one, _), (other, _)| one.id().cmp(other.id()));
-        Self(held)
+impl Desk {
+    fn lines(&mut self) -> &mut Lines {
+        self.lines.get_or_insert_default()
     }
 
-    fn find(&self, id: &ConversationId) -> Result<usize, usize> {
-        self.0.binary_search_by(|(held, _)| held.id().cmp(id))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Input<Membership>> {
+        let has_room = self.has_room();
+        let input = self.lines.as_mut()?.poll(cx, has_room);
+        self.lines.take_if(|lines| lines.is_idle());
+        input
+    }
+}
+
+impl Port for Desk {
+    type Seat = Membership;
+
+    fn rules(&self) -> Rules {
+        let MaxSettings { pending_max, answer_timeout, doubt, .. } = *self.answers.settings;
+        // Many come to doubt in the same moment, and are not to ask in the same moment again.
+        let later = doubt / 64 * (self.answers.emitter.session.0 % 8) as u32;
+        Rules { pending_max, answer_timeout, doubt: doubt + later }
     }
 
-    fn get(&self, id: &ConversationId) -> Option<&Membership> {
-        self.find(id).ok().map(|at| &self.0[at].0)
+    fn has_room(&self) -> bool {
+        self.answers.emitter.outbox.has_room()
     }
 
-    fn remove(&mut self, id: &ConversationId) {
-        if let Ok(at) = self.find(id) {
-            self.0.remove(at);
+    fn may_talk(&self) -> bool {
+        self.talks.as_ref().is_none_or(|talks| talks.has_room())
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), Code> {
+        let Call { enters, username, auth, user } = call;
+        let ((reply, answer), (under_way, end)) = (oneshot::channel(), oneshot::channel());
+        let emitter = &self.answers.emitter;
+        let question = Question { username, token: auth.token, scope: auth.scope.map(Into::into), peer: emitter.peer };
+        let (session, outbox) = (emitter.session, emitter.outbox.clone());
+        let join = Join { session, outbox, question, enters, user, reply, under_way: Arc::new(under_way) };
+        self.answers.settings.registry.try_send(RegistryMessage::Join(join)).map_err(|_| Code::Busy)?;
+        self.lines().call = Some(CallLine { answer: Some(answer), end, undone: None });
+        Ok(())
+    }
+
+    fn give_up(&mut self) {
+        if let Some(call) = &mut self.lines().call {
+            call.answer = None;
+            call.undone = departures::all_out();
         }
     }
 
-    /// Which they are, in MAX's order.
-    fn ids(&self) -> Vec<&ConversationId> {
-        let mut held: Vec<_> = self.0.iter().collect();
-        held.sort_unstable_by_key(|(_, place)| *place);
-        held.into_iter().map(|(held, _)| held.id()).collect()
+    fn talk(&mut self, membership: &Membership, user: &User, talk: &Talk) -> Result<(), Code> {
+        let emitter = &self.answers.emitter;
+        let (name, place) = (user.name().as_str(), talk.conversation.as_str());
+        log::debug!("session {}: {} talks in {}", emitter.session.0, escape(name), escape(place));
+        let talks = || Talks::new(self.answers.settings.talks_max, emitter.outbox.clone());
+        let ticket = Some(self.talks.get_or_insert_with(talks).ticket());
+        let (session, username, talk) = (emitter.session, user.name().clone(), talk.clone());
+        let message = ConversationMessage::Talk { session, username, talk, ticket };
+        membership.mailbox().try_send(message).map_err(|_| Code::Busy)
+    }
+
+    fn ask(&mut self, membership: &Membership) -> Result<(), Code> {
+        let (reply, people) = oneshot::channel();
+        membership.mailbox().try_send(ConversationMessage::Ask(reply)).map_err(|_| Code::Busy)?;
+        self.lines().people = Some(people);
+        Ok(())
+    }
+
+    fn depart(&mut self, memberships: Vec<Membership>) -> bool {
+        departures::depart(memberships);
+        let Some(out) = departures::all_out() else { return true };
+        self.lines().departed = Some(out);
+        false
+    }
+
+    fn tell(&mut self, event: &ServerEvent<'_>) {
+        self.answers.emit(event);
+    }
+
+    fn done(&mut self, ack: Option<u64>) {
+        self.answers.done(ack);
+    }
+
+    fn refuse(&mut self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>) {
+        self.answers.refuse(event, code, conversation, ack);
+    }
+
+    fn join_ended(&mut self, since: Instant, user: Option<&User>, result: &'static str) {
+        let Answers { emitter, settings } = &self.answers;
+        if let Some(user) = user {
+            emitter.seat.joined();
+            log::debug!("session {}: {} joined", emitter.session.0, escape(user.name().as_str()));
+        }
+        settings.metrics.joins.get_or_create(&ResultLabel { result }).inc();
+        settings.metrics.join_seconds.observe(since.elapsed().as_secs_f64());
+    }
+
+    fn talk_ended(&mut self, result: &'static str) {
+        self.answers.settings.metrics.talks.get_or_create(&ResultLabel { result }).inc();
+    }
+}
+
+impl Seat for Membership {
+    fn id(&self) -> &ConversationId {
+        Membership::id(self)
     }
 }
 
 impl MaxNamespace {
     fn new(answers: Answers, auth: Option<&RawValue>) -> Self {
-        // An object of another shape carries no token, nor does an empty one.
+        // An object of another shape carries no token.
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
-        let auth = auth.filter(|auth| auth.token.as_ref().is_some_and(|token| !token.reveal().is_empty()));
-        Self {
-            answers,
-            auth_serves_all: auth.is_some(),
-            auth: auth.unwrap_or_default(),
-            claim: None,
-            username: None,
-            memberships: Memberships::default(),
-            work: None,
-        }
-    }
-
-    fn work(&mut self) -> &mut Work {
-        self.work.get_or_insert_default()
-    }
-
-    fn handle(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant) {
-        let pending = self.work.as_ref().map_or(0, |work| work.pending.len());
-        let busy = pending > 0 || self.work.as_ref().is_some_and(|work| work.joining.is_some());
-        let waits = match &event {
-            ClientEvent::Join { .. } => false,
-            ClientEvent::Talk(talk) => busy && self.memberships.find(&talk.conversation).is_err(),
-            ClientEvent::Ask(_) | ClientEvent::Leave(_) => busy,
-        };
-        if waits && pending >= self.answers.settings.pending_max {
-            self.answers.refuse(name_of(&event), Code::Busy, subject_of(&event), ack);
-        } else if waits {
-            self.work().pending.push_back((event, ack));
-        } else {
-            self.take_up(event, ack, now);
-        }
-    }
-
-    fn take_up(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant) {
-        match event {
-            ClientEvent::Join { username, token, scope } => {
-                self.join(username, Auth { token, scope: scope.map(Into::into) }, ack, now);
-            }
-            ClientEvent::Talk(talk) => self.talk(talk, ack),
-            ClientEvent::Ask(id) => self.ask(id, ack),
-            ClientEvent::Leave(id) => self.leave(id, ack),
-        }
-    }
-
-    fn join(&mut self, claim: Username, given: Auth, ack: Option<u64>, now: Instant) {
-        let same = self.claim.as_ref() == Some(&claim);
-        if let Some(older) = self.work().joining.take() {
-            self.join_failed(&older, Code::Superseded);
-            // What waited is not said in somebody else's name. In one's own it waits for the newer join, but for what
-            // this one would undo.
-            for (event, ack) in std::mem::take(&mut self.work().pending) {
-                match event {
-                    event if same && !matches!(event, ClientEvent::Leave(_)) => {
-                        self.work().pending.push_back((event, ack));
-                    }
-                    event => self.take_up(event, ack, now),
-                }
-            }
-        }
-        if !same {
-            self.become_nobody();
-        }
-        let auth = match given {
-            Auth { token: Some(_), .. } => given,
-            _ if same || self.auth_serves_all => self.auth.clone(),
-            _ => Auth::default(),
-        };
-        if !self.auth_serves_all {
-            self.auth = auth.clone();
-        }
-        self.claim = Some(claim.clone());
-        let (reply, answer) = oneshot::channel();
-        let emitter = &self.answers.emitter;
-        let scope = auth.scope.map(Into::into);
-        let question = Question { username: claim, token: auth.token, scope, peer: emitter.peer };
-        let join = Join { session: emitter.session, outbox: emitter.outbox.clone(), question, reply };
-        let joining = Joining { ack, since: now, reply: answer };
-        match self.answers.settings.registry.try_send(RegistryMessage::Join(join)) {
-            Ok(()) => self.work().joining = Some(joining),
-            Err(_) => self.join_answered(joining, Err(Code::Busy)),
-        }
-    }
-
-    fn join_answered(&mut self, joining: Joining, answer: Result<Admission, Code>) {
-        match answer {
-            // MAX has renamed the user since the last join: whoever has a seat under the older name has to leave it
-            // first.
-            Ok(admission) if self.username.as_ref().is_some_and(|now| *now != admission.username) => {
-                self.become_nobody();
-                self.join_failed(&joining, Code::Busy);
-            }
-            Ok(admission) => self.joined(joining, admission),
-            Err(code) => self.join_failed(&joining, code),
-        }
-    }
-
-    fn joined(&mut self, joining: Joining, admission: Admission) {
-        let Admission { username, memberships } = admission;
-        log::debug!("session {}: {} joined", self.answers.emitter.session.0, escape(username.as_str()));
-        self.count_join(&joining, "ok");
-        self.answers.emitter.seat.joined();
-        self.username = Some(username);
-        // The older memberships go after the newer ones are in force, so that nobody sees a refresh.
-        self.memberships = Memberships::new(memberships);
-        self.tell_listening();
-        self.answers.done(joining.ack);
-    }
-
-    fn join_failed(&mut self, joining: &Joining, code: Code) {
-        self.count_join(joining, code.as_str());
-        if matches!(code, Code::Unauthorized | Code::UnknownUser) {
-            self.become_nobody();
-        }
-        self.answers.refuse(EventName::Join, code, None, joining.ack);
-    }
-
-    fn count_join(&self, joining: &Joining, result: &'static str) {
-        let metrics = &self.answers.settings.metrics;
-        metrics.joins.get_or_create(&ResultLabel { result }).inc();
-        metrics.join_seconds.observe(joining.since.elapsed().as_secs_f64());
-    }
-
-    fn become_nobody(&mut self) {
-        self.username = None;
-        self.memberships = Memberships::default();
-    }
-
-    /// Takes up what has waited for a join that has ended, as long as there is room for the answers.
-    fn go_on(&mut self, now: Instant) {
-        while let Some(work) = self.work.as_mut().filter(|work| work.joining.is_none())
-            && self.answers.emitter.outbox.has_room()
-        {
-            let Some((event, ack)) = work.pending.pop_front() else { break };
-            self.take_up(event, ack, now);
-        }
-    }
-
-    fn talk(&mut self, talk: Talk, ack: Option<u64>) {
-        let outcome = match self.membership(&talk.conversation) {
-            Err(code) => Err(code),
-            Ok((username, membership)) => {
-                log::debug!(
-                    "session {}: {} talks in {}",
-                    self.answers.emitter.session.0,
-                    escape(username.as_str()),
-                    escape(talk.conversation.as_str())
-                );
-                let (session, username) = (self.answers.emitter.session, username.clone());
-                let message = ConversationMessage::Talk { session, username, talk: talk.clone() };
-                membership.mailbox().try_send(message).map_err(|_| Code::Busy)
-            }
-        };
-        let result = outcome.map_or_else(Code::as_str, |()| "ok");
-        self.answers.settings.metrics.talks.get_or_create(&ResultLabel { result }).inc();
-        match outcome {
-            Ok(()) => self.answers.done(ack),
-            Err(code) => self.answers.refuse(EventName::Talk, code, Some(&talk.conversation), ack),
-        }
-    }
-
-    fn ask(&mut self, id: Option<ConversationId>, ack: Option<u64>) {
-        let conversations = match &id {
-            Some(id) => self.membership(id).map(|_| VecDeque::from([id.clone()])),
-            None if self.username.is_some() => Ok(self.memberships.ids().into_iter().cloned().collect()),
-            None => Err(Code::NotJoined),
-        };
-        match conversations {
-            Err(code) => self.answers.refuse(EventName::Ask, code, id.as_ref(), ack),
-            Ok(_) if self.work().asking.len() >= self.answers.settings.pending_max => {
-                self.answers.refuse(EventName::Ask, Code::Busy, id.as_ref(), ack);
-            }
-            Ok(conversations) => {
-                self.work().asking.push_back(Asking { ack, conversations, current: None, failed: false });
-            }
-        }
-    }
-
-    fn leave(&mut self, id: Option<ConversationId>, ack: Option<u64>) {
-        let left = match &id {
-            Some(id) => self.membership(id).map(drop),
-            None => self.username.as_ref().map(drop).ok_or(Code::NotJoined),
-        };
-        if let Err(code) = left {
-            return self.answers.refuse(EventName::Leave, code, id.as_ref(), ack);
-        }
-        match &id {
-            Some(id) => self.memberships.remove(id),
-            None => self.memberships = Memberships::default(),
-        }
-        self.tell_listening();
-        self.answers.done(ack);
-    }
-
-    /// Who the client is, and its place in a conversation. An unknown conversation and somebody else's look the same.
-    fn membership(&self, id: &ConversationId) -> Result<(&Username, &Membership), Code> {
-        let username = self.username.as_ref().ok_or(Code::NotJoined)?;
-        let membership = self.memberships.get(id).ok_or(Code::Forbidden)?;
-        Ok((username, membership))
-    }
-
-    fn tell_listening(&self) {
-        self.answers.emit(&ServerEvent::Listening { conversations: self.memberships.ids() });
-    }
-
-    /// Goes on with the oldest ask.
-    fn poll_asking(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let period = self.answers.settings.answer_timeout;
-        let Some(work) = &mut self.work else { return };
-        while let Some(asking) = work.asking.front_mut() {
-            let Some(id) = asking.conversations.front() else {
-                match asking.ack {
-                    Some(ack) if asking.failed => self.answers.nack(ack, Code::Busy),
-                    ack => self.answers.done(ack),
-                }
-                work.asking.pop_front();
-                continue;
-            };
-            let Some((due, current)) = &mut asking.current else {
-                if !self.answers.emitter.outbox.has_room() {
-                    return;
-                }
-                let (reply, answer) = oneshot::channel();
-                let asked = self.memberships.get(id).map(Membership::mailbox);
-                match asked.map(|mailbox| mailbox.try_send(ConversationMessage::Ask(reply))) {
-                    // It was left, or lost, since it was asked about.
-                    None => drop(asking.conversations.pop_front()),
-                    Some(Ok(())) => asking.current = Some((now + period, answer)),
-                    Some(Err(_)) => asking.fail(&self.answers),
-                }
-                continue;
-            };
-            match Pin::new(current).poll(cx) {
-                Poll::Ready(Ok(People { inroom, people })) => {
-                    let event = ServerEvent::People { conversation: id, inroom, people: people.as_deref() };
-                    self.answers.emit(&event);
-                    asking.current = None;
-                    asking.conversations.pop_front();
-                }
-                Poll::Pending if *due > now => {
-                    // One alarm at a time: a flood of asks is to cost no more.
-                    if work.alarm_due.is_none_or(|alarm| alarm <= now) {
-                        work.alarm_due = Some(now + period);
-                        work.alarm = Some(Alarm { period, due: now + period });
-                    }
-                    return;
-                }
-                Poll::Ready(Err(_)) | Poll::Pending => asking.fail(&self.answers),
-            }
-        }
-    }
-}
-
-impl Asking {
-    /// The conversation that is being asked does not answer: the ask goes on, and ends with `busy`.
-    fn fail(&mut self, answers: &Answers) {
-        self.current = None;
-        let id = self.conversations.pop_front();
-        match self.ack {
-            Some(_) => self.failed = true,
-            None => answers.refuse(EventName::Ask, Code::Busy, id.as_ref(), None),
-        }
+        Self { participant: Participant::new(auth), desk: Desk { answers, lines: None, talks: None } }
     }
 }
 
 impl Namespace for MaxNamespace {
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant) {
-        let Some(name) = event.name.as_deref().and_then(EventName::parse) else {
-            return self.answers.unknown(ack);
-        };
-        match ClientEvent::parse(name, event.values.first().copied(), self.answers.settings.id_bytes_max) {
-            Ok(event) => self.handle(event, ack, now),
-            Err(code) => self.answers.refuse(name, code, None, ack),
+        let answers = &self.desk.answers;
+        let Some(name) = event.name.as_deref().and_then(EventName::parse) else { return answers.unknown(ack) };
+        match ClientEvent::parse(name, event.values.first().copied(), answers.settings.id_bytes_max) {
+            Ok(event) => self.participant.event(event, ack, now, &mut self.desk),
+            Err(code) => answers.refuse(name, code, None, ack),
         }
+    }
+
+    fn refuse(&mut self, event: Arguments<'_>, ack: Option<u64>, code: Code) {
+        self.desk.answers.refuse_any(&event, ack, code);
+    }
+
+    fn has_room(&self) -> bool {
+        self.desk.may_talk()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if let Some(joining) = self.work.as_mut().and_then(|work| work.joining.as_mut())
-            && let Poll::Ready(answer) = Pin::new(&mut joining.reply).poll(cx)
-            && let Some(joining) = self.work().joining.take()
-        {
-            // A registry that dropped the join has failed.
-            self.join_answered(joining, answer.unwrap_or(Err(Code::Busy)));
+        loop {
+            self.participant.poll(now, &mut self.desk);
+            let Some(input) = self.desk.poll(cx) else { return };
+            self.participant.take(input, now, &mut self.desk);
         }
-        self.go_on(now);
-        self.poll_asking(cx, now);
-        self.work.take_if(|work| work.is_done(now));
     }
 
     fn poll_alarm(&mut self) -> Option<Alarm> {
-        self.work.as_mut()?.alarm.take()
+        self.participant.poll_alarm()
     }
 }
 
-fn name_of(event: &ClientEvent) -> EventName {
-    match event {
-        ClientEvent::Join { .. } => EventName::Join,
-        ClientEvent::Talk(_) => EventName::Talk,
-        ClientEvent::Ask(_) => EventName::Ask,
-        ClientEvent::Leave(_) => EventName::Leave,
-    }
-}
-
-fn subject_of(event: &ClientEvent) -> Option<&ConversationId> {
-    match event {
-        ClientEvent::Join { .. } => None,
-        ClientEvent::Talk(talk) => Some(&talk.conversation),
-        ClientEvent::Ask(id) | ClientEvent::Leave(id) => id.as_ref(),
+impl Drop for MaxNamespace {
+    fn drop(&mut self) {
+        departures::depart(self.participant.into_seats());
     }
 }

@@ -1,25 +1,37 @@
 //! The one authority on which conversations live. It asks MAX for those that join, and never waits in a handler: each
-//! join is a task of its own, so a slow MAX delays no other join, spawn or retirement.
+//! join is a task of its own, so a slow MAX delays no other join, spawn or retirement. Whatever there is much of it
+//! does in turns.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Arbiter, ArbiterHandle, AsyncContext, Context, Handler};
+use actix::{Actor, ActorFuture, Arbiter, ArbiterHandle, AsyncContext, Context, Handler};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership};
+use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
+use super::users::{User, Users};
+use super::worker::rest;
 use crate::event::{Code, ConversationId, SessionId, Username};
-use crate::mailbox::{Mail, Mailbox, Presence, Resident};
+use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
 use crate::max::{Directory, Failure, Question};
-use crate::metrics::ActorClass;
+use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
+
+/// Messages in a row, and then conversations that sessions are let into, before others on this thread have their turn:
+/// those who ask MAX, and the signals.
+const MESSAGES_PER_TURN: usize = 64;
+pub(super) const ENTRIES_PER_TURN: usize = 64;
 
 /// Everything that the registry can be told.
 #[derive(Debug)]
@@ -46,17 +58,26 @@ pub struct Join {
     pub outbox: Arc<Outbox>,
     /// Who it says it is.
     pub question: Question,
+    /// Whether it wants into its conversations; else MAX is asked and nothing more.
+    pub enters: bool,
+    /// Who it is by now: as such it has its place among the sessions of its user.
+    pub user: Option<User>,
     /// Where it waits for the answer. Dropped, the join is void: whatever was done is undone.
     pub reply: oneshot::Sender<Result<Admission, Code>>,
+    /// Dropped when nothing is left of the join here, whatever was undone included.
+    pub under_way: UnderWay,
 }
+
+/// Held by all that works on a join.
+pub type UnderWay = Arc<oneshot::Sender<Infallible>>;
 
 /// A join that was done: its session is registered in every one of these conversations.
 #[derive(Debug)]
 pub struct Admission {
     /// Who MAX says it is.
-    pub username: Username,
+    pub user: User,
     /// In the order in which MAX gave them.
-    pub memberships: Vec<Membership>,
+    pub memberships: Memberships,
 }
 
 /// A session that MAX has vouched for.
@@ -67,6 +88,7 @@ pub struct Admit {
     username: Username,
     conversations: Vec<ConversationId>,
     reply: oneshot::Sender<Result<Entering, Code>>,
+    under_way: UnderWay,
 }
 
 #[cfg(test)]
@@ -80,12 +102,54 @@ impl Admit {
         reply: oneshot::Sender<Result<Entering, Code>>,
     ) -> Self {
         let username = Username::parse(username).unwrap();
-        Self { session, outbox, username, conversations: conversations.iter().map(|&id| id.into()).collect(), reply }
+        let conversations = conversations.iter().map(|&id| id.into()).collect();
+        Self { session, outbox, username, conversations, reply, under_way: Arc::new(oneshot::channel().0) }
+    }
+
+    /// It is a part of this join.
+    pub(super) fn hold(&mut self, under_way: UnderWay) {
+        self.under_way = under_way;
     }
 }
 
 /// Entries that were sent: the memberships, and what hears when all of them are in force.
-pub(super) type Entering = (Vec<Membership>, oneshot::Receiver<()>);
+pub(super) type Entering = (Memberships, oneshot::Receiver<()>);
+
+/// A session that is being let into its conversations.
+struct Admitting {
+    admit: Admit,
+    /// How many of its conversations it was sent into.
+    sent: usize,
+    arrivals: Arc<Arrivals>,
+    all_entered: oneshot::Receiver<()>,
+    memberships: Memberships,
+}
+
+impl Admitting {
+    fn new(admit: Admit) -> Self {
+        let (done, all_entered) = oneshot::channel();
+        let count = admit.conversations.len();
+        let (arrivals, memberships) = (Arrivals::new(count, done), Memberships::with_capacity(count));
+        Self { admit, sent: 0, arrivals, all_entered, memberships }
+    }
+
+    /// It is in all of its conversations.
+    fn finish(self) {
+        let Admit { reply, under_way, .. } = self.admit;
+        // Nobody there to take it: dropping the memberships leaves again.
+        if reply.send(Ok((self.memberships, self.all_entered))).is_err() {
+            departures::then_drop(under_way);
+        }
+    }
+
+    /// It will not be in all of them, and so is to be in none.
+    fn give_up(self, code: Code) {
+        drop(self.memberships);
+        let Admit { reply, under_way, .. } = self.admit;
+        let _ = reply.send(Err(code));
+        departures::then_drop(under_way);
+    }
+}
 
 /// The threads on which conversations may live; workers enter themselves as they start.
 #[derive(Clone, Debug, Default)]
@@ -144,99 +208,154 @@ impl RegistryEnd {
     }
 }
 
-/// The registry of one server.
-pub struct RegistryActor {
+/// What every join needs.
+#[derive(Clone)]
+struct Desk {
     directory: Directory,
     complaints: Rc<Complaints>,
+    users: Arc<Users>,
+    answer_timeout: Duration,
+    registry: Mailbox<RegistryActor>,
+    metrics: Arc<Metrics>,
+}
+
+/// The registry of one server.
+pub struct RegistryActor {
+    desk: Desk,
     roster: Roster<Mailbox<ConversationActor>>,
+    /// Each has a slice of its conversations in its turn, so that those with few need not wait for those with many.
+    admitting: VecDeque<Admitting>,
+    messages_in_a_row: usize,
     commons: Arc<Commons>,
     arbiters: Arbiters,
     hasher: RandomState,
-    answer_timeout: Duration,
-    mailbox: Mailbox<Self>,
     _presence: Presence,
     /// Closes when the registry is gone.
     _alive: oneshot::Sender<Infallible>,
 }
 
+/// The bounds of a registry.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryBounds {
+    /// Joins under way, in the mailbox and behind it.
+    pub joins_max: usize,
+    /// How long the conversations of a join may take.
+    pub answer_timeout: Duration,
+    /// Sessions of one user; 0 is no limit.
+    pub sessions_per_user_max: usize,
+}
+
 impl RegistryActor {
-    /// Starts the registry on this thread. `mailbox_max` is its bound, `answer_timeout` how long the conversations of a
-    /// join may take. It ends only by failing, and a server without it is none.
+    /// Starts the registry on this thread. It ends only by failing, and a server without it is none.
     pub fn launch(
         directory: Directory,
         commons: Arc<Commons>,
         arbiters: Arbiters,
-        mailbox_max: usize,
-        answer_timeout: Duration,
+        bounds: RegistryBounds,
     ) -> (Mailbox<Self>, RegistryEnd) {
+        departures::start();
         let metrics = commons.metrics.clone();
         let (alive, end) = oneshot::channel();
         let ctx = Context::new();
-        let mailbox = Mailbox::new(ctx.address(), mailbox_max, &metrics);
+        let mailbox = Mailbox::new(ctx.address(), bounds.joins_max, &metrics);
         ctx.run(Self {
-            directory,
-            complaints: Rc::default(),
+            desk: Desk {
+                directory,
+                complaints: Rc::default(),
+                users: Users::new(bounds.sessions_per_user_max),
+                answer_timeout: bounds.answer_timeout,
+                registry: mailbox.clone(),
+                metrics: metrics.clone(),
+            },
             roster: Roster::default(),
+            admitting: VecDeque::new(),
+            messages_in_a_row: 0,
             commons,
             arbiters,
             hasher: RandomState::new(),
-            answer_timeout,
             _presence: Presence::new(ActorClass::Registry, &metrics),
-            mailbox: mailbox.clone(),
             _alive: alive,
         });
         (mailbox, RegistryEnd(end))
     }
 
-    fn join(&mut self, join: Join) {
-        let mailbox = self.mailbox.clone();
-        let directory = self.directory.clone();
-        let (complaints, answer_timeout) = (self.complaints.clone(), self.answer_timeout);
+    /// `place` is the join's in the mailbox, which it keeps to its end: so the bound counts all that are under way.
+    fn join(&mut self, join: Join, place: Place) {
+        let desk = self.desk.clone();
         actix_rt::spawn(async move {
-            let Join { session, outbox, question, mut reply } = join;
+            let Join { session, outbox, question, enters, user, mut reply, under_way } = join;
+            let work = under_way.clone();
             let outcome = tokio::select! {
                 biased;
                 // The session has gone, or joins anew: its place at MAX is given back.
-                () = reply.closed() => return,
-                outcome = admit(&mailbox, directory, &complaints, session, outbox, question, answer_timeout) => outcome,
+                () = reply.closed() => Err(Code::Superseded),
+                outcome = desk.join(session, outbox, question, enters, user, work) => outcome,
             };
+            let is_done = outcome.is_ok();
             // Nobody there to take it: dropping the memberships leaves again.
-            let _ = reply.send(outcome);
+            if reply.send(outcome).is_err() || !is_done {
+                departures::then_drop(under_way);
+            }
+            drop(place);
         });
     }
 
-    /// Sends the session into all its conversations, or into none where one of them has no place for it.
-    fn admit(&mut self, admit: Admit) {
-        let Admit { session, outbox, username, conversations, reply } = admit;
-        // The session has gone in the meantime: nobody is to see it come and go.
-        if reply.is_closed() {
-            return;
-        }
-        let mut doors = Vec::with_capacity(conversations.len());
-        for id in conversations {
-            let (id, door) = self.get_or_spawn(&id);
-            match door.reserve() {
-                Ok(place) => doors.push((id, door, place)),
-                Err(_) => return drop(reply.send(Err(Code::Busy))),
+    /// Lets sessions into some more of their conversations. False where there was nobody to let in.
+    fn admit_some(&mut self) -> bool {
+        let mut entries = ENTRIES_PER_TURN;
+        let mut any = false;
+        while entries > 0
+            && let Some(mut admitting) = self.admitting.pop_front()
+        {
+            any = true;
+            // The session has gone in the meantime: nobody is to see it come and go.
+            if admitting.admit.reply.is_closed() {
+                admitting.give_up(Code::Busy);
+                continue;
+            }
+            let sent = self.send_some(&mut admitting, entries);
+            entries -= sent.map_or(1, |sent| sent.max(1));
+            match sent {
+                Err(code) => admitting.give_up(code),
+                Ok(_) if admitting.sent == admitting.admit.conversations.len() => admitting.finish(),
+                Ok(_) => self.admitting.push_back(admitting),
             }
         }
-        let (done, all_entered) = oneshot::channel();
-        let arrivals = Arrivals::new(doors.len(), done);
-        let mut memberships = Vec::with_capacity(doors.len());
+        any
+    }
+
+    /// Sends the session into the next of its conversations, at most so many: into all of these or into none.
+    fn send_some(&mut self, admitting: &mut Admitting, most: usize) -> Result<usize, Code> {
+        let Admitting {
+            admit: Admit { session, outbox, username, conversations, .. },
+            sent,
+            arrivals,
+            memberships,
+            ..
+        } = admitting;
+        let end = conversations.len().min(*sent + most);
+        let mut doors = Vec::with_capacity(end - *sent);
+        for id in &conversations[*sent..end] {
+            let (id, door) = self.get_or_spawn(id);
+            let place = door.reserve().map_err(|_| Code::Busy)?;
+            doors.push((id, door, place));
+        }
+        let count = doors.len();
         for (id, door, place) in doors {
             let (username, outbox, arrival) = (username.clone(), outbox.clone(), arrivals.expect());
-            door.fill(place, ConversationMessage::Enter(Enter { session, username, outbox, arrival }));
+            door.fill(place, ConversationMessage::Enter(Enter { session: *session, username, outbox, arrival }));
             self.roster.sent_entry(&id);
-            memberships.push(Membership::new(id, session, door));
+            memberships.push(Membership::new(id, *session, door));
         }
-        let _ = reply.send(Ok((memberships, all_entered)));
+        *sent = end;
+        Ok(count)
     }
 
     fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
-        let Self { roster, commons, arbiters, hasher, mailbox, .. } = self;
+        let Self { roster, commons, arbiters, hasher, desk, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
-            let (id, registry, shared) = (id.clone(), mailbox.clone(), commons.clone());
+            let (id, registry, shared) = (id.clone(), desk.registry.clone(), commons.clone());
             let spawn = move || ConversationActor::new(id, tenure, shared, registry);
             let addr = ConversationActor::start_in_arbiter(&arbiter, {
                 let spawn = spawn.clone();
@@ -251,31 +370,44 @@ impl RegistryActor {
     }
 }
 
-/// One join, from the question to the last conversation.
-async fn admit(
-    registry: &Mailbox<RegistryActor>,
-    directory: Directory,
-    complaints: &Complaints,
-    session: SessionId,
-    outbox: Arc<Outbox>,
-    question: Question,
-    answer_timeout: Duration,
-) -> Result<Admission, Code> {
-    let answer = directory.conversations_of(question).await.map_err(|failure| {
-        complaints.log(&failure, Instant::now());
-        failure.code
-    })?;
-    let (reply, admitted) = oneshot::channel();
-    let (username, conversations) = (answer.username.clone(), answer.conversations);
-    registry.send_always(RegistryMessage::Admit(Admit { session, outbox, username, conversations, reply }));
-    let entered = async {
-        let (memberships, all_entered) = admitted.await.map_err(|_| Code::Busy)??;
-        all_entered.await.map_err(|_| Code::Busy)?;
-        Ok(memberships)
-    };
-    // Too late, or one of them has died: the memberships go, and with them whatever was entered.
-    let memberships = timeout(answer_timeout, entered).await.unwrap_or(Err(Code::Busy))?;
-    Ok(Admission { username: answer.username, memberships })
+impl Desk {
+    /// One join, from the question to the last conversation.
+    async fn join(
+        self,
+        session: SessionId,
+        outbox: Arc<Outbox>,
+        question: Question,
+        enters: bool,
+        user: Option<User>,
+        under_way: UnderWay,
+    ) -> Result<Admission, Code> {
+        let answer = self.directory.conversations_of(question).await.map_err(|failure| {
+            self.complaints.log(&failure, Instant::now());
+            failure.code
+        })?;
+        let (username, conversations) = (answer.username, answer.conversations);
+        let user = match user.filter(|user| *user.name() == username) {
+            Some(user) => user,
+            None => self.users.enter(username.clone()).ok_or_else(|| {
+                self.metrics.limited(Limit::UserSessions);
+                Code::RateLimited
+            })?,
+        };
+        if !enters {
+            return Ok(Admission { user, memberships: Memberships::default() });
+        }
+        let (reply, admitted) = oneshot::channel();
+        let admit = Admit { session, outbox, username, conversations, reply, under_way };
+        self.registry.send_always(RegistryMessage::Admit(admit));
+        let entered = async {
+            let (memberships, all_entered) = admitted.await.map_err(|_| Code::Busy)??;
+            all_entered.await.map_err(|_| Code::Busy)?;
+            Ok(memberships)
+        };
+        // Too late, or one of them has died: the memberships go, and with them whatever was entered.
+        let memberships = timeout(self.answer_timeout, entered).await.unwrap_or(Err(Code::Busy))?;
+        Ok(Admission { user, memberships })
+    }
 }
 
 impl Actor for RegistryActor {
@@ -284,6 +416,7 @@ impl Actor for RegistryActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         // The bound is the front door's.
         ctx.set_mailbox_capacity(0);
+        ctx.spawn(Admissions);
     }
 }
 
@@ -295,11 +428,57 @@ impl Resident for RegistryActor {
 impl Handler<Mail<RegistryMessage>> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, mail: Mail<RegistryMessage>, _: &mut Self::Context) {
-        match mail.open() {
-            RegistryMessage::Join(join) => self.join(join),
-            RegistryMessage::Admit(admit) => self.admit(admit),
+    fn handle(&mut self, mail: Mail<RegistryMessage>, ctx: &mut Self::Context) {
+        let (message, place) = mail.open_with_place();
+        match message {
+            RegistryMessage::Join(join) => self.join(join, place),
+            RegistryMessage::Admit(admit) => self.admitting.push_back(Admitting::new(admit)),
             RegistryMessage::Retire { id, tenure } => drop(self.roster.retire(&id, tenure)),
         }
+        self.messages_in_a_row += 1;
+        if self.messages_in_a_row >= MESSAGES_PER_TURN {
+            self.messages_in_a_row = 0;
+            ctx.wait(Turn(false));
+        }
+    }
+}
+
+/// Goes on with the admissions. actix polls it behind the mailbox.
+struct Admissions;
+
+impl ActorFuture<RegistryActor> for Admissions {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        registry: &mut RegistryActor,
+        _: &mut Context<RegistryActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if registry.admit_some() && !registry.admitting.is_empty() {
+            rest(cx);
+        }
+        Poll::Pending
+    }
+}
+
+/// Lets others on this thread have their turn. A mailbox that is never empty does not keep the admissions from theirs.
+struct Turn(bool);
+
+impl ActorFuture<RegistryActor> for Turn {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        registry: &mut RegistryActor,
+        _: &mut Context<RegistryActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            registry.admit_some();
+            return Poll::Ready(());
+        }
+        rest(cx);
+        Poll::Pending
     }
 }

@@ -39,13 +39,18 @@ pub trait Application {
     ///
     /// # Errors
     /// The session ends.
-    fn text(&mut self, text: &str, now: Instant) -> Result<(), ProtocolError>;
+    fn text(&mut self, text: &str, now: Instant) -> Result<(), CloseReason>;
 
     /// Takes a binary message.
     ///
     /// # Errors
     /// The session ends.
-    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), ProtocolError>;
+    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason>;
+
+    /// Whether the client may be read any further. Where it may not, the task is woken when it may again.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
     fn poll(&mut self, _cx: &mut TaskContext<'_>, _now: Instant) {}
@@ -266,7 +271,7 @@ impl SessionActor {
             // Behind the client's `5`, in the same read, may come the first packets of the upgraded session.
             if connection.transport() == TransportKind::WebSocket {
                 take_packet(connection, phase, outbox, packet, now)?;
-                return Ok(outbox.has_room());
+                return Ok(may_read(phase, outbox));
             }
             match connection.handle_probe(&packet) {
                 Probed::Answer => probes += 1,
@@ -321,14 +326,14 @@ impl SessionActor {
     fn read_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         match &mut self.link {
             // Who asks more at once than its outbox holds answers is not too slow: it waits.
-            Link::Socket(_) if !self.outbox.has_room() => Ok(()),
+            Link::Socket(_) if !may_read(&self.phase, &self.outbox) => Ok(()),
             Link::Socket(socket) => {
                 let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
                 let mut closes = false;
                 let mut sink = |packet: Packet<'_>| {
                     closes |= matches!(packet, Packet::Close);
                     take_packet(connection, phase, outbox, packet, now)?;
-                    Ok(outbox.has_room())
+                    Ok(may_read(phase, outbox))
                 };
                 let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
                 if closes {
@@ -424,7 +429,7 @@ impl SessionActor {
     fn feed(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
         let Some(mut feeding) = self.feeding.take() else { return };
         while matches!(self.phase, Phase::Open(_)) && !feeding.payload.is_finished() {
-            if !self.outbox.has_room() {
+            if !may_read(&self.phase, &self.outbox) {
                 self.feeding = Some(feeding);
                 return;
             }
@@ -549,6 +554,12 @@ impl Drop for SessionActor {
             }
         }
     }
+}
+
+/// Whether what the client sends is read: who asks more at once than its outbox holds answers, or talks more than
+/// conversations have taken, waits.
+fn may_read(phase: &Phase, outbox: &Outbox) -> bool {
+    outbox.has_room() && !matches!(phase, Phase::Open(application) if !application.has_room())
 }
 
 /// Takes one packet that came by the session's transport.

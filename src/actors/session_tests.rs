@@ -19,12 +19,12 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
 use crate::outbox::dirty::{self, Crowd};
 use crate::outbox::{Bounds, Frames, Outbox};
+use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
 use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::Body;
-use crate::protocol::{Generation, ProtocolError};
 
 /// A socket: what the peer has sent, what it was sent, and how it ended.
 #[derive(Debug, Default)]
@@ -131,15 +131,15 @@ fn text(frame: &Frame) -> String {
 struct Echo(Arc<Outbox>);
 
 impl Application for Echo {
-    fn text(&mut self, text: &str, _: Instant) -> Result<(), ProtocolError> {
+    fn text(&mut self, text: &str, _: Instant) -> Result<(), CloseReason> {
         if text == "panic" {
             panic!("as it was told");
         }
         self.0.push(Frame::text(&format!("4{text}")));
-        if text == "bad" { Err(ProtocolError::Packet) } else { Ok(()) }
+        if text == "bad" { Err(CloseReason::ParseError) } else { Ok(()) }
     }
 
-    fn binary(&mut self, _: &[u8], _: Instant) -> Result<(), ProtocolError> {
+    fn binary(&mut self, _: &[u8], _: Instant) -> Result<(), CloseReason> {
         Ok(())
     }
 }

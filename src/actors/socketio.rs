@@ -9,14 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
 
-use super::namespace::Namespace;
+use super::allowance::{Allowance, Rates, Verdict};
 use super::session::Application;
-use crate::event::{CloseReason, SessionId};
+use crate::event::{CloseReason, Code, SessionId};
 use crate::limits::clients::Seat;
+use crate::metrics::{Limit, Metrics};
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
-use crate::protocol::socketio::{Event, SocketIo};
+use crate::protocol::socketio::{Arguments, Event, SocketIo};
 use crate::protocol::{Generation, ProtocolError, legacy, packet};
 
 /// An id that cannot be guessed, in the form of Engine.IO and Socket.IO: 20 characters, 120 random bits. None where the
@@ -25,6 +26,31 @@ pub fn random_id() -> Option<String> {
     let mut bytes = [0; 15];
     getrandom::fill(&mut bytes).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Who lives in a namespace of one session. Dropped, it has left.
+pub trait Namespace {
+    /// The client has sent an event; `ack` is the id of the answer that it wants.
+    fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant);
+
+    /// The client has sent an event that is not to be done, and is told why.
+    fn refuse(&mut self, _event: Arguments<'_>, _ack: Option<u64>, _code: Code) {}
+
+    /// The client has answered the event that asked for it with `id`.
+    fn answer(&mut self, _id: u64, _answer: Arguments<'_>) {}
+
+    /// Whether the client may be read any further.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
+    fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
+
+    /// The next deadline that was set since the last call; at its time, [`Self::poll`] is called.
+    fn poll_alarm(&mut self) -> Option<Alarm> {
+        None
+    }
 }
 
 /// Who lives in the namespaces of a server.
@@ -77,7 +103,7 @@ impl Emitter {
     fn push(&self, text: &str, attachments: &[impl AsRef<[u8]>]) -> bool {
         let text = Frame::text(text);
         if attachments.is_empty() {
-            return self.outbox.push(text);
+            return self.outbox.push_answer(text);
         }
         let binary = attachments.iter().map(|data| self.outbox.binary(data.as_ref()));
         self.outbox.push_all(std::iter::once(text).chain(binary).collect())
@@ -92,9 +118,24 @@ pub struct SocketIoSession {
     connect_by: Option<(Alarm, bool)>,
 }
 
+/// What all sessions of a server have in common here.
+pub struct SocketIoSettings {
+    /// Who lives in the namespaces.
+    pub residents: Arc<dyn Residents>,
+    /// How fast events may come.
+    pub rates: Rates,
+    /// Largest message that a client may send, attachments together.
+    pub payload_bytes_max: usize,
+    /// How long a client may stay in no namespace.
+    pub connect_timeout: Duration,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Who lives in the namespaces of a session, and how a client gets there.
 struct Lobby {
-    residents: Arc<dyn Residents>,
+    settings: Arc<SocketIoSettings>,
+    allowance: Allowance,
     present: Box<[Option<Box<dyn Namespace>>]>,
     session: SessionId,
     peer: IpAddr,
@@ -103,19 +144,19 @@ struct Lobby {
 }
 
 impl SocketIoSession {
-    /// A session that has `connect_timeout` to enter a namespace, or that is in one without being asked.
+    /// A session that has its time to enter a namespace, or that is in one without being asked.
     pub fn new(
-        residents: Arc<dyn Residents>,
+        settings: Arc<SocketIoSettings>,
         session: SessionId,
         peer: IpAddr,
         outbox: Arc<Outbox>,
         seat: Arc<Seat>,
-        payload_bytes_max: usize,
-        connect_timeout: Duration,
     ) -> Self {
-        let machine = SocketIo::new(outbox.generation(), residents.names(), payload_bytes_max);
-        let present = residents.names().iter().map(|_| None).collect();
-        let mut lobby = Lobby { present, residents, session, peer, outbox, seat };
+        let names = settings.residents.names();
+        let machine = SocketIo::new(outbox.generation(), names, settings.payload_bytes_max);
+        let present = names.iter().map(|_| None).collect();
+        let connect_timeout = settings.connect_timeout;
+        let mut lobby = Lobby { settings, allowance: Allowance::default(), present, session, peer, outbox, seat };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
                 lobby.welcome(namespace);
@@ -133,7 +174,11 @@ impl Lobby {
     fn welcome(&mut self, namespace: usize) {
         let generation = self.outbox.generation();
         if generation == Generation::Eio3 {
-            self.outbox.push(Frame::text(&packet::connect(generation, &self.residents.names()[namespace], "")));
+            self.outbox.push(Frame::text(&packet::connect(
+                generation,
+                &self.settings.residents.names()[namespace],
+                "",
+            )));
         }
         self.resident(namespace, None);
     }
@@ -145,17 +190,17 @@ impl Lobby {
                 let emitter = Emitter {
                     session: self.session,
                     peer: self.peer,
-                    namespace: self.residents.names()[namespace].clone(),
+                    namespace: self.settings.residents.names()[namespace].clone(),
                     outbox: self.outbox.clone(),
                     seat: self.seat.clone(),
                 };
-                self.residents.connect(namespace, emitter, auth)
+                self.settings.residents.connect(namespace, emitter, auth)
             })
             .as_mut()
     }
 
-    /// Does what a message means. True where the client is in a namespace because of it.
-    fn admit(&mut self, event: Event<'_>, now: Instant) -> Result<bool, ProtocolError> {
+    /// Does what a message of so many bytes means. True where the client is in a namespace because of it.
+    fn admit(&mut self, event: Event<'_>, bytes: usize, now: Instant) -> Result<bool, CloseReason> {
         let generation = self.outbox.generation();
         match event {
             Event::Nothing => {}
@@ -165,7 +210,11 @@ impl Lobby {
                     Generation::Eio4 => random_id().ok_or(ProtocolError::Place)?,
                     Generation::Eio3 | Generation::Sio09 => String::new(),
                 };
-                self.outbox.push(Frame::text(&packet::connect(generation, &self.residents.names()[namespace], &sid)));
+                self.outbox.push(Frame::text(&packet::connect(
+                    generation,
+                    &self.settings.residents.names()[namespace],
+                    &sid,
+                )));
                 self.resident(namespace, auth);
                 return Ok(true);
             }
@@ -178,7 +227,17 @@ impl Lobby {
                 if let Some(receipt) = receipt {
                     self.acknowledge(namespace, receipt);
                 }
-                self.resident(namespace, None).event(event, ack, now);
+                match self.allowance.take(&self.settings.rates, bytes, now) {
+                    Verdict::Within => self.resident(namespace, None).event(event, ack, now),
+                    verdict => {
+                        self.settings.metrics.limited(Limit::Events);
+                        match verdict {
+                            Verdict::Exhausted => return Err(CloseReason::RateLimited),
+                            Verdict::Told => self.resident(namespace, None).refuse(event, ack, Code::RateLimited),
+                            Verdict::Within | Verdict::Dropped => {}
+                        }
+                    }
+                }
             }
             Event::Ack { namespace, id, answer } => {
                 if let Some(resident) = &mut self.present[namespace] {
@@ -191,24 +250,28 @@ impl Lobby {
 
     /// 0.9: a packet has arrived, and that is all that its sender wants to know.
     fn acknowledge(&self, namespace: usize, receipt: u64) {
-        self.outbox.push(Frame::text(&legacy::receipt(&self.residents.names()[namespace], receipt)));
+        self.outbox.push(Frame::text(&legacy::receipt(&self.settings.residents.names()[namespace], receipt)));
     }
 }
 
 impl Application for SocketIoSession {
-    fn text(&mut self, text: &str, now: Instant) -> Result<(), ProtocolError> {
-        let event = self.machine.handle_text(text, self.lobby.residents.names())?;
-        if self.lobby.admit(event, now)? {
+    fn text(&mut self, text: &str, now: Instant) -> Result<(), CloseReason> {
+        let event = self.machine.handle_text(text, self.lobby.settings.residents.names())?;
+        if self.lobby.admit(event, text.len(), now)? {
             self.connect_by = None;
         }
         Ok(())
     }
 
-    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), ProtocolError> {
-        let event = self.machine.handle_binary(data, self.lobby.residents.names())?;
-        self.lobby.admit(event, now)?;
+    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason> {
+        let event = self.machine.handle_binary(data, self.lobby.settings.residents.names())?;
+        self.lobby.admit(event, data.len(), now)?;
         self.machine.release();
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.lobby.present.iter().flatten().all(|resident| resident.has_room())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {

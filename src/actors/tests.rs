@@ -8,11 +8,12 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, People};
-use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryMessage};
+use super::departures::{self, Memberships};
+use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryBounds, RegistryMessage};
 use super::roster::Roster;
 use crate::config;
 use crate::event::{CloseReason, Code, SessionId, Talk, Username};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Refusal};
 use crate::max::{Directory, Gate, Question, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
 use crate::outbox::{Bounds, Outbox};
@@ -38,12 +39,13 @@ impl World {
         };
         adjust(&mut commons);
         let commons = Arc::new(commons);
-        let settings = config::Config::default().max;
-        let target = Target { url: "http://127.0.0.1:1".into(), service: None, tokenless: Tokenless::Never };
-        let directory = Directory::new(&settings, target, 256, Arc::new(Gate::new(&settings))).unwrap();
-        let (registry, _) =
-            RegistryActor::launch(directory, commons.clone(), Arbiters::default(), 10, Duration::from_secs(5));
+        let registry = launch("http://127.0.0.1:1", &commons, 10);
         Self { commons, registry }
+    }
+
+    /// Another registry, for so many joins, whose MAX is there.
+    fn registry_of(&self, url: &str, joins_max: usize) -> Mailbox<RegistryActor> {
+        launch(url, &self.commons, joins_max)
     }
 
     fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
@@ -57,6 +59,19 @@ impl World {
         let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
         Arc::new(Outbox::new(Generation::Eio4, bounds, self.commons.metrics.clone()))
     }
+}
+
+fn launch(url: &str, commons: &Arc<Commons>, joins_max: usize) -> Mailbox<RegistryActor> {
+    let settings = config::Config::default().max;
+    let target = Target { url: url.into(), service: None, tokenless: Tokenless::Never };
+    let directory = Directory::new(&settings, target, 256, Arc::new(Gate::new(&settings))).unwrap();
+    let bounds = RegistryBounds { joins_max, answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
+    RegistryActor::launch(directory, commons.clone(), Arbiters::default(), bounds).0
+}
+
+fn question() -> Question {
+    let username = Username::parse("messi").unwrap();
+    Question { username, token: Some("t".into()), scope: None, peer: [127, 0, 0, 1].into() }
 }
 
 /// A session's side of a conversation.
@@ -84,7 +99,10 @@ impl Member {
         let message_id = crate::event::Scalar::parse(&json, 256).ok();
         let talk = Talk { conversation: "c".into(), timestamp: None, message_id };
         let (session, username) = (self.session, self.username.clone());
-        self.membership.mailbox().try_send(ConversationMessage::Talk { session, username, talk }).unwrap();
+        self.membership
+            .mailbox()
+            .try_send(ConversationMessage::Talk { session, username, talk, ticket: None })
+            .unwrap();
     }
 
     /// What has arrived, as the texts of its packets.
@@ -168,10 +186,10 @@ async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
     reads.await.unwrap();
     let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
     let (session, username) = (SessionId(0), Username::parse("u0").unwrap());
-    door.try_send(ConversationMessage::Talk { session, username, talk }).unwrap();
+    door.try_send(ConversationMessage::Talk { session, username, talk, ticket: None }).unwrap();
     far.try_write(b"x").unwrap();
     let reached = reading.await.unwrap();
-    assert!(reached < 3999, "all were served first");
+    assert!(reached <= 2048, "{reached} were served first");
 }
 
 #[actix_rt::test]
@@ -302,14 +320,167 @@ async fn a_session_that_went_before_its_admission_is_seen_by_nobody() {
 async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
     let world = World::new(|_| {});
     let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
-    let question = Question {
-        username: Username::parse("messi").unwrap(),
-        token: Some("t".into()),
-        scope: None,
-        peer: [127, 0, 0, 1].into(),
-    };
-    let join = Join { session: SessionId(1), outbox: world.outbox(), question, reply };
+    let (session, outbox, under_way) = (SessionId(1), world.outbox(), Arc::new(oneshot::channel().0));
+    let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
     world.registry.try_send(RegistryMessage::Join(join)).unwrap();
     assert_eq!(answer.await.unwrap().unwrap_err(), Code::MaxUnavailable);
     assert_eq!(world.commons.metrics.conversations.get(), 0);
+}
+
+/// The largest number that `count` rises by while others have one turn, until it has risen by `all`.
+async fn largest_step(all: u64, count: impl Fn() -> u64) -> u64 {
+    let (start, mut before, mut largest) = (count(), count(), 0);
+    while before < start + all {
+        tokio::task::yield_now().await;
+        let now = count();
+        largest = largest.max(now - before);
+        before = now;
+    }
+    largest
+}
+
+#[actix_rt::test]
+async fn who_leaves_much_at_once_leaves_in_slices() {
+    let world = World::new(|_| {});
+    let door = world.conversation("c");
+    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let many = |count: u64| {
+        let mut memberships = Memberships::default();
+        (0..count).for_each(|at| memberships.push(Membership::new("c".into(), SessionId(at), door.clone())));
+        memberships
+    };
+    departures::start();
+    drop((many(3000), many(2000)));
+    let (guard, mut out) = oneshot::channel::<()>();
+    departures::then_drop(guard);
+    // A few do not wait behind the many of others.
+    let before = metrics.enqueued.get();
+    drop(many(2));
+    assert_eq!(metrics.enqueued.get(), before + 2);
+    assert!(out.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+    let step = largest_step(5000, || metrics.enqueued.get()).await;
+    assert!(step <= 2 * departures::SLICE as u64, "{step} in one turn");
+    assert!(out.await.is_err(), "the guard goes behind all of them");
+    assert!(departures::all_out().is_none());
+}
+
+/// A session that fails leaves by the same way as one that ends.
+#[actix_rt::test]
+async fn a_thread_that_ends_leaves_nobody_behind() {
+    let world = World::new(|_| {});
+    let door = world.conversation("c");
+    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let before = metrics.enqueued.get();
+    std::thread::spawn(move || {
+        actix_rt::System::new().block_on(async move {
+            departures::start();
+            let mut memberships = Memberships::default();
+            (0..5000).for_each(|at| memberships.push(Membership::new("c".into(), SessionId(at), door.clone())));
+            drop(memberships);
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!(metrics.enqueued.get(), before + 5000);
+}
+
+#[actix_rt::test]
+async fn a_conversation_takes_every_kind_of_message_in_turns() {
+    let world = World::new(|commons| commons.burst_max = 4);
+    let door = world.conversation("c");
+    let xavi = Member::enter(&world, &door, 1, "xavi").await;
+    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    type Message = Box<dyn Fn() -> ConversationMessage>;
+    let kinds: [(&str, Message); 3] = [
+        ("leave", Box::new(|| ConversationMessage::Leave(SessionId(9)))),
+        ("ask", Box::new(|| ConversationMessage::Ask(oneshot::channel().0))),
+        ("enter", {
+            let outbox = xavi.outbox.clone();
+            Box::new(move || {
+                let arrival = Arrivals::new(1, oneshot::channel().0).expect();
+                let username = Username::parse("xavi").unwrap();
+                ConversationMessage::Enter(Enter { session: SessionId(1), username, outbox: outbox.clone(), arrival })
+            })
+        }),
+    ];
+    for (kind, message) in kinds {
+        (0..1000).for_each(|_| door.send_always(message()));
+        let step = largest_step(1000, || 1000 - metrics.messages.get() as u64).await;
+        assert!(step <= 8, "{step} of {kind} in one turn");
+    }
+}
+
+#[actix_rt::test]
+async fn the_registry_takes_what_is_much_in_turns() {
+    let world = World::new(|commons| commons.linger = Duration::from_secs(600));
+    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let (reply, many) = oneshot::channel();
+    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &ids, reply);
+    world.registry.send_always(RegistryMessage::Admit(admit));
+    let (reply, mut few) = oneshot::channel();
+    let admit = super::registry::Admit::for_tests(SessionId(2), world.outbox(), "xavi", &["few"], reply);
+    world.registry.send_always(RegistryMessage::Admit(admit));
+    let step = largest_step(1000, || metrics.started.get()).await;
+    assert!(step <= 2 * super::registry::ENTRIES_PER_TURN as u64, "{step} conversations in one turn");
+    assert!(few.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
+    let (memberships, entered) = many.await.unwrap().unwrap();
+    entered.await.unwrap();
+    assert_eq!(memberships.into_vec().iter().map(Membership::id).map(|id| id.as_str()).collect::<Vec<_>>(), ids);
+
+    // Requests to retire come in thousands too.
+    let registry = world.commons.metrics.mailbox(ActorClass::Registry).clone();
+    let mut tenure = None;
+    Roster::default().get_or_spawn(&"x".into(), |()| true, |spawned| tenure = Some(spawned));
+    let retire = || RegistryMessage::Retire { id: "x".into(), tenure: tenure.unwrap() };
+    (0..1000).for_each(|_| world.registry.send_always(retire()));
+    let step = largest_step(1000, || 1000 - registry.messages.get() as u64).await;
+    assert!(step <= 128, "{step} messages in one turn");
+}
+
+/// A session that goes while it is being let in leaves what it was let into, and only then is its join over.
+#[actix_rt::test]
+async fn a_join_is_over_when_what_it_has_done_is_undone() {
+    let world = World::new(|commons| commons.linger = Duration::from_secs(600));
+    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let (under_way, mut end) = oneshot::channel();
+    let (reply, many) = oneshot::channel();
+    let mut admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &ids, reply);
+    admit.hold(Arc::new(under_way));
+    world.registry.send_always(RegistryMessage::Admit(admit));
+    largest_step(300, || metrics.started.get()).await;
+    drop(many);
+    assert!(end.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+    assert!(end.await.is_err());
+    let entered = metrics.started.get();
+    assert!(entered < 2000, "it was let into all of them");
+    assert_eq!(metrics.enqueued.get(), 2 * entered, "one entry and one departure for each");
+}
+
+#[actix_rt::test]
+async fn joins_under_way_are_bounded() {
+    let world = World::new(|_| {});
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = world.registry_of(&format!("http://{}", listener.local_addr().unwrap()), 3);
+    let join = |session| {
+        let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
+        let (session, outbox, under_way) = (SessionId(session), world.outbox(), Arc::new(oneshot::channel().0));
+        let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
+        (registry.try_send(RegistryMessage::Join(join)), answer)
+    };
+    let metrics = world.commons.metrics.mailbox(ActorClass::Registry).clone();
+    let taken: Vec<_> = (0..3).map(join).collect();
+    assert!(taken.iter().all(|(sent, _)| sent.is_ok()));
+    // They leave the mailbox, and MAX does not answer.
+    let asks = tokio::task::spawn_blocking(move || (listener.accept().unwrap(), listener));
+    let _asked = asks.await.unwrap();
+    assert_eq!(join(4).0, Err(Refusal::Full));
+    drop(taken);
+    while metrics.messages.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(join(5).0, Ok(()));
 }

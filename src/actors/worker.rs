@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::departures;
 use super::flusher::Flusher;
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
@@ -42,6 +43,7 @@ impl Worker {
             read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
         });
         actix_rt::spawn(run_timers(worker.clone()));
+        departures::start();
         worker
     }
 

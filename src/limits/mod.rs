@@ -15,6 +15,8 @@ pub mod proxies;
 pub enum Limit {
     /// Events that one session sends.
     Events,
+    /// Sessions of one user.
+    UserSessions,
     /// Open connections.
     Connections,
     /// Open connections of one address.
@@ -48,6 +50,7 @@ impl Limit {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
+            Self::UserSessions => "user_sessions",
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::Sessions => "sessions",

@@ -11,21 +11,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use maxtalk::actors::namespace::Namespace;
+use maxtalk::actors::allowance::Rates;
 use maxtalk::actors::registry::Arbiters;
 use maxtalk::actors::session::Application;
-use maxtalk::actors::socketio::{Emitter, Residents, SocketIoSession};
+use maxtalk::actors::socketio::{Emitter, Namespace, Residents, SocketIoSession, SocketIoSettings};
 use maxtalk::config::Config;
+use maxtalk::event::CloseReason;
 use maxtalk::http::sessions::Sessions;
 use maxtalk::http::{Endpoint, NewApplication};
+use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
 use maxtalk::limits::proxies::TrustedProxies;
 use maxtalk::metrics::{Elsewhere, Metrics};
 use maxtalk::outbox::{self, Outbox};
+use maxtalk::protocol::Generation;
 use maxtalk::protocol::connection::{LegacyPeriods, Periods};
 use maxtalk::protocol::frame::Frame;
 use maxtalk::protocol::socketio::Arguments;
-use maxtalk::protocol::{Generation, ProtocolError};
 use maxtalk::server::Serving;
 use serde_json::value::RawValue;
 
@@ -33,12 +35,12 @@ use serde_json::value::RawValue;
 struct EngineEcho(Arc<Outbox>);
 
 impl Application for EngineEcho {
-    fn text(&mut self, text: &str, _: Instant) -> Result<(), ProtocolError> {
+    fn text(&mut self, text: &str, _: Instant) -> Result<(), CloseReason> {
         self.0.push(Frame::text(&format!("4{text}")));
         Ok(())
     }
 
-    fn binary(&mut self, data: &[u8], _: Instant) -> Result<(), ProtocolError> {
+    fn binary(&mut self, data: &[u8], _: Instant) -> Result<(), CloseReason> {
         self.0.push(self.0.binary(data));
         Ok(())
     }
@@ -91,15 +93,19 @@ fn main() {
     let suite = arguments.next().unwrap_or_default();
     let port: u16 = arguments.next().map_or(3000, |port| port.parse().expect("a port number"));
     let payload_bytes_max = 1_000_000;
-    let connect_timeout = Duration::from_secs(1);
     let (path, new_application): (_, Box<NewApplication>) = match suite.as_str() {
         "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
-            let residents = Arc::new(EchoResidents(["/".into(), "/custom".into()]));
+            let no_limit = Rate { per_second: 0, burst: 0 };
+            let settings = Arc::new(SocketIoSettings {
+                residents: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
+                rates: Rates { events: no_limit, bytes: no_limit },
+                payload_bytes_max,
+                connect_timeout: Duration::from_secs(1),
+                metrics: Metrics::new(&[], Elsewhere::default()),
+            });
             let new_application = move |session, peer, outbox: &Arc<Outbox>, seat| {
-                let (residents, outbox) = (residents.clone(), outbox.clone());
-                let session =
-                    SocketIoSession::new(residents, session, peer, outbox, seat, payload_bytes_max, connect_timeout);
+                let session = SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), seat);
                 Box::new(session) as Box<dyn Application>
             };
             ("/socket.io/", Box::new(new_application))

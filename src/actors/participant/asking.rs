@@ -1,0 +1,102 @@
+//! How a participant asks who is in its conversations.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::super::conversation::People;
+use super::super::seats::Seat;
+use super::{Participant, Port};
+use crate::event::{Code, ConversationId, EventName, ServerEvent};
+use crate::protocol::connection::Alarm;
+
+/// An ask under way: its conversations are asked one after the other, so that long answers wait for a slow reader here
+/// and not in its outbox.
+#[derive(Debug)]
+pub(super) struct Asking {
+    ack: Option<u64>,
+    conversations: VecDeque<ConversationId>,
+    /// Until when the first of them, which is being asked, may take.
+    due: Option<Instant>,
+    /// One of them did not answer.
+    failed: bool,
+}
+
+impl<S: Seat> Participant<S> {
+    pub(super) fn ask(&mut self, id: Option<ConversationId>, ack: Option<u64>, port: &mut impl Port<Seat = S>) {
+        let conversations = match &id {
+            Some(id) => self.seat(id).map(|_| VecDeque::from([id.clone()])),
+            None if self.user.is_some() => Ok(self.seats.ids().into_iter().cloned().collect()),
+            None => Err(Code::NotJoined),
+        };
+        match conversations {
+            Err(code) => port.refuse(EventName::Ask, code, id.as_ref(), ack),
+            Ok(_) if self.work().asking.len() >= port.rules().pending_max => {
+                port.refuse(EventName::Ask, Code::Busy, id.as_ref(), ack);
+            }
+            Ok(conversations) => {
+                self.work().asking.push_back(Asking { ack, conversations, due: None, failed: false });
+            }
+        }
+    }
+
+    /// Goes on with the oldest ask.
+    pub(super) fn go_on_asking(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
+        let period = port.rules().answer_timeout;
+        let Some(work) = &mut self.work else { return };
+        while port.has_room()
+            && let Some(asking) = work.asking.front_mut()
+        {
+            let Some(id) = asking.conversations.front() else {
+                match asking.ack {
+                    Some(ack) if asking.failed => port.refuse(EventName::Ask, Code::Busy, None, Some(ack)),
+                    ack => port.done(ack),
+                }
+                work.asking.pop_front();
+                continue;
+            };
+            match asking.due {
+                Some(due) if due <= now => asking.fail(port),
+                Some(_) => {
+                    // One alarm at a time: a flood of asks is to cost no more.
+                    if work.ask_alarm_due.is_none_or(|alarm| alarm <= now) {
+                        work.ask_alarm_due = Some(now + period);
+                        work.alarms.push(Alarm { period, due: now + period });
+                    }
+                    return;
+                }
+                None => match self.seats.get(id).map(|seat| port.ask(seat)) {
+                    // It was left, or lost, since it was asked about.
+                    None => drop(asking.conversations.pop_front()),
+                    Some(Err(_)) => asking.fail(port),
+                    Some(Ok(())) => asking.due = Some(now + period),
+                },
+            }
+        }
+    }
+
+    /// The conversation that is being asked has answered, or died.
+    pub(super) fn heard_of(&mut self, people: Option<People>, port: &mut impl Port<Seat = S>) {
+        let asking = self.work.as_mut().and_then(|work| work.asking.front_mut());
+        let Some(asking) = asking.filter(|asking| asking.due.is_some()) else { return };
+        match (people, asking.conversations.front()) {
+            (Some(People { inroom, people }), Some(id)) => {
+                port.tell(&ServerEvent::People { conversation: id, inroom, people: people.as_deref() });
+                asking.due = None;
+                asking.conversations.pop_front();
+            }
+            _ => asking.fail(port),
+        }
+    }
+}
+
+impl Asking {
+    /// The conversation that is being asked does not answer: the ask goes on, and ends with `busy`.
+    fn fail(&mut self, port: &mut impl Port) {
+        self.due = None;
+        let id = self.conversations.pop_front();
+        match self.ack {
+            Some(_) => self.failed = true,
+            None => port.refuse(EventName::Ask, Code::Busy, id.as_ref(), None),
+        }
+    }
+}

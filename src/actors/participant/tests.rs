@@ -1,0 +1,579 @@
+//! The machine of a participant, event by event, with a world that a test holds in its hand.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::super::conversation::People;
+use super::super::seats::Seat;
+use super::super::users::User;
+use super::{Admitted, Auth, Call, Input, Participant, Port, Rules, Work};
+use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk, Username};
+
+const RULES: Rules = Rules { pending_max: 4, answer_timeout: Duration::from_secs(5), doubt: Duration::from_secs(61) };
+
+#[derive(Debug)]
+struct Place(ConversationId);
+
+impl Seat for Place {
+    fn id(&self) -> &ConversationId {
+        &self.0
+    }
+}
+
+/// The world: what came out of the machine, in words, and what it is told.
+struct World {
+    log: Vec<String>,
+    has_room: bool,
+    may_talk: bool,
+    /// Whether what departs is out at once.
+    departs_at_once: bool,
+    is_busy: bool,
+}
+
+impl World {
+    fn said(&mut self, what: impl Into<String>) {
+        self.log.push(what.into());
+    }
+}
+
+impl Port for World {
+    type Seat = Place;
+
+    fn rules(&self) -> Rules {
+        RULES
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room
+    }
+
+    fn may_talk(&self) -> bool {
+        self.may_talk
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), Code> {
+        if self.is_busy {
+            return Err(Code::Busy);
+        }
+        let token = call.auth.token.map_or_else(String::new, |token| format!(" with {}", token.reveal()));
+        self.said(format!("{} {}{token}", if call.enters { "call" } else { "verify" }, call.username.as_str()));
+        Ok(())
+    }
+
+    fn give_up(&mut self) {
+        self.said("give up");
+    }
+
+    fn talk(&mut self, seat: &Place, user: &User, talk: &Talk) -> Result<(), Code> {
+        assert_eq!(seat.0, talk.conversation);
+        let what = talk.message_id.as_ref().map_or_else(String::new, |id| serde_json::to_string(id).unwrap());
+        self.said(format!("{} talks in {} {what}", user.name().as_str(), seat.0.as_str()));
+        Ok(())
+    }
+
+    fn ask(&mut self, seat: &Place) -> Result<(), Code> {
+        self.said(format!("ask {}", seat.0.as_str()));
+        Ok(())
+    }
+
+    fn depart(&mut self, seats: Vec<Place>) -> bool {
+        let ids: Vec<_> = seats.iter().map(|seat| seat.0.as_str()).collect();
+        self.said(format!("depart {}", ids.join(" ")));
+        self.departs_at_once
+    }
+
+    fn tell(&mut self, event: &ServerEvent<'_>) {
+        self.said(match event {
+            ServerEvent::Listening { conversations } => {
+                let ids: Vec<_> = conversations.iter().map(|id| id.as_str()).collect();
+                format!("listening {}", ids.join(" "))
+            }
+            ServerEvent::People { conversation, .. } => format!("people {}", conversation.as_str()),
+            other => other.json(),
+        });
+    }
+
+    fn done(&mut self, ack: Option<u64>) {
+        self.said(ack.map_or_else(|| "done".to_owned(), |ack| format!("ok {ack}")));
+    }
+
+    fn refuse(&mut self, event: EventName, code: Code, _: Option<&ConversationId>, ack: Option<u64>) {
+        let ack = ack.map_or_else(String::new, |ack| format!(" {ack}"));
+        self.said(format!("{}{ack} {}", event.as_str(), code.as_str()));
+    }
+
+    fn join_ended(&mut self, _: Instant, _: Option<&User>, _: &'static str) {}
+
+    fn talk_ended(&mut self, _: &'static str) {}
+}
+
+struct Scene {
+    participant: Participant<Place>,
+    world: World,
+    now: Instant,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World { log: Vec::new(), has_room: true, may_talk: true, departs_at_once: true, is_busy: false };
+        Self { participant: Participant::new(None), world, now: Instant::now() }
+    }
+
+    /// One that has joined as messi.
+    fn joined(conversations: &[&str]) -> Self {
+        let mut scene = Self::new();
+        scene.says("join messi", None);
+        scene.admits("messi", conversations);
+        scene.heard();
+        scene
+    }
+
+    /// The client says a line such as `talk c1 m1`.
+    fn says(&mut self, line: &str, ack: impl Into<Option<u64>>) {
+        self.participant.event(event(line), ack.into(), self.now, &mut self.world);
+        self.polls();
+    }
+
+    fn polls(&mut self) {
+        self.participant.poll(self.now, &mut self.world);
+    }
+
+    fn takes(&mut self, input: Input<Place>) {
+        self.participant.take(input, self.now, &mut self.world);
+        self.polls();
+    }
+
+    fn admits(&mut self, username: &str, conversations: &[&str]) {
+        self.takes(Input::Answered(Ok(admitted(username, conversations))));
+    }
+
+    fn refuses(&mut self, code: Code) {
+        self.takes(Input::Answered(Err(code)));
+    }
+
+    fn waits(&mut self, duration: Duration) {
+        self.now += duration;
+        self.polls();
+    }
+
+    /// What came out since the last look.
+    fn heard(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.world.log)
+    }
+
+    fn hears(&mut self, expected: &[&str]) {
+        assert_eq!(self.heard(), expected);
+    }
+}
+
+fn admitted(username: &str, conversations: &[&str]) -> Admitted<Place> {
+    let seats = conversations.iter().map(|&id| Place(id.into())).collect();
+    Admitted { user: User::uncounted(Username::parse(username).unwrap()), seats }
+}
+
+fn event(line: &str) -> ClientEvent {
+    let mut words = line.split(' ').skip(1);
+    let mut word = || words.next();
+    let conversation = |id: &str| ConversationId::from(id);
+    match line.split(' ').next().unwrap() {
+        "join" => {
+            let username = Username::parse(word().unwrap()).unwrap();
+            ClientEvent::Join { username, token: word().map(Into::into), scope: None }
+        }
+        "talk" => {
+            let conversation = conversation(word().unwrap());
+            let message_id = word().map(|id| crate::event::Scalar::Literal(id.into()));
+            ClientEvent::Talk(Talk { conversation, timestamp: None, message_id })
+        }
+        "ask" => ClientEvent::Ask(word().map(conversation)),
+        _ => ClientEvent::Leave(word().map(conversation)),
+    }
+}
+
+#[test]
+fn one_call_at_a_time_and_only_the_newest_join_waits() {
+    let mut scene = Scene::new();
+    for ack in 1..=50 {
+        scene.says("join messi", ack);
+    }
+    let mut expected = vec!["call messi".to_owned(), "give up".to_owned()];
+    expected.extend((1..50).map(|ack| format!("join {ack} superseded")));
+    assert_eq!(scene.heard(), expected);
+    scene.takes(Input::GivenUp);
+    scene.hears(&["call messi"]);
+    scene.admits("messi", &["c2", "c1"]);
+    scene.hears(&["listening c2 c1", "ok 50"]);
+}
+
+#[test]
+fn a_join_as_somebody_else_waits_until_the_older_seats_are_free() {
+    let mut scene = Scene::joined(&["c1", "c2"]);
+    scene.world.departs_at_once = false;
+    scene.says("join xavi", 1);
+    scene.says("talk c1 1", 2);
+    scene.hears(&["depart c1 c2"]);
+    scene.takes(Input::Departed);
+    scene.hears(&["call xavi"]);
+    scene.admits("xavi", &["c1"]);
+    scene.hears(&["listening c1", "ok 1", "xavi talks in c1 1", "ok 2"]);
+}
+
+/// What would be undone by the newer join is done before it; the rest of what waited in the same name waits for it.
+#[test]
+fn a_superseded_join_lets_the_leaves_go_that_waited_for_it() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.says("talk c9 1", 2);
+    scene.says("leave c1", 3);
+    scene.heard();
+    scene.says("join messi", 4);
+    scene.hears(&["give up", "join 1 superseded", "depart c1", "listening ", "ok 3"]);
+    scene.takes(Input::GivenUp);
+    scene.admits("messi", &["c1", "c9"]);
+    scene.hears(&["call messi", "listening c1 c9", "ok 4", "messi talks in c9 1", "ok 2"]);
+}
+
+#[test]
+fn nothing_that_waited_is_said_in_somebody_elses_name() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.says("talk c9 1", 2);
+    scene.says("ask c1", 3);
+    scene.says("join xavi", 4);
+    scene.hears(&["call messi", "give up", "join 1 superseded", "talk 2 forbidden", "depart c1", "ok 3"]);
+}
+
+#[test]
+fn a_user_that_max_has_renamed_is_not_admitted_beside_the_older_name() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.admits("lionel", &["c1", "c2"]);
+    scene.hears(&["call messi", "depart c1 c1 c2", "join 1 busy"]);
+    scene.says("talk c1 1", 2);
+    scene.hears(&["talk 2 not_joined"]);
+    scene.says("join messi", 3);
+    scene.admits("lionel", &["c1", "c2"]);
+    scene.hears(&["call messi", "listening c1 c2", "ok 3"]);
+}
+
+#[test]
+fn asks_under_way_are_bounded() {
+    let mut scene = Scene::joined(&["c1"]);
+    for ack in 1..=6 {
+        scene.says("ask", ack);
+    }
+    scene.hears(&["ask c1", "ask 5 busy", "ask 6 busy"]);
+    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+    scene.hears(&["people c1", "ok 1", "ask c1"]);
+}
+
+#[test]
+fn a_conversation_that_does_not_answer_is_not_waited_for_without_end() {
+    let mut scene = Scene::joined(&["c1", "c2"]);
+    scene.says("ask", 1);
+    scene.says("ask c1", None);
+    let alarm = scene.participant.poll_alarm().expect("a deadline");
+    assert_eq!((alarm.period, alarm.due), (RULES.answer_timeout, scene.now + RULES.answer_timeout));
+    scene.waits(RULES.answer_timeout - Duration::from_millis(1));
+    scene.hears(&["ask c1"]);
+    scene.waits(Duration::from_millis(1));
+    scene.hears(&["ask c2"]);
+    let alarm = scene.participant.poll_alarm().expect("the deadline of the next");
+    assert_eq!(alarm.due, scene.now + RULES.answer_timeout);
+    scene.takes(Input::People(None));
+    scene.hears(&["ask 1 busy", "ask c1"]);
+    scene.waits(RULES.answer_timeout);
+    scene.hears(&["ask busy", "done"]);
+    // What comes too late is nobody's answer.
+    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+    scene.hears(&[]);
+}
+
+#[test]
+fn an_answer_that_came_in_time_waits_for_its_room_without_a_deadline() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("ask", 1);
+    scene.world.has_room = false;
+    scene.waits(RULES.answer_timeout * 2);
+    scene.hears(&["ask c1"]);
+    scene.participant.take(Input::People(Some(People { inroom: 1, people: None })), scene.now, &mut scene.world);
+    scene.hears(&["people c1"]);
+    scene.world.has_room = true;
+    scene.polls();
+    scene.hears(&["ok 1"]);
+}
+
+#[test]
+fn the_answer_to_a_join_waits_for_its_room() {
+    let mut scene = Scene::new();
+    scene.says("join messi", 1);
+    scene.says("talk c1 1", 2);
+    scene.heard();
+    scene.world.has_room = false;
+    scene.admits("messi", &["c1"]);
+    scene.says("talk c1 2", 3);
+    scene.hears(&[]);
+    scene.world.has_room = true;
+    scene.polls();
+    scene.hears(&["listening c1", "ok 1", "messi talks in c1 1", "ok 2", "messi talks in c1 2", "ok 3"]);
+}
+
+/// What has waited for a join is not overtaken when there is no room for its answers, not even by a newer join.
+#[test]
+fn what_has_waited_goes_first() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.says("talk c2 1", 2);
+    scene.says("leave c1", 3);
+    scene.world.may_talk = false;
+    scene.admits("messi", &["c1", "c2"]);
+    scene.hears(&["call messi", "depart c1", "listening c1 c2", "ok 1"]);
+    scene.says("talk c2 2", 4);
+    scene.says("join messi", 5);
+    scene.says("talk c2 3", 6);
+    scene.hears(&["talk 6 busy"]);
+    scene.world.may_talk = true;
+    scene.polls();
+    let expected = [
+        "messi talks in c2 1",
+        "ok 2",
+        "depart c1",
+        "listening c2",
+        "ok 3",
+        "messi talks in c2 2",
+        "ok 4",
+        "call messi",
+    ];
+    scene.hears(&expected);
+}
+
+#[test]
+fn what_leaves_is_answered_when_it_is_out() {
+    let mut scene = Scene::joined(&["c1", "c2"]);
+    scene.world.departs_at_once = false;
+    scene.says("leave", 1);
+    scene.says("ask", 2);
+    scene.says("join messi", 3);
+    scene.hears(&["depart c1 c2"]);
+    scene.world.departs_at_once = true;
+    scene.takes(Input::Departed);
+    scene.hears(&["listening ", "ok 1", "call messi", "ok 2"]);
+}
+
+#[test]
+fn one_denial_is_doubted_and_the_second_is_believed() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi t1", 1);
+    scene.refuses(Code::Unauthorized);
+    scene.hears(&["call messi with t1", "join 1 unauthorized"]);
+    let alarm = scene.participant.poll_alarm().expect("a deadline");
+    assert_eq!(alarm.due, scene.now + RULES.doubt);
+    // MAX says so for a minute, whoever asks.
+    scene.waits(RULES.doubt - Duration::from_secs(1));
+    scene.says("join messi t2", 2);
+    scene.refuses(Code::Unauthorized);
+    scene.says("talk c1 1", 3);
+    scene.hears(&["call messi with t2", "join 2 unauthorized", "messi talks in c1 1", "ok 3"]);
+    scene.waits(Duration::from_secs(1));
+    scene.hears(&["verify messi with t2"]);
+    // Other trouble says nothing about the user, and MAX is asked once more.
+    scene.refuses(Code::MaxTimeout);
+    scene.waits(RULES.doubt);
+    scene.hears(&["verify messi with t2"]);
+    scene.refuses(Code::Unauthorized);
+    scene.hears(&["depart c1", "join unauthorized"]);
+    scene.says("talk c1 1", 4);
+    scene.hears(&["talk 4 not_joined"]);
+}
+
+#[test]
+fn a_denial_is_forgotten_when_max_accepts_the_user_again() {
+    for by_itself in [true, false] {
+        let mut scene = Scene::joined(&["c1"]);
+        scene.says("join messi", 1);
+        scene.refuses(Code::Unauthorized);
+        if by_itself {
+            scene.waits(RULES.doubt);
+            scene.admits("messi", &[]);
+            scene.hears(&["call messi", "join 1 unauthorized", "verify messi"]);
+        } else {
+            scene.says("join messi", 2);
+            scene.admits("messi", &["c1"]);
+            scene.waits(RULES.doubt);
+            scene.hears(&["call messi", "join 1 unauthorized", "call messi", "depart c1", "listening c1", "ok 2"]);
+        }
+        scene.says("join messi", 3);
+        scene.refuses(Code::Unauthorized);
+        scene.says("talk c1 1", 4);
+        scene.hears(&["call messi", "join 3 unauthorized", "messi talks in c1 1", "ok 4"]);
+    }
+}
+
+#[test]
+fn a_refresh_after_the_doubt_decides_too_and_the_servers_own_question_gives_way() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.refuses(Code::Unauthorized);
+    scene.waits(RULES.doubt);
+    scene.says("join messi", 2);
+    scene.hears(&["call messi", "join 1 unauthorized", "verify messi", "give up"]);
+    scene.takes(Input::GivenUp);
+    scene.refuses(Code::Unauthorized);
+    scene.hears(&["call messi", "depart c1", "join 2 unauthorized"]);
+    scene.waits(RULES.doubt * 2);
+    scene.hears(&[]);
+}
+
+#[test]
+fn an_unknown_user_is_out_at_once_and_a_first_denial_keeps_nothing() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.refuses(Code::UnknownUser);
+    scene.hears(&["call messi", "depart c1", "join 1 unknown_user"]);
+    let mut scene = Scene::new();
+    scene.says("join messi", 1);
+    scene.refuses(Code::Unauthorized);
+    scene.waits(RULES.doubt * 2);
+    scene.hears(&["call messi", "join 1 unauthorized"]);
+}
+
+#[test]
+fn a_registry_that_is_full_refuses_the_join() {
+    let mut scene = Scene::new();
+    scene.world.is_busy = true;
+    scene.says("join messi", 1);
+    scene.says("talk c1 1", 2);
+    scene.hears(&["join 1 busy", "talk 2 not_joined"]);
+}
+
+#[test]
+fn an_empty_token_of_a_connection_is_none() {
+    for (token, expected) in [("", "call messi"), ("t", "call messi with t")] {
+        let mut scene = Scene::new();
+        scene.participant = Participant::new(Some(Auth { token: Some(token.into()), scope: None }));
+        scene.says("join messi", 1);
+        scene.hears(&[expected]);
+    }
+}
+
+/// Something that happens to a session.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The client says this; acks are given out in order.
+    Says(&'static str),
+    /// The registry answers the call under way, if there is one: with these conversations, or not at all.
+    Answers(Option<&'static [&'static str]>),
+    /// What was given up or left is gone.
+    Ends,
+    Room(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let talk = prop::sample::select(vec!["talk c1", "talk c2", "talk c3"]);
+    prop_oneof![
+        8 => talk.prop_map(Step::Says),
+        2 => Just(Step::Says("join messi")),
+        1 => prop::sample::select(vec!["leave c1", "leave", "ask c2"]).prop_map(Step::Says),
+        3 => prop::sample::select(vec![&["c1", "c2"][..], &["c2", "c3"], &["c1", "c2", "c3"]])
+            .prop_map(|conversations| Step::Answers(Some(conversations))),
+        1 => Just(Step::Answers(None)),
+        2 => Just(Step::Ends),
+        2 => any::<bool>().prop_map(Step::Room),
+    ]
+}
+
+/// What the client said, and what the order of answers is held against.
+#[derive(Debug)]
+struct Said {
+    line: &'static str,
+    /// Its place in the line. A newer join takes that of the join that it replaces, behind the leaves that waited.
+    place: usize,
+    answered: bool,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Whatever happens in between: every event is answered once, and those of one session in the order in which they
+    /// were said, but for talks that may go ahead, for superseded joins with the leaves behind them, and for asks.
+    #[test]
+    fn nothing_is_overtaken_and_everything_is_answered(steps in prop::collection::vec(step(), 1..80)) {
+        let mut scene = Scene::new();
+        scene.world.departs_at_once = false;
+        let mut said: Vec<Said> = Vec::new();
+        let (mut calling, mut given_up, mut departing) = (false, false, false);
+        // At the end everything comes to rest.
+        let rest = [Step::Room(true), Step::Ends, Step::Answers(Some(&["c1", "c2", "c3"])), Step::Ends];
+        let rest = std::iter::repeat_n(rest, 200).flatten();
+        for step in steps.into_iter().chain(rest) {
+            let mut says = None;
+            match step {
+                Step::Says(line) => {
+                    says = Some(line);
+                    said.push(Said { line, place: said.len() * 1000, answered: false });
+                    let ack = said.len() as u64;
+                    scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
+                }
+                Step::Answers(_) if !calling || given_up || !scene.world.has_room => {}
+                Step::Answers(Some(conversations)) => {
+                    calling = false;
+                    scene.admits("messi", conversations);
+                }
+                Step::Answers(None) => {
+                    calling = false;
+                    scene.refuses(Code::MaxTimeout);
+                }
+                Step::Ends if given_up => {
+                    (calling, given_up) = (false, false);
+                    scene.takes(Input::GivenUp);
+                }
+                Step::Ends if departing => {
+                    departing = false;
+                    scene.takes(Input::Departed);
+                }
+                Step::Ends => {
+                    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+                }
+                Step::Room(room) => {
+                    scene.world.has_room = room;
+                    scene.polls();
+                }
+            }
+            for line in scene.heard() {
+                match line.split(' ').collect::<Vec<_>>()[..] {
+                    ["call", ..] => {
+                        prop_assert!(!calling, "two calls at a time");
+                        calling = true;
+                    }
+                    ["give", "up"] => given_up = true,
+                    ["depart", ..] => departing = true,
+                    ["ok", ack] | [_, ack, _] if ack.parse::<usize>().is_ok() => {
+                        let (ack, refused) = (ack.parse::<usize>().unwrap(), !line.starts_with("ok"));
+                        let event = &said[ack - 1];
+                        prop_assert!(!event.answered, "{ack} was answered twice");
+                        let place = event.place;
+                        // Busy is said to the newest at once, and a join that is replaced hears so at once.
+                        let is_new = says.is_some() && ack == said.len();
+                        let joining = scene.participant.work.as_deref().is_some_and(Work::is_joining);
+                        let early = (is_new && refused && line.ends_with("busy"))
+                            || line.ends_with("superseded")
+                            || (is_new && event.line.starts_with("talk") && joining)
+                            || event.line.starts_with("ask");
+                        let waits = |other: &&Said| !other.answered && !other.line.starts_with("ask");
+                        let first = said.iter().filter(waits).map(|other| other.place).min();
+                        prop_assert!(early || first == Some(place), "{ack} overtook {first:?}: {line}");
+                        said[ack - 1].answered = true;
+                        if line.ends_with("superseded") {
+                            let leaves = said.iter_mut().filter(|other| other.line.starts_with("leave"));
+                            leaves.filter(|leave| !leave.answered).for_each(|leave| leave.place = place);
+                            said.last_mut().unwrap().place = place + 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        prop_assert!(said.iter().all(|event| event.answered), "{said:?}");
+    }
+}

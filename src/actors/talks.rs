@@ -1,0 +1,79 @@
+//! How many talks of one session wait in conversations. A session that has as many as it may is not read any further:
+//! so a member that talks without end fills no conversation's mailbox, and the talks of others find room there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::outbox::Outbox;
+
+/// The talks of one session that wait in conversations.
+#[derive(Debug)]
+pub struct Talks {
+    waiting: AtomicUsize,
+    max: usize,
+    /// Wakes the session.
+    outbox: Arc<Outbox>,
+}
+
+/// Goes with one talk, until its conversation has said it.
+#[derive(Debug)]
+pub struct Ticket(Arc<Talks>);
+
+impl Talks {
+    /// For the session behind `outbox`, which is to be read as long as fewer than `max` wait.
+    pub fn new(max: usize, outbox: Arc<Outbox>) -> Arc<Self> {
+        Arc::new(Self { waiting: AtomicUsize::new(0), max, outbox })
+    }
+
+    /// Whether another talk may come.
+    pub fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < self.max
+    }
+
+    /// A ticket for one more, which is given whatever the number.
+    pub fn ticket(self: &Arc<Self>) -> Ticket {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ticket(self.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let before = self.0.waiting.fetch_sub(1, Ordering::Release);
+        // A session that has stopped has at least as many waiting as it may: it goes on when half of them are said, and
+        // is not woken for each.
+        if before == self.0.max / 2 + 1 {
+            self.0.outbox.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Elsewhere, Metrics};
+    use crate::outbox::Bounds;
+    use crate::outbox::tests::Wakes;
+    use crate::protocol::Generation;
+    use futures_util::task::waker;
+
+    #[test]
+    fn a_session_that_has_stopped_is_woken_once_when_half_is_said() {
+        for (max, wakes_at) in [(1, 1), (2, 1), (4, 2), (5, 3)] {
+            let bounds = Bounds { messages_max: 10, bytes_max: 1000 };
+            let metrics = Metrics::new(&[], Elsewhere::default());
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics));
+            let wakes = Arc::new(Wakes::default());
+            let talks = Talks::new(max, outbox.clone());
+            let mut tickets: Vec<_> = (0..max).map(|_| talks.ticket()).collect();
+            assert!(!talks.has_room());
+            outbox.register(&waker(wakes.clone()));
+            for said in 1..=max {
+                drop(tickets.pop());
+                assert!(talks.has_room());
+                assert_eq!(wakes.0.load(Ordering::Relaxed), usize::from(said >= wakes_at), "{said} of {max}");
+                outbox.register(&waker(wakes.clone()));
+            }
+        }
+    }
+}
