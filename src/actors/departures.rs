@@ -16,7 +16,7 @@ use super::conversation::Membership;
 const FEW: usize = 16;
 
 /// Memberships that end in a row before others have their turn.
-pub(super) const SLICE: usize = 128;
+const SLICE: usize = 128;
 
 thread_local! {
     /// None where nobody works the queue off: there all memberships end at once.

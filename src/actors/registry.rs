@@ -31,7 +31,7 @@ use crate::outbox::Outbox;
 /// Messages in a row, and then conversations that sessions are let into, before others on this thread have their turn:
 /// those who ask MAX, and the signals.
 const MESSAGES_PER_TURN: usize = 64;
-pub(super) const ENTRIES_PER_TURN: usize = 64;
+const ENTRIES_PER_TURN: usize = 64;
 
 /// Everything that the registry can be told.
 #[derive(Debug)]

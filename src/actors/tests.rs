@@ -260,11 +260,13 @@ async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
 /// with the newcomer counted as seen, would be struck from the roster with somebody in it.
 #[actix_rt::test]
 async fn an_entry_in_the_turn_of_the_lingers_end_keeps_the_conversation() {
-    let world = World::new(|commons| commons.linger = Duration::from_millis(2));
+    // Longer than a busy machine takes to let the conversation begin.
+    let linger = Duration::from_millis(300);
+    let world = World::new(|commons| commons.linger = linger);
     let door = world.conversation("c");
     settled(&door).await;
     // The worker is busy until the linger is over, and only then sees the time.
-    std::thread::sleep(Duration::from_millis(4));
+    std::thread::sleep(linger + Duration::from_millis(2));
     tokio::task::yield_now().await;
     let messi = Member::enter(&world, &door, 1, "messi").await;
     assert_eq!(world.commons.metrics.mailbox(ActorClass::Registry).enqueued.get(), 0);
@@ -359,7 +361,7 @@ async fn who_leaves_much_at_once_leaves_in_slices() {
     assert_eq!(metrics.enqueued.get(), before + 2);
     assert!(out.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
     let step = largest_step(5000, || metrics.enqueued.get()).await;
-    assert!(step <= 2 * departures::SLICE as u64, "{step} in one turn");
+    assert!(step <= 256, "{step} in one turn");
     assert!(out.await.is_err(), "the guard goes behind all of them");
     assert!(departures::all_out().is_none());
 }
@@ -423,7 +425,7 @@ async fn the_registry_takes_what_is_much_in_turns() {
     let admit = super::registry::Admit::for_tests(SessionId(2), world.outbox(), "xavi", &["few"], reply);
     world.registry.send_always(RegistryMessage::Admit(admit));
     let step = largest_step(1000, || metrics.started.get()).await;
-    assert!(step <= 2 * super::registry::ENTRIES_PER_TURN as u64, "{step} conversations in one turn");
+    assert!(step <= 128, "{step} conversations in one turn");
     assert!(few.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
     let (memberships, entered) = many.await.unwrap().unwrap();
     entered.await.unwrap();

@@ -24,7 +24,8 @@ impl Seat for Place {
 /// The world: what came out of the machine, in words, and what it is told.
 struct World {
     log: Vec<String>,
-    has_room: bool,
+    /// Answers that the client has room for.
+    room: usize,
     may_talk: bool,
     /// Whether what departs is out at once.
     departs_at_once: bool,
@@ -45,7 +46,7 @@ impl Port for World {
     }
 
     fn has_room(&self) -> bool {
-        self.has_room
+        self.room > 0
     }
 
     fn may_talk(&self) -> bool {
@@ -95,6 +96,7 @@ impl Port for World {
     }
 
     fn done(&mut self, ack: Option<u64>) {
+        self.room = self.room.saturating_sub(1);
         self.said(ack.map_or_else(|| "done".to_owned(), |ack| format!("ok {ack}")));
     }
 
@@ -116,7 +118,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let world = World { log: Vec::new(), has_room: true, may_talk: true, departs_at_once: true, is_busy: false };
+        let world = World { log: Vec::new(), room: usize::MAX, may_talk: true, departs_at_once: true, is_busy: false };
         Self { participant: Participant::new(None), world, now: Instant::now() }
     }
 
@@ -294,12 +296,12 @@ fn a_conversation_that_does_not_answer_is_not_waited_for_without_end() {
 fn an_answer_that_came_in_time_waits_for_its_room_without_a_deadline() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("ask", 1);
-    scene.world.has_room = false;
+    scene.world.room = 0;
     scene.waits(RULES.answer_timeout * 2);
     scene.hears(&["ask c1"]);
     scene.participant.take(Input::People(Some(People { inroom: 1, people: None })), scene.now, &mut scene.world);
     scene.hears(&["people c1"]);
-    scene.world.has_room = true;
+    scene.world.room = usize::MAX;
     scene.polls();
     scene.hears(&["ok 1"]);
 }
@@ -310,11 +312,11 @@ fn the_answer_to_a_join_waits_for_its_room() {
     scene.says("join messi", 1);
     scene.says("talk c1 1", 2);
     scene.heard();
-    scene.world.has_room = false;
+    scene.world.room = 0;
     scene.admits("messi", &["c1"]);
     scene.says("talk c1 2", 3);
     scene.hears(&[]);
-    scene.world.has_room = true;
+    scene.world.room = usize::MAX;
     scene.polls();
     scene.hears(&["listening c1", "ok 1", "messi talks in c1 1", "ok 2", "messi talks in c1 2", "ok 3"]);
 }
@@ -466,7 +468,8 @@ enum Step {
     Answers(Option<&'static [&'static str]>),
     /// What was given up or left is gone.
     Ends,
-    Room(bool),
+    /// The client has room for so many answers.
+    Room(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -479,7 +482,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|conversations| Step::Answers(Some(conversations))),
         1 => Just(Step::Answers(None)),
         2 => Just(Step::Ends),
-        2 => any::<bool>().prop_map(Step::Room),
+        2 => (0_usize..4).prop_map(Step::Room),
     ]
 }
 
@@ -504,7 +507,7 @@ proptest! {
         let mut said: Vec<Said> = Vec::new();
         let (mut calling, mut given_up, mut departing) = (false, false, false);
         // At the end everything comes to rest.
-        let rest = [Step::Room(true), Step::Ends, Step::Answers(Some(&["c1", "c2", "c3"])), Step::Ends];
+        let rest = [Step::Room(usize::MAX), Step::Ends, Step::Answers(Some(&["c1", "c2", "c3"])), Step::Ends];
         let rest = std::iter::repeat_n(rest, 200).flatten();
         for step in steps.into_iter().chain(rest) {
             let mut says = None;
@@ -515,7 +518,7 @@ proptest! {
                     let ack = said.len() as u64;
                     scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
                 }
-                Step::Answers(_) if !calling || given_up || !scene.world.has_room => {}
+                Step::Answers(_) if !calling || given_up || !scene.world.has_room() => {}
                 Step::Answers(Some(conversations)) => {
                     calling = false;
                     scene.admits("messi", conversations);
@@ -536,7 +539,7 @@ proptest! {
                     scene.takes(Input::People(Some(People { inroom: 1, people: None })));
                 }
                 Step::Room(room) => {
-                    scene.world.has_room = room;
+                    scene.world.room = room;
                     scene.polls();
                 }
             }
