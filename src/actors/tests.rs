@@ -424,8 +424,8 @@ async fn the_registry_takes_what_is_much_in_turns() {
     let (reply, mut few) = oneshot::channel();
     let admit = super::registry::Admit::for_tests(SessionId(2), world.outbox(), "xavi", &["few"], reply);
     world.registry.send_always(RegistryMessage::Admit(admit));
-    let step = largest_step(1000, || metrics.started.get()).await;
-    assert!(step <= 128, "{step} conversations in one turn");
+    let step = largest_step(1000, || metrics.enqueued.get()).await;
+    assert!(step <= 128, "{step} entries in one turn");
     assert!(few.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
     let (memberships, entered) = many.await.unwrap().unwrap();
     entered.await.unwrap();
