@@ -405,6 +405,6 @@ impl Namespace for MaxNamespace {
 
 impl Drop for MaxNamespace {
     fn drop(&mut self) {
-        departures::depart(self.participant.into_seats());
+        departures::depart(self.participant.take_seats());
     }
 }

@@ -85,6 +85,8 @@ enum Outcome {
     Left(Option<u64>),
     /// MAX denies the user for good.
     Ended(Code),
+    /// What was answered at once, had nothing been in line before it.
+    Answered(EventName, Result<(), Code>, Option<ConversationId>, Option<u64>),
 }
 
 /// MAX has denied a user whom it had accepted. It says so too while its OAuth server is down, and for a minute
@@ -130,7 +132,7 @@ impl<S: Seat> Participant<S> {
     }
 
     /// All seats, which the caller has to give up: the client has gone.
-    pub fn into_seats(&mut self) -> Vec<S> {
+    pub fn take_seats(&mut self) -> Vec<S> {
         self.seats.take()
     }
 
@@ -386,7 +388,25 @@ impl<S: Seat> Participant<S> {
                     port.done(ack);
                 }
                 Outcome::Ended(code) => port.refuse(EventName::Join, code, None, None),
+                Outcome::Answered(event, result, conversation, ack) => {
+                    answer(event, result, conversation.as_ref(), ack, port);
+                }
             }
+        }
+    }
+
+    /// Answers an event now, or behind what is in line.
+    fn answer(
+        &mut self,
+        event: EventName,
+        result: Result<(), Code>,
+        conversation: Option<&ConversationId>,
+        ack: Option<u64>,
+        port: &mut impl Port<Seat = S>,
+    ) {
+        match self.work.as_mut().filter(|work| !work.outcomes.is_empty()) {
+            Some(work) => work.outcomes.push_back(Outcome::Answered(event, result, conversation.cloned(), ack)),
+            None => answer(event, result, conversation, ack, port),
         }
     }
 
@@ -405,6 +425,21 @@ impl<S: Seat> Participant<S> {
             && let Some((event, ack)) = work.pending.pop_front()
         {
             self.take_up(event, ack, now, port);
+            self.supersede_in_line(now, port);
+        }
+    }
+
+    /// Of joins that waited in line, the newest is the one that counts.
+    fn supersede_in_line(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
+        let is_join = |(event, _): &(ClientEvent, _)| matches!(event, ClientEvent::Join { .. });
+        while let Some(work) = self.work.as_mut().filter(|work| work.is_joining())
+            && let Some(at) = work.pending.iter().position(is_join)
+        {
+            let behind = work.pending.split_off(at + 1);
+            if let Some((join, ack)) = work.pending.pop_back() {
+                self.take_up(join, ack, now, port);
+            }
+            self.work().pending.extend(behind);
         }
     }
 
@@ -414,10 +449,7 @@ impl<S: Seat> Participant<S> {
             Err(code) => Err(code),
         };
         port.talk_ended(outcome.map_or_else(Code::as_str, |()| "ok"));
-        match outcome {
-            Ok(()) => port.done(ack),
-            Err(code) => port.refuse(EventName::Talk, code, Some(&talk.conversation), ack),
-        }
+        self.answer(EventName::Talk, outcome, Some(&talk.conversation), ack, port);
     }
 
     fn leave(&mut self, id: Option<ConversationId>, ack: Option<u64>, port: &mut impl Port<Seat = S>) {
@@ -427,7 +459,7 @@ impl<S: Seat> Participant<S> {
             None => Ok(self.seats.take()),
         };
         match left {
-            Err(code) => port.refuse(EventName::Leave, code, id.as_ref(), ack),
+            Err(code) => self.answer(EventName::Leave, Err(code), id.as_ref(), ack, port),
             Ok(left) => self.settle(left, Outcome::Left(ack), port),
         }
     }
@@ -441,5 +473,18 @@ impl<S: Seat> Participant<S> {
 
     fn tell_listening(&self, port: &mut impl Port<Seat = S>) {
         port.tell(&ServerEvent::Listening { conversations: self.seats.ids() });
+    }
+}
+
+fn answer(
+    event: EventName,
+    result: Result<(), Code>,
+    conversation: Option<&ConversationId>,
+    ack: Option<u64>,
+    port: &mut impl Port,
+) {
+    match result {
+        Ok(()) => port.done(ack),
+        Err(code) => port.refuse(event, code, conversation, ack),
     }
 }

@@ -29,9 +29,9 @@ impl<S: Seat> Participant<S> {
             None => Err(Code::NotJoined),
         };
         match conversations {
-            Err(code) => port.refuse(EventName::Ask, code, id.as_ref(), ack),
+            Err(code) => self.answer(EventName::Ask, Err(code), id.as_ref(), ack, port),
             Ok(_) if self.work().asking.len() >= port.rules().pending_max => {
-                port.refuse(EventName::Ask, Code::Busy, id.as_ref(), ack);
+                self.answer(EventName::Ask, Err(Code::Busy), id.as_ref(), ack, port);
             }
             Ok(conversations) => {
                 self.work().asking.push_back(Asking { ack, conversations, due: None, failed: false });

@@ -350,6 +350,27 @@ fn what_has_waited_goes_first() {
     scene.hears(&expected);
 }
 
+/// Joins may be among what has waited: the newest wins, as if there had been room.
+#[test]
+fn the_newest_of_the_joins_in_line_wins() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.says("join messi", 1);
+    scene.says("talk c2 1", 2);
+    scene.world.may_talk = false;
+    scene.admits("messi", &["c1"]);
+    scene.heard();
+    for (line, ack) in [("join xavi", 3), ("join messi", 4), ("talk c1 2", 5)] {
+        scene.says(line, ack);
+    }
+    scene.hears(&[]);
+    scene.world.may_talk = true;
+    scene.polls();
+    scene.hears(&["talk 2 forbidden", "depart c1", "call xavi", "give up", "join 3 superseded"]);
+    scene.takes(Input::GivenUp);
+    scene.admits("messi", &["c1"]);
+    scene.hears(&["call messi", "listening c1", "ok 4", "messi talks in c1 2", "ok 5"]);
+}
+
 #[test]
 fn what_leaves_is_answered_when_it_is_out() {
     let mut scene = Scene::joined(&["c1", "c2"]);
@@ -476,7 +497,7 @@ fn step() -> impl Strategy<Value = Step> {
     let talk = prop::sample::select(vec!["talk c1", "talk c2", "talk c3"]);
     prop_oneof![
         8 => talk.prop_map(Step::Says),
-        2 => Just(Step::Says("join messi")),
+        2 => prop::sample::select(vec!["join messi", "join messi", "join messi", "join xavi"]).prop_map(Step::Says),
         1 => prop::sample::select(vec!["leave c1", "leave", "ask c2"]).prop_map(Step::Says),
         3 => prop::sample::select(vec![&["c1", "c2"][..], &["c2", "c3"], &["c1", "c2", "c3"]])
             .prop_map(|conversations| Step::Answers(Some(conversations))),
@@ -490,8 +511,11 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug)]
 struct Said {
     line: &'static str,
-    /// Its place in the line. A newer join takes that of the join that it replaces, behind the leaves that waited.
+    /// Its place in the line. A newer join takes that of the join that it replaces, behind what waited and goes first:
+    /// the leaves, or in another name all of it.
     place: usize,
+    /// It is a talk that was sent while a join was under way, as one that need not wait.
+    goes_ahead: bool,
     answered: bool,
 }
 
@@ -506,6 +530,7 @@ proptest! {
         scene.world.departs_at_once = false;
         let mut said: Vec<Said> = Vec::new();
         let (mut calling, mut given_up, mut departing) = (false, false, false);
+        let mut name = String::new();
         // At the end everything comes to rest.
         let rest = [Step::Room(usize::MAX), Step::Ends, Step::Answers(Some(&["c1", "c2", "c3"])), Step::Ends];
         let rest = std::iter::repeat_n(rest, 200).flatten();
@@ -514,14 +539,15 @@ proptest! {
             match step {
                 Step::Says(line) => {
                     says = Some(line);
-                    said.push(Said { line, place: said.len() * 1000, answered: false });
+                    said.push(Said { line, place: said.len() * 1_000_000, goes_ahead: false, answered: false });
                     let ack = said.len() as u64;
                     scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
                 }
                 Step::Answers(_) if !calling || given_up || !scene.world.has_room() => {}
                 Step::Answers(Some(conversations)) => {
                     calling = false;
-                    scene.admits("messi", conversations);
+                    let name = name.clone();
+                    scene.admits(&name, conversations);
                 }
                 Step::Answers(None) => {
                     calling = false;
@@ -543,11 +569,17 @@ proptest! {
                     scene.polls();
                 }
             }
+            let joining = scene.participant.work.as_deref().is_some_and(Work::is_joining);
             for line in scene.heard() {
                 match line.split(' ').collect::<Vec<_>>()[..] {
-                    ["call", ..] => {
+                    ["call", caller, ..] => {
                         prop_assert!(!calling, "two calls at a time");
                         calling = true;
+                        name = caller.to_owned();
+                    }
+                    [_, "talks", "in", _, ack] => {
+                        let ack = ack.parse::<usize>().unwrap();
+                        said[ack - 1].goes_ahead = says.is_some() && ack == said.len() && joining;
                     }
                     ["give", "up"] => given_up = true,
                     ["depart", ..] => departing = true,
@@ -558,19 +590,26 @@ proptest! {
                         let place = event.place;
                         // Busy is said to the newest at once, and a join that is replaced hears so at once.
                         let is_new = says.is_some() && ack == said.len();
-                        let joining = scene.participant.work.as_deref().is_some_and(Work::is_joining);
                         let early = (is_new && refused && line.ends_with("busy"))
                             || line.ends_with("superseded")
-                            || (is_new && event.line.starts_with("talk") && joining)
+                            || event.goes_ahead
                             || event.line.starts_with("ask");
                         let waits = |other: &&Said| !other.answered && !other.line.starts_with("ask");
                         let first = said.iter().filter(waits).map(|other| other.place).min();
                         prop_assert!(early || first == Some(place), "{ack} overtook {first:?}: {line}");
                         said[ack - 1].answered = true;
                         if line.ends_with("superseded") {
-                            let leaves = said.iter_mut().filter(|other| other.line.starts_with("leave"));
-                            leaves.filter(|leave| !leave.answered).for_each(|leave| leave.place = place);
-                            said.last_mut().unwrap().place = place + 1;
+                            let older = said[ack - 1].line;
+                            let newer = said[ack..].iter().position(|other| !other.answered && other.line.starts_with("join"));
+                            let newer = newer.unwrap();
+                            let same = said[ack + newer].line == older;
+                            for (n, waited) in said[..ack + newer].iter_mut().enumerate() {
+                                let waits = !waited.answered && waited.place > place;
+                                if waits && (!same || waited.line.starts_with("leave")) {
+                                    waited.place = place + n;
+                                }
+                            }
+                            said[ack + newer].place = place + 1000;
                         }
                     }
                     _ => {}
