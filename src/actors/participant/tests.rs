@@ -600,8 +600,8 @@ proptest! {
                         said[ack - 1].answered = true;
                         if line.ends_with("superseded") {
                             let older = said[ack - 1].line;
-                            let newer = said[ack..].iter().position(|other| !other.answered && other.line.starts_with("join"));
-                            let newer = newer.unwrap();
+                            let is_join = |other: &Said| !other.answered && other.line.starts_with("join");
+                            let newer = said[ack..].iter().position(is_join).unwrap();
                             let same = said[ack + newer].line == older;
                             for (n, waited) in said[..ack + newer].iter_mut().enumerate() {
                                 let waits = !waited.answered && waited.place > place;
