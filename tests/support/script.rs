@@ -6,12 +6,12 @@
 //!
 //! | step | does |
 //! | --- | --- |
-//! | `connection:` | begins the steps of the next connection; the last such part serves all connections that follow |
+//! | `connection:` | begins the steps of the next connection; the last such part serves all that follow |
 //! | `send "TEXT"`, `send 40 * "TEXT"` | writes the text, so often |
 //! | `... every 10ms` | writes the repetitions one by one, with this time between |
 //! | `... for 2s` | in place of a number of repetitions: writes for so long |
 //! | `... or closed` | goes on without a fault when the other side closes or takes nothing more |
-//! | `expect "TEXT"`, `expect 40 * "TEXT"` | reads until the text has come, so often; what comes before it is passed over |
+//! | `expect "TEXT"`, `expect 40 * "TEXT"` | reads until the text has come, so often, and passes over the rest |
 //! | `expect head` | reads one HTTP head, up to its empty line |
 //! | `expect close` | reads until the other side has closed or reset, whatever comes before |
 //! | `expect nothing for 200ms` | fails where a byte or a close comes within this time |
@@ -117,6 +117,14 @@ impl Peer {
     pub async fn end(&self) -> Result<Vec<u8>, String> {
         self.until("the end of the script", |state| !state.ends.is_empty()).await.ends.remove(0)
     }
+}
+
+/// Whether a script can be read.
+///
+/// # Errors
+/// The line that cannot, with its number.
+pub fn check(script: &str) -> Result<(), String> {
+    parse(script).map(drop)
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -324,7 +332,9 @@ impl Player {
                 written => written.map_err(|error| format!("cannot send: {error}"))?,
             }
             left -= count;
-            every.filter(|_| left > 0).map(thread::sleep);
+            if let Some(pause) = every.filter(|_| left > 0) {
+                thread::sleep(pause);
+            }
         }
         Ok(())
     }
@@ -385,44 +395,4 @@ impl Player {
 /// What the two systems say of a timeout.
 fn is_late(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_are_read() {
-        let send = |times, every, lasting, or_closed| Step::Send {
-            text: b"a\r\"\x7f".into(),
-            times,
-            every,
-            lasting,
-            or_closed,
-        };
-        let ms = |ms| Some(Duration::from_millis(ms));
-        for (line, wanted) in [
-            (r#"send "a\r\"\x7f""#, send(1, None, None, false)),
-            (r#"send 40 * "a\r\"\x7f" every 10ms or closed"#, send(40, ms(10), None, true)),
-            (r#"send "a\r\"\x7f" for 2s"#, send(usize::MAX, None, ms(2000), false)),
-            (r#"expect 2 * "é""#, Step::Expect { text: "é".into(), times: 2 }),
-            ("expect nothing for 20ms", Step::ExpectNothing(Duration::from_millis(20))),
-            ("say go", Step::Say("go".to_owned())),
-        ] {
-            assert_eq!(step(line), Some(wanted), "{line}");
-        }
-        for line in [
-            "send",
-            "send x",
-            r#"send "a" sometimes"#,
-            r#"send "a"#,
-            r#"send "\q""#,
-            "pause",
-            "pause 3",
-            "close now",
-            "jump",
-        ] {
-            assert_eq!(parse(&format!("# a comment\n{line}")).unwrap_err(), format!("line 2: no such step: {line}"));
-        }
-    }
 }
