@@ -22,7 +22,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -34,6 +34,7 @@ use ipnet::IpNet;
 pub use layers::{File, Flag, Source, Sources};
 use layers::{Read, Reader};
 pub use problem::{Error, Problem};
+use url::{Host, Url};
 
 /// A day is longer than any wait of a server should be.
 const DAY_MS: u64 = 86_400_000;
@@ -188,13 +189,15 @@ settings! {
         service_token: Option<Secret> = none in Optional(TOKENS),
         /// `X-Oauth-Scope` where the client names none.
         scope: String = "widgetcli" in HEADER_VALUES,
-        /// Calls to MAX at the same time.
-        inflight_max: usize = 64 in 1..=65_536,
+        /// Whether MAX may be at a link-local address such as 169.254.169.254, where clouds give away secrets.
+        allow_link_local: bool = false in Booleans,
+        /// Most calls to MAX at the same time; there are fewer while it is slow. One process of MAX bears about 8.
+        inflight_max: usize = 8 in 1..=65_536,
         /// Joins that may wait for their call.
         waiting_max: usize = 20000 in 1..=10_000_000,
         /// Longest wait of a join for its call.
         wait_ms: u64 = 10000 in 1..=DAY_MS,
-        /// Longest time for one call, head and body.
+        /// Longest time for the calls of one join together, heads and bodies.
         timeout_ms: u64 = 5000 in 1..=DAY_MS,
         /// Largest answer of MAX.
         body_bytes_max: usize = 4194304 in 1..=GIB,
@@ -377,6 +380,11 @@ impl Config {
             "joins without a token need all of the others".to_owned(),
         );
         check(
+            max.allow_link_local || !max.url.as_deref().is_some_and(leads_to_link_local),
+            &["max.url", "max.allow_link_local"],
+            "a link-local address is asked only where the second is true".to_owned(),
+        );
+        check(
             max.service_username.is_some() == max.service_token.is_some(),
             &["max.service_username", "max.service_token"],
             "one needs the other".to_owned(),
@@ -506,6 +514,29 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     let same_place = one.ip() == other.ip() || covers(one, other) || covers(other, one);
     one.port() == other.port() && one.port() != 0 && same_place
+}
+
+/// Whether an address is one of those that are for this network segment alone, also in an IPv6 address that stands for
+/// one of IPv4.
+pub fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => match ip.segments() {
+            // Mapped (RFC 4291, 2.5.5.2), compatible (2.5.5.1), and translated by NAT64 (RFC 6052).
+            [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)).is_link_local()
+            }
+            _ => ip.is_unicast_link_local(),
+        },
+    }
+}
+
+fn leads_to_link_local(url: &str) -> bool {
+    match Url::parse(url).ok().as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(ip)) => is_link_local(ip.into()),
+        Some(Host::Ipv6(ip)) => is_link_local(ip.into()),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -409,6 +409,8 @@ pub struct Elsewhere {
     pub log_lines_lost: fn() -> u64,
     /// Calls to MAX under way.
     pub max_inflight: Reading,
+    /// Calls to MAX that may be under way.
+    pub max_inflight_limit: Reading,
     /// Joins that wait for their call.
     pub max_waiting: Reading,
 }
@@ -419,7 +421,8 @@ pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
 impl Default for Elsewhere {
     /// Nothing is counted elsewhere.
     fn default() -> Self {
-        Self { log_lines_lost: || 0, max_inflight: Box::new(|| 0), max_waiting: Box::new(|| 0) }
+        let none = || -> Reading { Box::new(|| 0) };
+        Self { log_lines_lost: || 0, max_inflight: none(), max_inflight_limit: none(), max_waiting: none() }
     }
 }
 
@@ -445,11 +448,12 @@ impl Collector for Collected {
         }
         let help = "The deepest single mailbox since the last scrape";
         peak.encode(encoder.encode_descriptor("mailbox_peak_messages", help, None, MetricType::Gauge)?)?;
-        let Elsewhere { log_lines_lost, max_inflight, max_waiting } = &self.elsewhere;
+        let Elsewhere { log_lines_lost, max_inflight, max_inflight_limit, max_waiting } = &self.elsewhere;
         let lost = ConstCounter::new(log_lines_lost());
         lost.encode(encoder.encode_descriptor("log_lines_lost", "Log lines lost", None, MetricType::Counter)?)?;
         for (name, help, read) in [
             ("max_inflight", "Calls to MAX under way", max_inflight),
+            ("max_inflight_limit", "Calls to MAX that may be under way: fewer while it is slow", max_inflight_limit),
             ("max_waiting", "Joins that wait for their call to MAX", max_waiting),
         ] {
             let gauge = ConstGauge::new(i64::try_from(read()).unwrap_or(i64::MAX));

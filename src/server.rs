@@ -131,7 +131,7 @@ pub fn raise_file_limit() {
 }
 
 /// Whether a server could be started with this configuration, as far as that can be said without doing it: the files
-/// that it names are read, and no address is listened on.
+/// that it names are read, no address is listened on, and MAX is not asked.
 ///
 /// # Errors
 /// What the start would say.
@@ -142,6 +142,20 @@ pub fn check(config: &Config) -> Result<(), Error> {
         Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
     }
     Ok(())
+}
+
+/// Asks the MAX of the configuration, and says what it is; none where the demo is asked.
+///
+/// # Errors
+/// It does not answer, or not as the settings need it.
+pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
+    let Some(target) = Target::configured(&config.max).map_err(Error::Max)? else { return Ok(None) };
+    let probe = actix_rt::System::new().block_on(async {
+        let gate = Arc::new(Gate::new(&config.max));
+        let directory = Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        Ok::<_, Error>(directory.probe().await)
+    })?;
+    if probe.is_good() { Ok(Some(probe.to_string())) } else { Err(Error::Max(probe.to_string())) }
 }
 
 fn check_path(config: &Config) -> Result<(), Error> {
@@ -156,6 +170,8 @@ pub struct Server {
     registry_end: RegistryEnd,
     addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
+    /// The MAX of the configuration, where that is not the demo.
+    max: Option<Directory>,
     demo: Option<Arc<DemoMax>>,
     tokenless: Tokenless,
     stop_timeout: Duration,
@@ -189,6 +205,7 @@ impl Server {
         };
         let tokenless = target.tokenless;
         let directory = Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        let max = config.max.url.is_some().then(|| directory.clone());
         let arbiters = Arbiters::default();
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let commons = Arc::new(Commons {
@@ -235,7 +252,7 @@ impl Server {
         let metrics_addr = operators.as_ref().map(|(_, addr)| *addr);
         let operators = operators.map(|(listener, _)| serve_operators(listener, &config, &endpoint)).transpose()?;
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
-        Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, demo, tokenless, stop_timeout })
+        Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, max, demo, tokenless, stop_timeout })
     }
 
     /// Resolves when the server can serve nobody any more, with what has failed.
@@ -269,6 +286,11 @@ impl Server {
         log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));
         if let Some(metrics) = self.metrics_addr {
             log::info!("metrics on http://{metrics}/metrics");
+        }
+        if let Some(max) = &self.max {
+            // Nobody waits for that: a MAX that is away comes back.
+            let probe = max.probe();
+            actix_rt::spawn(async move { probe.await.log() });
         }
         match self.tokenless {
             Tokenless::Always => {
@@ -358,10 +380,11 @@ fn rates(settings: &config::Session) -> Rates {
 
 /// What is counted outside the metrics.
 fn elsewhere(gate: &Arc<Gate>) -> Elsewhere {
-    let (inflight, waiting) = (gate.clone(), gate.clone());
+    let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
     Elsewhere {
         log_lines_lost: logging::lines_lost,
         max_inflight: Box::new(move || inflight.inflight()),
+        max_inflight_limit: Box::new(move || limit.limit()),
         max_waiting: Box::new(move || waiting.waiting()),
     }
 }

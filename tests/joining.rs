@@ -9,7 +9,7 @@ use support::client::{
     Client, Heard, Kind, join_of, joined, left, listening, not_ok, ok, packet, people, refused, sid_of, talk_of,
     target, update,
 };
-use support::fake_max::{answer, json};
+use support::fake_max::{answer, error, json};
 use support::fixture::{Fixture, IMPATIENT, Scrape};
 use support::http::{Http, request};
 use support::run;
@@ -98,22 +98,30 @@ async fn a_join_without_any_token_needs_one(kind: Kind) {
 
 async fn without_tokens_the_name_is_the_one_of_max(kind: Kind) {
     let server = Fixture::start_tokenless("");
-    for user in ["messi", "lionel", "xavi", "zoë/../x"] {
+    for user in ["messi", "lionel", "xavi", "zoë"] {
         server.max.talks_in(user, &["c1"]);
     }
     let mut xavi = Client::connect(server.addr, kind, "").await;
     xavi.call("join", r#""xavi""#, &[listening(&["c1"])], ok).await;
-    let profile = r#"{"username":"Messi","talkingIn":{"items":[{"id":"c1"}],"totalItems":1}}"#;
+    let profile = r#"{"username":"Lionel","talkingIn":{"items":[{"id":"c1"}],"totalItems":1}}"#;
     server.max.answers("lionel", json(profile));
     let mut lionel = Client::connect(server.addr, kind, "").await;
-    lionel.call("join", r#"{"username":"Lionel"}"#, &[listening(&["c1"])], ok).await;
-    xavi.hears(&[joined("c1", "messi")]).await;
+    lionel.call("join", r#"{"username":"LIONEL"}"#, &[listening(&["c1"])], ok).await;
+    xavi.hears(&[joined("c1", "lionel")]).await;
     lionel.emit("talk", &talk_of("c1", "m1")).await;
-    xavi.hears(&[update("messi", "c1", "m1")]).await;
+    xavi.hears(&[update("lionel", "c1", "m1")]).await;
+    // An answer about somebody else is no answer.
+    server.max.answers("messi", json(profile));
+    let mut messi = Client::connect(server.addr, kind, "").await;
+    messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, "max_garbage")).await;
 
     let mut zoe = Client::connect(server.addr, kind, "").await;
-    zoe.call("join", r#""Zoë/../x""#, &[listening(&["c1"])], ok).await;
-    xavi.hears(&[joined("c1", "zoë/../x")]).await;
+    zoe.call("join", r#""Zoë""#, &[listening(&["c1"])], ok).await;
+    xavi.hears(&[joined("c1", "zoë")]).await;
+    for name in [r#""zoë/../x""#, r#""../conversations""#, r#""..""#] {
+        zoe.call("join", name, &[], |ack| not_ok(ack, "unknown_user")).await;
+    }
+    xavi.hears(&[left("c1", "zoë")]).await;
     let mut nobody = Client::connect(server.addr, kind, "").await;
     nobody.call("join", r#""nobody""#, &[], |ack| not_ok(ack, "unknown_user")).await;
 }
@@ -130,14 +138,22 @@ async fn a_user_is_the_same_whatever_its_case(kind: Kind) {
     xavi.hears_nothing().await;
 }
 
+/// What MAX says of a token that is none.
+fn denied() -> Vec<u8> {
+    error("401 Unauthorized", "Unauthorized", "Invalid token.")
+}
+
 async fn what_max_says_decides(kind: Kind) {
     let server = Fixture::start(
         "max.conversations_max = 2\nmax.body_bytes_max = 2000\nmax.timeout_ms = 1000\nlimits.id_bytes_max = 64",
     );
     let mut messi = Client::connect(server.addr, kind, "").await;
     let table = [
-        ("unauthorized", answer("401 Unauthorized", "text/plain", "")),
-        ("unauthorized", answer("403 Forbidden", "text/html", "<html>")),
+        ("unauthorized", denied()),
+        ("unauthorized", error("403 Forbidden", "Forbidden", "No.")),
+        // A proxy's own refusals say nothing of the user.
+        ("max_error", answer("401 Unauthorized", "text/plain", "")),
+        ("max_error", answer("403 Forbidden", "text/html", "<html>")),
         ("max_error", answer("404 Not Found", "text/html", "")),
         ("max_error", answer("302 Found", "text/html", "")),
         ("max_unavailable", answer("500 Internal Server Error", "text/html", "")),
@@ -254,7 +270,7 @@ async fn a_user_that_max_denies_is_out(kind: Kind) {
     server.max.talks_in("messi", &["c1"]);
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
     let unknown = answer("400 Bad Request", "application/json", r#"{"error":"UnknownUserError"}"#);
-    let denials = [("unauthorized", answer("401 Unauthorized", "text/plain", "")), ("unknown_user", unknown)];
+    let denials = [("unauthorized", denied()), ("unknown_user", unknown)];
     for (code, denial) in denials {
         server.max.recovers("messi");
         let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;

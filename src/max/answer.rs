@@ -35,28 +35,62 @@ pub(super) fn conversations(body: &[u8], bounds: Bounds) -> Result<Vec<Conversat
     read::<List<'_>>(body)?.ids(bounds)
 }
 
-/// Reads the answer to `GET /people/{username}`: the name in it, and what the person is talking in.
-pub(super) fn person(body: &[u8], bounds: Bounds) -> Result<(String, Vec<ConversationId>), Flaw> {
-    #[derive(Deserialize)]
-    struct Person<'a> {
-        #[serde(borrow)]
-        username: Cow<'a, str>,
-        #[serde(borrow, rename = "talkingIn")]
-        talking_in: List<'a>,
-    }
-    let Object(person) = read::<Object<Person<'_>>>(body)?;
-    Ok((person.username.into_owned(), person.talking_in.ids(bounds)?))
+/// What MAX says of a person.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Person {
+    pub(super) username: String,
+    /// None where MAX does not tell the one who asks.
+    pub(super) talking_in: Option<Vec<ConversationId>>,
 }
 
-/// The `error` and `error_description` of a refusal, where it has the form of MAX.
-pub(super) fn refusal(body: &[u8]) -> Option<(String, Option<String>)> {
+/// Reads the answer to `GET /people/{username}`.
+pub(super) fn person(body: &[u8], bounds: Bounds) -> Result<Person, Flaw> {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct Raw<'a> {
+        #[serde(borrow)]
+        username: Cow<'a, str>,
+        #[serde(borrow, default, rename = "talkingIn")]
+        talking_in: Option<List<'a>>,
+    }
+    let Object(person) = read::<Object<Raw<'_>>>(body)?;
+    let talking_in = person.talking_in.map(|list| list.ids(bounds)).transpose()?;
+    Ok(Person { username: person.username.into_owned(), talking_in })
+}
+
+/// A refusal in MAX's own words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// MAX's name for the error, such as `UnknownUserError`.
+    pub(super) error: String,
+    pub(super) description: Option<String>,
+}
+
+/// Reads a refusal, where it has the form of MAX: others that speak JSON have forms of their own.
+pub(super) fn refusal(body: &[u8]) -> Option<Refusal> {
+    #[derive(Deserialize)]
+    struct Raw {
         error: String,
         error_description: Option<String>,
+        /// MAX says it from 3.5 on.
+        #[serde(rename = "objectType")]
+        object_type: Option<String>,
     }
-    let Object(refusal) = read::<Object<Refusal>>(body).ok()?;
-    Some((refusal.error, refusal.error_description))
+    let Object(Raw { error, error_description, object_type }) = read::<Object<Raw>>(body).ok()?;
+    // Names of errors are in camel case. `invalid_token` and the like are of OAuth (RFC 6749): a proxy says those.
+    let of_max = object_type.as_deref().is_none_or(|kind| kind == "error")
+        && error.starts_with(|first: char| first.is_ascii_uppercase())
+        && error.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    of_max.then_some(Refusal { error, description: error_description })
+}
+
+/// The release of MAX that `GET /info` names.
+pub(super) fn version(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Info {
+        version: String,
+    }
+    let Object(Info { version }) = read(body).ok()?;
+    Some(version)
 }
 
 /// serde_json skips what nobody asked for without recursion, and everything asked for here is shallow: the depth of
@@ -175,10 +209,13 @@ mod tests {
     fn a_person_has_a_name_and_either_shape() {
         for talking_in in [r#"[{"id":"a","permissions":["read"]}]"#, r#"{"items":[{"id":"a"}],"totalItems":1}"#] {
             let json = format!(r#"{{"username":"Messi","displayName":"L","talkingIn":{talking_in},"x":[[]]}}"#);
-            let (name, list) = person(json.as_bytes(), BOUNDS).unwrap();
-            assert_eq!((name.as_str(), ids(&list)), ("Messi", vec!["a"]));
+            let Person { username, talking_in } = person(json.as_bytes(), BOUNDS).unwrap();
+            assert_eq!((username.as_str(), ids(&talking_in.unwrap())), ("Messi", vec!["a"]));
         }
-        for json in ["{}", r#"{"username":"x"}"#, r#"{"talkingIn":[]}"#, r#"{"username":1,"talkingIn":[]}"#, "[]"] {
+        for json in [r#"{"username":"x"}"#, r#"{"username":"x","talkingIn":null}"#] {
+            assert_eq!(person(json.as_bytes(), BOUNDS), Ok(Person { username: "x".to_owned(), talking_in: None }));
+        }
+        for json in ["{}", r#"{"talkingIn":[]}"#, r#"{"username":1,"talkingIn":[]}"#, "[]"] {
             assert!(matches!(person(json.as_bytes(), BOUNDS), Err(Flaw::Garbage(_))), "{json}");
         }
     }
@@ -241,9 +278,36 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_its_error() {
-        let json = r#"{"objectType":"error","error":"Unauthorized","error_description":"Invalid token."}"#;
-        assert_eq!(refusal(json.as_bytes()), Some(("Unauthorized".to_owned(), Some("Invalid token.".to_owned()))));
-        assert_eq!(refusal(b"<html>"), None);
+    fn a_refusal_is_told_by_its_form() {
+        for json in [
+            r#"{"objectType":"error","error":"Unauthorized","error_description":"Invalid token."}"#,
+            // 3.4.4 has no `objectType`.
+            r#"{"error":"Unauthorized","error_description":"Invalid token."}"#,
+        ] {
+            let description = Some("Invalid token.".to_owned());
+            let said = Refusal { error: "Unauthorized".to_owned(), description };
+            assert_eq!(refusal(json.as_bytes()), Some(said));
+        }
+        let said = refusal(br#"{"error":"UnknownUserError"}"#).unwrap();
+        assert_eq!((said.error.as_str(), said.description), ("UnknownUserError", None));
+        for json in [
+            "",
+            "<html>",
+            "404 Not Found\n\nThe resource could not be found.",
+            r#"{"error":"unauthorized","error_description":"Full authentication is required"}"#,
+            r#"{"error":"invalid_token","error_description":"The token expired"}"#,
+            r#"{"error":"Not Found","error_description":""}"#,
+            r#"{"error":404,"error_description":"x"}"#,
+            r#"{"objectType":"person","error":"Unauthorized","error_description":"x"}"#,
+            r#"["Unauthorized","x"]"#,
+        ] {
+            assert_eq!(refusal(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_read() {
+        assert_eq!(version(br#"{"version":"5.3.26","max.server_id":"x"}"#).as_deref(), Some("5.3.26"));
+        assert_eq!(version(b"{}"), None);
     }
 }

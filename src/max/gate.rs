@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Failure;
+use super::pace::{Ended, Pace};
 use crate::config;
 use crate::event::Code;
 
@@ -15,24 +17,38 @@ use crate::event::Code;
 #[derive(Debug)]
 pub struct Gate {
     places: Arc<Semaphore>,
-    inflight_max: usize,
+    room: Mutex<Room>,
     waiting: AtomicUsize,
     waiting_max: usize,
     wait: Duration,
 }
 
-/// The right to one call. Dropping it gives the place to the next in line.
+/// How many places there are to be, and how many there are.
+#[derive(Debug)]
+struct Room {
+    pace: Pace,
+    /// Places that are free or taken. More than the pace allows only until one of them is given back.
+    places: usize,
+}
+
+/// The right to ask MAX. Dropping it gives the place to the next in line.
 #[derive(Debug)]
 #[must_use = "the place is given back when this is dropped"]
-pub struct Place(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Place {
+    gate: Arc<Gate>,
+    /// Is there until the drop.
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 impl Gate {
     /// The gate of `max.inflight_max`, `max.waiting_max` and `max.wait_ms`.
     pub fn new(settings: &config::Max) -> Self {
-        let inflight_max = settings.inflight_max.clamp(1, Semaphore::MAX_PERMITS);
+        let inflight_max = settings.inflight_max.min(Semaphore::MAX_PERMITS);
+        let pace = Pace::new(inflight_max, Duration::from_millis(settings.timeout_ms));
+        let places = pace.limit();
         Self {
-            places: Arc::new(Semaphore::new(inflight_max)),
-            inflight_max,
+            places: Arc::new(Semaphore::new(places)),
+            room: Mutex::new(Room { pace, places }),
             waiting: AtomicUsize::new(0),
             waiting_max: settings.waiting_max,
             wait: Duration::from_millis(settings.wait_ms),
@@ -43,22 +59,29 @@ impl Gate {
     ///
     /// # Errors
     /// [`Code::Busy`] where the line is full, or did not move for long enough.
-    pub async fn enter(&self) -> Result<Place, Failure> {
+    pub async fn enter(self: &Arc<Self>) -> Result<Place, Failure> {
+        let place = |permit| Place { gate: Arc::clone(self), permit: Some(permit) };
         // Freed places go to those who wait first, so that this cannot jump the queue.
         if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Ok(Place(permit));
+            return Ok(place(permit));
         }
         let _waiting =
             self.line_up().ok_or_else(|| busy(format!("{} joins wait for MAX already", self.waiting_max)))?;
         match tokio::time::timeout(self.wait, self.places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Place(permit)),
+            Ok(Ok(permit)) => Ok(place(permit)),
             Ok(Err(_)) | Err(_) => Err(busy(format!("waited {} ms for a call to MAX", self.wait.as_millis()))),
         }
     }
 
     /// Calls to MAX under way.
     pub fn inflight(&self) -> usize {
-        self.inflight_max - self.places.available_permits()
+        let room = self.room.lock();
+        room.places.saturating_sub(self.places.available_permits())
+    }
+
+    /// Calls that may be under way now: at most `max.inflight_max`, and fewer where MAX is slow.
+    pub fn limit(&self) -> usize {
+        self.room.lock().pace.limit()
     }
 
     /// Joins that wait for their call.
@@ -70,6 +93,58 @@ impl Gate {
         let one_more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
         let entered = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         entered.ok().map(|_| Waiting(&self.waiting))
+    }
+
+    fn ended(&self, ended: Ended, began: Instant) {
+        let mut room = self.room.lock();
+        let full = self.places.available_permits() == 0;
+        room.pace.ended(ended, began, Instant::now(), full);
+        let limit = room.pace.limit();
+        if room.places < limit {
+            self.places.add_permits(limit - room.places);
+            room.places = limit;
+        } else {
+            room.places -= self.places.forget_permits(room.places - limit);
+        }
+    }
+}
+
+impl Place {
+    /// One call begins. The pace of the gate follows from how it ends.
+    pub(super) fn begin(&self) -> Timing<'_> {
+        Timing { gate: &self.gate, began: Instant::now(), ended: Ended::GivenUp }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut room = self.gate.room.lock();
+        if room.places > room.pace.limit()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+            room.places -= 1;
+        }
+    }
+}
+
+/// One call, from its beginning to its end. Dropped before it was said how it ended, it was given up.
+#[derive(Debug)]
+pub(super) struct Timing<'a> {
+    gate: &'a Gate,
+    began: Instant,
+    ended: Ended,
+}
+
+impl Timing<'_> {
+    pub(super) fn end(mut self, ended: Ended) {
+        self.ended = ended;
+    }
+}
+
+impl Drop for Timing<'_> {
+    fn drop(&mut self) {
+        self.gate.ended(self.ended, self.began);
     }
 }
 

@@ -1,10 +1,15 @@
 //! MAX as a port: what maxtalk asks of a directory of people and conversations, and how that can fail.
 //!
-//! * [`client`]: the REST calls, through awc: who is asked, deadlines, sizes, what each answer means.
-//! * [`gate`]: how many joins may ask at a time, and how many may wait for it.
+//! * [`client`]: who is asked, as whom, in how many calls.
+//! * [`gate`]: how many joins may ask at a time, and how many may wait for it; `pace` finds the first number.
 //! * [`demo`]: an embedded MAX, in memory and over real HTTP.
-//! * `answer`: reads the JSON of every release; pure.
-//! * `trust`: which certificates are believed.
+//! * `probe`: whether MAX answers at all, and as what.
+//! * `route`: the calls that serve a question, and what follows one that failed; pure.
+//! * `verdict`, `answer`: what an answer means, and its JSON in every release; pure.
+//! * `flights`: one call for all that ask the same.
+//! * `call`: one call through awc, with its deadline and bounds.
+//! * `connection`, `response`: what awc holds for a connection, and what comes on it, made plain; the latter is pure.
+//! * `dial`, `trust`: the way to MAX, and which certificates are believed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,13 +17,23 @@ use std::net::IpAddr;
 use crate::event::{Code, ConversationId, Token, Username};
 
 mod answer;
+mod call;
 pub mod client;
+mod connection;
 pub mod demo;
+mod dial;
+mod flights;
 pub mod gate;
+mod pace;
+mod probe;
+mod response;
+mod route;
 mod trust;
+mod verdict;
 
 pub use client::{Directory, Target, Tokenless};
 pub use gate::Gate;
+pub use probe::Probe;
 
 /// Who wants to join.
 #[derive(Clone, Debug)]
@@ -36,7 +51,7 @@ pub struct Question {
 /// What MAX says of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The name to announce: the one that MAX accepted with the token, else the one in its answer.
+    /// The name to announce: the one that was asked for, as MAX knows it.
     pub username: Username,
     /// In the order of MAX, without duplicates.
     pub conversations: Vec<ConversationId>,

@@ -201,7 +201,7 @@ impl World {
         let who = self.person(username)?;
         let mut profile = self.people[who].json();
         if actor == who || self.is_service(Actor(actor)) {
-            let talking_in = self.conversations_of(who).map(|conversation| {
+            let talking_in = self.newest_first(who).into_iter().map(|conversation| {
                 json!({
                     "id": conversation.id,
                     "objectType": "conversation",
@@ -217,11 +217,8 @@ impl World {
 
     /// `GET /conversations`: newest activity first.
     pub(super) fn conversations(&self, Actor(actor): Actor) -> Value {
-        let mut conversations: Vec<_> = self.conversations_of(actor).collect();
-        conversations.sort_by_key(|conversation| {
-            std::cmp::Reverse(conversation.messages.back().map(|last| (last.published, &last.id)))
-        });
-        conversations.into_iter().map(|conversation| self.conversation_json(conversation, actor)).collect()
+        let conversations = self.newest_first(actor).into_iter();
+        conversations.map(|conversation| self.conversation_json(conversation, actor)).collect()
     }
 
     /// `POST /conversations`: says something to these people, in the conversation that two of them have already or in
@@ -364,6 +361,14 @@ impl World {
         let others = &self.people[..self.service()];
         let found = known.and_then(|name| others.iter().position(|person| person.username == name));
         found.ok_or_else(|| Refusal::unknown_user(username))
+    }
+
+    fn newest_first(&self, who: usize) -> Vec<&Conversation> {
+        let mut conversations: Vec<_> = self.conversations_of(who).collect();
+        conversations.sort_by_key(|conversation| {
+            std::cmp::Reverse(conversation.messages.back().map(|last| (last.published, &last.id)))
+        });
+        conversations
     }
 
     fn conversations_of(&self, who: usize) -> impl Iterator<Item = &Conversation> {

@@ -1,0 +1,160 @@
+//! How many calls to MAX at a time: as many as it answers soon, found by trying (additive increase, multiplicative
+//! decrease). Pure.
+//!
+//! MAX is one process that works on one call after the other, and goes on with calls that were given up. More calls at
+//! a time than it answers well before their deadline only make all of them late.
+
+use std::time::{Duration, Instant};
+
+/// What one process of MAX bears: the beginning, and the default of the setting.
+const START: usize = 8;
+/// What becomes of the limit after a call that was slow.
+const SLOW_FACTOR: f64 = 0.75;
+/// What becomes of the limit after a call that was not answered in time.
+const LATE_FACTOR: f64 = 0.5;
+/// A call is slow from this share of its deadline on.
+const SLOW_SHARE: u32 = 4;
+
+/// How a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// MAX has answered, whatever it was.
+    Answered,
+    /// The deadline has passed.
+    Late,
+    /// Nobody waits for it any more.
+    GivenUp,
+    /// There was no connection: that says nothing of how much MAX bears.
+    Unconnected,
+}
+
+/// The limit on calls at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    limit: f64,
+    max: usize,
+    slow: Duration,
+    /// Calls that began before this have been answered for.
+    lowered: Option<Instant>,
+}
+
+impl Pace {
+    /// `max` bounds the limit, `timeout` is the deadline of a call.
+    pub(super) fn new(max: usize, timeout: Duration) -> Self {
+        Self { limit: max.clamp(1, START) as f64, max: max.max(1), slow: timeout / SLOW_SHARE, lowered: None }
+    }
+
+    /// Calls that may be under way.
+    pub(super) fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// A call that began at `began` has ended now. `full` says whether as many were under way as may be.
+    pub(super) fn ended(&mut self, ended: Ended, began: Instant, now: Instant, full: bool) {
+        let slow = now.saturating_duration_since(began) > self.slow;
+        match ended {
+            Ended::Unconnected => {}
+            Ended::Late => self.lower(LATE_FACTOR, began, now),
+            Ended::Answered | Ended::GivenUp if slow => self.lower(SLOW_FACTOR, began, now),
+            // One more after as many answers as there are calls at a time.
+            Ended::Answered if full => self.limit = (self.limit + 1.0 / self.limit).min(self.max as f64),
+            Ended::Answered | Ended::GivenUp => {}
+        }
+    }
+
+    /// Lowers the limit once for all calls that were under way together.
+    fn lower(&mut self, factor: f64, began: Instant, now: Instant) {
+        if self.lowered.is_none_or(|lowered| began >= lowered) {
+            self.limit = (self.limit * factor).max(1.0);
+            self.lowered = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// MAX answers one call after the other, each in `service`; as many are under way as may be. What the limit is
+    /// after so many calls.
+    fn after(calls: usize, service: Duration, pace: &mut Pace, mut now: Instant) -> usize {
+        let mut under_way = std::collections::VecDeque::new();
+        for _ in 0..calls {
+            while under_way.len() < pace.limit() {
+                under_way.push_back(now);
+            }
+            now += service;
+            let began = under_way.pop_front().unwrap();
+            let late = now - began > 5 * SECOND;
+            pace.ended(if late { Ended::Late } else { Ended::Answered }, began, now, true);
+        }
+        pace.limit()
+    }
+
+    #[test]
+    fn the_limit_finds_what_is_answered_soon() {
+        let now = Instant::now();
+        for (max, service_ms, low, high) in [
+            (8, 10, 8, 8),
+            (8, 100, 8, 8),
+            // 1250 ms are a quarter of the deadline: no more calls at a time than are answered in it.
+            (64, 100, 8, 13),
+            (64, 300, 2, 5),
+            (64, 700, 1, 2),
+            (64, 3000, 1, 1),
+            (64, 1, 64, 64),
+            (2, 10, 2, 2),
+        ] {
+            let mut pace = Pace::new(max, 5 * SECOND);
+            let limit = after(5000, Duration::from_millis(service_ms), &mut pace, now);
+            assert!((low..=high).contains(&limit), "{max} {service_ms}: {limit}");
+        }
+    }
+
+    #[test]
+    fn the_limit_begins_low_and_stays_in_its_bounds() {
+        for (max, start) in [(0, 1), (1, 1), (5, 5), (8, 8), (64, 8)] {
+            assert_eq!(Pace::new(max, SECOND).limit(), start);
+        }
+        let (mut pace, now) = (Pace::new(64, 5 * SECOND), Instant::now());
+        for n in 0..20 {
+            pace.ended(Ended::Late, now + n * SECOND, now + n * SECOND, true);
+        }
+        assert_eq!(pace.limit(), 1);
+        // What was slow once is not held against it: it grows again, up to its bound.
+        assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now + 60 * SECOND), 64);
+    }
+
+    #[test]
+    fn calls_that_were_under_way_together_lower_the_limit_once() {
+        let (mut pace, now) = (Pace::new(8, 4 * SECOND), Instant::now());
+        for _ in 0..8 {
+            pace.ended(Ended::Late, now, now + 4 * SECOND, true);
+        }
+        assert_eq!(pace.limit(), 4);
+        pace.ended(Ended::Late, now + 4 * SECOND, now + 8 * SECOND, true);
+        assert_eq!(pace.limit(), 2);
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_load_changes_nothing() {
+        let (mut pace, now) = (Pace::new(16, 4 * SECOND), Instant::now());
+        for (ended, took_ms, full) in [
+            (Ended::Unconnected, 1, true),
+            (Ended::Unconnected, 3000, true),
+            (Ended::GivenUp, 10, true),
+            // There was room for more, so nothing was tried.
+            (Ended::Answered, 10, false),
+        ] {
+            for _ in 0..100 {
+                pace.ended(ended, now, now + Duration::from_millis(took_ms), full);
+            }
+            assert_eq!(pace.limit(), 8, "{ended:?}");
+        }
+        // A call that was given up when it was slow already is as good a sign as its answer.
+        pace.ended(Ended::GivenUp, now, now + 2 * SECOND, true);
+        assert_eq!(pace.limit(), 6);
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether MAX answers, and whether as it has to for what is configured: asked once, at the start and by
+//! `maxtalk check`.
+
+use std::fmt;
+
+use awc::http::header::HeaderValue;
+use tokio::time::Instant;
+
+use super::answer::{self, Bounds};
+use super::call::{Call, Http, Response};
+use super::client::identity;
+use super::route::Route;
+use super::{Failure, verdict};
+use crate::event::{Token, Username};
+
+/// Nothing of an answer is used here but whether it is there.
+const BOUNDS: Bounds = Bounds { conversations_max: usize::MAX, id_bytes_max: usize::MAX };
+
+/// What MAX has shown of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    url: String,
+    /// Its release where it says so, or why nothing here is MAX.
+    max: Result<Option<String>, String>,
+    /// Why joins without a token cannot work.
+    trouble: Option<String>,
+}
+
+impl Probe {
+    /// Whether everything that is configured can work.
+    pub fn is_good(&self) -> bool {
+        self.max.is_ok() && self.trouble.is_none()
+    }
+
+    /// Says it in the log, in one line.
+    pub fn log(&self) {
+        if self.is_good() { log::info!("{self}") } else { log::warn!("{self}") }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.max {
+            Ok(Some(version)) => write!(f, "MAX {version} answers at {}", self.url)?,
+            Ok(None) => write!(f, "MAX answers at {}", self.url)?,
+            Err(why) => write!(f, "MAX does not answer at {}: {why}", self.url)?,
+        }
+        self.trouble.iter().try_for_each(|trouble| write!(f, "; but {trouble}"))
+    }
+}
+
+/// Asks for the release of MAX, and where there is a service account, whether it is one.
+pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scope: &HeaderValue) -> Probe {
+    let deadline = http.deadline();
+    let max = release(http, deadline).await;
+    let trouble = match (&max, service) {
+        (Ok(version), Some(account)) => trouble(http, account, scope, version.as_deref(), deadline).await,
+        _ => None,
+    };
+    Probe { url: http.base_url().to_owned(), max, trouble }
+}
+
+async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, String> {
+    let mut last = None;
+    // Old releases may have no `/info`; each of them refuses a call without headers in the words of MAX.
+    for route in ["/info", "/conversations"] {
+        let response = get(http, route, None, deadline)
+            .await
+            .map_err(|failure| format!("{}; check max.url, the network and, for https, max.ca_file", failure.cause))?;
+        if response.status == 200
+            && let Some(version) = answer::version(&response.body)
+        {
+            return Ok(Some(version));
+        }
+        if answer::refusal(&response.body).is_some() && response.status.as_u16() < 500 {
+            return Ok(None);
+        }
+        last = Some(response.status);
+    }
+    let status = last.map(|status| format!(" by {status}")).unwrap_or_default();
+    Err(format!("something answers there{status}, but not as MAX does; check the path of max.url"))
+}
+
+/// Why the service account cannot answer joins without a token.
+async fn trouble(
+    http: &Http,
+    account: &(Username, Token),
+    scope: &HeaderValue,
+    version: Option<&str>,
+    deadline: Instant,
+) -> Option<String> {
+    let name = account.0.as_str();
+    let no_manager = format!("the service account {name} is no MAX Manager: have MAX give it that role");
+    let refused = format!(
+        "it does not accept the service account {name}: check max.service_username, max.service_token and max.scope"
+    );
+    if let Some(version) = version
+        && version.starts_with("3.")
+    {
+        return Some(format!(
+            "MAX {version} answers no joins without a token, which needs 4.0.0 or newer: clients have to send their \
+             tokens, and max.tokenless_joins, max.service_username and max.service_token are of no use"
+        ));
+    }
+    // What cannot be asked now says nothing against the account.
+    let settings = get(http, "/info/settings", Some((account, scope)), deadline).await.ok()?;
+    match (settings.status.as_u16(), answer::refusal(&settings.body)) {
+        (200, _) => return None,
+        (401, Some(_)) => return Some(refused),
+        (403, Some(_)) => return Some(no_manager),
+        _ => {}
+    }
+    // Before 5.x that call is not there. Everybody may see their own conversations, so this finds less.
+    let route = Route::Person.path(name);
+    let person = get(http, &route, Some((account, scope)), deadline).await.ok()?;
+    match (person.status.as_u16(), answer::refusal(&person.body)) {
+        (200, _) if answer::person(&person.body, BOUNDS).is_ok_and(|person| person.talking_in.is_none()) => {
+            Some(no_manager)
+        }
+        (401, said @ Some(_)) if verdict::says(said.as_ref(), "permission") => {
+            Some(format!("{no_manager}; or it is a release before 4.0.0, which answers no joins without a token"))
+        }
+        (401 | 403, Some(_)) => Some(refused),
+        _ => None,
+    }
+}
+
+async fn get(
+    http: &Http,
+    route: &str,
+    account: Option<(&(Username, Token), &HeaderValue)>,
+    deadline: Instant,
+) -> Result<Response, Failure> {
+    let (headers, secret) = match account {
+        Some(((name, token), scope)) => (identity(name, token, scope.clone())?, Some(token.clone())),
+        None => (Vec::new(), None),
+    };
+    http.get(&Call { url: http.url(route)?, headers, secret }, deadline).await
+}

@@ -1,0 +1,434 @@
+//! What a peer says on an HTTP/1.1 connection, made plain: bytes of the peer in, and for each request one answer out
+//! that awc cannot misread. Pure: the socket is in [`connection`](super::connection).
+//!
+//! awc 3.11 takes an interim answer for the final one, an answer without a length for an empty one, and whatever lies
+//! in a connection for the answer to the next question. So it never sees what the peer has said. It sees a head with a
+//! length or in chunks, behind it a body that ends as that head says, or an error. Where anything came that was not
+//! asked for, the connection is spent.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::{Buf, BytesMut};
+use httparse::{Header, ParserConfig, Status};
+
+/// More headers than any MAX or proxy sends.
+pub(super) const HEADERS_MAX: usize = 96;
+/// Longest head of an answer, and longest trailer.
+pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// Longest line that says the size of a chunk, with its extensions.
+const CHUNK_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Headers that the reader of an answer looks at; it gets no others.
+const PASSED_ON: [&str; 3] = ["content-type", "content-encoding", "location"];
+
+/// Why there is no answer, or not a whole one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The peer speaks something else, and how.
+    NotHttp(String),
+    /// The head or trailer has more than is taken, and of what.
+    TooLarge(String),
+    /// The peer wants to speak something else from now on: 101, which nobody asks for.
+    Switching,
+    /// The peer has closed without a byte of an answer.
+    Unanswered,
+    /// The peer has closed within the head.
+    HeadCut,
+    /// The peer has closed after so many bytes of the body, of so many where that is known.
+    BodyCut(u64, Option<u64>),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHttp(how) => write!(f, "not HTTP: {how}"),
+            Self::TooLarge(what) => write!(f, "the head is too large: more than {what}"),
+            Self::Switching => f.write_str("101 Switching Protocols, which was not asked for"),
+            Self::Unanswered => f.write_str("the connection was closed without an answer"),
+            Self::HeadCut => f.write_str("the connection was lost before the answer: it was closed within the head"),
+            Self::BodyCut(read, Some(length)) => write!(f, "the connection was closed after {read} of {length} bytes"),
+            Self::BodyCut(read, None) => {
+                write!(f, "the connection was closed half-way through the answer, after {read} bytes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The answers on one connection, one for each request.
+#[derive(Debug)]
+pub(super) struct Responses {
+    state: State,
+    /// Whether a request may follow the answer that is read now.
+    reusable: bool,
+    /// The request was a HEAD: its answer has no body.
+    bodiless: bool,
+    /// What came and is not used yet.
+    input: BytesMut,
+    /// How much of `input` was searched for the end of the head.
+    searched: usize,
+    output: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No request is under way.
+    Idle,
+    /// The final head has not come yet.
+    Head,
+    /// A body of a known length.
+    Sized { length: u64, read: u64 },
+    /// The line with the size of a chunk comes next.
+    ChunkSize { read: u64 },
+    /// So many bytes of the chunk are to come.
+    ChunkData { left: u64, read: u64 },
+    /// The end of the line behind a chunk comes next.
+    ChunkEnd { read: u64 },
+    /// Trailers, of which so many bytes have come.
+    Trailer { bytes: usize, read: u64 },
+    /// The body lasts as long as the connection.
+    UntilClose { read: u64 },
+    /// Nothing may be asked on this connection any more.
+    Spent,
+}
+
+/// How long a body is.
+enum Framing {
+    Sized(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Responses {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Idle,
+            reusable: false,
+            bodiless: false,
+            input: BytesMut::new(),
+            searched: 0,
+            output: BytesMut::new(),
+        }
+    }
+
+    /// Whether a request may be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// Whether the connection is of no use any more, but for what is still in [`Self::output`].
+    pub(super) fn is_spent(&self) -> bool {
+        self.state == State::Spent
+    }
+
+    /// The connection is not to be used again, whatever happened to it.
+    pub(super) fn spend(&mut self) {
+        self.state = State::Spent;
+    }
+
+    /// The plain answer, as far as it has come and was not taken.
+    pub(super) fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// A request is sent, which begins with these bytes.
+    pub(super) fn asked(&mut self, request: &[u8]) {
+        self.bodiless = request.starts_with(b"HEAD ");
+        self.reusable = true;
+        self.searched = 0;
+        self.state = State::Head;
+    }
+
+    /// The peer has said this.
+    ///
+    /// # Errors
+    /// There is no answer, or no whole one; the connection is spent.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.input.extend_from_slice(bytes);
+        let outcome = self.go_on();
+        if outcome.is_err() {
+            self.spend();
+        }
+        outcome
+    }
+
+    /// The peer has closed in order, which a reset and a TLS connection without a close_notify are not.
+    ///
+    /// # Errors
+    /// The answer is not whole.
+    pub(super) fn closed(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.state, State::Spent) {
+            State::Idle | State::Spent => Ok(()),
+            State::Head if self.input.is_empty() => Err(Fault::Unanswered),
+            State::Head => Err(Fault::HeadCut),
+            State::UntilClose { .. } => {
+                self.output.extend_from_slice(b"0\r\n\r\n");
+                Ok(())
+            }
+            State::Sized { length, read } => Err(Fault::BodyCut(read, Some(length))),
+            State::ChunkSize { read }
+            | State::ChunkData { read, .. }
+            | State::ChunkEnd { read }
+            | State::Trailer { read, .. } => Err(Fault::BodyCut(read, None)),
+        }
+    }
+
+    fn go_on(&mut self) -> Result<(), Fault> {
+        while self.step()? {}
+        if self.state == State::Idle && !self.input.is_empty() {
+            self.spend();
+        }
+        Ok(())
+    }
+
+    /// One step, where enough has come for it.
+    fn step(&mut self) -> Result<bool, Fault> {
+        match self.state {
+            State::Idle | State::Spent => Ok(false),
+            State::Head => self.head(),
+            State::Sized { length, read } => {
+                let count = self.take(length - read);
+                let piece = self.input.split_to(count);
+                self.output.extend_from_slice(&piece);
+                let read = read + count as u64;
+                self.state = State::Sized { length, read };
+                if read == length {
+                    self.answered();
+                }
+                Ok(false)
+            }
+            State::ChunkSize { read } => {
+                let Some(line) = self.line(CHUNK_LINE_BYTES_MAX, "the size of a chunk")? else { return Ok(false) };
+                self.state = match chunk_size(&line)? {
+                    0 => State::Trailer { bytes: 0, read },
+                    left => State::ChunkData { left, read },
+                };
+                Ok(true)
+            }
+            State::ChunkData { left, read } => {
+                let count = self.take(left);
+                if count == 0 {
+                    return Ok(false);
+                }
+                self.chunk(count);
+                let (left, read) = (left - count as u64, read + count as u64);
+                self.state = if left == 0 { State::ChunkEnd { read } } else { State::ChunkData { left, read } };
+                Ok(true)
+            }
+            State::ChunkEnd { read } => {
+                // Two bytes are enough to see anything else.
+                let Some(line) = self.line(2, "the end of a chunk")? else { return Ok(false) };
+                if !line.is_empty() {
+                    return Err(Fault::NotHttp("a chunk is longer than it says".to_owned()));
+                }
+                self.state = State::ChunkSize { read };
+                Ok(true)
+            }
+            State::Trailer { bytes, read } => {
+                let Some(line) = self.line(HEAD_BYTES_MAX, "a trailer")? else { return Ok(false) };
+                if line.is_empty() {
+                    self.output.extend_from_slice(b"0\r\n\r\n");
+                    self.answered();
+                    return Ok(false);
+                }
+                let bytes = bytes + line.len();
+                if bytes > HEAD_BYTES_MAX {
+                    return Err(Fault::TooLarge(format!("{HEAD_BYTES_MAX} bytes of trailers")));
+                }
+                self.state = State::Trailer { bytes, read };
+                Ok(true)
+            }
+            State::UntilClose { read } => {
+                let count = self.input.len();
+                if count > 0 {
+                    self.chunk(count);
+                }
+                self.state = State::UntilClose { read: read + count as u64 };
+                Ok(false)
+            }
+        }
+    }
+
+    /// How much of `wanted` is there.
+    fn take(&self, wanted: u64) -> usize {
+        usize::try_from(wanted).unwrap_or(usize::MAX).min(self.input.len())
+    }
+
+    /// Gives on so many bytes as one chunk.
+    fn chunk(&mut self, count: usize) {
+        let piece = self.input.split_to(count);
+        self.output.extend_from_slice(format!("{count:x}\r\n").as_bytes());
+        self.output.extend_from_slice(&piece);
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    /// The next line without its end, once it is there.
+    fn line(&mut self, bytes_max: usize, what: &str) -> Result<Option<BytesMut>, Fault> {
+        match memchr::memchr(b'\n', &self.input) {
+            Some(at) if at <= bytes_max => {
+                let mut line = self.input.split_to(at + 1);
+                let end = if line.ends_with(b"\r\n") { at - 1 } else { at };
+                line.truncate(end);
+                Ok(Some(line))
+            }
+            None if self.input.len() <= bytes_max => Ok(None),
+            _ => Err(Fault::NotHttp(format!("{what} does not end"))),
+        }
+    }
+
+    /// The answer is whole.
+    fn answered(&mut self) {
+        self.state = if self.reusable { State::Idle } else { State::Spent };
+    }
+
+    /// Reads a head, once it has come: an interim one is passed over, the final one is given on.
+    fn head(&mut self) -> Result<bool, Fault> {
+        // A robust reader passes over empty lines before a head.
+        let blank = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.input.advance(blank);
+        let start = self.input.len().min(b"HTTP/".len());
+        if self.input[..start] != b"HTTP/"[..start] {
+            return Err(Fault::NotHttp("the answer does not begin with a status line".to_owned()));
+        }
+        if !self.has_empty_line() {
+            return if self.input.len() > HEAD_BYTES_MAX { Err(too_many_bytes()) } else { Ok(false) };
+        }
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut headers);
+        let mut parser = ParserConfig::default();
+        parser.allow_obsolete_multiline_headers_in_responses(true).allow_spaces_after_header_name_in_responses(true);
+        let bytes = match parser.parse_response(&mut head, &self.input) {
+            Ok(Status::Complete(bytes)) if bytes <= HEAD_BYTES_MAX => bytes,
+            Ok(Status::Complete(_)) => return Err(too_many_bytes()),
+            Ok(Status::Partial) => return Ok(false),
+            Err(httparse::Error::TooManyHeaders) => return Err(Fault::TooLarge(format!("{HEADERS_MAX} headers"))),
+            Err(error) => return Err(Fault::NotHttp(error.to_string())),
+        };
+        let status = head.code.unwrap_or(0);
+        match status {
+            0..100 => return Err(Fault::NotHttp(format!("the status {status}"))),
+            101 => return Err(Fault::Switching),
+            // RFC 9110, 15.2: any number of interim answers may come before the final one.
+            102..200 | 100 => {
+                self.input.advance(bytes);
+                self.searched = 0;
+                return Ok(true);
+            }
+            _ => {}
+        }
+        let modern = head.version == Some(1);
+        let (connection, transfer_encoding) =
+            (list(head.headers, "connection"), list(head.headers, "transfer-encoding"));
+        let says = |option: &str| connection.iter().any(|said| said == option);
+        let framing = if self.bodiless || matches!(status, 204 | 304) {
+            Framing::Sized(0)
+        } else {
+            framing(&transfer_encoding, head.headers)?
+        };
+        // RFC 9112, 6.1: what says both a length and chunks, or chunks in HTTP/1.0, is taken with care.
+        let doubtful = !transfer_encoding.is_empty() && (!modern || !list(head.headers, "content-length").is_empty());
+        self.reusable =
+            !doubtful && !matches!(framing, Framing::UntilClose) && !says("close") && (modern || says("keep-alive"));
+        let mut plain = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        for name in PASSED_ON {
+            let Some(header) = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)) else {
+                continue;
+            };
+            plain.extend_from_slice(format!("{name}: ").as_bytes());
+            plain.extend_from_slice(&unfolded(header.value));
+            plain.extend_from_slice(b"\r\n");
+        }
+        let framed_by = match framing {
+            Framing::Sized(length) => format!("content-length: {length}\r\n\r\n"),
+            Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+            // Says to the reader that nothing but the close has told the end of this body.
+            Framing::UntilClose => "transfer-encoding: chunked\r\nconnection: close\r\n\r\n".to_owned(),
+        };
+        plain.extend_from_slice(framed_by.as_bytes());
+        self.input.advance(bytes);
+        self.output.extend_from_slice(&plain);
+        self.state = match framing {
+            Framing::Sized(length) => State::Sized { length, read: 0 },
+            Framing::Chunked => State::ChunkSize { read: 0 },
+            Framing::UntilClose => State::UntilClose { read: 0 },
+        };
+        Ok(true)
+    }
+
+    /// Whether the end of a head has come. What was searched once is not searched again.
+    fn has_empty_line(&mut self) -> bool {
+        let mut from = self.searched;
+        while let Some(at) = memchr::memchr(b'\n', &self.input[from..]).map(|at| from + at) {
+            match self.input[at + 1..] {
+                [b'\n', ..] | [b'\r', b'\n', ..] => return true,
+                [] | [b'\r'] => {
+                    self.searched = at;
+                    return false;
+                }
+                _ => from = at + 1,
+            }
+        }
+        self.searched = self.input.len();
+        false
+    }
+}
+
+fn too_many_bytes() -> Fault {
+    Fault::TooLarge(format!("{HEAD_BYTES_MAX} bytes of headers"))
+}
+
+/// RFC 9112, 6.3: how the length of a body is said, or that it is not.
+fn framing(transfer_encoding: &[String], headers: &[Header<'_>]) -> Result<Framing, Fault> {
+    // An old way to say that there is no coding.
+    let codings: Vec<_> = transfer_encoding.iter().map(String::as_str).filter(|coding| *coding != "identity").collect();
+    match codings[..] {
+        [] => {}
+        ["chunked"] => return Ok(Framing::Chunked),
+        _ => return Err(Fault::NotHttp(format!("the transfer coding {}", codings.join(", ")))),
+    }
+    let lengths = list(headers, "content-length");
+    let Some(length) = lengths.first() else {
+        let empty = headers.iter().any(|header| header.name.eq_ignore_ascii_case("content-length"));
+        return if empty { Err(Fault::NotHttp("an empty length".to_owned())) } else { Ok(Framing::UntilClose) };
+    };
+    if lengths.iter().any(|other| other != length) {
+        return Err(Fault::NotHttp(format!("the lengths {}", lengths.join(" and "))));
+    }
+    if !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::NotHttp(format!("the length {length}")));
+    }
+    // A length that no integer holds is larger than any bound.
+    Ok(Framing::Sized(length.parse().unwrap_or(u64::MAX)))
+}
+
+/// The elements of a header that is a list, in lower case, of all its lines.
+fn list(headers: &[Header<'_>], name: &str) -> Vec<String> {
+    let mut elements = Vec::new();
+    for header in headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)) {
+        let value = unfolded(header.value);
+        let text = String::from_utf8_lossy(&value).to_ascii_lowercase();
+        elements.extend(text.split(',').map(|element| element.trim().to_owned()).filter(|element| !element.is_empty()));
+    }
+    elements
+}
+
+/// The value of a header in one line: RFC 9112, 5.2 has each fold become a space.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'\n') {
+        return Cow::Borrowed(value.trim_ascii());
+    }
+    let plain = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+    Cow::Owned(value.trim_ascii().iter().map(plain).collect())
+}
+
+/// The size in the line before a chunk. Extensions are passed over, and spaces with which old servers fill up the line.
+fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let size = text.and_then(|text| u64::from_str_radix(text, 16).ok());
+    size.ok_or_else(|| Fault::NotHttp(format!("a chunk of the size {:?}", String::from_utf8_lossy(digits))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The two calls by which MAX says who talks where, which of them is asked first, and what is asked after one that
+//! failed. Pure.
+
+use std::time::{Duration, Instant};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What stays as it is in a path segment (RFC 3986, unreserved).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Characters that a decoding proxy or a server may take for a part of the path, or for its end: encoded once or twice
+/// they lead to other calls of MAX, or to other tenants.
+const PATH_BREAKERS: &[char] = &['/', '\\', '%', '?', '#', ';'];
+
+/// How long a call is passed over that this MAX does not serve.
+const RECHECK_AFTER: Duration = Duration::from_secs(600);
+
+/// A call that gives the conversations of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `GET /people/{username}`: for MAX the cheaper one, a handful of database calls.
+    Person,
+    /// `GET /conversations`: one database call for each conversation, and more.
+    List,
+}
+
+impl Route {
+    /// The path of the call, below that of the base URL. For [`Route::Person`], the name has to fit a path.
+    pub(super) fn path(self, username: &str) -> String {
+        match self {
+            Self::Person => format!("/people/{}", utf8_percent_encode(username, SEGMENT)),
+            Self::List => "/conversations".to_owned(),
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Person => Self::List,
+            Self::List => Self::Person,
+        }
+    }
+}
+
+/// Whether a username may stand in a path.
+pub(super) fn fits_a_path(username: &str) -> bool {
+    !matches!(username, "." | "..") && !username.contains(PATH_BREAKERS)
+}
+
+/// Whether every MAX finds this username in a path: some fail for any that is not ASCII.
+fn is_plain(username: &str) -> bool {
+    username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@+".contains(&byte))
+}
+
+/// What one call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// An answer, or a failure that the other call would not mend.
+    Final,
+    /// MAX failed at it: 500, which it often does for the members of a conversation that is just being made.
+    Crash,
+    /// This MAX does not serve this call, or not to users.
+    NotServed,
+}
+
+/// What to do after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Ask by this call at once.
+    Ask(Route),
+    /// Ask by the same call after a little while.
+    Again(Route),
+    /// No other call would bring more.
+    Stop,
+}
+
+/// Which calls serve one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    route: Route,
+    /// The other call can be asked too, and was not.
+    other_left: bool,
+    repeated: bool,
+}
+
+impl Plan {
+    /// For a question as the service account, which can ask about others by one call only.
+    pub(super) fn as_service() -> Self {
+        Self { route: Route::Person, other_left: false, repeated: false }
+    }
+
+    /// For a question as the user.
+    pub(super) fn as_user(username: &str, served: &Served, now: Instant) -> Self {
+        let other_left = fits_a_path(username);
+        let wanted = if other_left && is_plain(username) { Route::Person } else { Route::List };
+        let route = if other_left && served.passes_over(wanted, now) { wanted.other() } else { wanted };
+        Self { route, other_left, repeated: false }
+    }
+
+    /// The call to ask by.
+    pub(super) fn route(&self) -> Route {
+        self.route
+    }
+
+    /// The call has come to `outcome`.
+    pub(super) fn next(&mut self, outcome: Outcome) -> Next {
+        match outcome {
+            Outcome::Crash if !self.repeated => {
+                self.repeated = true;
+                Next::Again(self.route)
+            }
+            Outcome::Crash | Outcome::NotServed if self.other_left => {
+                self.other_left = false;
+                self.route = self.route.other();
+                Next::Ask(self.route)
+            }
+            _ => Next::Stop,
+        }
+    }
+}
+
+/// Which call this MAX was found not to serve, while it served the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Served {
+    not: Option<(Route, Instant)>,
+}
+
+impl Served {
+    /// The other call was served where this one was not.
+    pub(super) fn learn(&mut self, not: Route, now: Instant) {
+        self.not = Some((not, now));
+    }
+
+    fn passes_over(&self, route: Route, now: Instant) -> bool {
+        self.not.is_some_and(|(not, since)| not == route && now < since + RECHECK_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Next::{Again, Ask, Stop};
+    use super::Outcome::{Crash, Final, NotServed};
+    use super::Route::{List, Person};
+    use super::*;
+
+    #[test]
+    fn what_breaks_a_path_is_told() {
+        for name in [".", "..", "a/b", "../x", "a\\b", "a%2fb", "a?b", "a#b", "..;", "/", "%"] {
+            assert!(!fits_a_path(name), "{name}");
+        }
+        for name in ["a", "...", "a.b", "a b", "é", "a@b.example", "a&b=c", "a:b"] {
+            assert!(fits_a_path(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_question_has_its_calls() {
+        let now = Instant::now();
+        let none = Served::default();
+        for (name, first, wanted) in [
+            ("messi", Person, &[(Crash, Again(Person)), (Crash, Ask(List)), (Crash, Stop)][..]),
+            ("messi", Person, &[(Crash, Again(Person)), (Final, Stop)]),
+            ("messi", Person, &[(NotServed, Ask(List)), (NotServed, Stop)]),
+            ("messi", Person, &[(NotServed, Ask(List)), (Crash, Again(List)), (Crash, Stop)]),
+            ("messi", Person, &[(Crash, Again(Person)), (NotServed, Ask(List)), (Final, Stop)]),
+            ("messi", Person, &[(Final, Stop)]),
+            // Some releases cannot find these by a path; what breaks a path is never in one.
+            ("dídac", List, &[(Crash, Again(List)), (Crash, Ask(Person)), (Final, Stop)]),
+            ("a b", List, &[(NotServed, Ask(Person))]),
+            ("a/b", List, &[(Crash, Again(List)), (Crash, Stop)]),
+            ("..", List, &[(NotServed, Stop)]),
+        ] {
+            let mut plan = Plan::as_user(name, &none, now);
+            assert_eq!(plan.route(), first, "{name}");
+            let next: Vec<_> = wanted.iter().map(|(outcome, _)| (*outcome, plan.next(*outcome))).collect();
+            assert_eq!(next, wanted, "{name}");
+        }
+        let mut plan = Plan::as_service();
+        assert_eq!((plan.route(), plan.next(NotServed)), (Person, Stop));
+        let mut plan = Plan::as_service();
+        assert_eq!([plan.next(Crash), plan.next(Crash)], [Again(Person), Stop]);
+    }
+
+    #[test]
+    fn a_call_that_is_not_served_is_passed_over_for_a_while() {
+        let now = Instant::now();
+        let mut served = Served::default();
+        let first = |served: &Served, name, at| Plan::as_user(name, served, at).route();
+        served.learn(Person, now);
+        assert_eq!(first(&served, "messi", now), List);
+        assert_eq!(first(&served, "messi", now + RECHECK_AFTER), Person);
+        served.learn(List, now);
+        assert_eq!((first(&served, "messi", now), first(&served, "é", now)), (Person, Person));
+        // There is no other way for what breaks a path.
+        assert_eq!(first(&served, "a/b", now), List);
+    }
+}

@@ -1,0 +1,236 @@
+//! What an answer of MAX means to the one who joins: the table of statuses, routes and errors. Pure.
+
+use awc::http::StatusCode;
+
+use super::answer::{self, Bounds, Flaw, Refusal};
+use super::call::Response;
+use super::route::{Outcome, Route};
+use crate::event::{Code, ConversationId, Username};
+
+/// As whom MAX is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    User,
+    Service,
+}
+
+/// Why an answer is no list of conversations.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) code: Code,
+    /// For the log. May quote what MAX has said.
+    pub(super) what: String,
+    /// What to make of it for the next call.
+    pub(super) outcome: Outcome,
+    /// The answer was about somebody else.
+    pub(super) misdelivered: bool,
+}
+
+impl Verdict {
+    fn new(code: Code, outcome: Outcome, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), outcome, misdelivered: false }
+    }
+}
+
+/// Reads the answer to a question about `username`: its conversations.
+pub(super) fn judge(
+    response: &Response,
+    caller: Caller,
+    route: Route,
+    username: &Username,
+    bounds: Bounds,
+) -> Result<Vec<ConversationId>, Verdict> {
+    if response.status != StatusCode::OK {
+        return Err(refused(response, caller, route));
+    }
+    let flawed = |flaw| match flaw {
+        Flaw::CutOff if response.whole => Verdict::new(Code::MaxGarbage, Outcome::Final, "the JSON ends half-way"),
+        Flaw::CutOff => {
+            Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed half-way through the answer")
+        }
+        // A back end without this call may answer it with a page.
+        Flaw::Garbage(how) => {
+            Verdict::new(Code::MaxGarbage, Outcome::NotServed, format!("not the expected JSON: {how}"))
+        }
+        Flaw::TooMany => Verdict::new(
+            Code::TooManyConversations,
+            Outcome::Final,
+            format!("{} has more than {}", username.as_str(), bounds.conversations_max),
+        ),
+    };
+    if route == Route::List {
+        return answer::conversations(&response.body, bounds).map_err(flawed);
+    }
+    let person = answer::person(&response.body, bounds).map_err(flawed)?;
+    if Username::parse(&person.username).as_ref() != Ok(username) {
+        let what = format!("the answer is about {}, and not about {}", person.username, username.as_str());
+        return Err(Verdict { misdelivered: true, ..Verdict::new(Code::MaxGarbage, Outcome::Final, what) });
+    }
+    person.talking_in.ok_or_else(|| match caller {
+        Caller::Service => Verdict::new(
+            Code::MaxUnavailable,
+            Outcome::Final,
+            "the answer has no talkingIn: the service account is no MAX Manager",
+        ),
+        Caller::User => Verdict::new(Code::MaxGarbage, Outcome::NotServed, "the answer has no talkingIn"),
+    })
+}
+
+/// What a status other than 200 means.
+fn refused(response: &Response, caller: Caller, route: Route) -> Verdict {
+    let said = answer::refusal(&response.body);
+    let (code, outcome) = meaning(response.status, caller, route, said.as_ref());
+    let mut what = response.status.to_string();
+    if let Some(location) = &response.location {
+        what.push_str(&format!(", to {location}"));
+    }
+    match &said {
+        Some(Refusal { error, description: None }) => what.push_str(&format!(", {error}")),
+        Some(Refusal { error, description: Some(why) }) => what.push_str(&format!(", {error}: {why}")),
+        None => what.push_str(", not in the form of MAX"),
+    }
+    if caller == Caller::Service && matches!(response.status.as_u16(), 401 | 403) {
+        // 3.x has no Managers who may ask about others.
+        let hint = if says(said.as_ref(), "permission to access") {
+            ": this is a MAX before 4.0.0, which answers no joins without a token, or the service account is no MAX \
+             Manager"
+        } else {
+            ""
+        };
+        what.insert_str(response.status.to_string().len(), &format!(" to the service account{hint}"));
+    }
+    Verdict::new(code, outcome, what)
+}
+
+/// The table. MAX's own errors count only in MAX's own form: the same status of a proxy says nothing of a user.
+fn meaning(status: StatusCode, caller: Caller, route: Route, said: Option<&Refusal>) -> (Code, Outcome) {
+    use Outcome::{Crash, Final, NotServed};
+    let error = said.map(|said| said.error.as_str());
+    // Other servers have an error `Unauthorized` too, and none of them describes it as MAX does.
+    let described = said.is_some_and(|said| said.description.is_some());
+    match (status.as_u16(), caller) {
+        (400, _) if error == Some("UnknownUserError") => (Code::UnknownUser, Final),
+        (404, _) if error == Some("ObjectNotFound") => (Code::UnknownUser, Final),
+        (401 | 403, Caller::Service) => (Code::MaxUnavailable, Final),
+        // The headers were sent: a proxy has lost them.
+        (401, Caller::User) if says(said, "No auth headers") => (Code::MaxError, Final),
+        // A person may be allowed the one call and not the other; a token that is bad is bad for both.
+        (403, Caller::User) if route == Route::Person => {
+            (if described { Code::Unauthorized } else { Code::MaxError }, NotServed)
+        }
+        (401 | 403, Caller::User) if described => (Code::Unauthorized, Final),
+        (500, _) => (Code::MaxUnavailable, Crash),
+        (501, _) => (Code::MaxUnavailable, NotServed),
+        (502.., _) => (Code::MaxUnavailable, Final),
+        (404 | 405 | 410, _) => (Code::MaxError, NotServed),
+        (200..=299, _) => (Code::MaxGarbage, NotServed),
+        _ => (Code::MaxError, Final),
+    }
+}
+
+/// Whether MAX describes its refusal with these words.
+pub(super) fn says(said: Option<&Refusal>, words: &str) -> bool {
+    said.and_then(|said| said.description.as_deref()).is_some_and(|description| description.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::Caller::{Service, User};
+    use super::Outcome::{Crash, Final, NotServed};
+    use super::Route::{List, Person};
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { conversations_max: 3, id_bytes_max: 8 };
+
+    fn judged(caller: Caller, route: Route, status: u16, body: &str) -> Result<Vec<ConversationId>, Verdict> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let response = Response { status, body, whole: true, location: None };
+        judge(&response, caller, route, &Username::parse("messi").unwrap(), BOUNDS)
+    }
+
+    fn said(error: &str, description: &str) -> String {
+        format!(r#"{{"error":"{error}","error_description":"{description}"}}"#)
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let unknown = said("UnknownUserError", "Unknown user: messi");
+        let (gone, token) = (said("ObjectNotFound", "No."), said("Unauthorized", "Invalid token."));
+        let (forbidden, crash) = (said("Forbidden", "No."), said("ServerError", "Oh."));
+        let stripped = said("Unauthorized", "No auth headers found.");
+        let page = "<html><h1>Sorry</h1></html>";
+        for (caller, route, status, body, code, outcome) in [
+            (User, Person, 400, &*unknown, Code::UnknownUser, Final),
+            (User, List, 400, &unknown, Code::UnknownUser, Final),
+            (Service, Person, 400, &unknown, Code::UnknownUser, Final),
+            (Service, Person, 404, &gone, Code::UnknownUser, Final),
+            (User, Person, 404, &gone, Code::UnknownUser, Final),
+            // The same names behind other statuses, and other forms behind the same statuses.
+            (Service, Person, 404, &unknown, Code::MaxError, NotServed),
+            (Service, Person, 400, &gone, Code::MaxError, Final),
+            (Service, Person, 404, page, Code::MaxError, NotServed),
+            (Service, Person, 404, "", Code::MaxError, NotServed),
+            (User, List, 400, page, Code::MaxError, Final),
+            (User, Person, 401, &token, Code::Unauthorized, Final),
+            (User, List, 401, &token, Code::Unauthorized, Final),
+            (User, List, 403, &forbidden, Code::Unauthorized, Final),
+            (User, Person, 403, &forbidden, Code::Unauthorized, NotServed),
+            (User, Person, 401, page, Code::MaxError, Final),
+            (User, List, 401, r#"{"error":"invalid_token","error_description":"x"}"#, Code::MaxError, Final),
+            (User, List, 401, &stripped, Code::MaxError, Final),
+            (User, Person, 401, r#"{"status":401,"error":"Unauthorized","path":"/x"}"#, Code::MaxError, Final),
+            (User, Person, 400, r#"{"error":"UnknownUserError"}"#, Code::UnknownUser, Final),
+            (User, List, 403, page, Code::MaxError, Final),
+            (User, Person, 403, page, Code::MaxError, NotServed),
+            (Service, Person, 401, &token, Code::MaxUnavailable, Final),
+            (Service, Person, 403, page, Code::MaxUnavailable, Final),
+            (User, Person, 500, &crash, Code::MaxUnavailable, Crash),
+            (User, List, 500, page, Code::MaxUnavailable, Crash),
+            (User, Person, 501, page, Code::MaxUnavailable, NotServed),
+            (User, Person, 502, page, Code::MaxUnavailable, Final),
+            (Service, Person, 503, "", Code::MaxUnavailable, Final),
+            (User, List, 599, "", Code::MaxUnavailable, Final),
+            (User, Person, 405, "", Code::MaxError, NotServed),
+            (User, Person, 410, "", Code::MaxError, NotServed),
+            (User, Person, 407, "", Code::MaxError, Final),
+            (User, Person, 412, "", Code::MaxError, Final),
+            (User, Person, 429, page, Code::MaxError, Final),
+            (User, Person, 302, "", Code::MaxError, Final),
+            (User, Person, 304, "", Code::MaxError, Final),
+            (User, Person, 204, "", Code::MaxGarbage, NotServed),
+            (User, Person, 201, "[]", Code::MaxGarbage, NotServed),
+        ] {
+            let verdict = judged(caller, route, status, body).unwrap_err();
+            assert_eq!((verdict.code, verdict.outcome), (code, outcome), "{caller:?} {route:?} {status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_compared_with_the_one_asked_for() {
+        for name in ["messi", "Messi", "MESSI"] {
+            let json = format!(r#"{{"username":"{name}","talkingIn":[{{"id":"a"}}]}}"#);
+            assert_eq!(judged(Service, Person, 200, &json), Ok(vec!["a".into()]));
+        }
+        for name in ["xavi", "mess", "messi ", "", "messi\\n"] {
+            let json = format!(r#"{{"username":"{name}","talkingIn":[{{"id":"a"}}]}}"#);
+            for caller in [Service, User] {
+                let verdict = judged(caller, Person, 200, &json).unwrap_err();
+                assert_eq!((verdict.code, verdict.misdelivered), (Code::MaxGarbage, true), "{verdict:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_words() {
+        let verdict = judged(Service, Person, 200, r#"{"username":"messi"}"#).unwrap_err();
+        assert!(verdict.code == Code::MaxUnavailable && verdict.what.contains("no MAX Manager"), "{verdict:?}");
+        let verdict = judged(User, Person, 200, r#"{"username":"messi"}"#).unwrap_err();
+        assert_eq!((verdict.code, verdict.outcome), (Code::MaxGarbage, NotServed));
+        let denied = said("Unauthorized", "You don't have permission to access messi resources");
+        let verdict = judged(Service, Person, 401, &denied).unwrap_err();
+        assert!(verdict.what.starts_with("401 Unauthorized to the service account: this is a MAX before 4.0.0"));
+    }
+}
