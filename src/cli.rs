@@ -27,8 +27,15 @@ const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Command {
     /// Run the service (this is what `maxtalk` alone does)
     Serve(Options),
-    /// Say whether the configuration is valid, and what is set in it
-    Check(Options),
+    /// Say whether the configuration is valid, what is set in it, and whether MAX answers
+    Check {
+        /// The configuration.
+        #[command(flatten)]
+        options: Options,
+        /// Do not ask MAX
+        #[arg(long)]
+        offline: bool,
+    },
     /// Print every setting with its default as an annotated TOML file
     Config,
     /// Load a server with many clients, check every delivery, and say how fast it was
@@ -206,7 +213,7 @@ impl Line {
     fn command(self) -> Result<Command, clap::Error> {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
             Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),
-            Command::Check(options) => Ok(Command::Check(options.or(self.options))),
+            Command::Check { options, offline } => Ok(Command::Check { options: options.or(self.options), offline }),
             command if self.options == Options::default() => Ok(command),
             command => {
                 let message = match command {
@@ -238,13 +245,15 @@ mod tests {
     #[test]
     fn options_stand_before_and_behind_the_command() {
         let listen = |address: &str| Options { listen: Some(address.to_owned()), ..Options::default() };
+        let check = |address: &str, offline| Command::Check { options: listen(address), offline };
         let table: &[(&[&str], Result<Command, ErrorKind>)] = &[
             (&[], Ok(Command::Serve(Options::default()))),
             (&["serve"], Ok(Command::Serve(Options::default()))),
             (&["--listen", "a"], Ok(Command::Serve(listen("a")))),
             (&["serve", "--listen", "a"], Ok(Command::Serve(listen("a")))),
-            (&["--listen", "a", "check"], Ok(Command::Check(listen("a")))),
-            (&["--listen", "a", "check", "--listen", "b"], Ok(Command::Check(listen("b")))),
+            (&["--listen", "a", "check"], Ok(check("a", false))),
+            (&["--listen", "a", "check", "--listen", "b", "--offline"], Ok(check("b", true))),
+            (&["--offline"], Err(ErrorKind::UnknownArgument)),
             (&["config"], Ok(Command::Config)),
             (&["--listen", "a", "config"], Err(ErrorKind::ArgumentConflict)),
             (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),

@@ -38,10 +38,13 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             logging.flush(FLUSH_TIMEOUT);
             end?;
         }
-        Command::Check(options) => {
+        Command::Check { options, offline } => {
             let (config, report) = options.check()?;
             server::check(&config)?;
             cli::print(&report)?;
+            if !offline && let Some(max) = server::check_max(&config)? {
+                cli::print(&format!("{max}\n"))?;
+            }
         }
         Command::Config => cli::print(&config::annotated_defaults())?,
         Command::Bench(options) => return Ok(cli::bench(&options)?),

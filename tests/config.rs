@@ -71,7 +71,7 @@ fn check_says_what_differs_from_the_defaults() {
     assert_eq!(operator.run(&["check"], &[]), (Some(0), "configuration is valid\n".to_owned(), String::new()));
 
     operator.file("[max]\nservice_username = 'bot'\nservice_token = 's3cret'");
-    let arguments = ["check", "--config", "maxtalk.toml", "--max-url", "https://max/api/"];
+    let arguments = ["check", "--offline", "--config", "maxtalk.toml", "--max-url", "https://max/api/"];
     let (code, said, complaints) = operator.run(&arguments, &[("MAXTALK_LOG__FILTER", "debug")]);
     let expected = "configuration is valid (file maxtalk.toml)
   log.filter = \"debug\" (environment variable MAXTALK_LOG__FILTER)

@@ -1,0 +1,148 @@
+//! What an operator is told of MAX before the first join: by the start, and by `maxtalk check`.
+
+mod support;
+
+use std::process::Stdio;
+
+use support::fake_max::{After, FakeMax, answer, error, json};
+use support::process::{Process, maxtalk, signal};
+
+/// A MAX of this release, or one that does not say it, whose service account is a Manager or not.
+fn max(version: Option<&'static str>, manager: bool) -> FakeMax {
+    FakeMax::start(move |request, wire| {
+        let account = request.headers.iter().any(|(name, _)| name == "x-oauth-token");
+        let denied = || error("401 Unauthorized", "Unauthorized", "You don't have permission to access bot resources");
+        let answered = match (request.target.as_str(), version) {
+            ("/api/info", Some(version)) => json(&format!(r#"{{"version":"{version}","max.server_id":"x"}}"#)),
+            ("/api/info/settings", Some(version)) if version.starts_with('5') => match manager {
+                true => json("{}"),
+                false => error("403 Forbidden", "Forbidden", "No."),
+            },
+            ("/api/people/bot", Some(_)) if manager => json(r#"{"username":"bot","talkingIn":[]}"#),
+            ("/api/people/bot", Some(_)) => json(r#"{"username":"bot"}"#),
+            ("/api/people/bot", None) => denied(),
+            ("/api/conversations", _) if !account => {
+                error("401 Unauthorized", "Unauthorized", "No auth headers found.")
+            }
+            _ => answer("404 Not Found", "text/plain", "404 Not Found"),
+        };
+        wire.write_all(&answered).map(|()| After::KeepAlive)
+    })
+}
+
+/// Exit code, standard output and standard error of `maxtalk check` with these arguments.
+fn check(arguments: &[&str], with_account: bool) -> (Option<i32>, String, String) {
+    let mut command = maxtalk(&[&["check"], arguments].concat());
+    if with_account {
+        command.env("MAXTALK_MAX__SERVICE_USERNAME", "bot").env("MAXTALK_MAX__SERVICE_TOKEN", "s3cret-of-the-bot");
+    }
+    let output = command.stdout(Stdio::piped()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn check_asks_max_unless_it_is_told_not_to() {
+    let there = max(Some("5.3.26"), true);
+    let url = there.url("/api");
+    let (code, said, complaints) = check(&["--max-url", &url], false);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    assert_eq!(said.lines().last(), Some(format!("MAX 5.3.26 answers at {url}").as_str()));
+    assert_eq!(there.requests()[0].target, "/api/info");
+
+    let (code, said, complaints) = check(&["--max-url", "http://127.0.0.1:1/api"], false);
+    assert_eq!(code, Some(1), "{said} {complaints}");
+    let start = "maxtalk: MAX does not answer at http://127.0.0.1:1/api: ";
+    assert!(complaints.starts_with(start) && complaints.contains("check max.url"), "{complaints}");
+    let (code, _, complaints) = check(&["--max-url", "http://127.0.0.1:1/api", "--offline"], false);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+
+    // Something else answers there: another path of MAX, and a page.
+    for other in [there.url("/other"), FakeMax::answering(answer("200 OK", "text/html", "<html>")).url("")] {
+        let (code, _, complaints) = check(&["--max-url", &other], false);
+        assert!(code == Some(1) && complaints.contains("not as MAX does"), "{complaints}");
+    }
+    // An old release has no `/info`.
+    let old = max(None, true);
+    let (code, said, _) = check(&["--max-url", &old.url("/api")], false);
+    assert!(code == Some(0) && said.contains("MAX answers at"), "{said}");
+}
+
+#[test]
+fn check_says_what_the_service_account_lacks() {
+    for (version, manager, words) in [
+        (Some("5.3.26"), true, None),
+        (Some("4.0.26"), true, None),
+        (Some("5.3.26"), false, Some("bot is no MAX Manager")),
+        (Some("4.0.26"), false, Some("bot is no MAX Manager")),
+        (Some("3.6"), true, Some("MAX 3.6 answers no joins without a token")),
+        (None, false, Some("before 4.0.0")),
+    ] {
+        let max = max(version, manager);
+        let (code, said, complaints) = check(&["--max-url", &max.url("/api")], true);
+        let wanted = if words.is_some() { 1 } else { 0 };
+        assert_eq!(code, Some(wanted), "{version:?} {manager}: {said} {complaints}");
+        assert!(complaints.contains(words.unwrap_or_default()), "{version:?} {manager}: {complaints}");
+        assert!(!said.contains("s3cret") && !complaints.contains("s3cret"));
+    }
+    let strict = FakeMax::start(|request, wire| {
+        let answered = match request.target.as_str() {
+            "/info" => json(r#"{"version":"5.3.26"}"#),
+            _ => error("401 Unauthorized", "Unauthorized", "Invalid token."),
+        };
+        wire.write_all(&answered).map(|()| After::KeepAlive)
+    });
+    let (code, _, complaints) = check(&["--max-url", &strict.url("")], true);
+    assert!(code == Some(1) && complaints.contains("does not accept the service account bot"), "{complaints}");
+}
+
+#[test]
+fn the_start_says_in_one_line_whether_max_answers() {
+    let there = max(Some("5.3.26"), false);
+    let cases = [
+        (there.url("/api"), format!("MAX 5.3.26 answers at {}; but the service account bot is no", there.url("/api"))),
+        ("http://127.0.0.1:1".to_owned(), "MAX does not answer at http://127.0.0.1:1: ".to_owned()),
+    ];
+    for (url, line) in cases {
+        let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &url]);
+        command.env("MAXTALK_MAX__SERVICE_USERNAME", "bot").env("MAXTALK_MAX__SERVICE_TOKEN", "s3cret-of-the-bot");
+        let mut server = Process::start(command);
+        let said = server.says("answer");
+        assert!(said.contains("WARN") && said.contains(&line), "{said}");
+        server.addr();
+        signal(&server.child, "TERM");
+        assert!(server.end().0.success());
+        assert_eq!(server.log.iter().filter(|line| line.contains("MAX")).count(), 1, "{:#?}", server.log);
+    }
+}
+
+#[test]
+fn link_local_addresses_are_refused_unless_they_are_allowed() {
+    for host in [
+        "169.254.169.254",
+        "169.254.0.1:8080",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "[fe80::1]",
+        "[febf::1]",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[::169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+    ] {
+        let url = format!("http://{host}/latest");
+        for offline in [&[][..], &["--offline"]] {
+            let (code, _, complaints) = check(&[&["--max-url", &url], offline].concat(), false);
+            assert_eq!(code, Some(1), "{url}");
+            assert!(complaints.contains("max.allow_link_local"), "{url}: {complaints}");
+        }
+        let mut command = maxtalk(&["check", "--offline", "--max-url", &url]);
+        command.env("MAXTALK_MAX__ALLOW_LINK_LOCAL", "true");
+        assert_eq!(command.output().unwrap().status.code(), Some(0), "{url}");
+    }
+    for host in ["169.253.1.1", "10.0.0.1", "[fe00::1]", "[fec0::1]", "[::1]", "localhost"] {
+        let (code, _, complaints) = check(&["--offline", "--max-url", &format!("http://{host}/")], false);
+        assert_eq!((code, complaints.as_str()), (Some(0), ""), "{host}");
+    }
+}
