@@ -368,7 +368,7 @@ async fn one_deadline_is_over_head_and_body() {
         wire.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n")?;
         slowly([b' '; 1000].into(), wire)
     });
-    let settings = config::Max { timeout_ms: 200, ..settings(&slow_refusal.url("")) };
+    let settings = config::Max { timeout_ms: 2000, ..settings(&slow_refusal.url("")) };
     assert_code(as_user(&settings).await, Code::MaxUnavailable, "503");
 }
 

@@ -178,7 +178,7 @@ async fn a_body_without_a_length_lasts_until_the_close() {
         quoted(&ok(&person("u1", "c1")))
     );
     let max = Peer::listen(&script);
-    let (directory, _) = directory_with(&config::Max { timeout_ms: 300, ..settings(max.url("")) });
+    let (directory, _) = directory_with(&config::Max { timeout_ms: 2000, ..settings(max.url("")) });
     assert_eq!(failed(&directory, "u0", None).await.code, Code::MaxTimeout);
     max.until("the first connection is closed", |state| !state.ends.is_empty()).await;
     assert_eq!(max.state().connections, 1);
@@ -488,7 +488,7 @@ async fn there_are_fewer_calls_at_a_time_while_max_is_late() {
             false => wire.write_all(&json(&person("messi", "a"))).map(|()| After::KeepAlive),
         }
     });
-    let (directory, gate) = directory_with(&config::Max { inflight_max: 2, timeout_ms: 2000, ..settings(max.url("")) });
+    let (directory, gate) = directory_with(&config::Max { inflight_max: 2, timeout_ms: 3000, ..settings(max.url("")) });
     assert_eq!(gate.limit(), 2);
     assert_eq!(failed(&directory, "messi", Some(TOKEN)).await.code, Code::MaxTimeout);
     assert_eq!((gate.limit(), gate.inflight()), (1, 0));

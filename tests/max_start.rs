@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use support::fake_max::{After, FakeMax, answer, error, json};
 use support::process::{Process, maxtalk, signal};
@@ -30,9 +30,16 @@ fn max(version: Option<&'static str>, manager: bool) -> FakeMax {
     })
 }
 
+/// The program, on a machine that may be busy.
+fn patient(arguments: &[&str]) -> Command {
+    let mut command = maxtalk(arguments);
+    command.env("MAXTALK_MAX__TIMEOUT_MS", "20000");
+    command
+}
+
 /// Exit code, standard output and standard error of `maxtalk check` with these arguments.
 fn check(arguments: &[&str], with_account: bool) -> (Option<i32>, String, String) {
-    let mut command = maxtalk(&[&["check"], arguments].concat());
+    let mut command = patient(&[&["check"], arguments].concat());
     if with_account {
         command.env("MAXTALK_MAX__SERVICE_USERNAME", "bot").env("MAXTALK_MAX__SERVICE_TOKEN", "s3cret-of-the-bot");
     }
@@ -104,7 +111,7 @@ fn the_start_says_in_one_line_whether_max_answers() {
         ("http://127.0.0.1:1".to_owned(), "MAX does not answer at http://127.0.0.1:1: ".to_owned()),
     ];
     for (url, line) in cases {
-        let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &url]);
+        let mut command = patient(&["--listen", "127.0.0.1:0", "--max-url", &url]);
         command.env("MAXTALK_MAX__SERVICE_USERNAME", "bot").env("MAXTALK_MAX__SERVICE_TOKEN", "s3cret-of-the-bot");
         let mut server = Process::start(command);
         let said = server.says("answer");

@@ -400,7 +400,7 @@ mod tests {
                 }
             }
         });
-        let settings = config::Max { timeout_ms: 3000, ..config::Config::default().max };
+        let settings = config::Max { timeout_ms: 6000, ..config::Config::default().max };
         let base = BaseUrl::parse(&format!("http://max.example:{port}")).unwrap();
         let http = Http::new(&settings, base, None, Arc::new(move |_, _| Ok(found.clone()))).unwrap();
         let call = Call { url: http.url("/conversations").unwrap(), headers: Vec::new(), secret: None };

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use awc::http::Uri;
 use bytes::Buf;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -40,6 +42,22 @@ macro_rules! each {
             Socket::Tls($stream) => $call,
         }
     };
+}
+
+impl Socket {
+    /// Whether nothing lies in it, not even its end. The system is asked: what the runtime knows of a socket may be a
+    /// moment old.
+    fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 /// Gives awc its connections to one MAX, whatever it asks for.
@@ -82,6 +100,7 @@ impl Service<ConnectInfo<Uri>> for Connections {
                 responses: Responses::new(),
                 address,
                 asked_at: None,
+                used: false,
                 born: connections.epoch.get(),
                 connections,
             };
@@ -100,11 +119,25 @@ pub(super) struct MaxConnection {
     address: SocketAddr,
     /// When the request was sent of whose answer nothing has come yet.
     asked_at: Option<Instant>,
+    /// Something was asked on it.
+    used: bool,
     born: u64,
     connections: Connections,
 }
 
 impl MaxConnection {
+    /// Closes a connection between two requests that is not to be used any more.
+    fn look(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        // A TLS server may send tickets behind the handshake.
+        let looked_at = self.used || matches!(socket, Socket::Plain(_));
+        let stale = self.born != self.connections.epoch.get() || (looked_at && !socket.is_quiet());
+        if stale && self.responses.is_idle() {
+            self.responses.spend();
+            self.socket = None;
+        }
+    }
+
     /// Reads from the socket what there is, and closes it where nothing more is wanted of it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
@@ -145,9 +178,8 @@ impl Drop for MaxConnection {
 impl AsyncRead for MaxConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.responses.is_idle() && this.born != this.connections.epoch.get() {
-            this.responses.spend();
-            this.socket = None;
+        if this.responses.is_idle() && this.responses.output().is_empty() {
+            this.look();
         }
         loop {
             let output = this.responses.output();
@@ -170,10 +202,12 @@ impl AsyncWrite for MaxConnection {
         let this = &mut *self;
         if this.responses.is_idle() {
             // What is there before the request was sent cannot be its answer.
+            this.look();
             while this.socket.is_some() && this.responses.is_idle() && this.fill(cx)?.is_ready() {}
             if this.socket.is_some() {
                 this.responses.asked(buf);
                 this.asked_at = Some(Instant::now());
+                this.used = true;
             }
         }
         match &mut this.socket {
@@ -200,17 +234,82 @@ impl AsyncWrite for MaxConnection {
 impl ActixStream for MaxConnection {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         match &self.socket {
-            Some(Socket::Plain(stream)) => ActixStream::poll_read_ready(stream, cx),
-            Some(Socket::Tls(stream)) => ActixStream::poll_read_ready(stream.get_ref().0, cx),
+            Some(socket) => ActixStream::poll_read_ready(socket.tcp(), cx),
             None => Poll::Ready(Ok(Ready::EMPTY)),
         }
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         match &self.socket {
-            Some(Socket::Plain(stream)) => ActixStream::poll_write_ready(stream, cx),
-            Some(Socket::Tls(stream)) => ActixStream::poll_write_ready(stream.get_ref().0, cx),
+            Some(socket) => ActixStream::poll_write_ready(socket.tcp(), cx),
             None => Poll::Ready(Ok(Ready::EMPTY)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::task::noop_waker_ref;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+
+    /// A connection on which one question was answered, and the other end of it.
+    async fn used() -> (Connections, MaxConnection, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dialer =
+            Dialer::new("127.0.0.1", port, None, false, Duration::from_secs(60), Arc::new(|_, _| Ok(Vec::new())));
+        let connections = Connections::new(dialer);
+        let asked = ConnectInfo::new(Uri::from_static("http://max.example"));
+        let mut connection = connections.call(asked).await.unwrap().into_parts().0;
+        let mut peer = listener.accept().unwrap().0;
+        connection.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        peer.write_all(ANSWER).unwrap();
+        let mut plain = vec![0; b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n[]".len()];
+        connection.read_exact(&mut plain).await.unwrap();
+        assert!(plain.ends_with(b"[]") && connection.responses.is_idle());
+        (connections, connection, peer)
+    }
+
+    /// What awc's pool finds when it looks at an idle connection: nothing, or its end.
+    fn looked_at(connection: &mut MaxConnection) -> Poll<usize> {
+        let (mut space, mut cx) = ([0; 2], Context::from_waker(noop_waker_ref()));
+        let mut buffer = ReadBuf::new(&mut space);
+        let polled = Pin::new(connection).poll_read(&mut cx, &mut buffer);
+        polled.map(|outcome| outcome.map(|()| buffer.filled().len()).unwrap())
+    }
+
+    #[actix_rt::test]
+    async fn what_has_come_unasked_is_seen_before_the_runtime_knows_of_it() {
+        let (_, mut connection, mut peer) = used().await;
+        assert_eq!(looked_at(&mut connection), Poll::Pending);
+        // Nothing is awaited from here on.
+        peer.write_all(ANSWER).unwrap();
+        assert_eq!(looked_at(&mut connection), Poll::Ready(0));
+
+        let (_, mut connection, mut peer) = used().await;
+        peer.write_all(ANSWER).unwrap();
+        let sent = Pin::new(&mut connection).poll_write(&mut Context::from_waker(noop_waker_ref()), b"GET / ");
+        assert!(matches!(sent, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
+
+        let (_, mut connection, peer) = used().await;
+        drop(peer);
+        assert_eq!(looked_at(&mut connection), Poll::Ready(0));
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_of_an_earlier_epoch_is_at_its_end() {
+        let (connections, mut connection, _peer) = used().await;
+        connections.distrust();
+        assert_eq!(looked_at(&mut connection), Poll::Ready(0));
+        assert!(connection.socket.is_none());
     }
 }
