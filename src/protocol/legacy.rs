@@ -92,7 +92,7 @@ impl<'a> Packet<'a> {
                 let EventData { name, arguments } = serde_json::from_str(data).ok()?;
                 let name = name.filter(|name| name.get().starts_with('"'))?;
                 let name = json::decode_string(name.get()).filter(|name| name != RESERVED)?;
-                let arguments = arguments.map_or(Some(Vec::new()), elements)?;
+                let arguments = arguments.map(arguments_of).unwrap_or_default();
                 Self::Event { endpoint, receipt, ack, name, arguments }
             }
             b'6' => {
@@ -100,7 +100,7 @@ impl<'a> Packet<'a> {
                 let id = id.parse().ok()?;
                 let arguments = match rest.strip_prefix('+').unwrap_or(rest) {
                     "" => Vec::new(),
-                    array => elements(serde_json::from_str(array).ok()?)?,
+                    json => arguments_of(serde_json::from_str(json).ok()?),
                 };
                 Self::Ack { endpoint, id, arguments }
             }
@@ -171,9 +171,15 @@ impl<'de> Deserialize<'de> for EventData<'de> {
     }
 }
 
-/// None where it is no array.
-fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(array.get()).ok()
+/// The elements of an array. Any other value is one argument, but for the ones that JavaScript takes for nothing: the
+/// official server reads `args || []`, and appends what that gives to the name of the event.
+fn arguments_of(json: &RawValue) -> Vec<&RawValue> {
+    let is_zero = || json.get().parse() == Ok(0.0);
+    match json.get() {
+        "null" | "false" | "\"\"" => Vec::new(),
+        _ if is_zero() => Vec::new(),
+        text => serde_json::from_str(text).unwrap_or_else(|_| vec![json]),
+    }
 }
 
 /// `1::/max`: the client is in the namespace; `1::` for the connection itself.
