@@ -20,10 +20,10 @@ use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Arguments, Event, SocketIo};
 use crate::protocol::{Generation, ProtocolError, legacy, packet};
 
-/// An id that cannot be guessed, in the form of Engine.IO and Socket.IO: 20 characters, 120 random bits. None where the
-/// system has no randomness.
+/// An id that cannot be guessed, in the alphabet of Engine.IO and Socket.IO: 22 characters for 128 random bits. None
+/// where the system has no randomness.
 pub fn random_id() -> Option<String> {
-    let mut bytes = [0; 15];
+    let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bytes))
 }
