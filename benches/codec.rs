@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use maxtalk::event::{ClientEvent, EventName};
-use maxtalk::protocol::payload::PayloadWriter;
+use maxtalk::protocol::payload::{Form, PayloadWriter};
 use maxtalk::protocol::websocket::{Message, Reader, Step};
 use maxtalk::protocol::{Generation, engine, legacy, packet};
 
@@ -54,7 +54,7 @@ fn write_payload(criterion: &mut Criterion) {
         let frame = support::update().frame(generation).clone();
         group.bench_function(generation.as_str(), |bencher| {
             bencher.iter(|| {
-                let mut payload = PayloadWriter::new(generation, false);
+                let mut payload = PayloadWriter::new(generation, Form::Mixed);
                 (0..100).for_each(|_| payload.push(frame.clone()));
                 payload.finish()
             });

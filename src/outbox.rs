@@ -13,6 +13,7 @@ use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
+use crate::protocol::payload::Form;
 
 pub mod dirty;
 
@@ -39,7 +40,7 @@ const LISTED: u64 = 1 << 63;
 #[derive(Debug)]
 pub struct Outbox {
     generation: Generation,
-    base64: bool,
+    form: Form,
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
@@ -65,19 +66,28 @@ impl Outbox {
     /// An empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
         let (waker, line, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        Self { generation, base64: false, bounds, metrics, waker, line, queue }
+        Self { generation, form: Form::Mixed, bounds, metrics, waker, line, queue }
     }
 
-    /// The same towards a client that may take binary messages as base64 only.
+    /// The same towards a client that takes this form by polling; one that takes text takes no other from a WebSocket
+    /// either.
     #[must_use]
-    pub fn with_base64(mut self, base64: bool) -> Self {
-        self.base64 = base64;
+    pub fn with_form(mut self, form: Form) -> Self {
+        self.form = form;
         self
+    }
+
+    /// In what form the client takes packets by polling.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// A binary message in the form that the client takes.
     pub fn binary(&self, data: &[u8]) -> Frame {
-        if self.base64 { Frame::base64(self.generation, data) } else { Frame::binary(self.generation, data) }
+        match self.form {
+            Form::Text => Frame::base64(self.generation, data),
+            Form::Mixed | Form::Bytes => Frame::binary(self.generation, data),
+        }
     }
 
     /// What the client speaks.

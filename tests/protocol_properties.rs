@@ -10,7 +10,7 @@ use maxtalk::protocol::handshake::{Open, Request, is_endpoint};
 use maxtalk::protocol::jsonp::{self, Callback};
 use maxtalk::protocol::legacy;
 use maxtalk::protocol::packet::{self, ATTACHMENTS_MAX, Kind};
-use maxtalk::protocol::payload::{Body, PayloadReader, PayloadWriter};
+use maxtalk::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
 use maxtalk::protocol::{Generation, TransportKind};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::collection::vec;
@@ -206,8 +206,8 @@ fn read_all(mut reader: PayloadReader) -> usize {
     packets
 }
 
-fn write(generation: Generation, base64: bool, frames: &[Frame]) -> PayloadWriter {
-    let mut writer = PayloadWriter::new(generation, base64);
+fn write(generation: Generation, form: Form, frames: &[Frame]) -> PayloadWriter {
+    let mut writer = PayloadWriter::new(generation, form);
     frames.iter().for_each(|frame| writer.push(frame.clone()));
     writer
 }
@@ -304,7 +304,7 @@ proptest! {
 
     #[test]
     fn payloads_come_back(
-        base64 in any::<bool>(),
+        form in prop::sample::select(&[Form::Text, Form::Mixed, Form::Bytes]),
         records in vec(prop_oneof![any::<String>().prop_map(Ok), vec(any::<u8>(), 0..140).prop_map(Err)], 0..8),
     ) {
         for generation in Generation::ALL {
@@ -324,10 +324,10 @@ proptest! {
                     }
                 }
             }
-            let body = write(generation, base64, &frames).finish();
+            let body = write(generation, form, &frames).finish();
             let len = body.len();
             if let [first @ .., last] = frames.as_slice() && !first.is_empty() {
-                let writer = write(generation, base64, first);
+                let writer = write(generation, form, first);
                 prop_assert!(!writer.fits(last, len - 1), "{:?} promised less than {}", generation, len);
                 let slack = if generation == Eio4 { 0 } else { 2 * frames.len() };
                 prop_assert!(writer.fits(last, len + slack), "{:?} promised much more than {}", generation, len);
@@ -479,7 +479,7 @@ proptest! {
             if escape { sid.bytes().map(|byte| format!("%{byte:02x}")).collect() } else { sid.clone() };
         let query = format!("x={user}&transport=websocket&sid={written}&EIO=4&{user}");
         let (generation, transport) = (Eio4, TransportKind::WebSocket);
-        let request = Request { generation, transport, sid: Some(sid), base64: false, jsonp: None };
+        let request = Request { generation, transport, sid: Some(sid), form: Form::Mixed, jsonp: None };
         prop_assert_eq!(Request::parse(&query, &Generation::ALL), Ok(request));
     }
 

@@ -27,7 +27,7 @@ use crate::protocol::engine::{Packet, Words};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
-use crate::protocol::payload::{Body, PayloadReader, PayloadWriter};
+use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
 use crate::protocol::{ProtocolError, TransportKind};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
@@ -122,6 +122,8 @@ pub struct SessionActor {
     /// A POST that is not yet read to its end.
     feeding: Option<Box<Feeding>>,
     payload_bytes_max: usize,
+    /// As [`PayloadReader::encodes_once`].
+    encodes_once: bool,
     worker: Rc<Worker>,
     listing: Box<dyn Listing>,
     census: Census,
@@ -184,6 +186,7 @@ impl SessionActor {
             outbox: setup.outbox,
             feeding: None,
             payload_bytes_max: setup.payload_bytes_max,
+            encodes_once: false,
             worker: worker.clone(),
             listing,
             _presence: Presence::new(ActorClass::Session, &setup.metrics),
@@ -388,7 +391,7 @@ impl SessionActor {
     }
 
     fn answer(&self, poll: WaitingPoll, packet: &str) {
-        poll.answer(self.connection.generation(), packet);
+        poll.answer(&self.outbox, packet);
     }
 
     fn words(&self) -> &'static Words {
@@ -412,7 +415,7 @@ impl SessionActor {
                 if poll.reply.is_closed() {
                     return self.lose_poll(now).and(end);
                 }
-                let body = drain(&self.outbox, self.payload_bytes_max, poll.script, last);
+                let body = drain(&self.outbox, self.payload_bytes_max, poll.form(&self.outbox), last);
                 self.census.metrics.polling_written.count(body.len());
                 if poll.reply.send(Ok(body)).is_err() {
                     return self.lose_poll(now).and(end);
@@ -456,6 +459,7 @@ impl SessionActor {
                 Err(reason) => self.end(reason, now),
             }
         }
+        self.encodes_once = feeding.payload.encodes_once();
         let _ = feeding.reply.send(Ok(()));
     }
 
@@ -583,8 +587,8 @@ fn take_packet(
 
 /// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
 /// nothing.
-fn drain(outbox: &Outbox, bytes_max: usize, base64: bool, last: Option<&str>) -> Body {
-    let mut writer = PayloadWriter::new(outbox.generation(), base64);
+fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
+    let mut writer = PayloadWriter::new(outbox.generation(), form);
     let mut bytes = 0;
     let messages = outbox.drain_while(|frame| {
         let fits = writer.fits(frame, bytes_max);
@@ -651,7 +655,7 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
                     // One whose client has gone may still wait for room.
                     let _ = reply.send(Err(EdgeRefusal::Overlap));
                 } else {
-                    let payload = PayloadReader::new(self.connection.generation(), body);
+                    let payload = PayloadReader::new(self.connection.generation(), body).knowing(self.encodes_once);
                     self.feeding = Some(Box::new(Feeding { payload, reply }));
                 }
             }

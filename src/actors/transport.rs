@@ -11,11 +11,10 @@ use tokio::sync::oneshot;
 use super::worker::Worker;
 use crate::event::CloseReason;
 use crate::outbox::{Frames, Outbox};
-use crate::protocol::Generation;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
-use crate::protocol::payload::{Body, PayloadWriter};
+use crate::protocol::payload::{Body, Form, PayloadWriter};
 
 /// A two-way transport that has a socket of its own.
 pub trait Transport: Debug {
@@ -68,9 +67,14 @@ pub struct WaitingPoll {
 }
 
 impl WaitingPoll {
-    /// Answers by one packet.
-    pub fn answer(self, generation: Generation, packet: &str) {
-        let mut writer = PayloadWriter::new(generation, self.script);
+    /// In what form it is answered to the client behind `outbox`.
+    pub fn form(&self, outbox: &Outbox) -> Form {
+        if self.script { Form::Text } else { outbox.form() }
+    }
+
+    /// Answers the client behind `outbox` by one packet.
+    pub fn answer(self, outbox: &Outbox, packet: &str) {
+        let mut writer = PayloadWriter::new(outbox.generation(), self.form(outbox));
         writer.push(Frame::text(packet));
         let _ = self.reply.send(Ok(writer.finish()));
     }

@@ -30,7 +30,7 @@ use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
 use crate::protocol::engine::Packet;
 use crate::protocol::frame;
-use crate::protocol::payload::{Body, PayloadReader, PayloadWriter};
+use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
 use crate::protocol::{Generation, TransportKind};
 
 /// More than this is not queued for a server that does not read.
@@ -485,7 +485,7 @@ impl Polling {
                 }
             }
         };
-        let mut payload = PayloadWriter::new(peer.speech.generation, true);
+        let mut payload = PayloadWriter::new(peer.speech.generation, Form::Text);
         self.packets.drain(..).for_each(|packet| payload.push(packet));
         if let Body::Text(body) = payload.finish() {
             wire::post(line.unsent(), &peer.target.host, &self.address, body.as_bytes());

@@ -15,7 +15,7 @@ use crate::event::CloseReason;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, RequestError};
 use crate::protocol::jsonp::Callback;
 use crate::protocol::legacy::NOT_HANDSHAKEN;
-use crate::protocol::payload::Body;
+use crate::protocol::payload::{Body, Form};
 use crate::protocol::{Generation, jsonp};
 
 /// Serves what is below the endpoint to whatever is not an upgrade.
@@ -71,7 +71,7 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
     let address = edge.client_address(request.head());
     let opened = edge
         .admit(Generation::Sio09, address)
-        .and_then(|seat| edge.open(seat, Generation::Sio09, false, address, None));
+        .and_then(|seat| edge.open(seat, Generation::Sio09, Form::Text, address, None));
     match opened {
         Ok(open) => answer(Body::Text(open), script),
         // A page that waits for a script hears of nothing else, and would wait for ever.

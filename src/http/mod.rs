@@ -40,6 +40,7 @@ use crate::outbox::{Bounds, Outbox};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyOpen, Open, RequestError};
+use crate::protocol::payload::Form;
 use crate::protocol::{Generation, TransportKind};
 
 pub mod admin;
@@ -177,8 +178,8 @@ impl Edge {
     }
 
     /// Begins a session on this thread, over a socket or, without one, by polling. Gives what the handshake answers:
-    /// the open packet, which a socket finds in its outbox already, or the line of 0.9. `base64` is for a client that
-    /// takes no binary messages.
+    /// the open packet, which a socket finds in its outbox already, or the line of 0.9. `form` is what its
+    /// client takes by polling.
     ///
     /// # Errors
     /// The handshake is refused; the socket is dropped.
@@ -186,7 +187,7 @@ impl Edge {
         &self,
         seat: Seat,
         generation: Generation,
-        base64: bool,
+        form: Form,
         address: IpAddr,
         socket: Option<Box<dyn Transport>>,
     ) -> Result<String, HandshakeRefusal> {
@@ -196,7 +197,7 @@ impl Edge {
             return Err(HandshakeRefusal::NoRandomness);
         };
         let open = endpoint.greeting(generation, &sid, socket.is_some());
-        let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_base64(base64);
+        let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_form(form);
         let outbox = Arc::new(outbox);
         if socket.is_some() {
             outbox.push(Frame::text(&open));

@@ -190,7 +190,7 @@ async fn hand_over(
 ) -> std::io::Result<()> {
     let Upgraded { mut stream, read, connected, .. } = socket;
     let (generation, sid) = match asked {
-        Asked::EngineIo(Request { generation, base64, sid: None, .. }) => {
+        Asked::EngineIo(Request { generation, form, sid: None, .. }) => {
             let seat = match edge.admit(generation, address) {
                 Ok(seat) => seat,
                 Err(refusal) => {
@@ -206,7 +206,7 @@ async fn hand_over(
             }
             let handover = handover(edge, stream.into_std()?, connected, generation, read, head);
             // Without a session, the socket is dropped, and its client tries again.
-            let _ = edge.open(seat, generation, base64, address, Some(handover.attach(&edge.worker)?));
+            let _ = edge.open(seat, generation, form, address, Some(handover.attach(&edge.worker)?));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),

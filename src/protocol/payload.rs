@@ -27,6 +27,17 @@ const TEXT_RECORD: u8 = 0;
 const BINARY_RECORD: u8 = 1;
 const LENGTH_END: u8 = 0xff;
 
+/// In what form a client takes packets by polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As text, in which binary messages are base64.
+    Text,
+    /// As text, or, in Engine.IO 3, as bytes where there is a binary message among them.
+    Mixed,
+    /// As bytes, in Engine.IO 3: its first clients read nothing else.
+    Bytes,
+}
+
 /// The body of a request or of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -57,6 +68,7 @@ pub struct PayloadReader {
     at: Option<usize>,
     /// The text of the last packet, where it had to be decoded.
     decoded: Option<String>,
+    encodes_once: bool,
 }
 
 /// Where a packet stands in its body, and where the one behind it begins.
@@ -70,7 +82,20 @@ struct Record {
 impl PayloadReader {
     /// Begins with the first packet of `body`.
     pub fn new(generation: Generation, body: Body) -> Self {
-        Self { generation, body, at: Some(0), decoded: None }
+        Self { generation, body, at: Some(0), decoded: None, encodes_once: false }
+    }
+
+    /// The same of a client of which it is known whether it [encodes once](Self::encodes_once).
+    #[must_use]
+    pub fn knowing(mut self, encodes_once: bool) -> Self {
+        self.encodes_once = encodes_once;
+        self
+    }
+
+    /// Whether the client has shown that it is no Engine.IO 1.x, which encodes text twice: its text is not guessed
+    /// about.
+    pub fn encodes_once(&self) -> bool {
+        self.encodes_once
     }
 
     /// Whether nothing is left to read. What is left may still turn out to hold no packet.
@@ -103,7 +128,8 @@ impl PayloadReader {
         let packet = match &self.body {
             Body::Text(body) => {
                 let text = &body[range];
-                self.decoded = if self.generation == Generation::Eio3 { decode_twice_encoded(text) } else { None };
+                self.encodes_once |= self.generation != Generation::Eio3 || shows_one_encoding(text);
+                self.decoded = if self.encodes_once { None } else { decode_twice_encoded(text) };
                 Packet::from_text(self.generation, self.decoded.as_deref().unwrap_or(text))
             }
             Body::Binary(body) if binary => Packet::from_binary(self.generation, &body[range]),
@@ -192,31 +218,37 @@ fn split_at_utf16(text: &str, units: usize) -> Option<(&str, &str)> {
     (missing == 0).then_some((text, ""))
 }
 
+/// Whether no client of Engine.IO 1.x would write this packet: it has a character that stands for no byte, or asks for
+/// (or leaves) a namespace with a comma behind the name, as Socket.IO 2.x does.
+fn shows_one_encoding(text: &str) -> bool {
+    let namespace = text.strip_prefix("40/").or_else(|| text.strip_prefix("41/"));
+    let has_comma = namespace.is_some_and(|name| name.find(',') == name.len().checked_sub(1));
+    has_comma || text.chars().any(|c| c > '\u{ff}')
+}
+
 /// What Engine.IO 1.x meant: its clients encode text in UTF-8 before they count it, and the request does it again. None
 /// of text that does not look like that.
 fn decode_twice_encoded(text: &str) -> Option<String> {
-    if text.is_ascii() || text.chars().any(|c| c > '\u{ff}') {
+    if text.is_ascii() {
         return None;
     }
-    String::from_utf8(text.chars().map(|c| c as u8).collect()).ok()
+    String::from_utf8(text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<_>>()?).ok()
 }
 
 /// Gathers the packets of a poll's answer.
 #[derive(Debug)]
 pub struct PayloadWriter {
     generation: Generation,
-    /// Whether binary messages have to be written as text.
-    base64: bool,
+    form: Form,
     packets: Vec<Frame>,
     /// How long the body will be at most.
     bytes: usize,
 }
 
 impl PayloadWriter {
-    /// An empty body, for a client that takes binary messages as base64 only or as they are. Engine.IO 4 has them as
-    /// base64 in any case.
-    pub fn new(generation: Generation, base64: bool) -> Self {
-        Self { generation, base64, packets: Vec::new(), bytes: 0 }
+    /// An empty body for a client that takes this form. Other generations than Engine.IO 3 have text in any case.
+    pub fn new(generation: Generation, form: Form) -> Self {
+        Self { generation, form, packets: Vec::new(), bytes: 0 }
     }
 
     /// Whether the body would be at most `bytes_max` long with one more packet; the first always fits.
@@ -235,14 +267,17 @@ impl PayloadWriter {
         self.packets.is_empty()
     }
 
-    /// The body: of Engine.IO 3 in bytes if it holds a binary message and the client takes them.
+    /// The body.
     pub fn finish(self) -> Body {
         let is_binary = |frame: &Frame| matches!(frame.payload(), Payload::Binary(_));
+        let in_bytes = match self.form {
+            Form::Text => false,
+            Form::Mixed => self.packets.iter().any(is_binary),
+            Form::Bytes => true,
+        };
         match self.generation {
             Generation::Eio4 => Body::Text(self.separated()),
-            Generation::Eio3 if !self.base64 && self.packets.iter().any(is_binary) => {
-                Body::Binary(self.counted_bytes())
-            }
+            Generation::Eio3 if in_bytes => Body::Binary(self.counted_bytes()),
             Generation::Eio3 => Body::Text(self.counted()),
             Generation::Sio09 => Body::Text(self.framed()),
         }
@@ -257,13 +292,13 @@ impl PayloadWriter {
             Payload::Text(text) => text.len(),
             Payload::Binary(data) if self.generation == Generation::Eio4 => base64(data.len()),
             // The type in front of it is not part of the base64.
-            Payload::Binary(data) if self.base64 => base64(data.len().saturating_sub(1)),
+            Payload::Binary(data) if self.form == Form::Text => base64(data.len().saturating_sub(1)),
             Payload::Binary(data) => data.len(),
         };
         bytes
             + match self.generation {
                 Generation::Eio4 => usize::from(!self.is_empty()),
-                Generation::Eio3 => usize::from(!self.base64) + decimal_digits(bytes) + 1,
+                Generation::Eio3 => usize::from(self.form != Form::Text) + decimal_digits(bytes) + 1,
                 Generation::Sio09 => 2 * FRAMING.len_utf8() + decimal_digits(bytes),
             }
     }

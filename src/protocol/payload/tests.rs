@@ -68,6 +68,35 @@ fn text_of_engine_io_3_is_counted_in_utf_16() {
     }
 }
 
+/// A text of Engine.IO 3 that looks as if it were encoded twice is left as it is where its client cannot be 1.x.
+#[test]
+fn a_client_that_encodes_once_is_not_guessed_about() {
+    let (twice, once) = ("\u{c3}\u{a9}", "é");
+    let table = [
+        (vec!["4é"], false, once),
+        (vec!["40/max", "4x"], false, once),
+        (vec!["40/max?x=1", "41/max"], false, once),
+        (vec!["42/max,[1]", "40/max,\"x\""], false, once),
+        (vec!["40/max,"], true, twice),
+        (vec!["40/max?x=1,"], true, twice),
+        (vec!["41/max,"], true, twice),
+        (vec!["4€"], true, twice),
+        (vec!["4\u{c3}\u{a9}€"], true, twice),
+    ];
+    for (before, proven, heard) in table {
+        let packets = before.iter().copied().chain(["4\u{c3}\u{a9}"]);
+        let body = packets.map(|packet| format!("{}:{packet}", utf16_len(packet))).collect();
+        let mut reader = PayloadReader::new(Eio3, Body::Text(body));
+        for _ in &before {
+            assert!(reader.read().is_some_and(|packet| packet.is_ok()), "{before:?}");
+        }
+        assert_eq!(reader.read(), Some(Ok(Packet::Text(heard))), "{before:?}");
+        assert_eq!(reader.encodes_once(), proven, "{before:?}");
+        let mut next = PayloadReader::new(Eio3, Body::Text("3:4\u{c3}\u{a9}".into())).knowing(proven);
+        assert_eq!(next.read(), Some(Ok(Packet::Text(heard))), "in a later body, after {before:?}");
+    }
+}
+
 #[test]
 fn lengths_of_engine_io_3_that_lie_are_refused() {
     let bad = [
@@ -184,8 +213,8 @@ fn payloads_of_0_9_are_raw_or_framed() {
 }
 
 /// The body of frames, and the least limit under which the last of them fits.
-fn write(generation: Generation, base64: bool, frames: &[Frame]) -> (Body, usize) {
-    let mut writer = PayloadWriter::new(generation, base64);
+fn write(generation: Generation, form: Form, frames: &[Frame]) -> (Body, usize) {
+    let mut writer = PayloadWriter::new(generation, form);
     assert!(writer.is_empty());
     let mut limit = 0;
     for frame in frames {
@@ -200,27 +229,36 @@ fn write(generation: Generation, base64: bool, frames: &[Frame]) -> (Body, usize
 fn writes_what_it_measured() {
     let data = [1, 2, 3, 4];
     let text = Frame::text;
-    let table: [(Generation, bool, &[Frame], &str, usize); 11] = [
-        (Eio4, false, &[], "", 0),
-        (Eio4, false, &[text("4€")], "4€", 0),
-        (Eio4, false, &[text("4€"), text("2")], "4€\x1e2", 6),
-        (Eio4, false, &[text("4€"), text("2"), Frame::binary(Eio4, &data)], "4€\x1e2\x1ebAQIDBA==", 16),
-        (Eio3, true, &[], "0:", 0),
-        (Eio3, true, &[text("4hello"), text("4€")], "6:4hello2:4€", 14),
-        (Eio3, true, &[text("4€"), Frame::binary(Eio3, &data)], "2:4€10:b4AQIDBA==", 19),
+    let table: [(Generation, Form, &[Frame], &str, usize); 11] = [
+        (Eio4, Form::Mixed, &[], "", 0),
+        (Eio4, Form::Mixed, &[text("4€")], "4€", 0),
+        (Eio4, Form::Mixed, &[text("4€"), text("2")], "4€\x1e2", 6),
+        (Eio4, Form::Mixed, &[text("4€"), text("2"), Frame::binary(Eio4, &data)], "4€\x1e2\x1ebAQIDBA==", 16),
+        (Eio3, Form::Text, &[], "0:", 0),
+        (Eio3, Form::Text, &[text("4hello"), text("4€")], "6:4hello2:4€", 14),
+        (Eio3, Form::Text, &[text("4€"), Frame::binary(Eio3, &data)], "2:4€10:b4AQIDBA==", 19),
         // Two bytes more, in case that it turns out to be bytes.
-        (Eio3, false, &[text("4hello"), text("43/max,1[]")], "6:4hello10:43/max,1[]", 23),
-        (Sio09, false, &[], "", 0),
-        (Sio09, false, &[text("1::")], "1::", 0),
-        (Sio09, true, &[text("1::/max"), text("3:::€😀")], "\u{fffd}7\u{fffd}1::/max\u{fffd}7\u{fffd}3:::€😀", 33),
+        (Eio3, Form::Mixed, &[text("4hello"), text("43/max,1[]")], "6:4hello10:43/max,1[]", 23),
+        (Sio09, Form::Mixed, &[], "", 0),
+        (Sio09, Form::Mixed, &[text("1::")], "1::", 0),
+        (
+            Sio09,
+            Form::Text,
+            &[text("1::/max"), text("3:::€😀")],
+            "\u{fffd}7\u{fffd}1::/max\u{fffd}7\u{fffd}3:::€😀",
+            33,
+        ),
     ];
-    for (generation, base64, frames, body, limit) in table {
-        assert_eq!(write(generation, base64, frames), (Body::Text(body.into()), limit), "{frames:?}");
+    for (generation, form, frames, body, limit) in table {
+        assert_eq!(write(generation, form, frames), (Body::Text(body.into()), limit), "{frames:?}");
     }
     let frames = [text("4€"), Frame::binary(Eio3, &data)];
     let bytes = b"\x00\x04\xff4\xe2\x82\xac\x01\x05\xff\x04\x01\x02\x03\x04";
-    assert_eq!(write(Eio3, false, &frames), (Body::Binary(bytes.into()), bytes.len()));
-    let large = write(Eio3, false, &[Frame::binary(Eio3, &[7; 123])]).0;
+    assert_eq!(write(Eio3, Form::Mixed, &frames), (Body::Binary(bytes.into()), bytes.len()));
+    let lone = write(Eio3, Form::Bytes, &[text("4€")]).0;
+    assert_eq!(lone, Body::Binary(b"\x00\x04\xff4\xe2\x82\xac".into()), "text too, to who reads bytes only");
+    assert_eq!(write(Eio4, Form::Bytes, &[text("4€")]).0, Body::Text("4€".into()));
+    let large = write(Eio3, Form::Mixed, &[Frame::binary(Eio3, &[7; 123])]).0;
     let header = [1, 1, 2, 4, 255, 4];
     assert_eq!(large, Body::Binary([&header[..], &[7; 123]].concat()));
 }
@@ -228,7 +266,7 @@ fn writes_what_it_measured() {
 #[test]
 fn the_first_packet_always_fits() {
     for generation in Generation::ALL {
-        let mut writer = PayloadWriter::new(generation, false);
+        let mut writer = PayloadWriter::new(generation, Form::Mixed);
         let frame = Frame::text("4hello");
         assert!(writer.fits(&frame, 0));
         writer.push(frame.clone());
