@@ -124,8 +124,8 @@ settings! {
         request_timeout_ms: u64 = 10000 in 1000..=DAY_MS,
         /// How long an idle HTTP connection is kept.
         keep_alive_ms: u64 = 75000 in 1000..=DAY_MS,
-        /// How long a client may read nothing of what it is sent. Its connection is reset then.
-        write_timeout_ms: u64 = 20000 in 1000..=DAY_MS,
+        /// How long a client may read nothing of what it is sent. Its connection ends then.
+        write_timeout_ms: u64 = 20000 in 1..=DAY_MS,
         /// Largest head of a request: the request line and its headers, of which there may be 100.
         head_bytes_max: usize = 32768 in 1024..=1_048_576,
         /// Proxies in front of maxtalk: what they say in `Forwarded` or `X-Forwarded-For` of where a client is, is
@@ -296,6 +296,17 @@ settings! {
         /// Memory of the process: newcomers are refused from 85 % of it on. 0 takes the limit of its control group, if
         /// there is one.
         memory_bytes_max: u64 = 0 in 0..=1_099_511_627_776,
+        /// Packets of one session in a second, frames without a packet and reads of its socket included; what comes
+        /// faster waits. 0 is no limit.
+        packets_per_second_max: u64 = 20000 in 0..=1_000_000_000,
+        /// Packets of one session at once.
+        packets_burst_max: u64 = 50000 in 1..=1_000_000_000,
+        /// Bytes of one session in a second; what comes faster waits. 0 is no limit.
+        bytes_per_second_max: u64 = 8388608 in 0..=1_000_000_000_000,
+        /// Bytes of one session at once.
+        bytes_burst_max: u64 = 16777216 in 1..=1_000_000_000_000,
+        /// How long a session may send faster than that without a rest before it is closed.
+        flood_ms: u64 = 30000 in 1..=DAY_MS,
     }
 
     /// The operator's listener.

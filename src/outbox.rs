@@ -32,6 +32,9 @@ pub struct Bounds {
 /// was measured to be 10 % of a delivery.
 pub type Frames = SmallVec<[Frame; 1]>;
 
+/// Room for no more frames than these is kept as it is, though there are few in it.
+const KEPT_FRAMES: usize = 64;
+
 /// Set where the line is on its worker's list, so that it is there once however often something is pushed and written.
 const LISTED: u64 = 1 << 63;
 
@@ -211,6 +214,8 @@ impl Outbox {
         queue.frames.drain(..taken);
         if queue.frames.is_empty() {
             queue.frames = Frames::new();
+        } else if queue.frames.capacity() > KEPT_FRAMES.max(4 * queue.frames.len()) {
+            queue.frames.shrink_to_fit();
         }
         taken
     }
@@ -416,6 +421,21 @@ pub(crate) mod tests {
         outbox.push(frame(10));
         assert!(!outbox.push_all(vec![frame(10), frame(10), frame(10)]));
         assert!(outbox.is_empty() && outbox.closed().is_some());
+    }
+
+    /// A poll takes as much as fits into its answer.
+    #[test]
+    fn a_long_queue_of_which_little_is_left_keeps_little_room() {
+        let outbox = outbox(5000, 100_000);
+        (0..4000).for_each(|_| assert!(outbox.push(frame(10))));
+        let mut taken = 0;
+        outbox.drain_while(|_| {
+            taken += 1;
+            taken <= 3990
+        });
+        let queue = outbox.queue.lock();
+        assert_eq!(queue.frames.len(), 10);
+        assert!(queue.frames.capacity() <= KEPT_FRAMES, "{}", queue.frames.capacity());
     }
 
     #[test]

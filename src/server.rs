@@ -30,7 +30,7 @@ use crate::actors::namespace::{MaxResidents, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::session::SessionMessage;
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
-use crate::actors::worker::Worker;
+use crate::actors::worker::{Terms, Worker};
 use crate::config::{self, Config};
 use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
@@ -41,6 +41,7 @@ use crate::http::{Edge, Endpoint, NewApplication, every_answer, legacy, pages, p
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
+use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
 use crate::max::demo::DemoMax;
@@ -438,6 +439,19 @@ pub struct Serving {
     pub demo: Option<Arc<DemoMax>>,
 }
 
+/// What holds for every session.
+fn terms(config: &Config) -> Terms {
+    let limits = &config.limits;
+    Terms {
+        allowance: Allowance {
+            packets: Rate { per_second: limits.packets_per_second_max, burst: limits.packets_burst_max },
+            bytes: Rate { per_second: limits.bytes_per_second_max, burst: limits.bytes_burst_max },
+            patience: Duration::from_millis(limits.flood_ms),
+        },
+        write_timeout: Duration::from_millis(config.server.write_timeout_ms),
+    }
+}
+
 impl Serving {
     /// Starts the workers, and then takes connections in on `listener`.
     ///
@@ -448,10 +462,11 @@ impl Serving {
         let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+        let terms = terms(config);
         let memory = Memory::new(config.limits.memory_bytes_max);
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
-            let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new() };
+            let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(terms) };
             let app = app(edge.clone(), demo.clone(), namespace.clone());
             let (clients, metrics) = (edge.endpoint.clients.clone(), edge.endpoint.metrics.clone());
             let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "protocol.rs",
     "event.rs",
     "limits/bucket.rs",
+    "limits/meter.rs",
     "max/answer.rs",
     "max/pace.rs",
     "max/response.rs",

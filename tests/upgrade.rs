@@ -166,7 +166,6 @@ fn an_upgrade_that_goes_wrong_closes_nothing_but_its_socket() {
             ("no packet", text("x")),
             ("an empty message", text("")),
             ("a close packet", text("1")),
-            ("an end without a probe", text("5")),
             ("a binary message", frame(true, BINARY, b"2probe")),
             ("not text", frame(true, TEXT, b"2\xff")),
             ("not masked", b"\x81\x062probe".to_vec()),

@@ -15,7 +15,7 @@ use maxtalk::actors::conversation::{Arrivals, Commons, ConversationActor, Conver
 use maxtalk::actors::flusher::Socket;
 use maxtalk::actors::registry::{Arbiters, RegistryActor, RegistryBounds};
 use maxtalk::actors::roster::Roster;
-use maxtalk::actors::worker::Worker;
+use maxtalk::actors::worker::{Terms, Worker};
 use maxtalk::config::Config;
 use maxtalk::event::SessionId;
 use maxtalk::http::socket::Stream;
@@ -46,7 +46,7 @@ impl Room {
     pub async fn with(listeners: u64) -> Self {
         let metrics = support::metrics();
         let conversation = empty_conversation(&metrics);
-        let (worker, drain) = (Worker::new(), Drain::default());
+        let (worker, drain) = (Worker::new(Terms::default()), Drain::default());
         let mut sockets = Vec::new();
         for number in 0..=listeners {
             let outbox = support::outbox(&metrics);

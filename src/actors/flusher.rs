@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
@@ -27,6 +28,9 @@ const TURNS_MAX: usize = 64;
 pub struct Flusher {
     worker: u32,
     pipes: RefCell<Pipes>,
+    /// The places of sockets that took no more when they were written to.
+    blocked: RefCell<Vec<u32>>,
+    write_timeout: Duration,
 }
 
 /// Side by side, as a broadcast goes through many of them. Borrowed for as long as one of them is at work: nothing that
@@ -46,6 +50,8 @@ struct Pipe {
     task: Waker,
     /// Why the socket has ended, where the flusher was the one to see it.
     ended: Option<CloseReason>,
+    /// Whether its place is among the blocked ones.
+    watched: bool,
 }
 
 /// A session's hold of its socket. Dropped, the flusher forgets it.
@@ -57,8 +63,10 @@ pub struct Socket {
 
 impl Flusher {
     /// Has to be called on the worker's thread, within its runtime.
-    pub fn start() -> Rc<Self> {
-        let flusher = Rc::new(Self { worker: dirty::begin(), pipes: RefCell::default() });
+    pub fn start(write_timeout: Duration) -> Rc<Self> {
+        let (pipes, blocked) = (RefCell::default(), RefCell::default());
+        let flusher = Rc::new(Self { worker: dirty::begin(), pipes, blocked, write_timeout });
+        actix_rt::spawn(watch(flusher.clone()));
         for crowd in [Crowd::Few, Crowd::Many] {
             // It paces itself: tokio would stop it after 128 sockets that are ready.
             actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone(), crowd)));
@@ -68,7 +76,7 @@ impl Flusher {
 
     /// Writes to `transport` what is pushed into `outbox` from now on.
     pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> Socket {
-        let pipe = Pipe { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None };
+        let pipe = Pipe { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None, watched: false };
         let mut pipes = self.pipes.borrow_mut();
         let place = pipes.free.pop().unwrap_or_else(|| {
             pipes.places.push(None);
@@ -81,9 +89,34 @@ impl Flusher {
 
     /// Writes to the socket at this place. Should that panic, it is the end of this socket only.
     fn flush(&self, place: u32) {
-        if catch_unwind(AssertUnwindSafe(|| self.with(place, Pipe::flush))).is_err() {
+        let flush = |pipe: &mut Pipe| {
+            pipe.flush();
+            self.watch(place, pipe);
+        };
+        if catch_unwind(AssertUnwindSafe(|| self.with(place, flush))).is_err() {
             self.with(place, |pipe| pipe.end(CloseReason::Panic));
         }
+    }
+
+    /// Notes that the socket at this place takes no more, if that is so.
+    fn watch(&self, place: u32, pipe: &mut Pipe) {
+        if !pipe.watched && pipe.transport.blocked_since().is_some() {
+            pipe.watched = true;
+            self.blocked.borrow_mut().push(place);
+        }
+    }
+
+    /// Looks after a socket that took no more. The runtime may not have said that it takes a little now, so it is tried.
+    fn look_after(&self, place: u32) {
+        if self.with(place, |pipe| std::mem::take(&mut pipe.watched)) != Some(true) {
+            return;
+        }
+        self.flush(place);
+        self.with(place, |pipe| {
+            if pipe.transport.blocked_since().is_some_and(|since| since.elapsed() >= self.write_timeout) {
+                pipe.end(CloseReason::WriteTimeout);
+            }
+        });
     }
 
     /// Has the pipe at this place do something, if there is one.
@@ -114,6 +147,20 @@ async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
             // Others are not only those who can run by now: the sockets are looked at too.
             tokio::task::yield_now().await;
             written = 0;
+        }
+    }
+}
+
+/// Ends the sockets that take nothing for too long. That costs a delivery nothing: they are few, and looked at seldom.
+async fn watch(flusher: Rc<Flusher>) {
+    loop {
+        tokio::time::sleep(flusher.write_timeout / 4).await;
+        let mut places = flusher.blocked.take();
+        places.sort_unstable();
+        places.dedup();
+        for places in places.chunks(SOCKETS_PER_TURN) {
+            places.iter().for_each(|place| flusher.look_after(*place));
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -156,7 +203,12 @@ impl Socket {
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let write = |pipe: &mut Pipe| {
             pipe.attend(cx.waker());
-            pipe.transport.poll_write(cx, &pipe.outbox)
+            if let Some(reason) = pipe.ended.take() {
+                return Poll::Ready(reason);
+            }
+            let written = pipe.transport.poll_write(cx, &pipe.outbox);
+            self.flusher.watch(self.place, pipe);
+            written
         };
         self.flusher.with(self.place, write).unwrap_or(Poll::Pending)
     }
@@ -204,7 +256,7 @@ mod tests {
     use std::fmt;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::Instant;
     use tokio::io::AsyncReadExt;
     use tokio::sync::oneshot;
 
@@ -215,6 +267,57 @@ mod tests {
         fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str("WriteOnly")
         }
+    }
+
+    /// A socket that takes nothing, ever.
+    #[derive(Debug)]
+    struct Stuck(Rc<Cell<usize>>);
+
+    impl Transport for Stuck {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Sink<'_>) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, _: &Outbox) -> Poll<CloseReason> {
+            self.0.set(self.0.get() + 1);
+            Poll::Pending
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
+            Poll::Pending
+        }
+
+        fn blocked_since(&self) -> Option<Instant> {
+            Instant::now().checked_sub(Duration::from_secs(60))
+        }
+
+        fn give_up_unwritten(&mut self) -> Frames {
+            Frames::new()
+        }
+
+        fn close(self: Box<Self>, _: CloseReason) {}
+    }
+
+    #[actix_rt::test]
+    async fn a_socket_that_takes_nothing_for_too_long_is_ended() {
+        let flusher = Flusher::start(Duration::from_millis(40));
+        let wakes = Arc::new(Wakes::default());
+        let task = waker(wakes.clone());
+        let (bounds, metrics) = (Bounds { messages_max: 9, bytes_max: 99 }, Metrics::new(&[], Elsewhere::default()));
+        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics));
+        let writes = Rc::new(Cell::new(0));
+        let mut socket = flusher.carry(Box::new(Stuck(writes.clone())), &outbox);
+        let mut cx = Context::from_waker(&task);
+        for _ in 0..3 {
+            assert!(socket.poll_write(&mut cx).is_pending());
+        }
+        assert_eq!(*flusher.blocked.borrow(), [0], "once");
+        while wakes.0.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(writes.get() > 3, "it had a last chance");
+        // Also a session that reads nothing for the time being hears of it.
+        assert_eq!(socket.poll_write(&mut cx), Poll::Ready(CloseReason::WriteTimeout));
     }
 
     impl<W: FnMut(Frames, &Outbox) -> Poll<CloseReason>> Transport for WriteOnly<W> {
@@ -230,6 +333,10 @@ mod tests {
 
         fn poll_send(&mut self, _: &mut Context<'_>, _: &Frame, _: usize) -> Poll<CloseReason> {
             Poll::Pending
+        }
+
+        fn blocked_since(&self) -> Option<Instant> {
+            None
         }
 
         fn give_up_unwritten(&mut self) -> Frames {
@@ -269,7 +376,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let metrics = Metrics::new(&[], Elsewhere::default());
-            Self { flusher: Flusher::start(), metrics, log: Rc::default() }
+            Self { flusher: Flusher::start(Duration::from_secs(3600)), metrics, log: Rc::default() }
         }
 
         fn carry(&self, name: usize, writes: usize) -> (Socket, Arc<Outbox>) {
@@ -491,7 +598,7 @@ mod tests {
             let (metrics, heard) = (metrics.clone(), heard.clone());
             let thread = std::thread::spawn(move || {
                 actix_rt::System::new().block_on(async move {
-                    let flusher = Flusher::start();
+                    let flusher = Flusher::start(Duration::from_secs(3600));
                     let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
                     let carry = |name| {
                         let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));

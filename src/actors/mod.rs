@@ -6,6 +6,7 @@
 //! conversation that wants to retire, an answer into a channel that the asker brought along.
 //!
 //! * [`session`]: drives the protocol machines of one client, whatever its transport.
+//! * `intake`: what a session takes in, and how much in one turn.
 //! * [`transport`]: what a session needs of a socket, so that it need not know the HTTP edge.
 //! * [`socketio`]: the Socket.IO layer of a session: namespaces and their residents.
 //! * [`allowance`]: how fast a session may send events.
@@ -22,6 +23,7 @@ mod census;
 pub mod conversation;
 pub mod departures;
 pub mod flusher;
+mod intake;
 pub mod members;
 pub mod namespace;
 pub mod participant;

@@ -15,20 +15,22 @@ use tokio::sync::oneshot;
 
 use super::census::Census;
 use super::flusher::Socket;
-use super::transport::{Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
-use super::worker::Worker;
+use super::intake::{Feeding, Ration, take_packet};
+use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
+use super::worker::{Worker, rest};
 use crate::event::{CloseReason, SessionId};
+use crate::limits::meter::{Meter, PAUSE, Verdict};
 use crate::logging::log_refusal;
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
-use crate::metrics::{ActorClass, Metrics};
+use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
-use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed, Received};
+use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed};
 use crate::protocol::engine::{Packet, Words};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
 use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
-use crate::protocol::{ProtocolError, TransportKind};
+use crate::protocol::TransportKind;
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
@@ -125,15 +127,10 @@ pub struct SessionActor {
     /// As [`PayloadReader::encodes_once`].
     encodes_once: bool,
     worker: Rc<Worker>,
-    listing: Box<dyn Listing>,
+    meter: Meter,
+    _listing: Box<dyn Listing>,
     census: Census,
     _presence: Presence,
-}
-
-/// A POST and where its answer is waited for.
-struct Feeding {
-    payload: PayloadReader,
-    reply: oneshot::Sender<PostAnswer>,
 }
 
 /// How far a session is.
@@ -162,6 +159,26 @@ enum Link {
     Socket(Socket),
 }
 
+impl Phase {
+    /// Takes a packet that came by the session's transport, unless the session is closing.
+    fn take_packet(
+        &mut self,
+        connection: &mut Connection,
+        outbox: &Outbox,
+        packet: Packet<'_>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let Self::Open(application) = self else { return Ok(()) };
+        take_packet(connection, application.as_mut(), outbox, packet, now)
+    }
+
+    /// Whether what the client sends is read: who asks more at once than its outbox holds answers, or talks more than
+    /// conversations have taken, waits.
+    fn may_read(&self, outbox: &Outbox) -> bool {
+        outbox.has_room() && !matches!(self, Self::Open(application) if !application.has_room())
+    }
+}
+
 impl SessionActor {
     /// Starts a session on this thread. `socket` is its transport, or none for polling; `list` enters the session in
     /// the table of sids.
@@ -188,7 +205,8 @@ impl SessionActor {
             payload_bytes_max: setup.payload_bytes_max,
             encodes_once: false,
             worker: worker.clone(),
-            listing,
+            meter: Meter::default(),
+            _listing: listing,
             _presence: Presence::new(ActorClass::Session, &setup.metrics),
             census: Census::new(setup.metrics, generation, kind),
         };
@@ -206,12 +224,29 @@ impl SessionActor {
         let now = Instant::now();
         self.outbox.register(cx.waker());
         self.outbox.closed().map_or(Ok(()), Err)?;
-        self.handle_timeouts(now)?;
-        self.read_probe(cx, now)?;
-        self.read_link(cx, now)?;
+        if let Phase::Over(reason) = self.phase {
+            return Err(reason);
+        }
+        let mut ration = Ration::default();
+        let listens = self.listens(now)?;
+        if listens {
+            self.read_probe(cx, &mut ration, now)?;
+            self.read_link(cx, &mut ration, now)?;
+        }
+        self.notice_lost_poll(cx, now)?;
+        // Nobody is declared silent before what has come was read.
+        if listens && !self.worker.is_catching_up(now) {
+            self.handle_timeouts(now)?;
+        }
         // What is queued goes out first: the layer above gives long answers piece by piece, as there is room for them.
         self.write_link(cx, now)?;
-        self.feed(cx, now);
+        if listens {
+            self.feed(cx, &mut ration, now);
+        }
+        self.meter.charge(&self.worker.terms.allowance, ration.packets, ration.bytes, now);
+        if ration.is_used_up() {
+            rest(cx);
+        }
         match &mut self.phase {
             Phase::Open(application) => application.poll(cx, now),
             Phase::Closing(_) => {}
@@ -222,25 +257,40 @@ impl SessionActor {
         Ok(())
     }
 
+    /// Whether the client is listened to now, or has to wait because it has sent too much.
+    ///
+    /// # Errors
+    /// It has done so for too long.
+    fn listens(&mut self, now: Instant) -> Result<bool, CloseReason> {
+        match self.meter.judge(&self.worker.terms.allowance, now) {
+            Verdict::Listen => Ok(true),
+            Verdict::Wait { begins } => {
+                if begins {
+                    self.census.metrics.limited(Limit::Packets);
+                    self.worker.arm(Alarm { period: PAUSE, due: now + PAUSE }, &self.outbox);
+                }
+                Ok(false)
+            }
+            Verdict::Floods => Err(CloseReason::Flood),
+        }
+    }
+
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
         match &mut self.phase {
             Phase::Over(reason) => return Err(*reason),
             Phase::Closing(closing) => return if closing.due <= now { Err(closing.reason) } else { Ok(()) },
-            Phase::Open(application) => {
-                if let Err(reason) = application.handle_timeout(now) {
-                    self.end(reason, now);
-                    return Ok(());
-                }
-            }
+            // A client that connects to nothing is not waited for until it polls: its next poll finds no session.
+            Phase::Open(application) => application.handle_timeout(now)?,
         }
         let words = self.words();
         while let Some(due) = self.connection.handle_timeout(now) {
             match due {
                 Due::Ping => {
                     self.outbox.push(Frame::text(words.ping));
-                    self.list_expiry();
                 }
-                Due::Noop => self.end_poll(words.noop, now),
+                // With something else to say, that is said.
+                Due::Noop if self.outbox.is_empty() => self.end_poll(words.noop, now),
+                Due::Noop => {}
                 Due::Expired => return Err(CloseReason::PingTimeout),
                 Due::UpgradeExpired => self.end_upgrade(CloseReason::TransportClose),
             }
@@ -255,33 +305,27 @@ impl SessionActor {
             self.worker.arm(alarm, &self.outbox);
             any = true;
         }
-        if any {
-            self.list_expiry();
-        }
-    }
-
-    /// Tells the table of sids when the session is over.
-    fn list_expiry(&self) {
-        self.listing.expires_at(self.connection.expires_at());
+        if any {}
     }
 
     /// Reads the socket of an upgrade. Whatever goes wrong with it before the client's `5`, the session lives on.
-    fn read_probe(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
+    fn read_probe(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) -> Result<(), CloseReason> {
         let Some(mut probe) = self.probe.take() else { return Ok(()) };
         let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
         let mut probes = 0;
-        let read = probe.poll_read(cx, &mut |packet| {
+        let read = probe.poll_read(cx, &mut |arrival| {
+            let Some(packet) = ration.take(arrival) else { return Ok(!ration.is_used_up()) };
             // Behind the client's `5`, in the same read, may come the first packets of the upgraded session.
             if connection.transport() == TransportKind::WebSocket {
-                take_packet(connection, phase, outbox, packet, now)?;
-                return Ok(may_read(phase, outbox));
+                phase.take_packet(connection, outbox, packet, now)?;
+                return Ok(phase.may_read(outbox) && !ration.is_used_up());
             }
-            match connection.handle_probe(&packet) {
+            match connection.handle_probe(&packet, now) {
                 Probed::Answer => probes += 1,
                 Probed::Upgraded => {}
                 Probed::Close => return Err(CloseReason::TransportClose),
             }
-            Ok(true)
+            Ok(!ration.is_used_up())
         });
         let sent = probe.poll_send(cx, &Frame::text("3probe"), probes);
         let ended = match (read, sent) {
@@ -326,29 +370,31 @@ impl SessionActor {
         }
     }
 
-    fn read_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
-        match &mut self.link {
-            // Who asks more at once than its outbox holds answers is not too slow: it waits.
-            Link::Socket(_) if !may_read(&self.phase, &self.outbox) => Ok(()),
-            Link::Socket(socket) => {
-                let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
-                let mut closes = false;
-                let mut sink = |packet: Packet<'_>| {
-                    closes |= matches!(packet, Packet::Close);
-                    take_packet(connection, phase, outbox, packet, now)?;
-                    Ok(may_read(phase, outbox))
-                };
-                let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
-                if closes {
-                    self.bid_farewell(cx);
-                }
-                self.lose_socket(reason, now)
-            }
-            Link::Polling(waiting) => {
-                let lost = waiting.as_mut().is_some_and(|poll| poll.reply.poll_closed(cx).is_ready());
-                if lost { self.lose_poll(now) } else { Ok(()) }
-            }
+    fn read_link(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) -> Result<(), CloseReason> {
+        // Who asks more at once than its outbox holds answers is not too slow: it waits.
+        let Link::Socket(socket) = &mut self.link else { return Ok(()) };
+        if !self.phase.may_read(&self.outbox) || ration.is_used_up() {
+            return Ok(());
         }
+        let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
+        let mut closes = false;
+        let mut sink = |arrival: Arrival<'_>| {
+            if let Some(packet) = ration.take(arrival) {
+                closes |= matches!(packet, Packet::Close);
+                phase.take_packet(connection, outbox, packet, now)?;
+            }
+            Ok(phase.may_read(outbox) && !ration.is_used_up())
+        };
+        let Poll::Ready(reason) = socket.poll_read(cx, &mut sink) else { return Ok(()) };
+        if closes {
+            self.bid_farewell(cx);
+        }
+        self.lose_socket(reason, now)
+    }
+
+    fn notice_lost_poll(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
+        let Link::Polling(Some(poll)) = &mut self.link else { return Ok(()) };
+        if poll.reply.poll_closed(cx).is_ready() { self.lose_poll(now) } else { Ok(()) }
     }
 
     /// The client has closed the session by a packet: a socket of 0.9 is told so, behind all that is queued.
@@ -364,7 +410,6 @@ impl SessionActor {
     fn lose_poll(&mut self, now: Instant) -> Result<(), CloseReason> {
         self.link = Link::Polling(None);
         let lives = self.connection.lose_poll(now);
-        self.list_expiry();
         if lives { Ok(()) } else { Err(CloseReason::TransportError) }
     }
 
@@ -375,7 +420,6 @@ impl SessionActor {
             return Err(reason);
         }
         self.relink(Link::Polling(None));
-        self.list_expiry();
         Ok(())
     }
 
@@ -386,7 +430,6 @@ impl SessionActor {
         {
             self.answer(poll, packet);
             self.connection.end_poll(now);
-            self.list_expiry();
         }
     }
 
@@ -409,7 +452,7 @@ impl SessionActor {
                     Phase::Closing(closing) => (Some(closing.last), Err(closing.reason)),
                     _ => (None, Ok(())),
                 };
-                let ready = last.is_some() || self.connection.ends_polls() || !self.outbox.is_empty();
+                let ready = last.is_some() || !self.outbox.is_empty();
                 let Some(poll) = waiting.take_if(|_| ready) else { return Ok(()) };
                 // What is taken out of the outbox for nobody would be lost.
                 if poll.reply.is_closed() {
@@ -421,7 +464,6 @@ impl SessionActor {
                     return self.lose_poll(now).and(end);
                 }
                 self.connection.end_poll(now);
-                self.list_expiry();
                 end
             }
         }
@@ -429,16 +471,22 @@ impl SessionActor {
 
     /// Takes the payload of a POST, packet by packet: those before a bad one count. Where it asks more at once than the
     /// outbox holds answers, the rest waits until polls have made room, and its client for the answer to the POST.
-    fn feed(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+    fn feed(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) {
         let Some(mut feeding) = self.feeding.take() else { return };
         while matches!(self.phase, Phase::Open(_)) && !feeding.payload.is_finished() {
-            if !may_read(&self.phase, &self.outbox) {
+            let has_room = self.phase.may_read(&self.outbox);
+            if !has_room && let Some(reason) = feeding.then {
+                self.phase = Phase::Over(reason);
+                return;
+            }
+            if !has_room || ration.is_used_up() {
                 self.feeding = Some(feeding);
                 return;
             }
             let Some(packet) = feeding.payload.read() else { break };
+            ration.packets += 1;
             let taken = match packet {
-                Ok(packet) => take_packet(&mut self.connection, &mut self.phase, &self.outbox, packet, now),
+                Ok(packet) => self.phase.take_packet(&mut self.connection, &self.outbox, packet, now),
                 Err(error) => {
                     self.phase = Phase::Over(error.into());
                     break;
@@ -455,12 +503,15 @@ impl SessionActor {
                         self.phase = Phase::Over(CloseReason::TransportClose);
                     }
                 },
-                Err(CloseReason::TransportError) => self.phase = Phase::Over(CloseReason::TransportError),
+                Err(reason @ CloseReason::Direction) => self.phase = Phase::Over(reason),
                 Err(reason) => self.end(reason, now),
             }
         }
         self.encodes_once = feeding.payload.encodes_once();
         let _ = feeding.reply.send(Ok(()));
+        if let (Phase::Open(_), Some(reason)) = (&self.phase, feeding.then) {
+            self.phase = Phase::Over(reason);
+        }
     }
 
     /// Ends the session, so that a client which happens to be between two polls hears of it by the next one.
@@ -479,7 +530,13 @@ impl SessionActor {
         let due = now + period;
         self.phase = Phase::Closing(Box::new(Closing { reason, last, due }));
         self.worker.arm(Alarm { period, due }, &self.outbox);
-        self.listing.expires_at(due);
+    }
+
+    /// Whether its time is over, whatever the thread had time for.
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        let is_heard = !self.worker.is_catching_up(now) && !self.meter.holds_back(now);
+        matches!(self.phase, Phase::Open(_)) && is_heard && self.connection.is_over(now)
     }
 
     fn take_poll(&mut self, poll: WaitingPoll) {
@@ -501,7 +558,6 @@ impl SessionActor {
             }
             Polled::Refused => drop(poll.reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
         }
-        self.list_expiry();
     }
 
     fn take_attach(&mut self, attach: Box<dyn Attach>) {
@@ -523,6 +579,11 @@ impl SessionActor {
     fn finish(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         // Counted before anybody can hear that the session has left.
         self.census.close(reason);
+        match reason {
+            CloseReason::Flood => self.census.metrics.limited(Limit::Packets),
+            CloseReason::WriteTimeout => self.census.metrics.limited(Limit::WriteTime),
+            _ => {}
+        }
         self.phase = Phase::Over(reason);
         self.outbox.close(reason);
         self.end_upgrade(reason);
@@ -560,31 +621,6 @@ impl Drop for SessionActor {
     }
 }
 
-/// Whether what the client sends is read: who asks more at once than its outbox holds answers, or talks more than
-/// conversations have taken, waits.
-fn may_read(phase: &Phase, outbox: &Outbox) -> bool {
-    outbox.has_room() && !matches!(phase, Phase::Open(application) if !application.has_room())
-}
-
-/// Takes one packet that came by the session's transport.
-fn take_packet(
-    connection: &mut Connection,
-    phase: &mut Phase,
-    outbox: &Outbox,
-    packet: Packet<'_>,
-    now: Instant,
-) -> Result<(), CloseReason> {
-    let Phase::Open(application) = phase else { return Ok(()) };
-    match connection.handle_packet(packet, now).map_err(|_| CloseReason::TransportError)? {
-        Received::Nothing => {}
-        Received::Ping(data) => drop(outbox.push(Frame::text(&format!("3{data}")))),
-        Received::Text(text) => application.text(text, now)?,
-        Received::Binary(data) => application.binary(&data, now)?,
-        Received::Close => return Err(CloseReason::TransportClose),
-    }
-    Ok(())
-}
-
 /// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
 /// nothing.
 fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
@@ -606,16 +642,6 @@ fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> B
         writer.push(Frame::text(outbox.generation().words().noop));
     }
     writer.finish()
-}
-
-impl From<ProtocolError> for CloseReason {
-    fn from(error: ProtocolError) -> Self {
-        match error {
-            ProtocolError::TooLarge => Self::TooLarge,
-            ProtocolError::Utf8 => Self::BadText,
-            _ => Self::ParseError,
-        }
-    }
 }
 
 impl Actor for SessionActor {
@@ -642,10 +668,16 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
         match mail.open() {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
             // Whoever posts to a session on a WebSocket, a proxy that tries again say, harms only the POST.
-            SessionMessage::AbortPost(reason) if matches!(self.link, Link::Polling(_)) => {
-                self.phase = Phase::Over(reason);
-            }
+            SessionMessage::AbortPost(reason) if matches!(self.link, Link::Polling(_)) => match &mut self.feeding {
+                // What has come before counts.
+                Some(feeding) => feeding.then = Some(reason),
+                None => self.phase = Phase::Over(reason),
+            },
             SessionMessage::AbortPost(_) => {}
+            // A request that comes too late finds no session, though the session has not noticed it yet.
+            SessionMessage::Poll(_) | SessionMessage::Post { .. } | SessionMessage::Attach(_) if self.is_over() => {
+                self.phase = Phase::Over(CloseReason::PingTimeout);
+            }
             SessionMessage::Attach(attach) => self.take_attach(attach),
             SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(poll),
             SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) => {
@@ -655,8 +687,11 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
                     // One whose client has gone may still wait for room.
                     let _ = reply.send(Err(EdgeRefusal::Overlap));
                 } else {
+                    let body_bytes = body.len();
                     let payload = PayloadReader::new(self.connection.generation(), body).knowing(self.encodes_once);
-                    self.feeding = Some(Box::new(Feeding { payload, reply }));
+                    let bytes = body_bytes as u64;
+                    self.meter.charge(&self.worker.terms.allowance, 0, bytes, Instant::now());
+                    self.feeding = Some(Box::new(Feeding { payload, reply, then: None }));
                 }
             }
             SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}

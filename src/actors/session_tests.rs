@@ -1,5 +1,6 @@
 //! Sessions over sockets that a test holds in its hand: polling, upgrades, and ends.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,9 +13,11 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::session::{Application, SessionActor, SessionMessage, Setup};
-use super::transport::{Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
-use super::worker::Worker;
+use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
+use super::worker::{Terms, Worker};
 use crate::event::{CloseReason, SessionId};
+use crate::limits::bucket::Rate;
+use crate::limits::meter::Allowance;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
 use crate::outbox::dirty::{self, Crowd};
@@ -77,7 +80,7 @@ impl Transport for Socket {
                 Ok(packet) => packet,
                 Err(error) => return Poll::Ready(error.into()),
             };
-            match sink(packet) {
+            match sink(Arrival::Packet(packet)) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(reason) => return Poll::Ready(reason),
@@ -98,6 +101,10 @@ impl Transport for Socket {
             }
         }
         Poll::Pending
+    }
+
+    fn blocked_since(&self) -> Option<Instant> {
+        None
     }
 
     fn give_up_unwritten(&mut self) -> Frames {
@@ -128,34 +135,49 @@ fn text(frame: &Frame) -> String {
 }
 
 /// Echoes, and has an opinion on one word.
-struct Echo(Arc<Outbox>);
+struct Echo {
+    outbox: Arc<Outbox>,
+    heard: Rc<Cell<usize>>,
+    /// What happens in the midst of the session's turn.
+    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
+}
 
 impl Application for Echo {
     fn text(&mut self, text: &str, _: Instant) -> Result<(), CloseReason> {
         if text == "panic" {
             panic!("as it was told");
         }
-        self.0.push(Frame::text(&format!("4{text}")));
+        self.heard.set(self.heard.get() + 1);
+        if text == "quiet" {
+            return Ok(());
+        }
+        self.outbox.push(Frame::text(&format!("4{text}")));
         if text == "bad" { Err(CloseReason::ParseError) } else { Ok(()) }
     }
 
     fn binary(&mut self, _: &[u8], _: Instant) -> Result<(), CloseReason> {
         Ok(())
     }
+
+    fn poll(&mut self, _: &mut Context<'_>, _: Instant) {
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Unlisted;
 
-impl Listing for Unlisted {
-    fn expires_at(&self, _: Instant) {}
-}
+impl Listing for Unlisted {}
 
 /// A session, and what reaches it.
 struct Session {
     mailbox: Mailbox<SessionActor>,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
+    heard: Rc<Cell<usize>>,
+    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
 }
 
 impl Session {
@@ -164,6 +186,16 @@ impl Session {
     }
 
     fn start_with(generation: Generation, socket: Option<Socket>, upgrade_timeout: Duration) -> Self {
+        Self::start_on(&Worker::new(Terms::default()), generation, socket, upgrade_timeout)
+    }
+
+    fn start_on(
+        worker: &Rc<Worker>,
+        generation: Generation,
+        socket: Option<Socket>,
+        upgrade_timeout: Duration,
+    ) -> Self {
+        let (heard, meanwhile) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
         let metrics = Metrics::new(&[], Elsewhere::default());
         let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
         let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
@@ -179,17 +211,17 @@ impl Session {
             }),
             payload_bytes_max: 100,
             mailbox_max: 100,
-            application: Box::new(Echo(outbox.clone())),
+            application: Box::new(Echo { outbox: outbox.clone(), heard: heard.clone(), meanwhile: meanwhile.clone() }),
             outbox: outbox.clone(),
             metrics: metrics.clone(),
         };
         let mut mailbox = None;
         let socket = socket.map(|socket| Box::new(socket) as Box<dyn Transport>);
-        SessionActor::launch(setup, &Worker::new(), socket, |entered| {
+        SessionActor::launch(setup, worker, socket, |entered| {
             mailbox = Some(entered);
             Box::new(Unlisted)
         });
-        Self { mailbox: mailbox.unwrap(), outbox, metrics }
+        Self { mailbox: mailbox.unwrap(), outbox, metrics, heard, meanwhile }
     }
 
     fn poll(&self) -> oneshot::Receiver<PollAnswer> {
@@ -254,7 +286,7 @@ async fn an_upgrade_goes_from_polls_to_the_socket() {
 #[actix_rt::test]
 async fn an_upgrade_that_goes_wrong_leaves_polling_as_it_was() {
     let session = Session::start_with(Generation::Eio4, None, Duration::from_millis(20));
-    for script in [&["4x"][..], &["5"], &["2probe", "4x"], &["2probe"], &[]] {
+    for script in [&["4x"][..], &["2probe", "4x"], &["2probe"], &[]] {
         let socket = session.attach();
         socket.send(script);
         assert_eq!(socket.until_closed().await, CloseReason::TransportClose, "{script:?}");
@@ -316,6 +348,148 @@ async fn ends_by_polling() {
     session.mailbox.send_always(SessionMessage::Abort(CloseReason::Stop));
     assert_eq!(body(waiting).await, "6");
     session.until_gone().await;
+}
+
+/// How often another task has its turn until `done`.
+async fn turns_of_others<T>(done: impl Future<Output = T>) -> usize {
+    let turns = Rc::new(Cell::new(0));
+    let others = turns.clone();
+    let other = actix_rt::spawn(async move {
+        loop {
+            others.set(others.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    });
+    done.await;
+    other.abort();
+    turns.get()
+}
+
+#[actix_rt::test]
+async fn a_large_post_of_small_packets_lets_others_have_their_turns() {
+    let session = Session::start(None);
+    let body = ["4quiet"; 10_000].join("\x1e");
+    let turns = turns_of_others(async { session.post(&body).await.unwrap().unwrap() }).await;
+    assert_eq!(session.heard.get(), 10_000);
+    assert!(turns >= 10_000 / 128, "{turns}");
+}
+
+#[actix_rt::test]
+async fn a_socket_full_of_small_frames_lets_others_have_their_turns() {
+    let socket = Socket::default();
+    let session = Session::start(Some(socket.clone()));
+    socket.send(&["4quiet"; 10_000]);
+    let heard = session.heard.clone();
+    let all = async {
+        while heard.get() < 10_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let turns = turns_of_others(all).await;
+    assert!(turns >= 10_000 / 128, "{turns}");
+}
+
+/// Its client has gone away in the midst of it.
+#[actix_rt::test]
+async fn what_a_post_has_brought_counts_though_its_client_is_gone() {
+    let session = Session::start(None);
+    drop(session.post(&["4quiet"; 10_000].join("\x1e")));
+    session.mailbox.send_always(SessionMessage::AbortPost(CloseReason::TransportError));
+    session.until_gone().await;
+    assert_eq!(session.heard.get(), 10_000);
+    // One that waits for room, for which nobody polls any more, is not waited for.
+    let session = Session::start(None);
+    drop(session.post(&["4echo"; 10_000].join("\x1e")));
+    session.mailbox.send_always(SessionMessage::AbortPost(CloseReason::TransportError));
+    session.until_gone().await;
+}
+
+fn strict() -> Rc<Worker> {
+    let packets = Rate { per_second: 1000, burst: 1000 };
+    let bytes = Rate { per_second: 0, burst: 0 };
+    Worker::new(Terms {
+        allowance: Allowance { packets, bytes, patience: Duration::from_millis(500) },
+        ..Terms::default()
+    })
+}
+
+#[actix_rt::test]
+async fn a_client_that_floods_on_and_on_is_slowed_down_and_then_closed() {
+    let socket = Socket::default();
+    let session = Session::start_on(&strict(), Generation::Eio4, Some(socket.clone()), Duration::from_secs(10));
+    socket.send(&["4quiet"; 20_000]);
+    assert_eq!(socket.until_closed().await, CloseReason::Flood);
+    session.until_gone().await;
+    assert!((1000..10_000).contains(&session.heard.get()), "{}", session.heard.get());
+    let text = session.metrics.render();
+    assert!(text.contains(r#"limited_total{limit="packets"}"#) && text.contains(r#"reason="flood"} 1"#), "{text}");
+    // The same by POSTs.
+    let session = Session::start_on(&strict(), Generation::Eio4, None, Duration::from_secs(10));
+    let body = ["4quiet"; 500].join("\x1e");
+    while session.post(&body).await == Ok(Ok(())) {}
+    session.until_gone().await;
+    assert!((1000..10_000).contains(&session.heard.get()), "{}", session.heard.get());
+    assert!(session.metrics.render().contains(r#"reason="flood"} 1"#));
+}
+
+#[actix_rt::test]
+async fn a_burst_is_taken_late_and_whole() {
+    let socket = Socket::default();
+    let session = Session::start_on(&strict(), Generation::Eio4, Some(socket.clone()), Duration::from_secs(10));
+    socket.send(&["4quiet"; 1300]);
+    socket.send(&["4last"]);
+    socket.until(|wire| (wire.got == ["4last"]).then_some(())).await;
+    assert_eq!((session.heard.get(), socket.0.lock().closed), (1301, None));
+    // One POST counts as a whole, however much it is; the next one waits.
+    let session = Session::start_on(&strict(), Generation::Eio4, None, Duration::from_secs(10));
+    session.post(&["4quiet"; 1400].join("\x1e")).await.unwrap().unwrap();
+    let mut next = session.post("4next");
+    assert!(next.try_recv().is_err());
+    next.await.unwrap().unwrap();
+    assert_eq!(session.heard.get(), 1401);
+}
+
+#[actix_rt::test]
+async fn a_heartbeat_in_the_wrong_direction_has_a_reason_of_its_own() {
+    let socket = Socket::default();
+    let session = Session::start(Some(socket.clone()));
+    socket.send(&["2"]);
+    assert_eq!(socket.until_closed().await, CloseReason::Direction);
+    session.until_gone().await;
+    let session = Session::start(None);
+    let waiting = session.poll();
+    session.post("2").await.unwrap().unwrap();
+    assert_eq!(body(waiting).await, "1");
+    session.until_gone().await;
+    assert!(session.metrics.render().contains(r#"reason="heartbeat_direction"} 1"#));
+}
+
+/// What comes in the very moment in which a poll is lost goes by the next one.
+#[actix_rt::test]
+async fn a_poll_whose_client_has_gone_takes_nothing_along() {
+    let session = Session::start_with(Generation::Sio09, None, Duration::from_secs(10));
+    assert_eq!(body(session.poll()).await, "1::");
+    let lost = session.poll();
+    let outbox = session.outbox.clone();
+    *session.meanwhile.borrow_mut() = Some(Box::new(move || {
+        drop(lost);
+        outbox.push(Frame::text("3:::news"));
+    }));
+    session.outbox.wake();
+    while session.meanwhile.borrow().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(body(session.poll()).await, "3:::news");
+}
+
+#[actix_rt::test]
+async fn a_socket_that_is_not_probed_is_upgraded_to_all_the_same() {
+    let session = Session::start(None);
+    let waiting = session.poll();
+    let socket = session.attach();
+    socket.send(&["5", "4hello"]);
+    assert_eq!(body(waiting).await, "6");
+    socket.until(|wire| (wire.got == ["4hello"]).then_some(())).await;
 }
 
 /// More packets in one POST than an outbox holds answers: the rest of it waits for polls, and its client for the

@@ -18,9 +18,8 @@ use crate::protocol::payload::{Body, Form, PayloadWriter};
 
 /// A two-way transport that has a socket of its own.
 pub trait Transport: Debug {
-    /// Reads what has come and gives each packet to `sink`, until there is no more (the task is then woken by more),
-    /// `sink` wants no more for now (it is woken as soon as [`Self::poll_write`] has made room), or `sink` or the peer
-    /// ends it.
+    /// Reads what has come and gives it to `sink`, until there is no more (the task is then woken by more), `sink` wants
+    /// no more for now (what is left is given by the next call), or `sink` or the peer ends it.
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason>;
 
     /// Writes what is in `outbox`, as much as the socket takes now; the task is woken when it takes more, and when the
@@ -31,6 +30,9 @@ pub trait Transport: Debug {
     /// that does not read gets no more than a few.
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
 
+    /// Since when the peer has taken nothing of what is to be written. None where nothing is.
+    fn blocked_since(&self) -> Option<Instant>;
+
     /// Gives up the frames of an outbox of which nothing is written yet.
     fn give_up_unwritten(&mut self) -> Frames;
 
@@ -38,9 +40,19 @@ pub trait Transport: Debug {
     fn close(self: Box<Self>, reason: CloseReason);
 }
 
-/// Takes a packet from a transport, and says whether there is room for the answers to another; an error ends the
-/// reading with it.
-pub type Sink<'a> = dyn FnMut(Packet<'_>) -> Result<bool, CloseReason> + 'a;
+/// What a transport has read.
+#[derive(Debug)]
+pub enum Arrival<'a> {
+    /// So many bytes, in which there may be frames.
+    Bytes(usize),
+    /// A frame that carries no packet: a ping or a pong of RFC 6455, or a part of a message.
+    Frame,
+    /// A packet.
+    Packet(Packet<'a>),
+}
+
+/// Takes what a transport has read, and says whether another frame may come now; an error ends the reading with it.
+pub type Sink<'a> = dyn FnMut(Arrival<'_>) -> Result<bool, CloseReason> + 'a;
 
 /// A transport on its way to its session, which may live on another thread.
 pub trait Attach: Send + Debug {
@@ -90,8 +102,4 @@ pub enum EdgeRefusal {
 }
 
 /// The entry of a session in the table of sids. Dropped, the sid is unknown.
-pub trait Listing: Debug {
-    /// The session is over at this time unless this is called again: the table refuses its sid from then on, though the
-    /// session's task may not have run yet.
-    fn expires_at(&self, at: Instant);
-}
+pub trait Listing: Debug {}

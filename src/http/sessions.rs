@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -22,8 +21,6 @@ const SHARDS: usize = 16;
 pub struct Sessions {
     shards: [Mutex<HashMap<Arc<str>, Arc<Entry>>>; SHARDS],
     hasher: RandomState,
-    /// Expiry is counted from here.
-    epoch: Instant,
     count: AtomicUsize,
 }
 
@@ -36,8 +33,6 @@ pub struct Entry {
     pub mailbox: Mailbox<SessionActor>,
     /// Whether a POST is under way.
     pub posting: AtomicBool,
-    /// In ms since the table's epoch.
-    expires_at_ms: AtomicU64,
 }
 
 impl Default for Sessions {
@@ -45,7 +40,6 @@ impl Default for Sessions {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
-            epoch: Instant::now(),
             count: AtomicUsize::new(0),
         }
     }
@@ -60,18 +54,15 @@ impl Sessions {
         mailbox: Mailbox<SessionActor>,
     ) -> Box<dyn Listing> {
         let sid: Arc<str> = sid.into();
-        let (posting, expires_at_ms) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
-        let entry = Arc::new(Entry { generation, mailbox, posting, expires_at_ms });
-        self.shard(&sid).lock().insert(sid.clone(), entry.clone());
+        let entry = Arc::new(Entry { generation, mailbox, posting: AtomicBool::new(false) });
+        self.shard(&sid).lock().insert(sid.clone(), entry);
         self.count.fetch_add(1, Ordering::Relaxed);
-        Box::new(Listed { sessions: self.clone(), sid, entry })
+        Box::new(Listed { sessions: self.clone(), sid })
     }
 
-    /// The session with this sid, of a client that speaks `generation`. One whose time is over is unknown, though its
-    /// task may not have run yet.
+    /// The session with this sid, of a client that speaks `generation`. Whether its time is over is its own business.
     pub fn get(&self, sid: &str, generation: Generation) -> Option<Arc<Entry>> {
-        let entry = self.shard(sid).lock().get(sid).filter(|entry| entry.generation == generation).cloned()?;
-        (self.ms(Instant::now()) < entry.expires_at_ms.load(Ordering::Relaxed)).then_some(entry)
+        self.shard(sid).lock().get(sid).filter(|entry| entry.generation == generation).cloned()
     }
 
     /// How many there are.
@@ -95,10 +86,6 @@ impl Sessions {
     fn shard(&self, sid: &str) -> &Mutex<HashMap<Arc<str>, Arc<Entry>>> {
         &self.shards[self.hasher.hash_one(sid) as usize % SHARDS]
     }
-
-    fn ms(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.epoch).as_millis().try_into().unwrap_or(u64::MAX)
-    }
 }
 
 /// An entry, held by its session.
@@ -106,14 +93,9 @@ impl Sessions {
 struct Listed {
     sessions: Arc<Sessions>,
     sid: Arc<str>,
-    entry: Arc<Entry>,
 }
 
-impl Listing for Listed {
-    fn expires_at(&self, at: Instant) {
-        self.entry.expires_at_ms.store(self.sessions.ms(at), Ordering::Relaxed);
-    }
-}
+impl Listing for Listed {}
 
 impl Drop for Listed {
     fn drop(&mut self) {

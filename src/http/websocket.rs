@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web_actors::ws::CloseCode;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::socket::{Stream, bound_send_buffer};
-use crate::actors::transport::{Attach, Sink, Transport};
+use crate::actors::transport::{Arrival, Attach, Sink, Transport};
 use crate::actors::worker::{Worker, rest};
 use crate::event::CloseReason;
 use crate::limits::clients::Connected;
@@ -37,6 +37,9 @@ const FRAMES_PER_WRITE: usize = 64;
 
 /// What may wait to be written before anything of the outbox.
 const URGENT_MAX: usize = 16;
+
+/// A buffer of no more than this is kept as it is, though there is little in it.
+const KEPT_BYTES: usize = 4096;
 
 /// How long a peer may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -70,6 +73,8 @@ struct Unsent {
     written: usize,
     /// Whether `written` is about `writing`: a frame that was begun is finished before anything urgent.
     mid_frame: bool,
+    /// Since when the peer has taken nothing.
+    blocked_since: Option<Instant>,
 }
 
 /// What went out of the outbox.
@@ -152,6 +157,7 @@ impl<S: Stream> OwnedSocket<S> {
         if received.is_empty() {
             return Poll::Ready(Err(CloseReason::TransportClose));
         }
+        sink(Arrival::Bytes(received.len()))?;
         Poll::Ready(if self.partial.is_empty() {
             let consumed = self.parse(received, sink)?;
             self.partial.extend_from_slice(&received[consumed..]);
@@ -167,6 +173,10 @@ impl<S: Stream> OwnedSocket<S> {
         let consumed = self.parse(&mut partial, sink)?;
         if consumed < partial.len() {
             partial.drain(..consumed);
+            // A large message leaves no large buffer behind.
+            if partial.capacity() > KEPT_BYTES.max(4 * partial.len()) {
+                partial.shrink_to_fit();
+            }
             self.partial = partial;
         }
         Ok(())
@@ -191,8 +201,8 @@ impl<S: Stream> OwnedSocket<S> {
             };
             let Step::Frame { consumed: frame, message } = step else { return Ok(consumed) };
             consumed += frame;
-            let packet = match message {
-                None | Some(Message::Pong(_)) => continue,
+            let arrival = match message {
+                None | Some(Message::Pong(_)) => Arrival::Frame,
                 Some(Message::Ping(data)) => {
                     // Not every ping has to be answered (RFC 6455, 5.5.3): who reads no pongs gets no more of them.
                     let urgent = &mut self.unsent.get_or_insert_default().urgent;
@@ -201,16 +211,17 @@ impl<S: Stream> OwnedSocket<S> {
                         write_frame(&mut pong, Opcode::Pong, data);
                         urgent.push_back(pong.into());
                     }
-                    continue;
+                    Arrival::Frame
                 }
                 Some(Message::Close(code)) => {
                     self.close_code = code;
                     return Err(CloseReason::TransportClose);
                 }
-                Some(Message::Text(text)) => Packet::from_text(self.generation, text),
-                Some(Message::Binary(data)) => Packet::from_binary(self.generation, data),
+                Some(Message::Text(text)) => Arrival::Packet(Packet::from_text(self.generation, text)?),
+                Some(Message::Binary(data)) => Arrival::Packet(Packet::from_binary(self.generation, data)?),
             };
-            if !sink(packet?)? {
+            if !sink(arrival)? {
+                self.reader.release();
                 self.unread = true;
                 return Ok(consumed);
             }
@@ -237,11 +248,16 @@ impl<S: Stream> OwnedSocket<S> {
                     self.poll_write_some(cx, &slices[..count])
                 }
             };
-            let written = ready!(written)?;
+            let Poll::Ready(written) = written else {
+                unsent.blocked_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             unsent.consume(written, sent);
+            unsent.blocked_since = None;
             self.metrics.websocket_written.count(written);
         }
         Poll::Ready(Ok(()))
@@ -268,7 +284,8 @@ impl<S: Stream> OwnedSocket<S> {
         let code = match reason {
             CloseReason::TooLarge => CloseCode::Size,
             CloseReason::BadText => CloseCode::Invalid,
-            CloseReason::Slow => CloseCode::Again,
+            CloseReason::Slow | CloseReason::WriteTimeout => CloseCode::Again,
+            CloseReason::Flood => CloseCode::Policy,
             CloseReason::Panic | CloseReason::ConversationLost => CloseCode::Error,
             _ => return self.close_code,
         };
@@ -344,6 +361,10 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         }
     }
 
+    fn blocked_since(&self) -> Option<Instant> {
+        self.unsent.as_ref()?.blocked_since
+    }
+
     fn give_up_unwritten(&mut self) -> Frames {
         self.unsent
             .as_mut()
@@ -354,6 +375,8 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         if reason == CloseReason::TransportError {
             return;
         }
+        // Nothing is read any more.
+        (self.partial, self.reader) = (Vec::new(), Reader::new(0));
         let mut frame = Vec::new();
         let payload = self.code_of(reason).map(u16::to_be_bytes);
         write_frame(&mut frame, Opcode::Close, payload.as_ref().map_or(&[], |code| code.as_slice()));
@@ -364,7 +387,9 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         match self.poll_finish(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             // It takes no more, so it cannot be told.
-            Poll::Pending if reason == CloseReason::Slow => self.stream.reset_on_drop(),
+            Poll::Pending if matches!(reason, CloseReason::Slow | CloseReason::WriteTimeout) => {
+                self.stream.reset_on_drop()
+            }
             Poll::Pending | Poll::Ready(Ok(())) => drop(actix_rt::spawn(part(self))),
         }
     }
@@ -423,6 +448,10 @@ impl Unsent {
             }
         }
         self.writing.drain(..frames);
+        // A reader that is always a little behind keeps no room for all that was once taken for it.
+        if self.writing.capacity() > FRAMES_PER_WRITE.max(4 * self.writing.len()) {
+            self.writing.shrink_to_fit();
+        }
     }
 }
 
@@ -440,259 +469,4 @@ async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Elsewhere;
-    use crate::outbox::Bounds;
-    use crate::outbox::tests::Wakes;
-    use futures_util::task::waker;
-    use proptest::prelude::*;
-    use std::sync::atomic::Ordering;
-    use tokio::io::{AsyncRead, AsyncWrite};
-
-    /// A peer that has sent `input` and takes as many bytes of each write as `takes` says; 0 is "not now".
-    #[derive(Debug)]
-    struct Peer {
-        input: VecDeque<Vec<u8>>,
-        takes: VecDeque<usize>,
-        output: Vec<u8>,
-        /// It breaks where it would take anything more.
-        breaks: bool,
-        /// There is news here as soon as anything was written.
-        news: Option<Arc<Outbox>>,
-    }
-
-    impl Stream for Peer {
-        fn reset_on_drop(&self) {}
-
-        fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            if self.takes.front() == Some(&0) {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            match Pin::new(self).poll_write_vectored(&mut Context::from_waker(Waker::noop()), slices) {
-                Poll::Ready(written) => written,
-                Poll::Pending => unreachable!("that would be a 0"),
-            }
-        }
-    }
-
-    impl AsyncRead for Peer {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            match self.input.pop_front() {
-                Some(bytes) => {
-                    buffer.put_slice(&bytes);
-                    Poll::Ready(Ok(()))
-                }
-                None => Poll::Pending,
-            }
-        }
-    }
-
-    impl AsyncWrite for Peer {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            let take = match self.takes.pop_front() {
-                None if self.breaks => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                take => take.unwrap_or(usize::MAX).min(bytes.len()),
-            };
-            if take == 0 {
-                return Poll::Pending;
-            }
-            self.output.extend_from_slice(&bytes[..take]);
-            if let Some(outbox) = &self.news {
-                outbox.push(Frame::text("4news"));
-            }
-            Poll::Ready(Ok(take))
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            slices: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            self.as_mut().poll_write(cx, &all)
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (OwnedSocket<Peer>, Outbox) {
-        let metrics = Metrics::new(&[], Elsewhere::default());
-        let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
-        let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
-        let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false, news: None };
-        let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
-        let worker = Worker::new();
-        let reader = Reader::new(1000);
-        (OwnedSocket::new(stream, Generation::Eio4, reader, &worker, Vec::new(), head, metrics), outbox)
-    }
-
-    /// A masked frame, as a client sends it.
-    fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [1, 2, 3, 4];
-        let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-        frame
-    }
-
-    /// The frames in what was written behind the head.
-    fn frames(output: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
-        let mut rest = output.strip_prefix(b"HTTP/1.1 101\r\n\r\n").expect("the head is first and whole");
-        let mut frames = Vec::new();
-        while !rest.is_empty() {
-            let (opcode, header) = crate::protocol::websocket::split_header(rest).expect("a whole header");
-            let len = match rest[1] {
-                126 => usize::from(u16::from_be_bytes([rest[2], rest[3]])),
-                len => usize::from(len),
-            };
-            frames.push((opcode, rest[header..header + len].to_vec()));
-            rest = &rest[header + len..];
-        }
-        frames
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        /// However the socket cuts the writes, every frame arrives whole and in order, pongs only between them, and the
-        /// outbox counts down to nothing.
-        #[test]
-        fn writes_may_be_cut_anywhere(
-            takes in prop::collection::vec(0usize..40, 0..200),
-            lens in prop::collection::vec(0usize..300, 1..30),
-            pings in prop::collection::vec(any::<bool>(), 30),
-        ) {
-            actix_rt::System::new().block_on(async move {
-                let input = pings.iter().filter(|ping| **ping).map(|_| client_frame(9, b"p")).collect();
-                let (mut socket, outbox) = socket(takes, input);
-                let mut cx = Context::from_waker(Waker::noop());
-                for (at, len) in lens.iter().enumerate() {
-                    outbox.push(Frame::text(&format!("{at:<len$}")));
-                    assert!(socket.poll_write(&mut cx, &outbox).is_pending());
-                    // One read of at most a few pings; whatever was begun has to be finished first.
-                    assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
-                }
-                while !outbox.is_empty() || socket.unsent.is_some() {
-                    assert!(socket.poll_write(&mut cx, &outbox).is_pending());
-                }
-                let written = frames(&socket.stream.output);
-                let texts: Vec<_> = written.iter().filter(|(opcode, _)| *opcode == Opcode::Text).collect();
-                assert_eq!(texts.len(), lens.len());
-                for (at, (_, payload)) in texts.iter().enumerate() {
-                    assert_eq!(String::from_utf8_lossy(payload).trim(), at.to_string());
-                }
-                let pongs = written.iter().filter(|(opcode, _)| *opcode == Opcode::Pong);
-                assert!(pongs.clone().all(|(_, payload)| payload == b"p"));
-                assert!(pongs.count() <= pings.len());
-            });
-        }
-    }
-
-    #[test]
-    fn a_stream_may_be_cut_anywhere() {
-        actix_rt::System::new().block_on(async {
-            let stream: Vec<u8> =
-                ["4one", "4two", "3"].iter().flat_map(|text| client_frame(1, text.as_bytes())).collect();
-            for cut in 0..stream.len() {
-                let parts = [&stream[..cut], &stream[cut..]].into_iter().filter(|part| !part.is_empty());
-                let (mut socket, _) = socket(Vec::new(), parts.map(<[u8]>::to_vec).collect());
-                let mut seen = Vec::new();
-                let mut cx = Context::from_waker(Waker::noop());
-                let read = socket.poll_read(&mut cx, &mut |packet| {
-                    seen.push(format!("{packet:?}"));
-                    Ok(true)
-                });
-                assert!(read.is_pending());
-                assert_eq!(seen, [r#"Text("one")"#, r#"Text("two")"#, r#"Pong("")"#], "cut at {cut}");
-                assert!(socket.partial.capacity() == 0, "nothing is kept behind whole frames");
-            }
-        });
-    }
-
-    #[test]
-    fn a_socket_that_breaks_gives_up_what_it_has_not_begun() {
-        actix_rt::System::new().block_on(async {
-            let (mut socket, outbox) = socket(vec![16, 4], Vec::new());
-            socket.stream.breaks = true;
-            for text in ["4one", "4two", "4three"] {
-                outbox.push(Frame::text(text));
-            }
-            let mut cx = Context::from_waker(Waker::noop());
-            assert_eq!(socket.poll_write(&mut cx, &outbox), Poll::Ready(CloseReason::TransportError));
-            assert_eq!(socket.give_up_unwritten()[..], [Frame::text("4two"), Frame::text("4three")]);
-        });
-    }
-
-    #[test]
-    fn a_peer_that_reads_as_fast_as_others_talk_is_written_to_so_often_and_then_again() {
-        actix_rt::System::new().block_on(async {
-            let (mut socket, outbox) = socket(Vec::new(), Vec::new());
-            let outbox = Arc::new(outbox);
-            socket.stream.news = Some(outbox.clone());
-            let wakes = Arc::new(Wakes::default());
-            let waker = waker(wakes.clone());
-            assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
-            assert_eq!(frames(&socket.stream.output).len(), WRITES_PER_TURN - 1, "the head was a write too");
-            tokio::task::yield_now().await;
-            assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        });
-    }
-
-    /// A client that asks more than its outbox holds answers reads on behind others, not at once.
-    #[test]
-    fn room_again_wakes_the_task_when_others_had_their_turn() {
-        actix_rt::System::new().block_on(async {
-            let (mut socket, outbox) = socket(Vec::new(), Vec::new());
-            let wakes = Arc::new(Wakes::default());
-            let waker = waker(wakes.clone());
-            (0..600).for_each(|_| assert!(outbox.push(Frame::text("4a"))));
-            assert!(!outbox.has_room());
-            assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
-            assert!(outbox.has_room());
-            assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
-            tokio::task::yield_now().await;
-            assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        });
-    }
-
-    #[test]
-    fn a_peer_that_probes_and_pings_and_does_not_read_is_owed_little() {
-        actix_rt::System::new().block_on(async {
-            let pings = (0..1000).map(|_| client_frame(9, b"p")).collect();
-            let (mut socket, _) = socket(vec![0; 5000], pings);
-            let mut cx = Context::from_waker(Waker::noop());
-            for _ in 0..1000 {
-                assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
-                assert!(socket.poll_send(&mut cx, &Frame::text("3probe"), 100).is_pending());
-                assert!(socket.unsent.as_ref().is_some_and(|unsent| unsent.urgent.len() <= URGENT_MAX));
-            }
-        });
-    }
-
-    #[test]
-    fn a_close_says_why() {
-        actix_rt::System::new().block_on(async {
-            for (reason, expected) in [
-                (CloseReason::Slow, Some(1013)),
-                (CloseReason::TooLarge, Some(1009)),
-                (CloseReason::BadText, Some(1007)),
-                (CloseReason::Panic, Some(1011)),
-                (CloseReason::Stop, None),
-                (CloseReason::ParseError, None),
-            ] {
-                assert_eq!(socket(Vec::new(), Vec::new()).0.code_of(reason), expected, "{reason:?}");
-            }
-        });
-    }
-}
+mod tests;

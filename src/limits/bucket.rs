@@ -29,15 +29,22 @@ impl Bucket {
     /// Takes `units`. False where it does not hold so many: it then stays as it is.
     pub fn take(&mut self, rate: Rate, units: u64, now: Instant) -> bool {
         let allowed = self.wait(rate, units, now).is_zero();
-        if allowed && rate.per_second > 0 {
-            self.full_at = Some(self.full_at.unwrap_or(now).max(now) + rate.time_for(units));
+        if allowed {
+            self.charge(rate, units, now);
         }
         allowed
     }
 
+    /// Takes `units` whether it holds so many or not: what it then owes has to come back first.
+    pub fn charge(&mut self, rate: Rate, units: u64, now: Instant) {
+        if rate.per_second > 0 && units > 0 {
+            self.full_at = Some(self.full_at.unwrap_or(now).max(now) + rate.time_for(units));
+        }
+    }
+
     /// How long until it holds `units`. More units than the burst are waited for like the burst.
     pub fn wait(&self, rate: Rate, units: u64, now: Instant) -> Duration {
-        if rate.per_second == 0 {
+        if rate.per_second == 0 || self.is_full(now) {
             return Duration::ZERO;
         }
         let owed = self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));

@@ -2,12 +2,14 @@
 //!
 //! * [`bucket`]: how fast; pure.
 //! * [`clients`]: how many connections and sessions, in all and by address.
+//! * [`meter`]: how much one client may send; pure.
 //! * [`memory`]: whether there is room for more of them.
 //! * [`proxies`]: which address that is, where proxies stand in front.
 
 pub mod bucket;
 pub mod clients;
 pub mod memory;
+pub mod meter;
 pub mod proxies;
 
 /// A bound on what clients may do or hold. Each has a setting; the README's table of bounds has all of them.
@@ -15,6 +17,8 @@ pub mod proxies;
 pub enum Limit {
     /// Events that one session sends.
     Events,
+    /// Packets and bytes that one session sends.
+    Packets,
     /// Sessions of one user.
     UserSessions,
     /// Open connections.
@@ -50,6 +54,7 @@ impl Limit {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
+            Self::Packets => "packets",
             Self::UserSessions => "user_sessions",
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",

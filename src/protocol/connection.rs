@@ -55,6 +55,9 @@ impl Default for LegacyPeriods {
     }
 }
 
+/// While an upgrade is under way, one poll is ended in this time: the client may poll again before it changes over.
+const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A session: which transport it has, when it must be heard of, and whether that transport is about to change.
 #[derive(Debug)]
 pub struct Connection {
@@ -66,13 +69,16 @@ pub struct Connection {
     speak_at: Option<Instant>,
     /// When the session is over unless its client is heard of.
     expires_at: Instant,
-    /// When the last alarms for these two are due. A deadline that a client may put off at will is not announced each
+    /// When the session is over unless its client polls, over Engine.IO as long as no poll waits: a client that says
+    /// things and hears nothing is not there.
+    poll_by: Instant,
+    /// When the last alarms for these three are due. A deadline that a client may put off at will is not announced each
     /// time: where it has moved by little, it is looked at again when the older alarm comes.
-    alarmed_until: [Instant; 2],
-    /// When an upgrade is given up whose transport is there.
-    upgrade_by: Option<Instant>,
-    /// Whether that transport was probed: polls are to end, and `5` will swap the transports.
-    probed: bool,
+    alarmed_until: [Instant; 3],
+    /// In a box because an upgrade is soon over.
+    upgrade: Option<Box<Upgrade>>,
+    /// Whether a session whose time was over, and was found to be so late, was given more: that happens once.
+    excused: bool,
     /// Whether a poll waits.
     polled: bool,
     /// Whether polls that are answered by text, and by a script, have been told `1::`: to a client of 0.9 these are two
@@ -81,7 +87,16 @@ pub struct Connection {
     /// Whether the client has said anything yet.
     used: bool,
     /// Deadlines that were set and that nobody has been told of: at rest there are none.
-    unannounced: Option<Box<[Option<Alarm>; 3]>>,
+    unannounced: Option<Box<[Option<Alarm>; 5]>>,
+}
+
+/// An upgrade whose transport is there.
+#[derive(Debug)]
+struct Upgrade {
+    /// When it is given up.
+    by: Instant,
+    /// When a poll that waits is ended; none before the probe.
+    noop_at: Option<Instant>,
 }
 
 /// A deadline that the machine has set: `due` is `period` from when it was set, so that one queue per period is sorted.
@@ -138,7 +153,7 @@ pub enum Attached {
 /// What a packet from the transport of an upgrade means for its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// Answer `3probe` on that transport, and end every poll from now on.
+    /// Answer `3probe` on that transport; from now on polls do not wait for long.
     Answer,
     /// That transport is now the session's.
     Upgraded,
@@ -162,7 +177,9 @@ pub enum Due {
 /// The places in the list of deadlines that nobody has been told of.
 const SPEAK: usize = 0;
 const EXPIRE: usize = 1;
-const UPGRADE: usize = 2;
+const POLL: usize = 2;
+const UPGRADE: usize = 3;
+const NOOP: usize = 4;
 
 impl Connection {
     /// A session that begins `now` on `transport`; one of 0.9 has none yet, which looks like polling.
@@ -173,9 +190,10 @@ impl Connection {
             periods,
             speak_at: None,
             expires_at: now,
-            alarmed_until: [now; 2],
-            upgrade_by: None,
-            probed: false,
+            poll_by: now,
+            alarmed_until: [now; 3],
+            upgrade: None,
+            excused: false,
             polled: false,
             greeted: [false; 2],
             used: false,
@@ -186,6 +204,8 @@ impl Connection {
             Generation::Eio3 => connection.expire_in(connection.silence_max(), now),
             Generation::Sio09 => connection.expire_in(connection.periods.legacy.handshake_timeout, now),
         }
+        // The alarm for the first of them comes at the same time.
+        (connection.poll_by, connection.alarmed_until[POLL]) = (connection.expires_at, connection.expires_at);
         connection
     }
 
@@ -204,19 +224,15 @@ impl Connection {
         self.transport
     }
 
-    /// Whether polls have to end at once because the client is about to leave polling (protocol section 1.9).
-    pub fn ends_polls(&self) -> bool {
-        self.probed
-    }
-
-    /// When the session is over unless the client is heard of: it is over then even if no [`Self::handle_timeout`]
-    /// came. Where we speak before that, it may happen late, and the client has its time to answer from then on.
-    pub fn expires_at(&self) -> Instant {
-        match (self.generation, self.speak_at) {
+    /// Whether the session is over though no [`Self::handle_timeout`] came: a request that comes now is too late. Where
+    /// we speak before that, it may happen late, and the client has its time to answer from then on.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let expires_at = match (self.generation, self.speak_at) {
             (Generation::Sio09, Some(noop_at)) if self.polled => noop_at + self.periods.legacy.close_timeout,
             (_, Some(_)) if self.has_heartbeat() => self.expires_at + self.heartbeat().1,
             _ => self.expires_at,
-        }
+        };
+        expires_at <= now && !self.may_be_excused(expires_at, now)
     }
 
     /// Takes a packet that came by the session's transport.
@@ -227,8 +243,11 @@ impl Connection {
         if self.generation == Generation::Eio3 {
             self.expires_at = self.put_off(EXPIRE, self.silence_max(), now);
         }
-        self.used = true;
+        self.excused = false;
+        let is_first = !std::mem::replace(&mut self.used, true);
         match (packet, self.generation) {
+            // A client of 0.9 whose session was ended by the server keeps its own end of it for the next one.
+            (Packet::Close, Generation::Sio09) if is_first => Ok(Received::Nothing),
             (Packet::Text(text), _) => Ok(Received::Text(text)),
             (Packet::Binary(data), _) => Ok(Received::Binary(data)),
             (Packet::Close, _) => Ok(Received::Close),
@@ -274,6 +293,8 @@ impl Connection {
         self.polled = false;
         if self.generation == Generation::Sio09 {
             self.expires_at = self.put_off(EXPIRE, self.periods.legacy.close_timeout, now);
+        } else if self.transport == TransportKind::Polling {
+            self.poll_by = self.put_off(POLL, self.silence_max(), now);
         }
     }
 
@@ -307,22 +328,23 @@ impl Connection {
             self.await_pong(now);
             return Attached::Takes;
         }
-        if self.transport != TransportKind::Polling || self.upgrade_by.is_some() {
+        if self.transport != TransportKind::Polling || self.upgrade.is_some() {
             return Attached::Refused;
         }
-        let period = self.periods.upgrade_timeout;
-        self.upgrade_by = Some(self.set_alarm(UPGRADE, period, now));
+        let by = self.set_alarm(UPGRADE, self.periods.upgrade_timeout, now);
+        self.upgrade = Some(Box::new(Upgrade { by, noop_at: None }));
         Attached::Probes
     }
 
     /// Takes a packet that came by the transport of the upgrade.
-    pub fn handle_probe(&mut self, packet: &Packet<'_>) -> Probed {
-        match packet {
-            Packet::Ping("probe") if self.upgrade_by.is_some() => {
-                self.probed = true;
+    pub fn handle_probe(&mut self, packet: &Packet<'_>, now: Instant) -> Probed {
+        match (packet, &mut self.upgrade) {
+            (Packet::Ping("probe"), Some(upgrade)) => {
+                upgrade.noop_at.get_or_insert(now);
                 Probed::Answer
             }
-            Packet::Upgrade if self.probed => {
+            // Some clients do not probe (elephant.io of PHP), and the official server upgrades them.
+            (Packet::Upgrade, Some(_)) => {
                 self.abandon_upgrade();
                 (self.transport, self.polled) = (TransportKind::WebSocket, false);
                 Probed::Upgraded
@@ -336,7 +358,7 @@ impl Connection {
 
     /// The transport of the upgrade is gone. The session stays where it was, and may be upgraded again.
     pub fn abandon_upgrade(&mut self) {
-        (self.upgrade_by, self.probed) = (None, false);
+        self.upgrade = None;
     }
 
     /// The next deadline that was set since the last call. Call until there is none, after anything else was called.
@@ -364,15 +386,46 @@ impl Connection {
             }
         }
         self.renew_alarms(now);
-        let waited_for = self.generation == Generation::Sio09 && self.polled;
-        if self.expires_at <= now && !waited_for {
-            return Some(Due::Expired);
+        if let Some(due) = self.silent_until().filter(|due| *due <= now) {
+            if !self.may_be_excused(due, now) {
+                return Some(Due::Expired);
+            }
+            // Half of the time for an answer, as for one to a ping that goes out late.
+            self.excused = true;
+            self.expire_in(self.heartbeat().1 / 2, now);
+            self.poll_by = self.expires_at.max(self.poll_by);
         }
-        if self.upgrade_by.is_some_and(|due| due <= now) {
+        let upgrade = self.upgrade.as_mut()?;
+        if upgrade.by <= now {
             self.abandon_upgrade();
             return Some(Due::UpgradeExpired);
         }
+        if self.polled && upgrade.noop_at.is_some_and(|due| due <= now) {
+            upgrade.noop_at = Some(now + NOOP_INTERVAL);
+            self.set_alarm(NOOP, NOOP_INTERVAL, now);
+            return Some(Due::Noop);
+        }
         None
+    }
+
+    /// When the silence of the client is the end of the session. None while a poll of 0.9 waits: its client is there.
+    fn silent_until(&self) -> Option<Instant> {
+        match self.generation {
+            Generation::Sio09 => Some(self.expires_at).filter(|_| !self.polled),
+            Generation::Eio4 | Generation::Eio3 => Some(self.poll_by().unwrap_or(self.expires_at).min(self.expires_at)),
+        }
+    }
+
+    /// When the client has to have polled, where it has to.
+    fn poll_by(&self) -> Option<Instant> {
+        let has_to = self.generation != Generation::Sio09 && self.transport == TransportKind::Polling && !self.polled;
+        has_to.then_some(self.poll_by)
+    }
+
+    /// Whether a session that was over at `due`, and is looked at so late that the process must have stood still, may
+    /// have a client that could not be heard of. An alarm alone is late by no more than an eighth of its period.
+    fn may_be_excused(&self, due: Instant, now: Instant) -> bool {
+        !self.excused && now.saturating_duration_since(due) > self.silence_max() / 4
     }
 
     /// Whether we are the ones who ping.
@@ -426,7 +479,11 @@ impl Connection {
             Generation::Eio4 | Generation::Eio3 => self.silence_max(),
             Generation::Sio09 => legacy.close_timeout,
         };
-        let deadlines = [(SPEAK, self.speak_at, legacy.polling_duration), (EXPIRE, Some(self.expires_at), silence_max)];
+        let deadlines = [
+            (SPEAK, self.speak_at, legacy.polling_duration),
+            (EXPIRE, Some(self.expires_at), silence_max),
+            (POLL, self.poll_by(), silence_max),
+        ];
         for (place, due, period) in deadlines {
             if due.is_some_and(|due| due > now) && self.alarmed_until[place] <= now {
                 self.set_alarm(place, period / 8, now);

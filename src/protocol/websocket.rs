@@ -82,7 +82,7 @@ impl Reader {
     /// # Errors
     /// [`ProtocolError::Frame`], [`ProtocolError::TooLarge`], [`ProtocolError::Utf8`]; the connection has to end.
     pub fn step<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
-        self.assembly.take_if(|assembly| assembly.complete);
+        self.release();
         let &[first, second, ref extended @ ..] = &*input else { return Ok(Step::Incomplete) };
         let (fin, opcode, short) = (first & FIN != 0, first & 0x0f, second & !MASKED);
         let in_place = match opcode {
@@ -131,6 +131,11 @@ impl Reader {
             _ => self.fragment(opcode, fin, payload)?,
         };
         Ok(Step::Frame { consumed, message })
+    }
+
+    /// Frees the memory of a fragmented message that was given, before the next step.
+    pub fn release(&mut self) {
+        self.assembly.take_if(|assembly| assembly.complete);
     }
 
     fn fragment(&mut self, opcode: u8, fin: bool, payload: &[u8]) -> Result<Option<Message<'_>>, ProtocolError> {

@@ -50,9 +50,9 @@ fn a_session_that_answers_its_pings_lives_on() {
 #[test]
 fn a_silent_session_expires_on_time_to_the_millisecond() {
     let (mut connection, at) = eio4(TransportKind::Polling);
-    assert_eq!(connection.expires_at(), at(700), "the ping may go out late");
+    assert!(!connection.is_over(at(699)) && connection.is_over(at(700)), "the ping may go out late");
     assert_eq!(connection.handle_timeout(at(301)), Some(Due::Ping));
-    assert_eq!(connection.expires_at(), at(500), "a ping that is a little late moves nothing");
+    assert!(!connection.is_over(at(499)) && connection.is_over(at(500)), "a ping that is a little late moves nothing");
     assert_eq!(connection.handle_timeout(at(500)), Some(Due::Expired));
 }
 
@@ -98,11 +98,9 @@ fn an_upgrade_swaps_the_transport_at_five() {
     let (mut connection, at) = eio4(TransportKind::Polling);
     assert_eq!(connection.attach(at(0)), Attached::Probes);
     assert_eq!(connection.attach(at(0)), Attached::Refused, "one at a time");
-    assert!(!connection.ends_polls());
-    assert_eq!(connection.handle_probe(&Packet::Ping("probe")), Probed::Answer);
-    assert!(connection.ends_polls());
+    assert_eq!(connection.handle_probe(&Packet::Ping("probe"), at(0)), Probed::Answer);
     assert_eq!(connection.transport(), TransportKind::Polling);
-    assert_eq!(connection.handle_probe(&Packet::Upgrade), Probed::Upgraded);
+    assert_eq!(connection.handle_probe(&Packet::Upgrade, at(0)), Probed::Upgraded);
     assert_eq!(connection.transport(), TransportKind::WebSocket);
     assert_eq!(connection.attach(at(1)), Attached::Refused, "there is nothing left to upgrade");
     assert_eq!(connection.handle_timeout(at(200)), None, "the deadline of the upgrade is void");
@@ -110,10 +108,10 @@ fn an_upgrade_swaps_the_transport_at_five() {
 
 #[test]
 fn whatever_else_a_probe_says_ends_the_upgrade_and_not_the_session() {
-    for packet in [Packet::Upgrade, Packet::Ping(""), Packet::Text("x"), Packet::Close, Packet::Noop] {
+    for packet in [Packet::Ping(""), Packet::Text("x"), Packet::Close, Packet::Noop] {
         let (mut connection, at) = eio4(TransportKind::Polling);
         connection.attach(at(0));
-        assert_eq!(connection.handle_probe(&packet), Probed::Close, "{packet:?}");
+        assert_eq!(connection.handle_probe(&packet, at(0)), Probed::Close, "{packet:?}");
         assert_eq!(connection.attach(at(1)), Attached::Probes, "it may be tried again after {packet:?}");
     }
 }
@@ -122,11 +120,11 @@ fn whatever_else_a_probe_says_ends_the_upgrade_and_not_the_session() {
 fn an_upgrade_that_is_not_finished_is_given_up() {
     let (mut connection, at) = eio4(TransportKind::Polling);
     connection.attach(at(0));
-    connection.handle_probe(&Packet::Ping("probe"));
+    connection.handle_probe(&Packet::Ping("probe"), at(0));
     assert_eq!(connection.handle_timeout(at(99)), None);
     assert_eq!(connection.handle_timeout(at(100)), Some(Due::UpgradeExpired));
-    assert!(!connection.ends_polls());
-    assert_eq!(connection.handle_timeout(at(101)), None);
+    assert_eq!(connection.begin_poll(false, at(101)), Polled::Waits);
+    assert_eq!(connection.handle_timeout(at(250)), None, "polls wait as before");
 }
 
 #[test]
@@ -139,8 +137,8 @@ fn an_engine_io_session_is_polled_once_at_a_time() {
         assert_eq!(connection.begin_poll(false, at(3)), Polled::Overlaps);
         assert!(!connection.lose_poll(at(4)), "a poll that its client drops is the end");
         connection.attach(at(5));
-        connection.handle_probe(&Packet::Ping("probe"));
-        connection.handle_probe(&Packet::Upgrade);
+        connection.handle_probe(&Packet::Ping("probe"), at(0));
+        connection.handle_probe(&Packet::Upgrade, at(0));
         assert_eq!(connection.begin_poll(false, at(6)), Polled::Refused);
     }
 }
@@ -154,7 +152,7 @@ fn a_client_of_engine_io_3_pings() {
     assert_eq!(connection.handle_timeout(at(500)), None, "nobody is pinged");
     assert_eq!(connection.handle_packet(Packet::Text("x"), at(799)), Ok(Received::Text("x")));
     assert_eq!(connection.handle_timeout(at(800)), None, "whatever it says, it lives");
-    assert_eq!(connection.expires_at(), at(1299));
+    assert_eq!(connection.expires_at, at(1299));
     assert_eq!(connection.handle_timeout(at(1299)), Some(Due::Expired));
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(800)), Err(ProtocolError::Direction));
 }
@@ -183,7 +181,7 @@ fn a_client_of_0_9_that_has_said_nothing_may_lose_its_socket() {
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     assert_eq!(connection.attach(at(0)), Attached::Takes);
     assert!(connection.lose_socket(at(10)));
-    assert_eq!((connection.transport(), connection.expires_at()), (TransportKind::Polling, at(650)));
+    assert_eq!((connection.transport(), connection.expires_at), (TransportKind::Polling, at(650)));
     assert_eq!(connection.begin_poll(false, at(20)), Polled::Greeted);
     assert_eq!(connection.attach(at(30)), Attached::Takes);
     connection.handle_packet(Packet::Text("1::/max"), at(40)).unwrap();
@@ -200,7 +198,7 @@ fn a_flood_sets_few_deadlines() {
         set += alarms(&mut connection, &at).len();
     }
     assert!(set <= 9, "{set}");
-    assert_eq!(connection.expires_at(), at(499 + 500), "each counts all the same");
+    assert_eq!(connection.expires_at, at(499 + 500), "each counts all the same");
 
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     let mut set = 0;
@@ -216,7 +214,7 @@ fn a_flood_sets_few_deadlines() {
 fn a_handshake_of_0_9_waits_for_its_transport() {
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     assert_eq!(alarms(&mut connection, &at), [400]);
-    assert_eq!((connection.expires_at(), connection.handle_timeout(at(399))), (at(400), None));
+    assert_eq!(connection.handle_timeout(at(399)), None);
     assert_eq!(connection.handle_timeout(at(400)), Some(Due::Expired));
 }
 
@@ -224,9 +222,9 @@ fn a_handshake_of_0_9_waits_for_its_transport() {
 fn polls_of_0_9_take_turns() {
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     assert_eq!(connection.begin_poll(false, at(0)), Polled::Greeted);
-    assert_eq!(connection.expires_at(), at(640));
+    assert_eq!(connection.expires_at, at(640));
     assert_eq!(connection.begin_poll(false, at(100)), Polled::Waits);
-    assert_eq!(connection.expires_at(), at(300 + 640), "while a poll waits the client is there");
+    assert!(!connection.is_over(at(300 + 639)), "while a poll waits the client is there");
     assert_eq!(connection.begin_poll(false, at(110)), Polled::Replaces);
     alarms(&mut connection, &at);
     assert_eq!(connection.handle_timeout(at(300)), None, "the newer poll has its time too");
@@ -236,7 +234,7 @@ fn polls_of_0_9_take_turns() {
     assert_eq!(connection.begin_poll(false, at(900)), Polled::Waits);
     assert_eq!(connection.handle_timeout(at(1090)), None);
     assert!(connection.lose_poll(at(1090)), "its client may try again");
-    assert_eq!(connection.expires_at(), at(1730), "the noop that was due gives no more time");
+    assert_eq!(connection.expires_at, at(1730), "the noop that was due gives no more time");
     assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
     assert_eq!(connection.handle_timeout(at(1729)), None);
     assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
@@ -262,14 +260,126 @@ fn a_client_of_0_9_may_come_by_another_transport() {
     assert_eq!(alarms(&mut connection, &at), [250, 850]);
     assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
-    assert_eq!(connection.expires_at(), at(260 + 850 + 600));
+    assert_eq!(connection.expires_at, at(260 + 850));
     assert_eq!(connection.begin_poll(false, at(300)), Polled::Greeted, "as if it were the first");
     assert_eq!(connection.transport(), TransportKind::Polling);
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
-    assert_eq!(connection.expires_at(), at(940));
+    assert_eq!(connection.expires_at, at(940));
     assert_eq!(connection.begin_poll(false, at(320)), Polled::Waits);
     assert_eq!(connection.attach(at(330)), Attached::Takes);
     assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
     assert_eq!(connection.handle_timeout(at(590)), Some(Due::Ping));
     assert_eq!(connection.handle_timeout(at(1190)), Some(Due::Expired));
+}
+
+#[test]
+fn polls_end_one_after_the_other_while_an_upgrade_is_under_way() {
+    let (mut connection, at) = eio4(TransportKind::Polling);
+    connection.begin_poll(false, at(0));
+    connection.attach(at(0));
+    assert_eq!(connection.handle_timeout(at(5)), None, "nobody has probed");
+    connection.handle_probe(&Packet::Ping("probe"), at(10));
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(10)), Some(Due::Noop), "the poll that waited ends at once");
+    connection.end_poll(at(10));
+    assert_eq!(connection.handle_timeout(at(10)), None);
+    assert!(alarms(&mut connection, &at).contains(&110));
+    // Another probe changes nothing.
+    connection.handle_probe(&Packet::Ping("probe"), at(15));
+    connection.begin_poll(false, at(20));
+    assert_eq!(connection.handle_timeout(at(20)), None, "no storm");
+    connection.upgrade.as_mut().unwrap().by = at(1000);
+    assert_eq!(connection.handle_timeout(at(109)), None);
+    assert_eq!(connection.handle_timeout(at(110)), Some(Due::Noop));
+    connection.end_poll(at(110));
+    assert_eq!(connection.handle_timeout(at(220)), None, "nobody waits");
+    connection.begin_poll(false, at(230));
+    assert_eq!(connection.handle_timeout(at(230)), Some(Due::Noop), "one that comes late does not wait");
+}
+
+#[test]
+fn an_upgrade_needs_no_probe() {
+    let (mut connection, at) = eio4(TransportKind::Polling);
+    assert_eq!(connection.handle_probe(&Packet::Upgrade, at(0)), Probed::Close, "there is no upgrade");
+    connection.attach(at(0));
+    assert_eq!(connection.handle_probe(&Packet::Upgrade, at(0)), Probed::Upgraded);
+    assert_eq!(connection.transport(), TransportKind::WebSocket);
+}
+
+/// Nobody can be heard of while the process stands still: what waits is read before the session is declared dead.
+#[test]
+fn a_session_that_is_found_to_be_over_late_is_excused_once() {
+    for (generation, transport) in
+        [(Generation::Eio3, TransportKind::WebSocket), (Generation::Eio3, TransportKind::Polling)]
+    {
+        let (mut connection, at) = begin(generation, transport);
+        alarms(&mut connection, &at);
+        assert!(connection.is_over(at(500)) && connection.is_over(at(625)), "that is not late");
+        assert!(!connection.is_over(at(60_000)), "a request that waited is heard");
+        assert_eq!(connection.handle_timeout(at(60_000)), None);
+        assert!(alarms(&mut connection, &at).contains(&60_100));
+        assert_eq!(connection.handle_timeout(at(60_099)), None);
+        assert_eq!(connection.handle_timeout(at(60_100)), Some(Due::Expired), "it was silent");
+        assert!(connection.is_over(at(90_000)), "once");
+
+        let (mut connection, at) = begin(generation, transport);
+        assert_eq!(connection.handle_timeout(at(60_000)), None);
+        connection.handle_packet(Packet::Ping(""), at(60_050)).unwrap();
+        connection.begin_poll(false, at(60_050));
+        assert_eq!(connection.handle_timeout(at(60_549)), None, "it lives");
+        assert_eq!(connection.handle_timeout(at(120_000)), None, "and through the next pause too");
+        assert_eq!(connection.handle_timeout(at(120_100)), Some(Due::Expired));
+    }
+}
+
+#[test]
+fn a_client_that_is_heard_of_and_never_polls_is_not_there() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::Polling);
+    connection.begin_poll(false, at(0));
+    connection.end_poll(at(250));
+    let mut seen = Vec::new();
+    for ms in (250..2000).step_by(10) {
+        connection.handle_packet(Packet::Ping(""), at(ms)).unwrap();
+        seen.extend(connection.handle_timeout(at(ms)).map(|due| (ms, due)));
+        if !seen.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, [(750, Due::Expired)]);
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::Polling);
+    connection.begin_poll(false, at(0));
+    for ms in (250..2000).step_by(10) {
+        connection.handle_packet(Packet::Ping(""), at(ms)).unwrap();
+        assert_eq!(connection.handle_timeout(at(ms)), None, "one that waits is there");
+    }
+}
+
+/// It kept it from its last session, which the server has ended.
+#[test]
+fn an_end_that_is_the_first_packet_of_0_9_is_passed_over() {
+    for transport in [TransportKind::Polling, TransportKind::WebSocket] {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        if transport == TransportKind::WebSocket {
+            connection.attach(at(0));
+        } else {
+            connection.begin_poll(false, at(0));
+        }
+        assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Nothing));
+        assert_eq!(connection.handle_packet(Packet::Text("1::/max"), at(1)), Ok(Received::Text("1::/max")));
+        assert_eq!(connection.handle_packet(Packet::Close, at(2)), Ok(Received::Close));
+    }
+    for generation in [Generation::Eio4, Generation::Eio3] {
+        let (mut connection, at) = begin(generation, TransportKind::WebSocket);
+        assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Close));
+    }
+}
+
+#[test]
+fn a_deadline_that_was_put_off_is_announced_so_often_and_no_less() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+    alarms(&mut connection, &at);
+    connection.handle_packet(Packet::Ping(""), at(62)).unwrap();
+    assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new(), "the alarm for 500 is soon enough for 562");
+    connection.handle_packet(Packet::Ping(""), at(63)).unwrap();
+    assert_eq!(alarms(&mut connection, &at), [563], "and not for 563");
 }

@@ -1,0 +1,159 @@
+//! What one client may send: packets and bytes per second. A burst beyond that is not refused but waits, so that its
+//! sender is slowed down as by a slow network; one that goes on and on is not waited with. Pure: the time is an argument.
+
+use std::time::{Duration, Instant};
+
+use super::bucket::{Bucket, Rate};
+
+/// How long a client waits at least that has sent too much, and how long it is before it is looked at again.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// What every client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Packets, and whatever else costs work: frames without one, reads.
+    pub packets: Rate,
+    /// Bytes.
+    pub bytes: Rate,
+    /// How long a client may be made to wait without a rest.
+    pub patience: Duration,
+}
+
+impl Allowance {
+    /// No limit.
+    pub const UNLIMITED: Self = {
+        let rate = Rate { per_second: 0, burst: 0 };
+        Self { packets: rate, bytes: rate, patience: Duration::MAX }
+    };
+}
+
+/// How much of an [`Allowance`] one client has used up.
+#[derive(Debug, Default)]
+pub struct Meter {
+    packets: Bucket,
+    bytes: Bucket,
+    /// In a box because hardly any client ever sends too much.
+    flood: Option<Box<Flood>>,
+}
+
+/// A client has sent too much and has not rested since.
+#[derive(Debug)]
+struct Flood {
+    since: Instant,
+    wait_until: Instant,
+}
+
+/// Whether a client is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Listen,
+    /// Not now. It is to be asked again after a [`PAUSE`], where that was not said before.
+    Wait {
+        /// Whether the pause begins now.
+        begins: bool,
+    },
+    /// It floods.
+    Floods,
+}
+
+impl Meter {
+    /// The client has sent so much. It counts whatever is left: what is missing has to come back first.
+    pub fn charge(&mut self, allowance: &Allowance, packets: u64, bytes: u64, now: Instant) {
+        self.packets.charge(allowance.packets, packets, now);
+        self.bytes.charge(allowance.bytes, bytes, now);
+    }
+
+    /// Whether the client is listened to `now`.
+    pub fn judge(&mut self, allowance: &Allowance, now: Instant) -> Verdict {
+        if self.flood.as_ref().is_some_and(|flood| now < flood.wait_until) {
+            return Verdict::Wait { begins: false };
+        }
+        let holds = |packets, bytes| {
+            self.packets.wait(allowance.packets, packets, now).is_zero()
+                && self.bytes.wait(allowance.bytes, bytes, now).is_zero()
+        };
+        if holds(1, 1) {
+            if self.flood.is_some() && holds(allowance.packets.burst / 2, allowance.bytes.burst / 2) {
+                self.flood = None;
+            }
+            return Verdict::Listen;
+        }
+        let flood = self.flood.get_or_insert_with(|| Box::new(Flood { since: now, wait_until: now }));
+        if now.saturating_duration_since(flood.since) >= allowance.patience {
+            return Verdict::Floods;
+        }
+        flood.wait_until = now + PAUSE;
+        Verdict::Wait { begins: true }
+    }
+
+    /// Whether the client is made to wait.
+    pub fn holds_back(&self, now: Instant) -> bool {
+        self.flood.as_ref().is_some_and(|flood| now < flood.wait_until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWANCE: Allowance = Allowance {
+        packets: Rate { per_second: 1000, burst: 2000 },
+        bytes: Rate { per_second: 100_000, burst: 200_000 },
+        patience: Duration::from_secs(10),
+    };
+
+    /// Sends as many packets of so many bytes as it may, for so long, and says how many were taken and how it ended.
+    fn flood(seconds: u64, bytes: u64) -> (u64, Verdict) {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        let mut taken = 0;
+        for ms in (0..=1000 * seconds).step_by(5) {
+            let now = start + Duration::from_millis(ms);
+            match meter.judge(&ALLOWANCE, now) {
+                Verdict::Listen => {
+                    meter.charge(&ALLOWANCE, 100, 100 * bytes, now);
+                    taken += 100;
+                }
+                Verdict::Wait { .. } => {}
+                Verdict::Floods => return (taken, Verdict::Floods),
+            }
+        }
+        (taken, Verdict::Listen)
+    }
+
+    #[test]
+    fn a_flood_is_slowed_down_and_then_ended() {
+        for bytes in [1, 100] {
+            let (taken, end) = flood(9, bytes);
+            assert_eq!(end, Verdict::Listen);
+            assert!((10_000..=12_000).contains(&taken), "{taken}");
+            assert_eq!(flood(60, bytes).1, Verdict::Floods);
+        }
+        let (taken, end) = flood(60, 1000);
+        assert_eq!(end, Verdict::Floods);
+        assert!((1_000..=1_500).contains(&taken), "bytes count too: {taken}");
+    }
+
+    #[test]
+    fn a_burst_waits_and_is_forgotten_after_a_rest() {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        for round in 0..20 {
+            let begin = round * 11_000;
+            meter.charge(&ALLOWANCE, 10_000, 0, at(begin));
+            assert_eq!(meter.judge(&ALLOWANCE, at(begin)), Verdict::Wait { begins: true }, "{round}");
+            assert_eq!(meter.judge(&ALLOWANCE, at(begin + 99)), Verdict::Wait { begins: false });
+            assert!(meter.holds_back(at(begin + 99)) && !meter.holds_back(at(begin + 100)));
+            assert_eq!(meter.judge(&ALLOWANCE, at(begin + 7_900)), Verdict::Wait { begins: true });
+            assert_eq!(meter.judge(&ALLOWANCE, at(begin + 8_100)), Verdict::Listen);
+            assert_eq!(meter.judge(&ALLOWANCE, at(begin + 10_000)), Verdict::Listen);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nobody_waits() {
+        let (mut meter, now) = (Meter::default(), Instant::now());
+        meter.charge(&Allowance::UNLIMITED, u64::MAX, u64::MAX, now);
+        assert_eq!(meter.judge(&Allowance::UNLIMITED, now), Verdict::Listen);
+    }
+}
