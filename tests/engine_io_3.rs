@@ -83,8 +83,12 @@ impl Polling {
 
     /// A session that listens as `user`.
     async fn join(addr: SocketAddr, user: &str) -> Self {
+        Self::join_by(addr, "40/max,", user).await
+    }
+
+    async fn join_by(addr: SocketAddr, connect: &str, user: &str) -> Self {
         let mut polling = Self::greeted(addr).await;
-        polling.post(&counted(&["40/max,", &join(user)])).await;
+        polling.post(&counted(&[connect, &join(user)])).await;
         polling.hears(&["40/max,", LISTENING]).await;
         polling
     }
@@ -310,7 +314,8 @@ fn text_that_socket_io_1_encodes_twice_is_read_right() {
     let twice = |packet: &str| packet.bytes().map(char::from).collect::<String>();
     run(async {
         let (server, mut xavi) = with_xavi("").await;
-        let mut messi = Polling::join(server.addr, "messi").await;
+        // Without the comma that 2.x writes.
+        let mut messi = Polling::join_by(server.addr, "40/max", "messi").await;
         hears(&mut xavi, &[&joined("messi")]).await;
         let packet = twice(&talk("é€😀"));
         messi.post(&counted(&[&packet, &talk("m1"), &packet])).await;
@@ -332,6 +337,21 @@ fn text_that_socket_io_1_encodes_twice_is_read_right() {
             socket.send(packet).await;
         }
         hears(&mut xavi, &[&update("messi", r"\u00c3\u00a9")]).await;
+    });
+}
+
+/// A client that shows that it is 2.x means what it says, in the same POST and in later ones.
+#[test]
+fn text_that_looks_as_if_it_were_encoded_twice_is_left_as_2_x_has_said_it() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let mut messi = Polling::join(server.addr, "messi").await;
+        hears(&mut xavi, &[&joined("messi")]).await;
+        for text in ["Ã©", "Â£", "â\u{82}¬", "ð\u{9f}\u{98}\u{80}"] {
+            messi.post(&counted(&[&talk(text)])).await;
+            let escaped: String = text.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+            hears(&mut xavi, &[&update("messi", &escaped)]).await;
+        }
     });
 }
 

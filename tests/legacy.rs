@@ -61,7 +61,6 @@ const GARBAGE: &[&str] = &[
     r#"5::/max:{"name":1}"#,
     r#"5::/max:{"name":{"toString":"foo"}}"#,
     r#"5::/max:{"name":"\ud800"}"#,
-    r#"5::/max:{"name":"talk","args":{}}"#,
     r#"5::/max:{"name":"talk","args":[}"#,
     r#"5::/max:{"name":"nope","args":[1]}"#,
     r#"5::/max:{"name":"disconnect"}"#,
@@ -597,5 +596,26 @@ fn a_frame_of_any_shape_is_a_packet() {
         large.extend_from_slice(&1_000_001_u64.to_be_bytes());
         socket.write(&large).await;
         assert_eq!(socket.end().await, End::Frame(Some(1009)));
+    });
+}
+
+/// The official server takes a value that is no array for one argument, and null for none.
+#[test]
+fn arguments_need_no_array() {
+    run(async {
+        let (_server, mut xavi) = with_xavi("").await;
+        let missing = r#"6::/max:1+[{"ok":false,"code":"bad_talk","#;
+        let cases = [
+            (r#"5:1+:/max:{"name":"talk","args":{"conversation":"c1"}}"#, r#"6::/max:1+[{"ok":true}]"#),
+            (r#"5:1+:/max:{"name":"leave","args":"c2"}"#, r#"6::/max:1+[{"ok":false,"code":"forbidden","#),
+            (r#"5:1+:/max:{"name":"talk","args":null}"#, missing),
+            (r#"5:1+:/max:{"name":"talk","args":"c1"}"#, missing),
+            (r#"5:1+:/max:{"name":"talk","args":false}"#, missing),
+        ];
+        for (packet, answer) in cases {
+            xavi.send(packet).await;
+            let heard = xavi.hear().await;
+            assert!(heard.starts_with(answer), "{packet}: {heard}");
+        }
     });
 }

@@ -542,3 +542,24 @@ fn what_was_posted_is_not_lost_for_the_next_post() {
         assert_eq!(messi.hear().await, "6:::10000");
     });
 }
+
+/// A client that was sent away in the midst of a POST keeps its `0::` and says it first in its next session.
+#[test]
+fn a_session_that_begins_with_the_end_of_the_last_one_lives() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let mut messi = Session::begin(server.addr).await.polling().await;
+        messi.post("0::").await;
+        messi.post(&framed(&["1::/max", &join("messi")])).await;
+        hears(&mut xavi, &[&joined("messi")]).await;
+        messi.hears(&["1::/max", &listening(&["c1"])]).await;
+        messi.post(&framed(&[&talk("m1"), "0::"])).await;
+        hears(&mut xavi, &[&update("messi", "m1"), &left("messi")]).await;
+        let mut socket = Session::begin(server.addr).await.socket().await;
+        for packet in ["0::", "1::/max", &join("messi")] {
+            socket.send(packet).await;
+        }
+        hears(&mut xavi, &[&joined("messi")]).await;
+        drop(socket);
+    });
+}

@@ -297,3 +297,38 @@ fn heartbeats_go_on_across_an_upgrade() {
         }
     });
 }
+
+/// A client that probes and does not go on polls again and again: it is answered now and then, not as fast as it asks.
+#[test]
+fn an_upgrade_that_is_not_finished_causes_no_storm_of_polls() {
+    run(async {
+        let (server, mut xavi) = with_xavi("protocol.upgrade_timeout_ms = 1500").await;
+        let mut messi = Polling::messi(server.addr).await;
+        xavi.hears(&[joined("c1", "messi")]).await;
+        let mut socket = Socket::open(server.addr, &messi.query()).await;
+        socket.send("2probe").await;
+        assert_eq!(socket.hear().await, "3probe");
+        let mut polls = 0;
+        tokio::select! {
+            end = socket.end() => assert_eq!(end, End::Frame(None)),
+            () = async { loop { assert_eq!(messi.poll().await, "6"); polls += 1; } } => {}
+        }
+        assert!((1..=16).contains(&polls), "{polls}");
+    });
+}
+
+/// As elephant.io of PHP does it.
+#[test]
+fn an_upgrade_needs_no_probe() {
+    run(async {
+        let (server, mut xavi) = with_xavi("").await;
+        let mut messi = Polling::messi(server.addr).await;
+        xavi.hears(&[joined("c1", "messi")]).await;
+        let mut socket = Socket::open(server.addr, &messi.query()).await;
+        socket.send("5").await;
+        socket.send(&packet("talk", &talk_of("c1", "m1"), Some(1))).await;
+        assert_eq!(socket.hear().await, r#"43/max,1[{"ok":true}]"#);
+        xavi.hears(&[update("messi", "c1", "m1")]).await;
+        assert_eq!(messi.getter.get(&messi.target).await.status, 400);
+    });
+}

@@ -106,7 +106,7 @@ impl Flusher {
         }
     }
 
-    /// Looks after a socket that took no more. The runtime may not have said that it takes a little now, so it is tried.
+    /// Looks after a socket that took no more. It is tried once more: the runtime says nothing where it takes a little.
     fn look_after(&self, place: u32) {
         if self.with(place, |pipe| std::mem::take(&mut pipe.watched)) != Some(true) {
             return;

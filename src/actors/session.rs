@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::census::Census;
 use super::flusher::Socket;
 use super::intake::{Feeding, Ration, take_packet};
-use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll};
+use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll, drain};
 use super::worker::{Worker, rest};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{Meter, PAUSE, Verdict};
@@ -29,8 +29,8 @@ use crate::protocol::engine::{Packet, Words};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
-use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
 use crate::protocol::TransportKind;
+use crate::protocol::payload::{Body, PayloadReader};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
@@ -619,29 +619,6 @@ impl Drop for SessionActor {
             }
         }
     }
-}
-
-/// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
-/// nothing.
-fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
-    let mut writer = PayloadWriter::new(outbox.generation(), form);
-    let mut bytes = 0;
-    let messages = outbox.drain_while(|frame| {
-        let fits = writer.fits(frame, bytes_max);
-        if fits {
-            bytes += frame.len();
-            writer.push(frame.clone());
-        }
-        fits
-    });
-    outbox.written(messages, bytes);
-    if let Some(last) = last {
-        writer.push(Frame::text(last));
-    }
-    if writer.is_empty() {
-        writer.push(Frame::text(outbox.generation().words().noop));
-    }
-    writer.finish()
 }
 
 impl Actor for SessionActor {

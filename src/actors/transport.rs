@@ -18,8 +18,8 @@ use crate::protocol::payload::{Body, Form, PayloadWriter};
 
 /// A two-way transport that has a socket of its own.
 pub trait Transport: Debug {
-    /// Reads what has come and gives it to `sink`, until there is no more (the task is then woken by more), `sink` wants
-    /// no more for now (what is left is given by the next call), or `sink` or the peer ends it.
+    /// Reads what has come and gives it to `sink`, until there is no more (the task is then woken by more), `sink`
+    /// wants no more for now (what is left is given by the next call), or `sink` or the peer ends it.
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason>;
 
     /// Writes what is in `outbox`, as much as the socket takes now; the task is woken when it takes more, and when the
@@ -90,6 +90,29 @@ impl WaitingPoll {
         writer.push(Frame::text(packet));
         let _ = self.reply.send(Ok(writer.finish()));
     }
+}
+
+/// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
+/// nothing.
+pub(super) fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
+    let mut writer = PayloadWriter::new(outbox.generation(), form);
+    let mut bytes = 0;
+    let messages = outbox.drain_while(|frame| {
+        let fits = writer.fits(frame, bytes_max);
+        if fits {
+            bytes += frame.len();
+            writer.push(frame.clone());
+        }
+        fits
+    });
+    outbox.written(messages, bytes);
+    if let Some(last) = last {
+        writer.push(Frame::text(last));
+    }
+    if writer.is_empty() {
+        writer.push(Frame::text(outbox.generation().words().noop));
+    }
+    writer.finish()
 }
 
 /// Why a session does not take a request.

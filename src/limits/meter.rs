@@ -1,5 +1,5 @@
-//! What one client may send: packets and bytes per second. A burst beyond that is not refused but waits, so that its
-//! sender is slowed down as by a slow network; one that goes on and on is not waited with. Pure: the time is an argument.
+//! What one client may send: packets and bytes per second. A burst beyond that waits, so that its sender is slowed down
+//! as by a slow network; a client that goes on and on is found to flood. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 

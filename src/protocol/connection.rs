@@ -246,8 +246,9 @@ impl Connection {
         self.excused = false;
         let is_first = !std::mem::replace(&mut self.used, true);
         match (packet, self.generation) {
-            // A client of 0.9 whose session was ended by the server keeps its own end of it for the next one.
-            (Packet::Close, Generation::Sio09) if is_first => Ok(Received::Nothing),
+            // A client of 0.9 whose session was ended by the server keeps its own end of it, and says it when it is
+            // greeted in the next one.
+            (Packet::Close, Generation::Sio09) if is_first && self.is_greeted() => Ok(Received::Nothing),
             (Packet::Text(text), _) => Ok(Received::Text(text)),
             (Packet::Binary(data), _) => Ok(Received::Binary(data)),
             (Packet::Close, _) => Ok(Received::Close),
@@ -426,6 +427,11 @@ impl Connection {
     /// have a client that could not be heard of. An alarm alone is late by no more than an eighth of its period.
     fn may_be_excused(&self, due: Instant, now: Instant) -> bool {
         !self.excused && now.saturating_duration_since(due) > self.silence_max() / 4
+    }
+
+    /// Whether a client of 0.9 was told `1::`.
+    fn is_greeted(&self) -> bool {
+        self.transport == TransportKind::WebSocket || self.greeted != [false; 2]
     }
 
     /// Whether we are the ones who ping.

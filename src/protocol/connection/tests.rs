@@ -372,6 +372,11 @@ fn an_end_that_is_the_first_packet_of_0_9_is_passed_over() {
         let (mut connection, at) = begin(generation, TransportKind::WebSocket);
         assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Close));
     }
+    // Who was not greeted does not come back.
+    {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Close));
+    }
 }
 
 #[test]
