@@ -66,9 +66,12 @@ fn a_client_that_posts_and_never_polls_is_not_there() {
         let mut http = Http::connect(server.addr).await;
         let open = http.get("/socket.io/?EIO=3&transport=polling&b64=1").await.body;
         let target = format!("/socket.io/?EIO=3&transport=polling&sid={}", sid_of(open.split_once(':').unwrap().1));
+        let mut pings = 0;
         while http.post(&target, "1:2").await.status == 200 {
+            pings += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert!(pings > 1, "it was there");
         until_closed(&server, "ping_timeout", 1.0).await;
     });
 }

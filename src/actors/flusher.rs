@@ -312,9 +312,12 @@ mod tests {
             assert!(socket.poll_write(&mut cx).is_pending());
         }
         assert_eq!(*flusher.blocked.borrow(), [0], "once");
-        while wakes.0.load(Ordering::Relaxed) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let woken = async {
+            while wakes.0.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), woken).await.expect("the session hears of it");
         assert!(writes.get() > 3, "it had a last chance");
         // Also a session that reads nothing for the time being hears of it.
         assert_eq!(socket.poll_write(&mut cx), Poll::Ready(CloseReason::WriteTimeout));

@@ -134,12 +134,14 @@ fn text(frame: &Frame) -> String {
     }
 }
 
+/// What happens in the midst of a session's turn.
+type Meanwhile = Rc<RefCell<Option<Box<dyn FnOnce()>>>>;
+
 /// Echoes, and has an opinion on one word.
 struct Echo {
     outbox: Arc<Outbox>,
     heard: Rc<Cell<usize>>,
-    /// What happens in the midst of the session's turn.
-    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
+    meanwhile: Meanwhile,
 }
 
 impl Application for Echo {
@@ -177,7 +179,7 @@ struct Session {
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
     heard: Rc<Cell<usize>>,
-    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
+    meanwhile: Meanwhile,
 }
 
 impl Session {
