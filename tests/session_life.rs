@@ -90,9 +90,9 @@ fn start(settings: &[(&str, &str)]) -> (MaxByRule, Process, SocketAddr) {
 fn sessions_outlive_a_pause_of_the_process() {
     run(async {
         let settings = [
-            ("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "1000"),
-            ("MAXTALK_PROTOCOL__PING_TIMEOUT_MS", "1000"),
-            ("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "1500"),
+            ("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "2000"),
+            ("MAXTALK_PROTOCOL__PING_TIMEOUT_MS", "4000"),
+            ("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "5000"),
             ("MAXTALK_SERVER__WORKERS", "2"),
         ];
         let (_max, server, addr) = start(&settings);
@@ -127,13 +127,8 @@ fn sessions_outlive_a_pause_of_the_process() {
             let headers = [("Content-Type", "text/plain;charset=UTF-8")];
             http.write(&request("POST", target, &headers, b"1:2")).await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(3000)).await;
+        tokio::time::sleep(Duration::from_millis(7000)).await;
         signal(&server.child, "CONT");
-        for socket in &mut third {
-            assert_eq!(socket.hear().await, "3");
-            socket.send("2").await;
-            assert_eq!(socket.hear().await, "3");
-        }
         for socket in &mut fourth {
             let granted = loop {
                 match socket.hear().await {
@@ -142,6 +137,11 @@ fn sessions_outlive_a_pause_of_the_process() {
                 }
             };
             assert!(granted.starts_with("40/max,"), "{granted}");
+        }
+        for socket in &mut third {
+            assert_eq!(socket.hear().await, "3");
+            socket.send("2").await;
+            assert_eq!(socket.hear().await, "3");
         }
         for (http, target) in &mut pollers {
             let answer = http.response().await.unwrap();

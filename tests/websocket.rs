@@ -234,8 +234,6 @@ async fn what_is_no_packet_ends_the_connection(kind: Kind) {
         let end = messi.end().await;
         let expected = match kind {
             Kind::Polling => End::Packet,
-            // Pings are the server's: the connection is taken for broken.
-            _ if bad.starts_with('2') => End::Eof,
             _ => End::Frame(None),
         };
         // Its poll may have been on the way just then: it finds nobody.
