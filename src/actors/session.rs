@@ -24,12 +24,12 @@ use crate::logging::log_refusal;
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
+use crate::protocol::TransportKind;
 use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed};
 use crate::protocol::engine::{Packet, Words};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
-use crate::protocol::TransportKind;
 use crate::protocol::payload::{Body, PayloadReader};
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
