@@ -117,6 +117,8 @@ pub struct ResultLabel {
 /// The label of an answer over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
+    /// `clients` or `operators`.
+    pub listener: &'static str,
     /// Its status, one of the few that maxtalk answers with.
     pub status: u16,
 }
@@ -124,7 +126,7 @@ pub struct StatusLabel {
 /// The label of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ListenerLabel {
-    /// `clients` or `admin`.
+    /// `clients` or `operators`.
     pub listener: &'static str,
 }
 
@@ -319,7 +321,11 @@ impl Metrics {
         let refusals = family(r, "refusals", "What clients asked and did not get");
         let unknown_events = metric(r, "unknown_events", "Events that are not in the protocol");
         let limited = family(r, "limited", "What bounds on clients have refused or ended");
-        let http_answers = family(r, "http_answers", "Answers to requests over HTTP");
+        let http_answers = family::<StatusLabel, Counter>(r, "http_answers", "Answers to requests over HTTP");
+        for listener in ["clients", "operators"] {
+            // What every scrape adds to is there from the first one on.
+            drop(http_answers.get_or_create(&StatusLabel { listener, status: 200 }));
+        }
         let help = "How long ago the worker that is stuck the longest has last shown that it runs";
         let workers_silence = family(r, "worker_silence_seconds", help);
         let deliveries = family(r, "deliveries", "Events given to the outboxes of sessions");
@@ -377,9 +383,9 @@ impl Metrics {
         self.limited.get_or_create(&LimitLabel { limit: limit.as_str() }).inc();
     }
 
-    /// A request was answered over HTTP.
-    pub fn http_answered(&self, status: u16) {
-        self.http_answers.get_or_create(&StatusLabel { status }).inc();
+    /// A request to this listener was answered over HTTP.
+    pub fn http_answered(&self, listener: &'static str, status: u16) {
+        self.http_answers.get_or_create(&StatusLabel { listener, status }).inc();
     }
 
     /// The worker of this listener that was silent the longest has not shown itself for so long.

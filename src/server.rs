@@ -37,7 +37,7 @@ use crate::http::admin::{self, Admin};
 use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
 use crate::http::listener::{self, Listener};
 use crate::http::sessions::Sessions;
-use crate::http::{Edge, Endpoint, NewApplication, every_answer, legacy, pages, polling};
+use crate::http::{CLIENTS, Edge, Endpoint, NewApplication, OPERATORS, every_answer, legacy, pages, polling};
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
@@ -472,11 +472,11 @@ impl Serving {
             let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(Service { app, upgrade, deadlines, head_bytes_max, clients, metrics, stopping })
+                Some(Service { listener: CLIENTS, app, upgrade, deadlines, head_bytes_max, clients, metrics, stopping })
             }) as Pin<Box<dyn Future<Output = _>>>
         };
         let setup = listener::Setup {
-            name: "clients",
+            name: CLIENTS,
             socket: listener,
             workers: worker_count(config),
             new_service: Arc::new(new_service),
@@ -501,12 +501,21 @@ fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoi
             let (clients, metrics) = (clients.clone(), metrics.clone());
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(Service { app, upgrade: None, deadlines, head_bytes_max, clients, metrics, stopping })
+                Some(Service {
+                    listener: OPERATORS,
+                    app,
+                    upgrade: None,
+                    deadlines,
+                    head_bytes_max,
+                    clients,
+                    metrics,
+                    stopping,
+                })
             }) as Pin<Box<dyn Future<Output = _>>>
         }
     };
     let setup = listener::Setup {
-        name: "operators",
+        name: OPERATORS,
         socket: listener,
         workers: 1,
         new_service: Arc::new(new_service),

@@ -172,7 +172,7 @@ fn a_client_that_reads_nothing_is_closed_though_little_waits_for_it() {
             () = until_closed(&server, "write_timeout", 1.0) => {}
         }
         until_closed(&server, "write_timeout", 1.0).await;
-        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "\"writes\""), 1.0);
+        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "\"write_time\""), 1.0);
     });
 }
 

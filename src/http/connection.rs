@@ -84,6 +84,8 @@ pub struct Deadlines {
 
 /// What the connections of one thread have in common.
 pub struct Service {
+    /// What their listener is called in the metrics.
+    pub listener: &'static str,
     /// Answers requests.
     pub app: AppService,
     /// Takes WebSockets, where there are any.
@@ -246,7 +248,7 @@ impl Service {
 
     /// Writes an answer. True where the connection persists.
     async fn write(&self, wire: &RefCell<Wire>, answer: HttpResponse<BoxBody>, asked: Asked) -> io::Result<bool> {
-        self.metrics.http_answered(answer.status().as_u16());
+        self.metrics.http_answered(self.listener, answer.status().as_u16());
         let (head, body) = answer.into_parts();
         let size = body.size();
         let mut out = Vec::with_capacity(512);
@@ -522,6 +524,7 @@ mod tests {
         let long = Duration::from_secs(600);
         let (_, stopping) = watch::channel(false);
         let service = Service {
+            listener: "clients",
             app: boxed::service(actix_service::fn_service(move |request| {
                 let answer = app.call(request);
                 async move { answer.await.map(ServiceResponse::map_into_boxed_body) }

@@ -409,6 +409,7 @@ mod tests {
         Arc::new(|stopping| {
             let long = Duration::from_secs(600);
             let service = Service {
+                listener: "clients",
                 app: boxed::service(fn_service(|_| std::future::pending())),
                 upgrade: None,
                 deadlines: Deadlines { request: long, keep_alive: long, write: long },

@@ -59,6 +59,12 @@ pub mod websocket;
 
 use sessions::Sessions;
 
+/// What the listener for clients is called in metrics, threads and log.
+pub const CLIENTS: &str = "clients";
+
+/// What the listener for operators is called.
+pub const OPERATORS: &str = "operators";
+
 /// Makes the layer over Engine.IO for a session: its number, where its client is, the way to it, and its seat.
 pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<Seat>) -> Box<dyn Application> + Send + Sync;
 

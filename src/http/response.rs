@@ -48,12 +48,14 @@ pub fn write_head(out: &mut Vec<u8>, answer: &ResponseHead, size: BodySize, aske
     let no_body = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let (framing, length) = match size {
         _ if no_body => (Framing::Omitted, None),
+        // How long the body would be is not known.
+        BodySize::None if asked.head_only => (Framing::Omitted, None),
         BodySize::None => (Framing::Omitted, Some(0)),
         BodySize::Sized(bytes) => (Framing::Plain, Some(bytes)),
         BodySize::Stream if asked.version == Version::HTTP_11 => (Framing::Chunked, None),
         BodySize::Stream => (Framing::Plain, None),
     };
-    let ends_itself = no_body || length.is_some() || framing == Framing::Chunked;
+    let ends_itself = framing != Framing::Plain || length.is_some();
     let persists = asked.persists && answer.keep_alive() && ends_itself;
 
     // Every answer is of our own version (RFC 9110, 6.2). Writing to memory does not fail.
@@ -139,6 +141,14 @@ mod tests {
             ),
             (page(), None, asked(Method::HEAD, v1, true), "200 OK|content-length: 5|x-y: z", Framing::Omitted, true),
             (HttpResponse::NoContent().finish(), None, get(v1, true), "204 No Content", Framing::Omitted, true),
+            (
+                HttpResponse::Ok().finish(),
+                Some(BodySize::None),
+                asked(Method::HEAD, v1, true),
+                "200 OK",
+                Framing::Omitted,
+                true,
+            ),
             (HttpResponse::Ok().finish(), None, get(v1, true), "200 OK|content-length: 0", Framing::Plain, true),
             (
                 HttpResponse::Ok().finish(),

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::connection::{Upgrade, Upgraded};
 use super::request::elements;
 use super::websocket::Handover;
-use super::{Edge, HandshakeRefusal, legacy};
+use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
 use crate::limits::clients::Connected;
@@ -198,7 +198,7 @@ async fn hand_over(
                     return Ok(());
                 }
             };
-            edge.endpoint.metrics.http_answered(101);
+            edge.endpoint.metrics.http_answered(CLIENTS, 101);
             if generation == Generation::Eio3 {
                 let head = std::mem::take(&mut head);
                 tokio::time::timeout(HTTP_WAIT, stream.write_all(&head)).await??;
@@ -224,7 +224,7 @@ async fn hand_over(
         }
         return Ok(());
     };
-    edge.endpoint.metrics.http_answered(101);
+    edge.endpoint.metrics.http_answered(CLIENTS, 101);
     if generation == Generation::Sio09 {
         head.extend_from_slice(Frame::text(GREETING).bytes());
     }
@@ -259,7 +259,7 @@ fn handover(
 /// Answers in HTTP and closes. A client that does not read the answer is not waited for.
 async fn refuse(edge: &Edge, stream: TcpStream, refusal: Refusal) {
     let (status, reason, headers, text) = refusal.answer();
-    edge.endpoint.metrics.http_answered(status);
+    edge.endpoint.metrics.http_answered(CLIENTS, status);
     let length = text.len();
     let answer = format!(
         "HTTP/1.1 {status} {reason}\r\nConnection: close\r\n{headers}Content-Type: text/html\r\n\

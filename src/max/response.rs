@@ -12,12 +12,12 @@ use std::fmt;
 use bytes::{Buf, BytesMut};
 use httparse::{Header, ParserConfig, Status};
 
+use crate::protocol::chunked::{Chunked, NotChunked, Piece};
+
 /// More headers than any MAX or proxy sends.
 pub(super) const HEADERS_MAX: usize = 96;
 /// Longest head of an answer, and longest trailer.
 pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Longest line that says the size of a chunk, with its extensions.
-const CHUNK_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Headers that the reader of an answer looks at; it gets no others.
 const PASSED_ON: [&str; 3] = ["content-type", "content-encoding", "location"];
 
@@ -69,6 +69,8 @@ pub(super) struct Responses {
     /// How much of `input` was searched for the end of the head.
     searched: usize,
     output: BytesMut,
+    /// Reads a body in chunks.
+    chunks: Chunked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +81,8 @@ enum State {
     Head,
     /// A body of a known length.
     Sized { length: u64, read: u64 },
-    /// The line with the size of a chunk comes next.
-    ChunkSize { read: u64 },
-    /// So many bytes of the chunk are to come.
-    ChunkData { left: u64, read: u64 },
-    /// The end of the line behind a chunk comes next.
-    ChunkEnd { read: u64 },
-    /// Trailers, of which so many bytes have come.
-    Trailer { bytes: usize, read: u64 },
+    /// A body in chunks.
+    Chunked { read: u64 },
     /// The body lasts as long as the connection.
     UntilClose { read: u64 },
     /// Nothing may be asked on this connection any more.
@@ -109,6 +105,7 @@ impl Responses {
             input: BytesMut::new(),
             searched: 0,
             output: BytesMut::new(),
+            chunks: Chunked::default(),
         }
     }
 
@@ -167,10 +164,7 @@ impl Responses {
                 Ok(())
             }
             State::Sized { length, read } => Err(Fault::BodyCut(read, Some(length))),
-            State::ChunkSize { read }
-            | State::ChunkData { read, .. }
-            | State::ChunkEnd { read }
-            | State::Trailer { read, .. } => Err(Fault::BodyCut(read, None)),
+            State::Chunked { read } => Err(Fault::BodyCut(read, None)),
         }
     }
 
@@ -198,46 +192,23 @@ impl Responses {
                 }
                 Ok(false)
             }
-            State::ChunkSize { read } => {
-                let Some(line) = self.line(CHUNK_LINE_BYTES_MAX, "the size of a chunk")? else { return Ok(false) };
-                self.state = match chunk_size(&line)? {
-                    0 => State::Trailer { bytes: 0, read },
-                    left => State::ChunkData { left, read },
+            State::Chunked { read } => {
+                let (used, piece) = self.chunks.read(&self.input)?;
+                let (data, ended) = match piece {
+                    Piece::Data(data) => (data.len(), false),
+                    Piece::More => (0, false),
+                    Piece::End => (0, true),
                 };
-                Ok(true)
-            }
-            State::ChunkData { left, read } => {
-                let count = self.take(left);
-                if count == 0 {
-                    return Ok(false);
+                self.input.advance(used - data);
+                if data > 0 {
+                    self.chunk(data);
+                    self.state = State::Chunked { read: read + data as u64 };
                 }
-                self.chunk(count);
-                let (left, read) = (left - count as u64, read + count as u64);
-                self.state = if left == 0 { State::ChunkEnd { read } } else { State::ChunkData { left, read } };
-                Ok(true)
-            }
-            State::ChunkEnd { read } => {
-                // Two bytes are enough to see anything else.
-                let Some(line) = self.line(2, "the end of a chunk")? else { return Ok(false) };
-                if !line.is_empty() {
-                    return Err(Fault::NotHttp("a chunk is longer than it says".to_owned()));
-                }
-                self.state = State::ChunkSize { read };
-                Ok(true)
-            }
-            State::Trailer { bytes, read } => {
-                let Some(line) = self.line(HEAD_BYTES_MAX, "a trailer")? else { return Ok(false) };
-                if line.is_empty() {
+                if ended {
                     self.output.extend_from_slice(b"0\r\n\r\n");
                     self.answered();
-                    return Ok(false);
                 }
-                let bytes = bytes + line.len();
-                if bytes > HEAD_BYTES_MAX {
-                    return Err(Fault::TooLarge(format!("{HEAD_BYTES_MAX} bytes of trailers")));
-                }
-                self.state = State::Trailer { bytes, read };
-                Ok(true)
+                Ok(data > 0)
             }
             State::UntilClose { read } => {
                 let count = self.input.len();
@@ -261,20 +232,6 @@ impl Responses {
         self.output.extend_from_slice(format!("{count:x}\r\n").as_bytes());
         self.output.extend_from_slice(&piece);
         self.output.extend_from_slice(b"\r\n");
-    }
-
-    /// The next line without its end, once it is there.
-    fn line(&mut self, bytes_max: usize, what: &str) -> Result<Option<BytesMut>, Fault> {
-        match memchr::memchr(b'\n', &self.input) {
-            Some(at) if at <= bytes_max => {
-                let mut line = self.input.split_to(at + 1);
-                let end = if line.ends_with(b"\r\n") { at - 1 } else { at };
-                line.truncate(end);
-                Ok(Some(line))
-            }
-            None if self.input.len() <= bytes_max => Ok(None),
-            _ => Err(Fault::NotHttp(format!("{what} does not end"))),
-        }
     }
 
     /// The answer is whole.
@@ -350,7 +307,10 @@ impl Responses {
         self.output.extend_from_slice(&plain);
         self.state = match framing {
             Framing::Sized(length) => State::Sized { length, read: 0 },
-            Framing::Chunked => State::ChunkSize { read: 0 },
+            Framing::Chunked => {
+                self.chunks = Chunked::default();
+                State::Chunked { read: 0 }
+            }
             Framing::UntilClose => State::UntilClose { read: 0 },
         };
         Ok(true)
@@ -422,12 +382,10 @@ fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(value.trim_ascii().iter().map(plain).collect())
 }
 
-/// The size in the line before a chunk. Extensions are passed over, and spaces with which old servers fill up the line.
-fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
-    let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let size = text.and_then(|text| u64::from_str_radix(text, 16).ok());
-    size.ok_or_else(|| Fault::NotHttp(format!("a chunk of the size {:?}", String::from_utf8_lossy(digits))))
+impl From<NotChunked> for Fault {
+    fn from(error: NotChunked) -> Self {
+        Self::NotHttp(error.to_string())
+    }
 }
 
 #[cfg(test)]

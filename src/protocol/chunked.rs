@@ -4,7 +4,7 @@
 /// Sizes have at most so many digits: more than any body that is taken.
 const SIZE_DIGITS_MAX: u8 = 15;
 
-/// Bytes of extensions and trailers of one body. They mean nothing here, and could go on for ever.
+/// Bytes of the extensions of one chunk, and of all trailers. They mean nothing here, and could go on for ever.
 const IGNORED_BYTES_MAX: u16 = 8192;
 
 /// Reads one chunked body.
@@ -72,6 +72,7 @@ impl Chunked {
                 }
                 let left = bytes - len as u64;
                 self.state = if left == 0 { State::DataEnd { cr: false } } else { State::Data { bytes: left } };
+                self.ignored_bytes = 0;
                 return Ok((at + len, Piece::Data(&input[at..at + len])));
             }
             let Some(&byte) = input.get(at) else { return Ok((at, Piece::More)) };
@@ -166,6 +167,8 @@ mod tests {
         assert_eq!(read(endless.as_bytes(), |_| 64), Err(NotChunked));
         let endless = format!("1;{}", "x".repeat(10_000));
         assert_eq!(read(endless.as_bytes(), |_| 64), Err(NotChunked));
+        let talkative = format!("1;{}\r\n.\r\n", "x".repeat(1000)).repeat(50);
+        assert_eq!(read(talkative.as_bytes(), |_| 64), Ok((vec![b'.'; 50], None)));
     }
 
     proptest! {

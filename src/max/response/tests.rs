@@ -177,10 +177,10 @@ fn chunks_are_put_together() {
     {
         assert!(matches!(answer(&[of(rest).as_bytes()], false), Some(Err(Fault::NotHttp(_)))), "{rest}");
     }
-    let endless = of(&format!("2;{}", "x".repeat(CHUNK_LINE_BYTES_MAX)));
+    let endless = of(&format!("2;{}", "x".repeat(10_000)));
     assert!(matches!(answer(&[endless.as_bytes()], false), Some(Err(Fault::NotHttp(_)))));
     let trailers = of(&format!("0\r\n{}", format!("X: {}\r\n", "x".repeat(1000)).repeat(200)));
-    assert!(matches!(answer(&[trailers.as_bytes()], false), Some(Err(Fault::TooLarge(_)))));
+    assert!(matches!(answer(&[trailers.as_bytes()], false), Some(Err(Fault::NotHttp(_)))));
 }
 
 #[test]
