@@ -576,3 +576,26 @@ fn connections_beyond_the_bound_are_told_and_the_old_live() {
         }
     });
 }
+
+#[test]
+fn a_client_that_leaves_behind_its_whole_post_has_said_it() {
+    run(async {
+        let server = Fixture::start("");
+        for generation in [4, 3] {
+            let open = format!("/socket.io/?EIO={generation}&transport=polling");
+            let mut http = Http::connect(server.addr).await;
+            let open = http.get(&open).await.body;
+            let sid = open.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+            let target = target(sid).replace("EIO=4", &format!("EIO={generation}"));
+            let packet = if generation == 4 { "40/max," } else { "6:40/max" };
+            let head = format!("[POST {target}|Content-Length: {}]", packet.len());
+            client(server.addr, &format!("send \"{head}{packet}\"\nclose")).end().await.unwrap();
+            let mut heard = String::new();
+            while !heard.contains("40/max") {
+                let poll = http.get(&target).await;
+                assert_eq!(poll.status, 200, "{generation}: {}", poll.body);
+                heard += &poll.body;
+            }
+        }
+    });
+}

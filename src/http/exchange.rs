@@ -126,7 +126,7 @@ impl Posting {
     /// # Errors
     /// Too much, too late, or broken off; the posting is over then.
     pub(super) async fn read(
-        self,
+        mut self,
         edge: &Edge,
         request: &HttpRequest,
         payload: Payload,
@@ -139,7 +139,11 @@ impl Posting {
             _ => collect(payload, limit).await,
         };
         match body {
-            Ok(Some(body)) => Ok((self, body)),
+            Ok(Some(body)) => {
+                // It has come whole: a client that goes away now has said all that it had to say.
+                self.reason = None;
+                Ok((self, body))
+            }
             Ok(None) => {
                 edge.endpoint.metrics.limited(Limit::RequestBody);
                 self.end();
