@@ -241,8 +241,8 @@ impl Server {
             connect_timeout: Duration::from_millis(config.protocol.connect_timeout_ms),
             metrics: metrics.clone(),
         });
-        let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox, seat| {
-            Box::new(SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), seat))
+        let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox, slot| {
+            Box::new(SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), slot))
         });
         let clients = Clients::new(client_bounds(&config, connections_max));
         let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));

@@ -346,7 +346,7 @@ impl Port for Desk {
     fn join_ended(&mut self, since: Instant, user: Option<&User>, result: &'static str) {
         let Answers { emitter, settings } = &self.answers;
         if let Some(user) = user {
-            emitter.seat.joined();
+            emitter.slot.joined();
             log::debug!("session {}: {} joined", emitter.session.0, escape(user.name().as_str()));
         }
         settings.metrics.joins.get_or_create(&ResultLabel { result }).inc();

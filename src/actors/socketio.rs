@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::allowance::{Allowance, Rates, Verdict};
 use super::session::Application;
 use crate::event::{CloseReason, Code, SessionId};
-use crate::limits::clients::Seat;
+use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
@@ -75,7 +75,7 @@ pub struct Emitter {
     /// The way to the client.
     pub outbox: Arc<Outbox>,
     /// Its place among the sessions.
-    pub seat: Arc<Seat>,
+    pub slot: Arc<SessionSlot>,
 }
 
 impl Emitter {
@@ -140,7 +140,7 @@ struct Lobby {
     session: SessionId,
     peer: IpAddr,
     outbox: Arc<Outbox>,
-    seat: Arc<Seat>,
+    slot: Arc<SessionSlot>,
 }
 
 impl SocketIoSession {
@@ -150,13 +150,13 @@ impl SocketIoSession {
         session: SessionId,
         peer: IpAddr,
         outbox: Arc<Outbox>,
-        seat: Arc<Seat>,
+        slot: Arc<SessionSlot>,
     ) -> Self {
         let names = settings.residents.names();
         let machine = SocketIo::new(outbox.generation(), names, settings.payload_bytes_max);
         let present = names.iter().map(|_| None).collect();
         let connect_timeout = settings.connect_timeout;
-        let mut lobby = Lobby { settings, allowance: Allowance::default(), present, session, peer, outbox, seat };
+        let mut lobby = Lobby { settings, allowance: Allowance::default(), present, session, peer, outbox, slot };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
                 lobby.welcome(namespace);
@@ -192,7 +192,7 @@ impl Lobby {
                     peer: self.peer,
                     namespace: self.settings.residents.names()[namespace].clone(),
                     outbox: self.outbox.clone(),
-                    seat: self.seat.clone(),
+                    slot: self.slot.clone(),
                 };
                 self.settings.residents.connect(namespace, emitter, auth)
             })

@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::request::{self, Head, HeadError, Length};
 use super::response::{Asked, Framing, write_head};
 use super::socket::reset_on_drop;
-use crate::limits::clients::{Clients, Connected};
+use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
 use crate::protocol::chunked::{Chunked, Piece};
 
@@ -68,7 +68,7 @@ pub struct Upgraded {
     /// What came behind the request.
     pub read: Vec<u8>,
     /// Its place among the open connections.
-    pub connected: Connected,
+    pub slot: ConnectionSlot,
 }
 
 /// How long a connection of a listener may take for what.
@@ -111,7 +111,7 @@ enum Next {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, connected: Connected) {
+pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
     let wire = Rc::new(RefCell::new(Wire::new(stream)));
     let mut is_first = true;
     loop {
@@ -134,7 +134,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, co
             // Nobody else holds the socket between two requests.
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
-            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.to_vec(), connected }).await;
+            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.to_vec(), slot }).await;
         }
         let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
         let asked = Asked::new(&request.head().method, request.head().version, may_persist);
@@ -520,7 +520,7 @@ mod tests {
     async fn connection() -> (Pin<Box<dyn Future<Output = ()>>>, TcpStream) {
         let app = Rc::new(test::init_service(App::new().default_service(web::to(|| async { "ok" }))).await);
         let clients = Clients::new(Bounds::connections_only(10));
-        let connected = clients.connect([127, 0, 0, 1].into(), std::time::Instant::now()).unwrap();
+        let slot = clients.connect([127, 0, 0, 1].into(), std::time::Instant::now()).unwrap();
         let long = Duration::from_secs(600);
         let (_, stopping) = watch::channel(false);
         let service = Service {
@@ -539,7 +539,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        (Box::pin(serve(Rc::new(service), stream, peer, connected)), client)
+        (Box::pin(serve(Rc::new(service), stream, peer, slot)), client)
     }
 
     #[actix_rt::test]

@@ -71,7 +71,7 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
     let address = edge.client_address(request.head());
     let opened = edge
         .admit(Generation::Sio09, address)
-        .and_then(|seat| edge.open(seat, Generation::Sio09, Form::Text, address, None));
+        .and_then(|slot| edge.open(slot, Generation::Sio09, Form::Text, address, None));
     match opened {
         Ok(open) => answer(Body::Text(open), script),
         // A page that waits for a script hears of nothing else, and would wait for ever.

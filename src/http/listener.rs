@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::{Service, serve};
-use crate::limits::clients::{Clients, Connected};
+use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::limits::memory::Memory;
 use crate::metrics::{Limit, Metrics};
 
@@ -100,7 +100,7 @@ struct WorkerState {
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    connected: Connected,
+    slot: ConnectionSlot,
 }
 
 impl Listener {
@@ -202,9 +202,9 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
 
 /// Serves a connection on this thread.
 fn take_up(accepted: Accepted, service: Rc<Service>) {
-    let Accepted { stream, peer, connected } = accepted;
+    let Accepted { stream, peer, slot } = accepted;
     match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => drop(actix_rt::spawn(serve(service, stream, peer, connected))),
+        Ok(stream) => drop(actix_rt::spawn(serve(service, stream, peer, slot))),
         Err(error) => log::warn!("a connection of {peer} was lost: {error}"),
     }
 }
@@ -286,8 +286,8 @@ impl Acceptor {
     }
 
     fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) -> Result<(), String> {
-        let connected = match self.clients.connect(peer.ip(), Instant::now()) {
-            Ok(connected) => connected,
+        let slot = match self.clients.connect(peer.ip(), Instant::now()) {
+            Ok(slot) => slot,
             Err(limit) => {
                 self.refuse(stream, peer, limit);
                 return Ok(());
@@ -299,8 +299,8 @@ impl Acceptor {
         }
         let open = |worker: &&Worker| worker.state.connections.load(Ordering::Relaxed);
         let Some(worker) = self.workers.iter().min_by_key(open) else { return Err("there is no worker".to_owned()) };
-        let connected = connected.counted_by(&worker.state.connections);
-        worker.door.send(Accepted { stream, peer, connected }).map_err(|_| self.has_ended())
+        let slot = slot.counted_by(&worker.state.connections);
+        worker.door.send(Accepted { stream, peer, slot }).map_err(|_| self.has_ended())
     }
 
     /// Says that there is no room, without waiting for anybody.

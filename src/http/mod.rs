@@ -32,7 +32,7 @@ use crate::actors::socketio::random_id;
 use crate::actors::transport::{EdgeRefusal, Transport};
 use crate::actors::worker::Worker;
 use crate::event::SessionId;
-use crate::limits::clients::{Clients, Seat};
+use crate::limits::clients::{Clients, SessionSlot};
 use crate::limits::proxies::TrustedProxies;
 use crate::logging::log_refusal;
 use crate::metrics::{HandshakeLabel, Limit, Metrics};
@@ -65,8 +65,9 @@ pub const CLIENTS: &str = "clients";
 /// What the listener for operators is called.
 pub const OPERATORS: &str = "operators";
 
-/// Makes the layer over Engine.IO for a session: its number, where its client is, the way to it, and its seat.
-pub type NewApplication = dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<Seat>) -> Box<dyn Application> + Send + Sync;
+/// Makes the layer over Engine.IO for a session: its number, where its client is, the way to it, and its slot.
+pub type NewApplication =
+    dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<SessionSlot>) -> Box<dyn Application> + Send + Sync;
 
 /// One endpoint: its settings and its sessions, shared by all workers.
 pub struct Endpoint {
@@ -169,7 +170,7 @@ impl Edge {
     ///
     /// # Errors
     /// The handshake is refused.
-    pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<Seat, HandshakeRefusal> {
+    pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeRefusal> {
         let endpoint = &self.endpoint;
         if endpoint.stopping.load(Ordering::Relaxed) {
             endpoint.note_handshake(Some(generation), "stopping");
@@ -191,7 +192,7 @@ impl Edge {
     /// The handshake is refused; the socket is dropped.
     pub fn open(
         &self,
-        seat: Seat,
+        slot: SessionSlot,
         generation: Generation,
         form: Form,
         address: IpAddr,
@@ -215,7 +216,7 @@ impl Edge {
             periods: endpoint.periods.clone(),
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,
-            application: (endpoint.new_application)(id, address, &outbox, Arc::new(seat)),
+            application: (endpoint.new_application)(id, address, &outbox, Arc::new(slot)),
             outbox,
             metrics: endpoint.metrics.clone(),
         };

@@ -45,8 +45,8 @@ async fn route(request: &HttpRequest, payload: Payload, edge: &Edge, asked: Requ
             return Err(RequestError::BadRequest.into());
         }
         let address = edge.client_address(request.head());
-        let seat = edge.admit(asked.generation, address)?;
-        let open = edge.open(seat, asked.generation, asked.form, address, None)?;
+        let slot = edge.admit(asked.generation, address)?;
+        let open = edge.open(slot, asked.generation, asked.form, address, None)?;
         let mut payload = PayloadWriter::new(asked.generation, asked.form);
         payload.push(Frame::text(&open));
         return Ok(answer(payload.finish(), asked.jsonp.as_ref()));

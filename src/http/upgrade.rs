@@ -19,7 +19,7 @@ use super::websocket::Handover;
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
-use crate::limits::clients::Connected;
+use crate::limits::clients::ConnectionSlot;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, Request, RequestError, is_endpoint};
 use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
@@ -188,11 +188,11 @@ async fn hand_over(
     asked: Asked,
     mut head: Vec<u8>,
 ) -> std::io::Result<()> {
-    let Upgraded { mut stream, read, connected, .. } = socket;
+    let Upgraded { mut stream, read, slot, .. } = socket;
     let (generation, sid) = match asked {
         Asked::EngineIo(Request { generation, form, sid: None, .. }) => {
-            let seat = match edge.admit(generation, address) {
-                Ok(seat) => seat,
+            let session_slot = match edge.admit(generation, address) {
+                Ok(session_slot) => session_slot,
                 Err(refusal) => {
                     refuse(edge, stream, Refusal::Handshake(refusal)).await;
                     return Ok(());
@@ -204,9 +204,9 @@ async fn hand_over(
                 tokio::time::timeout(HTTP_WAIT, stream.write_all(&head)).await??;
                 tokio::time::sleep(OPEN_DELAY).await;
             }
-            let handover = handover(edge, stream.into_std()?, connected, generation, read, head);
+            let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
             // Without a session, the socket is dropped, and its client tries again.
-            let _ = edge.open(seat, generation, form, address, Some(handover.attach(&edge.worker)?));
+            let _ = edge.open(session_slot, generation, form, address, Some(handover.attach(&edge.worker)?));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),
@@ -229,7 +229,7 @@ async fn hand_over(
         head.extend_from_slice(Frame::text(GREETING).bytes());
     }
     // The session may live on another thread: the socket goes there without a runtime.
-    let handover = handover(edge, stream.into_std()?, connected, generation, read, head);
+    let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
     // A session that takes no more requests takes no upgrade: the socket closes, and polling goes on.
     let _ = entry.mailbox.try_send(SessionMessage::Attach(handover));
     Ok(())
@@ -238,7 +238,7 @@ async fn hand_over(
 fn handover(
     edge: &Edge,
     stream: std::net::TcpStream,
-    connected: Connected,
+    slot: ConnectionSlot,
     generation: Generation,
     read: Vec<u8>,
     head: Vec<u8>,
@@ -246,7 +246,7 @@ fn handover(
     let endpoint = &edge.endpoint;
     Box::new(Handover {
         stream,
-        connected,
+        slot,
         generation,
         read,
         head: head.into(),

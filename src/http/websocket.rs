@@ -18,7 +18,7 @@ use super::socket::{Stream, bound_send_buffer};
 use crate::actors::transport::{Arrival, Attach, Sink, Transport};
 use crate::actors::worker::{Worker, rest};
 use crate::event::CloseReason;
-use crate::limits::clients::Connected;
+use crate::limits::clients::ConnectionSlot;
 use crate::metrics::Metrics;
 use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
@@ -41,6 +41,9 @@ const URGENT_MAX: usize = 16;
 /// A buffer of no more than this is kept as it is, though there is little in it.
 const KEPT_BYTES: usize = 4096;
 
+/// Bytes that are read of a peer that has been told of the close.
+const FAREWELL_BYTES_MAX: usize = 64 * 1024;
+
 /// How long a peer may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ pub struct OwnedSocket<S: Stream> {
     worker: Rc<Worker>,
     metrics: Arc<Metrics>,
     /// Its place among the open connections, for as long as it is open.
-    connected: Option<Connected>,
+    slot: Option<ConnectionSlot>,
     /// The beginning of a frame that is not whole, or what nobody has looked at yet (`unread`).
     partial: Vec<u8>,
     unread: bool,
@@ -90,7 +93,7 @@ pub struct Handover {
     /// The socket, registered with no runtime.
     pub stream: std::net::TcpStream,
     /// Its place among the open connections.
-    pub connected: Connected,
+    pub slot: ConnectionSlot,
     /// What the client speaks.
     pub generation: Generation,
     /// What came behind the request.
@@ -112,7 +115,7 @@ impl Attach for Handover {
         let reader = Reader::new(self.payload_bytes_max);
         let (read, head) = (self.read, self.head);
         let mut socket = OwnedSocket::new(stream, self.generation, reader, worker, read, head, self.metrics);
-        socket.connected = Some(self.connected);
+        socket.slot = Some(self.slot);
         Ok(Box::new(socket))
     }
 }
@@ -134,7 +137,7 @@ impl<S: Stream> OwnedSocket<S> {
             reader,
             worker: worker.clone(),
             metrics,
-            connected: None,
+            slot: None,
             unread: !read.is_empty(),
             partial: read,
             unsent: (!head.is_empty()).then(|| Box::new(Unsent { urgent: [head].into(), ..Unsent::default() })),
@@ -285,7 +288,7 @@ impl<S: Stream> OwnedSocket<S> {
             CloseReason::TooLarge => CloseCode::Size,
             CloseReason::BadText => CloseCode::Invalid,
             CloseReason::Slow | CloseReason::WriteTimeout => CloseCode::Again,
-            CloseReason::Flood => CloseCode::Policy,
+            CloseReason::Flood | CloseReason::RateLimited => CloseCode::Policy,
             CloseReason::Panic | CloseReason::ConversationLost => CloseCode::Error,
             _ => return self.close_code,
         };
@@ -456,13 +459,20 @@ impl Unsent {
 }
 
 /// Ends our side and waits a moment for the peer to end its own: a socket that is closed with bytes unread would reset,
-/// and the peer might lose the close frame.
+/// and the peer might lose the close frame. A peer that goes on and on is not listened to for that.
 async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
     let drain = async {
         std::future::poll_fn(|cx| socket.poll_finish(cx)).await?;
         socket.stream.shutdown().await?;
-        let mut scrap = [0; 1024];
-        while socket.stream.read(&mut scrap).await? > 0 {}
+        let (mut scrap, mut left) = ([0; 1024], FAREWELL_BYTES_MAX);
+        while left > 0 {
+            let read = socket.stream.read(&mut scrap).await?;
+            if read == 0 {
+                break;
+            }
+            left = left.saturating_sub(read);
+            tokio::task::yield_now().await;
+        }
         io::Result::Ok(())
     };
     let _ = tokio::time::timeout(CLOSE_WAIT, drain).await;

@@ -127,7 +127,7 @@ impl Clients {
     ///
     /// # Errors
     /// The bound that is reached.
-    pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Connected, Limit> {
+    pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<ConnectionSlot, Limit> {
         let address = counted_as(address);
         let mut state = self.state.lock();
         if state.all.connections >= self.bounds.connections_max {
@@ -140,14 +140,14 @@ impl Clients {
         counts.connections += 1;
         state.all.connections += 1;
         state.sweep(now);
-        Ok(Connected { clients: self.clone(), address, of_worker: None })
+        Ok(ConnectionSlot { clients: self.clone(), address, of_worker: None })
     }
 
     /// Takes in a session of a client at `address`.
     ///
     /// # Errors
     /// The bound that is reached.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Seat, Limit> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<SessionSlot, Limit> {
         if self.is_pressed.load(Ordering::Relaxed) {
             return Err(Limit::Memory);
         }
@@ -183,7 +183,7 @@ impl Clients {
             counts.unjoined += 1;
         }
         state.sweep(now);
-        Ok(Seat { clients: self.clone(), address, has_joined: AtomicBool::new(false) })
+        Ok(SessionSlot { clients: self.clone(), address, has_joined: AtomicBool::new(false) })
     }
 
     /// Gives back what an address has taken.
@@ -211,14 +211,14 @@ impl State {
 
 /// An open connection, for as long as it is open.
 #[derive(Debug)]
-pub struct Connected {
+pub struct ConnectionSlot {
     clients: Arc<Clients>,
     address: IpAddr,
     /// The connections of the thread that serves it.
     of_worker: Option<Arc<AtomicUsize>>,
 }
 
-impl Connected {
+impl ConnectionSlot {
     /// Counts the connection among those of its worker too.
     #[must_use]
     pub fn counted_by(mut self, of_worker: &Arc<AtomicUsize>) -> Self {
@@ -228,7 +228,7 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if let Some(of_worker) = &self.of_worker {
             of_worker.fetch_sub(1, Ordering::Relaxed);
@@ -239,13 +239,13 @@ impl Drop for Connected {
 
 /// A session, for as long as it lives.
 #[derive(Debug)]
-pub struct Seat {
+pub struct SessionSlot {
     clients: Arc<Clients>,
     address: IpAddr,
     has_joined: AtomicBool,
 }
 
-impl Seat {
+impl SessionSlot {
     /// The client has joined: MAX vouches for it.
     pub fn joined(&self) {
         if !self.has_joined.swap(true, Ordering::Relaxed) {
@@ -254,7 +254,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SessionSlot {
     fn drop(&mut self) {
         let unjoined = usize::from(!*self.has_joined.get_mut());
         self.clients.give_back(self.address, |counts| {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     /// As many sessions of `from` as are let in, of `asked`; and what stops the next one.
-    fn sessions(clients: &Arc<Clients>, from: &str, asked: usize, now: Instant) -> (Vec<Seat>, Option<Limit>) {
+    fn sessions(clients: &Arc<Clients>, from: &str, asked: usize, now: Instant) -> (Vec<SessionSlot>, Option<Limit>) {
         let mut seats = Vec::new();
         for _ in 0..asked {
             match clients.admit(address(from), now) {

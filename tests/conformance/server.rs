@@ -104,8 +104,8 @@ fn main() {
                 connect_timeout: Duration::from_secs(1),
                 metrics: Metrics::new(&[], Elsewhere::default()),
             });
-            let new_application = move |session, peer, outbox: &Arc<Outbox>, seat| {
-                let session = SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), seat);
+            let new_application = move |session, peer, outbox: &Arc<Outbox>, slot| {
+                let session = SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), slot);
                 Box::new(session) as Box<dyn Application>
             };
             ("/socket.io/", Box::new(new_application))
