@@ -10,6 +10,12 @@ use std::time::Duration;
 use maxtalk::cli::{self, Command};
 use maxtalk::{config, logging, server};
 
+/// The allocator of the system keeps what a storm of clients has taken for good: it gives back the end of its heap only,
+/// where there is always somebody. This one was measured to cost no more, per connection and per delivery.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long the last lines may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 

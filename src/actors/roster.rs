@@ -10,6 +10,9 @@ use std::collections::hash_map::Entry;
 
 use crate::event::ConversationId;
 
+/// Room for so many conversations is always kept.
+const ROOM_MIN: usize = 1024;
+
 /// The living conversations; `H` is what reaches one.
 #[derive(Clone, Debug)]
 pub struct Roster<H> {
@@ -86,7 +89,12 @@ impl<H> Roster<H> {
         if life.incarnation != tenure.incarnation || life.entries_sent != tenure.entries_seen {
             return None;
         }
-        self.living.remove(id).map(|life| life.handle)
+        let handle = self.living.remove(id).map(|life| life.handle);
+        // A storm that is over leaves no large table behind.
+        if self.living.capacity() > ROOM_MIN && self.living.len() < self.living.capacity() / 4 {
+            self.living.shrink_to(self.living.len() * 2);
+        }
+        handle
     }
 
     /// How many live.

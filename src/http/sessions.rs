@@ -16,6 +16,9 @@ use crate::protocol::Generation;
 /// Locks are short, but every request of a polling client takes one.
 const SHARDS: usize = 16;
 
+/// Room for so many sessions is kept by each shard.
+const ROOM_MIN: usize = 128;
+
 /// The sids of a server.
 #[derive(Debug)]
 pub struct Sessions {
@@ -99,7 +102,14 @@ impl Listing for Listed {}
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.sessions.shard(&self.sid).lock().remove(&self.sid);
+        let mut shard = self.sessions.shard(&self.sid).lock();
+        shard.remove(&self.sid);
+        // A storm that is over leaves no large table behind.
+        if shard.capacity() > ROOM_MIN && shard.len() < shard.capacity() / 4 {
+            let room = shard.len() * 2;
+            shard.shrink_to(room);
+        }
+        drop(shard);
         self.sessions.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

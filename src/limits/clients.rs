@@ -205,6 +205,7 @@ impl State {
         if self.by_address.len() >= self.sweep_at.max(SWEEP_MIN) {
             self.by_address.retain(|_, counts| !counts.is_idle(now));
             self.sweep_at = self.by_address.len() * 2;
+            self.by_address.shrink_to(self.sweep_at.max(SWEEP_MIN));
         }
     }
 }
