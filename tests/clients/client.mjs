@@ -127,12 +127,13 @@ class JavaScriptClient extends Client {
 
 /** socket.io-client 1 to 4, all of which stand on Engine.IO. */
 class EngineIoClient extends JavaScriptClient {
-  constructor(way, url, { auth, namespace = "/max", ...options }) {
+  constructor(way, url, { auth, headers, namespace = "/max", ...options }) {
     const socket = way.io(url + namespace, {
       forceNew: true,
       reconnectionDelay: 50,
       reconnectionDelayMax: 300,
       ...(auth && { auth }),
+      ...(headers && { extraHeaders: headers }),
       ...(way.transports && { transports: way.transports }),
     });
     super(way, socket, options);
@@ -145,7 +146,7 @@ class EngineIoClient extends JavaScriptClient {
 
   upgraded() {
     if (this.transport === "websocket" || !this.upgrades) return undefined;
-    return new Promise((resolve) => this.socket.io.engine.once("upgrade", resolve));
+    return this.within("waits for the upgrade", (take) => this.socket.io.engine.once("upgrade", take));
   }
 
   async close() {
