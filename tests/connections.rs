@@ -5,59 +5,19 @@
 
 mod support;
 
-use std::net::SocketAddr;
-
 use support::client::{sid_of, target};
 use support::fixture::Fixture;
 use support::http::Http;
 use support::process::{Process, maxtalk};
-use support::script::Peer;
+use support::requests::{KEY, client, play, statuses};
 use support::{run, within};
-
-const UPGRADE: &str = "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13";
-const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-
-/// A script in which `[GET /x|Connection: close]` stands for the head of such a request.
-fn script(text: &str) -> String {
-    let text = text.replace("{UPGRADE}", UPGRADE).replace("{KEY}", KEY);
-    let mut parts = text.split('[');
-    let mut script = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (head, rest) = part.split_once(']').unwrap();
-        let (request, lines) = head.split_once('|').unwrap_or((head, ""));
-        script += &format!(r"{request} HTTP/1.1\r\nHost: x\r\n");
-        for line in lines.split('|').filter(|line| !line.is_empty()) {
-            script += &format!(r"{line}\r\n");
-        }
-        script += r"\r\n";
-        script += rest;
-    }
-    script
-}
-
-/// A client that plays a script.
-fn client(addr: SocketAddr, text: &str) -> Peer {
-    Peer::connect(addr, &script(text))
-}
-
-/// Plays a script as a client of the server to its end: all that it has read.
-async fn play(server: &Fixture, text: &str) -> String {
-    let end = client(server.addr, text).end().await;
-    String::from_utf8_lossy(&end.unwrap_or_else(|fault| panic!("{fault}\n{text}"))).into_owned()
-}
-
-/// The status lines in what was read.
-fn statuses(read: &str) -> Vec<u16> {
-    let lines = read.split("HTTP/1.1 ").skip(1);
-    lines.map(|line| line[..3].parse().unwrap()).collect()
-}
 
 #[test]
 fn each_answer_is_that_of_its_own_request() {
     run(async {
         let server = Fixture::start("");
         let read = play(
-            &server,
+            server.addr,
             r#"
             send "[GET /favicon.svg][HEAD /favicon.svg][GET /nowhere|Connection: close]"
             expect close
@@ -79,7 +39,7 @@ fn an_upgrade_that_is_refused_takes_no_answer_from_those_before_it() {
     run(async {
         let server = Fixture::start("");
         let read = play(
-            &server,
+            server.addr,
             r#"
             send "[GET /favicon.svg][GET /socket.io/?EIO=4&transport=websocket|{UPGRADE}]"
             expect close
@@ -187,12 +147,12 @@ fn each_head_and_each_body_has_its_deadline() {
         ] {
             let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
             let half = half.replace("{sid}", &sid_of(&open));
-            let read = play(&server, &format!("{half}\nexpect close")).await;
+            let read = play(server.addr, &format!("{half}\nexpect close")).await;
             assert_eq!(statuses(&read).last(), Some(&408), "{half}: {read}");
             assert!(read.contains("connection: close"), "{read}");
         }
         // A connection that says nothing at all hears nothing.
-        assert_eq!(play(&server, "expect close").await, "");
+        assert_eq!(play(server.addr, "expect close").await, "");
         assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_time"), 5.0);
     });
 }
@@ -261,7 +221,7 @@ fn heads_have_a_size() {
                 200,
             ),
         ] {
-            let read = play(&server, &format!("{text}\nexpect close")).await;
+            let read = play(server.addr, &format!("{text}\nexpect close")).await;
             assert_eq!(statuses(&read), [status], "{text}: {read}");
         }
     });
@@ -278,7 +238,7 @@ fn a_body_that_is_far_too_large_is_answered_all_the_same() {
             let end = if body.contains("chunked") { r"\r\n" } else { "" };
             let data = "x".repeat(1024);
             let read = play(
-                &server,
+                server.addr,
                 &format!(
                     r#"
                     send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|{body}]"
@@ -301,7 +261,7 @@ fn a_client_that_waits_for_a_word_sends_its_body_then() {
         let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
         let sid = sid_of(&open);
         let read = play(
-            &server,
+            server.addr,
             &format!(
                 r#"
                 send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Expect: 100-continue|Content-Length: 7]"
@@ -325,7 +285,7 @@ fn chunked_bodies_are_read_and_the_connection_goes_on() {
         let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
         let sid = sid_of(&open);
         let read = play(
-            &server,
+            server.addr,
             &format!(
                 r#"
                 send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]"
@@ -348,7 +308,7 @@ fn a_connection_header_for_an_upgrade_changes_nothing_where_there_is_none() {
     run(async {
         let server = Fixture::start("");
         let read = play(
-            &server,
+            server.addr,
             r#"
             send "[GET /socket.io/?EIO=4&transport=polling|Connection: upgrade]"
             expect "\"sid\":\""
@@ -444,7 +404,7 @@ fn a_post_an_upgrade_and_its_first_frame_may_come_in_one_segment() {
         let sid = sid_of(&open);
         let (poll, socket) = (target(&sid), format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
         let read = play(
-            &server,
+            server.addr,
             &format!(
                 r#"
                 send "[POST {poll}|Content-Length: 7]40/max,[GET {socket}|{{UPGRADE}}|{{KEY}}]\x81\x86\0\0\0\02probe"
@@ -559,7 +519,7 @@ fn connections_beyond_the_bound_are_told_and_the_old_live() {
                 http.get("/favicon.svg").await;
                 idle.push(http);
             }
-            let refused = play(&server, "expect close").await;
+            let refused = play(server.addr, "expect close").await;
             assert_eq!(statuses(&refused), [503], "{setting}");
             assert!(refused.contains("retry-after: "), "{refused}");
             for peer in &held {

@@ -14,6 +14,7 @@ pub mod http;
 pub mod kind;
 pub mod max_by_rule;
 pub mod process;
+pub mod requests;
 pub mod script;
 pub mod socket;
 pub mod wire;

@@ -1,0 +1,46 @@
+//! Scripts of raw requests: a short form of their heads, and how they are played against a server.
+
+use std::net::SocketAddr;
+
+use super::script::Peer;
+
+const UPGRADE: &str = "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13";
+
+/// A key of a WebSocket handshake.
+pub const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A script in which `[GET /x|Connection: close]` stands for the head of such a request. `{UPGRADE}` and `{KEY}` are
+/// the header lines of a WebSocket handshake.
+pub fn script(text: &str) -> String {
+    let text = text.replace("{UPGRADE}", UPGRADE).replace("{KEY}", KEY);
+    let mut parts = text.split('[');
+    let mut script = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (head, rest) = part.split_once(']').unwrap();
+        let (request, lines) = head.split_once('|').unwrap_or((head, ""));
+        script += &format!(r"{request} HTTP/1.1\r\nHost: x\r\n");
+        for line in lines.split('|').filter(|line| !line.is_empty()) {
+            script += &format!(r"{line}\r\n");
+        }
+        script += r"\r\n";
+        script += rest;
+    }
+    script
+}
+
+/// A client that plays a script.
+pub fn client(addr: SocketAddr, text: &str) -> Peer {
+    Peer::connect(addr, &script(text))
+}
+
+/// Plays a script as a client of the server to its end: all that it has read.
+pub async fn play(addr: SocketAddr, text: &str) -> String {
+    let end = client(addr, text).end().await;
+    String::from_utf8_lossy(&end.unwrap_or_else(|fault| panic!("{fault}\n{text}"))).into_owned()
+}
+
+/// The status lines in what was read.
+pub fn statuses(read: &str) -> Vec<u16> {
+    let lines = read.split("HTTP/1.1 ").skip(1);
+    lines.map(|line| line[..3].parse().unwrap()).collect()
+}
