@@ -103,8 +103,8 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
     let persists = if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") };
     let expects_continue = version == Version::HTTP_11 && has_token(map, header::EXPECT, "100-continue");
     // The header has to include the token, whatever else it says (RFC 6455, 4.2.1): lighttpd puts `close` before it.
+    // The version does not matter: nginx speaks 1.0 by default, also where it hands upgrades on.
     let asks_for_websocket = method == Method::GET
-        && version == Version::HTTP_11
         && length == Length::Bytes(0)
         && says("upgrade")
         && has_token(map, header::UPGRADE, "websocket");
@@ -234,7 +234,7 @@ mod tests {
             ("GET / HTTP/1.1\nConnection: Upgrade\nUpgrade: h2c", true, false),
             ("GET / HTTP/1.1\nUpgrade: websocket", true, false),
             ("POST / HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket", true, false),
-            ("GET / HTTP/1.0\nConnection: Upgrade\nUpgrade: websocket", false, false),
+            ("GET / HTTP/1.0\nConnection: Upgrade\nUpgrade: websocket", false, true),
         ] {
             let head = head(lines).unwrap();
             assert_eq!((head.persists, head.asks_for_websocket), (persists, websocket), "{lines}");
