@@ -378,6 +378,14 @@ fn websockets_are_asked_for_in_more_than_one_way() {
             ("/socket.io/", &[up, version, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA"], 400, None),
             ("/socket.io/", &[up, KEY, "Sec-WebSocket-Version: 14"], 400, Some(("sec-websocket-version", "13, 8"))),
             ("/socket.io/", &[up, KEY], 400, Some(("sec-websocket-version", "13, 8"))),
+            // Whoever reads the first might disagree with whoever reads the last.
+            ("/socket.io/", &[up, version, KEY, KEY], 400, None),
+            (
+                "/socket.io/",
+                &[up, version, "Sec-WebSocket-Version: 8", KEY],
+                400,
+                Some(("sec-websocket-version", "13, 8")),
+            ),
             // A proxy has lost one of the two: it is a request like any other, at the wrong place for its transport.
             ("/socket.io/", &["Upgrade: websocket", version, KEY], 400, None),
             ("/socket.io/", &["Connection: upgrade", version, KEY], 400, None),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_http::{Request as HttpRequest, ws};
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -144,11 +144,11 @@ fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), Refusal
 
 /// The head of the answer to a WebSocket handshake with these headers.
 fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION).and_then(|version| version.to_str().ok());
+    let version = only(headers, header::SEC_WEBSOCKET_VERSION).and_then(|version| version.to_str().ok());
     if !version.is_some_and(|version| VERSIONS.contains(&version.trim())) {
         return Err(Refusal::Version);
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
+    let key = only(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Key is none"))?;
     let mut answer = Vec::with_capacity(192);
     answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
@@ -164,6 +164,12 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
     }
     answer.extend_from_slice(b"\r\n\r\n");
     Ok(answer)
+}
+
+/// The value of a header that has to come once and no more (RFC 6455, 11.3).
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name);
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether this is 16 bytes in base64. Its last digit has four bits that mean nothing, and some clients set them.
