@@ -144,6 +144,7 @@ fn each_head_and_each_body_has_its_deadline() {
                send 1000 * "x" every 100ms or closed"#,
             r#"send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 5]4""#,
             r#"send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]1\r\n4""#,
+            r#"send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 5]4""#,
         ] {
             let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
             let half = half.replace("{sid}", &sid_of(&open));
@@ -153,7 +154,7 @@ fn each_head_and_each_body_has_its_deadline() {
         }
         // A connection that says nothing at all hears nothing.
         assert_eq!(play(server.addr, "expect close").await, "");
-        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_time"), 5.0);
+        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_time"), 6.0);
     });
 }
 

@@ -4,7 +4,9 @@
 
 mod support;
 
+use support::client::{sid_of, target};
 use support::fixture::Fixture;
+use support::http::Http;
 use support::requests::{play, script, statuses};
 use support::run;
 
@@ -25,5 +27,36 @@ fn a_proxy_may_ask_for_a_websocket_by_the_old_version() {
         )
         .await;
         assert_eq!(statuses(&read), [101], "{read}");
+    });
+}
+
+/// Gateways give a GET a body, most often an empty one in chunks.
+#[test]
+fn a_poll_with_a_body_is_a_poll_like_any_other() {
+    run(async {
+        // The first packet comes when the time for a body has long been over.
+        let server = Fixture::start("server.request_timeout_ms = 1000\nprotocol.ping_interval_ms = 1500");
+        for (nth, body) in [r"Transfer-Encoding: chunked]0\r\n\r\n", "Content-Length: 2]40"].iter().enumerate() {
+            let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
+            let poll = target(&sid_of(&open));
+            let read = play(
+                server.addr,
+                &format!(
+                    r#"
+                    send "[GET {poll}|{body}"
+                    expect "\r\n\r\n2"
+                    send "[GET /favicon.svg]"
+                    expect "</svg>"
+                    send "[GET {poll}|{body}"
+                    "#
+                ),
+            )
+            .await;
+            assert_eq!(statuses(&read), [200, 200], "{read}");
+            // A client that goes away while it polls ends its session, as without a body.
+            let gone = (nth + 1) as f64;
+            server.until("the end", |now| now.sum("maxtalk_sessions_closed_total", "") == gone).await;
+        }
+        assert_eq!(server.scrape().await.sum("maxtalk_limited_total", ""), 0.0);
     });
 }

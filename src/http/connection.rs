@@ -18,7 +18,8 @@ use actix_service::boxed::BoxService;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
-use actix_web::http::StatusCode;
+use actix_web::error::ErrorRequestTimeout;
+use actix_web::http::{Method, StatusCode};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::io::AsyncWriteExt as _;
@@ -219,10 +220,13 @@ impl Service {
         length: Length,
         expects_continue: bool,
     ) -> Option<HttpResponse<BoxBody>> {
-        wire.borrow_mut().begin_body(length, expects_continue);
+        let only_asks = matches!(request.head().method, Method::GET | Method::HEAD);
+        wire.borrow_mut().begin_body(length, expects_continue, only_asks);
         let mut due = None;
         if !wire.borrow().has_whole_body() {
-            *request.payload() = Payload::Stream { payload: Box::pin(Incoming(Rc::clone(wire))) };
+            if !only_asks {
+                *request.payload() = Payload::Stream { payload: Box::pin(Incoming(Rc::clone(wire))) };
+            }
             due = Some(Box::pin(sleep_until(Instant::now() + self.deadlines.request)));
         }
         let mut answering = pin!(self.app.call(request));
@@ -234,6 +238,9 @@ impl Service {
                 due = None;
                 if wire.borrow_mut().give_up_body() {
                     self.metrics.limited(Limit::RequestTime);
+                    if only_asks {
+                        return Poll::Ready(Some(Err(ErrorRequestTimeout("the body is late\n"))));
+                    }
                     // Who reads the body hears of it by the next poll.
                     cx.waker().wake_by_ref();
                 }
@@ -354,6 +361,9 @@ struct Wire {
     body: Body,
     /// The client waits for a word before it sends the body.
     owes_continue: bool,
+    /// The request is a GET or HEAD. A body means nothing then (RFC 9110, 9.3.1), and some gateways send an empty one:
+    /// it is passed over.
+    only_asks: bool,
 }
 
 /// What is left of a body.
@@ -366,15 +376,19 @@ enum Body {
 
 impl Wire {
     fn new(stream: TcpStream) -> Self {
-        Self { stream, incoming: BytesMut::new(), body: Body::Bytes(0), owes_continue: false }
+        Self { stream, incoming: BytesMut::new(), body: Body::Bytes(0), owes_continue: false, only_asks: false }
     }
 
-    fn begin_body(&mut self, length: Length, expects_continue: bool) {
+    fn begin_body(&mut self, length: Length, expects_continue: bool, only_asks: bool) {
         self.body = match length {
             Length::Bytes(bytes) => Body::Bytes(bytes),
             Length::Chunked => Body::Chunked(Chunked::default()),
         };
         self.owes_continue = expects_continue && self.incoming.is_empty();
+        self.only_asks = only_asks;
+        if only_asks {
+            self.skip_rest();
+        }
     }
 
     fn has_whole_body(&self) -> bool {
@@ -433,11 +447,15 @@ impl Wire {
 
     /// Whether the client has closed its side: it reads no answer any more. Looks as long as nothing else may come.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.has_whole_body() && self.incoming.len() < READ_AHEAD_BYTES {
+        while (self.only_asks || self.has_whole_body()) && self.incoming.len() < READ_AHEAD_BYTES {
             match self.poll_fill(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(bytes)) if bytes > 0 => {}
-                Poll::Ready(_) => return true,
+                Poll::Ready(Ok(0)) => return true,
+                Poll::Ready(Ok(_)) if self.only_asks => {
+                    self.skip_rest();
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return true,
             }
         }
         false
