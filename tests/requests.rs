@@ -60,3 +60,25 @@ fn a_poll_with_a_body_is_a_poll_like_any_other() {
         assert_eq!(server.scrape().await.sum("maxtalk_limited_total", ""), 0.0);
     });
 }
+
+#[test]
+fn a_client_that_has_said_all_it_has_to_say_is_answered() {
+    run(async {
+        let server = Fixture::start("");
+        let mut http = Http::connect(server.addr).await;
+        let poll = target(&sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body));
+        let read = play(
+            server.addr,
+            &format!(
+                r#"
+                send "[POST {poll}|Content-Length: 7]40/max,"
+                shutdown
+                expect close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [200], "{read}");
+        assert!(http.get(&poll).await.body.starts_with("40/max,"), "the session lives on");
+    });
+}

@@ -364,6 +364,8 @@ struct Wire {
     /// The request is a GET or HEAD. A body means nothing then (RFC 9110, 9.3.1), and some gateways send an empty one:
     /// it is passed over.
     only_asks: bool,
+    /// The client sends no more.
+    has_ended: bool,
 }
 
 /// What is left of a body.
@@ -376,7 +378,14 @@ enum Body {
 
 impl Wire {
     fn new(stream: TcpStream) -> Self {
-        Self { stream, incoming: BytesMut::new(), body: Body::Bytes(0), owes_continue: false, only_asks: false }
+        Self {
+            stream,
+            incoming: BytesMut::new(),
+            body: Body::Bytes(0),
+            owes_continue: false,
+            only_asks: false,
+            has_ended: false,
+        }
     }
 
     fn begin_body(&mut self, length: Length, expects_continue: bool, only_asks: bool) {
@@ -445,12 +454,13 @@ impl Wire {
         }
     }
 
-    /// Whether the client has closed its side: it reads no answer any more. Looks as long as nothing else may come.
+    /// Whether the client has gone: it reads no answer any more. Looks as long as nothing else may come. Who has closed
+    /// his side behind a POST has only said all that he has to say; who has while he polls is gone.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        while (self.only_asks || self.has_whole_body()) && self.incoming.len() < READ_AHEAD_BYTES {
+        while !self.has_ended && (self.only_asks || self.has_whole_body()) && self.incoming.len() < READ_AHEAD_BYTES {
             match self.poll_fill(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(0)) => return true,
+                Poll::Ready(Ok(0)) => self.has_ended = true,
                 Poll::Ready(Ok(_)) if self.only_asks => {
                     self.skip_rest();
                 }
@@ -458,7 +468,7 @@ impl Wire {
                 Poll::Ready(Err(_)) => return true,
             }
         }
-        false
+        self.has_ended && self.only_asks
     }
 
     /// The next piece of the body, as far as it was read already. None where more has to be read first, or is not to
