@@ -82,3 +82,15 @@ fn a_client_that_has_said_all_it_has_to_say_is_answered() {
         assert!(http.get(&poll).await.body.starts_with("40/max,"), "the session lives on");
     });
 }
+
+#[test]
+fn what_cannot_be_a_request_is_not_waited_for() {
+    run(async {
+        let server = Fixture::start("server.request_timeout_ms = 60000");
+        // The beginning of TLS, of a proxy's header for TCP, and of what is sent to any open port.
+        for bytes in [r"\x16\x03\x01\x00\xc8\x01", r"\r\n\r\n\x00\r\nQUIT\n", r"\x80"] {
+            let read = play(server.addr, &format!("send \"{bytes}\"\nexpect close")).await;
+            assert_eq!(statuses(&read), [400], "{bytes}");
+        }
+    });
+}

@@ -194,6 +194,9 @@ impl Service {
             incoming.advance(request::blank_bytes(incoming));
         }
         let end = request::end_of_head(incoming, *looked_at);
+        if end.is_none() && request::is_no_request(incoming) {
+            return Some(self.refuse(HeadError::Malformed));
+        }
         *looked_at = incoming.len();
         if end.unwrap_or(incoming.len()) > self.head_bytes_max {
             return Some(self.refuse(HeadError::TooLarge));

@@ -74,6 +74,20 @@ pub fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
     })
 }
 
+/// Whether these bytes begin no request, whatever follows them: another protocol is spoken, such as TLS.
+pub fn is_no_request(bytes: &[u8]) -> bool {
+    bytes.get(blank_bytes(bytes)).is_some_and(|byte| !is_token_byte(*byte))
+}
+
+/// Whether this is a token (RFC 9110, 5.6.2).
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Reads a whole head.
 ///
 /// # Errors
@@ -181,6 +195,22 @@ mod tests {
     fn line_breaks_before_a_request_are_told_from_it() {
         for (text, bytes) in [("", 0), ("\r\n\r", 3), ("\r\n\nGET", 3), ("GET /\r\n\r\n", 0)] {
             assert_eq!(blank_bytes(text.as_bytes()), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_known_by_its_first_byte() {
+        for (bytes, none) in [
+            (&b""[..], false),
+            (b"\r\n", false),
+            (b"G", false),
+            (b"\r\nG", false),
+            (b"\x16\x03\x01", true),
+            (b"\r\n\r\n\x00", true),
+            (b" GET", true),
+            (b"\xff", true),
+        ] {
+            assert_eq!(is_no_request(bytes), none, "{bytes:?}");
         }
     }
 

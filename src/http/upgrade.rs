@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::connection::{Upgrade, Upgraded};
-use super::request::elements;
+use super::request::{elements, is_token};
 use super::websocket::Handover;
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
@@ -176,11 +176,6 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
-}
-
-/// Whether this is a token of HTTP (RFC 9110, 5.6.2).
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn has_bad_origin(headers: &HeaderMap) -> bool {
