@@ -94,3 +94,23 @@ fn what_cannot_be_a_request_is_not_waited_for() {
         }
     });
 }
+
+/// What browsers encode, other clients do not.
+#[test]
+fn a_query_may_have_any_visible_character() {
+    run(async {
+        let server = Fixture::start("");
+        let odd = r##"!\"$%&'()*+,-./:;<=>?@]^_`{|}~#"##;
+        let read = play(
+            server.addr,
+            &format!(
+                r#"
+                send "GET /socket.io/?EIO=4&transport=polling&x={odd} HTTP/1.1\r\nConnection: close\r\n\r\n"
+                expect close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [200], "{read}");
+    });
+}

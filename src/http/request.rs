@@ -1,14 +1,19 @@
 //! The head of an HTTP/1 request: from bytes to what actix-web calls a request, and how long its body is (RFC 9112).
 //! No I/O: the connection brings the bytes.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use actix_http::Request;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 /// Headers of one request: as many as the usual servers and proxies take.
 const HEADERS_MAX: usize = 100;
+
+/// Visible characters that a target has no place for (RFC 9112, 3.2), and that [`Uri`] does not take.
+const UNENCODED: &AsciiSet = &AsciiSet::EMPTY.add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// A request without its body.
 #[derive(Debug)]
@@ -102,7 +107,9 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
         Err(_) => return Err(HeadError::Malformed),
     }
     let method = Method::from_str(parsed.method.unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
-    let uri = Uri::from_str(parsed.path.unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
+    // Old clients write what browsers encode.
+    let target: Cow<'_, str> = utf8_percent_encode(parsed.path.unwrap_or_default(), UNENCODED).into();
+    let uri = Uri::from_str(&target).map_err(|_| HeadError::Malformed)?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
 
     let mut request = Request::new();
@@ -211,6 +218,18 @@ mod tests {
             (b"\xff", true),
         ] {
             assert_eq!(is_no_request(bytes), none, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn targets_may_be_less_than_encoded() {
+        for (target, path, query) in [
+            (r#"/socket.io/?a={"b":"<c>|`"}"#, "/socket.io/", "a={%22b%22:%22%3Cc%3E|%60%22}"),
+            ("http://x/socket.io/?a=%22", "/socket.io/", "a=%22"),
+            ("/<x>?", "/%3Cx%3E", ""),
+        ] {
+            let head = head(&format!("GET {target} HTTP/1.1")).unwrap();
+            assert_eq!((head.request.uri().path(), head.request.uri().query().unwrap_or("")), (path, query));
         }
     }
 
