@@ -1,6 +1,6 @@
-// All clients of every age behind real proxies, as operators set them up: everybody connects, joins, talks and hears over
-// each transport. And what only proxies do: they keep connections for whoever comes next, ask whether the server is well,
-// and say whom they speak for.
+// All clients of every age behind real proxies, as operators set them up: everybody connects, joins, talks and hears
+// over each transport. And what only proxies do: they keep connections for other clients, ask whether the server is
+// well, and say whom they speak for.
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
@@ -15,13 +15,16 @@ import { Proxy } from "./proxy.mjs";
 
 const OPERATORS = await freePort();
 
+/** The ports of nginx beside the first, each for a configuration. */
+const NGINX = ["POOL", "HEADERS", "PLAIN"];
+
 /** How long a proxy may take to find the server well, and how often it is looked at. */
 const DEADLINE_MS = 15_000;
 const PERIOD_MS = 100;
 
 const max = await startMax();
 const server = await Maxtalk.start(max.url, { METRICS__LISTEN: `127.0.0.1:${OPERATORS}` });
-const nginx = await Proxy.start("nginx", { SERVER: server.port }, "POOL", "PLAIN");
+const nginx = await Proxy.start("nginx", { SERVER: server.port }, ...NGINX);
 const lighttpd = await Proxy.start("lighttpd", { SERVER: server.port });
 const haproxy = await Proxy.start("haproxy", { SERVER: server.port, OPERATORS }, "STATISTICS");
 afterEach(closeAll);
@@ -35,6 +38,7 @@ after(async () => {
 const PROXIES = {
   "nginx as socket.io's documentation has it": { proxy: nginx, log: "documented.log" },
   "nginx with a pool of connections": { proxy: nginx, port: "POOL", log: "pool.log" },
+  "nginx with the headers alone": { proxy: nginx, port: "HEADERS", log: "headers.log" },
   "nginx as it is by itself": { proxy: nginx, port: "PLAIN", log: "plain.log", websocket: false },
   lighttpd: { proxy: lighttpd, log: "lighttpd.log" },
   HAProxy: { proxy: haproxy },
@@ -162,7 +166,7 @@ describe("the demo, which takes joins without a token from this machine only", {
       const fronts = [];
       try {
         for (const program of ["nginx", "lighttpd", "haproxy"]) {
-          const front = await Proxy.start(program, { SERVER: demo.port, OPERATORS }, "POOL", "PLAIN", "STATISTICS");
+          const front = await Proxy.start(program, { SERVER: demo.port, OPERATORS }, ...NGINX, "STATISTICS");
           fronts.push(front);
           const [{ username }] = await (await fetch(`${demo.url}/demo/people`)).json();
           for (const way of [usual, polling]) {
