@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +12,9 @@ import { fileURLToPath } from "node:url";
 
 // Versions 1 and 2 take a global WebSocket for a browser's. Node had none in their time, and they bring their own.
 delete globalThis.WebSocket;
+
+// 0.8 finds its events where Node had them in its time.
+process.EventEmitter = EventEmitter;
 
 const require = createRequire(import.meta.url);
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -270,14 +274,24 @@ const LIBRARIES = {
   "python-socketio 4": { ...G3, Client: PythonClient },
 };
 
-/** Every client over every transport that it has: how to open one, and what it is. */
-export const ways = Object.entries(LIBRARIES).flatMap(([library, { over, Client, ...traits }]) =>
+/** A client over each of these transports: how to open one, and what it is. */
+const waysOf = ([library, { over, Client, ...traits }]) =>
   Object.entries(over).map(([transport, transports]) => {
     const open = (url, options = {}) => new Client(way, url, options);
     const way = { name: `${library}, ${transport}`, library, transport, transports, ...traits, open };
     return way;
-  }),
-);
+  });
+
+/** Every client over every transport that it has. */
+export const ways = Object.entries(LIBRARIES).flatMap(waysOf);
+
+const G0 = { generation: "Socket.IO 0.9", over: { "xhr-polling": ["xhr-polling"] } };
+
+/**
+ * The oldest client. In Node it speaks no version of WebSocket that is still served, and it does not notice that a
+ * server has gone. That is why it is not among the `ways`.
+ */
+export const [oldest] = waysOf(["socket.io-client 0.8", javaScript(G0, EarlyClient, "socket.io-client-0.8")]);
 
 /** The way of this client over this transport. */
 export const way = (library, transport) => ways.find((way) => way.library === library && way.transport === transport);

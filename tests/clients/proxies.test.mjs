@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { after, afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { closeAll, enter, fresh, usual, way, ways } from "./client.mjs";
+import { closeAll, enter, fresh, oldest, usual, way, ways } from "./client.mjs";
 import { freePort } from "./daemon.mjs";
 import { startMax } from "./max.mjs";
 import { Maxtalk } from "./maxtalk.mjs";
@@ -47,7 +47,7 @@ const PROXIES = {
 for (const [name, { proxy, port = "PORT", log, websocket = true }] of Object.entries(PROXIES)) {
   const url = proxy.at(port);
   describe(`behind ${name}`, { timeout: 240_000 }, () => {
-    for (const way of ways) {
+    for (const way of [...ways, oldest]) {
       if (way.transport === "websocket" && !websocket) continue;
       it(`${way.name}: joins, talks and hears`, async () => {
         const [red] = fresh("red");
