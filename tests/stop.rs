@@ -35,6 +35,27 @@ async fn join(addr: SocketAddr, kind: Kind, user: &str, conversations: &[&str]) 
     client
 }
 
+/// A machine that sleeps, or a debugger, stops all threads together.
+#[test]
+fn a_pause_of_the_whole_process_is_no_fault_of_a_worker() {
+    run(async {
+        let mut server = Process::start(maxtalk(&["--listen", "127.0.0.1:0"]));
+        let addr = server.addr();
+        signal(&server.child, "STOP");
+        // A worker that shows nothing for two seconds is stuck.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        signal(&server.child, "CONT");
+        // The thread that takes a connection in looks after the workers first.
+        for _ in 0..5 {
+            assert_eq!(Http::connect(addr).await.get("/").await.status, 200);
+        }
+        signal(&server.child, "TERM");
+        server.end();
+        let log = server.log.join("\n");
+        assert!(!log.contains("has done nothing"), "{log}");
+    });
+}
+
 #[test]
 fn a_signal_stops_it_at_once_and_sends_nobody_away_for_good() {
     run(async {

@@ -256,9 +256,14 @@ impl Acceptor {
                 _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
             }
             maybe_more = maybe_more && self.take_some_in()?;
-            if looked.elapsed() >= PULSE {
+            let pause = looked.elapsed();
+            if pause >= PULSE {
                 looked = Instant::now();
-                self.look_after_workers()?;
+                // After a pause of the whole process the workers have not shown themselves either. They do so before
+                // the next look.
+                if pause < STUCK {
+                    self.look_after_workers()?;
+                }
                 self.part(FAREWELLS_MAX);
                 if let Some(memory) = &self.memory {
                     self.clients.set_pressed(memory.is_short());
