@@ -298,11 +298,11 @@ fn tokens_are_in_no_log_and_no_metric() {
     });
 }
 
-/// The server with so many open files at the most.
-fn start_with_files(files: usize, environment: &[(&str, &str)]) -> Process {
+/// The server within a limit of the shell's, such as `-n 30`.
+fn start_within(limit: &str, environment: &[(&str, &str)]) -> Process {
     let program = maxtalk(&["--listen", "127.0.0.1:0"]);
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(program.get_program());
+    command.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(program.get_program());
     command.args(program.get_args()).env_clear().envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     Process::start(command)
@@ -311,7 +311,7 @@ fn start_with_files(files: usize, environment: &[(&str, &str)]) -> Process {
 #[test]
 fn where_too_few_files_may_be_open_it_does_not_start_and_says_why() {
     for files in [16, 24, 30, 40, 51] {
-        let mut server = start_with_files(files, &[]);
+        let mut server = start_within(&format!("-n {files}"), &[]);
         let (status, _) = server.end();
         assert_eq!(status.code(), Some(1), "{files}: {:#?}", server.log);
         let log = server.log.join("\n");
@@ -324,8 +324,8 @@ fn where_too_few_files_may_be_open_it_does_not_start_and_says_why() {
 fn a_few_files_make_a_small_server_that_serves_operators_too() {
     run(async {
         let metrics = free_addr();
-        let mut server = start_with_files(
-            120,
+        let mut server = start_within(
+            "-n 120",
             &[
                 ("MAXTALK_METRICS__LISTEN", &metrics.to_string()),
                 ("MAXTALK_SERVER__WORKERS", "2"),
@@ -352,6 +352,17 @@ fn a_few_files_make_a_small_server_that_serves_operators_too() {
         drop(held);
         signal(&server.child, "TERM");
         assert_eq!(server.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn where_addresses_are_few_clients_get_most_of_them() {
+    run(async {
+        let mut server = start_within("-v 262144", &[]);
+        let mut http = Http::connect(server.addr()).await;
+        for _ in 0..1000 {
+            assert_eq!(http.get("/socket.io/?EIO=4&transport=polling").await.status, 200);
+        }
     });
 }
 

@@ -5,47 +5,63 @@ use std::fs;
 /// Newcomers are refused from this part of the limit on, in percent: those who are there go on.
 const SHORT_PERCENT: u64 = 85;
 
-/// What the process may have.
+/// Where a limit is larger than this, it is none.
+const UNLIMITED: u64 = 1 << 60;
+
+/// From what on the process has too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// In memory; none where nobody says.
-    resident_max: Option<u64>,
-    /// In addresses; none where nobody says.
-    virtual_max: Option<u64>,
+    /// Bytes in memory; none where nobody limits them.
+    short_from_resident: Option<u64>,
+    /// Bytes of addresses; none where nobody limits them. Threads and the allocator reserve many from the start, which
+    /// are no sign of a shortage: what counts is the part that was free then.
+    short_from_virtual: Option<u64>,
     page_bytes: u64,
 }
 
 impl Memory {
     /// At most `bytes_max`, or where that is 0 what the system allows.
     pub fn new(bytes_max: u64) -> Self {
+        let resident_max = if bytes_max > 0 { Some(bytes_max) } else { control_group() };
+        let virtual_max = rlimit::getrlimit(rlimit::Resource::AS).ok().map(|(soft, _)| soft);
+        let page_bytes = rustix::param::page_size() as u64;
+        let reserved = usage().map_or(0, |usage| usage.pages * page_bytes);
+        let virtual_max = virtual_max.filter(|max| *max < UNLIMITED);
         Self {
-            resident_max: if bytes_max > 0 { Some(bytes_max) } else { control_group() },
-            virtual_max: rlimit::getrlimit(rlimit::Resource::AS)
-                .ok()
-                .map(|(soft, _)| soft)
-                .filter(|max| *max < 1 << 60),
-            page_bytes: rustix::param::page_size() as u64,
+            short_from_resident: resident_max.map(|max| max / 100 * SHORT_PERCENT),
+            short_from_virtual: virtual_max.map(|max| reserved + max.saturating_sub(reserved) / 100 * SHORT_PERCENT),
+            page_bytes,
         }
     }
 
     /// Whether so much is in use that nobody more should be let in. Reads a file of the kernel.
     pub fn is_short(&self) -> bool {
-        if self.resident_max.is_none() && self.virtual_max.is_none() {
-            return false;
-        }
-        let Ok(text) = fs::read_to_string("/proc/self/statm") else { return false };
-        self.is_short_with(&text)
+        let has_limit = self.short_from_resident.is_some() || self.short_from_virtual.is_some();
+        has_limit && usage().is_some_and(|usage| self.is_short_with(usage))
     }
 
-    /// The same, of the text of `statm`.
-    fn is_short_with(&self, statm: &str) -> bool {
-        let mut pages = statm.split_ascii_whitespace().map(|pages| pages.parse::<u64>().unwrap_or(0));
-        let (size, resident) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-        let is_reached = |pages: u64, max: Option<u64>| {
-            max.is_some_and(|max| pages.saturating_mul(self.page_bytes) >= max / 100 * SHORT_PERCENT)
-        };
-        is_reached(resident, self.resident_max) || is_reached(size, self.virtual_max)
+    fn is_short_with(&self, usage: Usage) -> bool {
+        let is_reached = |pages: u64, from: Option<u64>| from.is_some_and(|from| pages * self.page_bytes >= from);
+        is_reached(usage.resident, self.short_from_resident) || is_reached(usage.pages, self.short_from_virtual)
     }
+}
+
+/// What the process has, in pages.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    /// Of addresses.
+    pages: u64,
+    /// In memory.
+    resident: u64,
+}
+
+fn usage() -> Option<Usage> {
+    read_usage(&fs::read_to_string("/proc/self/statm").ok()?)
+}
+
+fn read_usage(statm: &str) -> Option<Usage> {
+    let mut pages = statm.split_ascii_whitespace().map(|pages| pages.parse().ok());
+    Some(Usage { pages: pages.next()??, resident: pages.next()?? })
 }
 
 /// The limit of the control group that this process is in, if there is one: the lowest on the way up.
@@ -68,7 +84,7 @@ fn control_group() -> Option<u64> {
         files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
     });
     // Without a limit, the first version of control groups says the largest number that it has pages for.
-    limits.filter(|limit| *limit < 1 << 60).min()
+    limits.filter(|limit| *limit < UNLIMITED).min()
 }
 
 #[cfg(test)]
@@ -77,18 +93,18 @@ mod tests {
 
     #[test]
     fn memory_is_short_before_it_ends() {
-        let resident = Memory { resident_max: Some(1 << 20), virtual_max: None, page_bytes: 4096 };
-        let addresses = Memory { resident_max: None, virtual_max: Some(1 << 20), page_bytes: 4096 };
+        let resident = Memory { short_from_resident: Some(1 << 20), short_from_virtual: None, page_bytes: 4096 };
+        let addresses = Memory { short_from_resident: None, short_from_virtual: Some(1 << 20), page_bytes: 4096 };
         for (memory, statm, is_short) in [
-            (resident, "9999 217 1 1 0 1 0", false),
-            (resident, "1 218 1 1 0 1 0", true),
-            (addresses, "217 1 1 1 0 1 0", false),
-            (addresses, "218 1 1 1 0 1 0", true),
-            (resident, "", false),
+            (resident, "9999 255 1 1 0 1 0", false),
+            (resident, "1 256 1 1 0 1 0", true),
+            (addresses, "255 9999 1 1 0 1 0", false),
+            (addresses, "256 1 1 1 0 1 0", true),
         ] {
-            assert_eq!(memory.is_short_with(statm), is_short, "{memory:?} {statm}");
+            assert_eq!(memory.is_short_with(read_usage(statm).unwrap()), is_short, "{memory:?} {statm}");
         }
-        assert!(!Memory { resident_max: None, virtual_max: None, page_bytes: 4096 }.is_short());
+        assert!(read_usage("").is_none() && read_usage("1 x").is_none());
+        assert!(!Memory { short_from_resident: None, short_from_virtual: None, page_bytes: 4096 }.is_short());
         assert!(Memory::new(1).is_short());
     }
 }
