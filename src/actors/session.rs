@@ -300,12 +300,9 @@ impl SessionActor {
 
     fn announce_alarms(&mut self) {
         let Phase::Open(application) = &mut self.phase else { return };
-        let mut any = false;
         while let Some(alarm) = self.connection.poll_alarm().or_else(|| application.poll_alarm()) {
             self.worker.arm(alarm, &self.outbox);
-            any = true;
         }
-        if any {}
     }
 
     /// Reads the socket of an upgrade. Whatever goes wrong with it before the client's `5`, the session lives on.
