@@ -238,11 +238,11 @@ settings! {
         /// Sessions of one user; 0 is no limit.
         per_user_max: usize = 1000 in 0..=10_000_000,
         /// Events in one second; 0 is no limit.
-        events_per_second_max: u64 = 1000 in 0..=1_000_000_000,
+        events_per_second_max: u64 = 2000 in 0..=1_000_000_000,
         /// Events at once.
-        events_burst_max: u64 = 2000 in 1..=1_000_000_000,
+        events_burst_max: u64 = 5000 in 1..=1_000_000_000,
         /// Bytes of events in one second; 0 is no limit.
-        bytes_per_second_max: u64 = 1000000 in 0..=1_000_000_000_000,
+        bytes_per_second_max: u64 = 2000000 in 0..=1_000_000_000_000,
         /// Bytes of events at once. A larger event is taken after a rest.
         bytes_burst_max: u64 = 10000000 in 1..=1_000_000_000_000,
         /// How long MAX may deny a user whom it has accepted before it is believed: it does so while its OAuth server

@@ -14,8 +14,9 @@ use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::payload::PayloadReader;
 
-/// A turn takes so many packets, frames without one, and reads: a client that floods lets others have their turns.
-const PACKETS_PER_TURN: u64 = 128;
+/// A turn takes so many packets, frames without one, and reads (up to 0.5 ms of work): a client that floods lets others
+/// have their turns.
+const PACKETS_PER_TURN: u64 = 32;
 
 /// What one turn takes in.
 #[derive(Debug, Default)]

@@ -43,8 +43,8 @@ pub(super) fn listen(
     let (told, stop) = watch::channel(None);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
-            told.send_replace(Some(signals.to_stop().await));
-            match timeout(stop_timeout + GRACE, signals.to_stop()).await {
+            told.send_replace(Some(signals.next_to_stop().await));
+            match timeout(stop_timeout + GRACE, signals.next_to_stop()).await {
                 Ok(name) => log::warn!("{name}, a second signal: stopping at once"),
                 Err(_) => log::error!("the stop does not come to its end: stopping at once"),
             }
@@ -57,7 +57,7 @@ pub(super) fn listen(
 
 impl Signals {
     /// Waits for a signal to stop, and says which.
-    async fn to_stop(&mut self) -> &'static str {
+    async fn next_to_stop(&mut self) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",

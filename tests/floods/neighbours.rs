@@ -36,6 +36,13 @@ struct State {
     present: usize,
 }
 
+impl State {
+    /// Whether all that stay are in.
+    fn is_complete(&self) -> bool {
+        self.present == 2 * (PAIRS + 1)
+    }
+}
+
 impl Neighbours {
     /// Brings them in. They are [`all_present`](Self::all_present) a little later.
     pub fn start(addr: SocketAddr) -> Self {
@@ -57,7 +64,7 @@ impl Neighbours {
 
     /// Whether all that stay are in.
     pub fn all_present(&self) -> bool {
-        self.state().present == 2 * (PAIRS + 1)
+        self.state().is_complete()
     }
 
     /// What was seen since the last time. What has been waited for for long counts with the time so far.
@@ -83,7 +90,10 @@ impl Neighbours {
         let now = Instant::now();
         let mut state = self.state();
         state.waiting.insert((Kind::Talk, id.to_owned()), now);
-        state.waiting.insert((Kind::Delivery, id.to_owned()), now);
+        // The first to come talk to nobody.
+        if state.is_complete() {
+            state.waiting.insert((Kind::Delivery, id.to_owned()), now);
+        }
     }
 
     fn came(&self, kind: Kind, id: &str) {
