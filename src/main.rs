@@ -12,8 +12,8 @@ use std::time::Duration;
 use maxtalk::cli::{self, Command};
 use maxtalk::{config, logging, server};
 
-/// The allocator of the system keeps what a storm of clients has taken for good: it gives back the end of its heap only,
-/// where there is always somebody. This one was measured to cost no more, per connection and per delivery.
+/// The allocator of the system keeps for good what a storm of clients has taken: it gives back the end of its heap
+/// only, where something always is. This one was measured to cost no more for each connection and each delivery.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -63,8 +63,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins the program anew with one heap of the C library for all threads, where addresses are limited (`ulimit -v`): the
-/// library reserves 64 MiB for each thread else, and little would be left for clients. Rust's memory is not in there.
+/// Begins the program anew with one heap of the C library for all threads, where addresses are limited (`ulimit -v`).
+/// The library reserves 64 MiB for each thread otherwise, and little is left for clients.
 fn save_addresses() {
     const ONE_HEAP: &str = "MALLOC_ARENA_MAX";
     let is_limited = rlimit::getrlimit(rlimit::Resource::AS).is_ok_and(|(soft, _)| soft < 1 << 60);
