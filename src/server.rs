@@ -463,6 +463,11 @@ impl Serving {
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
         let terms = terms(config);
+        // A client that is out of reach for a while has as long as its heartbeat allows.
+        let (protocol, legacy) = (&config.protocol, &config.legacy);
+        let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
+            .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
+        let user_timeout = deadlines.write.max(Duration::from_millis(heartbeat_ms));
         let memory = Memory::new(config.limits.memory_bytes_max);
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
@@ -482,6 +487,7 @@ impl Serving {
             new_service: Arc::new(new_service),
             clients,
             memory: Some(memory),
+            user_timeout,
             metrics,
         };
         Listener::start(setup).map_err(|cause| Error::Start { what: "the workers for clients", cause })
@@ -521,6 +527,7 @@ fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoi
         new_service: Arc::new(new_service),
         clients,
         memory: None,
+        user_timeout: deadlines.write,
         metrics,
     };
     Listener::start(setup).map_err(|cause| Error::Start { what: "the worker for operators", cause })

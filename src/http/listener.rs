@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use actix_rt::{Arbiter, ArbiterHandle};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -63,6 +64,8 @@ pub struct Setup {
     pub clients: Arc<Clients>,
     /// What the process may have, where its shortage is to keep newcomers out.
     pub memory: Option<Memory>,
+    /// How long the kernel tries to get something to a peer that takes nothing, before it gives the connection up.
+    pub user_timeout: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
@@ -110,7 +113,7 @@ impl Listener {
     /// # Errors
     /// The system does not give the threads or files that are needed.
     pub fn start(setup: Setup) -> io::Result<Self> {
-        let Setup { name, socket, workers, new_service, clients, memory, metrics } = setup;
+        let Setup { name, socket, workers, new_service, clients, memory, user_timeout, metrics } = setup;
         let (stopping, stop) = watch::channel(false);
         let (arbiters, workers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| start_worker(&new_service, &stop))
@@ -129,6 +132,7 @@ impl Listener {
             workers,
             clients: clients.clone(),
             memory,
+            user_timeout,
             metrics,
             farewells: VecDeque::new(),
             last_error: None,
@@ -236,6 +240,7 @@ struct Acceptor {
     workers: Vec<Worker>,
     clients: Arc<Clients>,
     memory: Option<Memory>,
+    user_timeout: Duration,
     metrics: Arc<Metrics>,
     farewells: VecDeque<(Instant, TcpStream)>,
     /// When it was last said that a connection could not be taken in.
@@ -298,7 +303,8 @@ impl Acceptor {
                 return Ok(());
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        let gives_up = || SockRef::from(&stream).set_tcp_user_timeout(Some(self.user_timeout));
+        if let Err(error) = stream.set_nodelay(true).and_then(|()| gives_up()) {
             log::debug!("a connection of {peer} was lost: {error}");
             return Ok(());
         }
@@ -405,6 +411,7 @@ mod tests {
             new_service,
             clients: Clients::new(Bounds::connections_only(10)),
             memory: None,
+            user_timeout: Duration::from_secs(600),
             metrics: Metrics::new(&[], Elsewhere::default()),
         }
     }
