@@ -5,12 +5,19 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use support::client::{sid_of, target};
 use support::fixture::Fixture;
 use support::http::Http;
 use support::process::{Process, maxtalk};
 use support::requests::{KEY, client, play, statuses};
 use support::{run, within};
+
+/// The sid of a new session by polling.
+async fn new_sid(addr: SocketAddr) -> String {
+    sid_of(&Http::connect(addr).await.get("/socket.io/?EIO=4&transport=polling").await.body)
+}
 
 #[test]
 fn each_answer_is_that_of_its_own_request() {
@@ -95,7 +102,7 @@ fn what_is_sent_ahead_is_not_held() {
         let mut before = 0;
         for method in ["GET", "HEAD", "OPTIONS", "PUT"] {
             for _ in 0..10 {
-                let sid = sid_of(&Http::connect(addr).await.get("/socket.io/?EIO=4&transport=polling").await.body);
+                let sid = new_sid(addr).await;
                 if before == 0 {
                     before = resident_mib(&server);
                 }
@@ -146,8 +153,7 @@ fn each_head_and_each_body_has_its_deadline() {
             r#"send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]1\r\n4""#,
             r#"send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 5]4""#,
         ] {
-            let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
-            let half = half.replace("{sid}", &sid_of(&open));
+            let half = half.replace("{sid}", &new_sid(server.addr).await);
             let read = play(server.addr, &format!("{half}\nexpect close")).await;
             assert_eq!(statuses(&read).last(), Some(&408), "{half}: {read}");
             assert!(read.contains("connection: close"), "{read}");
@@ -233,8 +239,7 @@ fn a_body_that_is_far_too_large_is_answered_all_the_same() {
     run(async {
         let server = Fixture::start("");
         for body in ["Content-Length: 30000000", "Transfer-Encoding: chunked"] {
-            let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
-            let sid = sid_of(&open);
+            let sid = new_sid(server.addr).await;
             let chunk = if body.contains("chunked") { r"400\r\n" } else { "" };
             let end = if body.contains("chunked") { r"\r\n" } else { "" };
             let data = "x".repeat(1024);
@@ -259,8 +264,7 @@ fn a_body_that_is_far_too_large_is_answered_all_the_same() {
 fn a_client_that_waits_for_a_word_sends_its_body_then() {
     run(async {
         let server = Fixture::start("");
-        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
-        let sid = sid_of(&open);
+        let sid = new_sid(server.addr).await;
         let read = play(
             server.addr,
             &format!(
@@ -283,8 +287,7 @@ fn a_client_that_waits_for_a_word_sends_its_body_then() {
 fn chunked_bodies_are_read_and_the_connection_goes_on() {
     run(async {
         let server = Fixture::start("");
-        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
-        let sid = sid_of(&open);
+        let sid = new_sid(server.addr).await;
         let read = play(
             server.addr,
             &format!(
@@ -409,8 +412,7 @@ fn websockets_are_asked_for_in_more_than_one_way() {
 fn a_post_an_upgrade_and_its_first_frame_may_come_in_one_segment() {
     run(async {
         let server = Fixture::start("");
-        let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
-        let sid = sid_of(&open);
+        let sid = new_sid(server.addr).await;
         let (poll, socket) = (target(&sid), format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
         let read = play(
             server.addr,

@@ -233,7 +233,7 @@ async fn a_cause_says_what_max_said_and_hides_the_token() {
     assert_eq!(
         user.cause,
         format!(
-            "GET http://localhost:{port}/max/people/messi: 401 Unauthorized, Unauthorized: \
+            "GET http://localhost:{port}/max/conversations: 401 Unauthorized, Unauthorized: \
              token *** of\\nmessi, {SERVICE_TOKEN}"
         )
     );

@@ -342,6 +342,8 @@ async fn a_back_end_with_one_call_is_asked_by_that_one() {
         (page("501 Not Implemented"), true),
         (page("200 OK"), true),
         (error("403 Forbidden", "Forbidden", "Not yours to ask."), true),
+        (error("401 Unauthorized", "Unauthorized", "Invalid token."), true),
+        (error("404 Not Found", "ObjectNotFound", "There is no such call."), true),
         (json(r#"{"username":"messi"}"#), true),
         (page("404 Not Found"), false),
         (page("200 OK"), false),

@@ -110,12 +110,16 @@ fn meaning(status: StatusCode, caller: Caller, route: Route, said: Option<&Refus
     let described = said.is_some_and(|said| said.description.is_some());
     match (status.as_u16(), caller) {
         (400, _) if error == Some("UnknownUserError") => (Code::UnknownUser, Final),
+        // A back end without this call may say so in the very words in which MAX says it of a person.
+        (404, Caller::User) if error == Some("ObjectNotFound") && route == Route::Person => {
+            (Code::UnknownUser, NotServed)
+        }
         (404, _) if error == Some("ObjectNotFound") => (Code::UnknownUser, Final),
         (401 | 403, Caller::Service) => (Code::MaxUnavailable, Final),
         // The headers were sent: a proxy has lost them.
         (401, Caller::User) if says(said, "No auth headers") => (Code::MaxError, Final),
-        // A person may be allowed the one call and not the other; a token that is bad is bad for both.
-        (403, Caller::User) if route == Route::Person => {
+        // A back end may keep this call for others than the person itself, and refuse it as it refuses a bad token.
+        (401 | 403, Caller::User) if route == Route::Person => {
             (if described { Code::Unauthorized } else { Code::MaxError }, NotServed)
         }
         (401 | 403, Caller::User) if described => (Code::Unauthorized, Final),
@@ -167,21 +171,22 @@ mod tests {
             (User, List, 400, &unknown, Code::UnknownUser, Final),
             (Service, Person, 400, &unknown, Code::UnknownUser, Final),
             (Service, Person, 404, &gone, Code::UnknownUser, Final),
-            (User, Person, 404, &gone, Code::UnknownUser, Final),
+            (User, Person, 404, &gone, Code::UnknownUser, NotServed),
+            (User, List, 404, &gone, Code::UnknownUser, Final),
             // The same names behind other statuses, and other forms behind the same statuses.
             (Service, Person, 404, &unknown, Code::MaxError, NotServed),
             (Service, Person, 400, &gone, Code::MaxError, Final),
             (Service, Person, 404, page, Code::MaxError, NotServed),
             (Service, Person, 404, "", Code::MaxError, NotServed),
             (User, List, 400, page, Code::MaxError, Final),
-            (User, Person, 401, &token, Code::Unauthorized, Final),
+            (User, Person, 401, &token, Code::Unauthorized, NotServed),
             (User, List, 401, &token, Code::Unauthorized, Final),
             (User, List, 403, &forbidden, Code::Unauthorized, Final),
             (User, Person, 403, &forbidden, Code::Unauthorized, NotServed),
-            (User, Person, 401, page, Code::MaxError, Final),
+            (User, Person, 401, page, Code::MaxError, NotServed),
             (User, List, 401, r#"{"error":"invalid_token","error_description":"x"}"#, Code::MaxError, Final),
             (User, List, 401, &stripped, Code::MaxError, Final),
-            (User, Person, 401, r#"{"status":401,"error":"Unauthorized","path":"/x"}"#, Code::MaxError, Final),
+            (User, Person, 401, r#"{"status":401,"error":"Unauthorized","path":"/x"}"#, Code::MaxError, NotServed),
             (User, Person, 400, r#"{"error":"UnknownUserError"}"#, Code::UnknownUser, Final),
             (User, List, 403, page, Code::MaxError, Final),
             (User, Person, 403, page, Code::MaxError, NotServed),
