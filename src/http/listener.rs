@@ -27,6 +27,9 @@ use crate::metrics::{Limit, Metrics};
 /// Connections that are taken in before the workers are looked after.
 const ACCEPTS_PER_TURN: usize = 64;
 
+/// Connections that a worker takes up before those that it has have their turn.
+const TAKEN_UP_PER_TURN: usize = 8;
+
 /// After the system has refused a connection, for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -194,8 +197,14 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
             let Some(service) = new_service(stop).await.map(Rc::new) else { return };
             actix_rt::spawn(show(shown.clone()));
             let _ = ready.send(());
+            let mut taken_up = 0;
             while let Some(accepted) = accepted.recv().await {
                 take_up(accepted, service.clone());
+                taken_up += 1;
+                if taken_up % TAKEN_UP_PER_TURN == 0 {
+                    // Each is a task that runs before anybody who comes now.
+                    tokio::task::yield_now().await;
+                }
             }
         });
     });
