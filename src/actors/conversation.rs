@@ -15,7 +15,7 @@ use super::members::{Change, Members};
 use super::registry::{RegistryActor, RegistryMessage};
 use super::roster::Tenure;
 use super::talks::Ticket;
-use super::worker::rest;
+use super::worker::{Rest, rest};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
@@ -273,7 +273,7 @@ impl ConversationActor {
         self.turns_in_a_row += 1;
         if self.turns_in_a_row >= self.commons.burst_max {
             self.turns_in_a_row = 0;
-            ctx.wait(Yield(false));
+            ctx.wait(Rest::default());
         }
     }
 
@@ -385,26 +385,6 @@ impl ActorFuture<ConversationActor> for FanOut {
     ) -> Poll<()> {
         // Every slice is a turn of its own, behind those who were to run before it.
         if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
-            return Poll::Ready(());
-        }
-        rest(cx);
-        Poll::Pending
-    }
-}
-
-/// Lets the other tasks of the thread run once, and the sockets be looked at.
-struct Yield(bool);
-
-impl ActorFuture<ConversationActor> for Yield {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        _: &mut ConversationActor,
-        _: &mut Context<ConversationActor>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
             return Poll::Ready(());
         }
         rest(cx);

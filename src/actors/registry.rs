@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFuture, Arbiter, ArbiterHandle, AsyncContext, Context, Handler};
+use actix::{Actor, ActorFuture, ActorFutureExt, Arbiter, ArbiterHandle, AsyncContext, Context, Handler};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMess
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
-use super::worker::rest;
+use super::worker::{Rest, rest};
 use crate::event::{Code, ConversationId, SessionId, Username};
 use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
 use crate::max::{Directory, Failure, Question};
@@ -438,7 +438,10 @@ impl Handler<Mail<RegistryMessage>> for RegistryActor {
         self.messages_in_a_row += 1;
         if self.messages_in_a_row >= MESSAGES_PER_TURN {
             self.messages_in_a_row = 0;
-            ctx.wait(Turn(false));
+            // A mailbox that is never empty does not keep the admissions from their turn.
+            ctx.wait(Rest::default().map(|(), registry: &mut Self, _| {
+                registry.admit_some();
+            }));
         }
     }
 }
@@ -458,27 +461,6 @@ impl ActorFuture<RegistryActor> for Admissions {
         if registry.admit_some() && !registry.admitting.is_empty() {
             rest(cx);
         }
-        Poll::Pending
-    }
-}
-
-/// Lets others on this thread have their turn. A mailbox that is never empty does not keep the admissions from theirs.
-struct Turn(bool);
-
-impl ActorFuture<RegistryActor> for Turn {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        registry: &mut RegistryActor,
-        _: &mut Context<RegistryActor>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            registry.admit_some();
-            return Poll::Ready(());
-        }
-        rest(cx);
         Poll::Pending
     }
 }

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix::{Actor, ActorFuture};
 use tokio::sync::Notify;
 
 use super::departures;
@@ -46,6 +47,24 @@ impl Default for Terms {
 pub fn rest(cx: &mut Context<'_>) {
     // It hands over its waker when it is polled for the first time, and has no more to do then.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
+
+/// An actor that waits for this lets others run once, and the sockets be looked at, as by [`rest`].
+#[derive(Debug, Default)]
+pub struct Rest {
+    has_begun: bool,
+}
+
+impl<A: Actor> ActorFuture<A> for Rest {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut A, _: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return Poll::Ready(());
+        }
+        rest(cx);
+        Poll::Pending
+    }
 }
 
 /// One worker thread.
