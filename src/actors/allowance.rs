@@ -76,8 +76,6 @@ fn take_both((events, bytes): (&mut Bucket, &mut Bucket), rates: &Rates, count: 
 mod tests {
     use super::*;
 
-    const NO_LIMIT: Rate = Rate { per_second: 0, burst: 0 };
-
     /// The verdicts on so many events at a time, in their order, repeated ones once.
     fn verdicts(rates: Rates, count: usize, bytes: usize, pause: Duration) -> Vec<(Verdict, usize)> {
         let (mut allowance, mut now) = (Allowance::default(), Instant::now());
@@ -95,21 +93,21 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_then_refused_and_then_ends_the_session() {
-        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: NO_LIMIT };
+        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
         let expected = [(Verdict::Within, 20), (Verdict::Told, 1), (Verdict::Dropped, 19), (Verdict::Exhausted, 10)];
         assert_eq!(verdicts(rates, 50, 1, Duration::ZERO), expected);
     }
 
     #[test]
     fn bytes_count_like_events() {
-        let rates = Rates { events: NO_LIMIT, bytes: Rate { per_second: 1000, burst: 2000 } };
+        let rates = Rates { events: Rate::UNLIMITED, bytes: Rate { per_second: 1000, burst: 2000 } };
         let expected = [(Verdict::Within, 4), (Verdict::Told, 1), (Verdict::Dropped, 3), (Verdict::Exhausted, 2)];
         assert_eq!(verdicts(rates, 10, 500, Duration::ZERO), expected);
     }
 
     #[test]
     fn who_keeps_to_the_rate_is_never_refused_and_who_is_far_above_it_is_told_each_second() {
-        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: NO_LIMIT };
+        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 1000, 1, Duration::from_millis(100)), [(Verdict::Within, 1000)]);
         // A tenth more is borne for ever, three times as much is not.
         let slightly = verdicts(rates, 3000, 1, Duration::from_millis(91));
@@ -121,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_rate_is_no_limit() {
-        let rates = Rates { events: NO_LIMIT, bytes: NO_LIMIT };
+        let rates = Rates { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 10_000, 1_000_000, Duration::ZERO), [(Verdict::Within, 10_000)]);
     }
 }

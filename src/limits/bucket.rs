@@ -12,6 +12,9 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { per_second: 0, burst: 0 };
+
     /// How long `units` take to come back.
     fn time_for(self, units: u64) -> Duration {
         Duration::from_nanos(units.saturating_mul(1_000_000_000) / self.per_second.max(1))
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn no_rate_is_no_limit() {
         let (mut bucket, start) = (Bucket::default(), Instant::now());
-        assert!((0..1000).all(|_| bucket.take(Rate { per_second: 0, burst: 0 }, u64::MAX, start)));
+        assert!((0..1000).all(|_| bucket.take(Rate::UNLIMITED, u64::MAX, start)));
     }
 
     proptest! {

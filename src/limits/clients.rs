@@ -36,7 +36,6 @@ pub struct Bounds {
 impl Bounds {
     /// So many connections, and no other bound.
     pub const fn connections_only(connections_max: usize) -> Self {
-        let rate = Rate { per_second: 0, burst: 0 };
         Self {
             connections_max,
             connections_per_address_max: 0,
@@ -44,8 +43,8 @@ impl Bounds {
             sessions_per_address_max: 0,
             unjoined_max: 0,
             unjoined_per_address_max: 0,
-            handshakes: rate,
-            handshakes_per_address: rate,
+            handshakes: Rate::UNLIMITED,
+            handshakes_per_address: Rate::UNLIMITED,
         }
     }
 }

@@ -21,10 +21,7 @@ pub struct Allowance {
 
 impl Allowance {
     /// No limit.
-    pub const UNLIMITED: Self = {
-        let rate = Rate { per_second: 0, burst: 0 };
-        Self { packets: rate, bytes: rate, patience: Duration::MAX }
-    };
+    pub const UNLIMITED: Self = Self { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED, patience: Duration::MAX };
 }
 
 /// How much of an [`Allowance`] one client has used up.

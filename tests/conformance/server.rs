@@ -96,10 +96,9 @@ fn main() {
     let (path, new_application): (_, Box<NewApplication>) = match suite.as_str() {
         "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
-            let no_limit = Rate { per_second: 0, burst: 0 };
             let settings = Arc::new(SocketIoSettings {
                 residents: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
-                rates: Rates { events: no_limit, bytes: no_limit },
+                rates: Rates { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,
                 connect_timeout: Duration::from_secs(1),
                 metrics: Metrics::new(&[], Elsewhere::default()),
