@@ -263,22 +263,21 @@ impl Service {
         let size = body.size();
         let mut out = Vec::with_capacity(512);
         let (framing, persists) = write_head(&mut out, head.head(), size, asked);
-        match (framing, body.try_into_bytes()) {
-            (Framing::Omitted, _) => self.send(wire, out.into()).await?,
-            (Framing::Plain, Ok(body)) if body.len() <= COPIED_BYTES_MAX => {
+        let whole = match framing {
+            Framing::Omitted => Ok(Bytes::new()),
+            Framing::Plain => body.try_into_bytes(),
+            Framing::Chunked => Err(body),
+        };
+        match whole {
+            Ok(body) if body.len() <= COPIED_BYTES_MAX => {
                 out.extend_from_slice(&body);
                 self.send(wire, out.into()).await?;
             }
-            (Framing::Plain, Ok(body)) => {
+            Ok(body) => {
                 self.send(wire, out.into()).await?;
                 self.send(wire, body).await?;
             }
-            (Framing::Chunked, Ok(body)) => {
-                push_chunk(&mut out, &body);
-                push_chunk(&mut out, b"");
-                self.send(wire, out.into()).await?;
-            }
-            (framing, Err(body)) => {
+            Err(body) => {
                 self.send(wire, out.into()).await?;
                 return Ok(self.stream(wire, body, framing, size).await? && persists);
             }
