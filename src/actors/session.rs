@@ -661,9 +661,8 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
                     // One whose client has gone may still wait for room.
                     let _ = reply.send(Err(EdgeRefusal::Overlap));
                 } else {
-                    let body_bytes = body.len();
+                    let bytes = body.len() as u64;
                     let payload = PayloadReader::new(self.connection.generation(), body).knowing(self.encodes_once);
-                    let bytes = body_bytes as u64;
                     self.meter.charge(&self.worker.terms.allowance, 0, bytes, Instant::now());
                     self.feeding = Some(Box::new(Feeding { payload, reply, then: None }));
                 }

@@ -140,7 +140,6 @@ impl Listener {
             farewells: VecDeque::new(),
             last_error: None,
         };
-        let stop = stop.clone();
         thread::Builder::new().name(format!("accept {name}")).spawn(move || {
             if let Err(why) = acceptor.run(poll, &stop) {
                 let _ = failed.send(why);
