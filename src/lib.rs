@@ -6,7 +6,7 @@
 //! | floor | what lives there |
 //! | --- | --- |
 //! | 0 | [`event`]: the vocabulary; [`config`]; [`limits`]; [`metrics`]; [`logging`]; [`protocol`]: the wire |
-//! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
+//! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the door of an actor; [`turns`]; [`max`]: MAX as a port |
 //! | 2 | [`actors`]: session, conversation, registry |
 //! | 3 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
 //! | 4 | [`server`]: composition, and the stop; [`mod@bench`]: the load bench |
@@ -28,3 +28,4 @@ pub mod metrics;
 pub mod outbox;
 pub mod protocol;
 pub mod server;
+pub mod turns;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["limits"],
     &["event", "config", "logging", "metrics", "protocol"],
-    &["outbox", "mailbox", "max"],
+    &["outbox", "mailbox", "turns", "max"],
     &["actors"],
     &["http"],
     &["server", "bench"],

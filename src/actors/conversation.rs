@@ -15,13 +15,13 @@ use super::members::{Change, Members};
 use super::registry::{RegistryActor, RegistryMessage};
 use super::roster::Tenure;
 use super::talks::Ticket;
-use super::worker::{Rest, rest};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
 use crate::outbox::Outbox;
 use crate::outbox::dirty::{self, Crowd};
 use crate::protocol::frame::Broadcast;
+use crate::turns::{self, Rest};
 
 /// A fan-out lets its worker go after this many pushes (about 0.1 ms of work), and goes on when others had their turn.
 const FANOUT_SLICE: usize = 1024;
@@ -387,7 +387,7 @@ impl ActorFuture<ConversationActor> for FanOut {
         if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
             return Poll::Ready(());
         }
-        rest(cx);
+        turns::rest(cx);
         Poll::Pending
     }
 }

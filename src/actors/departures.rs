@@ -11,6 +11,7 @@ use std::vec;
 use tokio::sync::{Notify, oneshot};
 
 use super::conversation::Membership;
+use crate::turns::Rest;
 
 /// As many memberships end at once: that is less work than a turn of the queue.
 const FEW: usize = 16;
@@ -142,7 +143,7 @@ impl Drop for Serving {
 async fn run(serving: Serving) {
     loop {
         while serving.0.advance() {
-            tokio::task::yield_now().await;
+            Rest::default().await;
         }
         serving.0.filled.notified().await;
     }

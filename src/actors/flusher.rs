@@ -15,6 +15,7 @@ use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::outbox::Outbox;
 use crate::outbox::dirty::{self, Crowd, Line};
+use crate::turns::Rest;
 
 /// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
 const SOCKETS_PER_TURN: usize = 128;
@@ -145,7 +146,7 @@ async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
         written += turn;
         if written >= SOCKETS_PER_TURN {
             // Others are not only those who can run by now: the sockets are looked at too.
-            tokio::task::yield_now().await;
+            Rest::default().await;
             written = 0;
         }
     }
@@ -160,7 +161,7 @@ async fn watch(flusher: Rc<Flusher>) {
         places.dedup();
         for places in places.chunks(SOCKETS_PER_TURN) {
             places.iter().for_each(|place| flusher.look_after(*place));
-            tokio::task::yield_now().await;
+            Rest::default().await;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::session::Application;
+use super::application::Application;
 use super::transport::{Arrival, PostAnswer};
 use crate::event::CloseReason;
 use crate::outbox::Outbox;

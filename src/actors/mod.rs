@@ -8,7 +8,8 @@
 //! * [`session`]: drives the protocol machines of one client, whatever its transport.
 //! * `intake`: what a session takes in, and how much in one turn.
 //! * [`transport`]: what a session needs of a socket, so that it need not know the HTTP edge.
-//! * [`socketio`]: the Socket.IO layer of a session: namespaces and their residents.
+//! * [`application`], [`socketio`]: the layer over the transport: what a session asks of it; Socket.IO, with namespaces
+//!   and their residents.
 //! * [`allowance`]: how fast a session may send events.
 //! * [`namespace`], [`participant`]: the `/max` namespace: what becomes of what a client asks; the decision of that.
 //! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
@@ -19,6 +20,7 @@
 //! * [`worker`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
 pub mod allowance;
+pub mod application;
 mod census;
 pub mod conversation;
 pub mod departures;

@@ -21,12 +21,12 @@ use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMess
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
-use super::worker::{Rest, rest};
 use crate::event::{Code, ConversationId, SessionId, Username};
 use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
 use crate::max::{Directory, Failure, Question};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
+use crate::turns::{self, Rest};
 
 /// Messages in a row, and then conversations that sessions are let into, before others on this thread have their turn:
 /// those who ask MAX, and the signals.
@@ -459,7 +459,7 @@ impl ActorFuture<RegistryActor> for Admissions {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         if registry.admit_some() && !registry.admitting.is_empty() {
-            rest(cx);
+            turns::rest(cx);
         }
         Poll::Pending
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
+use super::application::Application;
 use super::census::Census;
 use super::flusher::Socket;
 use super::intake::{Feeding, Ration, take_packet};
 use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll, drain};
-use super::worker::{Worker, rest};
+use super::worker::Worker;
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{Meter, PAUSE, Verdict};
 use crate::logging::log_refusal;
@@ -31,45 +32,10 @@ use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
 use crate::protocol::payload::{Body, PayloadReader};
+use crate::turns;
 
 /// A client that closes by a POST may have a poll on its way to another worker: it is to find its answer here.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
-
-/// The layer over the transport: what a session does with messages. It is dropped when the session ends.
-pub trait Application {
-    /// Takes a text message.
-    ///
-    /// # Errors
-    /// The session ends.
-    fn text(&mut self, text: &str, now: Instant) -> Result<(), CloseReason>;
-
-    /// Takes a binary message.
-    ///
-    /// # Errors
-    /// The session ends.
-    fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason>;
-
-    /// Whether the client may be read any further. Where it may not, the task is woken when it may again.
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
-    fn poll(&mut self, _cx: &mut TaskContext<'_>, _now: Instant) {}
-
-    /// The next deadline that was set since the last call.
-    fn poll_alarm(&mut self) -> Option<Alarm> {
-        None
-    }
-
-    /// Does what is due.
-    ///
-    /// # Errors
-    /// The session ends.
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), CloseReason> {
-        Ok(())
-    }
-}
 
 /// Everything that the edge can tell a session.
 #[derive(Debug)]
@@ -128,6 +94,8 @@ pub struct SessionActor {
     encodes_once: bool,
     worker: Rc<Worker>,
     meter: Meter,
+    /// The round in which it has taken in as much as it may.
+    sated_in: Option<u64>,
     _listing: Box<dyn Listing>,
     census: Census,
     _presence: Presence,
@@ -206,6 +174,7 @@ impl SessionActor {
             encodes_once: false,
             worker: worker.clone(),
             meter: Meter::default(),
+            sated_in: None,
             _listing: listing,
             _presence: Presence::new(ActorClass::Session, &setup.metrics),
             census: Census::new(setup.metrics, generation, kind),
@@ -245,7 +214,8 @@ impl SessionActor {
         }
         self.meter.charge(&self.worker.terms.allowance, ration.packets, ration.bytes, now);
         if ration.is_used_up() {
-            rest(cx);
+            self.sated_in = Some(turns::round());
+            turns::rest(cx);
         }
         match &mut self.phase {
             Phase::Open(application) => application.poll(cx, now),
@@ -257,11 +227,15 @@ impl SessionActor {
         Ok(())
     }
 
-    /// Whether the client is listened to now, or has to wait because it has sent too much.
+    /// Whether the client is listened to now: it has to wait for the next round where it has sent as much as is taken
+    /// in one, and longer where it sends too much.
     ///
     /// # Errors
     /// It has done so for too long.
     fn listens(&mut self, now: Instant) -> Result<bool, CloseReason> {
+        if self.sated_in == Some(turns::round()) {
+            return Ok(false);
+        }
         match self.meter.judge(&self.worker.terms.allowance, now) {
             Verdict::Listen => Ok(true),
             Verdict::Wait { begins } => {

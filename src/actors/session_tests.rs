@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::session::{Application, SessionActor, SessionMessage, Setup};
+use super::application::Application;
+use super::session::{SessionActor, SessionMessage, Setup};
 use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
 use super::worker::{Terms, Worker};
 use crate::event::{CloseReason, SessionId};
@@ -28,6 +30,7 @@ use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
 use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::Body;
+use crate::turns;
 
 /// A socket: what the peer has sent, what it was sent, and how it ended.
 #[derive(Debug, Default)]
@@ -389,6 +392,23 @@ async fn a_socket_full_of_small_frames_lets_others_have_their_turns() {
     };
     let turns = turns_of_others(all).await;
     assert!(turns >= 10_000 / 128, "{turns}");
+}
+
+#[actix_rt::test]
+async fn a_flood_is_taken_in_by_rounds_however_often_its_session_is_woken() {
+    let socket = Socket::default();
+    let session = Session::start(Some(socket.clone()));
+    socket.send(&["4quiet"; 10_000]);
+    let begun = turns::round();
+    let (heard, outbox) = (session.heard.clone(), session.outbox.clone());
+    let waking = poll_fn(move |cx| {
+        outbox.wake();
+        cx.waker().wake_by_ref();
+        if heard.get() == 10_000 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    actix_rt::spawn(waking).await.unwrap();
+    let rounds = turns::round() - begun;
+    assert!(rounds >= 10_000 / 64, "{rounds}");
 }
 
 /// Its client has gone away in the midst of it.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
 
 use super::allowance::{Allowance, Rates, Verdict};
-use super::session::Application;
+use super::application::Application;
 use crate::event::{CloseReason, Code, SessionId};
 use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};

@@ -2,13 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFuture};
 use tokio::sync::Notify;
 
 use super::departures;
@@ -39,31 +36,6 @@ impl Default for Terms {
     /// No limits.
     fn default() -> Self {
         Self { allowance: Allowance::UNLIMITED, write_timeout: Duration::from_secs(86_400) }
-    }
-}
-
-/// Has the task run again when others had their turn and the sockets were looked at: a task that wakes itself runs up
-/// to 61 times before the runtime does that (a tick of tokio's `LocalSet`).
-pub fn rest(cx: &mut Context<'_>) {
-    // It hands over its waker when it is polled for the first time, and has no more to do then.
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
-}
-
-/// An actor that waits for this lets others run once, and the sockets be looked at, as by [`rest`].
-#[derive(Debug, Default)]
-pub struct Rest {
-    has_begun: bool,
-}
-
-impl<A: Actor> ActorFuture<A> for Rest {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut A, _: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.has_begun, true) {
-            return Poll::Ready(());
-        }
-        rest(cx);
-        Poll::Pending
     }
 }
 

@@ -33,6 +33,7 @@ use super::socket::reset_on_drop;
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
 use crate::protocol::chunked::{Chunked, Piece};
+use crate::turns::Rest;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -148,7 +149,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
         }
         if wire.borrow_mut().is_ahead() {
             // One request behind the other would keep everybody else from this thread.
-            tokio::task::yield_now().await;
+            Rest::default().await;
         }
     }
 }
@@ -334,7 +335,7 @@ impl Service {
                 incoming.reserve(READ_BYTES);
                 match stream.try_read_buf(&mut incoming) {
                     Ok(0) => return Ok::<_, io::Error>(()),
-                    Ok(_) => tokio::task::yield_now().await,
+                    Ok(_) => Rest::default().await,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
                     Err(error) => return Err(error),
                 }

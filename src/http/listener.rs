@@ -23,6 +23,7 @@ use super::connection::{Service, serve};
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::limits::memory::Memory;
 use crate::metrics::{Limit, Metrics};
+use crate::turns::Rest;
 
 /// Connections that are taken in before the workers are looked after.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -202,7 +203,7 @@ fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> 
                 taken_up += 1;
                 if taken_up % TAKEN_UP_PER_TURN == 0 {
                     // Each is a task that runs before anybody who comes now.
-                    tokio::task::yield_now().await;
+                    Rest::default().await;
                 }
             }
         });

@@ -27,7 +27,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use crate::actors::session::{Application, SessionActor, Setup};
+use crate::actors::application::Application;
+use crate::actors::session::{SessionActor, Setup};
 use crate::actors::socketio::random_id;
 use crate::actors::transport::{EdgeRefusal, Transport};
 use crate::actors::worker::Worker;

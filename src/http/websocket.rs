@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::socket::{Stream, bound_send_buffer};
 use crate::actors::transport::{Arrival, Attach, Sink, Transport};
-use crate::actors::worker::{Worker, rest};
+use crate::actors::worker::Worker;
 use crate::event::CloseReason;
 use crate::limits::clients::ConnectionSlot;
 use crate::metrics::Metrics;
@@ -25,6 +25,7 @@ use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
 use crate::protocol::{Generation, ProtocolError};
+use crate::turns;
 
 /// Reads of one turn: a client that floods lets others have theirs.
 const READS_PER_TURN: usize = 4;
@@ -312,7 +313,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
                 return Poll::Ready(reason);
             }
         }
-        rest(cx);
+        turns::rest(cx);
         Poll::Pending
     }
 
@@ -340,7 +341,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
             };
             if relieved {
                 // To read on: at once, it would be the only one that is read.
-                rest(cx);
+                turns::rest(cx);
             }
             if flushed.is_pending() {
                 self.keep(unsent);
@@ -348,7 +349,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
             }
         }
         self.keep(unsent);
-        rest(cx);
+        turns::rest(cx);
         Poll::Pending
     }
 
@@ -471,7 +472,7 @@ async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
                 break;
             }
             left = left.saturating_sub(read);
-            tokio::task::yield_now().await;
+            turns::Rest::default().await;
         }
         io::Result::Ok(())
     };

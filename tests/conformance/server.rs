@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use maxtalk::actors::allowance::Rates;
+use maxtalk::actors::application::Application;
 use maxtalk::actors::registry::Arbiters;
-use maxtalk::actors::session::Application;
 use maxtalk::actors::socketio::{Emitter, Namespace, Residents, SocketIoSession, SocketIoSettings};
 use maxtalk::config::Config;
 use maxtalk::event::CloseReason;

@@ -205,7 +205,7 @@ fn a_peer_that_reads_as_fast_as_others_talk_is_written_to_so_often_and_then_agai
         let waker = waker(wakes.clone());
         assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
         assert_eq!(frames(&socket.stream.output).len(), WRITES_PER_TURN - 1, "the head was a write too");
-        tokio::task::yield_now().await;
+        turns::Rest::default().await;
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     });
 }
@@ -222,7 +222,7 @@ fn room_again_wakes_the_task_when_others_had_their_turn() {
         assert!(socket.poll_write(&mut Context::from_waker(&waker), &outbox).is_pending());
         assert!(outbox.has_room());
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
-        tokio::task::yield_now().await;
+        turns::Rest::default().await;
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     });
 }
