@@ -8,6 +8,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -477,7 +478,17 @@ impl Serving {
             let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(Service { listener: CLIENTS, app, upgrade, deadlines, head_bytes_max, clients, metrics, stopping })
+                Some(Service {
+                    listener: CLIENTS,
+                    app,
+                    upgrade,
+                    deadlines,
+                    head_bytes_max,
+                    clients,
+                    newcomers: Rc::default(),
+                    metrics,
+                    stopping,
+                })
             }) as Pin<Box<dyn Future<Output = _>>>
         };
         let setup = listener::Setup {
@@ -514,6 +525,7 @@ fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoi
                     deadlines,
                     head_bytes_max,
                     clients,
+                    newcomers: Rc::default(),
                     metrics,
                     stopping,
                 })

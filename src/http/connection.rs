@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::newcomers::Newcomers;
 use super::request::{self, Head, HeadError, Length};
 use super::response::{Asked, Framing, write_head};
 use super::socket::reset_on_drop;
@@ -98,6 +99,8 @@ pub struct Service {
     pub head_bytes_max: usize,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Who of them has not been served yet.
+    pub newcomers: Rc<Newcomers>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
     /// True when the server stops: every answer is then the last of its connection.
@@ -115,9 +118,9 @@ enum Next {
 /// Serves a connection until it ends.
 pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
     let wire = Rc::new(RefCell::new(Wire::new(stream)));
-    let mut is_first = true;
+    let mut newcomer = Some(slot.address());
     loop {
-        let head = match service.next_head(&wire, is_first).await {
+        let head = match service.next_head(&wire, newcomer.take()).await {
             Next::Head(head) => *head,
             Next::Over => return,
             Next::Refused(status) => {
@@ -128,7 +131,6 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
                 return;
             }
         };
-        is_first = false;
         let Head { mut request, length, persists, expects_continue, asks_for_websocket } = head;
         request.head_mut().peer_addr = Some(peer);
         if asks_for_websocket && let Some(upgrade) = service.upgrade.as_ref().filter(|upgrade| upgrade.takes(&request))
@@ -155,11 +157,11 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
 }
 
 impl Service {
-    /// Waits for a request and reads its head.
-    async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
+    /// Waits for a request and reads its head. The first of a connection is a newcomer's, from that address.
+    async fn next_head(&self, wire: &RefCell<Wire>, newcomer: Option<IpAddr>) -> Next {
         let mut stopping = self.stopping.clone();
         let mut looked_at = 0;
-        let mut has_begun = is_first || !wire.borrow().incoming.is_empty();
+        let mut has_begun = newcomer.is_some() || !wire.borrow().incoming.is_empty();
         let begun = Instant::now();
         let mut due = begun + if has_begun { self.deadlines.request } else { self.deadlines.keep_alive };
         loop {
@@ -172,7 +174,7 @@ impl Service {
             }
             tokio::select! {
                 biased;
-                filled = poll_fn(|cx| wire.borrow_mut().poll_fill(cx)) => match filled {
+                filled = self.fill(wire, newcomer) => match filled {
                     Ok(bytes) if bytes > 0 => {}
                     _ => return Next::Over,
                 },
@@ -187,6 +189,15 @@ impl Service {
                 _ = stopping.wait_for(|stops| *stops), if nothing_yet => return Next::Over,
             }
         }
+    }
+
+    /// Reads what has come, as [`Wire::poll_fill`]. A newcomer has to wait for its turn.
+    async fn fill(&self, wire: &RefCell<Wire>, newcomer: Option<IpAddr>) -> io::Result<usize> {
+        if let Some(address) = newcomer {
+            poll_fn(|cx| wire.borrow().stream.poll_read_ready(cx)).await?;
+            self.newcomers.pass(address).await;
+        }
+        poll_fn(|cx| wire.borrow_mut().poll_fill(cx)).await
     }
 
     /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.
@@ -564,6 +575,7 @@ mod tests {
             deadlines: Deadlines { request: long, keep_alive: long, write: long },
             head_bytes_max: 1000,
             clients,
+            newcomers: Rc::default(),
             metrics: Metrics::new(&[], Elsewhere::default()),
             stopping,
         };

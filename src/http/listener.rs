@@ -436,6 +436,7 @@ mod tests {
                 deadlines: Deadlines { request: long, keep_alive: long, write: long },
                 head_bytes_max: 1000,
                 clients: Clients::new(Bounds::connections_only(10)),
+                newcomers: Rc::default(),
                 metrics: Metrics::new(&[], Elsewhere::default()),
                 stopping,
             };

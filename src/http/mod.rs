@@ -3,7 +3,7 @@
 //! WebSocket takes its socket out before that.
 //!
 //! * [`listener`]: takes connections in and gives them to workers.
-//! * [`connection`]: one connection: a request, its answer, the next request.
+//! * [`connection`], [`newcomers`]: one connection: a request, its answer, the next request; the order of first ones.
 //! * [`request`], [`response`]: heads, from bytes and to bytes.
 //! * [`upgrade`]: WebSocket handshakes; hands the socket to a session.
 //! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
@@ -49,6 +49,7 @@ pub mod connection;
 pub mod exchange;
 pub mod legacy;
 pub mod listener;
+pub mod newcomers;
 pub mod pages;
 pub mod polling;
 pub mod request;

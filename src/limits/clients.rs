@@ -226,6 +226,11 @@ impl ConnectionSlot {
         self.of_worker = Some(of_worker.clone());
         self
     }
+
+    /// The address as which its client counts.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
 }
 
 impl Drop for ConnectionSlot {
