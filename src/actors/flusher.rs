@@ -17,6 +17,10 @@ use crate::outbox::Outbox;
 use crate::outbox::dirty::{self, Crowd, Line};
 use crate::turns::Rest;
 
+mod places;
+
+use places::Places;
+
 /// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
 const SOCKETS_PER_TURN: usize = 128;
 
@@ -28,18 +32,13 @@ const TURNS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Flusher {
     worker: u32,
-    pipes: RefCell<Pipes>,
+    /// Side by side, as a broadcast goes through many of them; none where a socket has ended and its place is still its
+    /// session's. Borrowed for as long as one of them is at work: nothing that a transport does, or the sink of what it
+    /// reads, comes back here.
+    pipes: RefCell<Places<Option<Pipe>>>,
     /// The places of sockets that took no more when they were written to.
     blocked: RefCell<Vec<u32>>,
     write_timeout: Duration,
-}
-
-/// Side by side, as a broadcast goes through many of them. Borrowed for as long as one of them is at work: nothing that
-/// a transport does, or the sink of what it reads, comes back here.
-#[derive(Debug, Default)]
-struct Pipes {
-    places: Vec<Option<Pipe>>,
-    free: Vec<u32>,
 }
 
 /// A socket and what it is to carry.
@@ -78,12 +77,7 @@ impl Flusher {
     /// Writes to `transport` what is pushed into `outbox` from now on.
     pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> Socket {
         let pipe = Pipe { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None, watched: false };
-        let mut pipes = self.pipes.borrow_mut();
-        let place = pipes.free.pop().unwrap_or_else(|| {
-            pipes.places.push(None);
-            pipes.places.len() as u32 - 1
-        });
-        pipes.places[place as usize] = Some(pipe);
+        let place = self.pipes.borrow_mut().insert(Some(pipe));
         outbox.write_by(Some(Line { worker: self.worker, place }));
         Socket { flusher: self.clone(), place }
     }
@@ -122,7 +116,7 @@ impl Flusher {
 
     /// Has the pipe at this place do something, if there is one.
     fn with<T>(&self, place: u32, work: impl FnOnce(&mut Pipe) -> T) -> Option<T> {
-        self.pipes.borrow_mut().places.get_mut(place as usize)?.as_mut().map(work)
+        self.pipes.borrow_mut().get_mut(place)?.as_mut().map(work)
     }
 }
 
@@ -231,7 +225,7 @@ impl Socket {
 
     /// Empties the place, which stays this socket's.
     fn take(&self) -> Option<Pipe> {
-        let pipe = self.flusher.pipes.borrow_mut().places[self.place as usize].take()?;
+        let pipe = self.flusher.pipes.borrow_mut().get_mut(self.place)?.take()?;
         pipe.outbox.write_by(None);
         Some(pipe)
     }
@@ -240,7 +234,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         drop(self.take());
-        self.flusher.pipes.borrow_mut().free.push(self.place);
+        self.flusher.pipes.borrow_mut().remove(self.place);
     }
 }
 
@@ -556,11 +550,11 @@ mod tests {
         let (socket, outbox) = scene.carry(0, 1);
         outbox.push(Frame::text("4a"));
         socket.close(CloseReason::TransportClose);
-        let (_socket, other) = scene.carry(1, 1);
+        let (next, other) = scene.carry(1, 1);
         other.push(Frame::text("4b"));
         scene.until_written(1).await;
         assert_eq!((scene.log.borrow().as_slice(), outbox.len()), ([1].as_slice(), 1));
-        assert_eq!(scene.flusher.pipes.borrow().places.len(), 1);
+        assert_eq!(next.place, 0);
     }
 
     #[actix_rt::test]
