@@ -1,9 +1,10 @@
 //! A MAX that answers at once: the conversations of a user follow from the name. It runs on a thread of its own, in
 //! the process that measures.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::thread;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,10 +57,9 @@ fn answer(head: &str) -> String {
         line.map_or("", |line| line[name.len()..].trim())
     };
     let user = header("x-oauth-username:");
-    let conversation = |id: &str| format!(r#"{{"id":"{id}","objectType":"conversation"}}"#);
-    let list = match user.split('.').next().unwrap_or_default() {
-        "many" => (0..MANY).map(|n| conversation(&format!("c{n}"))).collect::<Vec<_>>().join(","),
-        name => conversation(name),
+    let list: Cow<'_, str> = match user.split('.').next().unwrap_or_default() {
+        "many" => many().into(),
+        name => conversation(name).into(),
     };
     let body = match target {
         "/conversations" => format!("[{list}]"),
@@ -70,4 +70,15 @@ fn answer(head: &str) -> String {
     };
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn conversation(id: &str) -> String {
+    format!(r#"{{"id":"{id}","objectType":"conversation"}}"#)
+}
+
+/// Very many conversations. To write them anew for every answer would keep neighbours waiting.
+fn many() -> &'static str {
+    static LIST: LazyLock<String> =
+        LazyLock::new(|| (0..MANY).map(|n| conversation(&format!("c{n}"))).collect::<Vec<_>>().join(","));
+    &LIST
 }
