@@ -33,6 +33,10 @@ use crate::turns::{self, Rest};
 const MESSAGES_PER_TURN: usize = 64;
 const ENTRIES_PER_TURN: usize = 64;
 
+/// Of these, those of one session before the next one has its turn: who has few conversations does not wait for those
+/// who have thousands.
+const ENTRIES_IN_A_ROW: usize = 8;
+
 /// Everything that the registry can be told.
 #[derive(Debug)]
 pub enum RegistryMessage {
@@ -313,7 +317,7 @@ impl RegistryActor {
                 admitting.give_up(Code::Busy);
                 continue;
             }
-            let sent = self.send_some(&mut admitting, entries);
+            let sent = self.send_some(&mut admitting, entries.min(ENTRIES_IN_A_ROW));
             entries -= sent.map_or(1, |sent| sent.max(1));
             match sent {
                 Err(code) => admitting.give_up(code),
