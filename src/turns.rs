@@ -4,23 +4,27 @@
 //! the sockets for 61 of their turns (a tick of tokio's `LocalSet`).
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use actix::{Actor, ActorFuture};
 
+/// Room for so many who rest is kept.
+const ROOM: usize = 1024;
+
 thread_local! {
-    static ROUNDS: Rounds = Rounds::default();
+    static ROUNDS: Rounds = const { Rounds::new() };
 }
 
 /// The rounds of one thread. They are counted only while somebody rests.
-#[derive(Default)]
 struct Rounds {
     number: Cell<u64>,
     resting: RefCell<Vec<Waker>>,
-    /// Whether a task waits for the end of this round.
-    is_ending: Cell<bool>,
+    /// Whether a task counts the rounds,
+    is_counted: Cell<bool>,
+    /// and where it waits for somebody to rest.
+    counter: RefCell<Option<Waker>>,
 }
 
 /// The number of this thread's round, for tasks that have only so much to do in each.
@@ -30,37 +34,73 @@ pub fn round() -> u64 {
 
 /// Has the task run again in the next round. Needs a runtime on this thread.
 pub fn rest(cx: &mut Context<'_>) {
-    let begins = ROUNDS.with(|rounds| {
-        let mut resting = rounds.resting.borrow_mut();
-        if !resting.last().is_some_and(|last| last.will_wake(cx.waker())) {
-            resting.push(cx.waker().clone());
+    ROUNDS.with(|rounds| rounds.rest(cx.waker()));
+}
+
+impl Rounds {
+    const fn new() -> Self {
+        Self {
+            number: Cell::new(0),
+            resting: RefCell::new(Vec::new()),
+            is_counted: Cell::new(false),
+            counter: RefCell::new(None),
         }
-        !rounds.is_ending.replace(true)
-    });
-    if begins {
-        actix_rt::spawn(end_round(End));
+    }
+
+    fn rest(&self, task: &Waker) {
+        let mut resting = self.resting.borrow_mut();
+        if !resting.last().is_some_and(|last| last.will_wake(task)) {
+            resting.push(task.clone());
+        }
+        drop(resting);
+        if !self.is_counted.replace(true) {
+            actix_rt::spawn(count_rounds(Counting));
+        } else if let Some(counter) = self.counter.take() {
+            counter.wake();
+        }
+    }
+
+    /// Waits for somebody to rest.
+    fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.resting.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        self.counter.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Wakes all who rest. `room` is an empty list that has room.
+    fn end(&self, room: &mut Vec<Waker>) {
+        self.number.set(self.number.get() + 1);
+        std::mem::swap(room, &mut self.resting.borrow_mut());
+        room.drain(..).for_each(Waker::wake);
+        room.shrink_to(ROOM);
     }
 }
 
-async fn end_round(_end: End) {
-    // Only the runtime wakes this task, when it has looked at the sockets.
-    tokio::task::yield_now().await;
-    // The other threads of the server may have no core but this one, and would wait for milliseconds until it is
-    // taken from this thread.
-    std::thread::yield_now();
+async fn count_rounds(_counting: Counting) {
+    let mut room = Vec::new();
+    loop {
+        poll_fn(|cx| ROUNDS.with(|rounds| rounds.poll_begun(cx))).await;
+        // Nobody but the runtime wakes this task, when it has looked at the sockets.
+        tokio::task::yield_now().await;
+        // The other threads of the server may have no core but this one, and would wait for milliseconds until it is
+        // taken from this thread.
+        std::thread::yield_now();
+        ROUNDS.with(|rounds| rounds.end(&mut room));
+    }
 }
 
-/// The end of a round, also where its runtime comes to its own end.
-struct End;
+/// That the rounds of this thread are counted, which ends with its runtime.
+struct Counting;
 
-impl Drop for End {
+impl Drop for Counting {
     fn drop(&mut self) {
-        let resting = ROUNDS.try_with(|rounds| {
-            rounds.number.set(rounds.number.get() + 1);
-            rounds.is_ending.set(false);
-            rounds.resting.take()
+        let _ = ROUNDS.try_with(|rounds| {
+            rounds.is_counted.set(false);
+            rounds.counter.take();
+            rounds.end(&mut Vec::new());
         });
-        resting.unwrap_or_default().iter().for_each(Waker::wake_by_ref);
     }
 }
 
@@ -140,7 +180,7 @@ mod tests {
             let system = actix_rt::System::new();
             system.block_on(async {
                 rest(&mut Context::from_waker(Waker::noop()));
-                assert!(ROUNDS.with(|rounds| rounds.is_ending.get()));
+                assert!(ROUNDS.with(|rounds| rounds.is_counted.get()));
             });
             drop(system);
         }
