@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use actix::{Actor, ActorFuture};
 
-/// Room for so many who rest is kept.
+/// Room for so many who rest is kept, where there was ever need of it.
 const ROOM: usize = 1024;
 
 thread_local! {
@@ -21,9 +21,9 @@ thread_local! {
 struct Rounds {
     number: Cell<u64>,
     resting: RefCell<Vec<Waker>>,
-    /// Whether a task counts the rounds,
+    /// Whether there is a task that counts the rounds.
     is_counted: Cell<bool>,
-    /// and where it waits for somebody to rest.
+    /// That task, while it waits for somebody to rest.
     counter: RefCell<Option<Waker>>,
 }
 
@@ -32,7 +32,7 @@ pub fn round() -> u64 {
     ROUNDS.with(|rounds| rounds.number.get())
 }
 
-/// Has the task run again in the next round. Needs a runtime on this thread.
+/// Has the task run again in the next round. The thread needs a runtime of actix, and no other one that is alive.
 pub fn rest(cx: &mut Context<'_>) {
     ROUNDS.with(|rounds| rounds.rest(cx.waker()));
 }
@@ -91,7 +91,7 @@ async fn count_rounds(_counting: Counting) {
     }
 }
 
-/// That the rounds of this thread are counted, which ends with its runtime.
+/// Lives as long as the task that counts the rounds: until its runtime ends.
 struct Counting;
 
 impl Drop for Counting {
@@ -101,6 +101,25 @@ impl Drop for Counting {
             rounds.counter.take();
             rounds.end(&mut Vec::new());
         });
+    }
+}
+
+/// What a task has done in a round, of what it may do.
+#[derive(Debug, Default)]
+pub struct Share {
+    round: u64,
+    used: usize,
+}
+
+impl Share {
+    /// Takes up to `wanted` of `most` in this round, and says how much that is.
+    pub fn take(&mut self, wanted: usize, most: usize, round: u64) -> usize {
+        if round != std::mem::replace(&mut self.round, round) {
+            self.used = 0;
+        }
+        let taken = wanted.min(most.saturating_sub(self.used));
+        self.used += taken;
+        taken
     }
 }
 
@@ -173,17 +192,22 @@ mod tests {
         assert_eq!(*log.borrow(), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
     }
 
-    /// A test after a test on the same thread, that is.
     #[test]
-    fn rounds_go_on_in_another_runtime() {
-        for _ in 0..2 {
-            let system = actix_rt::System::new();
-            system.block_on(async {
-                rest(&mut Context::from_waker(Waker::noop()));
-                assert!(ROUNDS.with(|rounds| rounds.is_counted.get()));
-            });
-            drop(system);
-        }
+    fn a_runtime_that_ends_ends_the_round() {
+        let is_counted = || ROUNDS.with(|rounds| rounds.is_counted.get());
+        let begun = round();
+        let system = actix_rt::System::new();
+        system.block_on(async { rest(&mut Context::from_waker(Waker::noop())) });
+        assert!(is_counted() && round() == begun);
+        drop(system);
+        assert!(!is_counted() && round() == begun + 1);
         actix_rt::System::new().block_on(Rest::default());
+    }
+
+    #[test]
+    fn a_share_is_for_one_round() {
+        let mut share = Share::default();
+        let taken = [(3, 1), (3, 1), (9, 1), (1, 1), (9, 2)].map(|(wanted, round)| share.take(wanted, 8, round));
+        assert_eq!(taken, [3, 3, 2, 0, 8]);
     }
 }

@@ -6,13 +6,14 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use support::client::{sid_of, target};
 use support::fixture::Fixture;
 use support::http::Http;
 use support::process::{Process, maxtalk};
 use support::requests::{KEY, client, play, statuses};
-use support::{run, within};
+use support::{DEADLINE, run, within};
 
 /// The sid of a new session by polling.
 async fn new_sid(addr: SocketAddr) -> String {
@@ -475,6 +476,48 @@ fn there_are_so_many_sessions_and_no_more() {
             let counted = server.scrape().await.sum("maxtalk_limited_total", &format!("\"{limit}\""));
             assert!(counted >= 3.0, "{setting}: {counted}");
         }
+    });
+}
+
+#[test]
+fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
+    const MIB: usize = 64;
+    run(async {
+        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+        command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (MIB << 20).to_string());
+        command.env("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "86400000");
+        for limit in ["UNJOINED_MAX", "UNJOINED_PER_ADDRESS_MAX", "SESSIONS_MAX", "SESSIONS_PER_ADDRESS_MAX"] {
+            command.env(format!("MAXTALK_LIMITS__{limit}"), "1000000");
+        }
+        for limit in ["HANDSHAKES_PER_SECOND_MAX", "HANDSHAKES_PER_ADDRESS_PER_SECOND_MAX"] {
+            command.env(format!("MAXTALK_LIMITS__{limit}"), "0");
+        }
+        let mut server = Process::start(command);
+        let addr = server.addr();
+        let before = resident_mib(&server);
+        let mut http = Http::connect(addr).await;
+        let mut crowd = Vec::new();
+        let refused = loop {
+            let answer = http.get("/socket.io/?EIO=4&transport=polling").await;
+            if answer.status != 200 {
+                break answer;
+            }
+            crowd.push(target(&sid_of(&answer.body)));
+        };
+        assert_eq!(refused.status, 503);
+        let peak = resident_mib(&server);
+        assert!(peak < MIB, "{peak} MiB");
+        for session in &crowd {
+            assert_eq!(http.post(session, "1").await.status, 200, "who is here is served");
+        }
+        // What is free goes back to the system within some ten seconds.
+        let is_back = async {
+            while resident_mib(&server) > before + (peak - before) / 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            while http.get("/socket.io/?EIO=4&transport=polling").await.status != 200 {}
+        };
+        tokio::time::timeout(3 * DEADLINE, is_back).await.unwrap();
     });
 }
 

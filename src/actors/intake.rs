@@ -18,6 +18,9 @@ use crate::protocol::payload::PayloadReader;
 /// have their turns.
 const PACKETS_PER_TURN: u64 = 32;
 
+/// A turn takes so many bytes, and the rest of a packet on top.
+const BYTES_PER_TURN: u64 = 256 * 1024;
+
 /// What one turn takes in.
 #[derive(Debug, Default)]
 pub(super) struct Ration {
@@ -43,7 +46,7 @@ impl Ration {
 
     /// Whether this turn takes nothing more.
     pub(super) fn is_used_up(&self) -> bool {
-        self.packets >= PACKETS_PER_TURN
+        self.packets >= PACKETS_PER_TURN || self.bytes >= BYTES_PER_TURN
     }
 }
 

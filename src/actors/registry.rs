@@ -26,15 +26,15 @@ use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
 use crate::max::{Directory, Failure, Question};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
-use crate::turns::{self, Rest};
+use crate::turns::{self, Rest, Share};
 
 /// Messages in a row, and then conversations that sessions are let into, before others on this thread have their turn:
 /// those who ask MAX, and the signals.
 const MESSAGES_PER_TURN: usize = 64;
 const ENTRIES_PER_TURN: usize = 64;
 
-/// Of these, those of one session before the next one has its turn: who has few conversations does not wait for those
-/// who have thousands.
+/// A session is let into so many conversations before the next session has its turn. A session with few conversations
+/// so does not wait for those with thousands.
 const ENTRIES_IN_A_ROW: usize = 8;
 
 /// Everything that the registry can be told.
@@ -229,6 +229,7 @@ pub struct RegistryActor {
     roster: Roster<Mailbox<ConversationActor>>,
     /// Each has a slice of its conversations in its turn, so that those with few need not wait for those with many.
     admitting: VecDeque<Admitting>,
+    admitted: Share,
     messages_in_a_row: usize,
     commons: Arc<Commons>,
     arbiters: Arbiters,
@@ -273,6 +274,7 @@ impl RegistryActor {
             },
             roster: Roster::default(),
             admitting: VecDeque::new(),
+            admitted: Share::default(),
             messages_in_a_row: 0,
             commons,
             arbiters,
@@ -304,32 +306,32 @@ impl RegistryActor {
         });
     }
 
-    /// Lets sessions into some more of their conversations. False where there was nobody to let in.
-    fn admit_some(&mut self) -> bool {
-        let mut entries = ENTRIES_PER_TURN;
-        let mut any = false;
-        while entries > 0
-            && let Some(mut admitting) = self.admitting.pop_front()
-        {
-            any = true;
+    /// Lets sessions into some more of their conversations, as far as this round allows.
+    fn admit_some(&mut self) {
+        let round = turns::round();
+        while let Some(mut admitting) = self.admitting.pop_front() {
             // The session has gone in the meantime: nobody is to see it come and go.
             if admitting.admit.reply.is_closed() {
                 admitting.give_up(Code::Busy);
                 continue;
             }
-            let sent = self.send_some(&mut admitting, entries.min(ENTRIES_IN_A_ROW));
-            entries -= sent.map_or(1, |sent| sent.max(1));
-            match sent {
+            let left = admitting.admit.conversations.len() - admitting.sent;
+            // One with no conversations is work too.
+            let most = self.admitted.take(left.clamp(1, ENTRIES_IN_A_ROW), ENTRIES_PER_TURN, round);
+            if most == 0 {
+                self.admitting.push_front(admitting);
+                return;
+            }
+            match self.send_some(&mut admitting, most) {
                 Err(code) => admitting.give_up(code),
-                Ok(_) if admitting.sent == admitting.admit.conversations.len() => admitting.finish(),
-                Ok(_) => self.admitting.push_back(admitting),
+                Ok(()) if admitting.sent == admitting.admit.conversations.len() => admitting.finish(),
+                Ok(()) => self.admitting.push_back(admitting),
             }
         }
-        any
     }
 
     /// Sends the session into the next of its conversations, at most so many: into all of these or into none.
-    fn send_some(&mut self, admitting: &mut Admitting, most: usize) -> Result<usize, Code> {
+    fn send_some(&mut self, admitting: &mut Admitting, most: usize) -> Result<(), Code> {
         let Admitting {
             admit: Admit { session, outbox, username, conversations, .. },
             sent,
@@ -344,7 +346,6 @@ impl RegistryActor {
             let place = door.reserve().map_err(|_| Code::Busy)?;
             doors.push((id, door, place));
         }
-        let count = doors.len();
         for (id, door, place) in doors {
             let (username, outbox, arrival) = (username.clone(), outbox.clone(), arrivals.expect());
             door.fill(place, ConversationMessage::Enter(Enter { session: *session, username, outbox, arrival }));
@@ -352,7 +353,7 @@ impl RegistryActor {
             memberships.push(Membership::new(id, *session, door));
         }
         *sent = end;
-        Ok(count)
+        Ok(())
     }
 
     fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
@@ -462,7 +463,8 @@ impl ActorFuture<RegistryActor> for Admissions {
         _: &mut Context<RegistryActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        if registry.admit_some() && !registry.admitting.is_empty() {
+        registry.admit_some();
+        if !registry.admitting.is_empty() {
             turns::rest(cx);
         }
         Poll::Pending

@@ -77,7 +77,7 @@ pub struct Upgraded {
 /// How long a connection of a listener may take for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From the first byte of a request, or from the connect, to its last byte.
+    /// From the first byte of a request to its last, and from the connect to the first byte.
     pub request: Duration,
     /// From the end of an answer to the next request.
     pub keep_alive: Duration,
@@ -118,9 +118,12 @@ enum Next {
 /// Serves a connection until it ends.
 pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
     let wire = Rc::new(RefCell::new(Wire::new(stream)));
-    let mut newcomer = Some(slot.address());
+    let mut is_first = true;
+    if !service.welcome(&wire, slot.address()).await {
+        return;
+    }
     loop {
-        let head = match service.next_head(&wire, newcomer.take()).await {
+        let head = match service.next_head(&wire, std::mem::take(&mut is_first)).await {
             Next::Head(head) => *head,
             Next::Over => return,
             Next::Refused(status) => {
@@ -157,11 +160,27 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
 }
 
 impl Service {
-    /// Waits for a request and reads its head. The first of a connection is a newcomer's, from that address.
-    async fn next_head(&self, wire: &RefCell<Wire>, newcomer: Option<IpAddr>) -> Next {
+    /// Waits for a newcomer from this address to begin its first request, and then for its turn, which is not the
+    /// client's time. False where none comes: browsers connect in advance, and such a connection just closes.
+    async fn welcome(&self, wire: &RefCell<Wire>, address: IpAddr) -> bool {
+        let mut stopping = self.stopping.clone();
+        let has_come = tokio::select! {
+            biased;
+            ready = poll_fn(|cx| wire.borrow().stream.poll_read_ready(cx)) => ready.is_ok(),
+            () = sleep_until(Instant::now() + self.deadlines.request) => false,
+            _ = stopping.wait_for(|stops| *stops) => false,
+        };
+        if has_come {
+            self.newcomers.pass(address).await;
+        }
+        has_come
+    }
+
+    /// Waits for a request and reads its head. The first of a connection has begun to come.
+    async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
         let mut stopping = self.stopping.clone();
         let mut looked_at = 0;
-        let mut has_begun = newcomer.is_some() || !wire.borrow().incoming.is_empty();
+        let mut has_begun = is_first || !wire.borrow().incoming.is_empty();
         let begun = Instant::now();
         let mut due = begun + if has_begun { self.deadlines.request } else { self.deadlines.keep_alive };
         loop {
@@ -174,12 +193,11 @@ impl Service {
             }
             tokio::select! {
                 biased;
-                filled = self.fill(wire, newcomer) => match filled {
+                filled = poll_fn(|cx| wire.borrow_mut().poll_fill(cx)) => match filled {
                     Ok(bytes) if bytes > 0 => {}
                     _ => return Next::Over,
                 },
                 () = sleep_until(due) => {
-                    // Browsers connect in advance: such a connection just closes.
                     if nothing_yet {
                         return Next::Over;
                     }
@@ -189,15 +207,6 @@ impl Service {
                 _ = stopping.wait_for(|stops| *stops), if nothing_yet => return Next::Over,
             }
         }
-    }
-
-    /// Reads what has come, as [`Wire::poll_fill`]. A newcomer has to wait for its turn.
-    async fn fill(&self, wire: &RefCell<Wire>, newcomer: Option<IpAddr>) -> io::Result<usize> {
-        if let Some(address) = newcomer {
-            poll_fn(|cx| wire.borrow().stream.poll_read_ready(cx)).await?;
-            self.newcomers.pass(address).await;
-        }
-        poll_fn(|cx| wire.borrow_mut().poll_fill(cx)).await
     }
 
     /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.

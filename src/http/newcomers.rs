@@ -1,18 +1,25 @@
-//! The newcomers of a thread: connections whose first request has begun to come. So many requests of theirs are taken
-//! up in a round, of each address in its turn. A crowd that connects at once so delays neither those who are here nor
-//! a newcomer from elsewhere: every other turn is for an address of which nobody else waits.
+//! The newcomers of a thread: connections whose first request has begun to come. In a round so many of them are served
+//! as do not hold up those who are here, of each address in its turn; every other turn is for an address that has just
+//! come. So a crowd that connects at once keeps nobody from elsewhere waiting either.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::turns::{self, Rest};
+use crate::turns::{self, Rest, Share};
 
 /// Newcomers who pass in one round (about 0.3 ms of work).
 const PER_ROUND: usize = 8;
+
+/// More of them pass where a round is long, one for so much of it: that is a fifth of the time of the thread,
+const ROUND_EACH: Duration = Duration::from_micros(160);
+
+/// up to so many (about 5 ms of work).
+const PER_ROUND_MAX: usize = 128;
 
 /// Those who wait for their turn. There are no more of them than open connections.
 #[derive(Debug, Default)]
@@ -22,15 +29,13 @@ pub struct Newcomers(RefCell<Queue>);
 struct Queue {
     /// Who waits, by address, the first to come first.
     waiting: HashMap<IpAddr, VecDeque<oneshot::Sender<()>>>,
-    /// Addresses whose first newcomer waits.
+    /// Addresses that have just come.
     new: VecDeque<IpAddr>,
-    /// Addresses with more who wait.
+    /// Addresses that have had a turn.
     old: VecDeque<IpAddr>,
     /// Whose turn it is next.
     is_for_old: bool,
-    /// The round that is counted.
-    round: u64,
-    passed: usize,
+    share: Share,
 }
 
 impl Newcomers {
@@ -45,8 +50,7 @@ impl Newcomers {
     fn enter(self: &Rc<Self>, address: IpAddr) -> Option<oneshot::Receiver<()>> {
         let mut queue = self.0.borrow_mut();
         if queue.is_empty() {
-            if queue.has_room(turns::round()) {
-                queue.passed += 1;
+            if queue.share.take(1, PER_ROUND, turns::round()) == 1 {
                 return None;
             }
             actix_rt::spawn(Rc::clone(self).call());
@@ -57,8 +61,10 @@ impl Newcomers {
     /// Lets some pass in every round, as long as anybody waits.
     async fn call(self: Rc<Self>) {
         loop {
+            let begun = Instant::now();
             Rest::default().await;
-            if !self.0.borrow_mut().call(turns::round()) {
+            let most = (begun.elapsed().as_micros() / ROUND_EACH.as_micros()) as usize;
+            if !self.0.borrow_mut().call(most.clamp(PER_ROUND, PER_ROUND_MAX), turns::round()) {
                 return;
             }
         }
@@ -66,14 +72,6 @@ impl Newcomers {
 }
 
 impl Queue {
-    /// Whether one more may pass in this round.
-    fn has_room(&mut self, round: u64) -> bool {
-        if round != std::mem::replace(&mut self.round, round) {
-            self.passed = 0;
-        }
-        self.passed < PER_ROUND
-    }
-
     fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -95,24 +93,26 @@ impl Queue {
         first.pop_front().or_else(|| second.pop_front())
     }
 
-    /// Calls those who may pass in this round. False where nobody waits any more.
-    fn call(&mut self, round: u64) -> bool {
-        while self.has_room(round)
-            && let Some(address) = self.next_address()
-        {
+    /// Calls at most so many in this round. False where nobody waits any more.
+    fn call(&mut self, most: usize, round: u64) -> bool {
+        while !self.is_empty() && self.share.take(1, most, round) == 1 {
+            let Some(address) = self.next_address() else { break };
             let Some(of_address) = self.waiting.get_mut(&address) else { continue };
-            // Some have gone in the meantime.
-            let next = std::iter::from_fn(|| of_address.pop_front()).find(|call| !call.is_closed());
+            if let Some(next) = of_address.pop_front() {
+                let _ = next.send(());
+            }
             if of_address.is_empty() {
                 self.waiting.remove(&address);
             } else {
                 self.old.push_back(address);
             }
-            if let Some(call) = next {
-                self.passed += usize::from(call.send(()).is_ok());
-            }
         }
-        !self.is_empty()
+        let more = !self.is_empty();
+        if !more {
+            // A crowd leaves no room behind.
+            (self.waiting, self.new, self.old) = Default::default();
+        }
+        more
     }
 }
 
@@ -134,52 +134,40 @@ mod tests {
         let mut queue = Queue::default();
         let mut waiting = (0..20).map(|_| ("crowd", queue.wait(address(1)))).collect::<Vec<_>>();
         waiting.push(("late", queue.wait(address(2))));
-        assert!(queue.call(1));
+        assert!(queue.call(8, 1));
         assert!(called(&mut waiting).contains(&"late"));
         assert_eq!(waiting.len(), 13);
-        assert!(queue.call(1), "no more in the same round");
-        assert_eq!(waiting.len(), 13);
-        assert!(queue.call(2) && !queue.call(3));
+        assert!(queue.call(8, 1), "no more in the same round");
+        assert_eq!(called(&mut waiting).len(), 0);
+        assert!(queue.call(8, 2) && !queue.call(8, 3));
         assert_eq!(called(&mut waiting).len(), 13);
-        assert!(queue.waiting.is_empty());
+        assert_eq!((queue.waiting.capacity(), queue.new.capacity(), queue.old.capacity()), (0, 0, 0));
     }
 
     #[test]
     fn who_is_the_only_one_from_an_address_does_not_wait_for_the_crowds_of_others() {
         let mut queue = Queue::default();
         let mut waiting = (0..3).flat_map(|_| 1..=100).map(|n| ("crowd", queue.wait(address(n)))).collect::<Vec<_>>();
-        (0..26).for_each(|round| assert!(queue.call(round)));
+        (1..=26).for_each(|round| assert!(queue.call(8, round)));
         called(&mut waiting);
         waiting.push(("late", queue.wait(address(200))));
-        queue.call(26);
+        queue.call(8, 27);
         let called = called(&mut waiting);
         assert!(called.contains(&"late") && called.contains(&"crowd"), "{called:?}");
-    }
-
-    #[test]
-    fn those_who_have_gone_take_no_turn() {
-        let mut queue = Queue::default();
-        for _ in 0..100 {
-            drop(queue.wait(address(1)));
-        }
-        let mut waiting = vec![("here", queue.wait(address(1)))];
-        assert!(!queue.call(1));
-        assert_eq!(called(&mut waiting), ["here"]);
-        assert_eq!(queue.passed, 1);
     }
 
     #[actix_rt::test]
     async fn a_crowd_passes_in_rounds() {
         let newcomers = Rc::new(Newcomers::default());
         let begun = turns::round();
-        let tasks = (0..100).map(|n| {
+        let tasks = (0..1000).map(|n| {
             let newcomers = newcomers.clone();
-            actix_rt::spawn(async move { newcomers.pass(address(n % 3)).await })
+            actix_rt::spawn(async move { newcomers.pass(address((n % 3) as u8)).await })
         });
         for task in tasks.collect::<Vec<_>>() {
             task.await.unwrap();
         }
         let rounds = turns::round() - begun;
-        assert!(rounds >= 100 / PER_ROUND as u64, "{rounds}");
+        assert!(rounds >= 1000 / PER_ROUND_MAX as u64, "{rounds}");
     }
 }

@@ -344,11 +344,17 @@ mod tests {
         let rate = Rate { per_second: 1, burst: 1 };
         let clients = Clients::new(Bounds { handshakes_per_address: rate, ..OPEN });
         let start = Instant::now();
-        for n in 0..100_000_u32 {
-            let from = IpAddr::from(n.to_be_bytes());
-            drop(clients.admit(from, start + Duration::from_millis(u64::from(n))));
+        let at = |n: u32| (IpAddr::from(n.to_be_bytes()), start + Duration::from_millis(u64::from(n)));
+        for n in 0..100_000 {
+            let (from, now) = at(n);
+            drop(clients.admit(from, now));
         }
         assert!(clients.state.lock().by_address.len() <= 2 * SWEEP_MIN);
+        // Not before their rate allows all of it again.
+        for n in 99_001..100_000 {
+            let (from, _) = at(n);
+            assert_eq!(clients.admit(from, at(100_000).1).err(), Some(Limit::HandshakesPerAddress), "{n}");
+        }
     }
 
     #[test]

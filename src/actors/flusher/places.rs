@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Room for so many is kept.
+/// Less room is not worth giving back.
 const ROOM_MIN: usize = 1024;
 
 /// Values by their places.
 #[derive(Debug)]
 pub(super) struct Places<T> {
     places: Vec<Option<T>>,
-    /// Free places, and some that were given back since.
+    /// Free places. Some of them are taken again by now, or cut off.
     free: BinaryHeap<Reverse<u32>>,
 }
 
