@@ -1,6 +1,8 @@
 //! One call to MAX by HTTP: a GET with three headers, one deadline over all of it, a bound on its answer; and the words
 //! for how it failed.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,26 +202,26 @@ impl Http {
         Ok(Response { status, body, whole, location })
     }
 
-    /// Sends the call, and once more on a new connection: where this one was lost before it brought an answer, for MAX
-    /// may have been closing it just then, and awc cannot know; and where the address is silent and there is another.
+    /// Sends the call, and again on a new connection: where this one was lost before it brought an answer, for MAX may
+    /// have been closing it just then, and awc cannot know; and where the address is silent and there is another one.
     async fn send(&self, call: &Call) -> Result<ClientResponse, SendRequestError> {
         let request = |client: &Client| {
             let get = client.get(plain(&call.url)).insert_header((HOST, self.host.clone()));
             call.headers.iter().cloned().fold(get, |get, header| get.insert_header(header))
         };
-        let again = || request(&self.fresh).force_close().send();
-        let first = request(&self.pool).send();
-        let outcome = match self.connections.dialer().patience().await {
-            None => first.await,
-            Some(patience) => match timeout(patience, first).await {
-                Ok(outcome) => outcome,
-                Err(_) => return again().await,
-            },
-        };
-        match outcome {
-            Err(error) if lost(&error) => again().await,
-            outcome => outcome,
+        let dialer = self.connections.dialer();
+        let mut asking = request(&self.pool).send();
+        // An address that fails is asked last from then on.
+        for tries in 1.. {
+            let more = tries < dialer.count().max(2);
+            match patiently(dialer, more, asking).await {
+                Some(Err(error)) if more && lost(&error) => {}
+                Some(outcome) => return outcome,
+                None => {}
+            }
+            asking = request(&self.fresh).force_close().send();
         }
+        Err(SendRequestError::Timeout)
     }
 
     /// Reads the body up to the bound.
@@ -242,6 +244,20 @@ impl Http {
     fn late(&self, call: &Call, what: &str) -> Failure {
         call.failed(Code::MaxTimeout, &format!("{what} within {} ms", self.timeout.as_millis()))
     }
+}
+
+/// Waits for the head of an answer. None where the address that was asked is silent, and another one is to be asked.
+async fn patiently<T>(dialer: &Dialer, may_give_up: bool, asking: impl Future<Output = T>) -> Option<T> {
+    let mut asking = pin!(asking);
+    if may_give_up && let Some(patience) = dialer.patience().await {
+        match timeout(patience, &mut asking).await {
+            Ok(outcome) => return Some(outcome),
+            Err(_) if dialer.has_another() => return None,
+            // The others have refused the connection in the meantime.
+            Err(_) => {}
+        }
+    }
+    Some(asking.await)
 }
 
 /// awc is asked by http always: the TLS is that of our connection.
@@ -345,6 +361,9 @@ pub(super) fn tls(base: &BaseUrl, config: Arc<rustls::ClientConfig>) -> Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_base_url_is_checked_and_keeps_its_path() {
@@ -383,34 +402,91 @@ mod tests {
         }
     }
 
-    #[actix_rt::test]
-    async fn an_address_that_takes_the_call_and_is_silent_costs_a_share_of_the_deadline() {
-        use std::io::{Read as _, Write as _};
-        use std::net::TcpListener;
+    /// So many listeners at one port, each at an address of its own.
+    fn listeners(count: u8) -> Vec<TcpListener> {
+        loop {
+            let first = TcpListener::bind("127.0.0.2:0").unwrap();
+            let port = first.local_addr().unwrap().port();
+            let others = (3..2 + count).map(|n| TcpListener::bind(SocketAddr::from(([127, 0, 0, n], port))));
+            // Another test may have the port at one of the others.
+            if let Ok(listeners) = std::iter::once(Ok(first)).chain(others).collect() {
+                return listeners;
+            }
+        }
+    }
 
-        let silent = TcpListener::bind("127.0.0.2:0").unwrap();
-        let port = silent.local_addr().unwrap().port();
-        let works = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let found = vec![silent.local_addr().unwrap(), works.local_addr().unwrap()];
+    /// Answers every request after `delay`, and says how many there were.
+    fn answering(listener: TcpListener, delay: Duration) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counting = count.clone();
         std::thread::spawn(move || {
-            for stream in works.incoming() {
-                let mut stream = stream.unwrap();
-                while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]").unwrap();
-                }
+            for stream in listener.incoming() {
+                let (mut stream, count) = (stream.unwrap(), counting.clone());
+                std::thread::spawn(move || {
+                    while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(delay);
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]");
+                    }
+                });
             }
         });
-        let settings = config::Max { timeout_ms: 6000, ..config::Config::default().max };
-        let base = BaseUrl::parse(&format!("http://max.example:{port}")).unwrap();
-        let http = Http::new(&settings, base, None, Arc::new(move |_, _| Ok(found.clone()))).unwrap();
+        count
+    }
+
+    /// Asks so many times for a name with these addresses, one after the other.
+    async fn ask(addresses: Vec<SocketAddr>, timeout_ms: u64, times: usize) -> Vec<Result<Bytes, Failure>> {
+        let settings = config::Max { timeout_ms, ..config::Config::default().max };
+        let base = BaseUrl::parse(&format!("http://max.example:{}", addresses[0].port())).unwrap();
+        let http = Http::new(&settings, base, None, Arc::new(move |_, _| Ok(addresses.clone()))).unwrap();
         let call = Call { url: http.url("/conversations").unwrap(), headers: Vec::new(), secret: None };
-        for _ in 0..3 {
-            let response = http.get(&call, http.deadline()).await.unwrap();
-            assert_eq!(&response.body[..], b"[]");
+        let mut answers = Vec::new();
+        for _ in 0..times {
+            answers.push(http.get(&call, http.deadline()).await.map(|response| response.body));
         }
+        answers
+    }
+
+    fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+        listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
+    }
+
+    #[actix_rt::test]
+    async fn addresses_that_take_the_call_and_are_silent_cost_a_share_of_the_deadline_each() {
+        let mut listeners = listeners(3);
+        let addresses = addresses(&listeners);
+        let works = answering(listeners.remove(2), Duration::ZERO);
+        let answers = ask(addresses, 6000, 3).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
         // The address that has answered was asked first from then on.
-        silent.set_nonblocking(true).unwrap();
-        assert!(silent.accept().is_ok() && silent.accept().is_err());
+        assert_eq!(works.load(Ordering::SeqCst), 3);
+        for silent in listeners {
+            silent.set_nonblocking(true).unwrap();
+            assert!(silent.accept().is_ok() && silent.accept().is_err());
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_address_that_closes_every_connection_is_passed_over() {
+        let mut listeners = listeners(2);
+        let addresses = addresses(&listeners);
+        let works = answering(listeners.remove(1), Duration::ZERO);
+        std::thread::spawn(move || listeners[0].incoming().for_each(drop));
+        let answers = ask(addresses, 60_000, 2).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_eq!(works.load(Ordering::SeqCst), 2);
+    }
+
+    /// A name such as `localhost` has two addresses of which MAX often has one.
+    #[actix_rt::test]
+    async fn a_slow_answer_is_waited_for_where_the_other_addresses_take_no_connection() {
+        let mut listeners = listeners(2);
+        let addresses = addresses(&listeners);
+        let slow = answering(listeners.remove(1), Duration::from_millis(2500));
+        drop(listeners);
+        let answers = ask(addresses, 6000, 2).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_eq!(slow.load(Ordering::SeqCst), 2, "each was asked once");
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Service<ConnectInfo<Uri>> for Connections {
                 address,
                 asked_at: None,
                 used: false,
+                has_answered: false,
                 born: connections.epoch.get(),
                 connections,
             };
@@ -121,6 +122,7 @@ pub(super) struct MaxConnection {
     asked_at: Option<Instant>,
     /// Something was asked on it.
     used: bool,
+    has_answered: bool,
     born: u64,
     connections: Connections,
 }
@@ -138,6 +140,13 @@ impl MaxConnection {
         }
     }
 
+    /// MAX has closed the connection. One on which it has answered may have been at its end.
+    fn has_gone(&self) {
+        if !self.has_answered {
+            self.connections.dialer.failed(self.address);
+        }
+    }
+
     /// Reads from the socket what there is, and closes it where nothing more is wanted of it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
@@ -145,14 +154,19 @@ impl MaxConnection {
         let mut buffer = ReadBuf::new(&mut space);
         let outcome = ready!(each!(socket, stream => Pin::new(stream).poll_read(cx, &mut buffer)));
         let outcome = match outcome {
-            Ok(()) if buffer.filled().is_empty() => self.responses.closed().map_err(io::Error::other),
+            Ok(()) if buffer.filled().is_empty() => {
+                self.has_gone();
+                self.responses.closed().map_err(io::Error::other)
+            }
             Ok(()) => {
+                self.has_answered = true;
                 if self.asked_at.take().is_some() {
                     self.connections.dialer.answered(self.address);
                 }
                 self.responses.read(buffer.filled()).map_err(io::Error::other)
             }
             Err(error) => {
+                self.has_gone();
                 self.responses.spend();
                 Err(error)
             }
@@ -210,10 +224,14 @@ impl AsyncWrite for MaxConnection {
                 this.used = true;
             }
         }
-        match &mut this.socket {
+        let written = match &mut this.socket {
             Some(socket) => each!(socket, stream => Pin::new(stream).poll_write(cx, buf)),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        if matches!(written, Poll::Ready(Err(_))) {
+            this.has_gone();
         }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,6 @@
 //! The way to MAX: resolves its name on a thread of its own, tries its addresses as RFC 8305 has it, and sets up TLS.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -54,8 +54,10 @@ enum Standing {
     Answered,
     /// It was not tried yet.
     Unknown,
-    /// It was connected to and did not answer.
-    Silent,
+    /// It takes no connection.
+    Refused,
+    /// It takes a connection and has not answered on it, as the so-manieth such failure: the oldest is tried first.
+    Failed(u64),
 }
 
 /// Connects to one MAX, for one thread.
@@ -70,6 +72,7 @@ pub(super) struct Dialer {
     /// What the last lookup said, and what is known of each of these addresses.
     known: RefCell<Vec<SocketAddr>>,
     standings: RefCell<HashMap<SocketAddr, Standing>>,
+    failures: Cell<u64>,
 }
 
 impl fmt::Debug for Dialer {
@@ -91,7 +94,8 @@ impl Dialer {
     ) -> Self {
         let (host, under_way) = (host.to_owned(), RefCell::default());
         let (known, standings) = (RefCell::default(), RefCell::default());
-        Self { host, port, tls, allow_link_local, timeout, lookup, under_way, known, standings }
+        let failures = Cell::default();
+        Self { host, port, tls, allow_link_local, timeout, lookup, under_way, known, standings, failures }
     }
 
     /// Connects to the first address that takes the connection.
@@ -116,6 +120,19 @@ impl Dialer {
         (count > 1 && !proven).then(|| self.share(count))
     }
 
+    /// How many addresses there are.
+    pub(super) fn count(&self) -> usize {
+        self.known.borrow().len()
+    }
+
+    /// Whether there are several addresses that may answer, the one that is being asked among them.
+    pub(super) fn has_another(&self) -> bool {
+        let standings = self.standings.borrow();
+        let may_answer =
+            |address: &&SocketAddr| !matches!(standings.get(address), Some(Standing::Refused | Standing::Failed(_)));
+        self.known.borrow().iter().filter(may_answer).count() > 1
+    }
+
     /// This address has said something.
     pub(super) fn answered(&self, address: SocketAddr) {
         self.standings.borrow_mut().insert(address, Standing::Answered);
@@ -124,10 +141,16 @@ impl Dialer {
     /// This address was waited for in vain, for so long.
     pub(super) fn was_silent(&self, address: SocketAddr, waited: Duration) {
         // A call that is given up early says nothing. The connection took its part of the share.
-        let count = self.known.borrow().len();
+        let count = self.count();
         if count > 1 && waited >= self.share(count) / 2 {
-            self.standings.borrow_mut().insert(address, Standing::Silent);
+            self.failed(address);
         }
+    }
+
+    /// This address takes connections and does not answer.
+    pub(super) fn failed(&self, address: SocketAddr) {
+        self.failures.set(self.failures.get() + 1);
+        self.standings.borrow_mut().insert(address, Standing::Failed(self.failures.get()));
     }
 
     /// The share of the deadline that one of `count` addresses has.
@@ -195,7 +218,10 @@ impl Dialer {
     }
 
     async fn attempt(&self, address: SocketAddr) -> Result<(Socket, SocketAddr), String> {
-        let failed = |error: io::Error| format!("{address}: {error}");
+        let failed = |error: io::Error| {
+            self.standings.borrow_mut().insert(address, Standing::Refused);
+            format!("{address}: {error}")
+        };
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
         // One small request at a time: nothing is gained by waiting for more.
         let _ = tcp.set_nodelay(true);
@@ -206,6 +232,10 @@ impl Dialer {
                 Socket::Tls(Box::new(connector.connect(name.clone(), tcp).await.map_err(failed)?))
             }
         };
+        let mut standings = self.standings.borrow_mut();
+        if standings.get(&address) == Some(&Standing::Refused) {
+            standings.insert(address, Standing::Unknown);
+        }
         Ok((socket, address))
     }
 }
@@ -385,6 +415,12 @@ mod tests {
         dialer.was_silent(found[0], Duration::from_secs(1));
         dialer.answered(found[2]);
         assert_eq!(dialer.addresses().await, Ok(vec![found[2], found[1], found[0]]));
-        assert_eq!(dialer.patience().await, None);
+        assert_eq!((dialer.patience().await, dialer.has_another()), (None, true));
+        // Where all have failed, each has its turn.
+        for address in [found[2], found[1]] {
+            dialer.failed(address);
+        }
+        assert_eq!(dialer.addresses().await, Ok(vec![found[0], found[2], found[1]]));
+        assert!(!dialer.has_another());
     }
 }
