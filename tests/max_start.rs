@@ -92,15 +92,17 @@ fn check_says_what_the_service_account_lacks() {
         assert!(complaints.contains(words.unwrap_or_default()), "{version:?} {manager}: {complaints}");
         assert!(!said.contains("s3cret") && !complaints.contains("s3cret"));
     }
-    let strict = FakeMax::start(|request, wire| {
-        let answered = match request.target.as_str() {
-            "/info" => json(r#"{"version":"5.3.26"}"#),
-            _ => error("401 Unauthorized", "Unauthorized", "Invalid token."),
-        };
-        wire.write_all(&answered).map(|()| After::KeepAlive)
-    });
-    let (code, _, complaints) = check(&["--max-url", &strict.url("")], true);
-    assert!(code == Some(1) && complaints.contains("does not accept the service account bot"), "{complaints}");
+    for refusal in [
+        error("401 Unauthorized", "Unauthorized", "Invalid token."),
+        error("400 Bad Request", "UnknownUserError", "Unknown user: bot"),
+    ] {
+        let strict = FakeMax::start(move |request, wire| {
+            let version = json(r#"{"version":"5.3.26"}"#);
+            wire.write_all(if request.target == "/info" { &version } else { &refusal }).map(|()| After::KeepAlive)
+        });
+        let (code, _, complaints) = check(&["--max-url", &strict.url("")], true);
+        assert!(code == Some(1) && complaints.contains("does not accept the service account bot"), "{complaints}");
+    }
 }
 
 #[test]

@@ -260,7 +260,7 @@ impl Failed {
         let later = self.0.len() > 1;
         let rank = |(_, outcome, failure): &(Route, Outcome, Failure)| match outcome {
             Outcome::Final if !later || failure.code != Code::MaxTimeout => 0,
-            Outcome::Crash => 1,
+            Outcome::Crash | Outcome::Away => 1,
             Outcome::NotServed => 2,
             Outcome::Final => 3,
         };

@@ -58,6 +58,8 @@ pub(super) enum Outcome {
     Final,
     /// MAX failed at it: 500, which it often does for the members of a conversation that is just being made.
     Crash,
+    /// What stands before MAX says that MAX is away just now: 502 or 503.
+    Away,
     /// This MAX does not serve this call, or not to users.
     NotServed,
 }
@@ -104,7 +106,7 @@ impl Plan {
     /// The call has come to `outcome`.
     pub(super) fn next(&mut self, outcome: Outcome) -> Next {
         match outcome {
-            Outcome::Crash if !self.repeated => {
+            Outcome::Crash | Outcome::Away if !self.repeated => {
                 self.repeated = true;
                 Next::Again(self.route)
             }

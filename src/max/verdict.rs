@@ -41,7 +41,7 @@ pub(super) fn judge(
     bounds: Bounds,
 ) -> Result<Vec<ConversationId>, Verdict> {
     if response.status != StatusCode::OK {
-        return Err(refused(response, caller, route));
+        return Err(refused(response, caller, route, username));
     }
     let flawed = |flaw| match flaw {
         Flaw::CutOff if response.whole => Verdict::new(Code::MaxGarbage, Outcome::Final, "the JSON ends half-way"),
@@ -77,9 +77,9 @@ pub(super) fn judge(
 }
 
 /// What a status other than 200 means.
-fn refused(response: &Response, caller: Caller, route: Route) -> Verdict {
+fn refused(response: &Response, caller: Caller, route: Route, username: &Username) -> Verdict {
     let said = answer::refusal(&response.body);
-    let (code, outcome) = meaning(response.status, caller, route, said.as_ref());
+    let (code, outcome) = meaning(response.status, caller, route, username, said.as_ref());
     let mut what = response.status.to_string();
     if let Some(location) = &response.location {
         what.push_str(&format!(", to {location}"));
@@ -89,7 +89,7 @@ fn refused(response: &Response, caller: Caller, route: Route) -> Verdict {
         Some(Refusal { error, description: Some(why) }) => what.push_str(&format!(", {error}: {why}")),
         None => what.push_str(", not in the form of MAX"),
     }
-    if caller == Caller::Service && matches!(response.status.as_u16(), 401 | 403) {
+    if caller == Caller::Service && matches!(response.status.as_u16(), 400 | 401 | 403) {
         // 3.x has no Managers who may ask about others.
         let hint = if says(said.as_ref(), "permission to access") {
             ": this is a MAX before 4.0.0, which answers no joins without a token, or the service account is no MAX \
@@ -103,12 +103,23 @@ fn refused(response: &Response, caller: Caller, route: Route) -> Verdict {
 }
 
 /// The table. MAX's own errors count only in MAX's own form: the same status of a proxy says nothing of a user.
-fn meaning(status: StatusCode, caller: Caller, route: Route, said: Option<&Refusal>) -> (Code, Outcome) {
-    use Outcome::{Crash, Final, NotServed};
+fn meaning(
+    status: StatusCode,
+    caller: Caller,
+    route: Route,
+    username: &Username,
+    said: Option<&Refusal>,
+) -> (Code, Outcome) {
+    use Outcome::{Away, Crash, Final, NotServed};
     let error = said.map(|said| said.error.as_str());
     // Other servers have an error `Unauthorized` too, and none of them describes it as MAX does.
-    let described = said.is_some_and(|said| said.description.is_some());
+    let described =
+        said.is_some_and(|said| said.description.is_some()) && matches!(error, Some("Unauthorized" | "Forbidden"));
     match (status.as_u16(), caller) {
+        // MAX says so of the one who asks. (One whom the service account asks about is an unknown object.)
+        (400, Caller::Service) if error == Some("UnknownUserError") && !names(said, username) => {
+            (Code::MaxUnavailable, Final)
+        }
         (400, _) if error == Some("UnknownUserError") => (Code::UnknownUser, Final),
         // A back end without this call may say so in the very words in which MAX says it of a person.
         (404, Caller::User) if error == Some("ObjectNotFound") && route == Route::Person => {
@@ -125,11 +136,18 @@ fn meaning(status: StatusCode, caller: Caller, route: Route, said: Option<&Refus
         (401 | 403, Caller::User) if described => (Code::Unauthorized, Final),
         (500, _) => (Code::MaxUnavailable, Crash),
         (501, _) => (Code::MaxUnavailable, NotServed),
-        (502.., _) => (Code::MaxUnavailable, Final),
+        (502 | 503, _) => (Code::MaxUnavailable, Away),
+        (504.., _) => (Code::MaxUnavailable, Final),
         (404 | 405 | 410, _) => (Code::MaxError, NotServed),
         (200..=299, _) => (Code::MaxGarbage, NotServed),
         _ => (Code::MaxError, Final),
     }
+}
+
+/// Whether a refusal may be about this user: it says nothing of anybody, or names that one.
+fn names(said: Option<&Refusal>, username: &Username) -> bool {
+    let description = said.and_then(|said| said.description.as_deref());
+    description.is_none_or(|description| description.to_lowercase().contains(username.as_str()))
 }
 
 /// Whether MAX describes its refusal with these words.
@@ -142,7 +160,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::Caller::{Service, User};
-    use super::Outcome::{Crash, Final, NotServed};
+    use super::Outcome::{Away, Crash, Final, NotServed};
     use super::Route::{List, Person};
     use super::*;
 
@@ -190,13 +208,17 @@ mod tests {
             (User, Person, 400, r#"{"error":"UnknownUserError"}"#, Code::UnknownUser, Final),
             (User, List, 403, page, Code::MaxError, Final),
             (User, Person, 403, page, Code::MaxError, NotServed),
+            (Service, Person, 400, &said("UnknownUserError", "Unknown user: bot"), Code::MaxUnavailable, Final),
+            (Service, Person, 400, &said("UnknownUserError", "Unknown user: messi"), Code::UnknownUser, Final),
+            (User, List, 401, &said("AuthenticationRequired", "SSO expired"), Code::MaxError, Final),
             (Service, Person, 401, &token, Code::MaxUnavailable, Final),
             (Service, Person, 403, page, Code::MaxUnavailable, Final),
             (User, Person, 500, &crash, Code::MaxUnavailable, Crash),
             (User, List, 500, page, Code::MaxUnavailable, Crash),
             (User, Person, 501, page, Code::MaxUnavailable, NotServed),
-            (User, Person, 502, page, Code::MaxUnavailable, Final),
-            (Service, Person, 503, "", Code::MaxUnavailable, Final),
+            (User, Person, 502, page, Code::MaxUnavailable, Away),
+            (Service, Person, 503, "", Code::MaxUnavailable, Away),
+            (User, Person, 504, page, Code::MaxUnavailable, Final),
             (User, List, 599, "", Code::MaxUnavailable, Final),
             (User, Person, 405, "", Code::MaxError, NotServed),
             (User, Person, 410, "", Code::MaxError, NotServed),
