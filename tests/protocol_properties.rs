@@ -332,9 +332,13 @@ proptest! {
                 let slack = if generation == Eio4 { 0 } else { 2 * frames.len() };
                 prop_assert!(writer.fits(last, len + slack), "{:?} promised much more than {}", generation, len);
             }
-            // An empty body is a bad packet of Engine.IO 4, and of 3 in bytes, but nobody sends one.
+            // An empty body is a bad packet of Engine.IO 4, and of 3 in bytes, but nobody sends one. In text, 3 has an
+            // empty record for it.
+            if generation == Eio3 && sent.is_empty() {
+                sent.push(format!("{:?}", Ok::<_, ()>(engine::Packet::Noop)));
+            }
             let may_be_empty = generation == Sio09 || (generation == Eio3 && form != Form::Bytes);
-            if may_be_empty || !sent.is_empty() {
+            if may_be_empty || !frames.is_empty() {
                 prop_assert_eq!(read_back(generation, body), sent);
             }
         }

@@ -98,7 +98,7 @@ impl PayloadReader {
         self.encodes_once
     }
 
-    /// Whether nothing is left to read. What is left may still turn out to hold no packet.
+    /// Whether nothing is left to read.
     pub fn is_finished(&self) -> bool {
         self.at.is_none()
     }
@@ -115,7 +115,7 @@ impl PayloadReader {
         let at = self.at.take()?;
         let found = match (&self.body, self.generation) {
             (Body::Text(body), Generation::Eio4) => Ok(separated(body, at)),
-            (Body::Text(body), Generation::Eio3) => counted(body, at).transpose()?,
+            (Body::Text(body), Generation::Eio3) => counted(body, at),
             (Body::Text(body), Generation::Sio09) => Ok(framed(body, at)?),
             (Body::Binary(_), Generation::Eio4) => Err(ProtocolError::Engine),
             (Body::Binary(body), Generation::Eio3) => counted_bytes(body, at),
@@ -126,6 +126,8 @@ impl PayloadReader {
             Err(error) => return Some(Err(error)),
         };
         let packet = match &self.body {
+            // The official server passes over them too: an empty payload is written `0:`.
+            Body::Text(_) if range.is_empty() && self.generation == Generation::Eio3 => Ok(Packet::Noop),
             Body::Text(body) => {
                 let text = &body[range];
                 self.encodes_once |= self.generation != Generation::Eio3 || shows_one_encoding(text);
@@ -149,21 +151,11 @@ fn separated(body: &str, at: usize) -> Record {
     Record { range: at..end, next: (end < body.len()).then_some(end + SEPARATOR.len_utf8()), binary: false }
 }
 
-/// The first record of Engine.IO 3 from `at` on that is not empty. The official server skips empty ones too: an empty
-/// payload is written `0:`.
-fn counted(body: &str, mut at: usize) -> Result<Option<Record>, ProtocolError> {
-    loop {
-        let (record, rest) = take_counted(&body[at..], ':').ok_or(ProtocolError::Engine)?;
-        let next = body.len() - rest.len();
-        if !record.is_empty() {
-            let next_if_any = (!rest.is_empty()).then_some(next);
-            return Ok(Some(Record { range: next - record.len()..next, next: next_if_any, binary: false }));
-        }
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        at = next;
-    }
+/// The record of Engine.IO 3 at `at`.
+fn counted(body: &str, at: usize) -> Result<Record, ProtocolError> {
+    let (record, rest) = take_counted(&body[at..], ':').ok_or(ProtocolError::Engine)?;
+    let end = body.len() - rest.len();
+    Ok(Record { range: end - record.len()..end, next: (!rest.is_empty()).then_some(end), binary: false })
 }
 
 /// The record of Engine.IO 3 in bytes at `at`.
