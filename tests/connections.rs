@@ -377,6 +377,7 @@ fn websockets_are_asked_for_in_more_than_one_way() {
                 Some(("sec-websocket-protocol", "chat-v1")),
             ),
             ("/socket.io/", &[up, version, KEY, "Sec-WebSocket-Protocol: a b"], 400, None),
+            ("/socket.io/", &[up, version, KEY, "Sec-WebSocket-Protocol: a, b, a"], 400, None),
             ("/socket.io/", &[up, version, KEY, "Sec-WebSocket-Protocol:"], 400, None),
             ("/socket.io/", &[up, version], 400, None),
             ("/socket.io/", &[up, version, "Sec-WebSocket-Key: short"], 400, None),

@@ -349,11 +349,24 @@ impl Acceptor {
     /// in is nothing.
     fn survives(&mut self, error: &io::Error) -> Result<bool, String> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        // What is wrong with the network of one connection (accept(2)).
+        let of_one = [
+            Errno::NETDOWN,
+            Errno::PROTO,
+            Errno::NOPROTOOPT,
+            Errno::HOSTDOWN,
+            Errno::NONET,
+            Errno::HOSTUNREACH,
+            Errno::OPNOTSUPP,
+            Errno::NETUNREACH,
+            Errno::PERM,
+        ];
         let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-        let is_shortage = shortages.iter().any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()));
+        let is_among = |errors: &[Errno]| errors.iter().any(|one| error.raw_os_error() == Some(one.raw_os_error()));
         match error.kind() {
             ConnectionAborted | ConnectionReset | Interrupted => Ok(false),
-            _ if is_shortage => {
+            _ if is_among(&of_one) => Ok(false),
+            _ if is_among(&shortages) => {
                 self.metrics.limited(Limit::Connections);
                 self.say(format_args!("connections cannot be taken in: {error}"));
                 Ok(true)

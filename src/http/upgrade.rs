@@ -157,8 +157,9 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
     // Subprotocols mean nothing here, but who offers some has to be told one (RFC 6455, 4.1): the first it likes best.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
-        let first = offered.first().filter(|_| offered.iter().all(|name| is_token(name)));
-        let first = first.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Protocol is no list of tokens"))?;
+        let is_good = |(at, name): (usize, &&str)| is_token(name) && !offered[..at].contains(name);
+        let first = offered.first().filter(|_| offered.iter().enumerate().all(is_good));
+        let first = first.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Protocol is no list of different tokens"))?;
         answer.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         answer.extend_from_slice(first.as_bytes());
     }
