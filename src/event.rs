@@ -513,6 +513,7 @@ table! {
         RateLimited = "rate_limited": "the client sent too much and did not slow down",
         WriteTimeout = "write_timeout": "the client took nothing of what was written for too long",
         Flood = "flood": "the client sent too much for too long",
+        Memory = "memory": "the client made the server hold much while its memory was short",
         ConversationLost = "conversation_lost": "a conversation of the session failed",
         Panic = "panic": "the session failed",
         Stop = "stop": "the server stops",

@@ -190,6 +190,11 @@ impl Outbox {
         self.queue.lock().messages
     }
 
+    /// How much waits to be written, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
     /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

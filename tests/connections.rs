@@ -523,6 +523,43 @@ fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
 }
 
 #[test]
+fn nobody_fills_memory_with_halves_of_messages() {
+    const MIB: usize = 96;
+    run(async {
+        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+        command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (MIB << 20).to_string());
+        let server = &mut Process::start(command);
+        let addr = server.addr();
+        let here = target(&new_sid(addr).await);
+        let thousand = "x".repeat(1000);
+        // 990,000 bytes of a frame of 999,000, or of a body.
+        let frame = r#"send "\x81\xff\0\0\0\0\0\x0f\x3e\x58\0\0\0\0""#;
+        let socket = r#"send "[GET /socket.io/?EIO=4&transport=websocket|{UPGRADE}|{KEY}]"
+                        expect "\"sid\":\"""#;
+        let mut peers = Vec::new();
+        for n in 0..200 {
+            let (open, begin) = match n % 2 {
+                0 => (socket, frame.to_owned()),
+                _ => ("", format!(r#"send "[POST {}|Content-Length: 999000]""#, target(&new_sid(addr).await))),
+            };
+            let script =
+                format!("{open}\nsay open\nwait go\n{begin}\nsend 990 * \"{thousand}\" or closed\nsay sent\nwait end");
+            let peer = client(addr, &script);
+            peer.said("open", 1).await;
+            peers.push(peer);
+        }
+        peers.iter().for_each(|peer| peer.tell("go"));
+        for peer in &peers {
+            peer.said("sent", 1).await;
+        }
+        let held = resident_mib(server);
+        assert!(held < MIB, "{held} MiB");
+        assert_eq!(Http::connect(addr).await.post(&here, "40/max,").await.status, 200, "who is here is served");
+        peers.iter().for_each(|peer| peer.tell("end"));
+    });
+}
+
+#[test]
 fn an_address_is_what_a_trusted_proxy_says() {
     run(async {
         let server = Fixture::start(

@@ -19,6 +19,7 @@ use super::{Edge, Refusal};
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::WaitingPoll;
 use crate::event::CloseReason;
+use crate::limits::clients::Clients;
 use crate::mailbox;
 use crate::metrics::Limit;
 use crate::protocol::Generation;
@@ -136,7 +137,7 @@ impl Posting {
         let announced: Option<usize> = announced.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = match announced {
             Some(bytes) if bytes > limit => Ok(None),
-            _ => collect(payload, limit).await,
+            _ => collect(payload, limit, &edge.endpoint.clients).await,
         };
         match body {
             Ok(Some(body)) => {
@@ -148,6 +149,11 @@ impl Posting {
                 edge.endpoint.metrics.limited(Limit::RequestBody);
                 self.end();
                 Err(Refusal::TooLarge)
+            }
+            Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                edge.endpoint.metrics.limited(Limit::Memory);
+                self.end();
+                Err(Refusal::Busy)
             }
             Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Refusal::Late),
             Err(_) => Err(Refusal::Empty),
@@ -180,13 +186,16 @@ fn fail(entry: &Entry, reason: CloseReason) {
     }
 }
 
-/// The whole body, or none where it is larger than `limit`.
-async fn collect(mut payload: Payload, limit: usize) -> Result<Option<Vec<u8>>, PayloadError> {
+/// The whole body, or none where it is larger than `limit`. An error too where memory is too short for it.
+async fn collect(mut payload: Payload, limit: usize, clients: &Clients) -> Result<Option<Vec<u8>>, PayloadError> {
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk?;
         if body.len() + chunk.len() > limit {
             return Ok(None);
+        }
+        if !clients.may_keep(body.len() + chunk.len()) {
+            return Err(PayloadError::Io(io::ErrorKind::OutOfMemory.into()));
         }
         body.extend_from_slice(&chunk);
     }

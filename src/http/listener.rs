@@ -37,6 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often each worker shows that it runs, and how often that is looked at.
 const PULSE: Duration = Duration::from_millis(250);
 
+/// How often memory is looked at where it is limited: 300 connections can fill 300 MB in a quarter of a second.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(25);
+
 /// A worker that has not shown itself for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
 
@@ -135,7 +138,7 @@ impl Listener {
             socket,
             workers,
             clients: clients.clone(),
-            memory,
+            memory: memory.filter(Memory::is_limited).map(|memory| (memory, Instant::now())),
             user_timeout,
             metrics,
             farewells: VecDeque::new(),
@@ -248,7 +251,8 @@ struct Acceptor {
     socket: mio::net::TcpListener,
     workers: Vec<Worker>,
     clients: Arc<Clients>,
-    memory: Option<Memory>,
+    /// Where it is limited, with when it was looked at last.
+    memory: Option<(Memory, Instant)>,
     user_timeout: Duration,
     metrics: Arc<Metrics>,
     farewells: VecDeque<(Instant, TcpStream)>,
@@ -261,10 +265,11 @@ impl Acceptor {
     fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let mut events = Events::with_capacity(8);
         let mut looked = Instant::now();
+        let interval = if self.memory.is_some() { MEMORY_INTERVAL } else { PULSE };
         // The system tells once that somebody has come, and not again as long as anybody is left.
         let mut maybe_more = true;
         while !*stop.borrow() {
-            let wait = if maybe_more { Duration::ZERO } else { PULSE };
+            let wait = if maybe_more { Duration::ZERO } else { interval };
             match poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(&error)),
                 _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
@@ -279,12 +284,18 @@ impl Acceptor {
                     self.look_after_workers()?;
                 }
                 self.part(FAREWELLS_MAX);
-                if let Some(memory) = &self.memory {
-                    self.clients.set_pressed(memory.is_short());
-                }
             }
+            self.look_at_memory();
         }
         Ok(())
+    }
+
+    fn look_at_memory(&mut self) {
+        let Some((memory, looked)) = &mut self.memory else { return };
+        if looked.elapsed() >= MEMORY_INTERVAL {
+            self.clients.set_pressed(memory.is_short());
+            *looked = Instant::now();
+        }
     }
 
     /// Takes in those who wait. False where nobody waits any more.

@@ -19,7 +19,7 @@ use crate::actors::transport::{Arrival, Attach, Sink, Transport};
 use crate::actors::worker::Worker;
 use crate::event::CloseReason;
 use crate::limits::clients::ConnectionSlot;
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
@@ -162,14 +162,23 @@ impl<S: Stream> OwnedSocket<S> {
             return Poll::Ready(Err(CloseReason::TransportClose));
         }
         sink(Arrival::Bytes(received.len()))?;
-        Poll::Ready(if self.partial.is_empty() {
+        if self.partial.is_empty() {
             let consumed = self.parse(received, sink)?;
             self.partial.extend_from_slice(&received[consumed..]);
-            Ok(())
         } else {
             self.partial.extend_from_slice(received);
-            self.parse_partial(sink)
-        })
+            self.parse_partial(sink)?;
+        }
+        Poll::Ready(self.allow(self.partial.len() + self.reader.kept_bytes()))
+    }
+
+    /// Whether so many bytes may be kept for this client now.
+    fn allow(&self, bytes: usize) -> Result<(), CloseReason> {
+        if self.slot.as_ref().is_none_or(|slot| slot.may_keep(bytes)) {
+            return Ok(());
+        }
+        self.metrics.limited(Limit::Memory);
+        Err(CloseReason::Memory)
     }
 
     fn parse_partial(&mut self, sink: &mut Sink<'_>) -> Result<(), CloseReason> {
@@ -288,7 +297,7 @@ impl<S: Stream> OwnedSocket<S> {
         let code = match reason {
             CloseReason::TooLarge => CloseCode::Size,
             CloseReason::BadText => CloseCode::Invalid,
-            CloseReason::Slow | CloseReason::WriteTimeout => CloseCode::Again,
+            CloseReason::Slow | CloseReason::WriteTimeout | CloseReason::Memory => CloseCode::Again,
             CloseReason::Flood | CloseReason::RateLimited => CloseCode::Policy,
             CloseReason::Panic | CloseReason::ConversationLost => CloseCode::Error,
             _ => return self.close_code,
@@ -345,7 +354,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
             }
             if flushed.is_pending() {
                 self.keep(unsent);
-                return Poll::Pending;
+                return self.allow(outbox.bytes()).map_or_else(Poll::Ready, |()| Poll::Pending);
             }
         }
         self.keep(unsent);
@@ -391,7 +400,7 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         match self.poll_finish(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             // It takes no more, so it cannot be told.
-            Poll::Pending if matches!(reason, CloseReason::Slow | CloseReason::WriteTimeout) => {
+            Poll::Pending if matches!(reason, CloseReason::Slow | CloseReason::WriteTimeout | CloseReason::Memory) => {
                 self.stream.reset_on_drop()
             }
             Poll::Pending | Poll::Ready(Ok(())) => drop(actix_rt::spawn(part(self))),

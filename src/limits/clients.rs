@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 use super::Limit;
 use super::bucket::{Bucket, Rate};
 
+/// While memory is short, so much is kept for one client.
+const PRESSED_BYTES_MAX: usize = 64 * 1024;
+
 /// The bounds on clients. 0 is no limit, except for the connections, which always have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -107,6 +110,15 @@ impl Clients {
         self.is_pressed.store(is_pressed, Ordering::Relaxed);
     }
 
+    fn is_pressed(&self) -> bool {
+        self.is_pressed.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes may be kept for a client: what it has sent and is not whole, or what it does not read.
+    pub fn may_keep(&self, bytes: usize) -> bool {
+        bytes <= PRESSED_BYTES_MAX || !self.is_pressed()
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.state.lock().all.connections
@@ -147,7 +159,7 @@ impl Clients {
     /// # Errors
     /// The bound that is reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<SessionSlot, Limit> {
-        if self.is_pressed.load(Ordering::Relaxed) {
+        if self.is_pressed() {
             return Err(Limit::Memory);
         }
         let address = counted_as(address);
@@ -225,6 +237,11 @@ impl ConnectionSlot {
         of_worker.fetch_add(1, Ordering::Relaxed);
         self.of_worker = Some(of_worker.clone());
         self
+    }
+
+    /// As [`Clients::may_keep`].
+    pub fn may_keep(&self, bytes: usize) -> bool {
+        self.clients.may_keep(bytes)
     }
 
     /// The address as which its client counts.

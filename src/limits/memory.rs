@@ -34,10 +34,14 @@ impl Memory {
         }
     }
 
+    /// Whether there is a limit at all.
+    pub fn is_limited(&self) -> bool {
+        self.short_from_resident.is_some() || self.short_from_virtual.is_some()
+    }
+
     /// Whether so much is in use that nobody more should be let in. Reads a file of the kernel.
     pub fn is_short(&self) -> bool {
-        let has_limit = self.short_from_resident.is_some() || self.short_from_virtual.is_some();
-        has_limit && usage().is_some_and(|usage| self.is_short_with(usage))
+        self.is_limited() && usage().is_some_and(|usage| self.is_short_with(usage))
     }
 
     fn is_short_with(&self, usage: Usage) -> bool {

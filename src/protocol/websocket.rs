@@ -108,11 +108,9 @@ impl Reader {
         if len > i64::MAX as u64 {
             return Err(ProtocolError::Frame);
         }
-        if matches!(opcode, CONTINUATION | TEXT | BINARY) {
-            let kept = self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len());
-            if len > self.bytes_max.saturating_sub(kept) as u64 {
-                return Err(ProtocolError::TooLarge);
-            }
+        let room = self.bytes_max.saturating_sub(self.kept_bytes()) as u64;
+        if matches!(opcode, CONTINUATION | TEXT | BINARY) && len > room {
+            return Err(ProtocolError::TooLarge);
         }
         // It fits: the size law above, or the length of a control frame, has bounded it by a usize.
         let consumed = (head + 4usize).saturating_add(len as usize);
@@ -131,6 +129,11 @@ impl Reader {
             _ => self.fragment(opcode, fin, payload)?,
         };
         Ok(Step::Frame { consumed, message })
+    }
+
+    /// Bytes of a message of which more fragments have to come.
+    pub fn kept_bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len())
     }
 
     /// Frees the memory of a fragmented message that was given, before the next step.
