@@ -116,7 +116,7 @@ fn load_balancers_are_answered_by_whatever_method_they_ask() {
     let server = Fixture::start("");
     run(async {
         let mut connection = Http::connect(server.metrics_addr).await;
-        for path in ["/health", "/metrics"] {
+        for path in ["/health", "/metrics", "/health/", "/"] {
             let whole = connection.get(path).await;
             assert_eq!(whole.status, 200);
             connection.write(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
@@ -135,6 +135,7 @@ fn load_balancers_are_answered_by_whatever_method_they_ask() {
         assert_eq!(connection.get("/health?from=balancer").await.status, 200);
         assert_eq!(connection.get("http://localhost/health").await.status, 200);
         assert_eq!(connection.get("/elsewhere").await.status, 404);
+        assert_eq!(connection.request("OPTIONS", "*", &[], b"").await.status, 200);
 
         // The oldest of them speak HTTP/1.0, and name no host.
         for method in ["GET", "HEAD", "OPTIONS"] {

@@ -27,8 +27,10 @@ pub struct Admin {
 /// Mounts the admin paths.
 pub fn routes(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(admin).service(looked_at("/metrics", metrics)).service(looked_at("/health", health));
-        config.default_service(to(|| async { HttpResponse::NotFound().body("Here are /metrics and /health.\n") }));
+        config.app_data(admin).service(looked_at("/", index));
+        config.service(looked_at("/metrics", metrics)).service(looked_at("/health", health));
+        config.service(looked_at("/health/", health));
+        config.default_service(to(elsewhere));
     }
 }
 
@@ -43,6 +45,21 @@ where
         .route(head().to(handler))
         .route(method(Method::OPTIONS).to(move || allowed(StatusCode::OK)))
         .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
+}
+
+/// What is here.
+const INDEX: &str = "Here are /metrics and /health.\n";
+
+async fn index() -> HttpResponse {
+    HttpResponse::Ok().body(INDEX)
+}
+
+/// Some load balancers ask `OPTIONS *` whether a server lives.
+async fn elsewhere(request: HttpRequest) -> HttpResponse {
+    let is_options = request.method() == Method::OPTIONS;
+    let mut answer = if is_options { HttpResponse::Ok() } else { HttpResponse::NotFound() };
+    answer.insert_header((header::ALLOW, METHODS));
+    if is_options { answer.finish() } else { answer.body(INDEX) }
 }
 
 async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {

@@ -45,6 +45,7 @@ impl Request {
         };
         // The official server takes whatever is not "4" for 3; its own suites, and we, want the version to be said. The
         // clients 1.0 say 2 and speak 3.
+        let is_of_1_0 = version.as_deref() == Some("2");
         let generation = match version.as_deref() {
             Some("4") => Generation::Eio4,
             Some("3" | "2") => Generation::Eio3,
@@ -64,7 +65,7 @@ impl Request {
         let is_base64 = b64.is_some_and(|b64| !matches!(&*b64, "" | "0"));
         let form = if is_base64 || jsonp.is_some() {
             Form::Text
-        } else if generation == Generation::Eio3 && t.as_deref().is_some_and(is_counted_timestamp) {
+        } else if is_of_1_0 || generation == Generation::Eio3 && t.as_deref().is_some_and(is_counted_timestamp) {
             Form::Bytes
         } else {
             Form::Mixed
@@ -404,7 +405,9 @@ mod tests {
         }
         let parse = |query: &str| Request::parse(query, &Generation::ALL);
         let form = |query: &str| parse(query).map(|request| (request.generation, request.form));
-        assert_eq!(form("EIO=2&transport=polling&t=1-0"), Ok((Generation::Eio3, Form::Bytes)), "a client of 1.0");
+        for of_1_0 in ["EIO=2&transport=polling&t=1-0", "EIO=2&transport=polling"] {
+            assert_eq!(form(of_1_0), Ok((Generation::Eio3, Form::Bytes)), "a client of 1.0");
+        }
         assert_eq!(form("EIO=4&transport=polling&t=1-0"), Ok((Generation::Eio4, Form::Mixed)));
         let parse = |query: &str| Request::parse(&format!("EIO=3&transport=polling&{query}"), &Generation::ALL);
         let script = |query| parse(query).map(|request| request.jsonp);
