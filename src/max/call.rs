@@ -212,16 +212,18 @@ impl Http {
         let dialer = self.connections.dialer();
         let mut asking = request(&self.pool).send();
         // An address that fails is asked last from then on.
-        for tries in 1.. {
-            let more = tries < dialer.count().max(2);
+        let mut tries = 0;
+        loop {
+            // The first connection may be an old one, which says nothing of its address.
+            let more = tries < dialer.count().max(1);
             match patiently(dialer, more, asking).await {
                 Some(Err(error)) if more && lost(&error) => {}
                 Some(outcome) => return outcome,
                 None => {}
             }
+            tries += 1;
             asking = request(&self.fresh).force_close().send();
         }
-        Err(SendRequestError::Timeout)
     }
 
     /// Reads the body up to the bound.
@@ -249,10 +251,11 @@ impl Http {
 /// Waits for the head of an answer. None where the address that was asked is silent, and another one is to be asked.
 async fn patiently<T>(dialer: &Dialer, may_give_up: bool, asking: impl Future<Output = T>) -> Option<T> {
     let mut asking = pin!(asking);
+    let failures = dialer.failures();
     if may_give_up && let Some(patience) = dialer.patience().await {
         match timeout(patience, &mut asking).await {
             Ok(outcome) => return Some(outcome),
-            Err(_) if dialer.has_another() => return None,
+            Err(_) if dialer.has_another(failures) => return None,
             // The others have refused the connection in the meantime.
             Err(_) => {}
         }
@@ -436,15 +439,22 @@ mod tests {
 
     /// Asks so many times for a name with these addresses, one after the other.
     async fn ask(addresses: Vec<SocketAddr>, timeout_ms: u64, times: usize) -> Vec<Result<Bytes, Failure>> {
-        let settings = config::Max { timeout_ms, ..config::Config::default().max };
-        let base = BaseUrl::parse(&format!("http://max.example:{}", addresses[0].port())).unwrap();
-        let http = Http::new(&settings, base, None, Arc::new(move |_, _| Ok(addresses.clone()))).unwrap();
-        let call = Call { url: http.url("/conversations").unwrap(), headers: Vec::new(), secret: None };
+        let http = http(addresses, timeout_ms);
         let mut answers = Vec::new();
         for _ in 0..times {
-            answers.push(http.get(&call, http.deadline()).await.map(|response| response.body));
+            answers.push(http.get(&call(&http), http.deadline()).await.map(|response| response.body));
         }
         answers
+    }
+
+    fn http(addresses: Vec<SocketAddr>, timeout_ms: u64) -> Http {
+        let settings = config::Max { timeout_ms, ..config::Config::default().max };
+        let base = BaseUrl::parse(&format!("http://max.example:{}", addresses[0].port())).unwrap();
+        Http::new(&settings, base, None, Arc::new(move |_, _| Ok(addresses.clone()))).unwrap()
+    }
+
+    fn call(http: &Http) -> Call {
+        Call { url: http.url("/conversations").unwrap(), headers: Vec::new(), secret: None }
     }
 
     fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
@@ -464,6 +474,18 @@ mod tests {
             silent.set_nonblocking(true).unwrap();
             assert!(silent.accept().is_ok() && silent.accept().is_err());
         }
+    }
+
+    #[actix_rt::test]
+    async fn all_who_wait_for_a_silent_address_go_on_to_the_next() {
+        let mut listeners = listeners(2);
+        let addresses = addresses(&listeners);
+        let works = answering(listeners.remove(1), Duration::ZERO);
+        let http = http(addresses, 6000);
+        let asked = (0..8).map(|_| async { http.get(&call(&http), http.deadline()).await.map(|answer| answer.body) });
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_eq!(works.load(Ordering::SeqCst), 8);
     }
 
     #[actix_rt::test]

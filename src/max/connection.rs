@@ -133,8 +133,11 @@ impl MaxConnection {
         let Some(socket) = &self.socket else { return };
         // A TLS server may send tickets behind the handshake.
         let looked_at = self.used || matches!(socket, Socket::Plain(_));
-        let stale = self.born != self.connections.epoch.get() || (looked_at && !socket.is_quiet());
-        if stale && self.responses.is_idle() {
+        let is_distrusted = self.born != self.connections.epoch.get();
+        // A new one is how an address shows that it works again.
+        let is_dead = self.used && self.connections.dialer.has_failed(self.address);
+        let is_stale = is_distrusted || is_dead || (looked_at && !socket.is_quiet());
+        if is_stale && self.responses.is_idle() {
             self.responses.spend();
             self.socket = None;
         }

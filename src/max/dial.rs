@@ -125,12 +125,24 @@ impl Dialer {
         self.known.borrow().len()
     }
 
-    /// Whether there are several addresses that may answer, the one that is being asked among them.
-    pub(super) fn has_another(&self) -> bool {
+    /// How often an address has failed so far.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.get()
+    }
+
+    /// Whether there is another address that may answer than the one that was asked after so many failures. Where none
+    /// has failed since, that one still is among those that may.
+    pub(super) fn has_another(&self, failures: u64) -> bool {
         let standings = self.standings.borrow();
         let may_answer =
             |address: &&SocketAddr| !matches!(standings.get(address), Some(Standing::Refused | Standing::Failed(_)));
-        self.known.borrow().iter().filter(may_answer).count() > 1
+        let asked = usize::from(self.failures.get() == failures);
+        self.known.borrow().iter().filter(may_answer).count() > asked
+    }
+
+    /// Whether this address has not answered when it was asked last.
+    pub(super) fn has_failed(&self, address: SocketAddr) -> bool {
+        matches!(self.standings.borrow().get(&address), Some(Standing::Failed(_)))
     }
 
     /// This address has said something.
@@ -222,6 +234,7 @@ impl Dialer {
             self.standings.borrow_mut().insert(address, Standing::Refused);
             format!("{address}: {error}")
         };
+        let mut attempt = Attempt { dialer: self, address, begun: Instant::now(), is_over: false };
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
         // One small request at a time: nothing is gained by waiting for more.
         let _ = tcp.set_nodelay(true);
@@ -232,11 +245,28 @@ impl Dialer {
                 Socket::Tls(Box::new(connector.connect(name.clone(), tcp).await.map_err(failed)?))
             }
         };
+        attempt.is_over = true;
         let mut standings = self.standings.borrow_mut();
         if standings.get(&address) == Some(&Standing::Refused) {
             standings.insert(address, Standing::Unknown);
         }
         Ok((socket, address))
+    }
+}
+
+/// A connection that is being tried. Where another address was faster by far, this one counts as one that refuses.
+struct Attempt<'a> {
+    dialer: &'a Dialer,
+    address: SocketAddr,
+    begun: Instant,
+    is_over: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.begun.elapsed() >= ATTEMPT_DELAY {
+            self.dialer.standings.borrow_mut().insert(self.address, Standing::Refused);
+        }
     }
 }
 
@@ -415,12 +445,12 @@ mod tests {
         dialer.was_silent(found[0], Duration::from_secs(1));
         dialer.answered(found[2]);
         assert_eq!(dialer.addresses().await, Ok(vec![found[2], found[1], found[0]]));
-        assert_eq!((dialer.patience().await, dialer.has_another()), (None, true));
+        assert_eq!((dialer.patience().await, dialer.has_another(dialer.failures())), (None, true));
         // Where all have failed, each has its turn.
         for address in [found[2], found[1]] {
             dialer.failed(address);
         }
         assert_eq!(dialer.addresses().await, Ok(vec![found[0], found[2], found[1]]));
-        assert!(!dialer.has_another());
+        assert!(!dialer.has_another(0) && dialer.has_failed(found[1]));
     }
 }

