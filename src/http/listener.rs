@@ -368,9 +368,7 @@ impl Acceptor {
             Errno::HOSTDOWN,
             Errno::NONET,
             Errno::HOSTUNREACH,
-            Errno::OPNOTSUPP,
             Errno::NETUNREACH,
-            Errno::PERM,
         ];
         let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         let is_among = |errors: &[Errno]| errors.iter().any(|one| error.raw_os_error() == Some(one.raw_os_error()));

@@ -2,6 +2,7 @@
 //! the socket to a session, a new one or that of a polling client.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -157,8 +158,8 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
     // Subprotocols mean nothing here, but who offers some has to be told one (RFC 6455, 4.1): the first it likes best.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
-        let is_good = |(at, name): (usize, &&str)| is_token(name) && !offered[..at].contains(name);
-        let first = offered.first().filter(|_| offered.iter().enumerate().all(is_good));
+        let mut different = HashSet::new();
+        let first = offered.first().filter(|_| offered.iter().all(|name| is_token(name) && different.insert(*name)));
         let first = first.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Protocol is no list of different tokens"))?;
         answer.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         answer.extend_from_slice(first.as_bytes());
