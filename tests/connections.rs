@@ -552,6 +552,7 @@ fn nobody_fills_memory_with_halves_of_messages() {
         for peer in &peers {
             peer.said("sent", 1).await;
         }
+        server.says("closed: memory");
         let held = resident_mib(server);
         assert!(held < MIB, "{held} MiB");
         assert_eq!(Http::connect(addr).await.post(&here, "40/max,").await.status, 200, "who is here is served");

@@ -28,10 +28,11 @@ use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::outbox::Outbox;
 use crate::turns::{self, Rest, Share};
 
-/// Messages in a row, and then conversations that sessions are let into, before others on this thread have their turn:
-/// those who ask MAX, and the signals.
+/// Messages in a row before others on this thread have their turn: those who ask MAX, and the signals.
 const MESSAGES_PER_TURN: usize = 64;
-const ENTRIES_PER_TURN: usize = 64;
+
+/// Conversations that sessions are let into in one round of this thread.
+const ENTRIES_PER_ROUND: usize = 64;
 
 /// A session is let into so many conversations before the next session has its turn. A session with few conversations
 /// so does not wait for those with thousands.
@@ -317,7 +318,7 @@ impl RegistryActor {
             }
             let left = admitting.admit.conversations.len() - admitting.sent;
             // One with no conversations is work too.
-            let most = self.admitted.take(left.clamp(1, ENTRIES_IN_A_ROW), ENTRIES_PER_TURN, round);
+            let most = self.admitted.take(left.clamp(1, ENTRIES_IN_A_ROW), ENTRIES_PER_ROUND, round);
             if most == 0 {
                 self.admitting.push_front(admitting);
                 return;

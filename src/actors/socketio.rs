@@ -168,6 +168,17 @@ impl SocketIoSession {
     }
 }
 
+impl SocketIoSession {
+    /// Whether what is kept of an event that is not whole may be kept.
+    fn allow_kept(&self) -> Result<(), CloseReason> {
+        if self.lobby.slot.may_keep(self.machine.kept_bytes()) {
+            return Ok(());
+        }
+        self.lobby.settings.metrics.limited(Limit::Memory);
+        Err(CloseReason::Memory)
+    }
+}
+
 impl Lobby {
     /// Takes the client into the namespace that it has not asked for. Engine.IO 3 says so by a packet of its own; in
     /// 0.9 it is what `1::` means, which is the transport's first word.
@@ -260,14 +271,14 @@ impl Application for SocketIoSession {
         if self.lobby.admit(event, text.len(), now)? {
             self.connect_by = None;
         }
-        Ok(())
+        self.allow_kept()
     }
 
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason> {
         let event = self.machine.handle_binary(data, self.lobby.settings.residents.names())?;
         self.lobby.admit(event, data.len(), now)?;
         self.machine.release();
-        Ok(())
+        self.allow_kept()
     }
 
     fn has_room(&self) -> bool {

@@ -171,7 +171,11 @@ impl Service {
             _ = stopping.wait_for(|stops| *stops) => false,
         };
         if has_come {
-            self.newcomers.pass(address).await;
+            // A stop keeps nobody waiting who is to be answered.
+            tokio::select! {
+                () = self.newcomers.pass(address) => {}
+                _ = stopping.wait_for(|stops| *stops) => {}
+            }
         }
         has_come
     }

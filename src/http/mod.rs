@@ -262,7 +262,7 @@ pub enum Refusal {
     TooLarge,
     /// A POST that did not arrive in time.
     Late,
-    /// More requests wait for the session than its mailbox holds.
+    /// More requests wait for the session than its mailbox holds, or memory is too short for what was posted.
     Busy,
     /// No new session now.
     Handshake(HandshakeRefusal),

@@ -15,13 +15,13 @@ use crate::turns::{self, Rest, Share};
 /// Newcomers who pass in one round (about 0.3 ms of work).
 const PER_ROUND: usize = 8;
 
-/// More of them pass where a round is long, one for so much of it: that is a fifth of the time of the thread,
+/// More of them pass where a round is long: one for so much of it, which is a fifth of the time of the thread.
 const ROUND_EACH: Duration = Duration::from_micros(160);
 
-/// up to so many (about 5 ms of work).
+/// No more of them pass in a round, however long it is (about 5 ms of work).
 const PER_ROUND_MAX: usize = 128;
 
-/// Those who wait for their turn. There are no more of them than open connections.
+/// Those who wait for their turn. Each is an open connection.
 #[derive(Debug, Default)]
 pub struct Newcomers(RefCell<Queue>);
 
@@ -98,9 +98,8 @@ impl Queue {
         while !self.is_empty() && self.share.take(1, most, round) == 1 {
             let Some(address) = self.next_address() else { break };
             let Some(of_address) = self.waiting.get_mut(&address) else { continue };
-            if let Some(next) = of_address.pop_front() {
-                let _ = next.send(());
-            }
+            // Some wait no longer.
+            while of_address.pop_front().is_some_and(|next| next.send(()).is_err()) {}
             if of_address.is_empty() {
                 self.waiting.remove(&address);
             } else {

@@ -268,6 +268,11 @@ pub struct SessionSlot {
 }
 
 impl SessionSlot {
+    /// As [`Clients::may_keep`].
+    pub fn may_keep(&self, bytes: usize) -> bool {
+        self.clients.may_keep(bytes)
+    }
+
     /// The client has joined: MAX vouches for it.
     pub fn joined(&self) {
         if !self.has_joined.swap(true, Ordering::Relaxed) {

@@ -176,6 +176,11 @@ impl SocketIo {
         }
     }
 
+    /// Bytes of an event of which attachments have still to come.
+    pub fn kept_bytes(&self) -> usize {
+        self.reassembly.as_ref().map_or(0, |event| event.text.len() + event.bytes)
+    }
+
     /// Takes a binary message; `served` as in [`Self::handle_text`].
     ///
     /// # Errors
