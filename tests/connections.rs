@@ -6,6 +6,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use support::client::{sid_of, target};
@@ -480,12 +481,18 @@ fn there_are_so_many_sessions_and_no_more() {
     });
 }
 
+/// The program with so much memory.
+fn within_memory(mib: usize) -> Command {
+    let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+    command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (mib << 20).to_string());
+    command
+}
+
 #[test]
 fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
     const MIB: usize = 64;
     run(async {
-        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
-        command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (MIB << 20).to_string());
+        let mut command = within_memory(MIB);
         command.env("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "86400000");
         for limit in ["UNJOINED_MAX", "UNJOINED_PER_ADDRESS_MAX", "SESSIONS_MAX", "SESSIONS_PER_ADDRESS_MAX"] {
             command.env(format!("MAXTALK_LIMITS__{limit}"), "1000000");
@@ -526,9 +533,7 @@ fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
 fn nobody_fills_memory_with_halves_of_messages() {
     const MIB: usize = 96;
     run(async {
-        let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
-        command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (MIB << 20).to_string());
-        let server = &mut Process::start(command);
+        let server = &mut Process::start(within_memory(MIB));
         let addr = server.addr();
         let here = target(&new_sid(addr).await);
         let thousand = "x".repeat(1000);

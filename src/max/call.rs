@@ -447,6 +447,10 @@ mod tests {
         answers
     }
 
+    fn assert_all_answered(answers: &[Result<Bytes, Failure>]) {
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+    }
+
     fn http(addresses: Vec<SocketAddr>, timeout_ms: u64) -> Http {
         let settings = config::Max { timeout_ms, ..config::Config::default().max };
         let base = BaseUrl::parse(&format!("http://max.example:{}", addresses[0].port())).unwrap();
@@ -467,7 +471,7 @@ mod tests {
         let addresses = addresses(&listeners);
         let works = answering(listeners.remove(2), Duration::ZERO);
         let answers = ask(addresses, 6000, 3).await;
-        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_all_answered(&answers);
         // The address that has answered was asked first from then on.
         assert_eq!(works.load(Ordering::SeqCst), 3);
         for silent in listeners {
@@ -484,7 +488,7 @@ mod tests {
         let http = http(addresses, 6000);
         let asked = (0..8).map(|_| async { http.get(&call(&http), http.deadline()).await.map(|answer| answer.body) });
         let answers = futures_util::future::join_all(asked).await;
-        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_all_answered(&answers);
         assert_eq!(works.load(Ordering::SeqCst), 8);
     }
 
@@ -495,7 +499,7 @@ mod tests {
         let works = answering(listeners.remove(1), Duration::ZERO);
         std::thread::spawn(move || listeners[0].incoming().for_each(drop));
         let answers = ask(addresses, 60_000, 2).await;
-        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_all_answered(&answers);
         assert_eq!(works.load(Ordering::SeqCst), 2);
     }
 
@@ -507,7 +511,7 @@ mod tests {
         let slow = answering(listeners.remove(1), Duration::from_millis(2500));
         drop(listeners);
         let answers = ask(addresses, 6000, 2).await;
-        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "[]")), "{answers:?}");
+        assert_all_answered(&answers);
         assert_eq!(slow.load(Ordering::SeqCst), 2, "each was asked once");
     }
 
