@@ -245,7 +245,8 @@ impl Server {
         let new_application: Box<NewApplication> = Box::new(move |session, peer, outbox, slot| {
             Box::new(SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), slot))
         });
-        let clients = Clients::new(client_bounds(&config, connections_max));
+        let clients =
+            Clients::new(client_bounds(&config, connections_max), Memory::new(config.limits.memory_bytes_max));
         let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));
         // Bound before the first client is taken in, so that nobody hears of a server that then ends.
         let operators = config.metrics.listen.map(|wanted| listen(wanted, "metrics.listen")).transpose()?;
@@ -469,7 +470,6 @@ impl Serving {
         let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
             .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
         let user_timeout = deadlines.write.max(Duration::from_millis(heartbeat_ms));
-        let memory = Memory::new(config.limits.memory_bytes_max);
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
             let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(terms) };
@@ -497,7 +497,6 @@ impl Serving {
             workers: worker_count(config),
             new_service: Arc::new(new_service),
             clients,
-            memory: Some(memory),
             user_timeout,
             metrics,
         };
@@ -509,7 +508,7 @@ impl Serving {
 fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoint>) -> Result<Listener, Error> {
     let metrics = endpoint.metrics.clone();
     let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
-    let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX));
+    let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
     let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
     let new_service = {
         let (clients, metrics) = (clients.clone(), metrics.clone());
@@ -538,7 +537,6 @@ fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoi
         workers: 1,
         new_service: Arc::new(new_service),
         clients,
-        memory: None,
         user_timeout: deadlines.write,
         metrics,
     };

@@ -564,6 +564,7 @@ impl Stream for Incoming {
 mod tests {
     use super::*;
     use crate::limits::clients::Bounds;
+    use crate::limits::memory::Memory;
     use crate::metrics::Elsewhere;
     use actix_service::boxed;
     use actix_web::dev::Service as _;
@@ -574,7 +575,7 @@ mod tests {
     /// A connection of a service that answers `ok`, and its client.
     async fn connection() -> (Pin<Box<dyn Future<Output = ()>>>, TcpStream) {
         let app = Rc::new(test::init_service(App::new().default_service(web::to(|| async { "ok" }))).await);
-        let clients = Clients::new(Bounds::connections_only(10));
+        let clients = Clients::new(Bounds::connections_only(10), Memory::UNLIMITED);
         let slot = clients.connect([127, 0, 0, 1].into(), std::time::Instant::now()).unwrap();
         let long = Duration::from_secs(600);
         let (_, stopping) = watch::channel(false);

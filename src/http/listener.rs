@@ -21,7 +21,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::{Service, serve};
 use crate::limits::clients::{Clients, ConnectionSlot};
-use crate::limits::memory::Memory;
 use crate::metrics::{Limit, Metrics};
 use crate::turns::Rest;
 
@@ -36,9 +35,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often each worker shows that it runs, and how often that is looked at.
 const PULSE: Duration = Duration::from_millis(250);
-
-/// How often memory is looked at where it is limited: 300 connections can fill 300 MB in a quarter of a second.
-const MEMORY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A worker that has not shown itself for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
@@ -69,8 +65,6 @@ pub struct Setup {
     pub new_service: Arc<NewService>,
     /// Who is connected.
     pub clients: Arc<Clients>,
-    /// What the process may have, where its shortage is to keep newcomers out.
-    pub memory: Option<Memory>,
     /// How long the kernel tries to get something to a peer that takes nothing, before it gives the connection up.
     pub user_timeout: Duration,
     /// The metrics of the server.
@@ -120,7 +114,7 @@ impl Listener {
     /// # Errors
     /// The system does not give the threads or files that are needed.
     pub fn start(setup: Setup) -> io::Result<Self> {
-        let Setup { name, socket, workers, new_service, clients, memory, user_timeout, metrics } = setup;
+        let Setup { name, socket, workers, new_service, clients, user_timeout, metrics } = setup;
         let (stopping, stop) = watch::channel(false);
         let (arbiters, workers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| start_worker(&new_service, &stop))
@@ -138,7 +132,6 @@ impl Listener {
             socket,
             workers,
             clients: clients.clone(),
-            memory: memory.filter(Memory::is_limited).map(|memory| (memory, Instant::now())),
             user_timeout,
             metrics,
             farewells: VecDeque::new(),
@@ -251,8 +244,6 @@ struct Acceptor {
     socket: mio::net::TcpListener,
     workers: Vec<Worker>,
     clients: Arc<Clients>,
-    /// Where it is limited, with when it was looked at last.
-    memory: Option<(Memory, Instant)>,
     user_timeout: Duration,
     metrics: Arc<Metrics>,
     farewells: VecDeque<(Instant, TcpStream)>,
@@ -265,11 +256,10 @@ impl Acceptor {
     fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let mut events = Events::with_capacity(8);
         let mut looked = Instant::now();
-        let interval = if self.memory.is_some() { MEMORY_INTERVAL } else { PULSE };
         // The system tells once that somebody has come, and not again as long as anybody is left.
         let mut maybe_more = true;
         while !*stop.borrow() {
-            let wait = if maybe_more { Duration::ZERO } else { interval };
+            let wait = if maybe_more { Duration::ZERO } else { PULSE };
             match poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(&error)),
                 _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
@@ -285,17 +275,8 @@ impl Acceptor {
                 }
                 self.part(FAREWELLS_MAX);
             }
-            self.look_at_memory();
         }
         Ok(())
-    }
-
-    fn look_at_memory(&mut self) {
-        let Some((memory, looked)) = &mut self.memory else { return };
-        if looked.elapsed() >= MEMORY_INTERVAL {
-            self.clients.set_pressed(memory.is_short());
-            *looked = Instant::now();
-        }
     }
 
     /// Takes in those who wait. False where nobody waits any more.
@@ -431,6 +412,7 @@ mod tests {
     use super::*;
     use crate::http::connection::Deadlines;
     use crate::limits::clients::Bounds;
+    use crate::limits::memory::Memory;
     use crate::metrics::Elsewhere;
     use actix_service::{boxed, fn_service};
 
@@ -440,8 +422,7 @@ mod tests {
             socket: TcpListener::bind("127.0.0.1:0").unwrap(),
             workers: 2,
             new_service,
-            clients: Clients::new(Bounds::connections_only(10)),
-            memory: None,
+            clients: Clients::new(Bounds::connections_only(10), Memory::UNLIMITED),
             user_timeout: Duration::from_secs(600),
             metrics: Metrics::new(&[], Elsewhere::default()),
         }
@@ -457,7 +438,7 @@ mod tests {
                 upgrade: None,
                 deadlines: Deadlines { request: long, keep_alive: long, write: long },
                 head_bytes_max: 1000,
-                clients: Clients::new(Bounds::connections_only(10)),
+                clients: Clients::new(Bounds::connections_only(10), Memory::UNLIMITED),
                 newcomers: Rc::default(),
                 metrics: Metrics::new(&[], Elsewhere::default()),
                 stopping,

@@ -11,9 +11,13 @@ use parking_lot::Mutex;
 
 use super::Limit;
 use super::bucket::{Bucket, Rate};
+use super::memory::{Memory, Watch};
 
 /// While memory is short, so much is kept for one client.
 const PRESSED_BYTES_MAX: usize = 64 * 1024;
+
+/// What a session takes at its start, with its connection (measured: 4 to 12 KiB, by transport).
+const SESSION_BYTES: u64 = 8 * 1024;
 
 /// The bounds on clients. 0 is no limit, except for the connections, which always have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +61,7 @@ impl Bounds {
 pub struct Clients {
     bounds: Bounds,
     state: Mutex<State>,
-    /// Memory is short: there is no room for newcomers.
-    is_pressed: AtomicBool,
+    memory: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -100,23 +103,15 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl Clients {
-    /// Nobody yet.
-    pub fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, state: Mutex::default(), is_pressed: AtomicBool::new(false) })
+    /// Nobody yet. As long as `memory` is short, no session is let in.
+    pub fn new(bounds: Bounds, memory: Memory) -> Arc<Self> {
+        Arc::new(Self { bounds, state: Mutex::default(), memory: Watch::new(memory) })
     }
 
-    /// Says whether memory is short. As long as it is, no session is let in.
-    pub fn set_pressed(&self, is_pressed: bool) {
-        self.is_pressed.store(is_pressed, Ordering::Relaxed);
-    }
-
-    fn is_pressed(&self) -> bool {
-        self.is_pressed.load(Ordering::Relaxed)
-    }
-
-    /// Whether so many bytes may be kept for a client: what it has sent and is not whole, or what it does not read.
+    /// Whether so many bytes may be kept for a client: what it has sent and is not whole, or what it does not read. It
+    /// is asked whenever a client has sent something more, which is one buffer of a socket at most.
     pub fn may_keep(&self, bytes: usize) -> bool {
-        bytes <= PRESSED_BYTES_MAX || !self.is_pressed()
+        bytes <= PRESSED_BYTES_MAX || !self.memory.is_short_for(PRESSED_BYTES_MAX as u64, Instant::now())
     }
 
     /// How many connections are open.
@@ -159,7 +154,7 @@ impl Clients {
     /// # Errors
     /// The bound that is reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<SessionSlot, Limit> {
-        if self.is_pressed() {
+        if self.memory.is_short_for(SESSION_BYTES, now) {
             return Err(Limit::Memory);
         }
         let address = counted_as(address);
@@ -323,7 +318,7 @@ mod tests {
             (Bounds { unjoined_max: 3, ..OPEN }, 3, 0, Limit::Unjoined),
             (Bounds { unjoined_per_address_max: 3, ..OPEN }, 3, 3, Limit::UnjoinedPerAddress),
         ] {
-            let clients = Clients::new(bounds);
+            let clients = Clients::new(bounds, Memory::UNLIMITED);
             let (held, stopped) = sessions(&clients, "10.0.0.1", 9, now);
             assert_eq!((held.len(), stopped), (here, Some(limit)));
             let (others, stopped) = sessions(&clients, "10.0.0.2", 9, now);
@@ -336,7 +331,7 @@ mod tests {
 
     #[test]
     fn who_has_joined_makes_room_for_others() {
-        let clients = Clients::new(Bounds { unjoined_max: 2, ..OPEN });
+        let clients = Clients::new(Bounds { unjoined_max: 2, ..OPEN }, Memory::UNLIMITED);
         let (seats, stopped) = sessions(&clients, "10.0.0.1", 9, Instant::now());
         assert_eq!((seats.len(), stopped), (2, Some(Limit::Unjoined)));
         seats[0].joined();
@@ -350,7 +345,8 @@ mod tests {
     #[test]
     fn handshakes_have_a_rate_by_address_and_in_all() {
         let rate = |per_second| Rate { per_second, burst: per_second };
-        let clients = Clients::new(Bounds { handshakes: rate(5), handshakes_per_address: rate(3), ..OPEN });
+        let clients =
+            Clients::new(Bounds { handshakes: rate(5), handshakes_per_address: rate(3), ..OPEN }, Memory::UNLIMITED);
         let now = Instant::now();
         let count = |from: &str, now| {
             let (seats, limit) = sessions(&clients, from, 9, now);
@@ -364,7 +360,7 @@ mod tests {
     #[test]
     fn addresses_are_forgotten() {
         let rate = Rate { per_second: 1, burst: 1 };
-        let clients = Clients::new(Bounds { handshakes_per_address: rate, ..OPEN });
+        let clients = Clients::new(Bounds { handshakes_per_address: rate, ..OPEN }, Memory::UNLIMITED);
         let start = Instant::now();
         let at = |n: u32| (IpAddr::from(n.to_be_bytes()), start + Duration::from_millis(u64::from(n)));
         for n in 0..100_000 {
@@ -381,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_one_of_ipv4() {
-        let clients = Clients::new(Bounds { connections_per_address_max: 1, ..OPEN });
+        let clients = Clients::new(Bounds { connections_per_address_max: 1, ..OPEN }, Memory::UNLIMITED);
         let now = Instant::now();
         let _held = [clients.connect(address("2001:db8::1"), now), clients.connect(address("10.0.0.1"), now)];
         for (from, is_free) in
@@ -393,14 +389,15 @@ mod tests {
 
     #[test]
     fn no_connection_is_beyond_the_bound_and_no_session_without_memory() {
-        let clients = Clients::new(Bounds { connections_max: 10, ..OPEN });
+        let clients = Clients::new(Bounds { connections_max: 10, ..OPEN }, Memory::UNLIMITED);
         let now = Instant::now();
         let mut held: Vec<_> = (0..10).map_while(|_| clients.connect(address("10.0.0.1"), now).ok()).collect();
         assert_eq!((held.len(), clients.is_crowded()), (10, true));
         assert_eq!(clients.connect(address("10.0.0.2"), now).err(), Some(Limit::Connections));
         held.truncate(8);
         assert!(!clients.is_crowded());
-        clients.set_pressed(true);
-        assert_eq!(clients.admit(address("10.0.0.1"), now).err(), Some(Limit::Memory));
+        let has_no_memory = Clients::new(OPEN, Memory::new(1));
+        assert_eq!(has_no_memory.admit(address("10.0.0.1"), now).err(), Some(Limit::Memory));
+        assert!(has_no_memory.may_keep(PRESSED_BYTES_MAX) && !has_no_memory.may_keep(PRESSED_BYTES_MAX + 1));
     }
 }

@@ -1,12 +1,61 @@
 //! Whether memory is short: what the process has, beside what its control group or `ulimit -v` lets it have.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Newcomers are refused from this part of the limit on, in percent: those who are there go on.
 const SHORT_PERCENT: u64 = 85;
 
 /// Where a limit is larger than this, it is none.
 const UNLIMITED: u64 = 1 << 60;
+
+/// After so many milliseconds memory is looked at anew.
+const LOOK_MS: u64 = 25;
+
+/// After so many bytes that clients have taken memory is looked at anew, whatever the time: 300 connections can fill
+/// 300 MB in a quarter of a second, and a busy machine stops a thread for as long.
+const LOOK_BYTES: u64 = 1 << 20;
+
+/// What is known of memory, for threads that ask often.
+#[derive(Debug)]
+pub struct Watch {
+    /// None where nothing is limited.
+    memory: Option<Memory>,
+    epoch: Instant,
+    /// When memory was looked at, in milliseconds since the epoch.
+    looked_ms: AtomicU64,
+    /// What clients have taken since.
+    taken_bytes: AtomicU64,
+    is_short: AtomicBool,
+}
+
+impl Watch {
+    /// Looks at `memory` from now on.
+    pub fn new(memory: Memory) -> Self {
+        Self {
+            memory: memory.is_limited().then_some(memory),
+            epoch: Instant::now(),
+            looked_ms: AtomicU64::new(0),
+            taken_bytes: AtomicU64::new(LOOK_BYTES),
+            is_short: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether memory is too short for somebody who wants to have so many bytes more.
+    pub fn is_short_for(&self, bytes: u64, now: Instant) -> bool {
+        let Some(memory) = &self.memory else { return false };
+        let now_ms = now.saturating_duration_since(self.epoch).as_millis().try_into().unwrap_or(u64::MAX);
+        let taken_bytes = self.taken_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let looked_ms = self.looked_ms.load(Ordering::Relaxed);
+        if taken_bytes >= LOOK_BYTES || now_ms.saturating_sub(looked_ms) >= LOOK_MS {
+            self.looked_ms.store(now_ms, Ordering::Relaxed);
+            self.taken_bytes.store(0, Ordering::Relaxed);
+            self.is_short.store(memory.is_short(), Ordering::Relaxed);
+        }
+        self.is_short.load(Ordering::Relaxed)
+    }
+}
 
 /// From what on the process has too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +69,9 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// As much as there is.
+    pub const UNLIMITED: Self = Self { short_from_resident: None, short_from_virtual: None, page_bytes: 4096 };
+
     /// At most `bytes_max`, or where that is 0 what the system allows.
     pub fn new(bytes_max: u64) -> Self {
         let resident_max = if bytes_max > 0 { Some(bytes_max) } else { control_group() };
@@ -34,14 +86,13 @@ impl Memory {
         }
     }
 
-    /// Whether there is a limit at all.
-    pub fn is_limited(&self) -> bool {
+    fn is_limited(&self) -> bool {
         self.short_from_resident.is_some() || self.short_from_virtual.is_some()
     }
 
     /// Whether so much is in use that nobody more should be let in. Reads a file of the kernel.
-    pub fn is_short(&self) -> bool {
-        self.is_limited() && usage().is_some_and(|usage| self.is_short_with(usage))
+    fn is_short(&self) -> bool {
+        usage().is_some_and(|usage| self.is_short_with(usage))
     }
 
     fn is_short_with(&self, usage: Usage) -> bool {
@@ -94,11 +145,12 @@ fn control_group() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn memory_is_short_before_it_ends() {
-        let resident = Memory { short_from_resident: Some(1 << 20), short_from_virtual: None, page_bytes: 4096 };
-        let addresses = Memory { short_from_resident: None, short_from_virtual: Some(1 << 20), page_bytes: 4096 };
+        let resident = Memory { short_from_resident: Some(1 << 20), ..Memory::UNLIMITED };
+        let addresses = Memory { short_from_virtual: Some(1 << 20), ..Memory::UNLIMITED };
         for (memory, statm, is_short) in [
             (resident, "9999 255 1 1 0 1 0", false),
             (resident, "1 256 1 1 0 1 0", true),
@@ -108,7 +160,21 @@ mod tests {
             assert_eq!(memory.is_short_with(read_usage(statm).unwrap()), is_short, "{memory:?} {statm}");
         }
         assert!(read_usage("").is_none() && read_usage("1 x").is_none());
-        assert!(!Memory { short_from_resident: None, short_from_virtual: None, page_bytes: 4096 }.is_short());
-        assert!(Memory::new(1).is_short());
+        assert!(!Memory::UNLIMITED.is_short() && Memory::new(1).is_short());
+    }
+
+    #[test]
+    fn memory_is_looked_at_after_a_while_and_after_a_megabyte() {
+        let watch = Watch::new(Memory::new(1));
+        let at = |ms| watch.epoch + Duration::from_millis(ms);
+        assert!(watch.is_short_for(0, at(0)), "it is looked at before the first is let in");
+        let forget = || watch.is_short.store(false, Ordering::Relaxed);
+        forget();
+        assert!(!watch.is_short_for(LOOK_BYTES - 1, at(LOOK_MS - 1)), "what was seen is good for a while");
+        assert!(watch.is_short_for(1, at(LOOK_MS - 1)), "but not for more than a megabyte");
+        forget();
+        assert!(!watch.is_short_for(0, at(2 * LOOK_MS - 2)));
+        assert!(watch.is_short_for(0, at(2 * LOOK_MS - 1)));
+        assert!(!Watch::new(Memory::UNLIMITED).is_short_for(LOOK_BYTES, at(LOOK_MS)));
     }
 }

@@ -21,6 +21,7 @@ use maxtalk::http::sessions::Sessions;
 use maxtalk::http::{Endpoint, NewApplication};
 use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
+use maxtalk::limits::memory::Memory;
 use maxtalk::limits::proxies::TrustedProxies;
 use maxtalk::metrics::{Elsewhere, Metrics};
 use maxtalk::outbox::{self, Outbox};
@@ -125,7 +126,7 @@ fn main() {
             last_poll_timeout: Duration::from_secs(30),
             legacy: LegacyPeriods::default(),
         }),
-        clients: Clients::new(Bounds::connections_only(10_000)),
+        clients: Clients::new(Bounds::connections_only(10_000), Memory::UNLIMITED),
         trusted_proxies: TrustedProxies::default(),
         payload_bytes_max,
         mailbox_max: 16,
