@@ -11,15 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::places::Places;
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::outbox::Outbox;
 use crate::outbox::dirty::{self, Crowd, Line};
 use crate::turns::Rest;
-
-mod places;
-
-use places::Places;
 
 /// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
 const SOCKETS_PER_TURN: usize = 128;

@@ -17,6 +17,7 @@
 //! * [`registry`], [`roster`], [`users`]: asks MAX, spawns, retires; the decision of who lives; sessions by user.
 //! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
+//! * `places`: numbered places, lowest first.
 //! * [`worker`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
 pub mod allowance;
@@ -29,6 +30,7 @@ mod intake;
 pub mod members;
 pub mod namespace;
 pub mod participant;
+mod places;
 pub mod registry;
 pub mod roster;
 pub mod seats;

@@ -18,7 +18,7 @@ use super::census::Census;
 use super::flusher::Socket;
 use super::intake::{Feeding, Ration, take_packet};
 use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll, drain};
-use super::worker::Worker;
+use super::worker::{Alarms, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{Meter, PAUSE, Verdict};
 use crate::logging::log_refusal;
@@ -93,6 +93,7 @@ pub struct SessionActor {
     /// As [`PayloadReader::encodes_once`].
     encodes_once: bool,
     worker: Rc<Worker>,
+    alarms: Alarms,
     meter: Meter,
     /// The round in which it has taken in as much as it may.
     sated_in: Option<u64>,
@@ -168,6 +169,7 @@ impl SessionActor {
             link: socket
                 .map_or(Link::Polling(None), |socket| Link::Socket(worker.flusher.carry(socket, &setup.outbox))),
             probe: None,
+            alarms: worker.alarms(&setup.outbox),
             outbox: setup.outbox,
             feeding: None,
             payload_bytes_max: setup.payload_bytes_max,
@@ -241,7 +243,7 @@ impl SessionActor {
             Verdict::Wait { begins } => {
                 if begins {
                     self.census.metrics.limited(Limit::Packets);
-                    self.worker.arm(Alarm { period: PAUSE, due: now + PAUSE }, &self.outbox);
+                    self.alarms.arm(Alarm { period: PAUSE, due: now + PAUSE });
                 }
                 Ok(false)
             }
@@ -275,7 +277,7 @@ impl SessionActor {
     fn announce_alarms(&mut self) {
         let Phase::Open(application) = &mut self.phase else { return };
         while let Some(alarm) = self.connection.poll_alarm().or_else(|| application.poll_alarm()) {
-            self.worker.arm(alarm, &self.outbox);
+            self.alarms.arm(alarm);
         }
     }
 
@@ -500,7 +502,7 @@ impl SessionActor {
     fn say_last(&mut self, last: &'static str, period: Duration, reason: CloseReason, now: Instant) {
         let due = now + period;
         self.phase = Phase::Closing(Box::new(Closing { reason, last, due }));
-        self.worker.arm(Alarm { period, due }, &self.outbox);
+        self.alarms.arm(Alarm { period, due });
     }
 
     /// Whether its time is over, whatever the thread had time for.

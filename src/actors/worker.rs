@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::departures;
 use super::flusher::Flusher;
+use super::places::Places;
 use crate::limits::meter::Allowance;
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
@@ -64,11 +65,9 @@ impl Worker {
         worker
     }
 
-    /// Wakes the session behind `outbox` when `alarm` is due, if it still lives.
-    pub fn arm(&self, alarm: Alarm, outbox: &Arc<Outbox>) {
-        if self.timers.arm(alarm, Arc::downgrade(outbox)) {
-            self.timers.changed.notify_one();
-        }
+    /// What wakes the session behind `outbox`.
+    pub fn alarms(self: &Rc<Self>, outbox: &Arc<Outbox>) -> Alarms {
+        Alarms { sleeper: self.timers.enter(outbox.clone()), worker: self.clone() }
     }
 
     /// Whether this thread has stood still and goes on just now: nobody's time is over before what waits was read.
@@ -82,17 +81,50 @@ impl Worker {
     }
 }
 
+/// The alarms of one session, for as long as it lives: those that are left when it ends wake nobody.
+#[derive(Debug)]
+pub struct Alarms {
+    worker: Rc<Worker>,
+    sleeper: Sleeper,
+}
+
+impl Alarms {
+    /// Wakes the session when `alarm` is due.
+    pub fn arm(&self, alarm: Alarm) {
+        let timers = &self.worker.timers;
+        if timers.arm(alarm, self.sleeper) {
+            timers.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Alarms {
+    fn drop(&mut self) {
+        self.worker.timers.leave(self.sleeper);
+    }
+}
+
+/// Who is to be woken. A place has many sessions one after the other; the serial tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sleeper {
+    place: u32,
+    serial: u32,
+}
+
 /// Who is to be woken when, the earliest first.
-type Queue = VecDeque<(Instant, Weak<Outbox>)>;
+type Queue = VecDeque<(Instant, Sleeper)>;
 
 /// A queue that was longer once is not kept longer than it has to be, but has room for as many.
 const QUEUE_MIN: usize = 1024;
 
 /// One queue per period. What is armed later with the same period is due later, but for the moment that passes between
 /// a deadline and its arming, so each queue is as good as sorted, and arming and firing cost the same however many
-/// sessions there are. A session whose deadline has moved on is woken for nothing.
+/// sessions there are. A session whose deadline has moved on is woken for nothing. What an ended session leaves is an
+/// entry of a queue and nothing else: a flood of short sessions would hold pieces of all the memory that it had.
 #[derive(Debug, Default)]
 struct Timers {
+    sleepers: RefCell<Places<(u32, Arc<Outbox>)>>,
+    serial: Cell<u32>,
     queues: RefCell<Vec<(Duration, Queue)>>,
     sleeping_until: Cell<Option<Instant>>,
     /// Until when alarms wait after the thread has stood still.
@@ -101,10 +133,28 @@ struct Timers {
 }
 
 impl Timers {
+    fn enter(&self, outbox: Arc<Outbox>) -> Sleeper {
+        let serial = self.serial.get().wrapping_add(1);
+        self.serial.set(serial);
+        Sleeper { place: self.sleepers.borrow_mut().insert((serial, outbox)), serial }
+    }
+
+    fn leave(&self, sleeper: Sleeper) {
+        let _outbox = self.sleepers.borrow_mut().remove(sleeper.place);
+    }
+
+    fn wake(&self, sleeper: Sleeper) {
+        if let Some((serial, outbox)) = self.sleepers.borrow_mut().get_mut(sleeper.place)
+            && *serial == sleeper.serial
+        {
+            outbox.wake();
+        }
+    }
+
     /// True where the ticker sleeps too long for this alarm.
-    fn arm(&self, alarm: Alarm, outbox: Weak<Outbox>) -> bool {
+    fn arm(&self, alarm: Alarm, sleeper: Sleeper) -> bool {
         let mut queues = self.queues.borrow_mut();
-        let entry = (alarm.due, outbox);
+        let entry = (alarm.due, sleeper);
         match queues.iter_mut().find(|(period, _)| *period == alarm.period) {
             Some((_, queue)) => queue.push_back(entry),
             None => queues.push((alarm.period, VecDeque::from([entry]))),
@@ -133,10 +183,8 @@ impl Timers {
         }
         let mut queues = self.queues.borrow_mut();
         for (_, queue) in queues.iter_mut() {
-            while let Some((_, outbox)) = queue.pop_front_if(|(due, _)| *due <= now) {
-                if let Some(outbox) = outbox.upgrade() {
-                    outbox.wake();
-                }
+            while let Some((_, sleeper)) = queue.pop_front_if(|(due, _)| *due <= now) {
+                self.wake(sleeper);
             }
             if queue.capacity() > 2 * QUEUE_MIN && queue.len() < queue.capacity() / 4 {
                 queue.shrink_to(QUEUE_MIN.max(2 * queue.len()));
@@ -165,6 +213,15 @@ async fn run_timers(worker: Rc<Worker>) {
 mod tests {
     use super::*;
 
+    use crate::metrics::{Elsewhere, Metrics};
+    use crate::outbox::Bounds;
+    use crate::outbox::tests::Wakes;
+    use crate::protocol::Generation;
+    use futures_util::task::waker;
+    use std::sync::atomic::Ordering;
+
+    const NOBODY: Sleeper = Sleeper { place: 0, serial: 0 };
+
     #[test]
     fn timers_fire_in_order_whatever_their_periods() {
         let timers = Timers::default();
@@ -173,16 +230,41 @@ mod tests {
             period: Duration::from_millis(period_ms),
             due: start + Duration::from_millis(set_ms + period_ms),
         };
-        assert!(timers.arm(alarm(0, 100), Weak::new()));
-        assert!(timers.arm(alarm(0, 30), Weak::new()));
-        assert!(timers.arm(alarm(10, 30), Weak::new()));
+        assert!(timers.arm(alarm(0, 100), NOBODY));
+        assert!(timers.arm(alarm(0, 30), NOBODY));
+        assert!(timers.arm(alarm(10, 30), NOBODY));
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(timers.fire(at(29)), Some(at(30)));
         assert_eq!(timers.fire(at(30)), Some(at(40)));
         timers.sleeping_until.set(Some(at(40)));
-        assert!(!timers.arm(alarm(29, 30), Weak::new()), "the ticker wakes early enough by itself");
+        assert!(!timers.arm(alarm(29, 30), NOBODY), "the ticker wakes early enough by itself");
         assert_eq!(timers.fire(at(99)), Some(at(100)));
         assert_eq!(timers.fire(at(100)), None);
+    }
+
+    #[test]
+    fn what_a_session_leaves_behind_wakes_nobody_and_holds_nothing() {
+        let timers = Timers::default();
+        let due = Instant::now();
+        let alarm = Alarm { period: Duration::from_secs(1), due };
+        let session = || {
+            let bounds = Bounds { messages_max: 1, bytes_max: 1 };
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, Metrics::new(&[], Elsewhere::default())));
+            let wakes = Arc::new(Wakes::default());
+            outbox.register(&waker(wakes.clone()));
+            (timers.enter(outbox.clone()), outbox, wakes)
+        };
+        let (former, outbox, _) = session();
+        timers.arm(alarm, former);
+        timers.leave(former);
+        assert_eq!(Arc::strong_count(&outbox) + Arc::weak_count(&outbox), 1);
+        let (latter, _, wakes) = session();
+        assert_eq!(latter.place, former.place);
+        timers.fire(due);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        timers.arm(alarm, latter);
+        timers.fire(due);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 
     /// What came while the process stood still is read before anybody's time is over.
@@ -191,7 +273,7 @@ mod tests {
         let timers = Timers::default();
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        timers.arm(Alarm { period: Duration::from_millis(30), due: at(30) }, Weak::new());
+        timers.arm(Alarm { period: Duration::from_millis(30), due: at(30) }, NOBODY);
         timers.sleeping_until.set(Some(at(30)));
         assert!(!timers.is_catching_up(at(280)) && timers.is_catching_up(at(281)), "whoever asks first sees it");
         assert_eq!(timers.fire(at(5000)), Some(at(5500)));
@@ -208,7 +290,7 @@ mod tests {
         let start = Instant::now();
         let period = Duration::from_millis(30);
         for _ in 0..100_000 {
-            timers.arm(Alarm { period, due: start }, Weak::new());
+            timers.arm(Alarm { period, due: start }, NOBODY);
         }
         assert!(timers.queues.borrow()[0].1.capacity() >= 100_000);
         timers.fire(start);

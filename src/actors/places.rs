@@ -33,6 +33,7 @@ impl<T> Places<T> {
         self.places.len() as u32 - 1
     }
 
+    /// The value at a place.
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
         self.places.get_mut(place as usize)?.as_mut()
     }
