@@ -85,6 +85,14 @@ impl fmt::Debug for Username {
 pub struct Token(Arc<str>);
 
 impl Token {
+    /// Longer than any OAuth token; what is longer would be refused by MAX's proxy.
+    pub const BYTES_MAX: usize = 8192;
+
+    /// Whether there is anything in it that MAX could be asked with: spaces are nothing in a header.
+    pub fn is_usable(&self) -> bool {
+        !self.0.trim().is_empty() && self.0.len() <= Self::BYTES_MAX
+    }
+
     /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -280,7 +288,12 @@ fn parse_join(argument: Option<&RawValue>) -> Result<ClientEvent, Code> {
     if !token.as_ref().is_none_or(|token| plain(token.reveal())) || !scope.as_deref().is_none_or(plain) {
         return Err(Code::BadJoin);
     }
-    let token = token.filter(|token| !token.reveal().is_empty());
+    // They are kept for the life of the session.
+    let is_long = token.as_ref().is_some_and(|token| token.reveal().len() > Token::BYTES_MAX);
+    if is_long || scope.as_ref().is_some_and(|scope| scope.len() > Token::BYTES_MAX) {
+        return Err(Code::Unauthorized);
+    }
+    let token = token.filter(Token::is_usable);
     Ok(ClientEvent::Join { username: Username::parse(&username)?, token, scope })
 }
 

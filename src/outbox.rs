@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::event::CloseReason;
@@ -58,8 +58,10 @@ struct Queue {
     /// Of `frames` and of what the transport has taken and not yet written.
     messages: usize,
     bytes: usize,
-    /// How much the bound of bytes is raised for long answers, until they are written.
+    /// How much the bound of bytes is raised for answers, until they are written.
     extra: usize,
+    /// How many bytes have to be written until all of these are.
+    ahead: usize,
     /// Whether the session counts as slow.
     slow: bool,
     closed: Option<CloseReason>,
@@ -101,7 +103,7 @@ impl Outbox {
     /// Queues a frame, for whoever [writes](Self::write_by) or else for the task that has [registered](Self::register).
     /// False where the outbox is closed, or was closed just now because the frame did not fit.
     pub fn push(&self, frame: Frame) -> bool {
-        self.extend(frame.len(), 1, std::iter::once(frame))
+        self.extend(self.queue.lock(), frame.len(), 1, std::iter::once(frame))
     }
 
     /// The same for an answer that the client has asked for: it fits whatever its size where [there is
@@ -109,20 +111,25 @@ impl Outbox {
     pub fn push_answer(&self, frame: Frame) -> bool {
         let bytes = frame.len();
         let mut queue = self.queue.lock();
-        if queue.bytes + bytes > self.bounds.bytes_max + queue.extra && !self.is_half_full(&queue) {
+        if !self.is_half_full(&queue) {
             queue.extra += bytes;
+            queue.ahead = queue.bytes + bytes;
         }
-        drop(queue);
-        self.extend(bytes, 1, std::iter::once(frame))
+        self.extend(queue, bytes, 1, std::iter::once(frame))
     }
 
     /// Queues frames that must follow one another, such as an event and its attachments: all of them or none.
     pub fn push_all(&self, frames: Vec<Frame>) -> bool {
-        self.extend(frames.iter().map(Frame::len).sum(), frames.len(), frames.into_iter())
+        self.extend(self.queue.lock(), frames.iter().map(Frame::len).sum(), frames.len(), frames.into_iter())
     }
 
-    fn extend(&self, bytes: usize, messages: usize, frames: impl Iterator<Item = Frame>) -> bool {
-        let mut queue = self.queue.lock();
+    fn extend(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        bytes: usize,
+        messages: usize,
+        frames: impl Iterator<Item = Frame>,
+    ) -> bool {
         if queue.closed.is_some() {
             return false;
         }
@@ -284,8 +291,11 @@ impl Outbox {
     fn account(&self, queue: &mut Queue, messages: i64, bytes: i64) {
         queue.messages = queue.messages.saturating_add_signed(messages as isize);
         queue.bytes = queue.bytes.saturating_add_signed(bytes as isize);
-        if bytes < 0 && queue.bytes <= self.bounds.bytes_max {
-            queue.extra = 0;
+        if bytes < 0 {
+            queue.ahead = queue.ahead.saturating_add_signed(bytes as isize);
+            if queue.ahead == 0 {
+                queue.extra = 0;
+            }
         }
         self.metrics.outbox_messages.inc_by(messages);
         self.metrics.outbox_bytes.inc_by(bytes);
@@ -410,6 +420,21 @@ pub(crate) mod tests {
         assert!(outbox.push(frame(40)));
         assert!(!outbox.push(frame(20)), "the bound is as it was when the answer is written");
         assert_eq!(outbox.closed(), Some(CloseReason::Slow));
+    }
+
+    /// An answer that just fits takes no room from what is said behind it, and neither does one that is half written.
+    #[test]
+    fn what_is_behind_an_answer_has_its_room_until_the_answer_is_written() {
+        let barely = outbox(10, 100);
+        assert!(barely.push_answer(frame(100)) && barely.push(frame(20)));
+        let half = outbox(10, 100);
+        assert!(half.push(frame(40)) && half.push_answer(frame(90)));
+        half.drain_while(|frame| frame.len() == 40);
+        half.written(1, 40);
+        assert!(half.push(frame(80)), "the answer is not written yet");
+        half.drain_while(|_| true);
+        half.written(1, 90);
+        assert!(half.push(frame(20)) && !half.push(frame(20)), "and now it is");
     }
 
     #[test]

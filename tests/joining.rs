@@ -55,6 +55,7 @@ async fn every_form_of_a_join(kind: Kind) {
         r#"{"username":"messi","timestamp":{"any":"thing"}}"#,
         r#"{"username":"messi","token":null}"#,
         r#"{"username":"messi","token":""}"#,
+        r#"{"username":"messi","token":" "}"#,
         r#""messi""#,
     ] {
         with_token.call("join", join, &[listening(&conversations)], ok).await;
@@ -74,6 +75,13 @@ async fn the_token_of_a_connection(kind: Kind) {
     // The packet's token goes before the one of the connection.
     with_auth.emit("join", r#"{"username":"messi","token":"t-xavi"}"#).await;
     with_auth.hears(&[refused("join", "unauthorized", None)]).await;
+    // Nothing is kept of a token that is far too long.
+    let long = "x".repeat(9000);
+    with_auth.emit("join", &format!(r#"{{"username":"messi","token":"{long}"}}"#)).await;
+    with_auth.hears(&[refused("join", "unauthorized", None)]).await;
+    let mut with_much = Client::connect(server.addr, kind, &format!(r#"{{"token":"{long}"}}"#)).await;
+    with_much.emit("join", r#""messi""#).await;
+    with_much.hears(&[refused("join", "token_required", None)]).await;
 
     // What is no token makes no difference to a CONNECT.
     for auth in [r#"{"token":5}"#, r#"{"token":null}"#, r#"{"x":[]}"#, r#"{"pid":"a","offset":"b"}"#, "{}"] {

@@ -25,6 +25,14 @@ pub trait Application {
         true
     }
 
+    /// Whether so many bytes may be kept that the client does not read.
+    ///
+    /// # Errors
+    /// Memory is too short for that: the session ends.
+    fn allow_kept(&self, _bytes: usize) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
     /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 

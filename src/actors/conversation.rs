@@ -114,6 +114,11 @@ impl Membership {
         &self.id
     }
 
+    /// Whose it is.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// The front door of the conversation.
     pub fn mailbox(&self) -> &Mailbox<ConversationActor> {
         &self.mailbox

@@ -1,9 +1,9 @@
-//! How a session leaves many conversations at once: in slices, one after the other for all sessions of a thread, so
-//! that neither this thread nor those of the conversations are held.
+//! How a session leaves many conversations at once: in slices, in turn with the other sessions of its thread, so that
+//! neither this thread nor those of the conversations are held.
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::vec;
@@ -11,6 +11,7 @@ use std::vec;
 use tokio::sync::{Notify, oneshot};
 
 use super::conversation::Membership;
+use crate::event::SessionId;
 use crate::turns::Rest;
 
 /// As many memberships end at once: that is less work than a turn of the queue.
@@ -24,7 +25,7 @@ thread_local! {
     static QUEUE: RefCell<Option<Rc<Queue>>> = const { RefCell::new(None) };
 }
 
-/// Memberships that leave when they are dropped, and hold no thread by that.
+/// Memberships of one session that leave when they are dropped, and hold no thread by that.
 #[derive(Debug, Default)]
 pub struct Memberships(Vec<Membership>);
 
@@ -51,10 +52,11 @@ impl Drop for Memberships {
     }
 }
 
-/// What is to be dropped, in this order.
+/// What is to be dropped: that of each session in its order, and the sessions in turn.
 #[derive(Default)]
 struct Queue {
-    entries: RefCell<VecDeque<Entry>>,
+    sessions: RefCell<HashMap<SessionId, VecDeque<Entry>>>,
+    turns: RefCell<VecDeque<SessionId>>,
     filled: Notify,
 }
 
@@ -75,27 +77,31 @@ pub fn start() {
     }
 }
 
-/// Ends these memberships. Few end at once, many in their turn behind those of other sessions.
+/// Ends these memberships of one session. Few end at once, many in turn with those of other sessions.
 pub fn depart(memberships: Vec<Membership>) {
-    match queue() {
-        Some(queue) if memberships.len() > FEW => queue.push(Entry::Departure(memberships.into_iter())),
+    let session = memberships.first().map(Membership::session);
+    match (queue(), session) {
+        (Some(queue), Some(session)) if memberships.len() > FEW => {
+            queue.push(session, Entry::Departure(memberships.into_iter()));
+        }
         _ => drop(memberships),
     }
 }
 
-/// Drops `guard` when all that has departed until now has left.
-pub fn then_drop(guard: impl Any) {
+/// Drops `guard` when all has left that this session has had depart until now.
+pub fn then_drop(session: SessionId, guard: impl Any) {
     match queue() {
-        Some(queue) if !queue.entries.borrow().is_empty() => queue.push(Entry::Guard(Box::new(guard))),
+        Some(queue) if queue.sessions.borrow().contains_key(&session) => {
+            queue.push(session, Entry::Guard(Box::new(guard)));
+        }
         _ => drop(guard),
     }
 }
 
-/// Resolves when all that has departed until now has left; none where that is so already.
-pub fn all_out() -> Option<oneshot::Receiver<Infallible>> {
-    let (guard, out) = oneshot::channel::<Infallible>();
-    then_drop(guard);
-    let mut out = out;
+/// Resolves when all has left that this session has had depart until now; none where that is so already.
+pub fn all_out(session: SessionId) -> Option<oneshot::Receiver<Infallible>> {
+    let (guard, mut out) = oneshot::channel::<Infallible>();
+    then_drop(session, guard);
     matches!(out.try_recv(), Err(oneshot::error::TryRecvError::Empty)).then_some(out)
 }
 
@@ -104,27 +110,48 @@ fn queue() -> Option<Rc<Queue>> {
 }
 
 impl Queue {
-    fn push(&self, entry: Entry) {
-        self.entries.borrow_mut().push_back(entry);
+    fn push(&self, session: SessionId, entry: Entry) {
+        let mut sessions = self.sessions.borrow_mut();
+        let entries = sessions.entry(session).or_insert_with(|| {
+            self.turns.borrow_mut().push_back(session);
+            VecDeque::new()
+        });
+        entries.push_back(entry);
         self.filled.notify_one();
+    }
+
+    fn pop(&self, session: SessionId) -> Option<Entry> {
+        self.sessions.borrow_mut().get_mut(&session)?.pop_front()
+    }
+
+    /// Ends a slice of what the session has queued. True where there is more.
+    fn advance_session(&self, session: SessionId, left: &mut usize) -> bool {
+        // What is dropped may come back here, so the queue is not borrowed in the meantime.
+        while let Some(entry) = self.pop(session) {
+            let Entry::Departure(mut memberships) = entry else { continue };
+            *left -= memberships.by_ref().take(*left).count();
+            if memberships.len() > 0 {
+                let mut sessions = self.sessions.borrow_mut();
+                sessions.entry(session).or_default().push_front(Entry::Departure(memberships));
+                return true;
+            }
+        }
+        self.sessions.borrow_mut().remove(&session);
+        false
     }
 
     /// Ends one slice of what is queued. False where nothing was.
     fn advance(&self) -> bool {
         let mut left = SLICE;
         while left > 0 {
-            // What is dropped may come back here, so the queue is not borrowed in the meantime.
-            let Some(entry) = self.entries.borrow_mut().pop_front() else { break };
-            match entry {
-                Entry::Guard(guard) => drop(guard),
-                Entry::Departure(mut memberships) => {
-                    let ended = memberships.by_ref().take(left).count();
-                    left -= ended;
-                    if memberships.len() > 0 {
-                        self.entries.borrow_mut().push_front(Entry::Departure(memberships));
-                    }
-                }
+            let Some(session) = self.turns.borrow_mut().pop_front() else { break };
+            if self.advance_session(session, &mut left) {
+                self.turns.borrow_mut().push_back(session);
             }
+        }
+        if self.turns.borrow().is_empty() {
+            self.turns.take();
+            self.sessions.take();
         }
         left < SLICE
     }

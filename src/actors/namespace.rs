@@ -300,9 +300,10 @@ impl Port for Desk {
     }
 
     fn give_up(&mut self) {
+        let session = self.answers.emitter.session;
         if let Some(call) = &mut self.lines().call {
             call.answer = None;
-            call.undone = departures::all_out();
+            call.undone = departures::all_out(session);
         }
     }
 
@@ -326,7 +327,7 @@ impl Port for Desk {
 
     fn depart(&mut self, memberships: Vec<Membership>) -> bool {
         departures::depart(memberships);
-        let Some(out) = departures::all_out() else { return true };
+        let Some(out) = departures::all_out(self.answers.emitter.session) else { return true };
         self.lines().departed = Some(out);
         false
     }
@@ -368,7 +369,14 @@ impl MaxNamespace {
     fn new(answers: Answers, auth: Option<&RawValue>) -> Self {
         // An object of another shape carries no token.
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
-        Self { participant: Participant::new(auth), desk: Desk { answers, lines: None, talks: None } }
+        let mut namespace =
+            Self { participant: Participant::new(auth), desk: Desk { answers, lines: None, talks: None } };
+        // One who was connected before, perhaps as somebody else, may still be on the way out.
+        if let Some(out) = departures::all_out(namespace.desk.answers.emitter.session) {
+            namespace.desk.lines().departed = Some(out);
+            namespace.participant.wait_for_departure();
+        }
+        namespace
     }
 }
 

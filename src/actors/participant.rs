@@ -3,7 +3,7 @@
 //!
 //! * A session has one call to the registry at a time. A newer join waits here until the older has ended there.
 //! * What comes while a join is under way waits behind it, but for talks into conversations where the session listens
-//!   already. When the join is over, what has waited goes first, and all that comes later waits in line.
+//!   already and no earlier talk waits. When the join is over, what has waited goes first, and all that comes later waits in line.
 //! * Whatever leaves conversations is answered when it has left them.
 //!
 //! * `port`: what it and the world say to each other.
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::seats::{Seat, Seats};
 use super::users::User;
-use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk, Username};
+use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk, Token, Username};
 use crate::protocol::connection::Alarm;
 
 mod asking;
@@ -108,6 +108,12 @@ impl Work {
         !self.outcomes.is_empty() || !self.pending.is_empty()
     }
 
+    fn has_talk_in_line(&self, id: &ConversationId) -> bool {
+        let is_there =
+            |(event, _): &(ClientEvent, _)| matches!(event, ClientEvent::Talk(talk) if talk.conversation == *id);
+        self.pending.iter().any(is_there)
+    }
+
     /// An alarm that is not yet due is work too: a flood of asks would set one each.
     fn is_done(&self, now: Instant) -> bool {
         let calls = self.call.is_some() || self.next.is_some() || self.departing || self.doubt.is_some();
@@ -119,8 +125,7 @@ impl Work {
 impl<S: Seat> Participant<S> {
     /// A client that gave this with its CONNECT.
     pub fn new(auth: Option<Auth>) -> Self {
-        // An empty token is none.
-        let auth = auth.filter(|auth| auth.token.as_ref().is_some_and(|token| !token.reveal().is_empty()));
+        let auth = auth.filter(|auth| auth.token.as_ref().is_some_and(Token::is_usable));
         Self {
             auth_serves_all: auth.is_some(),
             auth: auth.unwrap_or_default(),
@@ -129,6 +134,11 @@ impl<S: Seat> Participant<S> {
             seats: Seats::default(),
             work: None,
         }
+    }
+
+    /// Seats that this client has had before are still on their way out.
+    pub fn wait_for_departure(&mut self) {
+        self.work().departing = true;
     }
 
     /// All seats, which the caller has to give up: the client has gone.
@@ -142,7 +152,10 @@ impl<S: Seat> Participant<S> {
         let joining = work.is_some_and(Work::is_joining);
         let waits = match &event {
             ClientEvent::Join { .. } => !joining && work.is_some_and(Work::has_line),
-            ClientEvent::Talk(talk) if joining => self.seats.get(&talk.conversation).is_none(),
+            ClientEvent::Talk(talk) if joining => {
+                let id = &talk.conversation;
+                self.seats.get(id).is_none() || work.is_some_and(|work| work.has_talk_in_line(id))
+            }
             _ => joining || work.is_some_and(Work::has_line),
         };
         if !waits {

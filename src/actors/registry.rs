@@ -140,19 +140,19 @@ impl Admitting {
 
     /// It is in all of its conversations.
     fn finish(self) {
-        let Admit { reply, under_way, .. } = self.admit;
+        let Admit { session, reply, under_way, .. } = self.admit;
         // Nobody there to take it: dropping the memberships leaves again.
         if reply.send(Ok((self.memberships, self.all_entered))).is_err() {
-            departures::then_drop(under_way);
+            departures::then_drop(session, under_way);
         }
     }
 
     /// It will not be in all of them, and so is to be in none.
     fn give_up(self, code: Code) {
         drop(self.memberships);
-        let Admit { reply, under_way, .. } = self.admit;
+        let Admit { session, reply, under_way, .. } = self.admit;
         let _ = reply.send(Err(code));
-        departures::then_drop(under_way);
+        departures::then_drop(session, under_way);
     }
 }
 
@@ -301,7 +301,7 @@ impl RegistryActor {
             let is_done = outcome.is_ok();
             // Nobody there to take it: dropping the memberships leaves again.
             if reply.send(outcome).is_err() || !is_done {
-                departures::then_drop(under_way);
+                departures::then_drop(session, under_way);
             }
             drop(place);
         });

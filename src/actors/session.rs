@@ -18,7 +18,7 @@ use super::census::Census;
 use super::flusher::Socket;
 use super::intake::{Feeding, Ration, take_packet};
 use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PostAnswer, Transport, WaitingPoll, drain};
-use super::worker::{Alarms, Worker};
+use super::worker::{Alarms, CATCH_UP, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{Meter, PAUSE, Verdict};
 use crate::logging::log_refusal;
@@ -97,6 +97,8 @@ pub struct SessionActor {
     meter: Meter,
     /// The round in which it has taken in as much as it may.
     sated_in: Option<u64>,
+    /// When it looks at its deadlines again, where the thread was behind.
+    looks_again: Option<Instant>,
     _listing: Box<dyn Listing>,
     census: Census,
     _presence: Presence,
@@ -177,6 +179,7 @@ impl SessionActor {
             worker: worker.clone(),
             meter: Meter::default(),
             sated_in: None,
+            looks_again: None,
             _listing: listing,
             _presence: Presence::new(ActorClass::Session, &setup.metrics),
             census: Census::new(setup.metrics, generation, kind),
@@ -206,7 +209,9 @@ impl SessionActor {
         }
         self.notice_lost_poll(cx, now)?;
         // Nobody is declared silent before what has come was read.
-        if listens && !self.worker.is_catching_up(now) {
+        if listens && self.worker.is_catching_up(now) {
+            self.look_again(now);
+        } else if listens {
             self.handle_timeouts(now)?;
         }
         // What is queued goes out first: the layer above gives long answers piece by piece, as there is room for them.
@@ -227,6 +232,15 @@ impl SessionActor {
         self.write_link(cx, now)?;
         self.announce_alarms();
         Ok(())
+    }
+
+    /// Has the deadlines looked at when the thread has caught up. The alarm that brought the session here was the last.
+    fn look_again(&mut self, now: Instant) {
+        if self.looks_again.is_none_or(|due| due <= now) {
+            let due = now + CATCH_UP;
+            self.looks_again = Some(due);
+            self.alarms.arm(Alarm { period: CATCH_UP, due });
+        }
     }
 
     /// Whether the client is listened to now: it has to wait for the next round where it has sent as much as is taken
@@ -446,6 +460,12 @@ impl SessionActor {
     /// outbox holds answers, the rest waits until polls have made room, and its client for the answer to the POST.
     fn feed(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) {
         let Some(mut feeding) = self.feeding.take() else { return };
+        if let Phase::Open(application) = &self.phase
+            && let Err(reason) = application.allow_kept(self.outbox.bytes())
+        {
+            self.phase = Phase::Over(reason);
+            return;
+        }
         while matches!(self.phase, Phase::Open(_)) && !feeding.payload.is_finished() {
             let has_room = self.phase.may_read(&self.outbox);
             if !has_room && let Some(reason) = feeding.then {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use futures_util::task::{ArcWake, waker};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -25,7 +26,7 @@ use crate::metrics::{Elsewhere, Metrics};
 use crate::outbox::dirty::{self, Crowd};
 use crate::outbox::{Bounds, Frames, Outbox};
 use crate::protocol::Generation;
-use crate::protocol::connection::{LegacyPeriods, Periods};
+use crate::protocol::connection::{Alarm, LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::{Frame, Payload};
 use crate::protocol::handshake::RequestError;
@@ -298,6 +299,39 @@ async fn an_upgrade_that_goes_wrong_leaves_polling_as_it_was() {
         session.post("4still").await.unwrap().unwrap();
         assert_eq!(body(session.poll()).await, "4still", "after {script:?}");
     }
+}
+
+/// Holds the thread up when it is woken, as a process that is stopped is.
+struct Stall(Duration);
+
+impl ArcWake for Stall {
+    fn wake_by_ref(stall: &Arc<Self>) {
+        std::thread::sleep(stall.0);
+    }
+}
+
+/// An alarm that comes while the thread is behind is not the last.
+#[actix_rt::test]
+async fn a_deadline_that_comes_while_the_thread_stands_still_is_looked_at_again() {
+    let worker = Worker::new(Terms::default());
+    let session = Session::start_on(&worker, Generation::Eio4, None, Duration::from_secs(10));
+    let stalled =
+        Arc::new(Outbox::new(Generation::Eio4, Bounds { messages_max: 1, bytes_max: 1 }, session.metrics.clone()));
+    stalled.register(&waker(Arc::new(Stall(Duration::from_millis(500)))));
+    let (alarms, start) = (worker.alarms(&stalled), Instant::now());
+    let alarm = |period_ms: u64| {
+        let period = Duration::from_millis(period_ms);
+        alarms.arm(Alarm { period, due: start + period });
+    };
+    alarm(90);
+    // Its close is told to a poll that comes within 100 ms.
+    session.post("1").await.unwrap().unwrap();
+    alarm(200);
+    tokio::time::sleep_until((start + Duration::from_millis(80)).into()).await;
+    // All of this is due together.
+    std::thread::sleep(Duration::from_millis(80));
+    // The next alarm, of its heartbeat, comes after 25 s.
+    tokio::time::timeout(Duration::from_secs(15), session.until_gone()).await.expect("it ends");
 }
 
 /// A client whose session was closed while it upgraded hears of it on the socket at once.

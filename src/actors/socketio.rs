@@ -169,13 +169,9 @@ impl SocketIoSession {
 }
 
 impl SocketIoSession {
-    /// Whether what is kept of an event that is not whole may be kept.
-    fn allow_kept(&self) -> Result<(), CloseReason> {
-        if self.lobby.slot.may_keep(self.machine.kept_bytes()) {
-            return Ok(());
-        }
-        self.lobby.settings.metrics.limited(Limit::Memory);
-        Err(CloseReason::Memory)
+    /// Whether what has come of an event that is not whole may be kept.
+    fn allow_partial(&self) -> Result<(), CloseReason> {
+        self.allow_kept(self.machine.kept_bytes())
     }
 }
 
@@ -271,14 +267,22 @@ impl Application for SocketIoSession {
         if self.lobby.admit(event, text.len(), now)? {
             self.connect_by = None;
         }
-        self.allow_kept()
+        self.allow_partial()
     }
 
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason> {
         let event = self.machine.handle_binary(data, self.lobby.settings.residents.names())?;
         self.lobby.admit(event, data.len(), now)?;
         self.machine.release();
-        self.allow_kept()
+        self.allow_partial()
+    }
+
+    fn allow_kept(&self, bytes: usize) -> Result<(), CloseReason> {
+        if self.lobby.slot.may_keep(bytes) {
+            return Ok(());
+        }
+        self.lobby.settings.metrics.limited(Limit::Memory);
+        Err(CloseReason::Memory)
     }
 
     fn has_room(&self) -> bool {

@@ -346,24 +346,32 @@ async fn who_leaves_much_at_once_leaves_in_slices() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
     let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
-    let many = |count: u64| {
+    let many = |session: u64, count: u64| {
         let mut memberships = Memberships::default();
-        (0..count).for_each(|at| memberships.push(Membership::new("c".into(), SessionId(at), door.clone())));
+        (0..count).for_each(|_| memberships.push(Membership::new("c".into(), SessionId(session), door.clone())));
         memberships
     };
     departures::start();
-    drop((many(3000), many(2000)));
+    drop((many(1, 3000), many(1, 2000)));
     let (guard, mut out) = oneshot::channel::<()>();
-    departures::then_drop(guard);
+    departures::then_drop(SessionId(1), guard);
     // A few do not wait behind the many of others.
     let before = metrics.enqueued.get();
-    drop(many(2));
+    drop(many(2, 2));
     assert_eq!(metrics.enqueued.get(), before + 2);
+    assert!(departures::all_out(SessionId(2)).is_none());
+    // More of them wait for a turn, and not for the end of the others.
+    drop(many(3, 100));
+    let before = metrics.enqueued.get();
+    let mut others_out = departures::all_out(SessionId(3)).unwrap();
+    assert!((&mut others_out).await.is_err());
+    assert!(metrics.enqueued.get() <= before + 3 * 128, "{}", metrics.enqueued.get() - before);
     assert!(out.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
-    let step = largest_step(5000, || metrics.enqueued.get()).await;
+    let step = largest_step(4000, || metrics.enqueued.get()).await;
     assert!(step <= 256, "{step} in one turn");
     assert!(out.await.is_err(), "the guard goes behind all of them");
-    assert!(departures::all_out().is_none());
+    assert_eq!(metrics.enqueued.get() - before, 5100);
+    assert!(departures::all_out(SessionId(1)).is_none());
 }
 
 /// A session that fails leaves by the same way as one that ends.

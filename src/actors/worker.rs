@@ -22,7 +22,7 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 const LATE: Duration = Duration::from_millis(250);
 
 /// and then the alarms wait for so long: what came in the meantime is read first.
-const CATCH_UP: Duration = Duration::from_millis(500);
+pub const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// What holds for every session.
 #[derive(Clone, Copy, Debug)]

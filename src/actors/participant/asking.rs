@@ -14,7 +14,8 @@ use crate::protocol::connection::Alarm;
 #[derive(Debug)]
 pub(super) struct Asking {
     ack: Option<u64>,
-    conversations: VecDeque<ConversationId>,
+    /// Which conversations are still to be asked; none before its turn has come where it is all of them.
+    conversations: Option<VecDeque<ConversationId>>,
     /// Until when the first of them, which is being asked, may take.
     due: Option<Instant>,
     /// One of them did not answer.
@@ -24,8 +25,8 @@ pub(super) struct Asking {
 impl<S: Seat> Participant<S> {
     pub(super) fn ask(&mut self, id: Option<ConversationId>, ack: Option<u64>, port: &mut impl Port<Seat = S>) {
         let conversations = match &id {
-            Some(id) => self.seat(id).map(|_| VecDeque::from([id.clone()])),
-            None if self.user.is_some() => Ok(self.seats.ids().into_iter().cloned().collect()),
+            Some(id) => self.seat(id).map(|_| Some(VecDeque::from([id.clone()]))),
+            None if self.user.is_some() => Ok(None),
             None => Err(Code::NotJoined),
         };
         match conversations {
@@ -46,7 +47,9 @@ impl<S: Seat> Participant<S> {
         while port.has_room()
             && let Some(asking) = work.asking.front_mut()
         {
-            let Some(id) = asking.conversations.front() else {
+            let conversations =
+                asking.conversations.get_or_insert_with(|| self.seats.ids().into_iter().cloned().collect());
+            let Some(id) = conversations.front() else {
                 match asking.ack {
                     Some(ack) if asking.failed => port.refuse(EventName::Ask, Code::Busy, None, Some(ack)),
                     ack => port.done(ack),
@@ -55,7 +58,10 @@ impl<S: Seat> Participant<S> {
                 continue;
             };
             match asking.due {
-                Some(due) if due <= now => asking.fail(port),
+                Some(due) if due <= now => {
+                    let id = asking.next();
+                    asking.fail(id, port);
+                }
                 Some(_) => {
                     // One alarm at a time: a flood of asks is to cost no more.
                     if work.ask_alarm_due.is_none_or(|alarm| alarm <= now) {
@@ -66,8 +72,11 @@ impl<S: Seat> Participant<S> {
                 }
                 None => match self.seats.get(id).map(|seat| port.ask(seat)) {
                     // It was left, or lost, since it was asked about.
-                    None => drop(asking.conversations.pop_front()),
-                    Some(Err(_)) => asking.fail(port),
+                    None => drop(conversations.pop_front()),
+                    Some(Err(_)) => {
+                        let id = asking.next();
+                        asking.fail(id, port);
+                    }
                     Some(Ok(())) => asking.due = Some(now + period),
                 },
             }
@@ -78,22 +87,25 @@ impl<S: Seat> Participant<S> {
     pub(super) fn heard_of(&mut self, people: Option<People>, port: &mut impl Port<Seat = S>) {
         let asking = self.work.as_mut().and_then(|work| work.asking.front_mut());
         let Some(asking) = asking.filter(|asking| asking.due.is_some()) else { return };
-        match (people, asking.conversations.front()) {
+        match (people, asking.next()) {
             (Some(People { inroom, people }), Some(id)) => {
-                port.tell(&ServerEvent::People { conversation: id, inroom, people: people.as_deref() });
+                port.tell(&ServerEvent::People { conversation: &id, inroom, people: people.as_deref() });
                 asking.due = None;
-                asking.conversations.pop_front();
             }
-            _ => asking.fail(port),
+            (_, id) => asking.fail(id, port),
         }
     }
 }
 
 impl Asking {
-    /// The conversation that is being asked does not answer: the ask goes on, and ends with `busy`.
-    fn fail(&mut self, port: &mut impl Port) {
+    /// Goes on to the next conversation. The one that was being asked.
+    fn next(&mut self) -> Option<ConversationId> {
+        self.conversations.as_mut()?.pop_front()
+    }
+
+    /// The conversation that was being asked does not answer: the ask goes on, and ends with `busy`.
+    fn fail(&mut self, id: Option<ConversationId>, port: &mut impl Port) {
         self.due = None;
-        let id = self.conversations.pop_front();
         match self.ack {
             Some(_) => self.failed = true,
             None => port.refuse(EventName::Ask, Code::Busy, id.as_ref(), None),

@@ -323,6 +323,16 @@ fn the_answer_to_a_join_waits_for_its_room() {
 
 /// What has waited for a join is not overtaken when there is no room for its answers, not even by a newer join.
 #[test]
+fn a_client_that_connects_anew_waits_for_what_it_has_left() {
+    let mut scene = Scene::new();
+    scene.participant.wait_for_departure();
+    scene.says("join messi", 1);
+    scene.hears(&[]);
+    scene.takes(Input::Departed);
+    scene.hears(&["call messi"]);
+}
+
+#[test]
 fn what_has_waited_goes_first() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
@@ -516,6 +526,8 @@ struct Said {
     place: usize,
     /// It is a talk that was sent while a join was under way, as one that need not wait.
     goes_ahead: bool,
+    /// A talk that its conversation has.
+    is_out: bool,
     answered: bool,
 }
 
@@ -539,7 +551,7 @@ proptest! {
             match step {
                 Step::Says(line) => {
                     says = Some(line);
-                    said.push(Said { line, place: said.len() * 1_000_000, goes_ahead: false, answered: false });
+                    said.push(Said { line, place: said.len() * 1_000_000, goes_ahead: false, is_out: false, answered: false });
                     let ack = said.len() as u64;
                     scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
                 }
@@ -579,7 +591,11 @@ proptest! {
                     }
                     [_, "talks", "in", _, ack] => {
                         let ack = ack.parse::<usize>().unwrap();
-                        said[ack - 1].goes_ahead = says.is_some() && ack == said.len() && joining;
+                        let goes_ahead = says.is_some() && ack == said.len() && joining;
+                        said[ack - 1].goes_ahead = goes_ahead;
+                        said[ack - 1].is_out = true;
+                        let waits = |other: &Said| !other.answered && !other.is_out && other.line == said[ack - 1].line;
+                        prop_assert!(!said[..ack - 1].iter().any(waits), "{ack} overtook a talk of its conversation");
                     }
                     ["give", "up"] => given_up = true,
                     ["depart", ..] => departing = true,
