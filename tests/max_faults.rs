@@ -185,6 +185,33 @@ async fn a_body_without_a_length_lasts_until_the_close() {
 }
 
 #[actix_web::test]
+async fn a_status_counts_whatever_is_wrong_behind_it() {
+    let broken = |status: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n<html>").into_bytes();
+    for (bytes, code, calls) in [
+        (broken("503 Service Unavailable"), Code::MaxUnavailable, 2),
+        (broken("500 Internal Server Error"), Code::MaxUnavailable, 3),
+        (broken("404 Not Found"), Code::MaxError, 2),
+        (broken("200 OK"), Code::MaxGarbage, 1),
+        // A proxy has closed the connection just when the request came.
+        (answer("408 Request Timeout", "text/plain", ""), Code::MaxUnavailable, 2),
+    ] {
+        let said = String::from_utf8_lossy(&bytes).into_owned();
+        let max = FakeMax::answering(bytes);
+        assert_eq!(failed(&directory(max.url("")), "messi", Some(TOKEN)).await.code, code, "{said}");
+        assert_eq!(max.requests().len(), calls, "{said}");
+    }
+    let dies_behind_the_head = Peer::listen(
+        r#"
+        expect head
+        send "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        close
+        "#,
+    );
+    let failure = failed(&directory(dies_behind_the_head.url("")), "messi", Some(TOKEN)).await;
+    assert_eq!(failure.code, Code::MaxUnavailable, "{failure}");
+}
+
+#[actix_web::test]
 async fn offers_folds_and_equal_lengths_are_taken() {
     let body = person("u0", "c0");
     let length = body.len();

@@ -22,6 +22,8 @@ pub(super) struct Bounds {
 /// What is wrong with an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
+    /// There is nothing of it.
+    Empty,
     /// It ends in the middle of its JSON.
     CutOff,
     /// It is something else, and how. May quote the answer.
@@ -97,7 +99,7 @@ pub(super) fn version(body: &[u8]) -> Option<String> {
 /// an answer costs nothing.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Flaw> {
     serde_json::from_slice(body).map_err(|error| match body {
-        [] => Flaw::Garbage("an empty body".to_owned()),
+        [] => Flaw::Empty,
         _ if error.is_eof() => Flaw::CutOff,
         _ => Flaw::Garbage(error.to_string()),
     })
@@ -254,7 +256,7 @@ mod tests {
             r#"[{"id":"a","id":"b"}]"#,
             r#"{"items":[],"items":[]}"#,
         ] {
-            assert!(matches!(list(json), Err(Flaw::Garbage(_))), "{json}");
+            assert!(matches!(list(json), Err(Flaw::Empty | Flaw::Garbage(_))), "{json}");
         }
         assert!(matches!(conversations(b"[{\"id\":\"\xff\"}]", BOUNDS), Err(Flaw::Garbage(_))));
     }

@@ -146,7 +146,8 @@ impl Http {
             let later = timeout + Duration::from_secs(1);
             let connector = Connector::new().connector(connections.clone()).timeout(later).handshake_timeout(later);
             Client::builder()
-                .connector(connector.limit(settings.inflight_max.max(1)))
+                // The gate bounds the calls; beside them there is the probe.
+                .connector(connector.limit(settings.inflight_max.max(1) + 1))
                 .disable_timeout()
                 .disable_redirects()
                 .add_default_header(("User-Agent", concat!("maxtalk/", env!("CARGO_PKG_VERSION"))))
@@ -501,6 +502,64 @@ mod tests {
         let answers = ask(addresses, 60_000, 2).await;
         assert_all_answered(&answers);
         assert_eq!(works.load(Ordering::SeqCst), 2);
+    }
+
+    /// Reads a request on each connection, writes these bytes, and keeps the connection open or closes it.
+    fn beginning(listener: TcpListener, bytes: &'static [u8], closes: bool) {
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(bytes);
+                if !closes {
+                    held.push(stream);
+                }
+            }
+        });
+    }
+
+    #[actix_rt::test]
+    async fn an_address_that_only_begins_to_answer_is_passed_over() {
+        for (bytes, closes, first_is_lost) in [
+            (&b"HTTP/1.1 103 Early Hints\r\n\r\n"[..], false, false),
+            (b"HTTP/1.1 200 OK\r\nContent-Len", false, false),
+            (b"HTTP/1.1 200 OK\r\nContent-Len", true, false),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", false, true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", true, true),
+            (b"SSH-2.0-x\r\n", true, true),
+        ] {
+            let mut listeners = listeners(2);
+            let addresses = addresses(&listeners);
+            let works = answering(listeners.remove(1), Duration::ZERO);
+            beginning(listeners.remove(0), bytes, closes);
+            let answers = ask(addresses, 3000, 3).await;
+            let said = String::from_utf8_lossy(bytes);
+            assert_eq!(answers[0].is_err(), first_is_lost, "{said}");
+            assert_all_answered(&answers[1..]);
+            assert_eq!(works.load(Ordering::SeqCst), if first_is_lost { 2 } else { 3 }, "{said}");
+        }
+    }
+
+    /// An address that was good for long and is silent now costs a share of the deadline, and not all of it.
+    #[actix_rt::test]
+    async fn a_silence_that_comes_later_is_noticed_too() {
+        let mut listeners = listeners(2);
+        let addresses = addresses(&listeners);
+        let (other, first) = (listeners.remove(1), listeners.remove(0));
+        let answers_once = first.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = answers_once.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]");
+        });
+        let http = http(addresses, 3000);
+        assert!(http.get(&call(&http), http.deadline()).await.is_ok());
+        let works = answering(other, Duration::ZERO);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(http.get(&call(&http), http.deadline()).await.is_ok());
+        assert_eq!(works.load(Ordering::SeqCst), 1);
+        drop(first);
     }
 
     /// A name such as `localhost` has two addresses of which MAX often has one.

@@ -20,8 +20,6 @@ use super::{Answer, Failure, Gate, Probe, Question, dial, probe, trust};
 use crate::config;
 use crate::event::{Code, Token, Username};
 
-/// Longer than any OAuth token; what is longer is refused here instead of by MAX's proxy.
-const HEADER_BYTES_MAX: usize = 8192;
 /// The shortest wait before a call that crashed is tried again; the longest is three times this.
 const JITTER_MS: u64 = 50;
 
@@ -206,7 +204,7 @@ impl Inner {
                 response.map(|response| verdict::judge(&response, asked.caller, route, &asked.username, self.bounds));
             let outcome = match verdict {
                 Ok(Ok(conversations)) => {
-                    self.learn(&failed, route);
+                    self.learn(&failed, route, &asked.username);
                     return Ok(Answer { username: asked.username, conversations });
                 }
                 Ok(Err(verdict)) => {
@@ -236,11 +234,14 @@ impl Inner {
         }
     }
 
-    /// Remembers that this MAX does not serve one of the calls, and serves the other.
-    fn learn(&self, failed: &Failed, route: Route) {
-        if let Some((not, _, failure)) = failed.0.iter().find(|(_, outcome, _)| *outcome == Outcome::NotServed) {
-            self.served.borrow_mut().learn(*not, Instant::now());
-            log::info!("MAX does not serve one of its calls, and is asked by {route:?} for a while: {failure}");
+    /// Remembers that this call has worked, and the other one not.
+    fn learn(&self, failed: &Failed, route: Route, username: &Username) {
+        let mut served = self.served.borrow_mut();
+        served.trust(route);
+        let is_unserved = |outcome| matches!(outcome, Outcome::NotServed | Outcome::NotForUser);
+        if let Some((not, outcome, failure)) = failed.0.iter().find(|(_, outcome, _)| is_unserved(*outcome)) {
+            served.learn(*not, *outcome, username.as_str(), Instant::now());
+            log::info!("MAX does not serve one of its calls, and was asked by {route:?}: {failure}");
         }
     }
 }
@@ -254,15 +255,16 @@ impl Failed {
         self.0.push((route, outcome, failure));
     }
 
-    /// The one that says most: what cannot be mended, else what MAX failed at, else the last. That the time was over in
-    /// a later call is no news.
+    /// The one that says most: what cannot be mended, else what MAX failed at, else that the time was over in a later
+    /// call, else what one call said of the user, else the last.
     fn reported(self) -> Failure {
         let later = self.0.len() > 1;
         let rank = |(_, outcome, failure): &(Route, Outcome, Failure)| match outcome {
             Outcome::Final if !later || failure.code != Code::MaxTimeout => 0,
             Outcome::Crash | Outcome::Away => 1,
-            Outcome::NotServed => 2,
-            Outcome::Final => 3,
+            Outcome::Final => 2,
+            Outcome::NotForUser if matches!(failure.code, Code::Unauthorized | Code::UnknownUser) => 3,
+            Outcome::NotServed | Outcome::NotForUser => 4,
         };
         let said = self.0.into_iter().rev().min_by_key(rank);
         said.map_or_else(|| Failure::new(Code::MaxUnavailable, "MAX was not asked"), |(_, _, failure)| failure)
@@ -301,7 +303,7 @@ pub(super) fn identity(
 
 /// Text as UTF-8 bytes. What cannot be a header cannot be anybody's token or scope either.
 fn header(text: &str) -> Result<HeaderValue, Failure> {
-    let value = (text.len() <= HEADER_BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
+    let value = (text.len() <= Token::BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
     value.ok_or_else(|| Failure::new(Code::Unauthorized, "a token or scope that cannot be sent in a header"))
 }
 
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_failure_that_says_most_is_reported() {
-        use Outcome::{Crash, Final, NotServed};
+        use Outcome::{Crash, Final, NotForUser, NotServed};
         for (failures, reported) in [
             (&[(Final, Code::MaxTimeout)][..], Code::MaxTimeout),
             (&[(Crash, Code::MaxUnavailable), (Final, Code::MaxTimeout)], Code::MaxUnavailable),
@@ -326,6 +328,12 @@ mod tests {
             (&[(NotServed, Code::MaxError), (Crash, Code::MaxUnavailable)], Code::MaxUnavailable),
             (&[(Crash, Code::MaxUnavailable), (NotServed, Code::MaxError)], Code::MaxUnavailable),
             (&[(NotServed, Code::MaxGarbage), (NotServed, Code::MaxError)], Code::MaxError),
+            // The one call says something of the user, and the other is not there.
+            (&[(NotForUser, Code::Unauthorized), (NotServed, Code::MaxError)], Code::Unauthorized),
+            (&[(NotServed, Code::MaxError), (NotForUser, Code::UnknownUser)], Code::UnknownUser),
+            // What the other would have said is not known.
+            (&[(NotForUser, Code::UnknownUser), (Final, Code::MaxTimeout)], Code::MaxTimeout),
+            (&[(NotForUser, Code::UnknownUser), (Crash, Code::MaxUnavailable)], Code::MaxUnavailable),
         ] {
             let mut failed = Failed::default();
             for (outcome, code) in failures {

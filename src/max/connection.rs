@@ -100,6 +100,7 @@ impl Service<ConnectInfo<Uri>> for Connections {
                 responses: Responses::new(),
                 address,
                 asked_at: None,
+                fault: None,
                 used: false,
                 has_answered: false,
                 born: connections.epoch.get(),
@@ -118,10 +119,13 @@ pub(super) struct MaxConnection {
     socket: Option<Socket>,
     responses: Responses,
     address: SocketAddr,
-    /// When the request was sent of whose answer nothing has come yet.
+    /// When the request was sent whose answer has not come to its end.
     asked_at: Option<Instant>,
+    /// What is wrong with the answer behind the part of it that awc has not read yet.
+    fault: Option<io::Error>,
     /// Something was asked on it.
     used: bool,
+    /// One answer has come to its end.
     has_answered: bool,
     born: u64,
     connections: Connections,
@@ -134,8 +138,9 @@ impl MaxConnection {
         // A TLS server may send tickets behind the handshake.
         let looked_at = self.used || matches!(socket, Socket::Plain(_));
         let is_distrusted = self.born != self.connections.epoch.get();
-        // A new one is how an address shows that it works again.
-        let is_dead = self.used && self.connections.dialer.has_failed(self.address);
+        // A new one is how an address shows that it works again. An only address has to do.
+        let dialer = &self.connections.dialer;
+        let is_dead = self.used && dialer.count() > 1 && dialer.has_failed(self.address);
         let is_stale = is_distrusted || is_dead || (looked_at && !socket.is_quiet());
         if is_stale && self.responses.is_idle() {
             self.responses.spend();
@@ -143,8 +148,9 @@ impl MaxConnection {
         }
     }
 
-    /// MAX has closed the connection. One on which it has answered may have been at its end.
-    fn has_gone(&self) {
+    /// The connection brings no answer any more. One that has brought an answer before may have been at its end.
+    fn has_gone(&mut self) {
+        self.asked_at = None;
         if !self.has_answered {
             self.connections.dialer.failed(self.address);
         }
@@ -156,31 +162,34 @@ impl MaxConnection {
         let mut space = [0; READ_BYTES];
         let mut buffer = ReadBuf::new(&mut space);
         let outcome = ready!(each!(socket, stream => Pin::new(stream).poll_read(cx, &mut buffer)));
+        let is_closed = outcome.is_err() || buffer.filled().is_empty();
         let outcome = match outcome {
-            Ok(()) if buffer.filled().is_empty() => {
-                self.has_gone();
-                self.responses.closed().map_err(io::Error::other)
-            }
-            Ok(()) => {
-                self.has_answered = true;
-                if self.asked_at.take().is_some() {
-                    self.connections.dialer.answered(self.address);
-                }
-                self.responses.read(buffer.filled()).map_err(io::Error::other)
-            }
+            Ok(()) if is_closed => self.responses.closed().map_err(io::Error::other),
+            Ok(()) => self.responses.read(buffer.filled()).map_err(io::Error::other),
             Err(error) => {
-                self.has_gone();
                 self.responses.spend();
                 Err(error)
             }
         };
+        let is_whole = outcome.is_ok() && (self.responses.is_idle() || self.responses.is_spent());
+        if is_whole && self.asked_at.take().is_some() {
+            self.has_answered = true;
+            self.connections.dialer.answered(self.address);
+        } else if is_closed || outcome.is_err() {
+            self.has_gone();
+        }
         if self.responses.is_idle() && self.born != self.connections.epoch.get() {
             self.responses.spend();
         }
         if self.responses.is_spent() {
             self.socket = None;
         }
-        Poll::Ready(outcome)
+        match outcome {
+            // The status alone says something: it is given on before what is wrong behind it.
+            Err(fault) if !self.responses.output().is_empty() => self.fault = Some(fault),
+            outcome => return Poll::Ready(outcome),
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -205,6 +214,9 @@ impl AsyncRead for MaxConnection {
                 buf.put_slice(&output[..count]);
                 output.advance(count);
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(fault) = this.fault.take() {
+                return Poll::Ready(Err(fault));
             }
             if this.socket.is_none() {
                 return Poll::Ready(Ok(()));

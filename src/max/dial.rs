@@ -50,7 +50,7 @@ pub(super) struct Tls {
 /// What an address has shown of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// It has answered.
+    /// It has answered when it was asked last.
     Answered,
     /// It was not tried yet.
     Unknown,
@@ -73,6 +73,8 @@ pub(super) struct Dialer {
     known: RefCell<Vec<SocketAddr>>,
     standings: RefCell<HashMap<SocketAddr, Standing>>,
     failures: Cell<u64>,
+    /// When any of them has answered last.
+    answered_at: Cell<Option<Instant>>,
 }
 
 impl fmt::Debug for Dialer {
@@ -94,8 +96,8 @@ impl Dialer {
     ) -> Self {
         let (host, under_way) = (host.to_owned(), RefCell::default());
         let (known, standings) = (RefCell::default(), RefCell::default());
-        let failures = Cell::default();
-        Self { host, port, tls, allow_link_local, timeout, lookup, under_way, known, standings, failures }
+        let (failures, answered_at) = (Cell::default(), Cell::default());
+        Self { host, port, tls, allow_link_local, timeout, lookup, under_way, known, standings, failures, answered_at }
     }
 
     /// Connects to the first address that takes the connection.
@@ -109,14 +111,15 @@ impl Dialer {
     }
 
     /// How long to wait for the first byte of an answer before another address is asked: none where there is no other,
-    /// and none where one of them has proved itself, because it is asked first.
+    /// and none where one of them has proved itself just now, because it is asked first.
     pub(super) async fn patience(&self) -> Option<Duration> {
         if self.known.borrow().is_empty() {
             // Where there is no address, the connection says why.
             let _ = self.addresses().await;
         }
         let count = self.known.borrow().len();
-        let proven = self.standings.borrow().values().any(|standing| *standing == Standing::Answered);
+        let is_fresh = self.answered_at.get().is_some_and(|at| at.elapsed() < self.timeout);
+        let proven = is_fresh && self.standings.borrow().values().any(|standing| *standing == Standing::Answered);
         (count > 1 && !proven).then(|| self.share(count))
     }
 
@@ -145,8 +148,9 @@ impl Dialer {
         matches!(self.standings.borrow().get(&address), Some(Standing::Failed(_)))
     }
 
-    /// This address has said something.
+    /// This address has given a whole answer.
     pub(super) fn answered(&self, address: SocketAddr) {
+        self.answered_at.set(Some(Instant::now()));
         self.standings.borrow_mut().insert(address, Standing::Answered);
     }
 

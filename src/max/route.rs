@@ -60,8 +60,10 @@ pub(super) enum Outcome {
     Crash,
     /// What stands before MAX says that MAX is away just now: 502 or 503.
     Away,
-    /// This MAX does not serve this call, or not to users.
+    /// This MAX does not serve this call.
     NotServed,
+    /// This call has given nothing for this user: MAX may not serve it to users, or not to this one.
+    NotForUser,
 }
 
 /// What to do after a call.
@@ -92,10 +94,11 @@ impl Plan {
 
     /// For a question as the user.
     pub(super) fn as_user(username: &str, served: &Served, now: Instant) -> Self {
-        let other_left = fits_a_path(username);
-        let wanted = if other_left && is_plain(username) { Route::Person } else { Route::List };
-        let route = if other_left && served.passes_over(wanted, now) { wanted.other() } else { wanted };
-        Self { route, other_left, repeated: false }
+        let both = fits_a_path(username);
+        let wanted = if both && is_plain(username) { Route::Person } else { Route::List };
+        let passes_over = |route| both && served.passes_over(route, username, now);
+        let route = if passes_over(wanted) { wanted.other() } else { wanted };
+        Self { route, other_left: both && !passes_over(route.other()), repeated: false }
     }
 
     /// The call to ask by.
@@ -110,7 +113,7 @@ impl Plan {
                 self.repeated = true;
                 Next::Again(self.route)
             }
-            Outcome::Crash | Outcome::NotServed if self.other_left => {
+            Outcome::Crash | Outcome::NotServed | Outcome::NotForUser if self.other_left => {
                 self.other_left = false;
                 self.route = self.route.other();
                 Next::Ask(self.route)
@@ -121,26 +124,43 @@ impl Plan {
 }
 
 /// Which call this MAX was found not to serve, while it served the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Served {
     not: Option<(Route, Instant)>,
+    /// The call that gave nothing for this user, and worked for nobody since.
+    doubted: Option<(Route, String, Instant)>,
 }
 
 impl Served {
-    /// The other call was served where this one was not.
-    pub(super) fn learn(&mut self, not: Route, now: Instant) {
-        self.not = Some((not, now));
+    /// For this user, `not` has come to `outcome` and the other call was served. What may be a matter of one user counts
+    /// for that one, until it is the same for another.
+    pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) {
+        // A firewall may refuse a path because of the name in it.
+        let is_harmless = username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let is_known = matches!(&self.doubted, Some((route, of, _)) if *route == not && of != username);
+        if is_known || (outcome == Outcome::NotServed && is_harmless) {
+            self.not = Some((not, now));
+        } else {
+            self.doubted = Some((not, username.to_owned(), now));
+        }
     }
 
-    fn passes_over(&self, route: Route, now: Instant) -> bool {
-        self.not.is_some_and(|(not, since)| not == route && now < since + RECHECK_AFTER)
+    /// This call has worked.
+    pub(super) fn trust(&mut self, route: Route) {
+        self.doubted.take_if(|(doubted, _, _)| *doubted == route);
+    }
+
+    fn passes_over(&self, route: Route, username: &str, now: Instant) -> bool {
+        let is_fresh = |since: Instant| now < since + RECHECK_AFTER;
+        self.not.is_some_and(|(not, since)| not == route && is_fresh(since))
+            || matches!(&self.doubted, Some((doubted, of, since)) if *doubted == route && of == username && is_fresh(*since))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Next::{Again, Ask, Stop};
-    use super::Outcome::{Crash, Final, NotServed};
+    use super::Outcome::{Crash, Final, NotForUser, NotServed};
     use super::Route::{List, Person};
     use super::*;
 
@@ -162,6 +182,7 @@ mod tests {
             ("messi", Person, &[(Crash, Again(Person)), (Crash, Ask(List)), (Crash, Stop)][..]),
             ("messi", Person, &[(Crash, Again(Person)), (Final, Stop)]),
             ("messi", Person, &[(NotServed, Ask(List)), (NotServed, Stop)]),
+            ("messi", Person, &[(NotForUser, Ask(List)), (NotForUser, Stop)]),
             ("messi", Person, &[(NotServed, Ask(List)), (Crash, Again(List)), (Crash, Stop)]),
             ("messi", Person, &[(Crash, Again(Person)), (NotServed, Ask(List)), (Final, Stop)]),
             ("messi", Person, &[(Final, Stop)]),
@@ -187,12 +208,33 @@ mod tests {
         let now = Instant::now();
         let mut served = Served::default();
         let first = |served: &Served, name, at| Plan::as_user(name, served, at).route();
-        served.learn(Person, now);
-        assert_eq!(first(&served, "messi", now), List);
+        served.learn(Person, NotServed, "messi", now);
+        assert_eq!(first(&served, "xavi", now), List);
+        assert_eq!(Plan::as_user("xavi", &served, now).next(Crash), Again(List));
+        assert_eq!(Plan::as_user("xavi", &served, now).next(NotServed), Stop, "the other one is not served");
         assert_eq!(first(&served, "messi", now + RECHECK_AFTER), Person);
-        served.learn(List, now);
+        served.learn(List, NotServed, "messi", now);
         assert_eq!((first(&served, "messi", now), first(&served, "é", now)), (Person, Person));
         // There is no other way for what breaks a path.
         assert_eq!(first(&served, "a/b", now), List);
+    }
+
+    #[test]
+    fn what_may_be_a_matter_of_one_user_counts_for_that_one_alone() {
+        let now = Instant::now();
+        let first = |served: &Served, name| Plan::as_user(name, served, now).route();
+        for (outcome, name) in [(NotForUser, "messi"), (NotServed, ".messi")] {
+            let mut served = Served::default();
+            served.learn(Person, outcome, name, now);
+            served.learn(Person, outcome, name, now);
+            assert_eq!((first(&served, name), first(&served, "xavi")), (List, Person));
+            let mut other = served.clone();
+            other.learn(Person, outcome, ".xavi", now);
+            assert_eq!(first(&other, "iniesta"), List, "the same for another");
+            served.trust(List);
+            assert_eq!(first(&served, name), List);
+            served.trust(Person);
+            assert_eq!(first(&served, name), Person, "it works for others");
+        }
     }
 }

@@ -44,13 +44,21 @@ pub(super) fn judge(
         return Err(refused(response, caller, route, username));
     }
     let flawed = |flaw| match flaw {
+        // The close is all that has told where it ends.
+        Flaw::Empty if !response.whole => {
+            Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed before the answer's body")
+        }
+        Flaw::Empty => Verdict::new(Code::MaxGarbage, Outcome::NotForUser, "not the expected JSON: an empty body"),
         Flaw::CutOff if response.whole => Verdict::new(Code::MaxGarbage, Outcome::Final, "the JSON ends half-way"),
         Flaw::CutOff => {
             Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed half-way through the answer")
         }
-        // A back end without this call may answer it with a page.
         Flaw::Garbage(how) => {
-            Verdict::new(Code::MaxGarbage, Outcome::NotServed, format!("not the expected JSON: {how}"))
+            // A back end without this call may answer it with a page.
+            let is_json = response.body.trim_ascii_start().starts_with(b"{")
+                || response.body.trim_ascii_start().starts_with(b"[");
+            let outcome = if is_json { Outcome::NotForUser } else { Outcome::NotServed };
+            Verdict::new(Code::MaxGarbage, outcome, format!("not the expected JSON: {how}"))
         }
         Flaw::TooMany => Verdict::new(
             Code::TooManyConversations,
@@ -72,7 +80,7 @@ pub(super) fn judge(
             Outcome::Final,
             "the answer has no talkingIn: the service account is no MAX Manager",
         ),
-        Caller::User => Verdict::new(Code::MaxGarbage, Outcome::NotServed, "the answer has no talkingIn"),
+        Caller::User => Verdict::new(Code::MaxGarbage, Outcome::NotForUser, "the answer has no talkingIn"),
     })
 }
 
@@ -110,7 +118,7 @@ fn meaning(
     username: &Username,
     said: Option<&Refusal>,
 ) -> (Code, Outcome) {
-    use Outcome::{Away, Crash, Final, NotServed};
+    use Outcome::{Away, Crash, Final, NotForUser, NotServed};
     let error = said.map(|said| said.error.as_str());
     // Other servers have an error `Unauthorized` too, and none of them describes it as MAX does.
     let described = said.is_some_and(|said| said.description.is_some());
@@ -122,7 +130,7 @@ fn meaning(
         (400, _) if error == Some("UnknownUserError") => (Code::UnknownUser, Final),
         // A back end without this call may say so in the very words in which MAX says it of a person.
         (404, Caller::User) if error == Some("ObjectNotFound") && route == Route::Person => {
-            (Code::UnknownUser, NotServed)
+            (Code::UnknownUser, NotForUser)
         }
         (404, _) if error == Some("ObjectNotFound") => (Code::UnknownUser, Final),
         (401 | 403, Caller::Service) => (Code::MaxUnavailable, Final),
@@ -130,9 +138,11 @@ fn meaning(
         (401, Caller::User) if says(said, "No auth headers") => (Code::MaxError, Final),
         // A back end may keep this call for others than the person itself, and refuse it as it refuses a bad token.
         (401 | 403, Caller::User) if route == Route::Person => {
-            (if described { Code::Unauthorized } else { Code::MaxError }, NotServed)
+            (if described { Code::Unauthorized } else { Code::MaxError }, NotForUser)
         }
         (401 | 403, Caller::User) if described => (Code::Unauthorized, Final),
+        // A proxy has closed the connection for want of a request just when this one came (RFC 9110, 15.5.9).
+        (408, _) => (Code::MaxUnavailable, Away),
         (500, _) => (Code::MaxUnavailable, Crash),
         (501, _) => (Code::MaxUnavailable, NotServed),
         (502 | 503, _) => (Code::MaxUnavailable, Away),
@@ -143,16 +153,18 @@ fn meaning(
     }
 }
 
-/// Whether a refusal may be about this user: it says nothing of anybody, or names that one.
+/// Whether a refusal may be about this user: it says nothing of anybody, or names that one. MAX says
+/// `Unknown user: messi`.
 fn names(said: Option<&Refusal>, username: &Username) -> bool {
-    let description = said.and_then(|said| said.description.as_deref()).map(str::to_lowercase);
-    let is_apart = |rest: Option<char>| !rest.is_some_and(char::is_alphanumeric);
-    description.is_none_or(|text| {
-        let mut places = text.match_indices(username.as_str());
-        places.any(|(at, name)| {
-            is_apart(text[..at].chars().next_back()) && is_apart(text[at + name.len()..].chars().next())
-        })
-    })
+    let Some(description) = said.and_then(|said| said.description.as_deref()) else { return true };
+    let text = description.to_lowercase();
+    if let Some((_, named)) = text.split_once("unknown user:") {
+        return named.trim() == username.as_str();
+    }
+    let is_apart = |rest: Option<char>| !rest.is_some_and(|next| next.is_alphanumeric() || "-._@".contains(next));
+    let mut places = text.match_indices(username.as_str());
+    places
+        .any(|(at, name)| is_apart(text[..at].chars().next_back()) && is_apart(text[at + name.len()..].chars().next()))
 }
 
 /// Whether MAX describes its refusal with these words.
@@ -165,7 +177,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::Caller::{Service, User};
-    use super::Outcome::{Away, Crash, Final, NotServed};
+    use super::Outcome::{Away, Crash, Final, NotForUser, NotServed};
     use super::Route::{List, Person};
     use super::*;
 
@@ -194,7 +206,7 @@ mod tests {
             (User, List, 400, &unknown, Code::UnknownUser, Final),
             (Service, Person, 400, &unknown, Code::UnknownUser, Final),
             (Service, Person, 404, &gone, Code::UnknownUser, Final),
-            (User, Person, 404, &gone, Code::UnknownUser, NotServed),
+            (User, Person, 404, &gone, Code::UnknownUser, NotForUser),
             (User, List, 404, &gone, Code::UnknownUser, Final),
             // The same names behind other statuses, and other forms behind the same statuses.
             (Service, Person, 404, &unknown, Code::MaxError, NotServed),
@@ -202,20 +214,23 @@ mod tests {
             (Service, Person, 404, page, Code::MaxError, NotServed),
             (Service, Person, 404, "", Code::MaxError, NotServed),
             (User, List, 400, page, Code::MaxError, Final),
-            (User, Person, 401, &token, Code::Unauthorized, NotServed),
+            (User, Person, 401, &token, Code::Unauthorized, NotForUser),
             (User, List, 401, &token, Code::Unauthorized, Final),
             (User, List, 403, &forbidden, Code::Unauthorized, Final),
-            (User, Person, 403, &forbidden, Code::Unauthorized, NotServed),
-            (User, Person, 401, page, Code::MaxError, NotServed),
+            (User, Person, 403, &forbidden, Code::Unauthorized, NotForUser),
+            (User, Person, 401, page, Code::MaxError, NotForUser),
             (User, List, 401, r#"{"error":"invalid_token","error_description":"x"}"#, Code::MaxError, Final),
             (User, List, 401, &stripped, Code::MaxError, Final),
-            (User, Person, 401, r#"{"status":401,"error":"Unauthorized","path":"/x"}"#, Code::MaxError, NotServed),
+            (User, Person, 401, r#"{"status":401,"error":"Unauthorized","path":"/x"}"#, Code::MaxError, NotForUser),
             (User, Person, 400, r#"{"error":"UnknownUserError"}"#, Code::UnknownUser, Final),
             (User, List, 403, page, Code::MaxError, Final),
-            (User, Person, 403, page, Code::MaxError, NotServed),
+            (User, Person, 403, page, Code::MaxError, NotForUser),
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: bot"), Code::MaxUnavailable, Final),
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: messibot"), Code::MaxUnavailable, Final),
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: messi"), Code::UnknownUser, Final),
+            (Service, Person, 400, &said("UnknownUserError", "Unknown user: messi-bot"), Code::MaxUnavailable, Final),
+            (Service, Person, 400, &said("UnknownUserError", "Nobody is messi@bot"), Code::MaxUnavailable, Final),
+            (Service, Person, 400, &said("UnknownUserError", "Nobody is 'Messi'"), Code::UnknownUser, Final),
             (Service, Person, 401, &token, Code::MaxUnavailable, Final),
             (Service, Person, 403, page, Code::MaxUnavailable, Final),
             (User, Person, 500, &crash, Code::MaxUnavailable, Crash),
@@ -228,6 +243,10 @@ mod tests {
             (User, Person, 405, "", Code::MaxError, NotServed),
             (User, Person, 410, "", Code::MaxError, NotServed),
             (User, Person, 407, "", Code::MaxError, Final),
+            (User, Person, 408, "", Code::MaxUnavailable, Away),
+            (User, Person, 200, page, Code::MaxGarbage, NotServed),
+            (User, Person, 200, r#"{"username":"messi","talkingIn":[{"id":7}]}"#, Code::MaxGarbage, NotForUser),
+            (User, List, 200, "", Code::MaxGarbage, NotForUser),
             (User, Person, 412, "", Code::MaxError, Final),
             (User, Person, 429, page, Code::MaxError, Final),
             (User, Person, 302, "", Code::MaxError, Final),
@@ -260,7 +279,7 @@ mod tests {
         let verdict = judged(Service, Person, 200, r#"{"username":"messi"}"#).unwrap_err();
         assert!(verdict.code == Code::MaxUnavailable && verdict.what.contains("no MAX Manager"), "{verdict:?}");
         let verdict = judged(User, Person, 200, r#"{"username":"messi"}"#).unwrap_err();
-        assert_eq!((verdict.code, verdict.outcome), (Code::MaxGarbage, NotServed));
+        assert_eq!((verdict.code, verdict.outcome), (Code::MaxGarbage, NotForUser));
         let denied = said("Unauthorized", "You don't have permission to access messi resources");
         let verdict = judged(Service, Person, 401, &denied).unwrap_err();
         assert!(verdict.what.starts_with("401 Unauthorized to the service account: this is a MAX before 4.0.0"));
