@@ -128,8 +128,8 @@ settings! {
         write_timeout_ms: u64 = 20000 in 1..=DAY_MS,
         /// Largest head of a request: the request line and its headers, of which there may be 100.
         head_bytes_max: usize = 32768 in 1024..=1_048_576,
-        /// Proxies in front of maxtalk: what they say in `Forwarded` or `X-Forwarded-For` of where a client is, is
-        /// believed. Addresses and networks, such as 10.0.0.0/8.
+        /// Proxies in front of maxtalk: what they say in `X-Forwarded-For`, or where there is none in `Forwarded`, of
+        /// where a client is, is believed. Addresses and networks, such as 10.0.0.0/8.
         trusted_proxies: Vec<IpNet> = [] in NETWORKS,
     }
 

@@ -161,11 +161,14 @@ impl Edge {
         if !self.endpoint.trusted_proxies.trusts(peer) {
             return peer;
         }
+        // A proxy appends to whatever the client has written.
         let values = |name: &'static str| {
-            let values = head.headers.get_all(name).filter_map(|value| value.to_str().ok());
-            values.collect::<Vec<_>>().into_iter()
+            let values = head.headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            values.collect::<Vec<_>>()
         };
-        self.endpoint.trusted_proxies.client(peer, values("forwarded"), values("x-forwarded-for"))
+        let (of_most, of_some) = (values("x-forwarded-for"), values("forwarded"));
+        let proxies = &self.endpoint.trusted_proxies;
+        proxies.client(peer, of_most.iter().map(AsRef::as_ref), of_some.iter().map(AsRef::as_ref))
     }
 
     /// Whether there is room for one more session of a client at this address.

@@ -20,25 +20,26 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a request that came from `peer`. `forwarded` are the values of its `Forwarded` headers (RFC 7239),
-    /// `x_forwarded_for` those of its `X-Forwarded-For`, which count where there is none of the other.
+    /// The client of a request that came from `peer`. `x_forwarded_for` are the values of its `X-Forwarded-For` headers,
+    /// `forwarded` those of its `Forwarded` (RFC 7239), which count where there is none of the other: nearly every
+    /// proxy writes `X-Forwarded-For`, and most pass a `Forwarded` of the client on as it is.
     ///
     /// Each proxy appends the address that it was called from. From the last one on, as long as the one who says it is
     /// trusted, it is believed; what stands before that, anybody may have written.
     pub fn client<'a>(
         &self,
         peer: IpAddr,
-        forwarded: impl DoubleEndedIterator<Item = &'a str>,
         x_forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+        forwarded: impl DoubleEndedIterator<Item = &'a str>,
     ) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }
-        let mut forwarded = forwarded.rev().flat_map(|value| value.rsplit(',')).map(forwarded_for).peekable();
-        if forwarded.peek().is_some() {
-            return self.follow(peer, forwarded);
+        let mut hops = x_forwarded_for.rev().flat_map(|value| value.rsplit(',')).map(address_of).peekable();
+        if hops.peek().is_some() {
+            return self.follow(peer, hops);
         }
-        self.follow(peer, x_forwarded_for.rev().flat_map(|value| value.rsplit(',')).map(address_of))
+        self.follow(peer, forwarded.rev().flat_map(|value| value.rsplit(',')).map(forwarded_for))
     }
 
     /// `hops` are the addresses, the nearest first; none where one is hidden or is no address.
@@ -92,13 +93,15 @@ mod tests {
             ("10.0.0.1", none, &["[2001:db8::1]"], "2001:db8::1"),
             ("fd00::1", none, &[" 198.51.100.7 "], "198.51.100.7"),
             ("10.0.0.1", none, &[""], "10.0.0.1"),
-            ("10.0.0.1", &["for=198.51.100.7"], &["6.6.6.6"], "198.51.100.7"),
+            ("10.0.0.1", &["for=198.51.100.7"], none, "198.51.100.7"),
+            ("10.0.0.1", &["for=6.6.6.6"], &["198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", none, &["\u{fffd}, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &[r#"for="[2001:db8::1]:4711";proto=https, For=10.0.0.2"#], none, "2001:db8::1"),
-            ("10.0.0.1", &["for=_hidden"], &["6.6.6.6"], "10.0.0.1"),
+            ("10.0.0.1", &["for=_hidden"], none, "10.0.0.1"),
             ("10.0.0.1", &["proto=https;for=198.51.100.7;by=10.0.0.1"], none, "198.51.100.7"),
         ] {
             let found =
-                proxies.client(peer.parse().unwrap(), forwarded.iter().copied(), x_forwarded_for.iter().copied());
+                proxies.client(peer.parse().unwrap(), x_forwarded_for.iter().copied(), forwarded.iter().copied());
             let expected: IpAddr = client.parse().unwrap();
             let expected = if client == peer { peer.parse().unwrap() } else { expected };
             assert_eq!(found, expected, "{peer} {forwarded:?} {x_forwarded_for:?}");
