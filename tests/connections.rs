@@ -5,9 +5,13 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use support::client::{sid_of, target};
 use support::fixture::Fixture;
@@ -308,6 +312,93 @@ fn chunked_bodies_are_read_and_the_connection_goes_on() {
     });
 }
 
+#[test]
+fn what_is_refused_is_told_though_the_client_goes_on() {
+    run(async {
+        let server = Fixture::start("");
+        for (path, told) in [
+            ("/socket.io/?EIO=4&transport=websocket&sid=nobody", "HTTP/1.1 400 "),
+            ("/socket.io/1/websocket/nobody", "HTTP/1.1 101 "),
+        ] {
+            let mut stream = std::net::TcpStream::connect(server.addr).unwrap();
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\n{KEY}\r\n\r\n"
+            );
+            // A reset would take the answer along.
+            stream.write_all(&[head.as_bytes(), &[b'x'; 40_000]].concat()).unwrap();
+            let mut answer = Vec::new();
+            within(
+                "an end in order",
+                tokio::task::spawn_blocking(move || {
+                    stream.shutdown(std::net::Shutdown::Write).unwrap();
+                    stream.read_to_end(&mut answer).unwrap();
+                    assert!(answer.starts_with(told.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+                }),
+            )
+            .await
+            .unwrap();
+        }
+    });
+}
+
+#[test]
+fn paths_of_the_first_clients_may_be_encoded_too() {
+    run(async {
+        let server = Fixture::start("");
+        let mut http = Http::connect(server.addr).await;
+        for path in ["/socket%2Eio/1/", "/socket.io/%31/"] {
+            let sid = http.get(path).await.body;
+            let sid = sid.split(':').next().unwrap();
+            let poll = http.get(&format!("{}xhr%2Dpolling/{}", path, sid.replace('-', "%2D"))).await;
+            assert_eq!((poll.status, poll.body.as_str()), (200, "1::"), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_line_break_behind_a_body_begins_no_request() {
+    run(async {
+        let server = Fixture::start("server.request_timeout_ms = 1000\nserver.keep_alive_ms = 60000");
+        let sid = new_sid(server.addr).await;
+        let read = play(
+            server.addr,
+            &format!(
+                r#"
+                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 2]40\r\n"
+                expect "\r\n\r\nok"
+                expect nothing for 1500ms
+                send "[GET /favicon.svg|Connection: close]"
+                expect close
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [200, 200], "{read}");
+    });
+}
+
+#[test]
+fn a_poll_may_ask_whether_its_body_is_wanted() {
+    run(async {
+        let server = Fixture::start("");
+        let sid = new_sid(server.addr).await;
+        let read = play(
+            server.addr,
+            &format!(
+                r#"
+                send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Expect: 100-continue|Content-Length: 2]"
+                expect "HTTP/1.1 100 Continue\r\n\r\n"
+                send "{{}}"
+                expect nothing for 50ms
+                "#
+            ),
+        )
+        .await;
+        assert_eq!(statuses(&read), [100], "{read}");
+    });
+}
+
 /// What a proxy says of the connection is no business of the request's.
 #[test]
 fn a_connection_header_for_an_upgrade_changes_nothing_where_there_is_none() {
@@ -563,6 +654,51 @@ fn nobody_fills_memory_with_halves_of_messages() {
 }
 
 #[test]
+fn nobody_fills_memory_with_what_he_does_not_poll() {
+    const MIB: usize = 64;
+    run(async {
+        let server = &mut Process::start(within_memory(MIB));
+        let addr = server.addr();
+        let mut http = Http::connect(addr).await;
+        let mut crowd = Vec::new();
+        for _ in 0..400 {
+            crowd.push(target(&new_sid(addr).await));
+        }
+        // Each packet is refused, and nobody polls the refusals.
+        let packets = vec!["40/a,"; 2048].join("\x1e");
+        for session in &crowd {
+            http.post(session, &packets).await;
+        }
+        server.says("closed: memory");
+        let held = resident_mib(server);
+        assert!(held < MIB, "{held} MiB");
+    });
+}
+
+#[test]
+fn nobody_fills_memory_with_half_heads() {
+    const MIB: usize = 80;
+    run(async {
+        let server = &mut Process::start(within_memory(MIB));
+        let addr = server.addr();
+        let here = target(&new_sid(addr).await);
+        let mut http = Http::connect(addr).await;
+        assert_eq!(http.post(&here, "40/max,").await.status, 200);
+        let half = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000));
+        let mut crowd = Vec::new();
+        for _ in 0..3500 {
+            let Ok(mut stream) = TcpStream::connect(addr).await else { break };
+            // It may be refused already.
+            let _ = stream.write_all(half.as_bytes()).await;
+            crowd.push(stream);
+        }
+        let held = resident_mib(server);
+        assert!(held < MIB, "{held} MiB");
+        assert_eq!(http.get(&here).await.status, 200, "who is here is served");
+    });
+}
+
+#[test]
 fn an_address_is_what_a_trusted_proxy_says() {
     run(async {
         let server = Fixture::start(
@@ -575,7 +711,7 @@ fn an_address_is_what_a_trusted_proxy_says() {
             (&[("X-Forwarded-For", "198.51.100.7, 192.0.2.1, 10.1.1.1")], full),
             (&[("X-Forwarded-For", "192.0.2.2")], ok),
             (&[("Forwarded", "for=192.0.2.3")], ok),
-            (&[("Forwarded", "for=192.0.2.3"), ("X-Forwarded-For", "192.0.2.4")], full),
+            (&[("X-Forwarded-For", "192.0.2.3"), ("Forwarded", "for=192.0.2.4")], full),
         ] {
             assert_eq!(handshakes(&server, headers).await, answers, "{headers:?}");
         }

@@ -148,6 +148,21 @@ fn what_will_not_end_is_not_waited_for() {
     });
 }
 
+#[test]
+fn half_a_request_is_waited_for_a_moment() {
+    run(async {
+        let max = MaxByRule::start();
+        let mut server = start(&max, &[("MAXTALK_SERVER__STOP_MS", "600000")]);
+        let mut http = Http::connect(server.addr()).await;
+        http.write(b"GET / HT").await.unwrap();
+        Http::connect(server.addr()).await.get("/socket.io/").await;
+        signal(&server.child, "TERM");
+        let (status, time) = server.end();
+        assert_eq!(status.code(), Some(0));
+        assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+    });
+}
+
 /// Arguments, environment, and what is said about them.
 type Refusal<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
 

@@ -25,11 +25,11 @@ use futures_util::Stream;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::newcomers::Newcomers;
 use super::request::{self, Head, HeadError, Length};
-use super::response::{Asked, Framing, write_head};
+use super::response::{Asked, Framing, NO_ROOM, write_head};
 use super::socket::reset_on_drop;
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
@@ -48,6 +48,9 @@ const COPIED_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may go on sending after the last answer. The kernel would throw that answer away with a connection
 /// that is closed before its input is read.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a client may take for the rest of a head, or to read more of an answer, when the server stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The `App` of a listener, on one thread.
 pub type AppService = BoxService<Request, ServiceResponse<BoxBody>, actix_web::Error>;
@@ -113,6 +116,8 @@ enum Next {
     /// Nothing that has to be answered.
     Over,
     Refused(StatusCode),
+    /// Memory is too short for it.
+    Crowded,
 }
 
 /// Serves a connection until it ends.
@@ -121,6 +126,9 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
     let mut is_first = true;
     if !service.welcome(&wire, slot.address()).await {
         return;
+    }
+    if !service.clients.may_stay(std::time::Instant::now()) {
+        return service.turn_away(&wire);
     }
     loop {
         let head = match service.next_head(&wire, std::mem::take(&mut is_first)).await {
@@ -133,6 +141,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
                 }
                 return;
             }
+            Next::Crowded => return service.turn_away(&wire),
         };
         let Head { mut request, length, persists, expects_continue, asks_for_websocket } = head;
         request.head_mut().peer_addr = Some(peer);
@@ -183,7 +192,9 @@ impl Service {
     /// Waits for a request and reads its head. The first of a connection has begun to come.
     async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
         let mut stopping = self.stopping.clone();
+        let mut is_stopping = false;
         let mut looked_at = 0;
+        wire.borrow_mut().skip_blanks();
         let mut has_begun = is_first || !wire.borrow().incoming.is_empty();
         let begun = Instant::now();
         let mut due = begun + if has_begun { self.deadlines.request } else { self.deadlines.keep_alive };
@@ -191,7 +202,11 @@ impl Service {
             if let Some(next) = self.read_head(&mut wire.borrow_mut().incoming, &mut looked_at) {
                 return next;
             }
-            let nothing_yet = wire.borrow().incoming.is_empty();
+            let kept = wire.borrow().incoming.len();
+            if !self.clients.may_keep(kept) {
+                return Next::Crowded;
+            }
+            let nothing_yet = kept == 0;
             if !nothing_yet && !std::mem::replace(&mut has_begun, true) {
                 due = Instant::now() + self.deadlines.request;
             }
@@ -208,7 +223,13 @@ impl Service {
                     self.metrics.limited(Limit::RequestTime);
                     return Next::Refused(StatusCode::REQUEST_TIMEOUT);
                 }
-                _ = stopping.wait_for(|stops| *stops), if nothing_yet => return Next::Over,
+                _ = stopping.wait_for(|stops| *stops), if !is_stopping => {
+                    if nothing_yet {
+                        return Next::Over;
+                    }
+                    is_stopping = true;
+                    due = due.min(Instant::now() + STOP_PATIENCE);
+                }
             }
         }
     }
@@ -216,7 +237,7 @@ impl Service {
     /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.
     fn read_head(&self, incoming: &mut BytesMut, looked_at: &mut usize) -> Option<Next> {
         if *looked_at == 0 {
-            incoming.advance(request::blank_bytes(incoming));
+            request::skip_blanks(incoming);
         }
         let end = request::end_of_head(incoming, *looked_at);
         if end.is_none() && request::is_no_request(incoming) {
@@ -231,6 +252,12 @@ impl Service {
             Ok(head) => Next::Head(Box::new(head)),
             Err(error) => self.refuse(error),
         })
+    }
+
+    /// There is too little memory for this client. Lingering with it would take some more.
+    fn turn_away(&self, wire: &RefCell<Wire>) {
+        self.metrics.limited(Limit::Memory);
+        let _ = wire.borrow().stream.try_write(NO_ROOM);
     }
 
     fn refuse(&self, error: HeadError) -> Next {
@@ -333,45 +360,64 @@ impl Service {
 
     /// Writes all of this, as long as the client reads.
     async fn send(&self, wire: &RefCell<Wire>, mut bytes: Bytes) -> io::Result<()> {
-        while bytes.has_remaining() {
-            let writing = poll_fn(|cx| wire.borrow().poll_write(cx, &bytes));
-            match timeout(self.deadlines.write, writing).await {
-                Ok(written) => bytes.advance(written?),
-                Err(_) => {
-                    self.metrics.limited(Limit::WriteTime);
-                    reset_on_drop(&wire.borrow().stream);
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
+        loop {
+            match wire.borrow().stream.try_write(&bytes) {
+                Ok(written) => bytes.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
+            if !bytes.has_remaining() {
+                return Ok(());
+            }
+            let writable = poll_fn(|cx| wire.borrow().stream.poll_write_ready(cx));
+            let mut stopping = self.stopping.clone();
+            let late_for_stop = async {
+                let _ = stopping.wait_for(|stops| *stops).await;
+                sleep(STOP_PATIENCE).await;
+            };
+            tokio::select! {
+                biased;
+                ready = writable => {
+                    ready?;
+                    continue;
+                }
+                () = sleep(self.deadlines.write) => self.metrics.limited(Limit::WriteTime),
+                () = late_for_stop => {}
+            }
+            reset_on_drop(&wire.borrow().stream);
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        Ok(())
     }
 
     /// Ends a connection whose client may still be sending: it is told that there is no more, and what it sends is
     /// thrown away until it has read that. A stop does not wait for it.
     async fn linger(&self, wire: Rc<RefCell<Wire>>) {
         let Some(wire) = Rc::into_inner(wire) else { return };
-        let Wire { mut stream, mut incoming, .. } = wire.into_inner();
-        let discard = async {
-            stream.shutdown().await?;
-            loop {
-                incoming.clear();
-                incoming.reserve(READ_BYTES);
-                match stream.try_read_buf(&mut incoming) {
-                    Ok(0) => return Ok::<_, io::Error>(()),
-                    Ok(_) => Rest::default().await,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-                    Err(error) => return Err(error),
-                }
-            }
-        };
         let mut stopping = self.stopping.clone();
         tokio::select! {
             biased;
-            _ = timeout(LINGER, discard) => {}
+            () = linger(wire.into_inner().stream) => {}
             _ = stopping.wait_for(|stops| *stops) => {}
         }
     }
+}
+
+/// Closes a socket whose client may still be sending: what it sends is thrown away until it closes too, for a while.
+/// The system would throw away what was written last where something unread is left.
+pub(super) async fn linger(mut stream: TcpStream) {
+    let discard = async {
+        stream.shutdown().await?;
+        loop {
+            // Nothing is kept while it waits: many may be parted with at once.
+            match stream.try_read(&mut [0; READ_BYTES]) {
+                Ok(0) => return Ok::<_, io::Error>(()),
+                Ok(_) => Rest::default().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let _ = timeout(LINGER, discard).await;
 }
 
 fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
@@ -427,6 +473,11 @@ impl Wire {
         }
     }
 
+    /// Old browsers send a line break behind a body, which belongs to no request.
+    fn skip_blanks(&mut self) {
+        request::skip_blanks(&mut self.incoming);
+    }
+
     fn has_whole_body(&self) -> bool {
         match &self.body {
             Body::Bytes(left) => *left == 0,
@@ -444,18 +495,31 @@ impl Wire {
         is_late
     }
 
+    /// Says the word that the client waits for. Nothing else is being written, so that these few bytes find room; a
+    /// client that does not get them sends its body a little later (RFC 9110, 10.1.1).
+    fn ask_for_body(&mut self) {
+        if std::mem::take(&mut self.owes_continue) {
+            let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
     /// Passes over what nobody has read of a body, as far as it is here. False where it goes on.
     fn skip_rest(&mut self) -> bool {
         while let Some(Ok(_)) = self.take_body() {}
         self.has_whole_body()
     }
 
-    /// Whether the next request has begun to come. At rest a connection keeps no buffer.
+    /// Whether the next request has begun to come.
     fn is_ahead(&mut self) -> bool {
+        self.drop_buffer();
+        !self.incoming.is_empty()
+    }
+
+    /// A connection at rest keeps no buffer.
+    fn drop_buffer(&mut self) {
         if self.incoming.is_empty() {
             self.incoming = BytesMut::new();
         }
-        !self.incoming.is_empty()
     }
 
     /// Reads what has come: so many bytes, 0 at the end.
@@ -464,19 +528,8 @@ impl Wire {
             ready!(self.stream.poll_read_ready(cx))?;
             self.incoming.reserve(READ_BYTES);
             match self.stream.try_read_buf(&mut self.incoming) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drop_buffer(),
                 read => return Poll::Ready(read),
-            }
-        }
-    }
-
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(bytes) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
             }
         }
     }
@@ -484,6 +537,9 @@ impl Wire {
     /// Whether the client has gone: it reads no answer any more. Looks as long as nothing else may come. Who has closed
     /// his side behind a POST has only said all that he has to say; who has while he polls is gone.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.only_asks {
+            self.ask_for_body();
+        }
         while !self.has_ended && (self.only_asks || self.has_whole_body()) && self.incoming.len() < READ_AHEAD_BYTES {
             match self.poll_fill(cx) {
                 Poll::Pending => return false,
@@ -536,11 +592,7 @@ impl Wire {
             if self.has_whole_body() {
                 return Poll::Ready(None);
             }
-            if std::mem::take(&mut self.owes_continue) {
-                // Nothing else is being written, so that these few bytes find room; a client that does not get them
-                // sends its body a little later (RFC 9110, 10.1.1).
-                let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
+            self.ask_for_body();
             match ready!(self.poll_fill(cx)) {
                 Ok(bytes) if bytes > 0 => {}
                 _ => self.body = Body::Broken(io::ErrorKind::UnexpectedEof),

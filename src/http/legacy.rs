@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use super::exchange::{Posting, answer, feed, fresh, poll, script_answer};
 use super::sessions::Entry;
+use super::upgrade::decoded;
 use super::{Edge, Refusal};
 use crate::actors::session::SessionMessage;
 use crate::event::CloseReason;
@@ -24,7 +25,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
         edge.note_refusal(error, Some(Generation::Sio09), edge.client_address(request.head()));
         plain(status, text)
     };
-    match judge(&edge, request.path(), request.query_string()) {
+    match judge(&edge, &decoded(request.path()), request.query_string()) {
         Ok(LegacyRequest::Handshake { jsonp }) => handshake(&request, &edge, jsonp.as_ref()),
         Ok(LegacyRequest::Polling { sid, jsonp }) => polling(&request, payload, &edge, &sid, jsonp.as_ref()).await,
         Ok(LegacyRequest::Disconnect { sid }) => {

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::{Service, serve};
+use super::response::NO_ROOM;
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
 use crate::turns::Rest;
@@ -45,10 +46,6 @@ const STOP: Token = Token(1);
 
 /// Connections that were refused and not yet closed, so that their clients have time to read why.
 const FAREWELLS_MAX: usize = 16;
-
-/// What a client hears for whom there is no room.
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    retry-after: 5\r\nconnection: close\r\ncontent-length: 35\r\n\r\nThis server has no room: try later\n";
 
 /// Makes the service of a worker, on its thread.
 pub type NewService = dyn Fn(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Option<Service>>>> + Send + Sync;

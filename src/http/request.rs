@@ -7,6 +7,7 @@ use std::str::FromStr;
 use actix_http::Request;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
+use bytes::{Buf as _, BytesMut};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 /// Headers of one request: as many as the usual servers and proxies take.
@@ -63,8 +64,13 @@ impl HeadError {
 }
 
 /// How many line breaks are in front of a request: they mean nothing (RFC 9112, 2.2).
-pub fn blank_bytes(bytes: &[u8]) -> usize {
+fn blank_bytes(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Takes the line breaks off the front.
+pub fn skip_blanks(bytes: &mut BytesMut) {
+    bytes.advance(blank_bytes(bytes));
 }
 
 /// Where the head at the front of `bytes` ends, if it ends there. `looked_at` bytes were looked at before, and had no
@@ -121,7 +127,7 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
     }
     let length = length(map, version)?;
     let says = |token| has_token(map, header::CONNECTION, token);
-    let persists = if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") };
+    let persists = !says("close") && (version == Version::HTTP_11 || says("keep-alive"));
     let expects_continue = version == Version::HTTP_11 && has_token(map, header::EXPECT, "100-continue");
     // The header has to include the token, whatever else it says (RFC 6455, 4.2.1): lighttpd puts `close` before it.
     // The version does not matter: nginx speaks 1.0 by default, also where it hands upgrades on.
@@ -138,8 +144,9 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
 /// The elements of a list that may be spread over several headers of one name (RFC 9110, 5.6.1). Elements that are no
 /// text are passed over.
 pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|element| !element.is_empty())
+    let elements = headers.get_all(name).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let texts = elements.filter_map(|element| std::str::from_utf8(element).ok());
+    texts.map(str::trim).filter(|element| !element.is_empty())
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
@@ -151,6 +158,9 @@ fn length(headers: &HeaderMap, version: Version) -> Result<Length, HeadError> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // Two lengths are how requests are smuggled past a proxy, and 1.0 knows no chunks (RFC 9112, 6.1).
         if announced || version == Version::HTTP_10 {
+            return Err(HeadError::Malformed);
+        }
+        if headers.get_all(header::TRANSFER_ENCODING).any(|value| value.to_str().is_err()) {
             return Err(HeadError::Malformed);
         }
         let mut codings = elements(headers, header::TRANSFER_ENCODING);
@@ -248,6 +258,7 @@ mod tests {
             ("POST / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked", Err(HeadError::Malformed)),
             ("POST / HTTP/1.0\nTransfer-Encoding: chunked", Err(HeadError::Malformed)),
             ("POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked", Err(HeadError::Coding)),
+            ("POST / HTTP/1.1\nTransfer-Encoding: chunked\nTransfer-Encoding: \u{e9}", Err(HeadError::Malformed)),
             ("POST / HTTP/1.1\nTransfer-Encoding: chunked, chunked", Err(HeadError::Coding)),
         ] {
             assert_eq!(head(lines).map(|head| head.length), length, "{lines}");
@@ -277,6 +288,8 @@ mod tests {
             ("GET / HTTP/1.1\nConnection: x, Close", false, false),
             ("GET / HTTP/1.0", false, false),
             ("GET / HTTP/1.0\nConnection: Keep-Alive", true, false),
+            ("GET / HTTP/1.0\nConnection: keep-alive, close", false, false),
+            ("GET / HTTP/1.1\nConnection: \u{e9}, close", false, false),
             ("GET / HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket", true, true),
             ("GET / HTTP/1.1\nConnection: close, upgrade\nUpgrade: WebSocket", false, true),
             ("GET / HTTP/1.1\nConnection: keep-alive\nConnection: upgrade\nUpgrade: h2c, websocket", true, true),

@@ -9,6 +9,10 @@ use actix_http::ResponseHead;
 use actix_web::body::BodySize;
 use actix_web::http::{Method, StatusCode, Version, header};
 
+/// What a client hears for whom there is no room.
+pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    retry-after: 5\r\nconnection: close\r\ncontent-length: 35\r\n\r\nThis server has no room: try later\n";
+
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

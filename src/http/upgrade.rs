@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::connection::{Upgrade, Upgraded};
+use super::connection::{Upgrade, Upgraded, linger};
 use super::request::{elements, is_token};
 use super::websocket::Handover;
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
@@ -116,7 +116,7 @@ impl Upgrade for Edge {
 }
 
 /// The path as the routes of the `App` understand it. An encoded slash is none, there and here.
-fn decoded(path: &str) -> Cow<'_, str> {
+pub(super) fn decoded(path: &str) -> Cow<'_, str> {
     if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }
 
@@ -272,9 +272,7 @@ async fn refuse(edge: &Edge, stream: TcpStream, refusal: Refusal) {
 }
 
 async fn say_last(mut stream: TcpStream, words: &[u8]) {
-    let write = async {
-        stream.write_all(words).await?;
-        stream.shutdown().await
-    };
-    let _ = tokio::time::timeout(HTTP_WAIT, write).await;
+    if let Ok(Ok(())) = tokio::time::timeout(HTTP_WAIT, stream.write_all(words)).await {
+        linger(stream).await;
+    }
 }

@@ -13,11 +13,23 @@ use super::Limit;
 use super::bucket::{Bucket, Rate};
 use super::memory::{Memory, Watch};
 
-/// While memory is short, so much is kept for one client.
-const PRESSED_BYTES_MAX: usize = 64 * 1024;
+/// From so much of the memory on, in percent, there are no new sessions,
+const FULL_PERCENT: u8 = 85;
 
-/// What a session takes at its start, with its connection (measured: 4 to 12 KiB, by transport).
-const SESSION_BYTES: u64 = 8 * 1024;
+/// and from so much on no new connections.
+const CROWDED_PERCENT: u8 = 93;
+
+/// What is kept for one client while so much of the memory is in use, the largest share first.
+const KEPT_BYTES_MAX: [(u8, usize); 2] = [(90, KEPT_ALWAYS), (FULL_PERCENT, 64 * 1024)];
+
+/// What is kept for one client, whatever is in use.
+const KEPT_ALWAYS: usize = 4 * 1024;
+
+/// What somebody takes who comes (measured: 4 to 12 KiB, by transport), with the first buffer,
+const COMING_BYTES: u64 = 16 * 1024;
+
+/// and who sends: a buffer that has grown.
+const SENDING_BYTES: u64 = 64 * 1024;
 
 /// The bounds on clients. 0 is no limit, except for the connections, which always have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,15 +115,25 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl Clients {
-    /// Nobody yet. As long as `memory` is short, no session is let in.
+    /// Nobody yet. Where `memory` is short, nobody more is let in.
     pub fn new(bounds: Bounds, memory: Memory) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default(), memory: Watch::new(memory) })
     }
 
     /// Whether so many bytes may be kept for a client: what it has sent and is not whole, or what it does not read. It
-    /// is asked whenever a client has sent something more, which is one buffer of a socket at most.
+    /// is asked whenever there is more of it.
     pub fn may_keep(&self, bytes: usize) -> bool {
-        bytes <= PRESSED_BYTES_MAX || !self.memory.is_short_for(PRESSED_BYTES_MAX as u64, Instant::now())
+        if bytes <= KEPT_ALWAYS {
+            return true;
+        }
+        let percent = self.memory.percent_with(SENDING_BYTES, Instant::now());
+        let max = KEPT_BYTES_MAX.iter().find(|(from, _)| percent >= *from);
+        max.is_none_or(|(_, max)| bytes <= *max)
+    }
+
+    /// Whether there is memory for one more connection. Many may have come before the first of them took any.
+    pub fn may_stay(&self, now: Instant) -> bool {
+        self.memory.percent_with(COMING_BYTES, now) < CROWDED_PERCENT
     }
 
     /// How many connections are open.
@@ -134,6 +156,9 @@ impl Clients {
     /// # Errors
     /// The bound that is reached.
     pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<ConnectionSlot, Limit> {
+        if !self.may_stay(now) {
+            return Err(Limit::Memory);
+        }
         let address = counted_as(address);
         let mut state = self.state.lock();
         if state.all.connections >= self.bounds.connections_max {
@@ -154,7 +179,7 @@ impl Clients {
     /// # Errors
     /// The bound that is reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<SessionSlot, Limit> {
-        if self.memory.is_short_for(SESSION_BYTES, now) {
+        if self.memory.percent_with(COMING_BYTES, now) >= FULL_PERCENT {
             return Err(Limit::Memory);
         }
         let address = counted_as(address);
@@ -398,6 +423,8 @@ mod tests {
         assert!(!clients.is_crowded());
         let has_no_memory = Clients::new(OPEN, Memory::new(1));
         assert_eq!(has_no_memory.admit(address("10.0.0.1"), now).err(), Some(Limit::Memory));
-        assert!(has_no_memory.may_keep(PRESSED_BYTES_MAX) && !has_no_memory.may_keep(PRESSED_BYTES_MAX + 1));
+        assert_eq!(has_no_memory.connect(address("10.0.0.1"), now).err(), Some(Limit::Memory));
+        assert!(has_no_memory.may_keep(KEPT_ALWAYS) && !has_no_memory.may_keep(KEPT_ALWAYS + 1));
+        assert!(clients.may_keep(usize::MAX));
     }
 }

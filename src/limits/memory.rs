@@ -1,11 +1,8 @@
 //! Whether memory is short: what the process has, beside what its control group or `ulimit -v` lets it have.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
-
-/// Newcomers are refused from this part of the limit on, in percent: those who are there go on.
-const SHORT_PERCENT: u64 = 85;
 
 /// Where a limit is larger than this, it is none.
 const UNLIMITED: u64 = 1 << 60;
@@ -27,7 +24,7 @@ pub struct Watch {
     looked_ms: AtomicU64,
     /// What clients have taken since.
     taken_bytes: AtomicU64,
-    is_short: AtomicBool,
+    percent: AtomicU8,
 }
 
 impl Watch {
@@ -38,39 +35,42 @@ impl Watch {
             epoch: Instant::now(),
             looked_ms: AtomicU64::new(0),
             taken_bytes: AtomicU64::new(LOOK_BYTES),
-            is_short: AtomicBool::new(false),
+            percent: AtomicU8::new(0),
         }
     }
 
-    /// Whether memory is too short for somebody who wants to have so many bytes more.
-    pub fn is_short_for(&self, bytes: u64, now: Instant) -> bool {
-        let Some(memory) = &self.memory else { return false };
+    /// How much of the memory is in use, in percent, as somebody wants to have so many bytes more. 0 where nothing is
+    /// limited.
+    pub fn percent_with(&self, bytes: u64, now: Instant) -> u8 {
+        let Some(memory) = &self.memory else { return 0 };
         let now_ms = now.saturating_duration_since(self.epoch).as_millis().try_into().unwrap_or(u64::MAX);
         let taken_bytes = self.taken_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let looked_ms = self.looked_ms.load(Ordering::Relaxed);
         if taken_bytes >= LOOK_BYTES || now_ms.saturating_sub(looked_ms) >= LOOK_MS {
             self.looked_ms.store(now_ms, Ordering::Relaxed);
             self.taken_bytes.store(0, Ordering::Relaxed);
-            self.is_short.store(memory.is_short(), Ordering::Relaxed);
+            self.percent.store(memory.percent(), Ordering::Relaxed);
         }
-        self.is_short.load(Ordering::Relaxed)
+        self.percent.load(Ordering::Relaxed)
     }
 }
 
-/// From what on the process has too much.
+/// How much the process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes in memory; none where nobody limits them.
-    short_from_resident: Option<u64>,
-    /// Bytes of addresses; none where nobody limits them. Threads and the allocator reserve many from the start, which
-    /// are no sign of a shortage: what counts is the part that was free then.
-    short_from_virtual: Option<u64>,
+    resident_max: Option<u64>,
+    /// Bytes of addresses; none where nobody limits them.
+    virtual_max: Option<u64>,
+    /// Threads and the allocator reserve many addresses from the start, which are no sign of a shortage: what counts is
+    /// the part that was free then.
+    reserved: u64,
     page_bytes: u64,
 }
 
 impl Memory {
     /// As much as there is.
-    pub const UNLIMITED: Self = Self { short_from_resident: None, short_from_virtual: None, page_bytes: 4096 };
+    pub const UNLIMITED: Self = Self { resident_max: None, virtual_max: None, reserved: 0, page_bytes: 4096 };
 
     /// At most `bytes_max`, or where that is 0 what the system allows.
     pub fn new(bytes_max: u64) -> Self {
@@ -78,26 +78,25 @@ impl Memory {
         let virtual_max = rlimit::getrlimit(rlimit::Resource::AS).ok().map(|(soft, _)| soft);
         let page_bytes = rustix::param::page_size() as u64;
         let reserved = usage().map_or(0, |usage| usage.pages * page_bytes);
-        let virtual_max = virtual_max.filter(|max| *max < UNLIMITED);
-        Self {
-            short_from_resident: resident_max.map(|max| max / 100 * SHORT_PERCENT),
-            short_from_virtual: virtual_max.map(|max| reserved + max.saturating_sub(reserved) / 100 * SHORT_PERCENT),
-            page_bytes,
-        }
+        Self { resident_max, virtual_max: virtual_max.filter(|max| *max < UNLIMITED), reserved, page_bytes }
     }
 
     fn is_limited(&self) -> bool {
-        self.short_from_resident.is_some() || self.short_from_virtual.is_some()
+        self.resident_max.is_some() || self.virtual_max.is_some()
     }
 
-    /// Whether so much is in use that nobody more should be let in. Reads a file of the kernel.
-    fn is_short(&self) -> bool {
-        usage().is_some_and(|usage| self.is_short_with(usage))
+    /// How much is in use, in percent. Reads a file of the kernel.
+    fn percent(&self) -> u8 {
+        usage().map_or(0, |usage| self.percent_of(usage))
     }
 
-    fn is_short_with(&self, usage: Usage) -> bool {
-        let is_reached = |pages: u64, from: Option<u64>| from.is_some_and(|from| pages * self.page_bytes >= from);
-        is_reached(usage.resident, self.short_from_resident) || is_reached(usage.pages, self.short_from_virtual)
+    fn percent_of(&self, usage: Usage) -> u8 {
+        let percent = |bytes: u64, max: u64| (bytes.saturating_mul(100) / max.max(1)).min(100) as u8;
+        let resident = self.resident_max.map_or(0, |max| percent(usage.resident * self.page_bytes, max));
+        let addresses = self.virtual_max.map_or(0, |max| {
+            percent((usage.pages * self.page_bytes).saturating_sub(self.reserved), max.saturating_sub(self.reserved))
+        });
+        resident.max(addresses)
     }
 }
 
@@ -148,33 +147,37 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn memory_is_short_before_it_ends() {
-        let resident = Memory { short_from_resident: Some(1 << 20), ..Memory::UNLIMITED };
-        let addresses = Memory { short_from_virtual: Some(1 << 20), ..Memory::UNLIMITED };
-        for (memory, statm, is_short) in [
-            (resident, "9999 255 1 1 0 1 0", false),
-            (resident, "1 256 1 1 0 1 0", true),
-            (addresses, "255 9999 1 1 0 1 0", false),
-            (addresses, "256 1 1 1 0 1 0", true),
+    fn what_is_in_use_is_told_of_the_scarcer_kind() {
+        let resident = Memory { resident_max: Some(1 << 20), ..Memory::UNLIMITED };
+        let addresses = Memory { virtual_max: Some(1 << 20), ..Memory::UNLIMITED };
+        let both = Memory { resident_max: Some(1 << 20), reserved: 1 << 19, ..addresses };
+        for (memory, statm, percent) in [
+            (resident, "9999 255 1 1 0 1 0", 99),
+            (resident, "1 256 1 1 0 1 0", 100),
+            (resident, "1 9999999999 1 1 0 1 0", 100),
+            (addresses, "128 9999 1 1 0 1 0", 50),
+            (both, "128 64 1 1 0 1 0", 25),
+            (both, "192 64 1 1 0 1 0", 50),
+            (both, "1 1 1 1 0 1 0", 0),
         ] {
-            assert_eq!(memory.is_short_with(read_usage(statm).unwrap()), is_short, "{memory:?} {statm}");
+            assert_eq!(memory.percent_of(read_usage(statm).unwrap()), percent, "{memory:?} {statm}");
         }
         assert!(read_usage("").is_none() && read_usage("1 x").is_none());
-        assert!(!Memory::UNLIMITED.is_short() && Memory::new(1).is_short());
+        assert_eq!((Memory::UNLIMITED.percent(), Memory::new(1).percent()), (0, 100));
     }
 
     #[test]
     fn memory_is_looked_at_after_a_while_and_after_a_megabyte() {
         let watch = Watch::new(Memory::new(1));
         let at = |ms| watch.epoch + Duration::from_millis(ms);
-        assert!(watch.is_short_for(0, at(0)), "it is looked at before the first is let in");
-        let forget = || watch.is_short.store(false, Ordering::Relaxed);
+        assert_eq!(watch.percent_with(0, at(0)), 100, "it is looked at before the first is let in");
+        let forget = || watch.percent.store(0, Ordering::Relaxed);
         forget();
-        assert!(!watch.is_short_for(LOOK_BYTES - 1, at(LOOK_MS - 1)), "what was seen is good for a while");
-        assert!(watch.is_short_for(1, at(LOOK_MS - 1)), "but not for more than a megabyte");
+        assert_eq!(watch.percent_with(LOOK_BYTES - 1, at(LOOK_MS - 1)), 0, "what was seen is good for a while");
+        assert_eq!(watch.percent_with(1, at(LOOK_MS - 1)), 100, "but not for more than a megabyte");
         forget();
-        assert!(!watch.is_short_for(0, at(2 * LOOK_MS - 2)));
-        assert!(watch.is_short_for(0, at(2 * LOOK_MS - 1)));
-        assert!(!Watch::new(Memory::UNLIMITED).is_short_for(LOOK_BYTES, at(LOOK_MS)));
+        assert_eq!(watch.percent_with(0, at(2 * LOOK_MS - 2)), 0);
+        assert_eq!(watch.percent_with(0, at(2 * LOOK_MS - 1)), 100);
+        assert_eq!(Watch::new(Memory::UNLIMITED).percent_with(LOOK_BYTES, at(LOOK_MS)), 0);
     }
 }

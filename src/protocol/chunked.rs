@@ -20,6 +20,8 @@ enum State {
     Size { digits: u8, bytes: u64 },
     /// Whatever stands between a size and the end of its line.
     Extension { bytes: u64 },
+    /// The line feed that ends the line of a size.
+    SizeEnd { bytes: u64 },
     /// So much data of the chunk is still to come.
     Data { bytes: u64 },
     /// The line break behind the data of a chunk.
@@ -90,8 +92,11 @@ impl Chunked {
                 let digit = char::from(byte).to_digit(16).ok_or(NotChunked)?;
                 State::Size { digits: digits + 1, bytes: bytes << 4 | u64::from(digit) }
             }
-            (State::Size { digits: 1.., bytes } | State::Extension { bytes }, b'\n') => first_byte_of(bytes),
-            (State::Size { digits: 1.., bytes }, b'\r' | b';' | b' ' | b'\t') => State::Extension { bytes },
+            (State::Size { digits: 1.., bytes } | State::Extension { bytes } | State::SizeEnd { bytes }, b'\n') => {
+                first_byte_of(bytes)
+            }
+            (State::Size { digits: 1.., bytes } | State::Extension { bytes }, b'\r') => State::SizeEnd { bytes },
+            (State::Size { digits: 1.., bytes }, b';' | b' ' | b'\t') => State::Extension { bytes },
             (State::Extension { bytes }, _) => {
                 self.ignore()?;
                 State::Extension { bytes }
@@ -158,9 +163,18 @@ mod tests {
 
     #[test]
     fn what_is_no_chunked_body() {
-        for input in
-            ["\r\n", "x\r\n", "-1\r\n", "5\r\nhelloX", "5\r\nhello0\r\n", "1000000000000000\r\n", ";\r\n", "0x5\r\n"]
-        {
+        for input in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "5\r\nhelloX",
+            "5\r\nhello0\r\n",
+            "1000000000000000\r\n",
+            ";\r\n",
+            "0x5\r\n",
+            "5\rx\nhello",
+            "5;x\rx\nhello",
+        ] {
             assert_eq!(read(input.as_bytes(), |_| 1), Err(NotChunked), "{input:?}");
         }
         let endless = format!("0\r\n{}", "x".repeat(10_000));

@@ -9,10 +9,13 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Generation, ProtocolError, legacy};
 
-/// Writes padding, as the official clients expect, and reads base64 with or without it, as Node does.
+/// Writes padding, as the official clients expect. Reads base64 as Node does: with or without padding, and whatever the
+/// bits say that nobody needs.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
 /// One Engine.IO packet as it arrived. Nothing is judged here but its form: whether a client may send it, and when, is
@@ -201,8 +204,13 @@ mod tests {
 
     #[test]
     fn reads_base64() {
-        let table: [(&str, &[u8]); 4] =
-            [("", b""), ("AQIDBA==", &[1, 2, 3, 4]), ("AQIDBA", &[1, 2, 3, 4]), ("+/8=", &[0xfb, 0xff])];
+        let table: [(&str, &[u8]); 5] = [
+            ("", b""),
+            ("AQIDBA==", &[1, 2, 3, 4]),
+            ("AQIDBA", &[1, 2, 3, 4]),
+            ("AQIDBB==", &[1, 2, 3, 4]),
+            ("+/8=", &[0xfb, 0xff]),
+        ];
         for (text, data) in table {
             assert_eq!(Packet::from_text(Eio4, &format!("b{text}")), Ok(binary(data)), "{text}");
             assert_eq!(Packet::from_text(Eio3, &format!("b4{text}")), Ok(binary(data)), "{text}");
