@@ -3,7 +3,8 @@
 //!
 //! * A session has one call to the registry at a time. A newer join waits here until the older has ended there.
 //! * What comes while a join is under way waits behind it, but for talks into conversations where the session listens
-//!   already and no earlier talk waits. When the join is over, what has waited goes first, and all that comes later waits in line.
+//!   already and no earlier talk waits. When the join is over, what has waited goes first, and all that comes later
+//!   waits in line.
 //! * Whatever leaves conversations is answered when it has left them.
 //!
 //! * `port`: what it and the world say to each other.

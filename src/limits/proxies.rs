@@ -20,9 +20,9 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a request that came from `peer`. `x_forwarded_for` are the values of its `X-Forwarded-For` headers,
-    /// `forwarded` those of its `Forwarded` (RFC 7239), which count where there is none of the other: nearly every
-    /// proxy writes `X-Forwarded-For`, and most pass a `Forwarded` of the client on as it is.
+    /// The client of a request that came from `peer`. `x_forwarded_for` are the values of its `X-Forwarded-For`
+    /// headers, `forwarded` those of its `Forwarded` (RFC 7239), which count where there is none of the other: nearly
+    /// every proxy writes `X-Forwarded-For`, and most pass a `Forwarded` of the client on as it is.
     ///
     /// Each proxy appends the address that it was called from. From the last one on, as long as the one who says it is
     /// trusted, it is believed; what stands before that, anybody may have written.

@@ -132,8 +132,8 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// For this user, `not` has come to `outcome` and the other call was served. What may be a matter of one user counts
-    /// for that one, until it is the same for another.
+    /// For this user, `not` has come to `outcome` and the other call was served. What may be a matter of one user
+    /// counts for that one, until it is the same for another.
     pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) {
         // A firewall may refuse a path because of the name in it.
         let is_harmless = username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
@@ -152,8 +152,9 @@ impl Served {
 
     fn passes_over(&self, route: Route, username: &str, now: Instant) -> bool {
         let is_fresh = |since: Instant| now < since + RECHECK_AFTER;
-        self.not.is_some_and(|(not, since)| not == route && is_fresh(since))
-            || matches!(&self.doubted, Some((doubted, of, since)) if *doubted == route && of == username && is_fresh(*since))
+        let doubted =
+            self.doubted.as_ref().filter(|(_, of, _)| of == username).map(|(route, _, since)| (*route, *since));
+        [self.not, doubted].into_iter().flatten().any(|(not, since)| not == route && is_fresh(since))
     }
 }
 

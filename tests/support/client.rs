@@ -442,6 +442,11 @@ pub fn sid_of(open: &str) -> String {
     opened(open).sid
 }
 
+/// The sid of a new session by polling.
+pub async fn new_sid(addr: SocketAddr) -> String {
+    sid_of(&Http::connect(addr).await.get("/socket.io/?EIO=4&transport=polling").await.body)
+}
+
 /// An event as a packet over Engine.IO. No argument where it is empty.
 pub fn packet(event: &str, argument: &str, ack: Option<u64>) -> String {
     Kind::Polling.event(event, argument, ack)

@@ -92,3 +92,9 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// The memory of a process, in MiB.
+pub fn resident_mib(server: &Process) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / (1 << 20)
+}

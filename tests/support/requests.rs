@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::http::{Http, Response};
 use super::script::Peer;
+use super::within;
 
 const UPGRADE: &str = "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13";
 
@@ -31,6 +33,15 @@ pub fn script(text: &str) -> String {
 /// A client that plays a script.
 pub fn client(addr: SocketAddr, text: &str) -> Peer {
     Peer::connect(addr, &script(text))
+}
+
+/// What is answered to a request for a WebSocket with these header lines.
+pub async fn upgrade(addr: SocketAddr, path: &str, headers: &[&str]) -> Response {
+    let mut http = Http::connect(addr).await;
+    let request =
+        format!("GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n", headers.join("\r\n"));
+    http.write(request.as_bytes()).await.unwrap();
+    within("an answer to a handshake", http.response()).await.unwrap()
 }
 
 /// Plays a script as a client of the server to its end: all that it has read.

@@ -551,7 +551,8 @@ proptest! {
             match step {
                 Step::Says(line) => {
                     says = Some(line);
-                    said.push(Said { line, place: said.len() * 1_000_000, goes_ahead: false, is_out: false, answered: false });
+                    let place = said.len() * 1_000_000;
+                    said.push(Said { line, place, goes_ahead: false, is_out: false, answered: false });
                     let ack = said.len() as u64;
                     scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
                 }
