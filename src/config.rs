@@ -293,8 +293,9 @@ settings! {
         handshakes_per_address_per_second_max: u64 = 5000 in 0..=100_000_000,
         /// Handshakes of one address at once.
         handshakes_per_address_burst_max: u64 = 25000 in 1..=100_000_000,
-        /// Memory of the process: newcomers are refused from 85 % of it on. 0 takes the limit of its control group, if
-        /// there is one.
+        /// Memory of the process. From 85 % of it on there are no new sessions, and at most 64 KiB are kept for a
+        /// client of what it sends or does not read; from 90 % on 4 KiB; from 93 % on there are no new connections. 0
+        /// takes the limit of its control group, if there is one.
         memory_bytes_max: u64 = 0 in 0..=1_099_511_627_776,
         /// Packets of one session in a second, frames without a packet and reads of its socket included; what comes
         /// faster waits. 0 is no limit.

@@ -293,9 +293,7 @@ impl Outbox {
         queue.bytes = queue.bytes.saturating_add_signed(bytes as isize);
         if bytes < 0 {
             queue.ahead = queue.ahead.saturating_add_signed(bytes as isize);
-            if queue.ahead == 0 {
-                queue.extra = 0;
-            }
+            queue.extra = queue.extra.min(queue.ahead);
         }
         self.metrics.outbox_messages.inc_by(messages);
         self.metrics.outbox_bytes.inc_by(bytes);
@@ -435,6 +433,15 @@ pub(crate) mod tests {
         half.drain_while(|_| true);
         half.written(1, 90);
         assert!(half.push(frame(20)) && !half.push(frame(20)), "and now it is");
+        // However many answers follow one another, only those that wait raise the bound.
+        let busy = outbox(10, 100);
+        assert!(busy.push_answer(frame(50)));
+        for _ in 0..10 {
+            assert!(busy.push_answer(frame(50)));
+            busy.drain_while(|_| true);
+            busy.written(1, 50);
+        }
+        assert!(busy.push(frame(100)) && !busy.push(frame(100)));
     }
 
     #[test]

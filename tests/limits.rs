@@ -174,7 +174,10 @@ fn nobody_fills_memory_with_what_he_does_not_poll() {
 fn nobody_fills_memory_with_half_heads() {
     const MIB: usize = 80;
     run(async {
-        let server = &mut Process::start(within_memory(MIB));
+        maxtalk::server::raise_file_limit();
+        let mut command = within_memory(MIB);
+        command.env("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "3600000");
+        let server = &mut Process::start(command);
         let addr = server.addr();
         let here = target(&new_sid(addr).await);
         let mut http = Http::connect(addr).await;

@@ -3,8 +3,8 @@
 //!
 //! * A session has one call to the registry at a time. A newer join waits here until the older has ended there.
 //! * What comes while a join is under way waits behind it, but for talks into conversations where the session listens
-//!   already and no earlier talk waits. When the join is over, what has waited goes first, and all that comes later
-//!   waits in line.
+//!   already and no earlier talk of the same conversation waits. When the join is over, what has waited goes first,
+//!   and all that comes later waits in line.
 //! * Whatever leaves conversations is answered when it has left them.
 //!
 //! * `port`: what it and the world say to each other.
@@ -126,7 +126,10 @@ impl Work {
 impl<S: Seat> Participant<S> {
     /// A client that gave this with its CONNECT.
     pub fn new(auth: Option<Auth>) -> Self {
-        let auth = auth.filter(|auth| auth.token.as_ref().is_some_and(Token::is_usable));
+        let auth = auth.filter(|auth| {
+            let has_short_scope = auth.scope.as_ref().is_none_or(|scope| scope.len() <= Token::BYTES_MAX);
+            has_short_scope && auth.token.as_ref().is_some_and(Token::is_usable)
+        });
         Self {
             auth_serves_all: auth.is_some(),
             auth: auth.unwrap_or_default(),

@@ -272,6 +272,9 @@ impl SessionActor {
             // A client that connects to nothing is not waited for until it polls: its next poll finds no session.
             Phase::Open(application) => application.handle_timeout(now)?,
         }
+        if let (Phase::Open(application), Link::Polling(_)) = (&self.phase, &self.link) {
+            application.allow_kept(self.outbox.bytes())?;
+        }
         let words = self.words();
         while let Some(due) = self.connection.handle_timeout(now) {
             match due {

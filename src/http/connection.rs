@@ -9,10 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use actix_http::error::PayloadError;
 use actix_http::{Payload, Request};
 use actix_service::boxed::BoxService;
 use actix_web::HttpResponse;
@@ -21,33 +20,21 @@ use actix_web::dev::ServiceResponse;
 use actix_web::error::ErrorRequestTimeout;
 use actix_web::http::{Method, StatusCode};
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures_util::Stream;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::newcomers::Newcomers;
 use super::request::{self, Head, HeadError, Length};
 use super::response::{Asked, Framing, NO_ROOM, write_head};
 use super::socket::reset_on_drop;
+use super::wire::{Incoming, Wire, linger, say_at_once};
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
-use crate::protocol::chunked::{Chunked, Piece};
 use crate::turns::Rest;
-
-/// Bytes of one read.
-const READ_BYTES: usize = 16 * 1024;
-
-/// While a request is answered, no more is read than shows whether its client is still there.
-const READ_AHEAD_BYTES: usize = 4096;
 
 /// A body of this size is copied behind its head, and both go out by one write.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
-
-/// How long a client may go on sending after the last answer. The kernel would throw that answer away with a connection
-/// that is closed before its input is read.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a client may take for the rest of a head, or to read more of an answer, when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -75,6 +62,8 @@ pub struct Upgraded {
     pub read: Vec<u8>,
     /// Its place among the open connections.
     pub slot: ConnectionSlot,
+    /// As [`Service::stopping`].
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// How long a connection of a listener may take for what.
@@ -150,7 +139,12 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
             // Nobody else holds the socket between two requests.
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
-            return upgrade.upgrade(request, Upgraded { stream, peer, read: incoming.to_vec(), slot }).await;
+            return upgrade
+                .upgrade(
+                    request,
+                    Upgraded { stream, peer, read: incoming.to_vec(), slot, stopping: service.stopping.clone() },
+                )
+                .await;
         }
         let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
         let asked = Asked::new(&request.head().method, request.head().version, may_persist);
@@ -257,7 +251,7 @@ impl Service {
     /// There is too little memory for this client. Lingering with it would take some more.
     fn turn_away(&self, wire: &RefCell<Wire>) {
         self.metrics.limited(Limit::Memory);
-        let _ = wire.borrow().stream.try_write(NO_ROOM);
+        say_at_once(&wire.borrow().stream, NO_ROOM);
     }
 
     fn refuse(&self, error: HeadError) -> Next {
@@ -392,224 +386,16 @@ impl Service {
     /// Ends a connection whose client may still be sending: it is told that there is no more, and what it sends is
     /// thrown away until it has read that. A stop does not wait for it.
     async fn linger(&self, wire: Rc<RefCell<Wire>>) {
-        let Some(wire) = Rc::into_inner(wire) else { return };
-        let mut stopping = self.stopping.clone();
-        tokio::select! {
-            biased;
-            () = linger(wire.into_inner().stream) => {}
-            _ = stopping.wait_for(|stops| *stops) => {}
+        if let Some(wire) = Rc::into_inner(wire) {
+            linger(wire.into_inner().stream, self.stopping.clone()).await;
         }
     }
-}
-
-/// Closes a socket whose client may still be sending: what it sends is thrown away until it closes too, for a while.
-/// The system would throw away what was written last where something unread is left.
-pub(super) async fn linger(mut stream: TcpStream) {
-    let discard = async {
-        stream.shutdown().await?;
-        loop {
-            // Nothing is kept while it waits: many may be parted with at once.
-            match stream.try_read(&mut [0; READ_BYTES]) {
-                Ok(0) => return Ok::<_, io::Error>(()),
-                Ok(_) => Rest::default().await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    let _ = timeout(LINGER, discard).await;
 }
 
 fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
-}
-
-/// The socket, and what is known of the request on it. Shared with the body of that request, for as long as it lasts.
-struct Wire {
-    stream: TcpStream,
-    /// Read, and not yet taken.
-    incoming: BytesMut,
-    body: Body,
-    /// The client waits for a word before it sends the body.
-    owes_continue: bool,
-    /// The request is a GET or HEAD. A body means nothing then (RFC 9110, 9.3.1), and some gateways send an empty one:
-    /// it is passed over.
-    only_asks: bool,
-    /// The client sends no more.
-    has_ended: bool,
-}
-
-/// What is left of a body.
-enum Body {
-    Bytes(u64),
-    Chunked(Chunked),
-    /// It did not come to its end.
-    Broken(io::ErrorKind),
-}
-
-impl Wire {
-    fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            incoming: BytesMut::new(),
-            body: Body::Bytes(0),
-            owes_continue: false,
-            only_asks: false,
-            has_ended: false,
-        }
-    }
-
-    fn begin_body(&mut self, length: Length, expects_continue: bool, only_asks: bool) {
-        self.body = match length {
-            Length::Bytes(bytes) => Body::Bytes(bytes),
-            Length::Chunked => Body::Chunked(Chunked::default()),
-        };
-        self.owes_continue = expects_continue && self.incoming.is_empty();
-        self.only_asks = only_asks;
-        if only_asks {
-            self.skip_rest();
-        }
-    }
-
-    /// Old browsers send a line break behind a body, which belongs to no request.
-    fn skip_blanks(&mut self) {
-        request::skip_blanks(&mut self.incoming);
-    }
-
-    fn has_whole_body(&self) -> bool {
-        match &self.body {
-            Body::Bytes(left) => *left == 0,
-            Body::Chunked(chunked) => chunked.is_finished(),
-            Body::Broken(_) => false,
-        }
-    }
-
-    /// The time for the body is over. False where it is there already.
-    fn give_up_body(&mut self) -> bool {
-        let is_late = !self.has_whole_body();
-        if is_late {
-            self.body = Body::Broken(io::ErrorKind::TimedOut);
-        }
-        is_late
-    }
-
-    /// Says the word that the client waits for. Nothing else is being written, so that these few bytes find room; a
-    /// client that does not get them sends its body a little later (RFC 9110, 10.1.1).
-    fn ask_for_body(&mut self) {
-        if std::mem::take(&mut self.owes_continue) {
-            let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-    }
-
-    /// Passes over what nobody has read of a body, as far as it is here. False where it goes on.
-    fn skip_rest(&mut self) -> bool {
-        while let Some(Ok(_)) = self.take_body() {}
-        self.has_whole_body()
-    }
-
-    /// Whether the next request has begun to come.
-    fn is_ahead(&mut self) -> bool {
-        self.drop_buffer();
-        !self.incoming.is_empty()
-    }
-
-    /// A connection at rest keeps no buffer.
-    fn drop_buffer(&mut self) {
-        if self.incoming.is_empty() {
-            self.incoming = BytesMut::new();
-        }
-    }
-
-    /// Reads what has come: so many bytes, 0 at the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            self.incoming.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.incoming) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drop_buffer(),
-                read => return Poll::Ready(read),
-            }
-        }
-    }
-
-    /// Whether the client has gone: it reads no answer any more. Looks as long as nothing else may come. Who has closed
-    /// his side behind a POST has only said all that he has to say; who has while he polls is gone.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.only_asks {
-            self.ask_for_body();
-        }
-        while !self.has_ended && (self.only_asks || self.has_whole_body()) && self.incoming.len() < READ_AHEAD_BYTES {
-            match self.poll_fill(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0)) => self.has_ended = true,
-                Poll::Ready(Ok(_)) if self.only_asks => {
-                    self.skip_rest();
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return true,
-            }
-        }
-        self.has_ended && self.only_asks
-    }
-
-    /// The next piece of the body, as far as it was read already. None where more has to be read first, or is not to
-    /// come.
-    fn take_body(&mut self) -> Option<Result<Bytes, PayloadError>> {
-        match &mut self.body {
-            Body::Broken(kind) => Some(Err(PayloadError::Io((*kind).into()))),
-            _ if self.incoming.is_empty() => None,
-            Body::Bytes(0) => None,
-            Body::Bytes(left) => {
-                let len = self.incoming.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= len as u64;
-                Some(Ok(self.incoming.split_to(len).freeze()))
-            }
-            Body::Chunked(chunked) => match chunked.read(&self.incoming) {
-                Ok((read, Piece::Data(data))) => {
-                    let data = Bytes::copy_from_slice(data);
-                    self.incoming.advance(read);
-                    Some(Ok(data))
-                }
-                Ok((read, Piece::More | Piece::End)) => {
-                    self.incoming.advance(read);
-                    None
-                }
-                Err(_) => {
-                    self.body = Body::Broken(io::ErrorKind::InvalidData);
-                    Some(Err(PayloadError::EncodingCorrupted))
-                }
-            },
-        }
-    }
-
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        loop {
-            if let Some(piece) = self.take_body() {
-                return Poll::Ready(Some(piece));
-            }
-            if self.has_whole_body() {
-                return Poll::Ready(None);
-            }
-            self.ask_for_body();
-            match ready!(self.poll_fill(cx)) {
-                Ok(bytes) if bytes > 0 => {}
-                _ => self.body = Body::Broken(io::ErrorKind::UnexpectedEof),
-            }
-        }
-    }
-}
-
-/// The body of a request, as its handler reads it: the socket is read no faster.
-struct Incoming(Rc<RefCell<Wire>>);
-
-impl Stream for Incoming {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.borrow_mut().poll_body(cx)
-    }
 }
 
 #[cfg(test)]
@@ -622,7 +408,7 @@ mod tests {
     use actix_web::dev::Service as _;
     use actix_web::{App, test, web};
     use std::cell::Cell;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     /// A connection of a service that answers `ok`, and its client.
     async fn connection() -> (Pin<Box<dyn Future<Output = ()>>>, TcpStream) {
@@ -652,6 +438,13 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_connection_is_small() {
+        let (serving, _client) = connection().await;
+        let bytes = std::mem::size_of_val(&*serving);
+        assert!(bytes < 2048, "{bytes} bytes");
+    }
+
+    #[actix_rt::test]
     async fn others_have_a_turn_between_two_requests() {
         const REQUESTS: usize = 1000;
         let (serving, mut client) = connection().await;
@@ -671,19 +464,5 @@ mod tests {
         client.read_to_string(&mut read).await.unwrap();
         assert_eq!(read.matches("ok").count(), REQUESTS);
         assert!(turns.get() >= REQUESTS, "{} turns of others", turns.get());
-    }
-
-    #[actix_rt::test]
-    async fn a_connection_at_rest_keeps_no_buffer() {
-        let mut wire = Wire { incoming: BytesMut::with_capacity(READ_BYTES), ..wire().await };
-        assert!(!wire.is_ahead());
-        assert_eq!(wire.incoming.capacity(), 0);
-        wire.incoming.extend_from_slice(b"G");
-        assert!(wire.is_ahead());
-    }
-
-    async fn wire() -> Wire {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Wire::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap())
     }
 }

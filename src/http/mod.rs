@@ -3,7 +3,8 @@
 //! WebSocket takes its socket out before that.
 //!
 //! * [`listener`]: takes connections in and gives them to workers.
-//! * [`connection`], [`newcomers`]: one connection: a request, its answer, the next request; the order of first ones.
+//! * [`connection`], `wire`, [`newcomers`]: one connection: a request, its answer, the next request; its socket; the
+//!   order of first ones.
 //! * [`request`], [`response`]: heads, from bytes and to bytes.
 //! * [`upgrade`]: WebSocket handshakes; hands the socket to a session.
 //! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
@@ -58,6 +59,7 @@ pub mod sessions;
 pub mod socket;
 pub mod upgrade;
 pub mod websocket;
+mod wire;
 
 use sessions::Sessions;
 

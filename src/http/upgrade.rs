@@ -13,10 +13,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
-use super::connection::{Upgrade, Upgraded, linger};
+use super::connection::{Upgrade, Upgraded};
 use super::request::{elements, is_token};
 use super::websocket::Handover;
+use super::wire::{linger, say_at_once};
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
 use crate::actors::transport::Attach;
@@ -102,7 +104,7 @@ impl Upgrade for Edge {
                     if let Some(error) = refusal.error() {
                         edge.note_refusal(error, refusal.generation(), address);
                     }
-                    refuse(&edge, socket.stream, refusal).await;
+                    refuse(&edge, socket.stream, socket.stopping, refusal).await;
                 }
                 Ok((asked, head)) => {
                     drop(request);
@@ -191,13 +193,13 @@ async fn hand_over(
     asked: Asked,
     mut head: Vec<u8>,
 ) -> std::io::Result<()> {
-    let Upgraded { mut stream, read, slot, .. } = socket;
+    let Upgraded { mut stream, read, slot, stopping, .. } = socket;
     let (generation, sid) = match asked {
         Asked::EngineIo(Request { generation, form, sid: None, .. }) => {
             let session_slot = match edge.admit(generation, address) {
                 Ok(session_slot) => session_slot,
                 Err(refusal) => {
-                    refuse(edge, stream, Refusal::Handshake(refusal)).await;
+                    refuse(edge, stream, stopping, Refusal::Handshake(refusal)).await;
                     return Ok(());
                 }
             };
@@ -221,9 +223,9 @@ async fn hand_over(
         if generation == Generation::Sio09 {
             head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
             write_frame(&mut head, Opcode::Close, &[]);
-            say_last(stream, &head).await;
+            say_last(stream, stopping, &head).await;
         } else {
-            refuse(edge, stream, Refusal::Error(RequestError::UnknownSid)).await;
+            refuse(edge, stream, stopping, Refusal::Error(RequestError::UnknownSid)).await;
         }
         return Ok(());
     };
@@ -260,7 +262,8 @@ fn handover(
 }
 
 /// Answers in HTTP and closes. A client that does not read the answer is not waited for.
-async fn refuse(edge: &Edge, stream: TcpStream, refusal: Refusal) {
+async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>, refusal: Refusal) {
+    let is_crowded = matches!(refusal, Refusal::Handshake(_));
     let (status, reason, headers, text) = refusal.answer();
     edge.endpoint.metrics.http_answered(CLIENTS, status);
     let length = text.len();
@@ -268,11 +271,16 @@ async fn refuse(edge: &Edge, stream: TcpStream, refusal: Refusal) {
         "HTTP/1.1 {status} {reason}\r\nConnection: close\r\n{headers}Content-Type: text/html\r\n\
          Content-Length: {length}\r\n\r\n{text}"
     );
-    say_last(stream, answer.as_bytes()).await;
+    if is_crowded {
+        // There is no room for it to linger in.
+        say_at_once(&stream, answer.as_bytes());
+    } else {
+        say_last(stream, stopping, answer.as_bytes()).await;
+    }
 }
 
-async fn say_last(mut stream: TcpStream, words: &[u8]) {
+async fn say_last(mut stream: TcpStream, stopping: watch::Receiver<bool>, words: &[u8]) {
     if let Ok(Ok(())) = tokio::time::timeout(HTTP_WAIT, stream.write_all(words)).await {
-        linger(stream).await;
+        linger(stream, stopping).await;
     }
 }

@@ -13,10 +13,10 @@ use super::Limit;
 use super::bucket::{Bucket, Rate};
 use super::memory::{Memory, Watch};
 
-/// From so much of the memory on, in percent, there are no new sessions,
+/// From so much of the memory on, in percent, there are no new sessions.
 const FULL_PERCENT: u8 = 85;
 
-/// and from so much on no new connections.
+/// From so much of the memory on, in percent, there are no new connections.
 const CROWDED_PERCENT: u8 = 93;
 
 /// What is kept for one client while so much of the memory is in use, the largest share first.
@@ -25,10 +25,10 @@ const KEPT_BYTES_MAX: [(u8, usize); 2] = [(90, KEPT_ALWAYS), (FULL_PERCENT, 64 *
 /// What is kept for one client, whatever is in use.
 const KEPT_ALWAYS: usize = 4 * 1024;
 
-/// What somebody takes who comes (measured: 4 to 12 KiB, by transport), with the first buffer,
+/// What a client takes that comes: its connection, its session and a first buffer.
 const COMING_BYTES: u64 = 16 * 1024;
 
-/// and who sends: a buffer that has grown.
+/// What a client takes that sends: a buffer that has grown.
 const SENDING_BYTES: u64 = 64 * 1024;
 
 /// The bounds on clients. 0 is no limit, except for the connections, which always have one.

@@ -204,7 +204,9 @@ impl Inner {
                 response.map(|response| verdict::judge(&response, asked.caller, route, &asked.username, self.bounds));
             let outcome = match verdict {
                 Ok(Ok(conversations)) => {
-                    self.learn(&failed, route, &asked.username);
+                    if asked.caller == Caller::User {
+                        self.learn(&failed, route, &asked.username);
+                    }
                     return Ok(Answer { username: asked.username, conversations });
                 }
                 Ok(Err(verdict)) => {
@@ -240,8 +242,9 @@ impl Inner {
         served.trust(route);
         let is_unserved = |outcome| matches!(outcome, Outcome::NotServed | Outcome::NotForUser);
         if let Some((not, outcome, failure)) = failed.0.iter().find(|(_, outcome, _)| is_unserved(*outcome)) {
-            served.learn(*not, *outcome, username.as_str(), Instant::now());
-            log::info!("MAX does not serve one of its calls, and was asked by {route:?}: {failure}");
+            let is_for_all = served.learn(*not, *outcome, username.as_str(), Instant::now());
+            let level = if is_for_all { log::Level::Info } else { log::Level::Debug };
+            log::log!(level, "MAX did not serve one of its calls, and is asked by {route:?} for a while: {failure}");
         }
     }
 }

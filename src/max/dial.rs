@@ -50,7 +50,7 @@ pub(super) struct Tls {
 /// What an address has shown of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// It has answered when it was asked last.
+    /// It has given a whole answer, and has not failed since.
     Answered,
     /// It was not tried yet.
     Unknown,
@@ -110,7 +110,7 @@ impl Dialer {
         race(addresses, delay, |address| self.attempt(address)).await.map_err(io::Error::other)
     }
 
-    /// How long to wait for the first byte of an answer before another address is asked: none where there is no other,
+    /// How long to wait for the head of an answer before another address is asked: none where there is no other,
     /// and none where one of them has proved itself just now, because it is asked first.
     pub(super) async fn patience(&self) -> Option<Duration> {
         if self.known.borrow().is_empty() {

@@ -96,9 +96,9 @@ impl Plan {
     pub(super) fn as_user(username: &str, served: &Served, now: Instant) -> Self {
         let both = fits_a_path(username);
         let wanted = if both && is_plain(username) { Route::Person } else { Route::List };
-        let passes_over = |route| both && served.passes_over(route, username, now);
-        let route = if passes_over(wanted) { wanted.other() } else { wanted };
-        Self { route, other_left: both && !passes_over(route.other()), repeated: false }
+        let passes_over = both && served.passes_over(wanted, username, now);
+        let route = if passes_over { wanted.other() } else { wanted };
+        Self { route, other_left: both, repeated: false }
     }
 
     /// The call to ask by.
@@ -133,16 +133,18 @@ pub(super) struct Served {
 
 impl Served {
     /// For this user, `not` has come to `outcome` and the other call was served. What may be a matter of one user
-    /// counts for that one, until it is the same for another.
-    pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) {
+    /// counts for that one, until it is the same for another. True where it counts for all.
+    pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) -> bool {
         // A firewall may refuse a path because of the name in it.
         let is_harmless = username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         let is_known = matches!(&self.doubted, Some((route, of, _)) if *route == not && of != username);
-        if is_known || (outcome == Outcome::NotServed && is_harmless) {
+        let is_for_all = is_known || (outcome == Outcome::NotServed && is_harmless);
+        if is_for_all {
             self.not = Some((not, now));
         } else {
             self.doubted = Some((not, username.to_owned(), now));
         }
+        is_for_all
     }
 
     /// This call has worked.
@@ -211,8 +213,7 @@ mod tests {
         let first = |served: &Served, name, at| Plan::as_user(name, served, at).route();
         served.learn(Person, NotServed, "messi", now);
         assert_eq!(first(&served, "xavi", now), List);
-        assert_eq!(Plan::as_user("xavi", &served, now).next(Crash), Again(List));
-        assert_eq!(Plan::as_user("xavi", &served, now).next(NotServed), Stop, "the other one is not served");
+        assert_eq!(Plan::as_user("xavi", &served, now).next(NotServed), Ask(Person), "the other way round by now");
         assert_eq!(first(&served, "messi", now + RECHECK_AFTER), Person);
         served.learn(List, NotServed, "messi", now);
         assert_eq!((first(&served, "messi", now), first(&served, "é", now)), (Person, Person));

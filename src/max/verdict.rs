@@ -158,13 +158,11 @@ fn meaning(
 fn names(said: Option<&Refusal>, username: &Username) -> bool {
     let Some(description) = said.and_then(|said| said.description.as_deref()) else { return true };
     let text = description.to_lowercase();
-    if let Some((_, named)) = text.split_once("unknown user:") {
-        return named.trim() == username.as_str();
+    let bare = |text: &str| text.trim().trim_end_matches('.').trim_matches(['"', '\'']) == username.as_str();
+    match text.split_once("unknown user:") {
+        Some((_, named)) => bare(named),
+        None => text.split_whitespace().any(bare),
     }
-    let is_apart = |rest: Option<char>| !rest.is_some_and(|next| next.is_alphanumeric() || "-._@".contains(next));
-    let mut places = text.match_indices(username.as_str());
-    places
-        .any(|(at, name)| is_apart(text[..at].chars().next_back()) && is_apart(text[at + name.len()..].chars().next()))
 }
 
 /// Whether MAX describes its refusal with these words.
@@ -231,6 +229,7 @@ mod tests {
             (Service, Person, 400, &said("UnknownUserError", "Unknown user: messi-bot"), Code::MaxUnavailable, Final),
             (Service, Person, 400, &said("UnknownUserError", "Nobody is messi@bot"), Code::MaxUnavailable, Final),
             (Service, Person, 400, &said("UnknownUserError", "Nobody is 'Messi'"), Code::UnknownUser, Final),
+            (Service, Person, 400, &said("UnknownUserError", "There is no user messi."), Code::UnknownUser, Final),
             (Service, Person, 401, &token, Code::MaxUnavailable, Final),
             (Service, Person, 403, page, Code::MaxUnavailable, Final),
             (User, Person, 500, &crash, Code::MaxUnavailable, Crash),

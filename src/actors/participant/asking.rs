@@ -14,7 +14,7 @@ use crate::protocol::connection::Alarm;
 #[derive(Debug)]
 pub(super) struct Asking {
     ack: Option<u64>,
-    /// Which conversations are still to be asked; none before its turn has come where it is all of them.
+    /// The conversations still to be asked. None where all are meant and its turn has not come.
     conversations: Option<VecDeque<ConversationId>>,
     /// Until when the first of them, which is being asked, may take.
     due: Option<Instant>,
@@ -98,7 +98,7 @@ impl<S: Seat> Participant<S> {
 }
 
 impl Asking {
-    /// Goes on to the next conversation. The one that was being asked.
+    /// Returns the conversation that was being asked, and goes on to the next.
     fn next(&mut self) -> Option<ConversationId> {
         self.conversations.as_mut()?.pop_front()
     }

@@ -321,7 +321,6 @@ fn the_answer_to_a_join_waits_for_its_room() {
     scene.hears(&["listening c1", "ok 1", "messi talks in c1 1", "ok 2", "messi talks in c1 2", "ok 3"]);
 }
 
-/// What has waited for a join is not overtaken when there is no room for its answers, not even by a newer join.
 #[test]
 fn a_client_that_connects_anew_waits_for_what_it_has_left() {
     let mut scene = Scene::new();
@@ -332,6 +331,7 @@ fn a_client_that_connects_anew_waits_for_what_it_has_left() {
     scene.hears(&["call messi"]);
 }
 
+/// What has waited for a join is not overtaken when there is no room for its answers, not even by a newer join.
 #[test]
 fn what_has_waited_goes_first() {
     let mut scene = Scene::joined(&["c1"]);
