@@ -68,6 +68,9 @@ fn there_are_so_many_sessions_and_no_more() {
 fn within_memory(mib: usize) -> Command {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
     command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (mib << 20).to_string());
+    // On a busy machine it takes a while to fill.
+    command.env("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "3600000");
+    command.env("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "86400000");
     command
 }
 
@@ -76,7 +79,6 @@ fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
     const MIB: usize = 64;
     run(async {
         let mut command = within_memory(MIB);
-        command.env("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "86400000");
         for limit in ["UNJOINED_MAX", "UNJOINED_PER_ADDRESS_MAX", "SESSIONS_MAX", "SESSIONS_PER_ADDRESS_MAX"] {
             command.env(format!("MAXTALK_LIMITS__{limit}"), "1000000");
         }
@@ -175,9 +177,7 @@ fn nobody_fills_memory_with_half_heads() {
     const MIB: usize = 80;
     run(async {
         maxtalk::server::raise_file_limit();
-        let mut command = within_memory(MIB);
-        command.env("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "3600000");
-        let server = &mut Process::start(command);
+        let server = &mut Process::start(within_memory(MIB));
         let addr = server.addr();
         let here = target(&new_sid(addr).await);
         let mut http = Http::connect(addr).await;

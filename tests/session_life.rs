@@ -180,7 +180,7 @@ fn a_client_that_reads_nothing_is_closed_though_little_waits_for_it() {
 #[test]
 fn a_client_that_reads_slowly_lives() {
     run(async {
-        let server = Fixture::start("server.write_timeout_ms = 2000\nserver.send_buffer_bytes = 4096");
+        let server = Fixture::start("server.write_timeout_ms = 5000\nserver.send_buffer_bytes = 4096");
         let mut socket = Socket::open(server.addr, FRESH).await;
         assert!(socket.hear().await.starts_with('0'));
         let name = "n".repeat(250);
@@ -189,7 +189,7 @@ fn a_client_that_reads_slowly_lives() {
         }
         for _ in 0..1000 {
             assert!(socket.hear().await.starts_with("44/nnn"));
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            tokio::time::sleep(Duration::from_millis(6)).await;
         }
         assert_eq!(server.scrape().await.sum("maxtalk_sessions_closed_total", ""), 0.0);
     });
