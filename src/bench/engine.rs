@@ -6,7 +6,7 @@
 //! * `conductor`: who tells the threads what the time is, watches the server's process, and puts the report together.
 //! * `worker`: one thread.
 //! * `audience`: its users as those who hear.
-//! * `speakers`: its users as those who talk.
+//! * `speakers`, `script`: its users as those who talk; what is due when.
 //! * `errors`: what went wrong for them.
 //! * `person`: one of them.
 //! * `talks`: what is under way in one conversation.
@@ -17,6 +17,7 @@ mod audience;
 mod conductor;
 mod errors;
 mod person;
+mod script;
 mod speakers;
 mod talks;
 #[cfg(test)]

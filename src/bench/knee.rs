@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::options;
 use super::report::{KneeStep, Report, Trial};
+use super::units::time;
 
 /// The search ends when the rates above and below the knee are so near to each other.
 const PRECISION: f64 = 1.05;
@@ -63,7 +63,7 @@ impl FromStr for Objective {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let us = |time: &str| options::time(time).map(|time| time.as_micros() as u64);
+        let us = |text: &str| time(text).map(|time| time.as_micros() as u64);
         let term = |term: &str| match term.split_once('<') {
             Some(("max", time)) => us(time).map(Term::Max),
             Some((name, time)) => {

@@ -11,6 +11,7 @@
 //! * [`engine`]: the run: ramp, talks, churn, the end.
 //! * [`knee`]: the highest rate that holds an objective.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
+//! * `units`: quantities with their units.
 
 pub mod client;
 pub mod command;
@@ -22,3 +23,4 @@ pub mod options;
 pub mod plan;
 pub mod report;
 pub mod target;
+mod units;

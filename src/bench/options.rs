@@ -14,6 +14,7 @@ use url::Url;
 use super::engine::Credentials;
 use super::knee::Objective;
 use super::plan::{Pace, Plan, Sizes, Way};
+use super::units::time;
 use crate::protocol::{Generation, TransportKind};
 
 /// A file of this name is standard output.
@@ -199,21 +200,6 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         return Err(io::Error::other(format!("longer than {bytes_max} bytes")));
     }
     io::read_to_string(bytes.as_slice())
-}
-
-/// A length of time: digits and their unit.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or("a time has a unit: 500ms, 30s, 2m, 1h")?;
-    let seconds = match &text[unit..] {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("the units of time are us, ms, s, m and h".to_owned()),
-    };
-    let number: f64 = text[..unit].parse().map_err(|_| "a time is a number with a unit: 500ms, 30s, 2m, 1h")?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that is too long".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -2,81 +2,29 @@
 //! come and go.
 
 use std::mem;
-use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::person::State;
+use super::script::{NEVER_US, Script};
 use super::talks::Begun;
-use super::worker::{NEVER_US, Worker};
-use super::{Field, Times};
+use super::worker::Worker;
 use crate::bench::ledger;
-use crate::bench::plan::{Pace, Random};
+use crate::bench::plan::Pace;
 
 /// So many talks, or leaves, that are late are sent before anything else gets a turn.
 const BURST_MAX: usize = 32;
 
-/// The talks of an open loop that are this thread's: when, and in which conversation.
-pub(super) struct Script {
-    next: Option<(u64, usize)>,
-    then: Box<dyn Iterator<Item = (u64, usize)>>,
-}
-
-/// So many leave all their conversations per second, and join again when the next one leaves, or the one behind. Who
-/// talks stays.
-pub(super) struct Churn {
-    listeners: Vec<usize>,
-    begin_us: u64,
-    rate: f64,
-    turns: u64,
-    away: Vec<usize>,
-    random: Random,
-}
-
-impl Script {
-    pub(super) fn new(field: &Arc<Field>, times: Times, range: &Range<usize>) -> Option<Self> {
-        let schedule = field.schedule.clone()?;
-        let (field, range) = (Arc::clone(field), range.clone());
-        let turns = schedule.turns(move |conversation| range.contains(&field.layout.talker(conversation)));
-        let timed = turns.map(move |(n, conversation)| (times.begin_us + schedule.due_us(n), conversation));
-        let mut then = Box::new(timed.take_while(move |(due_us, _)| *due_us < times.end_us));
-        Some(Self { next: then.next(), then })
-    }
-}
-
-impl Churn {
-    pub(super) fn new(worker: &Worker, field: &Field, times: Times) -> Option<Self> {
-        let run = &worker.run;
-        let is_talker = |number: usize| {
-            let mut conversations = field.layout.conversations_of(number).iter();
-            conversations.any(|&conversation| field.layout.talker(conversation) == number)
-        };
-        let listens = |number: &usize| !run.users[*number].slow && !is_talker(*number);
-        let listeners = worker.range.clone().filter(listens).collect::<Vec<_>>();
-        let rate = run.plan.churn * worker.range.len() as f64 / run.plan.connections as f64;
-        let random = Random::new(run.plan.seed ^ worker.index as u64);
-        let churn = Self { listeners, begin_us: times.begin_us, rate, turns: 0, away: Vec::new(), random };
-        (!churn.listeners.is_empty() && rate > 0.0).then_some(churn)
-    }
-
-    /// When the next one leaves.
-    pub(super) fn due_us(&self) -> u64 {
-        self.begin_us + ((self.turns + 1) as f64 * 1e6 / self.rate) as u64
-    }
-}
-
 impl Worker {
     /// When the next talk of the script is due.
     pub(super) fn talk_us(&self) -> u64 {
-        self.script.as_ref().and_then(|script| script.next).map_or(NEVER_US, |(due_us, _)| due_us)
+        self.script.as_ref().map_or(NEVER_US, Script::due_us)
     }
 
     pub(super) fn talk_by_script(&mut self) {
         for _ in 0..BURST_MAX {
             let now_us = self.run.now_us();
             let Some(script) = &mut self.script else { return };
-            let Some((intended_us, conversation)) = script.next.filter(|(due_us, _)| *due_us <= now_us) else { return };
-            script.next = script.then.next();
+            let Some((intended_us, conversation)) = script.take(now_us) else { return };
             let is_heard = self.talk(conversation, intended_us, now_us);
             if let Some(field) = self.audience.field.as_ref().filter(|_| is_heard) {
                 field.under_way.fetch_add(1, Ordering::Relaxed);

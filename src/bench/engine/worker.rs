@@ -16,7 +16,7 @@ use mio::{Events, Poll, Token};
 use super::alarm::Alarm;
 use super::audience::{Audience, Hearing, News, Notes};
 use super::person::State;
-use super::speakers::{Churn, Script};
+use super::script::{Churn, NEVER_US, Script};
 use super::{Order, Run, Times};
 use crate::bench::client::{Client, Peers};
 use crate::bench::measure::Recorder;
@@ -37,8 +37,6 @@ const RAMP_UNDER_WAY_MAX: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks for such talks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// What is never due is due in 35 years.
-pub(super) const NEVER_US: u64 = 1 << 50;
 
 /// One thread.
 pub(super) struct Worker {
@@ -159,7 +157,7 @@ impl Worker {
         recorder.merge(&self.audience.notes.recorder);
         self.audience.notes.recorder = recorder;
         self.look_us = times.begin_us + LOOK_INTERVAL.as_micros() as u64;
-        self.churn = Churn::new(self, &field, times);
+        self.churn = Churn::new(&self.run, &self.range, self.index, &field, times);
         match self.run.plan.pace {
             Pace::Open { .. } => self.script = Script::new(&field, times, &self.range),
             // All slots are free at first, and one thread gives them away.
