@@ -18,6 +18,7 @@ mod filter;
 mod layers;
 mod near;
 mod problem;
+mod raw;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -31,9 +32,10 @@ use allowed::{
     NAMESPACES, NETWORKS, Optional, TOKENS, USERNAMES,
 };
 use ipnet::IpNet;
-pub use layers::{File, Flag, Source, Sources};
+pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
 pub use problem::{Error, Problem};
+pub use raw::Source;
 use url::{Host, Url};
 
 /// A day is longer than any wait of a server should be.

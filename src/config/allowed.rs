@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use url::Url;
 
-use super::layers::Raw;
+use super::raw::Raw;
 use super::{NONE, Secret, filter};
 
 const USERNAME_BYTES_MAX: usize = 256;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::layers::Source;
+use super::raw::Source;
 
 /// All that is wrong with a configuration, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
