@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,49 +15,15 @@ use awc::http::Uri;
 use bytes::Buf;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::dial::Dialer;
 use super::response::Responses;
+use super::socket::Socket;
 
 /// How much is read from the socket at a time.
 const READ_BYTES: usize = 8 * 1024;
-
-/// A connection to MAX, plain or TLS.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-macro_rules! each {
-    ($socket:expr, $stream:ident => $call:expr) => {
-        match $socket {
-            Socket::Plain($stream) => $call,
-            Socket::Tls($stream) => $call,
-        }
-    };
-}
-
-impl Socket {
-    /// Whether nothing lies in it, not even its end. The system is asked: what the runtime knows of a socket may be a
-    /// moment old.
-    fn is_quiet(&self) -> bool {
-        let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-}
 
 /// Gives awc its connections to one MAX, whatever it asks for.
 #[derive(Clone, Debug)]
@@ -136,7 +101,7 @@ impl MaxConnection {
     fn look(&mut self) {
         let Some(socket) = &self.socket else { return };
         // A TLS server may send tickets behind the handshake.
-        let looked_at = self.used || matches!(socket, Socket::Plain(_));
+        let looked_at = self.used || !socket.is_tls();
         let is_distrusted = self.born != self.connections.epoch.get();
         // A new one is how an address shows that it works again. An only address has to do.
         let dialer = &self.connections.dialer;
@@ -161,7 +126,7 @@ impl MaxConnection {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
         let mut space = [0; READ_BYTES];
         let mut buffer = ReadBuf::new(&mut space);
-        let outcome = ready!(each!(socket, stream => Pin::new(stream).poll_read(cx, &mut buffer)));
+        let outcome = ready!(Pin::new(socket).poll_read(cx, &mut buffer));
         let is_closed = outcome.is_err() || buffer.filled().is_empty();
         let outcome = match outcome {
             Ok(()) if is_closed => self.responses.closed().map_err(io::Error::other),
@@ -240,7 +205,7 @@ impl AsyncWrite for MaxConnection {
             }
         }
         let written = match &mut this.socket {
-            Some(socket) => each!(socket, stream => Pin::new(stream).poll_write(cx, buf)),
+            Some(socket) => Pin::new(socket).poll_write(cx, buf),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         };
         if matches!(written, Poll::Ready(Err(_))) {
@@ -251,14 +216,14 @@ impl AsyncWrite for MaxConnection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Some(socket) => each!(socket, stream => Pin::new(stream).poll_flush(cx)),
+            Some(socket) => Pin::new(socket).poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Some(socket) => each!(socket, stream => Pin::new(stream).poll_shutdown(cx)),
+            Some(socket) => Pin::new(socket).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::connection::Socket;
+use super::socket::Socket;
 use crate::config::is_link_local;
 
 /// How long an address is tried before the next one is tried beside it (RFC 8305, 5).

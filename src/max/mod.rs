@@ -9,7 +9,7 @@
 //! * `flights`: one call for all that ask the same.
 //! * `call`: one call through awc, with its deadline and bounds.
 //! * `connection`, `response`: what awc holds for a connection, and what comes on it, made plain; the latter is pure.
-//! * `dial`, `trust`: the way to MAX, and which certificates are believed.
+//! * `dial`, `trust`, `socket`: the way to MAX, which certificates are believed, and the socket at its end.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -28,6 +28,7 @@ mod pace;
 mod probe;
 mod response;
 mod route;
+mod socket;
 mod trust;
 mod verdict;
 
