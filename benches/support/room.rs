@@ -53,7 +53,7 @@ impl Room {
             let reader = Reader::new(0);
             let (read, head) = (Vec::new(), Bytes::new());
             let stream = drain.clone();
-            let socket = OwnedSocket::new(stream, Generation::Eio4, reader, &worker, read, head, metrics.clone());
+            let socket = OwnedSocket::new(stream, Generation::Eio4, reader, &worker.read_buffer, read, head, metrics.clone());
             sockets.push(worker.flusher.carry(Box::new(socket), &outbox));
             let (done, entered) = oneshot::channel();
             let (session, username) = (SessionId(number), support::username(number));

@@ -18,10 +18,11 @@
 //! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
 //! * `places`: numbered places, lowest first.
-//! * [`worker`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
+//! * [`worker`], [`buffer`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
 pub mod allowance;
 pub mod application;
+pub mod buffer;
 mod census;
 pub mod conversation;
 pub mod departures;

@@ -557,7 +557,7 @@ impl SessionActor {
     }
 
     fn take_attach(&mut self, attach: Box<dyn Attach>) {
-        let socket = match attach.attach(&self.worker) {
+        let socket = match attach.attach(&self.worker.read_buffer) {
             Ok(socket) => socket,
             Err(error) => return log::warn!("session {} could not take a socket: {error}", self.id.0),
         };

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::application::Application;
+use super::buffer::ReadBuffer;
 use super::session::{SessionActor, SessionMessage, Setup};
 use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
 use super::worker::{Terms, Worker};
@@ -126,7 +127,7 @@ impl Transport for Socket {
 }
 
 impl Attach for Socket {
-    fn attach(self: Box<Self>, _: &Rc<Worker>) -> io::Result<Box<dyn Transport>> {
+    fn attach(self: Box<Self>, _: &Rc<ReadBuffer>) -> io::Result<Box<dyn Transport>> {
         Ok(self)
     }
 }

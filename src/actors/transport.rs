@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::worker::Worker;
+use super::buffer::ReadBuffer;
 use crate::event::CloseReason;
 use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
@@ -56,11 +56,11 @@ pub type Sink<'a> = dyn FnMut(Arrival<'_>) -> Result<bool, CloseReason> + 'a;
 
 /// A transport on its way to its session, which may live on another thread.
 pub trait Attach: Send + Debug {
-    /// Becomes a transport on this thread.
+    /// Becomes a transport on this thread, which reads into `buffer`.
     ///
     /// # Errors
     /// The socket cannot be used here.
-    fn attach(self: Box<Self>, worker: &Rc<Worker>) -> io::Result<Box<dyn Transport>>;
+    fn attach(self: Box<Self>, buffer: &Rc<ReadBuffer>) -> io::Result<Box<dyn Transport>>;
 }
 
 /// What a session answers a poll. Dropped without an answer, the session is gone.

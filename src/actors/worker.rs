@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::buffer::ReadBuffer;
 use super::departures;
 use super::flusher::Flusher;
 use super::places::Places;
 use crate::limits::meter::Allowance;
 use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
-
-/// Bytes that one read may bring.
-const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// An alarm that is found to be so late shows that the thread, or the process, or the machine has stood still,
 const LATE: Duration = Duration::from_millis(250);
@@ -48,7 +46,8 @@ pub struct Worker {
     pub flusher: Rc<Flusher>,
     /// What holds for its sessions.
     pub terms: Terms,
-    read_buffer: RefCell<Box<[u8]>>,
+    /// What their sockets are read into.
+    pub read_buffer: Rc<ReadBuffer>,
 }
 
 impl Worker {
@@ -58,7 +57,7 @@ impl Worker {
             timers: Timers::default(),
             flusher: Flusher::start(terms.write_timeout),
             terms,
-            read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
+            read_buffer: Rc::default(),
         });
         actix_rt::spawn(run_timers(worker.clone()));
         departures::start();
@@ -73,11 +72,6 @@ impl Worker {
     /// Whether this thread has stood still and goes on just now: nobody's time is over before what waits was read.
     pub fn is_catching_up(&self, now: Instant) -> bool {
         self.timers.is_catching_up(now)
-    }
-
-    /// A buffer to read a socket into, for as long as `read` runs.
-    pub fn with_read_buffer<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> T {
-        read(&mut self.read_buffer.borrow_mut())
     }
 }
 

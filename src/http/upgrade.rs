@@ -211,7 +211,8 @@ async fn hand_over(
             }
             let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
             // Without a session, the socket is dropped, and its client tries again.
-            let _ = edge.open(session_slot, generation, form, address, Some(handover.attach(&edge.worker)?));
+            let _ =
+                edge.open(session_slot, generation, form, address, Some(handover.attach(&edge.worker.read_buffer)?));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::socket::{Stream, bound_send_buffer};
+use crate::actors::buffer::ReadBuffer;
 use crate::actors::transport::{Arrival, Attach, Sink, Transport};
-use crate::actors::worker::Worker;
 use crate::event::CloseReason;
 use crate::limits::clients::ConnectionSlot;
 use crate::metrics::{Limit, Metrics};
@@ -54,7 +54,7 @@ pub struct OwnedSocket<S: Stream> {
     stream: S,
     generation: Generation,
     reader: Reader,
-    worker: Rc<Worker>,
+    buffer: Rc<ReadBuffer>,
     metrics: Arc<Metrics>,
     /// Its place among the open connections, for as long as it is open.
     slot: Option<ConnectionSlot>,
@@ -110,12 +110,12 @@ pub struct Handover {
 }
 
 impl Attach for Handover {
-    fn attach(self: Box<Self>, worker: &Rc<Worker>) -> io::Result<Box<dyn Transport>> {
+    fn attach(self: Box<Self>, buffer: &Rc<ReadBuffer>) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::from_std(self.stream)?;
         bound_send_buffer(&stream, self.send_buffer_bytes);
         let reader = Reader::new(self.payload_bytes_max);
         let (read, head) = (self.read, self.head);
-        let mut socket = OwnedSocket::new(stream, self.generation, reader, worker, read, head, self.metrics);
+        let mut socket = OwnedSocket::new(stream, self.generation, reader, buffer, read, head, self.metrics);
         socket.slot = Some(self.slot);
         Ok(Box::new(socket))
     }
@@ -127,7 +127,7 @@ impl<S: Stream> OwnedSocket<S> {
         stream: S,
         generation: Generation,
         reader: Reader,
-        worker: &Rc<Worker>,
+        buffer: &Rc<ReadBuffer>,
         read: Vec<u8>,
         head: Bytes,
         metrics: Arc<Metrics>,
@@ -136,7 +136,7 @@ impl<S: Stream> OwnedSocket<S> {
             stream,
             generation,
             reader,
-            worker: worker.clone(),
+            buffer: buffer.clone(),
             metrics,
             slot: None,
             unread: !read.is_empty(),
@@ -313,12 +313,12 @@ impl<S: Stream> Transport for OwnedSocket<S> {
         {
             return Poll::Ready(reason);
         }
-        let worker = self.worker.clone();
+        let buffer = self.buffer.clone();
         for _ in 0..READS_PER_TURN {
             if self.unread {
                 return Poll::Pending;
             }
-            if let Err(reason) = ready!(worker.with_read_buffer(|buffer| self.read_once(cx, buffer, sink))) {
+            if let Err(reason) = ready!(buffer.with(|buffer| self.read_once(cx, buffer, sink))) {
                 return Poll::Ready(reason);
             }
         }

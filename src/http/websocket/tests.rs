@@ -1,7 +1,6 @@
 //! The transport over a peer that a test holds in its hand: cut reads and writes, floods, and ends.
 
 use super::*;
-use crate::actors::worker::Terms;
 use crate::metrics::Elsewhere;
 use crate::outbox::Bounds;
 use crate::outbox::tests::Wakes;
@@ -92,9 +91,8 @@ fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (OwnedSocket<Peer>, Outbox)
     let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
     let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false, news: None };
     let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
-    let worker = Worker::new(Terms::default());
     let reader = Reader::new(1000);
-    (OwnedSocket::new(stream, Generation::Eio4, reader, &worker, Vec::new(), head, metrics), outbox)
+    (OwnedSocket::new(stream, Generation::Eio4, reader, &Rc::default(), Vec::new(), head, metrics), outbox)
 }
 
 /// A masked frame, as a client sends it.
