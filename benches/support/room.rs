@@ -13,7 +13,6 @@ use actix::Actor as _;
 use bytes::Bytes;
 use maxtalk::actors::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter};
 use maxtalk::actors::flusher::Socket;
-use maxtalk::actors::registry::{Arbiters, RegistryActor, RegistryBounds};
 use maxtalk::actors::roster::Roster;
 use maxtalk::actors::worker::{Terms, Worker};
 use maxtalk::config::Config;
@@ -21,7 +20,6 @@ use maxtalk::event::SessionId;
 use maxtalk::http::socket::Stream;
 use maxtalk::http::websocket::OwnedSocket;
 use maxtalk::mailbox::Mailbox;
-use maxtalk::max::{Directory, Gate, Target, Tokenless};
 use maxtalk::metrics::Metrics;
 use maxtalk::protocol::Generation;
 use maxtalk::protocol::websocket::Reader;
@@ -53,7 +51,8 @@ impl Room {
             let reader = Reader::new(0);
             let (read, head) = (Vec::new(), Bytes::new());
             let stream = drain.clone();
-            let socket = OwnedSocket::new(stream, Generation::Eio4, reader, &worker.read_buffer, read, head, metrics.clone());
+            let socket =
+                OwnedSocket::new(stream, Generation::Eio4, reader, &worker.read_buffer, read, head, metrics.clone());
             sockets.push(worker.flusher.carry(Box::new(socket), &outbox));
             let (done, entered) = oneshot::channel();
             let (session, username) = (SessionId(number), support::username(number));
@@ -88,16 +87,10 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
         mailbox_max: settings.mailbox.conversation,
         metrics: metrics.clone(),
     });
-    // A conversation knows the registry, which knows a MAX: nobody asks it.
-    let target = Target { url: "http://127.0.0.1:1".into(), service: None, tokenless: Tokenless::Never };
-    let gate = Arc::new(Gate::new(&settings.max));
-    let directory = Directory::new(&settings.max, target, 256, gate).expect("a target");
-    let bounds = RegistryBounds { joins_max: 10, answer_timeout: Duration::from_secs(5), sessions_per_user_max: 0 };
-    let (registry, _) = RegistryActor::launch(directory, commons.clone(), Arbiters::default(), bounds);
     let id = support::talk().conversation;
     let mut tenure = None;
     Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));
-    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), commons.clone(), registry);
+    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), commons.clone(), Arc::new(|_, _| {}));
     Mailbox::new(actor.start(), commons.mailbox_max, metrics)
 }
 

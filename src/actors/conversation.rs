@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::members::{Change, Members};
-use super::registry::{RegistryActor, RegistryMessage};
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
@@ -93,6 +92,9 @@ pub struct Commons {
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
+
+/// Takes the wish of an empty conversation to retire, which is not granted where somebody is on the way.
+pub type Retire = dyn Fn(ConversationId, Tenure) + Send + Sync;
 
 /// A session's place in a conversation: the way to talk into it, and, when dropped, the departure. So a session that
 /// ends in whatever way, a panic included, leaves no ghost.
@@ -188,7 +190,7 @@ pub struct ConversationActor {
     tenure: Tenure,
     members: Members<Arc<Outbox>>,
     commons: Arc<Commons>,
-    registry: Mailbox<RegistryActor>,
+    retire: Arc<Retire>,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
     _presence: Presence,
@@ -196,7 +198,7 @@ pub struct ConversationActor {
 
 impl ConversationActor {
     /// A conversation with nobody in it.
-    pub fn new(id: ConversationId, tenure: Tenure, commons: Arc<Commons>, registry: Mailbox<RegistryActor>) -> Self {
+    pub fn new(id: ConversationId, tenure: Tenure, commons: Arc<Commons>, retire: Arc<Retire>) -> Self {
         commons.metrics.conversations.inc();
         let presence = Presence::new(ActorClass::Conversation, &commons.metrics);
         Self {
@@ -204,7 +206,7 @@ impl ConversationActor {
             tenure,
             members: Members::default(),
             commons,
-            registry,
+            retire,
             turns_in_a_row: 0,
             retirement: None,
             _presence: presence,
@@ -293,8 +295,7 @@ impl ConversationActor {
                 return;
             }
             conversation.retirement = None;
-            let (id, tenure) = (conversation.id.clone(), conversation.tenure);
-            conversation.registry.send_always(RegistryMessage::Retire { id, tenure });
+            (conversation.retire)(conversation.id.clone(), conversation.tenure);
         });
         self.retirement = Some(retirement);
     }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership};
+use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, Retire};
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
@@ -228,6 +228,8 @@ struct Desk {
 pub struct RegistryActor {
     desk: Desk,
     roster: Roster<Mailbox<ConversationActor>>,
+    /// By which conversations say that they want to retire.
+    retire: Arc<Retire>,
     /// Each has a slice of its conversations in its turn, so that those with few need not wait for those with many.
     admitting: VecDeque<Admitting>,
     admitted: Share,
@@ -274,6 +276,10 @@ impl RegistryActor {
                 metrics: metrics.clone(),
             },
             roster: Roster::default(),
+            retire: Arc::new({
+                let mailbox = mailbox.clone();
+                move |id, tenure| mailbox.send_always(RegistryMessage::Retire { id, tenure })
+            }),
             admitting: VecDeque::new(),
             admitted: Share::default(),
             messages_in_a_row: 0,
@@ -358,11 +364,11 @@ impl RegistryActor {
     }
 
     fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
-        let Self { roster, commons, arbiters, hasher, desk, .. } = self;
+        let Self { roster, commons, arbiters, hasher, retire, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
-            let (id, registry, shared) = (id.clone(), desk.registry.clone(), commons.clone());
-            let spawn = move || ConversationActor::new(id, tenure, shared, registry);
+            let (id, retire, shared) = (id.clone(), retire.clone(), commons.clone());
+            let spawn = move || ConversationActor::new(id, tenure, shared, retire);
             let addr = ConversationActor::start_in_arbiter(&arbiter, {
                 let spawn = spawn.clone();
                 move |_| spawn()

@@ -51,7 +51,9 @@ impl World {
     fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
         let mut tenure = None;
         Roster::default().get_or_spawn(&id.into(), |()| true, |spawned| tenure = Some(spawned));
-        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.commons.clone(), self.registry.clone());
+        let registry = self.registry.clone();
+        let retire = move |id, tenure| registry.send_always(RegistryMessage::Retire { id, tenure });
+        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.commons.clone(), Arc::new(retire));
         Mailbox::new(actor.start(), self.commons.mailbox_max, &self.commons.metrics)
     }
 
