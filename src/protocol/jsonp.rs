@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use super::packet::json;
+use super::json;
 
 /// Clients count their requests from 0: no honest index has more digits.
 const INDEX_DIGITS_MAX: usize = 16;

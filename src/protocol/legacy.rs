@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::packet::{NAMESPACE_BYTES_MAX, json, take_digits, without_query};
+use super::json;
+use super::text::{NAMESPACE_BYTES_MAX, take_digits, without_query};
 
 /// No client may send it: the server raises it.
 const RESERVED: &str = "disconnect";

@@ -7,6 +7,7 @@
 //! * [`handshake`]: query and path to generation and transport; what the handshake answers.
 //! * [`connection`], [`socketio`]: the machine that keeps a session alive, and over it the one that reads its messages.
 //! * [`legacy`]: the packets of Socket.IO 0.7 to 0.9, which has no Engine.IO.
+//! * `json`, `text`: what packets of both kinds are made of.
 //! * [`jsonp`]: polling by scripts and forms, where a page of another origin has nothing better.
 //! * [`frame`]: an event encoded once per generation, for both transports.
 //! * [`websocket`]: RFC 6455, with the size law before anything is buffered.
@@ -17,11 +18,13 @@ pub mod connection;
 pub mod engine;
 pub mod frame;
 pub mod handshake;
+mod json;
 pub mod jsonp;
 pub mod legacy;
 pub mod packet;
 pub mod payload;
 pub mod socketio;
+mod text;
 pub mod websocket;
 
 /// What a client speaks. A value, not a feature: all are served at once, on one port.

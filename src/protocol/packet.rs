@@ -5,22 +5,18 @@
 //! What is said to Socket.IO 0.7 to 0.9 goes through the same encoders, so that nobody else has to tell the generations
 //! apart; they leave it to [`super::legacy`]. All JSON for these and for Engine.IO 3 is ASCII.
 
-pub(super) mod json;
-
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::json::{self, decode_string};
+use super::text::{NAMESPACE_BYTES_MAX, take_digits, without_query};
 use super::{Generation, ProtocolError, legacy};
-use json::decode_string;
 
 /// More attachments than these are refused before anything is kept.
 pub const ATTACHMENTS_MAX: usize = 10;
-
-/// The name of a namespace may take up this many bytes.
-pub const NAMESPACE_BYTES_MAX: usize = 256;
 
 /// Events that Socket.IO itself raises: no peer may send them.
 const RESERVED: [&str; 6] =
@@ -131,20 +127,11 @@ fn take_namespace(text: &str) -> (&str, &str) {
     (without_query(namespace), rest)
 }
 
-/// The namespace that was asked for, without the query that older clients hang on.
-pub(super) fn without_query(namespace: &str) -> &str {
-    namespace.split_once('?').map_or(namespace, |(path, _)| path)
-}
-
 fn take_id(text: &str) -> Result<(Option<u64>, &str), ProtocolError> {
     match take_digits(text) {
         ("", rest) => Ok((None, rest)),
         (digits, rest) => Ok((Some(digits.parse().map_err(|_| ProtocolError::Packet)?), rest)),
     }
-}
-
-pub(super) fn take_digits(text: &str) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
 fn check_shape(generation: Generation, kind: Kind, data: &RawValue) -> Result<(), ProtocolError> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::super::Generation;
+use super::Generation;
 
 /// Valid JSON as it is written to `generation`: for all but the youngest in ASCII.
 pub(super) fn for_generation(generation: Generation, json: &str) -> Cow<'_, str> {
