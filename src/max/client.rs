@@ -13,6 +13,7 @@ use tokio::time::{Instant as Deadline, sleep};
 use super::answer::Bounds;
 use super::call::{self, BaseUrl, Call, Http};
 use super::flights::Flights;
+use super::identity::{header, identity};
 use super::pace::Ended;
 use super::route::{self, Next, Outcome, Plan, Route, Served};
 use super::verdict::{self, Caller};
@@ -287,27 +288,6 @@ fn ended(response: &Result<call::Response, Failure>) -> Ended {
 fn jitter() -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     Duration::from_millis(JITTER_MS + u64::from(random) % (2 * JITTER_MS))
-}
-
-/// The three headers that MAX wants with every call.
-pub(super) fn identity(
-    username: &Username,
-    token: &Token,
-    scope: HeaderValue,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
-    let mut secret = header(token.reveal())?;
-    secret.set_sensitive(true);
-    Ok(vec![
-        (HeaderName::from_static("x-oauth-token"), secret),
-        (HeaderName::from_static("x-oauth-username"), header(username.as_str())?),
-        (HeaderName::from_static("x-oauth-scope"), scope),
-    ])
-}
-
-/// Text as UTF-8 bytes. What cannot be a header cannot be anybody's token or scope either.
-fn header(text: &str) -> Result<HeaderValue, Failure> {
-    let value = (text.len() <= Token::BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
-    value.ok_or_else(|| Failure::new(Code::Unauthorized, "a token or scope that cannot be sent in a header"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! * `route`: the calls that serve a question, and what follows one that failed; pure.
 //! * `verdict`, `answer`: what an answer means, and its JSON in every release; pure.
 //! * `flights`: one call for all that ask the same.
-//! * `call`: one call through awc, with its deadline and bounds.
+//! * `call`, `identity`: one call through awc, with its deadline and bounds; who asks.
 //! * `connection`, `response`: what awc holds for a connection, and what comes on it, made plain; the latter is pure.
 //! * `dial`, `trust`, `socket`: the way to MAX, which certificates are believed, and the socket at its end.
 
@@ -24,6 +24,7 @@ pub mod demo;
 mod dial;
 mod flights;
 pub mod gate;
+mod identity;
 mod pace;
 mod probe;
 mod response;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::answer::{self, Bounds};
 use super::call::{Call, Http, Response};
-use super::client::identity;
+use super::identity::identity;
 use super::route::Route;
 use super::{Failure, verdict};
 use crate::event::{Token, Username};
