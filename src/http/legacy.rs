@@ -8,8 +8,8 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use super::exchange::{Posting, answer, feed, fresh, poll, script_answer};
+use super::request::decoded;
 use super::sessions::Entry;
-use super::upgrade::decoded;
 use super::{Edge, Refusal};
 use crate::actors::session::SessionMessage;
 use crate::event::CloseReason;

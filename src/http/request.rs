@@ -8,7 +8,7 @@ use actix_http::Request;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use bytes::{Buf as _, BytesMut};
-use percent_encoding::{AsciiSet, utf8_percent_encode};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
 /// Headers of one request: as many as the usual servers and proxies take.
 const HEADERS_MAX: usize = 100;
@@ -61,6 +61,11 @@ impl HeadError {
             Self::Coding => StatusCode::NOT_IMPLEMENTED,
         }
     }
+}
+
+/// The path as the routes of the `App` understand it. An encoded slash is none, there and here.
+pub fn decoded(path: &str) -> Cow<'_, str> {
+    if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }
 
 /// How many line breaks are in front of a request: they mean nothing (RFC 9112, 2.2).

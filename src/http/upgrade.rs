@@ -1,7 +1,6 @@
 //! WebSocket handshakes (RFC 6455, 4.2): which requests ask for one here, what is wrong with them, and the hand-over of
 //! the socket to a session, a new one or that of a polling client.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::Future;
 use std::net::IpAddr;
@@ -10,13 +9,12 @@ use std::time::Duration;
 
 use actix_http::{Request as HttpRequest, ws};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connection::{Upgrade, Upgraded};
-use super::request::{elements, is_token};
+use super::request::{decoded, elements, is_token};
 use super::websocket::Handover;
 use super::wire::{linger, say_at_once};
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
@@ -115,11 +113,6 @@ impl Upgrade for Edge {
             }
         })
     }
-}
-
-/// The path as the routes of the `App` understand it. An encoded slash is none, there and here.
-pub(super) fn decoded(path: &str) -> Cow<'_, str> {
-    if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }
 
 /// Whether the request is a WebSocket handshake for the endpoint; the head of the answer to it.
