@@ -1,9 +1,9 @@
-//! Holds the code to its shape: the floors, the purity of the protocol, the one door to a mailbox, and the form of a
-//! file. Each rule is also given made-up sources that break it, to prove that it notices.
+//! Holds the code to its shape: the floors, no circles of files, the purity of the protocol, the one door to a mailbox,
+//! and the form of a file. Each rule is also given made-up sources that break it, to prove that it notices.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,17 +63,20 @@ const FILE_LINES_MAX: usize = 700;
 #[test]
 fn the_code_keeps_its_shape() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut breaches = Vec::new();
+    let (mut breaches, mut sources) = (Vec::new(), BTreeMap::new());
     for folder in ["src", "tests", "benches"] {
         for path in rust_files(&root.join(folder)) {
             let text = fs::read_to_string(&path).unwrap();
             let name = path.strip_prefix(root).unwrap().display().to_string();
             breaches.extend(form_breaches(&name, &text));
             if let Ok(path) = path.strip_prefix(root.join("src")) {
-                breaches.extend(shape_breaches(&path.display().to_string(), &text));
+                let name = path.display().to_string();
+                breaches.extend(shape_breaches(&name, &text));
+                sources.insert(name, text);
             }
         }
     }
+    breaches.extend(circles(&sources));
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
 
@@ -133,6 +136,93 @@ fn shape_breaches(name: &str, text: &str) -> Vec<String> {
         }
     }
     breaches
+}
+
+/// The circles of files that import one another, each once. A module and those below it know each other, and tests
+/// may know everybody.
+fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
+    let is_code = |name: &str| !matches!(name, "lib.rs" | "main.rs") && !name.ends_with("tests.rs");
+    let code = sources.iter().filter(|(name, _)| is_code(name)).map(|(name, text)| (module_path(name), text));
+    let code: BTreeMap<_, _> = code.collect();
+    let edges: BTreeMap<_, BTreeSet<_>> = code
+        .iter()
+        .map(|(home, text)| {
+            let paths = paths(home, &tokens(text));
+            let files = paths.iter().filter_map(|path| {
+                let lengths = (1..=path.len()).rev();
+                lengths.map(|length| &path[..length]).find(|file| code.contains_key(*file)).map(<[String]>::to_vec)
+            });
+            (home, files.filter(|file| !file.starts_with(home) && !home.starts_with(file)).collect())
+        })
+        .collect();
+    let mut circles = BTreeMap::new();
+    for start in code.keys() {
+        // The shortest way from a file back to itself, and by whom each file was reached.
+        let mut ways: Vec<Vec<&Vec<String>>> = vec![vec![start]];
+        let mut seen = BTreeSet::new();
+        while let Some(way) = (!ways.is_empty()).then(|| ways.remove(0)) {
+            let next = edges.get(way[way.len() - 1]).into_iter().flatten();
+            for file in next {
+                if file == start {
+                    let members: BTreeSet<_> = way.iter().map(|file| file.join("/")).collect();
+                    let told = way.iter().map(|file| file.join("/")).collect::<Vec<_>>().join(" -> ");
+                    circles.entry(members).or_insert(format!("a circle of files: {told} -> {}", start.join("/")));
+                } else if seen.insert(file) {
+                    ways.push(way.iter().copied().chain([file]).collect());
+                }
+            }
+        }
+    }
+    circles.into_values().collect()
+}
+
+/// The paths from the crate's root that stand in a file, as far as its tests.
+fn paths(home: &[String], tokens: &[Token]) -> Vec<Vec<String>> {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    let is_test = |at: &usize| (0..4).map(|n| text(at + n)).eq(["cfg", "(", "test", ")"]);
+    let end = (0..tokens.len()).find(is_test).unwrap_or(tokens.len());
+    let mut paths = Vec::new();
+    for at in 0..end {
+        if (at > 0 && text(at - 1) == "::") || text(at + 1) != "::" {
+            continue;
+        }
+        match text(at) {
+            "crate" => _ = branches(tokens, at + 2, Vec::new(), &mut paths),
+            "self" | "super" => {
+                let mut from = at + 2 * usize::from(text(at) == "self");
+                let mut base = home.to_vec();
+                while text(from) == "super" && text(from + 1) == "::" {
+                    base.pop();
+                    from += 2;
+                }
+                branches(tokens, from, base, &mut paths);
+            }
+            _ => {}
+        }
+    }
+    paths
+}
+
+/// Takes the path that goes on at `at` behind `path`, or all paths of a group, and says where they end.
+fn branches(tokens: &[Token], mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    while at < tokens.len() {
+        if text(at) == "{" {
+            at += 1;
+            while at < tokens.len() && text(at) != "}" {
+                at = branches(tokens, at, path.clone(), paths);
+                at += usize::from(text(at) == ",");
+            }
+            return at + 1;
+        }
+        path.push(text(at).to_owned());
+        if text(at + 1) != "::" {
+            paths.push(path);
+            return at + if text(at + 1) == "as" { 3 } else { 1 };
+        }
+        at += 2;
+    }
+    at
 }
 
 /// What in the form of a file is against the rules. `name` is relative to the root of the project.
@@ -361,6 +451,32 @@ fn breaches_of_the_floors_are_noticed() {
     ];
     for (name, text, expected) in table {
         assert_eq!(shape_breaches(name, text), *expected, "{name}: {text}");
+    }
+}
+
+/// Names and texts of files.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
+#[test]
+fn circles_of_files_are_noticed() {
+    let table: &[(Files<'_>, &[&str])] = &[
+        (&[("a/x.rs", "use super::y::Y;"), ("a/y.rs", "use crate::b::B;"), ("b.rs", "")], &[]),
+        (
+            &[("a/x.rs", "use super::{y::Y, z as w};"), ("a/y.rs", "fn f() { crate::a::x::X::new() }")],
+            &["a circle of files: a/x -> a/y -> a/x"],
+        ),
+        (
+            &[("a.rs", "use crate::{b::{B, C}, d};"), ("b.rs", "use crate::c;"), ("c.rs", "use super::a::A;")],
+            &["a circle of files: a -> b -> c -> a"],
+        ),
+        // A module and its parts, the tests of a file, and a file of tests.
+        (&[("a/mod.rs", "mod x; use self::x::X;"), ("a/x.rs", "use super::Y;")], &[]),
+        (&[("a.rs", "use crate::b;"), ("b.rs", "#[cfg(test)]\nmod tests { use crate::a; }")], &[]),
+        (&[("a.rs", "use crate::b::tests;"), ("b/tests.rs", "use crate::a;"), ("b.rs", "")], &[]),
+    ];
+    for (files, expected) in table {
+        let sources = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        assert_eq!(circles(&sources), *expected, "{files:?}");
     }
 }
 
