@@ -11,7 +11,7 @@ use support::client::{new_sid, sid_of, target};
 use support::fixture::Fixture;
 use support::http::Http;
 use support::process::{Process, maxtalk, resident_mib};
-use support::requests::{KEY, client, play, statuses, upgrade};
+use support::requests::{KEY, client, play, play_in_session, statuses, upgrade};
 use support::{run, within};
 
 #[test]
@@ -253,19 +253,16 @@ fn a_body_that_is_far_too_large_is_answered_all_the_same() {
 fn a_client_that_waits_for_a_word_sends_its_body_then() {
     run(async {
         let server = Fixture::start("");
-        let sid = new_sid(server.addr).await;
-        let read = play(
+        let read = play_in_session(
             server.addr,
-            &format!(
-                r#"
-                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Expect: 100-continue|Content-Length: 7]"
-                expect "100 Continue\r\n\r\n"
-                send "40/max,"
-                expect "\r\n\r\nok"
-                send "[GET /nowhere|Connection: close]"
-                expect close
-                "#
-            ),
+            r#"
+            send "[POST {SESSION}|Expect: 100-continue|Content-Length: 7]"
+            expect "100 Continue\r\n\r\n"
+            send "40/max,"
+            expect "\r\n\r\nok"
+            send "[GET /nowhere|Connection: close]"
+            expect close
+            "#,
         )
         .await;
         assert_eq!(statuses(&read), [100, 200, 404], "{read}");
@@ -276,18 +273,15 @@ fn a_client_that_waits_for_a_word_sends_its_body_then() {
 fn chunked_bodies_are_read_and_the_connection_goes_on() {
     run(async {
         let server = Fixture::start("");
-        let sid = new_sid(server.addr).await;
-        let read = play(
+        let read = play_in_session(
             server.addr,
-            &format!(
-                r#"
-                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Transfer-Encoding: chunked]"
-                send "2;x=y\r\n40\r\n5\r\n/max,\r\n0\r\nTrailer: z\r\n\r\n"
-                expect "\r\n\r\nok"
-                send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Connection: close]"
-                expect close
-                "#
-            ),
+            r#"
+            send "[POST {SESSION}|Transfer-Encoding: chunked]"
+            send "2;x=y\r\n40\r\n5\r\n/max,\r\n0\r\nTrailer: z\r\n\r\n"
+            expect "\r\n\r\nok"
+            send "[GET {SESSION}|Connection: close]"
+            expect close
+            "#,
         )
         .await;
         assert_eq!(statuses(&read), [200, 200], "{read}");
@@ -343,18 +337,15 @@ fn paths_of_the_first_clients_may_be_encoded_too() {
 fn a_line_break_behind_a_body_begins_no_request() {
     run(async {
         let server = Fixture::start("server.request_timeout_ms = 1000\nserver.keep_alive_ms = 60000");
-        let sid = new_sid(server.addr).await;
-        let read = play(
+        let read = play_in_session(
             server.addr,
-            &format!(
-                r#"
-                send "[POST /socket.io/?EIO=4&transport=polling&sid={sid}|Content-Length: 2]40\r\n"
-                expect "\r\n\r\nok"
-                expect nothing for 1500ms
-                send "[GET /favicon.svg|Connection: close]"
-                expect close
-                "#
-            ),
+            r#"
+            send "[POST {SESSION}|Content-Length: 2]40\r\n"
+            expect "\r\n\r\nok"
+            expect nothing for 1500ms
+            send "[GET /favicon.svg|Connection: close]"
+            expect close
+            "#,
         )
         .await;
         assert_eq!(statuses(&read), [200, 200], "{read}");
@@ -365,17 +356,14 @@ fn a_line_break_behind_a_body_begins_no_request() {
 fn a_poll_may_ask_whether_its_body_is_wanted() {
     run(async {
         let server = Fixture::start("");
-        let sid = new_sid(server.addr).await;
-        let read = play(
+        let read = play_in_session(
             server.addr,
-            &format!(
-                r#"
-                send "[GET /socket.io/?EIO=4&transport=polling&sid={sid}|Expect: 100-continue|Content-Length: 2]"
-                expect "HTTP/1.1 100 Continue\r\n\r\n"
-                send "{{}}"
-                expect nothing for 50ms
-                "#
-            ),
+            r#"
+            send "[GET {SESSION}|Expect: 100-continue|Content-Length: 2]"
+            expect "HTTP/1.1 100 Continue\r\n\r\n"
+            send "{}"
+            expect nothing for 50ms
+            "#,
         )
         .await;
         assert_eq!(statuses(&read), [100], "{read}");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::client::{new_sid, target};
 use super::http::{Http, Response};
 use super::script::Peer;
 use super::within;
@@ -48,6 +49,11 @@ pub async fn upgrade(addr: SocketAddr, path: &str, headers: &[&str]) -> Response
 pub async fn play(addr: SocketAddr, text: &str) -> String {
     let end = client(addr, text).end().await;
     String::from_utf8_lossy(&end.unwrap_or_else(|fault| panic!("{fault}\n{text}"))).into_owned()
+}
+
+/// The same in a new session by polling: `{SESSION}` is where it polls and posts.
+pub async fn play_in_session(addr: SocketAddr, text: &str) -> String {
+    play(addr, &text.replace("{SESSION}", &target(&new_sid(addr).await))).await
 }
 
 /// The status lines in what was read.
