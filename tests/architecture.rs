@@ -105,8 +105,7 @@ fn shape_breaches(name: &str, text: &str) -> Vec<String> {
         }
     }
 
-    let texts = |at: usize| tokens[at..].iter().take(4).map(|token| token.text.as_str());
-    let tests_at = (0..tokens.len()).find(|&at| texts(at).eq(["cfg", "(", "test", ")"])).unwrap_or(tokens.len());
+    let tests_at = tests_at(&tokens);
     for (at, token) in tokens.iter().enumerate() {
         let next = |n: usize| tokens.get(at + n).map_or("", |token| token.text.as_str());
         let before = if at == 0 { "" } else { tokens[at - 1].text.as_str() };
@@ -157,7 +156,7 @@ fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
         .collect();
     let mut circles = BTreeMap::new();
     for start in code.keys() {
-        // The shortest way from a file back to itself, and by whom each file was reached.
+        // The shortest way from a file back to itself.
         let mut ways: Vec<Vec<&Vec<String>>> = vec![vec![start]];
         let mut seen = BTreeSet::new();
         while let Some(way) = (!ways.is_empty()).then(|| ways.remove(0)) {
@@ -179,10 +178,8 @@ fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
 /// The paths from the crate's root that stand in a file, as far as its tests.
 fn paths(home: &[String], tokens: &[Token]) -> Vec<Vec<String>> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
-    let is_test = |at: &usize| (0..4).map(|n| text(at + n)).eq(["cfg", "(", "test", ")"]);
-    let end = (0..tokens.len()).find(is_test).unwrap_or(tokens.len());
     let mut paths = Vec::new();
-    for at in 0..end {
+    for at in 0..tests_at(tokens) {
         if (at > 0 && text(at - 1) == "::") || text(at + 1) != "::" {
             continue;
         }
@@ -223,6 +220,12 @@ fn branches(tokens: &[Token], mut at: usize, mut path: Vec<String>, paths: &mut 
         at += 2;
     }
     at
+}
+
+/// Where the tests in a file begin; its end where it has none.
+fn tests_at(tokens: &[Token]) -> usize {
+    let texts = |at: usize| tokens[at..].iter().take(4).map(|token| token.text.as_str());
+    (0..tokens.len()).find(|&at| texts(at).eq(["cfg", "(", "test", ")"])).unwrap_or(tokens.len())
 }
 
 /// What in the form of a file is against the rules. `name` is relative to the root of the project.
@@ -322,9 +325,8 @@ struct Token {
 /// The code of a file without its comments, strings, characters and lifetimes.
 fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
-    let mut rest = text;
+    let (mut rest, mut line) = (text, 1);
     while let Some(first) = rest.chars().next() {
-        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
         let word = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
@@ -347,6 +349,7 @@ fn tokens(text: &str) -> Vec<Token> {
             }
             length
         };
+        line += rest[..length].matches('\n').count();
         rest = &rest[length..];
     }
     tokens
