@@ -149,6 +149,7 @@ impl Queue {
                 self.turns.borrow_mut().push_back(session);
             }
         }
+        // The room that a crowd took goes with it.
         if self.turns.borrow().is_empty() {
             self.turns.take();
             self.sessions.take();

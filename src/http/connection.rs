@@ -139,12 +139,8 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
             // Nobody else holds the socket between two requests.
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
-            return upgrade
-                .upgrade(
-                    request,
-                    Upgraded { stream, peer, read: incoming.to_vec(), slot, stopping: service.stopping.clone() },
-                )
-                .await;
+            let (read, stopping) = (incoming.to_vec(), service.stopping.clone());
+            return upgrade.upgrade(request, Upgraded { stream, peer, read, slot, stopping }).await;
         }
         let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
         let asked = Asked::new(&request.head().method, request.head().version, may_persist);

@@ -55,8 +55,7 @@ pub(super) fn judge(
         }
         Flaw::Garbage(how) => {
             // A back end without this call may answer it with a page.
-            let is_json = response.body.trim_ascii_start().starts_with(b"{")
-                || response.body.trim_ascii_start().starts_with(b"[");
+            let is_json = matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'['));
             let outcome = if is_json { Outcome::NotForUser } else { Outcome::NotServed };
             Verdict::new(Code::MaxGarbage, outcome, format!("not the expected JSON: {how}"))
         }
