@@ -3,7 +3,7 @@
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::outbox::Frames;
+use maxtalk::delivery::outbox::Frames;
 
 /// Pushes, takes all of it, and tells that it was written.
 fn through(criterion: &mut Criterion) {

@@ -5,12 +5,14 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`event`]: the vocabulary; [`config`]; [`limits`]; [`metrics`]; [`logging`]; [`protocol`]: the wire |
-//! | 1 | [`outbox`]: conversation to transport; [`mailbox`]: the door of an actor; [`turns`]; [`max`]: MAX as a port |
-//! | 2 | [`actors`]: session, conversation, registry |
-//! | 3 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
-//! | 4 | [`server`]: composition, and the stop; [`mod@bench`]: the load bench |
-//! | 5 | [`cli`] |
+//! | 0 | [`protocol`]: the wire; [`limits`]; [`logging`]; [`turns`] |
+//! | 1 | [`event`]: the vocabulary; [`metrics`] |
+//! | 2 | [`config`] |
+//! | 3 | [`delivery`]: outbox to socket; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
+//! | 4 | [`actors`]: session, conversation, registry |
+//! | 5 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
+//! | 6 | [`server`]: composition, and the stop; [`mod@bench`]: the load bench |
+//! | 7 | [`cli`] |
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
 
@@ -18,6 +20,7 @@ pub mod actors;
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod delivery;
 pub mod event;
 pub mod http;
 pub mod limits;
@@ -25,7 +28,6 @@ pub mod logging;
 pub mod mailbox;
 pub mod max;
 pub mod metrics;
-pub mod outbox;
 pub mod protocol;
 pub mod server;
 pub mod turns;

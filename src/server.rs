@@ -27,12 +27,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::allowance::Rates;
 use crate::actors::conversation::Commons;
+use crate::actors::departures;
 use crate::actors::namespace::{MaxResidents, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::session::SessionMessage;
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
-use crate::actors::worker::{Terms, Worker};
 use crate::config::{self, Config};
+use crate::delivery::outbox::Bounds;
+use crate::delivery::worker::{Terms, Worker};
 use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
 use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
@@ -48,7 +50,6 @@ use crate::logging;
 use crate::max::demo::DemoMax;
 use crate::max::{Directory, Gate, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
-use crate::outbox::Bounds;
 use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 
@@ -472,6 +473,7 @@ impl Serving {
         let user_timeout = deadlines.write.max(Duration::from_millis(heartbeat_ms));
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
+            departures::start();
             let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(terms) };
             let app = app(edge.clone(), demo.clone(), namespace.clone());
             let (clients, metrics) = (edge.endpoint.clients.clone(), edge.endpoint.metrics.clone());

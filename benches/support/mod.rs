@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
+use maxtalk::delivery::outbox::{Bounds, Outbox};
 use maxtalk::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
 use maxtalk::metrics::{Elsewhere, Metrics};
-use maxtalk::outbox::{Bounds, Outbox};
 use maxtalk::protocol::Generation;
 use maxtalk::protocol::frame::{Broadcast, Frame};
 

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use super::members::{Change, Members};
 use super::roster::Tenure;
 use super::talks::Ticket;
+use crate::delivery::outbox::Outbox;
+use crate::delivery::ready::{self, Crowd};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{Mail, Mailbox, Presence, Resident};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
-use crate::outbox::Outbox;
-use crate::outbox::dirty::{self, Crowd};
 use crate::protocol::frame::Broadcast;
 use crate::turns::{self, Rest};
 
@@ -365,7 +365,7 @@ impl FanOut {
         let seats = conversation.members.seats();
         let end = seats.len().min(self.next + FANOUT_SLICE);
         let mut delivered = 0;
-        let batching = dirty::batch(if seats.len() > FEW { Crowd::Many } else { Crowd::Few });
+        let batching = ready::batch(if seats.len() > FEW { Crowd::Many } else { Crowd::Few });
         for seat in &seats[self.next..end] {
             if Some(seat.session) != self.except {
                 let frame = self.broadcast.frame(seat.handle.generation()).clone();

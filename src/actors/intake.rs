@@ -5,9 +5,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::application::Application;
-use super::transport::{Arrival, PostAnswer};
+use super::front::PostAnswer;
+use crate::delivery::outbox::Outbox;
+use crate::delivery::transport::Arrival;
 use crate::event::CloseReason;
-use crate::outbox::Outbox;
 use crate::protocol::ProtocolError;
 use crate::protocol::connection::{Connection, Received};
 use crate::protocol::engine::Packet;

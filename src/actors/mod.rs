@@ -7,7 +7,7 @@
 //!
 //! * [`session`]: drives the protocol machines of one client, whatever its transport.
 //! * `intake`: what a session takes in, and how much in one turn.
-//! * [`transport`]: what a session needs of a socket, so that it need not know the HTTP edge.
+//! * [`front`]: what the HTTP edge and a session say to one another.
 //! * [`application`], [`socketio`]: the layer over the transport: what a session asks of it; Socket.IO, with namespaces
 //!   and their residents.
 //! * [`allowance`]: how fast a session may send events.
@@ -15,32 +15,25 @@
 //! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
 //! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
 //! * [`registry`], [`roster`], [`users`]: asks MAX, spawns, retires; the decision of who lives; sessions by user.
-//! * [`flusher`]: writes to the sockets of one thread.
 //! * `census`: how a session counts in the metrics.
-//! * `places`: numbered places, lowest first.
-//! * [`worker`], [`buffer`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
 
 pub mod allowance;
 pub mod application;
-pub mod buffer;
 mod census;
 pub mod conversation;
 pub mod departures;
-pub mod flusher;
+pub mod front;
 mod intake;
 pub mod members;
 pub mod namespace;
 pub mod participant;
-mod places;
 pub mod registry;
 pub mod roster;
 pub mod seats;
 pub mod session;
 pub mod socketio;
 pub mod talks;
-pub mod transport;
 pub mod users;
-pub mod worker;
 
 #[cfg(test)]
 mod session_tests;

@@ -21,11 +21,11 @@ use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMess
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
+use crate::delivery::outbox::Outbox;
 use crate::event::{Code, ConversationId, SessionId, Username};
 use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
 use crate::max::{Directory, Failure, Question};
 use crate::metrics::{ActorClass, Limit, Metrics};
-use crate::outbox::Outbox;
 use crate::turns::{self, Rest, Share};
 
 /// Messages in a row before others on this thread have their turn: those who ask MAX, and the signals.

@@ -15,17 +15,18 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::application::Application;
-use super::buffer::ReadBuffer;
+use super::front::{EdgeRefusal, Listing, PollAnswer, PostAnswer, WaitingPoll};
 use super::session::{SessionActor, SessionMessage, Setup};
-use super::transport::{Arrival, Attach, EdgeRefusal, Listing, PollAnswer, PostAnswer, Sink, Transport, WaitingPoll};
-use super::worker::{Terms, Worker};
+use crate::delivery::buffer::ReadBuffer;
+use crate::delivery::outbox::{Bounds, Frames, Outbox};
+use crate::delivery::ready::{self, Crowd};
+use crate::delivery::transport::{Arrival, Attach, Sink, Transport};
+use crate::delivery::worker::{Terms, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::bucket::Rate;
 use crate::limits::meter::Allowance;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Elsewhere, Metrics};
-use crate::outbox::dirty::{self, Crowd};
-use crate::outbox::{Bounds, Frames, Outbox};
 use crate::protocol::Generation;
 use crate::protocol::connection::{Alarm, LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
@@ -623,7 +624,7 @@ fn talk(outbox: &Arc<Outbox>, numbers: std::ops::Range<usize>) -> std::thread::J
     let outbox = outbox.clone();
     std::thread::spawn(move || {
         for number in numbers {
-            let _batching = (number % 3 == 0).then(|| dirty::batch(Crowd::Many));
+            let _batching = (number % 3 == 0).then(|| ready::batch(Crowd::Many));
             while !outbox.has_room() {
                 std::thread::yield_now();
             }

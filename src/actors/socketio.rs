@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use super::allowance::{Allowance, Rates, Verdict};
 use super::application::Application;
+use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, Code, SessionId};
 use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};
-use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Arguments, Event, SocketIo};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::outbox::Outbox;
+use crate::delivery::outbox::Outbox;
 
 /// The talks of one session that wait in conversations.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::outbox::Bounds;
+    use crate::delivery::outbox::tests::Wakes;
     use crate::metrics::{Elsewhere, Metrics};
-    use crate::outbox::Bounds;
-    use crate::outbox::tests::Wakes;
     use crate::protocol::Generation;
     use futures_util::task::waker;
 

@@ -12,11 +12,11 @@ use super::departures::{self, Memberships};
 use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryBounds, RegistryMessage};
 use super::roster::Roster;
 use crate::config;
+use crate::delivery::outbox::{Bounds, Outbox};
 use crate::event::{CloseReason, Code, SessionId, Talk, Username};
 use crate::mailbox::{Mailbox, Refusal};
 use crate::max::{Directory, Gate, Question, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
-use crate::outbox::{Bounds, Outbox};
 use crate::protocol::Generation;
 use crate::protocol::frame::{Frame, Payload};
 

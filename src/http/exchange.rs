@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::sessions::Entry;
 use super::{Edge, Refusal};
+use crate::actors::front::WaitingPoll;
 use crate::actors::session::SessionMessage;
-use crate::actors::transport::WaitingPoll;
 use crate::event::CloseReason;
 use crate::limits::clients::Clients;
 use crate::mailbox;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::actors::front::Listing;
 use crate::actors::session::SessionActor;
-use crate::actors::transport::Listing;
 use crate::mailbox::Mailbox;
 use crate::protocol::Generation;
 

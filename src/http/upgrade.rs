@@ -19,7 +19,7 @@ use super::websocket::Handover;
 use super::wire::{linger, say_at_once};
 use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
-use crate::actors::transport::Attach;
+use crate::delivery::transport::Attach;
 use crate::limits::clients::ConnectionSlot;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, Request, RequestError, is_endpoint};

@@ -15,12 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::socket::{Stream, bound_send_buffer};
-use crate::actors::buffer::ReadBuffer;
-use crate::actors::transport::{Arrival, Attach, Sink, Transport};
+use crate::delivery::buffer::ReadBuffer;
+use crate::delivery::outbox::{Frames, Outbox};
+use crate::delivery::transport::{Arrival, Attach, Sink, Transport};
 use crate::event::CloseReason;
 use crate::limits::clients::ConnectionSlot;
 use crate::metrics::{Limit, Metrics};
-use crate::outbox::{Frames, Outbox};
 use crate::protocol::engine::Packet;
 use crate::protocol::frame::Frame;
 use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};

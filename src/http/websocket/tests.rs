@@ -1,9 +1,9 @@
 //! The transport over a peer that a test holds in its hand: cut reads and writes, floods, and ends.
 
 use super::*;
+use crate::delivery::outbox::Bounds;
+use crate::delivery::outbox::tests::Wakes;
 use crate::metrics::Elsewhere;
-use crate::outbox::Bounds;
-use crate::outbox::tests::Wakes;
 use futures_util::task::waker;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;

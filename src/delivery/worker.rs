@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::buffer::ReadBuffer;
-use super::departures;
 use super::flusher::Flusher;
+use super::outbox::Outbox;
 use super::places::Places;
 use crate::limits::meter::Allowance;
-use crate::outbox::Outbox;
 use crate::protocol::connection::Alarm;
 
 /// An alarm that is found to be so late shows that the thread, or the process, or the machine has stood still,
@@ -60,7 +59,6 @@ impl Worker {
             read_buffer: Rc::default(),
         });
         actix_rt::spawn(run_timers(worker.clone()));
-        departures::start();
         worker
     }
 
@@ -207,9 +205,9 @@ async fn run_timers(worker: Rc<Worker>) {
 mod tests {
     use super::*;
 
+    use super::super::outbox::Bounds;
+    use super::super::outbox::tests::Wakes;
     use crate::metrics::{Elsewhere, Metrics};
-    use crate::outbox::Bounds;
-    use crate::outbox::tests::Wakes;
     use crate::protocol::Generation;
     use futures_util::task::waker;
     use std::sync::atomic::Ordering;

@@ -210,8 +210,8 @@ pub(super) fn mark(line: Line) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::tests::Wakes;
     use super::*;
-    use crate::outbox::tests::Wakes;
     use futures_util::task::waker;
     use std::sync::atomic::Ordering;
 

@@ -9,15 +9,12 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::ready::{self, Line};
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
 use crate::protocol::payload::Form;
-
-pub mod dirty;
-
-use dirty::Line;
 
 /// The bounds of an outbox: what was pushed and is not yet written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +155,7 @@ impl Outbox {
         let bits = self.line.fetch_or(LISTED, Ordering::AcqRel);
         match Line::from_bits(bits & !LISTED) {
             Some(_) if bits & LISTED != 0 => {}
-            Some(line) if dirty::mark(line) => {}
+            Some(line) if ready::mark(line) => {}
             _ => {
                 self.unlist();
                 self.waker.wake();

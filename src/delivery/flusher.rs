@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::outbox::Outbox;
 use super::places::Places;
+use super::ready::{self, Crowd, Line};
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
-use crate::outbox::Outbox;
-use crate::outbox::dirty::{self, Crowd, Line};
 use crate::turns::Rest;
 
 /// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
@@ -62,7 +62,7 @@ impl Flusher {
     /// Has to be called on the worker's thread, within its runtime.
     pub fn start(write_timeout: Duration) -> Rc<Self> {
         let (pipes, blocked) = (RefCell::default(), RefCell::default());
-        let flusher = Rc::new(Self { worker: dirty::begin(), pipes, blocked, write_timeout });
+        let flusher = Rc::new(Self { worker: ready::begin(), pipes, blocked, write_timeout });
         actix_rt::spawn(watch(flusher.clone()));
         for crowd in [Crowd::Few, Crowd::Many] {
             // It paces itself: tokio would stop it after 128 sockets that are ready.
@@ -123,7 +123,7 @@ async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
     let (mut places, mut written) = (VecDeque::new(), 0);
     loop {
         poll_fn(|cx| {
-            dirty::take(crowd, &mut places, cx.waker());
+            ready::take(crowd, &mut places, cx.waker());
             if places.is_empty() {
                 written = 0;
                 return Poll::Pending;
@@ -237,10 +237,10 @@ impl Drop for Socket {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::tests::Wakes;
+    use super::super::outbox::{Bounds, Frames};
     use super::*;
     use crate::metrics::{Elsewhere, Metrics};
-    use crate::outbox::tests::Wakes;
-    use crate::outbox::{Bounds, Frames};
     use crate::protocol::Generation;
     use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
@@ -422,7 +422,7 @@ mod tests {
     async fn what_is_for_few_goes_out_before_the_rest_of_what_is_for_many() {
         let scene = Scene::new();
         let carried: Vec<_> = (0..1000).map(|name| scene.carry(name, 2)).collect();
-        let many = dirty::batch(Crowd::Many);
+        let many = ready::batch(Crowd::Many);
         for (_, outbox) in &carried[..999] {
             outbox.push(Frame::text("4a"));
         }
@@ -503,13 +503,13 @@ mod tests {
             }
         }
         let mut places = VecDeque::new();
-        dirty::take(Crowd::Few, &mut places, cx.waker());
+        ready::take(Crowd::Few, &mut places, cx.waker());
         assert_eq!(places, [0, 1, 2]);
         places.drain(..).for_each(|place| scene.flusher.flush(place));
         for (_, outbox) in &carried {
             outbox.push(Frame::text("4b"));
         }
-        dirty::take(Crowd::Few, &mut places, cx.waker());
+        ready::take(Crowd::Few, &mut places, cx.waker());
         assert_eq!(places, [0, 1, 2], "and again when it was looked after");
     }
 
@@ -633,7 +633,7 @@ mod tests {
                 let outboxes = &outboxes;
                 scope.spawn(move || {
                     for number in 0..FRAMES {
-                        let _batching = (producer % 2 == 0).then(|| dirty::batch(Crowd::Many));
+                        let _batching = (producer % 2 == 0).then(|| ready::batch(Crowd::Many));
                         for name in (0..2 * OUTBOXES).filter(|name| name % 4 == producer) {
                             let start = if name % OUTBOXES == 0 { FRAMES / 2 } else { 0 };
                             outboxes[name].push(Frame::text(&(start + number).to_string()));
