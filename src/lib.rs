@@ -8,7 +8,7 @@
 //! | 0 | [`protocol`]: the wire; [`limits`]; [`logging`]; [`turns`] |
 //! | 1 | [`event`]: the vocabulary; [`metrics`] |
 //! | 2 | [`config`] |
-//! | 3 | [`delivery`]: outbox to socket; [`mailbox`]: the front door of an actor; [`max`]: MAX as a port |
+//! | 3 | [`delivery`]: outbox to socket; [`directory`]: people and conversations; [`mailbox`]: the front door |
 //! | 4 | [`actors`]: session, conversation, registry |
 //! | 5 | [`http`]: the actix-web edge, WebSockets of our own, the pages |
 //! | 6 | [`server`]: composition, and the stop; [`mod@bench`]: the load bench |
@@ -21,12 +21,12 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod directory;
 pub mod event;
 pub mod http;
 pub mod limits;
 pub mod logging;
 pub mod mailbox;
-pub mod max;
 pub mod metrics;
 pub mod protocol;
 pub mod server;

@@ -35,20 +35,20 @@ use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::config::{self, Config};
 use crate::delivery::outbox::Bounds;
 use crate::delivery::worker::{Terms, Worker};
+use crate::directory::demo::DemoMax;
+use crate::directory::max::{Gate, MaxDirectory, Target, Tokenless};
 use crate::event::CloseReason;
 use crate::http::admin::{self, Admin};
 use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
 use crate::http::listener::{self, Listener};
 use crate::http::sessions::Sessions;
-use crate::http::{CLIENTS, Edge, Endpoint, NewApplication, OPERATORS, every_answer, legacy, pages, polling};
+use crate::http::{CLIENTS, Edge, Endpoint, NewApplication, OPERATORS, demo, every_answer, legacy, pages, polling};
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
 use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
-use crate::max::demo::DemoMax;
-use crate::max::{Directory, Gate, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
 use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
@@ -142,7 +142,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     check_path(config)?;
     if let Some(target) = Target::configured(&config.max).map_err(Error::Max)? {
         let gate = Arc::new(Gate::new(&config.max));
-        Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
     let Some(target) = Target::configured(&config.max).map_err(Error::Max)? else { return Ok(None) };
     let probe = actix_rt::System::new().block_on(async {
         let gate = Arc::new(Gate::new(&config.max));
-        let directory = Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
         Ok::<_, Error>(directory.probe().await)
     })?;
     if probe.is_good() { Ok(Some(probe.to_string())) } else { Err(Error::Max(probe.to_string())) }
@@ -174,7 +174,7 @@ pub struct Server {
     addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
     /// The MAX of the configuration, where that is not the demo.
-    max: Option<Directory>,
+    max: Option<MaxDirectory>,
     demo: Option<Arc<DemoMax>>,
     tokenless: Tokenless,
     stop_timeout: Duration,
@@ -207,7 +207,7 @@ impl Server {
             }
         };
         let tokenless = target.tokenless;
-        let directory = Directory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
         let max = config.max.url.is_some().then(|| directory.clone());
         let arbiters = Arbiters::default();
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
@@ -225,7 +225,7 @@ impl Server {
             answer_timeout,
             sessions_per_user_max: config.session.per_user_max,
         };
-        let (registry, registry_end) = RegistryActor::launch(directory, commons, arbiters.clone(), bounds);
+        let (registry, registry_end) = RegistryActor::launch(Rc::new(directory), commons, arbiters.clone(), bounds);
         let settings = MaxSettings {
             registry,
             id_bytes_max: config.limits.id_bytes_max,
@@ -582,7 +582,7 @@ fn app(
         .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
         .configure(|config| {
             if let Some(demo) = demo {
-                config.configure(demo.routes());
+                config.configure(demo::routes(&demo));
             }
         })
         .configure(pages::routes(&edge.endpoint.path, &namespace))

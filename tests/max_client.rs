@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::join;
 use maxtalk::config;
+use maxtalk::directory::max::{Gate, MaxDirectory, Target, Tokenless};
+use maxtalk::directory::{Answer, Directory, Failure, Question};
 use maxtalk::event::{Code, ConversationId, Token, Username};
-use maxtalk::max::{Answer, Directory, Failure, Gate, Question, Target, Tokenless};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use support::fake_max::{After, FakeMax, answer, error, json};
@@ -41,10 +42,10 @@ fn with_service(url: &str, tokenless: Tokenless) -> Target {
 }
 
 /// One thread's client, and the gate before it.
-fn directory(settings: &config::Max) -> (Directory, Arc<Gate>) {
+fn directory(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {
     let gate = Arc::new(Gate::new(settings));
     let target = with_service(settings.url.as_deref().unwrap(), Tokenless::Always);
-    (Directory::new(settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap(), gate)
+    (MaxDirectory::new(settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap(), gate)
 }
 
 fn question(token: Option<&str>) -> Question {
@@ -68,7 +69,7 @@ fn messi(ids: &[&str]) -> Vec<u8> {
 }
 
 /// Asks once, and sees to it that nothing gives the tokens away.
-async fn ask(directory: &Directory, token: Option<&str>) -> Result<Answer, Failure> {
+async fn ask(directory: &MaxDirectory, token: Option<&str>) -> Result<Answer, Failure> {
     log_is_watched();
     let question = question(token);
     assert_silent(&format!("{question:?}"));
@@ -167,7 +168,7 @@ async fn a_token_is_required_where_the_service_account_may_not_be_asked() {
     let gate = Arc::new(Gate::new(&settings));
     let result = async |tokenless, peer: &str| {
         let target = with_service(&max.url(""), tokenless);
-        let directory = Directory::new(&settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap();
+        let directory = MaxDirectory::new(&settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap();
         let question = Question { peer: peer.parse().unwrap(), ..question(None) };
         directory.conversations_of(question).await.map_err(|failure| failure.code)
     };
@@ -540,7 +541,7 @@ async fn one_gate_serves_several_clients() {
     let settings = config::Max { inflight_max: 1, waiting_max: 0, ..settings(&held.max.url("")) };
     let (one, gate) = directory(&settings);
     let target = with_service(&held.max.url(""), Tokenless::Never);
-    let other = Directory::new(&settings, target, ID_BYTES_MAX, gate).unwrap();
+    let other = MaxDirectory::new(&settings, target, ID_BYTES_MAX, gate).unwrap();
     let mut first = pin!(one.clone().conversations_of(question(Some(TOKEN))));
     assert!((&mut first).now_or_never().is_none());
     assert_code(ask(&other, Some(TOKEN)).await, Code::Busy, "");
@@ -648,7 +649,7 @@ async fn a_bad_certificate_is_unavailable_and_the_token_stays_here() {
 async fn what_cannot_work_is_said_when_the_client_is_made() {
     let made = |settings: &config::Max| {
         let target = with_service(settings.url.as_deref().unwrap(), Tokenless::Never);
-        Directory::new(settings, target, ID_BYTES_MAX, Arc::new(Gate::new(settings))).map(drop)
+        MaxDirectory::new(settings, target, ID_BYTES_MAX, Arc::new(Gate::new(settings))).map(drop)
     };
     let mut empty = tempfile::NamedTempFile::new().unwrap();
     let with_ca =

@@ -10,9 +10,11 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpServer};
 use awc::Client;
 use maxtalk::config;
+use maxtalk::directory::demo::{DemoMax, MOUNT};
+use maxtalk::directory::max::{Gate, MaxDirectory};
+use maxtalk::directory::{Directory, Question};
 use maxtalk::event::{Code, ConversationId, Token, Username};
-use maxtalk::max::demo::{DemoMax, MOUNT};
-use maxtalk::max::{Directory, Gate, Question};
+use maxtalk::http::demo::routes as demo_routes;
 use serde_json::{Value, json};
 
 /// A server with nothing but the demo, and a client.
@@ -37,7 +39,7 @@ impl Demo {
         let demo = DemoMax::new(&settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = demo.routes();
+        let routes = demo_routes(&demo);
         // Two workers, one state.
         let server = HttpServer::new(move || App::new().configure(routes.clone())).workers(2).disable_signals();
         actix_web::rt::spawn(server.listen(listener).unwrap().run());
@@ -248,7 +250,7 @@ async fn the_directory_asks_it_in_both_ways() {
     // A server that listens on every address asks itself on the loopback one.
     let bound = (std::net::Ipv4Addr::UNSPECIFIED, demo.address.port()).into();
     let gate = Arc::new(Gate::new(&settings));
-    let directory = Directory::new(&settings, demo.demo.target(bound), 256, gate).unwrap();
+    let directory = MaxDirectory::new(&settings, demo.demo.target(bound), 256, gate).unwrap();
     for who in 0..demo.people.len() {
         let list = demo.get(who, "/conversations").await;
         let ids: Vec<_> = list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().into()).collect();
@@ -285,7 +287,7 @@ async fn the_crowd_is_as_large_as_one_likes_and_only_listens() {
     let directory = |peer: [u8; 4]| {
         let settings = config::Config::default().max;
         let gate = Arc::new(Gate::new(&settings));
-        let directory = Directory::new(&settings, demo.demo.target(demo.address), 256, gate).unwrap();
+        let directory = MaxDirectory::new(&settings, demo.demo.target(demo.address), 256, gate).unwrap();
         async move |username: &str, token: Option<&str>| {
             let username = Username::parse(username).unwrap();
             let question = Question { username, token: token.map(Token::from), scope: None, peer: peer.into() };

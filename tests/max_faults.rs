@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use maxtalk::config::{self, Config};
+use maxtalk::directory::max::{Gate, MaxDirectory, Target, Tokenless};
+use maxtalk::directory::{Directory, Failure, Question};
 use maxtalk::event::{Code, Token, Username};
-use maxtalk::max::{Directory, Failure, Gate, Question, Target, Tokenless};
 use support::fake_max::{After, FakeMax, answer, error, json};
 use support::script::Peer;
 use support::within;
@@ -21,15 +22,15 @@ fn settings(url: String) -> config::Max {
     config::Max { url: Some(url), timeout_ms: 20_000, wait_ms: 60_000, ..Config::default().max }
 }
 
-fn directory_with(settings: &config::Max) -> (Directory, Arc<Gate>) {
+fn directory_with(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {
     let service = (Username::parse("manager").unwrap(), Token::from("t0k3n-of-the-service"));
     let url = settings.url.clone().unwrap();
     let target = Target { url, service: Some(service), tokenless: Tokenless::Always };
     let gate = Arc::new(Gate::new(settings));
-    (Directory::new(settings, target, 64, gate.clone()).unwrap(), gate)
+    (MaxDirectory::new(settings, target, 64, gate.clone()).unwrap(), gate)
 }
 
-fn directory(url: String) -> Directory {
+fn directory(url: String) -> MaxDirectory {
     directory_with(&settings(url)).0
 }
 
@@ -39,14 +40,14 @@ fn question(username: &str, token: Option<&str>) -> Question {
 }
 
 /// The ids of the conversations that somebody is told of.
-async fn asked(directory: &Directory, username: &str, token: Option<&str>) -> Result<Vec<String>, Failure> {
+async fn asked(directory: &MaxDirectory, username: &str, token: Option<&str>) -> Result<Vec<String>, Failure> {
     let asking = directory.conversations_of(question(username, token));
     let answer = within("an answer or a failure", asking).await?;
     assert_eq!(answer.username.as_str(), username.to_lowercase());
     Ok(answer.conversations.iter().map(|id| id.as_str().to_owned()).collect())
 }
 
-async fn failed(directory: &Directory, username: &str, token: Option<&str>) -> Failure {
+async fn failed(directory: &MaxDirectory, username: &str, token: Option<&str>) -> Failure {
     asked(directory, username, token).await.expect_err("a failure")
 }
 

@@ -22,9 +22,9 @@ use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
 use crate::delivery::outbox::Outbox;
+use crate::directory::{Directory, Failure, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
 use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
-use crate::max::{Directory, Failure, Question};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::turns::{self, Rest, Share};
 
@@ -216,7 +216,7 @@ impl RegistryEnd {
 /// What every join needs.
 #[derive(Clone)]
 struct Desk {
-    directory: Directory,
+    directory: Rc<dyn Directory>,
     complaints: Rc<Complaints>,
     users: Arc<Users>,
     answer_timeout: Duration,
@@ -256,7 +256,7 @@ pub struct RegistryBounds {
 impl RegistryActor {
     /// Starts the registry on this thread. It ends only by failing, and a server without it is none.
     pub fn launch(
-        directory: Directory,
+        directory: Rc<dyn Directory>,
         commons: Arc<Commons>,
         arbiters: Arbiters,
         bounds: RegistryBounds,

@@ -1,9 +1,13 @@
 //! Conversations and what holds them, without sockets: order, membership, panics, retirement.
 
+use std::cell::Cell;
+use std::future::{pending, ready};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
@@ -11,16 +15,35 @@ use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMess
 use super::departures::{self, Memberships};
 use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryBounds, RegistryMessage};
 use super::roster::Roster;
-use crate::config;
 use crate::delivery::outbox::{Bounds, Outbox};
+use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{CloseReason, Code, SessionId, Talk, Username};
 use crate::mailbox::{Mailbox, Refusal};
-use crate::max::{Directory, Gate, Question, Target, Tokenless};
 use crate::metrics::{ActorClass, Elsewhere, Metrics};
 use crate::protocol::Generation;
 use crate::protocol::frame::{Frame, Payload};
 
-/// Conversations of one server, with a registry whose MAX nobody listens for.
+/// A directory without answers.
+enum Unhelpful {
+    /// It fails at once.
+    Away,
+    /// It says nothing, and counts what it is asked.
+    Silent(Rc<Cell<usize>>),
+}
+
+impl Directory for Unhelpful {
+    fn conversations_of(&self, _: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
+        match self {
+            Self::Away => Box::pin(ready(Err(Failure { code: Code::MaxUnavailable, cause: String::new() }))),
+            Self::Silent(asked) => {
+                asked.set(asked.get() + 1);
+                Box::pin(pending())
+            }
+        }
+    }
+}
+
+/// Conversations of one server, with a registry whose directory is away.
 struct World {
     commons: Arc<Commons>,
     registry: Mailbox<RegistryActor>,
@@ -39,13 +62,8 @@ impl World {
         };
         adjust(&mut commons);
         let commons = Arc::new(commons);
-        let registry = launch("http://127.0.0.1:1", &commons, 10);
+        let registry = launch(Unhelpful::Away, &commons, 10);
         Self { commons, registry }
-    }
-
-    /// Another registry, for so many joins, whose MAX is there.
-    fn registry_of(&self, url: &str, joins_max: usize) -> Mailbox<RegistryActor> {
-        launch(url, &self.commons, joins_max)
     }
 
     fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
@@ -63,12 +81,9 @@ impl World {
     }
 }
 
-fn launch(url: &str, commons: &Arc<Commons>, joins_max: usize) -> Mailbox<RegistryActor> {
-    let settings = config::Config::default().max;
-    let target = Target { url: url.into(), service: None, tokenless: Tokenless::Never };
-    let directory = Directory::new(&settings, target, 256, Arc::new(Gate::new(&settings))).unwrap();
+fn launch(directory: Unhelpful, commons: &Arc<Commons>, joins_max: usize) -> Mailbox<RegistryActor> {
     let bounds = RegistryBounds { joins_max, answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
-    RegistryActor::launch(directory, commons.clone(), Arbiters::default(), bounds).0
+    RegistryActor::launch(Rc::new(directory), commons.clone(), Arbiters::default(), bounds).0
 }
 
 fn question() -> Question {
@@ -475,8 +490,8 @@ async fn a_join_is_over_when_what_it_has_done_is_undone() {
 #[actix_rt::test]
 async fn joins_under_way_are_bounded() {
     let world = World::new(|_| {});
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let registry = world.registry_of(&format!("http://{}", listener.local_addr().unwrap()), 3);
+    let asked = Rc::<Cell<usize>>::default();
+    let registry = launch(Unhelpful::Silent(asked.clone()), &world.commons, 3);
     let join = |session| {
         let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
         let (session, outbox, under_way) = (SessionId(session), world.outbox(), Arc::new(oneshot::channel().0));
@@ -486,9 +501,10 @@ async fn joins_under_way_are_bounded() {
     let metrics = world.commons.metrics.mailbox(ActorClass::Registry).clone();
     let taken: Vec<_> = (0..3).map(join).collect();
     assert!(taken.iter().all(|(sent, _)| sent.is_ok()));
-    // They leave the mailbox, and MAX does not answer.
-    let asks = tokio::task::spawn_blocking(move || (listener.accept().unwrap(), listener));
-    let _asked = asks.await.unwrap();
+    // They have left the mailbox, and are not answered.
+    while asked.get() < 3 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(join(4).0, Err(Refusal::Full));
     drop(taken);
     while metrics.messages.get() > 0 {

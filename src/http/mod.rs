@@ -48,6 +48,7 @@ use crate::protocol::{Generation, TransportKind};
 
 pub mod admin;
 pub mod connection;
+pub mod demo;
 pub mod exchange;
 pub mod legacy;
 pub mod listener;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::CONNECT_TIMEOUT;
 use crate::config;
-use crate::max::demo::MOUNT;
+use crate::directory::demo::MOUNT;
 
 /// How long a server may take to begin, and at its end, which is more than `server.stop_ms` is by default.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

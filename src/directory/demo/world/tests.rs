@@ -54,7 +54,7 @@ fn an_actor_needs_all_three_headers() {
     for (username, token, scope) in
         [("aina.roca", token, SCOPE), ("dídac.muñoz", "x", SCOPE), ("dídac.muñoz", token, ""), ("nobody", token, SCOPE)]
     {
-        assert_eq!(world.actor(username, token, scope), Err(Refusal::unauthorized()));
+        assert_eq!(world.actor(username, token, scope), Err(MaxError::unauthorized()));
     }
 }
 

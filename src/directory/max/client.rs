@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use awc::http::header::{HeaderName, HeaderValue};
+use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant as Deadline, sleep};
 
 use super::answer::Bounds;
@@ -17,8 +18,9 @@ use super::identity::{header, identity};
 use super::pace::Ended;
 use super::route::{self, Next, Outcome, Plan, Route, Served};
 use super::verdict::{self, Caller};
-use super::{Answer, Failure, Gate, Probe, Question, dial, probe, trust};
+use super::{Gate, Probe, dial, probe, trust};
 use crate::config;
+use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{Code, Token, Username};
 
 /// The shortest wait before a call that crashed is tried again; the longest is three times this.
@@ -81,7 +83,7 @@ impl Target {
 
 /// MAX, as one thread asks it. A clone is cheap and shares the connections; [`Gate`] is shared between threads.
 #[derive(Clone)]
-pub struct Directory(Rc<Inner>);
+pub struct MaxDirectory(Rc<Inner>);
 
 struct Inner {
     http: Http,
@@ -97,7 +99,7 @@ struct Inner {
 /// What makes two questions the same: the username, the token where there is one, and the scope.
 type Key = (Username, Option<Box<str>>, HeaderValue);
 
-impl Directory {
+impl MaxDirectory {
     /// Makes the client of this thread. It connects to nothing yet, but reads the certificates.
     ///
     /// # Errors
@@ -119,26 +121,25 @@ impl Directory {
         })))
     }
 
-    /// Asks MAX for the conversations of somebody: as that user where there is a token, else as the service account
-    /// where that is allowed. All that ask the same at the same time share one answer. Dropping the future gives up the
-    /// call and its place at once, unless others wait for it too.
-    ///
-    /// # Errors
-    /// What the one who joins is told, and for the log why.
-    pub fn conversations_of(&self, question: Question) -> impl Future<Output = Result<Answer, Failure>> + use<> {
-        let inner = Rc::clone(&self.0);
-        async move {
-            let asked = inner.asked(question)?;
-            let key = asked.key();
-            let flight = inner.flights.join(&key, || Rc::clone(&inner).answer(asked));
-            flight.await
-        }
-    }
-
     /// Asks whether MAX answers at all, and whether as it has to for what is configured.
     pub fn probe(&self) -> impl Future<Output = Probe> + use<> {
         let inner = Rc::clone(&self.0);
         async move { probe::probe(&inner.http, inner.service.as_ref(), &inner.scope).await }
+    }
+}
+
+impl Directory for MaxDirectory {
+    /// Asks as the user if there is a token, otherwise as the service account if that is allowed. All that ask the
+    /// same at the same time share one answer. Dropping the future gives up the call and its place at once, unless
+    /// others wait for it too.
+    fn conversations_of(&self, question: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
+        let inner = Rc::clone(&self.0);
+        Box::pin(async move {
+            let asked = inner.asked(question)?;
+            let key = asked.key();
+            let flight = inner.flights.join(&key, || Rc::clone(&inner).answer(asked));
+            flight.await
+        })
     }
 }
 

@@ -1,41 +1,20 @@
-//! MAX as a port: what maxtalk asks of a directory of people and conversations, and how that can fail.
-//!
-//! * [`client`]: who is asked, as whom, in how many calls.
-//! * [`gate`]: how many joins may ask at a time, and how many may wait for it; `pace` finds the first number.
-//! * [`demo`]: an embedded MAX, in memory and over real HTTP.
-//! * `probe`: whether MAX answers at all, and as what.
-//! * `route`: the calls that serve a question, and what follows one that failed; pure.
-//! * `verdict`, `answer`: what an answer means, and its JSON in every release; pure.
-//! * `flights`: one call for all that ask the same.
-//! * `call`, `identity`: one call through awc, with its deadline and bounds; who asks.
-//! * `connection`, `response`: what awc holds for a connection, and what comes on it, made plain; the latter is pure.
-//! * `dial`, `trust`, `socket`: the way to MAX, which certificates are believed, and the socket at its end.
+//! The port: what maxtalk asks of a directory of people and conversations, and how that can fail.
 
 use std::fmt;
 use std::net::IpAddr;
 
+use futures_util::future::LocalBoxFuture;
+
 use crate::event::{Code, ConversationId, Token, Username};
 
-mod answer;
-mod call;
-pub mod client;
-mod connection;
-pub mod demo;
-mod dial;
-mod flights;
-pub mod gate;
-mod identity;
-mod pace;
-mod probe;
-mod response;
-mod route;
-mod socket;
-mod trust;
-mod verdict;
-
-pub use client::{Directory, Target, Tokenless};
-pub use gate::Gate;
-pub use probe::Probe;
+/// Knows people and their conversations. One thread asks it.
+pub trait Directory {
+    /// Asks for the conversations of a user. Dropping the future gives the question up.
+    ///
+    /// # Errors
+    /// The code that the client is told, and for the log why.
+    fn conversations_of(&self, question: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
+}
 
 /// Who wants to join.
 #[derive(Clone, Debug)]
@@ -69,7 +48,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(code: Code, cause: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, cause: impl Into<String>) -> Self {
         Self { code, cause: cause.into() }
     }
 }

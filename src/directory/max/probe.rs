@@ -10,7 +10,8 @@ use super::answer::{self, Bounds};
 use super::call::{Call, Http, Response};
 use super::identity::identity;
 use super::route::Route;
-use super::{Failure, verdict};
+use super::verdict;
+use crate::directory::Failure;
 use crate::event::{Token, Username};
 
 /// Nothing of an answer is used here but whether it is there.

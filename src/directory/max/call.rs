@@ -15,11 +15,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Failure;
 use super::connection::Connections;
 use super::dial::{Dialer, Lookup, Tls};
 use super::response::Fault;
 use crate::config;
+use crate::directory::Failure;
 use crate::event::{Code, Token};
 
 /// As much of a refusal is read as may hold its reason.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Failure;
 use super::pace::{Ended, Pace};
 use crate::config;
+use crate::directory::Failure;
 use crate::event::Code;
 
 /// Counts the calls under way and the joins that wait for one. First come, first served.

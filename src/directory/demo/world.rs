@@ -10,42 +10,42 @@ use time::format_description::well_known::Rfc3339;
 use crate::event::{Token, Username};
 
 /// The scope that MAX asks for in every call.
-pub(super) const SCOPE: &str = "widgetcli";
+pub(crate) const SCOPE: &str = "widgetcli";
 /// Conversations in all, and messages kept of each: the oldest are forgotten.
-pub(super) const CONVERSATIONS_MAX: usize = 100;
-pub(super) const MESSAGES_MAX: usize = 200;
+pub(crate) const CONVERSATIONS_MAX: usize = 100;
+pub(crate) const MESSAGES_MAX: usize = 200;
 /// Characters of a message, and of the name of a conversation.
-pub(super) const CONTENT_CHARS_MAX: usize = 2000;
-pub(super) const NAME_CHARS_MAX: usize = 100;
+pub(crate) const CONTENT_CHARS_MAX: usize = 2000;
+pub(crate) const NAME_CHARS_MAX: usize = 100;
 /// Messages of one page, where the client does not say.
 const PAGE: usize = 10;
 
 /// Why MAX does not do something: a status, and the two texts of its error form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) error: &'static str,
-    pub(super) description: String,
+pub(crate) struct MaxError {
+    pub(crate) status: u16,
+    pub(crate) error: &'static str,
+    pub(crate) description: String,
 }
 
-impl Refusal {
-    pub(super) fn new(status: u16, error: &'static str, description: impl Into<String>) -> Self {
+impl MaxError {
+    pub(crate) fn new(status: u16, error: &'static str, description: impl Into<String>) -> Self {
         Self { status, error, description: description.into() }
     }
 
-    pub(super) fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Invalid token.")
     }
 
-    pub(super) fn invalid(description: impl Into<String>) -> Self {
+    pub(crate) fn invalid(description: impl Into<String>) -> Self {
         Self::new(400, "ValidationError", description)
     }
 
-    pub(super) fn bad_search(description: &str) -> Self {
+    pub(crate) fn bad_search(description: &str) -> Self {
         Self::new(400, "InvalidSearchParams", description)
     }
 
-    pub(super) fn not_found(description: impl Into<String>) -> Self {
+    pub(crate) fn not_found(description: impl Into<String>) -> Self {
         Self::new(404, "ObjectNotFound", description)
     }
 
@@ -60,11 +60,11 @@ impl Refusal {
 
 /// Somebody whom [`World::actor`] has accepted: an index into the people, the last of whom is the service account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Actor(usize);
+pub(crate) struct Actor(usize);
 
 /// Which messages of a conversation are wanted: the newest within the bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(crate) struct Page {
     limit: usize,
     before: Option<String>,
     after: Option<String>,
@@ -72,17 +72,17 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads `limit`, `before` and `after` as MAX does: 10 by default, 0 for all that there are.
-    pub(super) fn parse(limit: Option<&str>, before: Option<&str>, after: Option<&str>) -> Result<Self, Refusal> {
+    pub(crate) fn parse(limit: Option<&str>, before: Option<&str>, after: Option<&str>) -> Result<Self, MaxError> {
         let limit = match limit.map_or(Ok(PAGE), str::parse) {
             Ok(0) => usize::MAX,
             Ok(limit) => limit,
-            Err(_) => return Err(Refusal::bad_search("limit must be a positive integer")),
+            Err(_) => return Err(MaxError::bad_search("limit must be a positive integer")),
         };
         if before.is_some() && after.is_some() {
-            return Err(Refusal::bad_search("only one offset filter is allowed, after or before"));
+            return Err(MaxError::bad_search("only one offset filter is allowed, after or before"));
         }
         if ![before, after].into_iter().flatten().all(is_object_id) {
-            return Err(Refusal::bad_search("before and after must be message ids"));
+            return Err(MaxError::bad_search("before and after must be message ids"));
         }
         Ok(Self { limit, before: before.map(str::to_owned), after: after.map(str::to_owned) })
     }
@@ -134,7 +134,7 @@ impl Conversation {
 }
 
 /// Everything that the demo MAX knows.
-pub(super) struct World {
+pub(crate) struct World {
     /// The service account comes last: it is nobody whom others can talk to.
     people: Vec<Person>,
     conversations: Vec<Conversation>,
@@ -144,7 +144,7 @@ pub(super) struct World {
 
 impl World {
     /// The demo's people in the middle of their conversations. `secret` is drawn from for their tokens.
-    pub(super) fn new(mut secret: impl FnMut() -> Result<u64, String>, now: i64) -> Result<Self, String> {
+    pub(crate) fn new(mut secret: impl FnMut() -> Result<u64, String>, now: i64) -> Result<Self, String> {
         let mut people = Vec::new();
         for (username, display_name) in PEOPLE.iter().chain([&SERVICE]) {
             let token = format!("{:016x}{:016x}", secret()?, secret()?);
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// Everybody but the service account, and their tokens: the demo page picks one.
-    pub(super) fn everybody(&self) -> Value {
+    pub(crate) fn everybody(&self) -> Value {
         let people = self.people[..self.service()].iter();
         let with_token = people.map(|person| {
             let mut json = person.json();
@@ -179,25 +179,25 @@ impl World {
     }
 
     /// The account that may ask about anybody.
-    pub(super) fn service_account(&self) -> (Username, Token) {
+    pub(crate) fn service_account(&self) -> (Username, Token) {
         let service = &self.people[self.service()];
         (service.username.clone(), service.token.clone())
     }
 
     /// Whether a call is made as that account.
-    pub(super) fn is_service(&self, Actor(actor): Actor) -> bool {
+    pub(crate) fn is_service(&self, Actor(actor): Actor) -> bool {
         actor == self.service()
     }
 
     /// Who makes a call, by its three headers.
-    pub(super) fn actor(&self, username: &str, token: &str, scope: &str) -> Result<Actor, Refusal> {
+    pub(crate) fn actor(&self, username: &str, token: &str, scope: &str) -> Result<Actor, MaxError> {
         let known = Username::parse(username).ok().and_then(|name| self.people.iter().position(|p| p.username == name));
         let actor = known.filter(|who| self.people[*who].token.reveal() == token && scope == SCOPE);
-        actor.map(Actor).ok_or_else(Refusal::unauthorized)
+        actor.map(Actor).ok_or_else(MaxError::unauthorized)
     }
 
     /// `GET /people/{username}`. What somebody is talking in is for themselves, and for the service account.
-    pub(super) fn profile(&self, Actor(actor): Actor, username: &str) -> Result<Value, Refusal> {
+    pub(crate) fn profile(&self, Actor(actor): Actor, username: &str) -> Result<Value, MaxError> {
         let who = self.person(username)?;
         let mut profile = self.people[who].json();
         if actor == who || self.is_service(Actor(actor)) {
@@ -216,39 +216,39 @@ impl World {
     }
 
     /// `GET /conversations`: newest activity first.
-    pub(super) fn conversations(&self, Actor(actor): Actor) -> Value {
+    pub(crate) fn conversations(&self, Actor(actor): Actor) -> Value {
         let conversations = self.newest_first(actor).into_iter();
         conversations.map(|conversation| self.conversation_json(conversation, actor)).collect()
     }
 
     /// `POST /conversations`: says something to these people, in the conversation that two of them have already or in
     /// a new one.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         Actor(actor): Actor,
         participants: &[String],
         name: Option<&str>,
         content: &str,
         now: i64,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, MaxError> {
         checked(content)?;
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         if name.is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
-            return Err(Refusal::invalid(format!("displayName is longer than {NAME_CHARS_MAX} characters")));
+            return Err(MaxError::invalid(format!("displayName is longer than {NAME_CHARS_MAX} characters")));
         }
         let mut who = Vec::new();
         for participant in participants {
             let person = self.person(participant)?;
             if who.contains(&person) {
-                return Err(Refusal::invalid("One or more users duplicated in participants list"));
+                return Err(MaxError::invalid("One or more users duplicated in participants list"));
             }
             who.push(person);
         }
         match who[..] {
-            [] => return Err(Refusal::invalid("Empty participants parameter")),
-            [alone] if alone == actor => return Err(Refusal::invalid("Cannot start a conversation with oneself")),
+            [] => return Err(MaxError::invalid("Empty participants parameter")),
+            [alone] if alone == actor => return Err(MaxError::invalid("Cannot start a conversation with oneself")),
             _ if !who.contains(&actor) => {
-                return Err(Refusal::invalid("Actor must be part of the participants list."));
+                return Err(MaxError::invalid("Actor must be part of the participants list."));
             }
             _ => {}
         }
@@ -257,7 +257,7 @@ impl World {
         let mut conversation = match self.conversations.iter().position(same_two) {
             Some(found) => self.conversations.swap_remove(found),
             None if self.conversations.len() >= CONVERSATIONS_MAX => {
-                return Err(Refusal::forbidden(format!(
+                return Err(MaxError::forbidden(format!(
                     "This demo holds no more than {CONVERSATIONS_MAX} conversations"
                 )));
             }
@@ -274,7 +274,7 @@ impl World {
     }
 
     /// `GET /conversations/{id}/messages`: oldest first, and whether there are more.
-    pub(super) fn messages(&self, actor: Actor, id: &str, page: &Page) -> Result<(Value, bool), Refusal> {
+    pub(crate) fn messages(&self, actor: Actor, id: &str, page: &Page) -> Result<(Value, bool), MaxError> {
         let conversation = &self.conversations[self.find(actor, id)?];
         let wanted = |message: &&Message| {
             page.before.as_ref().is_none_or(|before| message.id < *before)
@@ -287,11 +287,11 @@ impl World {
     }
 
     /// `POST /conversations/{id}/messages`.
-    pub(super) fn talk(&mut self, actor: Actor, id: &str, content: &str, now: i64) -> Result<Value, Refusal> {
+    pub(crate) fn talk(&mut self, actor: Actor, id: &str, content: &str, now: i64) -> Result<Value, MaxError> {
         checked(content)?;
         let found = self.find(actor, id)?;
         if self.conversations[found].archived() {
-            return Err(Refusal::forbidden("This conversation is archived"));
+            return Err(MaxError::forbidden("This conversation is archived"));
         }
         let mut conversation = self.conversations.swap_remove(found);
         let message = self.post(&mut conversation, actor.0, content, now);
@@ -300,15 +300,15 @@ impl World {
     }
 
     /// `POST /conversations/{id}/participants`: the subscribe activity, and whether it is new.
-    pub(super) fn invite(&mut self, actor: Actor, id: &str, name: &str, now: i64) -> Result<(Value, bool), Refusal> {
+    pub(crate) fn invite(&mut self, actor: Actor, id: &str, name: &str, now: i64) -> Result<(Value, bool), MaxError> {
         let found = self.find(actor, id)?;
         let who = self.person(name)?;
         let conversation = &mut self.conversations[found];
         if !conversation.group {
-            return Err(Refusal::forbidden("This is not a group conversation, so no one else is allowed"));
+            return Err(MaxError::forbidden("This is not a group conversation, so no one else is allowed"));
         }
         if conversation.owner != actor.0 {
-            return Err(Refusal::forbidden("Only the owner of a conversation can add people to it"));
+            return Err(MaxError::forbidden("Only the owner of a conversation can add people to it"));
         }
         let new = !conversation.participants.contains(&who);
         if new {
@@ -330,15 +330,15 @@ impl World {
     }
 
     /// `DELETE /conversations/{id}/participants/{username}`: by oneself, or by the owner.
-    pub(super) fn expel(&mut self, actor: Actor, id: &str, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn expel(&mut self, actor: Actor, id: &str, name: &str) -> Result<(), MaxError> {
         let found = self.find(actor, id)?;
         let who = self.person(name)?;
         let conversation = &mut self.conversations[found];
         if who != actor.0 && (conversation.owner != actor.0 || !conversation.group) {
-            return Err(Refusal::forbidden("Only the owner of a group conversation can remove people from it"));
+            return Err(MaxError::forbidden("Only the owner of a group conversation can remove people from it"));
         }
         if !conversation.subscribed.contains(&who) {
-            return Err(Refusal::not_found(format!("{} is not in this conversation", name.escape_debug())));
+            return Err(MaxError::not_found(format!("{} is not in this conversation", name.escape_debug())));
         }
         conversation.subscribed.retain(|one| *one != who);
         if conversation.group {
@@ -356,11 +356,11 @@ impl World {
         self.people.len() - 1
     }
 
-    fn person(&self, username: &str) -> Result<usize, Refusal> {
+    fn person(&self, username: &str) -> Result<usize, MaxError> {
         let known = Username::parse(username).ok();
         let others = &self.people[..self.service()];
         let found = known.and_then(|name| others.iter().position(|person| person.username == name));
-        found.ok_or_else(|| Refusal::unknown_user(username))
+        found.ok_or_else(|| MaxError::unknown_user(username))
     }
 
     fn newest_first(&self, who: usize) -> Vec<&Conversation> {
@@ -375,13 +375,13 @@ impl World {
         self.conversations.iter().filter(move |conversation| conversation.subscribed.contains(&who))
     }
 
-    fn find(&self, Actor(actor): Actor, id: &str) -> Result<usize, Refusal> {
+    fn find(&self, Actor(actor): Actor, id: &str) -> Result<usize, MaxError> {
         let found = self.conversations.iter().position(|conversation| conversation.id == id);
-        let found = found.ok_or_else(|| Refusal::not_found(format!("Object {} not found", id.escape_debug())))?;
+        let found = found.ok_or_else(|| MaxError::not_found(format!("Object {} not found", id.escape_debug())))?;
         if self.conversations[found].subscribed.contains(&actor) {
             Ok(found)
         } else {
-            Err(Refusal::forbidden("You are not in this conversation"))
+            Err(MaxError::forbidden("You are not in this conversation"))
         }
     }
 
@@ -469,12 +469,12 @@ impl World {
     }
 }
 
-fn checked(content: &str) -> Result<(), Refusal> {
+fn checked(content: &str) -> Result<(), MaxError> {
     if content.trim().is_empty() {
-        return Err(Refusal::invalid("Empty content of a message"));
+        return Err(MaxError::invalid("Empty content of a message"));
     }
     if content.chars().count() > CONTENT_CHARS_MAX {
-        return Err(Refusal::invalid(format!("content is longer than {CONTENT_CHARS_MAX} characters")));
+        return Err(MaxError::invalid(format!("content is longer than {CONTENT_CHARS_MAX} characters")));
     }
     Ok(())
 }

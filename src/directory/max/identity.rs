@@ -2,7 +2,7 @@
 
 use awc::http::header::{HeaderName, HeaderValue};
 
-use super::Failure;
+use crate::directory::Failure;
 use crate::event::{Code, Token, Username};
 
 /// The three headers that MAX wants with every call.

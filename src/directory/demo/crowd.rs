@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::rule::Rule;
-use super::world::{Refusal, SCOPE};
+use super::world::{MaxError, SCOPE};
 use crate::config;
 
 /// What their names, and those of their conversations, begin with.
@@ -13,18 +13,18 @@ const CONVERSATION_PREFIX: &str = "c";
 
 /// Somebody of the crowd, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member(usize);
+pub(crate) struct Member(usize);
 
 /// Everybody of the crowd.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     rule: Rule,
 }
 
 /// `GET /people/{username}`, as far as anybody reads it.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     username: String,
     display_name: String,
     object_type: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Profile {
 /// One of the answer to `GET /conversations`, or of the profile. It does not say who is in it: they may be very many.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Conversation {
+pub(crate) struct Conversation {
     id: String,
     object_type: &'static str,
     display_name: String,
@@ -46,12 +46,12 @@ pub(super) struct Conversation {
 
 impl Crowd {
     /// The crowd that the settings ask for: none by default.
-    pub(super) fn new(settings: &config::Demo) -> Self {
+    pub(crate) fn new(settings: &config::Demo) -> Self {
         Self { rule: Rule::new(settings.people, settings.members, settings.zipf) }
     }
 
     /// Who has this name, whatever its case, as MAX knows people.
-    pub(super) fn find(&self, username: &str) -> Option<Member> {
+    pub(crate) fn find(&self, username: &str) -> Option<Member> {
         let digits = username.strip_prefix(USER_PREFIX).or_else(|| username.strip_prefix('U'))?;
         // One name for each: neither "u007" nor "u+7".
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
@@ -60,14 +60,14 @@ impl Crowd {
     }
 
     /// Who makes a call, by its three headers. The token of one of the crowd is the username.
-    pub(super) fn actor(&self, username: &str, token: &str, scope: &str) -> Option<Result<Member, Refusal>> {
+    pub(crate) fn actor(&self, username: &str, token: &str, scope: &str) -> Option<Result<Member, MaxError>> {
         let member = self.find(username)?;
         let proven = token.eq_ignore_ascii_case(username) && scope == SCOPE;
-        Some(if proven { Ok(member) } else { Err(Refusal::unauthorized()) })
+        Some(if proven { Ok(member) } else { Err(MaxError::unauthorized()) })
     }
 
     /// `GET /people/{username}`, with what they are talking in or without.
-    pub(super) fn profile(&self, Member(number): Member, with_conversations: bool) -> Profile {
+    pub(crate) fn profile(&self, Member(number): Member, with_conversations: bool) -> Profile {
         Profile {
             username: format!("{USER_PREFIX}{number}"),
             display_name: format!("User {number}"),
@@ -77,7 +77,7 @@ impl Crowd {
     }
 
     /// `GET /conversations`: everybody is in one.
-    pub(super) fn conversations(&self, Member(number): Member) -> Option<[Conversation; 1]> {
+    pub(crate) fn conversations(&self, Member(number): Member) -> Option<[Conversation; 1]> {
         let (conversation, members) = self.rule.conversation_of(number)?;
         Some([Conversation {
             id: format!("{CONVERSATION_PREFIX}{conversation}"),
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_actor_needs_all_three_headers() {
-        let unauthorized = Some(Err(Refusal::unauthorized()));
+        let unauthorized = Some(Err(MaxError::unauthorized()));
         assert_eq!(crowd().actor("u7", "u7", SCOPE), Some(Ok(Member(7))));
         assert_eq!(crowd().actor("u7", "u8", SCOPE), unauthorized);
         assert_eq!(crowd().actor("u7", "u7", ""), unauthorized);
