@@ -14,8 +14,9 @@ use futures_util::StreamExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::answers::HttpError;
+use super::endpoint::Edge;
 use super::sessions::Entry;
-use super::{Edge, Refusal};
 use crate::actors::front::WaitingPoll;
 use crate::actors::session::SessionMessage;
 use crate::event::CloseReason;
@@ -35,7 +36,7 @@ const STUCK_WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The session does not take the poll, or is gone.
-pub(super) async fn poll(edge: &Edge, entry: &Entry, script: bool) -> Result<Body, Refusal> {
+pub(super) async fn poll(edge: &Edge, entry: &Entry, script: bool) -> Result<Body, HttpError> {
     let (reply, answer) = oneshot::channel();
     send(entry, SessionMessage::Poll(WaitingPoll { script, reply }))?;
     Ok(answered(edge, entry, answer).await??)
@@ -45,7 +46,7 @@ pub(super) async fn poll(edge: &Edge, entry: &Entry, script: bool) -> Result<Bod
 ///
 /// # Errors
 /// The session does not take it, or is gone.
-pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<(), Refusal> {
+pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<(), HttpError> {
     let (reply, answer) = oneshot::channel();
     let answer = match send(&posting.entry, SessionMessage::Post { body, reply }) {
         Ok(()) => answered(edge, &posting.entry, answer).await,
@@ -55,17 +56,17 @@ pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<()
     Ok(answer??)
 }
 
-fn send(entry: &Entry, message: SessionMessage) -> Result<(), Refusal> {
+fn send(entry: &Entry, message: SessionMessage) -> Result<(), HttpError> {
     entry.mailbox.try_send(message).map_err(|refusal| match refusal {
-        mailbox::Refusal::Full => Refusal::Busy,
-        mailbox::Refusal::Closed => Refusal::Error(RequestError::UnknownSid),
+        mailbox::Refusal::Full => HttpError::Busy,
+        mailbox::Refusal::Closed => HttpError::Error(RequestError::UnknownSid),
     })
 }
 
 /// Waits for a session's answer. It has one at its next heartbeat, or at the end of its longest poll, at the latest:
 /// the deadline is for a thread that is stuck, and generous, because a session that was stopped with the whole machine
 /// still has to come to its senses.
-async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -> Result<T, Refusal> {
+async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -> Result<T, HttpError> {
     let periods = &edge.endpoint.periods;
     let longest = match entry.generation {
         Generation::Eio4 | Generation::Eio3 => periods.ping_interval + periods.ping_timeout,
@@ -131,7 +132,7 @@ impl Posting {
         edge: &Edge,
         request: &HttpRequest,
         payload: Payload,
-    ) -> Result<(Self, Vec<u8>), Refusal> {
+    ) -> Result<(Self, Vec<u8>), HttpError> {
         let limit = edge.endpoint.payload_bytes_max;
         let announced = request.headers().get(header::CONTENT_LENGTH);
         let announced: Option<usize> = announced.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -148,15 +149,15 @@ impl Posting {
             Ok(None) => {
                 edge.endpoint.metrics.limited(Limit::RequestBody);
                 self.end();
-                Err(Refusal::TooLarge)
+                Err(HttpError::TooLarge)
             }
             Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 edge.endpoint.metrics.limited(Limit::Memory);
                 self.end();
-                Err(Refusal::Busy)
+                Err(HttpError::Busy)
             }
-            Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Refusal::Late),
-            Err(_) => Err(Refusal::Empty),
+            Err(PayloadError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Err(HttpError::Late),
+            Err(_) => Err(HttpError::Empty),
         }
     }
 

@@ -7,10 +7,11 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
+use super::answers::HttpError;
+use super::endpoint::Edge;
 use super::exchange::{Posting, answer, feed, fresh, poll, script_answer};
 use super::request::decoded;
 use super::sessions::Entry;
-use super::{Edge, Refusal};
 use crate::actors::session::SessionMessage;
 use crate::event::CloseReason;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, RequestError};
@@ -67,7 +68,7 @@ pub(super) fn judge(edge: &Edge, path: &str, query: &str) -> Result<LegacyReques
 
 fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::POST) {
-        return Refusal::Method.response();
+        return HttpError::Method.response();
     }
     let address = edge.client_address(request.head());
     let opened = edge
@@ -78,7 +79,7 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
         // A page that waits for a script hears of nothing else, and would wait for ever.
         Err(refusal) => match script {
             Some(callback) => script_answer(callback.call_with_error("handshake error")),
-            None => Refusal::Handshake(refusal).response(),
+            None => HttpError::Handshake(refusal).response(),
         },
     }
 }
@@ -94,12 +95,12 @@ async fn polling(
         (None, _) => Err(RequestError::UnknownSid.into()),
         (Some(entry), &Method::GET) => poll(edge, &entry, script.is_some()).await.map(|body| answer(body, script)),
         (Some(entry), &Method::POST) => post(request, payload, edge, &entry, script.is_some()).await,
-        (Some(_), _) => Err(Refusal::Method),
+        (Some(_), _) => Err(HttpError::Method),
     };
     match done {
         Ok(response) => response,
         // Its client begins anew by itself.
-        Err(Refusal::Error(RequestError::UnknownSid)) => {
+        Err(HttpError::Error(RequestError::UnknownSid)) => {
             edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), edge.client_address(request.head()));
             answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
         }
@@ -114,12 +115,12 @@ async fn post(
     edge: &Edge,
     entry: &Arc<Entry>,
     is_form: bool,
-) -> Result<HttpResponse, Refusal> {
-    let posting = Posting::begin(entry).ok_or(Refusal::Empty)?;
+) -> Result<HttpResponse, HttpError> {
+    let posting = Posting::begin(entry).ok_or(HttpError::Empty)?;
     let (posting, bytes) = posting.read(edge, request, payload).await?;
     let text =
         if is_form { jsonp::form_data(&bytes).and_then(jsonp::legacy_payload) } else { String::from_utf8(bytes).ok() };
-    feed(edge, posting, Body::Text(text.ok_or(Refusal::Empty)?)).await?;
+    feed(edge, posting, Body::Text(text.ok_or(HttpError::Empty)?)).await?;
     Ok(fresh().content_type("text/plain; charset=UTF-8").body("1"))
 }
 

@@ -25,6 +25,12 @@ use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, Metrics};
 use crate::turns::Rest;
 
+/// What the listener for clients is called in metrics, threads and log.
+pub const CLIENTS: &str = "clients";
+
+/// What the listener for operators is called.
+pub const OPERATORS: &str = "operators";
+
 /// Connections that are taken in before the workers are looked after.
 const ACCEPTS_PER_TURN: usize = 64;
 

@@ -7,9 +7,10 @@ use actix_web::http::{Method, header};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::answers::HttpError;
+use super::endpoint::Edge;
 use super::exchange::{Posting, answer, feed, fresh, poll};
 use super::sessions::Entry;
-use super::{Edge, Refusal};
 use crate::event::CloseReason;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{Request, RequestError};
@@ -25,14 +26,19 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
         Err(error) => Err(error.into()),
     };
     response.unwrap_or_else(|refusal| {
-        if let Refusal::Error(error) = refusal {
+        if let HttpError::Error(error) = refusal {
             edge.note_refusal(error, generation, edge.client_address(request.head()));
         }
         refusal.response()
     })
 }
 
-async fn route(request: &HttpRequest, payload: Payload, edge: &Edge, asked: Request) -> Result<HttpResponse, Refusal> {
+async fn route(
+    request: &HttpRequest,
+    payload: Payload,
+    edge: &Edge,
+    asked: Request,
+) -> Result<HttpResponse, HttpError> {
     let endpoint = &edge.endpoint;
     if asked.jsonp.is_some() && !endpoint.jsonp {
         return Err(RequestError::BadRequest.into());
@@ -61,7 +67,7 @@ async fn route(request: &HttpRequest, payload: Payload, edge: &Edge, asked: Requ
             Ok(answer(body, asked.jsonp.as_ref()))
         }
         Method::POST => post(request, payload, edge, &entry, asked.jsonp.is_some()).await,
-        _ => Err(Refusal::Method),
+        _ => Err(HttpError::Method),
     }
 }
 
@@ -71,13 +77,13 @@ async fn post(
     edge: &Edge,
     entry: &Arc<Entry>,
     is_form: bool,
-) -> Result<HttpResponse, Refusal> {
-    let posting = Posting::begin(entry).ok_or(Refusal::Empty)?;
+) -> Result<HttpResponse, HttpError> {
+    let posting = Posting::begin(entry).ok_or(HttpError::Empty)?;
     let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     let is_binary = content_type.is_some_and(|value| value.eq_ignore_ascii_case(b"application/octet-stream"));
     if is_binary && entry.generation != Generation::Eio3 {
         posting.abort(CloseReason::ParseError);
-        return Err(Refusal::Empty);
+        return Err(HttpError::Empty);
     }
     let (posting, bytes) = posting.read(edge, request, payload).await?;
     let body = if is_form {
@@ -91,7 +97,7 @@ async fn post(
         Ok(body) => feed(edge, posting, body).await?,
         Err(reason) => {
             posting.abort(reason);
-            return Err(Refusal::Empty);
+            return Err(HttpError::Empty);
         }
     }
     Ok(fresh().content_type("text/html").body("ok"))

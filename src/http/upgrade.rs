@@ -14,10 +14,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connection::{Upgrade, Upgraded};
+use super::endpoint::{Edge, HandshakeRefusal};
+use super::legacy;
+use super::listener::CLIENTS;
 use super::request::{decoded, elements, is_token};
 use super::websocket::Handover;
 use super::wire::{linger, say_at_once};
-use super::{CLIENTS, Edge, HandshakeRefusal, legacy};
 use crate::actors::session::SessionMessage;
 use crate::delivery::transport::Attach;
 use crate::limits::clients::ConnectionSlot;

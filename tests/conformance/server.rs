@@ -19,7 +19,7 @@ use maxtalk::config::Config;
 use maxtalk::delivery::outbox::{self, Outbox};
 use maxtalk::event::CloseReason;
 use maxtalk::http::sessions::Sessions;
-use maxtalk::http::{Endpoint, NewApplication};
+use maxtalk::http::endpoint::{Endpoint, NewApplication};
 use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
 use maxtalk::limits::memory::Memory;

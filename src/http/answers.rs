@@ -1,0 +1,106 @@
+//! What a refused request is answered, and what all answers have in common.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use super::endpoint::HandshakeRefusal;
+use crate::actors::front::EdgeRefusal;
+use crate::protocol::handshake::RequestError;
+
+/// What a request to the endpoint is refused with: the one place where errors become responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// One of Engine.IO's errors, as JSON.
+    Error(RequestError),
+    /// 400 without a body: a second request of a kind, or a body of a kind that is not taken.
+    Empty,
+    /// Neither GET nor POST with a valid sid: 500 without a body, as by the official server.
+    Method,
+    /// A POST larger than `maxPayload`.
+    TooLarge,
+    /// A POST that did not arrive in time.
+    Late,
+    /// More requests wait for the session than its mailbox holds, or memory is too short for what was posted.
+    Busy,
+    /// No new session now.
+    Handshake(HandshakeRefusal),
+}
+
+impl From<EdgeRefusal> for HttpError {
+    fn from(refusal: EdgeRefusal) -> Self {
+        match refusal {
+            EdgeRefusal::Error(error) => Self::Error(error),
+            EdgeRefusal::Overlap => Self::Empty,
+        }
+    }
+}
+
+impl From<HandshakeRefusal> for HttpError {
+    fn from(refusal: HandshakeRefusal) -> Self {
+        Self::Handshake(refusal)
+    }
+}
+
+impl From<RequestError> for HttpError {
+    fn from(error: RequestError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl HttpError {
+    pub(super) fn response(self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(match self {
+            Self::Error(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::Empty => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy | Self::Handshake(_) => StatusCode::SERVICE_UNAVAILABLE,
+        });
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self {
+            Self::Error(error) => response.content_type("application/json").body(error.json()),
+            Self::Busy | Self::Handshake(_) => response.insert_header((header::RETRY_AFTER, "1")).finish(),
+            Self::Empty | Self::Method | Self::TooLarge | Self::Late => response.finish(),
+        }
+    }
+}
+
+/// What all answers have in common. Serves every origin, and reads no cookie: reflects `Origin` on every answer,
+/// errors included, and answers preflights before anything is looked up (protocol section 1.5).
+///
+/// # Errors
+/// None of its own.
+pub async fn every_answer<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS;
+    let bad_origin = origin.as_ref().is_some_and(|origin| origin.to_str().is_err());
+    let mut response = if bad_origin {
+        request.into_response(HttpError::Error(RequestError::BadRequest).response()).map_into_right_body()
+    } else if preflight {
+        let mut answer = HttpResponse::NoContent();
+        answer.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,PATCH,POST,DELETE"));
+        if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            answer.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()));
+        }
+        request.into_response(answer.finish()).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    if let Some(origin) = origin.filter(|_| !bad_origin) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        // MAX's own header, which a page of another origin could not read otherwise.
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Has-Remaining-Items"));
+    }
+    Ok(response)
+}
