@@ -26,7 +26,7 @@ const ISLANDS: &[&str] = &["limits", "logging", "protocol", "turns"];
 const PURE: &[&str] = &[
     "protocol/",
     "protocol.rs",
-    "event.rs",
+    "event/",
     "limits/bucket.rs",
     "limits/meter.rs",
     "directory/max/answer.rs",

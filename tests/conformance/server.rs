@@ -18,8 +18,8 @@ use maxtalk::actors::socketio::{Emitter, Namespace, Residents, SocketIoSession, 
 use maxtalk::config::Config;
 use maxtalk::delivery::outbox::{self, Outbox};
 use maxtalk::event::CloseReason;
-use maxtalk::http::sessions::Sessions;
 use maxtalk::http::endpoint::{Endpoint, NewApplication};
+use maxtalk::http::sessions::Sessions;
 use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
 use maxtalk::limits::memory::Memory;

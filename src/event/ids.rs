@@ -1,0 +1,163 @@
+//! What conversations, people and sessions are called, and the values that are carried through as they came.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::codes::Code;
+
+/// A username may take up this many bytes, before and after it is lowercased.
+pub const USERNAME_BYTES_MAX: usize = 256;
+
+/// The id of a conversation as MAX gives it: an opaque string, cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ConversationId(Arc<str>);
+
+impl ConversationId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ConversationId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl Borrow<str> for ConversationId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A person as MAX knows them: lowercased, 1 to [`USERNAME_BYTES_MAX`] bytes, no control characters, no white space at
+/// either end (an HTTP header would lose it, and MAX would answer for somebody else).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Username(Arc<str>);
+
+impl Username {
+    /// Lowercases and checks `name`.
+    ///
+    /// # Errors
+    /// [`Code::BadUsername`] where the text cannot be a username.
+    pub fn parse(name: &str) -> Result<Self, Code> {
+        let fits = |text: &str| (1..=USERNAME_BYTES_MAX).contains(&text.len());
+        if !fits(name) || name.chars().any(char::is_control) || name.trim() != name {
+            return Err(Code::BadUsername);
+        }
+        let lower = name.to_lowercase();
+        if fits(&lower) { Ok(Self(lower.into())) } else { Err(Code::BadUsername) }
+    }
+
+    /// The username as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Username {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// An OAuth token (or the password of a service account). It prints as `***` wherever it may end up: only
+/// [`Token::reveal`] gives the text, for the header that MAX reads.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// Longer than any OAuth token; what is longer would be refused by MAX's proxy.
+    pub const BYTES_MAX: usize = 8192;
+
+    /// Whether there is anything in it that MAX could be asked with: spaces are nothing in a header.
+    pub fn is_usable(&self) -> bool {
+        !self.0.trim().is_empty() && self.0.len() <= Self::BYTES_MAX
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Token {
+    fn from(secret: &str) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The error of a wrong type would quote the value.
+        let text = String::deserialize(deserializer).map_err(|_| de::Error::custom("a token is a string"))?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// Identifies one session within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// A `timestamp` or `messageID`: carried through as the same JSON value that came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// A number, `true`, `false` or `null`, digit for digit.
+    Literal(Box<str>),
+    /// A string, decoded; it is encoded anew for each reader.
+    Text(Box<str>),
+}
+
+impl Scalar {
+    /// Reads one JSON value.
+    ///
+    /// # Errors
+    /// [`Code::BadTalk`] for an object, an array, a string with a lone surrogate, or more than `bytes_max` bytes.
+    pub fn parse(json: &RawValue, bytes_max: usize) -> Result<Self, Code> {
+        let text = json.get();
+        let value = match text.as_bytes().first() {
+            Some(b'"') => Self::Text(serde_json::from_str::<String>(text).map_err(|_| Code::BadTalk)?.into()),
+            Some(b'{' | b'[') | None => return Err(Code::BadTalk),
+            Some(_) => Self::Literal(text.into()),
+        };
+        let (Self::Literal(inner) | Self::Text(inner)) = &value;
+        if inner.len() <= bytes_max { Ok(value) } else { Err(Code::BadTalk) }
+    }
+}
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Literal(text) => {
+                let raw: &RawValue = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The names of the bounds on what clients may do or hold.
+
+/// A bound on what clients may do or hold. Each has a setting; the README's table of bounds has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Events that one session sends.
+    Events,
+    /// Packets and bytes that one session sends.
+    Packets,
+    /// Sessions of one user.
+    UserSessions,
+    /// Open connections.
+    Connections,
+    /// Open connections of one address.
+    ConnectionsPerAddress,
+    /// Sessions.
+    Sessions,
+    /// Sessions of one address.
+    SessionsPerAddress,
+    /// Sessions that have not joined yet.
+    Unjoined,
+    /// Sessions of one address that have not joined yet.
+    UnjoinedPerAddress,
+    /// Handshakes.
+    Handshakes,
+    /// Handshakes of one address.
+    HandshakesPerAddress,
+    /// Memory: no newcomers where it is short.
+    Memory,
+    /// The time for a request to arrive.
+    RequestTime,
+    /// The bytes or headers of the head of a request.
+    RequestHead,
+    /// The bytes of the body of a request.
+    RequestBody,
+    /// The time in which an answer makes no progress because its client does not read.
+    WriteTime,
+}
+
+impl Limit {
+    /// The value of the label `limit` in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Packets => "packets",
+            Self::UserSessions => "user_sessions",
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Sessions => "sessions",
+            Self::SessionsPerAddress => "sessions_per_address",
+            Self::Unjoined => "unjoined",
+            Self::UnjoinedPerAddress => "unjoined_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::Memory => "memory",
+            Self::RequestTime => "request_time",
+            Self::RequestHead => "request_head",
+            Self::RequestBody => "request_body",
+            Self::WriteTime => "write_time",
+        }
+    }
+}
