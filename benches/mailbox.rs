@@ -4,7 +4,7 @@ mod support;
 
 use actix::{Actor, Context, Handler};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::mailbox::{Mail, Mailbox, Refusal, Resident};
+use maxtalk::mailbox::{Addressed, Mail, Mailbox, SendError};
 use maxtalk::metrics::ActorClass;
 use tokio::sync::oneshot;
 
@@ -26,7 +26,7 @@ impl Actor for Counter {
     }
 }
 
-impl Resident for Counter {
+impl Addressed for Counter {
     type Message = ToCounter;
     const CLASS: ActorClass = ActorClass::Conversation;
 }
@@ -72,7 +72,7 @@ fn mailboxes(criterion: &mut Criterion) {
     // Nobody runs the actor here, so that what is in stays in.
     while mailbox.try_send(ToCounter::Add).is_ok() {}
     criterion.bench_function("a refusal by a full mailbox", |bencher| {
-        bencher.iter(|| assert_eq!(mailbox.try_send(ToCounter::Add), Err(Refusal::Full)));
+        bencher.iter(|| assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full)));
     });
 }
 

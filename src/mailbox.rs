@@ -13,7 +13,7 @@ use crate::metrics::{ActorClass, MailboxMetrics, Metrics};
 
 /// An actor that lives behind a [`Mailbox`]. It handles [`Mail`] of one type, which lists everything that it can be
 /// told.
-pub trait Resident: Actor<Context = Context<Self>> + Handler<Mail<Self::Message>> {
+pub trait Addressed: Actor<Context = Context<Self>> + Handler<Mail<Self::Message>> {
     /// Everything that the actor can be told.
     type Message: Send + 'static;
 
@@ -23,7 +23,7 @@ pub trait Resident: Actor<Context = Context<Self>> + Handler<Mail<Self::Message>
 
 /// Why a message was not taken. The message is dropped, as the sender has to answer for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum SendError {
     /// As many messages as the bound allows are waiting.
     Full,
     /// The actor is gone.
@@ -32,9 +32,9 @@ pub enum Refusal {
 
 /// The front door of one actor; clones share its one bound, and its one address: every clone of that would allocate a
 /// place to park in, which nobody needs who never waits.
-pub struct Mailbox<A: Resident>(Arc<Door<A>>);
+pub struct Mailbox<A: Addressed>(Arc<Door<A>>);
 
-struct Door<A: Resident> {
+struct Door<A: Addressed> {
     addr: Addr<A>,
     depth: Arc<Depth>,
 }
@@ -46,12 +46,12 @@ struct Depth {
     metrics: Arc<MailboxMetrics>,
 }
 
-/// A message on its way, with its place in the count.
+/// A message on its way, with its slot in the count.
 #[derive(Debug)]
 pub struct Mail<M> {
     message: M,
     sent: Instant,
-    place: Place,
+    slot: Slot,
 }
 
 impl<M: 'static> Message for Mail<M> {
@@ -61,29 +61,29 @@ impl<M: 'static> Message for Mail<M> {
 impl<M> Mail<M> {
     /// Takes the message out, as the first thing that its handler does: from here on it no longer waits.
     pub fn open(self) -> M {
-        self.open_with_place().0
+        self.open_with_slot().0
     }
 
     /// The same, where what the message asks goes on behind its handler: it counts against the bound until the place is
     /// dropped.
-    pub fn open_with_place(self) -> (M, Place) {
-        self.place.0.metrics.wait.observe(self.sent.elapsed().as_secs_f64());
-        (self.message, self.place)
+    pub fn open_with_slot(self) -> (M, Slot) {
+        self.slot.0.metrics.wait.observe(self.sent.elapsed().as_secs_f64());
+        (self.message, self.slot)
     }
 }
 
-/// A place in a mailbox that nobody else can take. Dropped unused, it is given back.
+/// A slot in a mailbox that nobody else can take. Dropped unused, it is given back.
 #[derive(Debug)]
-pub struct Place(Arc<Depth>);
+pub struct Slot(Arc<Depth>);
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.messages.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.messages.dec();
     }
 }
 
-impl<A: Resident> Mailbox<A> {
+impl<A: Addressed> Mailbox<A> {
     /// The front door of the actor at `addr`, for at most `limit` messages.
     pub fn new(addr: Addr<A>, limit: usize, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(A::CLASS).clone();
@@ -94,45 +94,45 @@ impl<A: Resident> Mailbox<A> {
     ///
     /// # Errors
     /// The mailbox is full, or the actor gone.
-    pub fn try_send(&self, message: A::Message) -> Result<(), Refusal>
+    pub fn try_send(&self, message: A::Message) -> Result<(), SendError>
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        let place = self.reserve()?;
-        self.fill(place, message);
+        let slot = self.reserve()?;
+        self.fill(slot, message);
         Ok(())
     }
 
-    /// Takes a place now for a message that is sent later, or never: so one can have a place in many mailboxes or in
+    /// Takes a place now for a message that is sent later, or never: so one can have a slot in many mailboxes or in
     /// none.
     ///
     /// # Errors
     /// The mailbox is full, or the actor gone.
-    pub fn reserve(&self) -> Result<Place, Refusal> {
+    pub fn reserve(&self) -> Result<Slot, SendError> {
         let metrics = &self.0.depth.metrics;
         metrics.enqueued.inc();
         if !self.0.addr.connected() {
             metrics.closed.inc();
-            return Err(Refusal::Closed);
+            return Err(SendError::Closed);
         }
         let free = |waiting| (waiting < self.0.depth.limit).then_some(waiting + 1);
         match self.0.depth.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
-            Ok(waiting) => Ok(self.place(waiting + 1)),
+            Ok(waiting) => Ok(self.slot(waiting + 1)),
             Err(_) => {
                 metrics.full.inc();
-                Err(Refusal::Full)
+                Err(SendError::Full)
             }
         }
     }
 
     /// Puts `message` into a place of this mailbox.
-    pub fn fill(&self, place: Place, message: A::Message)
+    pub fn fill(&self, slot: Slot, message: A::Message)
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        debug_assert!(Arc::ptr_eq(&place.0, &self.0.depth), "a place of another mailbox");
+        debug_assert!(Arc::ptr_eq(&slot.0, &self.0.depth), "a place of another mailbox");
         #[allow(clippy::disallowed_methods, reason = "this is the front door: the bound was held above")]
-        self.0.addr.do_send(Mail { message, sent: Instant::now(), place });
+        self.0.addr.do_send(Mail { message, sent: Instant::now(), slot });
     }
 
     /// Puts `message` in whatever the bound: for what undoes something, and so comes at most once for each thing that
@@ -147,8 +147,8 @@ impl<A: Resident> Mailbox<A> {
             return;
         }
         let waiting = self.0.depth.messages.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = self.place(waiting);
-        self.fill(place, message);
+        let slot = self.slot(waiting);
+        self.fill(slot, message);
     }
 
     /// Whether the actor lives.
@@ -156,20 +156,20 @@ impl<A: Resident> Mailbox<A> {
         self.0.addr.connected()
     }
 
-    fn place(&self, waiting: usize) -> Place {
+    fn slot(&self, waiting: usize) -> Slot {
         self.0.depth.metrics.messages.inc();
         self.0.depth.metrics.reached(waiting as u64);
-        Place(self.0.depth.clone())
+        Slot(self.0.depth.clone())
     }
 }
 
-impl<A: Resident> fmt::Debug for Mailbox<A> {
+impl<A: Addressed> fmt::Debug for Mailbox<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").field("depth", &self.0.depth).finish_non_exhaustive()
     }
 }
 
-impl<A: Resident> Clone for Mailbox<A> {
+impl<A: Addressed> Clone for Mailbox<A> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -177,9 +177,9 @@ impl<A: Resident> Clone for Mailbox<A> {
 
 /// Counts a living actor, and how it ended: a panic drops the actor while its thread unwinds.
 #[derive(Debug)]
-pub struct Presence(Arc<MailboxMetrics>);
+pub struct ActorCount(Arc<MailboxMetrics>);
 
-impl Presence {
+impl ActorCount {
     /// One more actor of `class`.
     pub fn new(class: ActorClass, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(class).clone();
@@ -189,7 +189,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for ActorCount {
     fn drop(&mut self) {
         self.0.actors.dec();
         if std::thread::panicking() {
@@ -203,7 +203,7 @@ impl Drop for Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Elsewhere;
+    use crate::metrics::ReadAtScrape;
     use tokio::sync::oneshot;
 
     /// Counts what it gets.
@@ -219,7 +219,7 @@ mod tests {
         type Context = Context<Self>;
     }
 
-    impl Resident for Counter {
+    impl Addressed for Counter {
         type Message = ToCounter;
         const CLASS: ActorClass = ActorClass::Conversation;
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn mailbox(limit: usize) -> (Mailbox<Counter>, Arc<MailboxMetrics>) {
-        let metrics = Metrics::new(&[], Elsewhere::default());
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
         (Mailbox::new(Counter(0).start(), limit, &metrics), metrics.mailbox(ActorClass::Conversation).clone())
     }
 
@@ -264,7 +264,7 @@ mod tests {
     async fn what_undoes_is_always_taken() {
         let (mailbox, metrics) = mailbox(1);
         assert_eq!(mailbox.try_send(ToCounter::Add), Ok(()));
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(Refusal::Full));
+        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
         mailbox.send_always(ToCounter::Add);
         assert_eq!(metrics.messages.get(), 2);
         assert_eq!(count(&mailbox).await, 2);
@@ -273,12 +273,12 @@ mod tests {
     #[actix_rt::test]
     async fn a_place_that_is_not_used_is_given_back() {
         let (mailbox, metrics) = mailbox(1);
-        let place = mailbox.reserve().unwrap();
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(Refusal::Full));
-        drop(place);
+        let slot = mailbox.reserve().unwrap();
+        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
+        drop(slot);
         assert_eq!(metrics.messages.get(), 0);
-        let place = mailbox.reserve().unwrap();
-        mailbox.fill(place, ToCounter::Add);
+        let slot = mailbox.reserve().unwrap();
+        mailbox.fill(slot, ToCounter::Add);
         assert_eq!(count(&mailbox).await, 1);
     }
 
@@ -293,7 +293,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(metrics.messages.get(), 0);
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(Refusal::Closed));
+        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Closed));
         assert_eq!((metrics.closed.get(), metrics.messages.get()), (1, 0));
     }
 }

@@ -256,7 +256,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics at zero. `capacities` are the bounds of the mailboxes, `elsewhere` reads what others count.
-    pub fn new(capacities: &[(ActorClass, usize)], elsewhere: Elsewhere) -> Arc<Self> {
+    pub fn new(capacities: &[(ActorClass, usize)], elsewhere: ReadAtScrape) -> Arc<Self> {
         let mut registry = Registry::with_prefix("maxtalk");
         let r = &mut registry;
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
@@ -410,7 +410,7 @@ struct ActionLabel {
 }
 
 /// What others count, read at the scrape.
-pub struct Elsewhere {
+pub struct ReadAtScrape {
     /// Lines of the log that were lost.
     pub log_lines_lost: fn() -> u64,
     /// Calls to MAX under way.
@@ -424,7 +424,7 @@ pub struct Elsewhere {
 /// Reads a number at the scrape.
 pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
 
-impl Default for Elsewhere {
+impl Default for ReadAtScrape {
     /// Nothing is counted elsewhere.
     fn default() -> Self {
         let none = || -> Reading { Box::new(|| 0) };
@@ -432,9 +432,9 @@ impl Default for Elsewhere {
     }
 }
 
-impl std::fmt::Debug for Elsewhere {
+impl std::fmt::Debug for ReadAtScrape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Elsewhere").finish_non_exhaustive()
+        f.debug_struct("ReadAtScrape").finish_non_exhaustive()
     }
 }
 
@@ -442,7 +442,7 @@ impl std::fmt::Debug for Elsewhere {
 #[derive(Debug)]
 struct Collected {
     peaks: Vec<(ActorClass, Arc<MailboxMetrics>)>,
-    elsewhere: Elsewhere,
+    elsewhere: ReadAtScrape,
 }
 
 impl Collector for Collected {
@@ -454,7 +454,7 @@ impl Collector for Collected {
         }
         let help = "The deepest single mailbox since the last scrape";
         peak.encode(encoder.encode_descriptor("mailbox_peak_messages", help, None, MetricType::Gauge)?)?;
-        let Elsewhere { log_lines_lost, max_inflight, max_inflight_limit, max_waiting } = &self.elsewhere;
+        let ReadAtScrape { log_lines_lost, max_inflight, max_inflight_limit, max_waiting } = &self.elsewhere;
         let lost = ConstCounter::new(log_lines_lost());
         lost.encode(encoder.encode_descriptor("log_lines_lost", "Log lines lost", None, MetricType::Counter)?)?;
         for (name, help, read) in [

@@ -25,16 +25,16 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::actors::allowance::Rates;
-use crate::actors::conversation::Commons;
+use crate::actors::conversation::ConversationSettings;
 use crate::actors::departures;
-use crate::actors::namespace::{MaxResidents, MaxSettings};
+use crate::actors::event_rates::RatesMax;
+use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::session::SessionMessage;
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::config::{self, Config};
 use crate::delivery::outbox::Bounds;
-use crate::delivery::worker::{Terms, Worker};
+use crate::delivery::worker::{SessionLimits, Worker};
 use crate::directory::demo::DemoMax;
 use crate::directory::max::{Gate, MaxDirectory, Target, Tokenless};
 use crate::event::CloseReason;
@@ -51,7 +51,7 @@ use crate::limits::memory::Memory;
 use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
-use crate::metrics::{ActorClass, Elsewhere, Metrics};
+use crate::metrics::{ActorClass, Metrics, ReadAtScrape};
 use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 
@@ -213,7 +213,7 @@ impl Server {
         let max = config.max.url.is_some().then(|| directory.clone());
         let arbiters = Arbiters::default();
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
-        let commons = Arc::new(Commons {
+        let commons = Arc::new(ConversationSettings {
             namespace: namespace.clone(),
             presence_members_max: config.conversation.presence_members_max,
             burst_max: config.conversation.burst_max,
@@ -237,7 +237,7 @@ impl Server {
             doubt: Duration::from_millis(config.session.doubt_ms),
             metrics: metrics.clone(),
         };
-        let residents = Arc::new(MaxResidents::new(namespace, settings));
+        let residents = Arc::new(MaxNamespaces::new(namespace, settings));
         let settings = Arc::new(SocketIoSettings {
             residents,
             rates: rates(&config.session),
@@ -253,7 +253,7 @@ impl Server {
         let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));
         // Bound before the first client is taken in, so that nobody hears of a server that then ends.
         let operators = config.metrics.listen.map(|wanted| listen(wanted, "metrics.listen")).transpose()?;
-        let serving = Serving { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
+        let serving = ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
         let clients = serving.start(listener, &config)?;
         let metrics_addr = operators.as_ref().map(|(_, addr)| *addr);
         let operators = operators.map(|(listener, _)| serve_operators(listener, &config, &endpoint)).transpose()?;
@@ -377,17 +377,17 @@ fn deadlines(config: &Config) -> Deadlines {
 }
 
 /// How fast a session may send events.
-fn rates(settings: &config::Session) -> Rates {
-    Rates {
+fn rates(settings: &config::Session) -> RatesMax {
+    RatesMax {
         events: Rate { per_second: settings.events_per_second_max, burst: settings.events_burst_max },
         bytes: Rate { per_second: settings.bytes_per_second_max, burst: settings.bytes_burst_max },
     }
 }
 
 /// What is counted outside the metrics.
-fn elsewhere(gate: &Arc<Gate>) -> Elsewhere {
+fn elsewhere(gate: &Arc<Gate>) -> ReadAtScrape {
     let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
-    Elsewhere {
+    ReadAtScrape {
         log_lines_lost: logging::lines_lost,
         max_inflight: Box::new(move || inflight.inflight()),
         max_inflight_limit: Box::new(move || limit.limit()),
@@ -411,7 +411,7 @@ fn endpoint(
             ping_interval: Duration::from_millis(protocol.ping_interval_ms),
             ping_timeout: Duration::from_millis(protocol.ping_timeout_ms),
             upgrade_timeout: Duration::from_millis(protocol.upgrade_timeout_ms),
-            last_poll_timeout: Duration::from_millis(protocol.close_timeout_ms),
+            close_timeout: Duration::from_millis(protocol.close_timeout_ms),
             legacy: LegacyPeriods {
                 heartbeat_interval: Duration::from_millis(legacy.heartbeat_interval_ms),
                 heartbeat_timeout: Duration::from_millis(legacy.heartbeat_timeout_ms),
@@ -435,7 +435,7 @@ fn endpoint(
 }
 
 /// What the workers of the clients' listener are made of.
-pub struct Serving {
+pub struct ClientWorkers {
     /// The Engine.IO endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Where workers enter themselves.
@@ -445,9 +445,9 @@ pub struct Serving {
 }
 
 /// What holds for every session.
-fn terms(config: &Config) -> Terms {
+fn terms(config: &Config) -> SessionLimits {
     let limits = &config.limits;
-    Terms {
+    SessionLimits {
         allowance: Allowance {
             packets: Rate { per_second: limits.packets_per_second_max, burst: limits.packets_burst_max },
             bytes: Rate { per_second: limits.bytes_per_second_max, burst: limits.bytes_burst_max },
@@ -457,7 +457,7 @@ fn terms(config: &Config) -> Terms {
     }
 }
 
-impl Serving {
+impl ClientWorkers {
     /// Starts the workers, and then takes connections in on `listener`.
     ///
     /// # Errors
@@ -495,7 +495,7 @@ impl Serving {
                 })
             }) as Pin<Box<dyn Future<Output = _>>>
         };
-        let setup = listener::Setup {
+        let setup = listener::ListenerParts {
             name: CLIENTS,
             socket: listener,
             workers: worker_count(config),
@@ -535,7 +535,7 @@ fn serve_operators(listener: TcpListener, config: &Config, endpoint: &Arc<Endpoi
             }) as Pin<Box<dyn Future<Output = _>>>
         }
     };
-    let setup = listener::Setup {
+    let setup = listener::ListenerParts {
         name: OPERATORS,
         socket: listener,
         workers: 1,

@@ -34,7 +34,7 @@ const PURE: &[&str] = &[
     "directory/max/response.rs",
     "directory/max/response/",
     "directory/max/route.rs",
-    "actors/allowance.rs",
+    "actors/event_rates.rs",
     "actors/members.rs",
     "actors/participant.rs",
     "actors/participant/",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::Criterion;
 use maxtalk::delivery::outbox::{Bounds, Outbox};
 use maxtalk::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
-use maxtalk::metrics::{Elsewhere, Metrics};
+use maxtalk::metrics::{Metrics, ReadAtScrape};
 use maxtalk::protocol::Generation;
 use maxtalk::protocol::frame::{Broadcast, Frame};
 
@@ -21,7 +21,7 @@ pub fn criterion() -> Criterion {
 
 /// The metrics of a server.
 pub fn metrics() -> Arc<Metrics> {
-    Metrics::new(&[], Elsewhere::default())
+    Metrics::new(&[], ReadAtScrape::default())
 }
 
 /// An outbox with the bounds of the defaults, towards a client of today.

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use actix::Actor as _;
 use bytes::Bytes;
-use maxtalk::actors::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter};
+use maxtalk::actors::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries};
 use maxtalk::actors::roster::Roster;
 use maxtalk::config::Config;
-use maxtalk::delivery::flusher::Socket;
-use maxtalk::delivery::worker::{Terms, Worker};
+use maxtalk::delivery::flusher::SocketHandle;
+use maxtalk::delivery::worker::{SessionLimits, Worker};
 use maxtalk::event::SessionId;
 use maxtalk::http::socket::Stream;
-use maxtalk::http::websocket::OwnedSocket;
+use maxtalk::http::websocket::WebSocket;
 use maxtalk::mailbox::Mailbox;
 use maxtalk::metrics::Metrics;
 use maxtalk::protocol::Generation;
@@ -31,7 +31,7 @@ use super::support;
 /// The conversation and its members, on this thread.
 pub struct Room {
     conversation: Mailbox<ConversationActor>,
-    _sockets: Vec<Socket>,
+    _sockets: Vec<SocketHandle>,
     drain: Drain,
 }
 
@@ -44,7 +44,7 @@ impl Room {
     pub async fn with(listeners: u64) -> Self {
         let metrics = support::metrics();
         let conversation = empty_conversation(&metrics);
-        let (worker, drain) = (Worker::new(Terms::default()), Drain::default());
+        let (worker, drain) = (Worker::new(SessionLimits::default()), Drain::default());
         let mut sockets = Vec::new();
         for number in 0..=listeners {
             let outbox = support::outbox(&metrics);
@@ -52,12 +52,12 @@ impl Room {
             let (read, head) = (Vec::new(), Bytes::new());
             let stream = drain.clone();
             let socket =
-                OwnedSocket::new(stream, Generation::Eio4, reader, &worker.read_buffer, read, head, metrics.clone());
+                WebSocket::new(stream, Generation::Eio4, reader, &worker.read_buffer, read, head, metrics.clone());
             sockets.push(worker.flusher.carry(Box::new(socket), &outbox));
             let (done, entered) = oneshot::channel();
             let (session, username) = (SessionId(number), support::username(number));
-            let arrival = Arrivals::new(1, done).expect();
-            let enter = Enter { session, username, outbox, arrival };
+            let pending_entry = Entries::new(1, done).one_more();
+            let enter = Enter { session, username, outbox, pending_entry };
             conversation.try_send(ConversationMessage::Enter(enter)).expect("there is room");
             entered.await.expect("it lives");
         }
@@ -78,7 +78,7 @@ impl Room {
 
 fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let settings = Config::default();
-    let commons = Arc::new(Commons {
+    let settings = Arc::new(ConversationSettings {
         namespace: "/max".into(),
         // Nobody is told of the others: that would be members² events.
         presence_members_max: 1,
@@ -90,8 +90,8 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let id = support::talk().conversation;
     let mut tenure = None;
     Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));
-    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), commons.clone(), Arc::new(|_, _| {}));
-    Mailbox::new(actor.start(), commons.mailbox_max, metrics)
+    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), settings.clone(), Arc::new(|_, _| {}));
+    Mailbox::new(actor.start(), settings.mailbox_max, metrics)
 }
 
 impl AsyncRead for Drain {

@@ -15,9 +15,9 @@ use super::members::{Change, Members};
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::delivery::outbox::Outbox;
-use crate::delivery::ready::{self, Crowd};
+use crate::delivery::ready::{self, Audience};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
-use crate::mailbox::{Mail, Mailbox, Presence, Resident};
+use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
 use crate::metrics::{ActorClass, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::{self, Rest};
@@ -64,7 +64,7 @@ pub struct Enter {
     /// The way to its client.
     pub outbox: Arc<Outbox>,
     /// To be told when the session is in.
-    pub arrival: Arrival,
+    pub pending_entry: PendingEntry,
 }
 
 /// The answer to an ask.
@@ -78,10 +78,10 @@ pub struct People {
 
 /// What all conversations of a server have in common.
 #[derive(Debug)]
-pub struct Commons {
+pub struct ConversationSettings {
     /// The namespace of their events.
     pub namespace: Arc<str>,
-    /// Presence is not announced among more users than these; 0 is no limit.
+    /// ActorCount is not announced among more users than these; 0 is no limit.
     pub presence_members_max: usize,
     /// Broadcasts in a row before the worker has to be let go.
     pub burst_max: usize,
@@ -135,24 +135,24 @@ impl Drop for Membership {
 
 /// Tells a join that all of its conversations have taken it, or that one never will.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct Entries {
     missing: AtomicUsize,
     done: Mutex<Option<oneshot::Sender<()>>>,
 }
 
-impl Arrivals {
+impl Entries {
     /// For `count` conversations; `done` hears when all were entered, and is dropped as soon as one has failed.
     pub fn new(count: usize, done: oneshot::Sender<()>) -> Arc<Self> {
-        let arrivals = Arc::new(Self { missing: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
+        let entries = Arc::new(Self { missing: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
         if count == 0 {
-            arrivals.complete();
+            entries.complete();
         }
-        arrivals
+        entries
     }
 
     /// One of them, to go with its entry.
-    pub fn expect(self: &Arc<Self>) -> Arrival {
-        Arrival(Some(self.clone()))
+    pub fn one_more(self: &Arc<Self>) -> PendingEntry {
+        PendingEntry(Some(self.clone()))
     }
 
     fn complete(&self) {
@@ -164,22 +164,22 @@ impl Arrivals {
 
 /// One entry under way. Dropped on the way, because the conversation has died, it fails the whole join at once.
 #[derive(Debug)]
-pub struct Arrival(Option<Arc<Arrivals>>);
+pub struct PendingEntry(Option<Arc<Entries>>);
 
-impl Arrival {
+impl PendingEntry {
     fn arrived(mut self) {
-        if let Some(arrivals) = self.0.take()
-            && arrivals.missing.fetch_sub(1, Ordering::AcqRel) == 1
+        if let Some(entries) = self.0.take()
+            && entries.missing.fetch_sub(1, Ordering::AcqRel) == 1
         {
-            arrivals.complete();
+            entries.complete();
         }
     }
 }
 
-impl Drop for Arrival {
+impl Drop for PendingEntry {
     fn drop(&mut self) {
-        if let Some(arrivals) = self.0.take() {
-            arrivals.done.lock().take();
+        if let Some(entries) = self.0.take() {
+            entries.done.lock().take();
         }
     }
 }
@@ -189,27 +189,27 @@ pub struct ConversationActor {
     id: ConversationId,
     tenure: Tenure,
     members: Members<Arc<Outbox>>,
-    commons: Arc<Commons>,
+    settings: Arc<ConversationSettings>,
     retire: Arc<Retire>,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
-    _presence: Presence,
+    _count: ActorCount,
 }
 
 impl ConversationActor {
     /// A conversation with nobody in it.
-    pub fn new(id: ConversationId, tenure: Tenure, commons: Arc<Commons>, retire: Arc<Retire>) -> Self {
-        commons.metrics.conversations.inc();
-        let presence = Presence::new(ActorClass::Conversation, &commons.metrics);
+    pub fn new(id: ConversationId, tenure: Tenure, settings: Arc<ConversationSettings>, retire: Arc<Retire>) -> Self {
+        settings.metrics.conversations.inc();
+        let presence = ActorCount::new(ActorClass::Conversation, &settings.metrics);
         Self {
             id,
             tenure,
             members: Members::default(),
-            commons,
+            settings,
             retire,
             turns_in_a_row: 0,
             retirement: None,
-            _presence: presence,
+            _count: presence,
         }
     }
 
@@ -218,7 +218,7 @@ impl ConversationActor {
         if let Some(retirement) = self.retirement.take() {
             ctx.cancel_future(retirement);
         }
-        let Enter { session, username, outbox, arrival } = enter;
+        let Enter { session, username, outbox, pending_entry } = enter;
         if let Change::Joined(username) = self.members.enter(session, &username, outbox)
             && self.announces(self.members.users().len())
         {
@@ -226,7 +226,7 @@ impl ConversationActor {
             let broadcast = self.encode(&event);
             self.broadcast(broadcast, Some(session), ctx);
         }
-        arrival.arrived();
+        pending_entry.arrived();
     }
 
     fn leave(&mut self, session: SessionId, ctx: &mut Context<Self>) {
@@ -256,18 +256,18 @@ impl ConversationActor {
 
     /// Whether presence is announced among `users` users: a storm of n joins costs n² events.
     fn announces(&self, users: usize) -> bool {
-        self.commons.presence_members_max == 0 || users <= self.commons.presence_members_max
+        self.settings.presence_members_max == 0 || users <= self.settings.presence_members_max
     }
 
     fn encode(&self, event: &ServerEvent<'_>) -> Broadcast {
-        Broadcast::new(self.commons.namespace.clone(), event.name(), event.json())
+        Broadcast::new(self.settings.namespace.clone(), event.name(), event.json())
     }
 
     /// Sends an event to everybody here, `except` one session. What is not done at once is done before the next message
     /// is handled, so that the order of events is the same for all.
     fn broadcast(&mut self, broadcast: Broadcast, except: Option<SessionId>, ctx: &mut Context<Self>) {
         let recipients = self.members.seats().len() - usize::from(except.is_some());
-        self.commons.metrics.fanout_members.observe(recipients as f64);
+        self.settings.metrics.fanout_members.observe(recipients as f64);
         let mut fanout = FanOut { broadcast, except, next: 0, rested: false };
         if !fanout.advance(self) {
             ctx.wait(fanout);
@@ -278,7 +278,7 @@ impl ConversationActor {
     /// would fill every outbox before any transport on this thread could write.
     fn took_a_turn(&mut self, ctx: &mut Context<Self>) {
         self.turns_in_a_row += 1;
-        if self.turns_in_a_row >= self.commons.burst_max {
+        if self.turns_in_a_row >= self.settings.burst_max {
             self.turns_in_a_row = 0;
             ctx.wait(Rest::default());
         }
@@ -289,7 +289,7 @@ impl ConversationActor {
         if let Some(earlier) = self.retirement.take() {
             ctx.cancel_future(earlier);
         }
-        let retirement = ctx.run_later(self.commons.linger, |conversation, _| {
+        let retirement = ctx.run_later(self.settings.linger, |conversation, _| {
             // actix runs what was cancelled in the very turn in which it is due.
             if !conversation.members.is_empty() {
                 return;
@@ -303,7 +303,7 @@ impl ConversationActor {
 
 impl Drop for ConversationActor {
     fn drop(&mut self) {
-        self.commons.metrics.conversations.dec();
+        self.settings.metrics.conversations.dec();
         // Only a panic ends a conversation that has members. Nobody could tell them of anything any more: their
         // connections end, and their clients come back and join a new actor.
         for seat in self.members.seats() {
@@ -326,7 +326,7 @@ impl Actor for ConversationActor {
     }
 }
 
-impl Resident for ConversationActor {
+impl Addressed for ConversationActor {
     type Message = ConversationMessage;
     const CLASS: ActorClass = ActorClass::Conversation;
 }
@@ -365,7 +365,7 @@ impl FanOut {
         let seats = conversation.members.seats();
         let end = seats.len().min(self.next + FANOUT_SLICE);
         let mut delivered = 0;
-        let batching = ready::batch(if seats.len() > FEW { Crowd::Many } else { Crowd::Few });
+        let batching = ready::batch(if seats.len() > FEW { Audience::Many } else { Audience::Few });
         for seat in &seats[self.next..end] {
             if Some(seat.session) != self.except {
                 let frame = self.broadcast.frame(seat.handle.generation()).clone();
@@ -375,7 +375,7 @@ impl FanOut {
         drop(batching);
         self.next = end;
         let label = EventLabel { event: self.broadcast.name(), path: "local" };
-        conversation.commons.metrics.deliveries.get_or_create(&label).inc_by(delivered);
+        conversation.settings.metrics.deliveries.get_or_create(&label).inc_by(delivered);
         end == seats.len()
     }
 }

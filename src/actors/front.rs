@@ -10,10 +10,10 @@ use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::{Body, Form, PayloadWriter};
 
 /// What a session answers a poll. Dropped without an answer, the session is gone.
-pub type PollAnswer = Result<Body, EdgeRefusal>;
+pub type PollAnswer = Result<Body, FrontError>;
 
 /// What a session answers a POST. Dropped without an answer, the session is gone.
-pub type PostAnswer = Result<(), EdgeRefusal>;
+pub type PostAnswer = Result<(), FrontError>;
 
 /// A poll that waits for packets.
 #[derive(Debug)]
@@ -56,14 +56,14 @@ pub(super) fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<
         writer.push(Frame::text(last));
     }
     if writer.is_empty() {
-        writer.push(Frame::text(outbox.generation().words().noop));
+        writer.push(Frame::text(outbox.generation().server_packets().noop));
     }
     writer.finish()
 }
 
 /// Why a session does not take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EdgeRefusal {
+pub enum FrontError {
     /// One of Engine.IO's errors.
     Error(RequestError),
     /// A request of this kind is already under way: 400 without a body.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::application::Application;
 use super::front::PostAnswer;
 use crate::delivery::outbox::Outbox;
-use crate::delivery::transport::Arrival;
+use crate::delivery::transport::Inbound;
 use crate::event::CloseReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::connection::{Connection, Received};
@@ -33,15 +33,15 @@ pub(super) struct Ration {
 
 impl Ration {
     /// Counts what has arrived, and gives the packet, where it is one.
-    pub(super) fn take<'a>(&mut self, arrival: Arrival<'a>) -> Option<Packet<'a>> {
+    pub(super) fn take<'a>(&mut self, arrival: Inbound<'a>) -> Option<Packet<'a>> {
         self.packets += 1;
         match arrival {
-            Arrival::Bytes(bytes) => {
+            Inbound::Bytes(bytes) => {
                 self.bytes += bytes as u64;
                 None
             }
-            Arrival::Frame => None,
-            Arrival::Packet(packet) => Some(packet),
+            Inbound::Frame => None,
+            Inbound::Packet(packet) => Some(packet),
         }
     }
 

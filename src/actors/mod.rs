@@ -15,13 +15,12 @@
 //! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
 //! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
 //! * [`registry`], [`roster`], [`users`]: asks MAX, spawns, retires; the decision of who lives; sessions by user.
-//! * `census`: how a session counts in the metrics.
+//! * `session_metrics`: how a session counts in the metrics.
 
-pub mod allowance;
 pub mod application;
-mod census;
 pub mod conversation;
 pub mod departures;
+pub mod event_rates;
 pub mod front;
 mod intake;
 pub mod members;
@@ -31,6 +30,7 @@ pub mod registry;
 pub mod roster;
 pub mod seats;
 pub mod session;
+mod session_metrics;
 pub mod socketio;
 pub mod talks;
 pub mod users;

@@ -17,7 +17,7 @@ use super::departures;
 use super::participant::{Admitted, Auth, Call, Input, Participant, Port, Rules};
 use super::registry::{Admission, Join, RegistryActor, RegistryMessage};
 use super::seats::Seat;
-use super::socketio::{Emitter, Namespace, Residents};
+use super::socketio::{Emitter, Namespace, Namespaces};
 use super::talks::Talks;
 use super::users::User;
 use crate::directory::Question;
@@ -49,19 +49,19 @@ pub struct MaxSettings {
 
 /// The namespaces of maxtalk.
 #[derive(Debug)]
-pub struct MaxResidents {
+pub struct MaxNamespaces {
     names: [Arc<str>; 2],
     settings: Arc<MaxSettings>,
 }
 
-impl MaxResidents {
+impl MaxNamespaces {
     /// `namespace` is the name of the written protocol's namespace, such as `/max`.
     pub fn new(namespace: Arc<str>, settings: MaxSettings) -> Self {
         Self { names: [namespace, "/".into()], settings: Arc::new(settings) }
     }
 }
 
-impl Residents for MaxResidents {
+impl Namespaces for MaxNamespaces {
     fn names(&self) -> &[Arc<str>] {
         &self.names
     }

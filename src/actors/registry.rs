@@ -17,14 +17,16 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, Retire};
+use super::conversation::{
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Membership, Retire,
+};
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
 use crate::delivery::outbox::Outbox;
 use crate::directory::{Directory, Failure, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
-use crate::mailbox::{Mail, Mailbox, Place, Presence, Resident};
+use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, Slot};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::turns::{self, Rest, Share};
 
@@ -92,7 +94,7 @@ pub struct Admit {
     outbox: Arc<Outbox>,
     username: Username,
     conversations: Vec<ConversationId>,
-    reply: oneshot::Sender<Result<Entering, Code>>,
+    reply: oneshot::Sender<Result<SentEntries, Code>>,
     under_way: UnderWay,
 }
 
@@ -104,7 +106,7 @@ impl Admit {
         outbox: Arc<Outbox>,
         username: &str,
         conversations: &[&str],
-        reply: oneshot::Sender<Result<Entering, Code>>,
+        reply: oneshot::Sender<Result<SentEntries, Code>>,
     ) -> Self {
         let username = Username::parse(username).unwrap();
         let conversations = conversations.iter().map(|&id| id.into()).collect();
@@ -118,14 +120,14 @@ impl Admit {
 }
 
 /// Entries that were sent: the memberships, and what hears when all of them are in force.
-pub(super) type Entering = (Memberships, oneshot::Receiver<()>);
+pub(super) type SentEntries = (Memberships, oneshot::Receiver<()>);
 
 /// A session that is being let into its conversations.
 struct Admitting {
     admit: Admit,
     /// How many of its conversations it was sent into.
     sent: usize,
-    arrivals: Arc<Arrivals>,
+    entries: Arc<Entries>,
     all_entered: oneshot::Receiver<()>,
     memberships: Memberships,
 }
@@ -134,8 +136,8 @@ impl Admitting {
     fn new(admit: Admit) -> Self {
         let (done, all_entered) = oneshot::channel();
         let count = admit.conversations.len();
-        let (arrivals, memberships) = (Arrivals::new(count, done), Memberships::with_capacity(count));
-        Self { admit, sent: 0, arrivals, all_entered, memberships }
+        let (entries, memberships) = (Entries::new(count, done), Memberships::with_capacity(count));
+        Self { admit, sent: 0, entries, all_entered, memberships }
     }
 
     /// It is in all of its conversations.
@@ -234,10 +236,10 @@ pub struct RegistryActor {
     admitting: VecDeque<Admitting>,
     admitted: Share,
     messages_in_a_row: usize,
-    commons: Arc<Commons>,
+    commons: Arc<ConversationSettings>,
     arbiters: Arbiters,
     hasher: RandomState,
-    _presence: Presence,
+    _count: ActorCount,
     /// Closes when the registry is gone.
     _alive: oneshot::Sender<Infallible>,
 }
@@ -257,7 +259,7 @@ impl RegistryActor {
     /// Starts the registry on this thread. It ends only by failing, and a server without it is none.
     pub fn launch(
         directory: Rc<dyn Directory>,
-        commons: Arc<Commons>,
+        commons: Arc<ConversationSettings>,
         arbiters: Arbiters,
         bounds: RegistryBounds,
     ) -> (Mailbox<Self>, RegistryEnd) {
@@ -286,14 +288,14 @@ impl RegistryActor {
             commons,
             arbiters,
             hasher: RandomState::new(),
-            _presence: Presence::new(ActorClass::Registry, &metrics),
+            _count: ActorCount::new(ActorClass::Registry, &metrics),
             _alive: alive,
         });
         (mailbox, RegistryEnd(end))
     }
 
     /// `place` is the join's in the mailbox, which it keeps to its end: so the bound counts all that are under way.
-    fn join(&mut self, join: Join, place: Place) {
+    fn join(&mut self, join: Join, place: Slot) {
         let desk = self.desk.clone();
         actix_rt::spawn(async move {
             let Join { session, outbox, question, enters, user, mut reply, under_way } = join;
@@ -340,11 +342,7 @@ impl RegistryActor {
     /// Sends the session into the next of its conversations, at most so many: into all of these or into none.
     fn send_some(&mut self, admitting: &mut Admitting, most: usize) -> Result<(), Code> {
         let Admitting {
-            admit: Admit { session, outbox, username, conversations, .. },
-            sent,
-            arrivals,
-            memberships,
-            ..
+            admit: Admit { session, outbox, username, conversations, .. }, sent, entries, memberships, ..
         } = admitting;
         let end = conversations.len().min(*sent + most);
         let mut doors = Vec::with_capacity(end - *sent);
@@ -354,8 +352,8 @@ impl RegistryActor {
             doors.push((id, door, place));
         }
         for (id, door, place) in doors {
-            let (username, outbox, arrival) = (username.clone(), outbox.clone(), arrivals.expect());
-            door.fill(place, ConversationMessage::Enter(Enter { session: *session, username, outbox, arrival }));
+            let (username, outbox, pending_entry) = (username.clone(), outbox.clone(), entries.one_more());
+            door.fill(place, ConversationMessage::Enter(Enter { session: *session, username, outbox, pending_entry }));
             self.roster.sent_entry(&id);
             memberships.push(Membership::new(id, *session, door));
         }
@@ -432,7 +430,7 @@ impl Actor for RegistryActor {
     }
 }
 
-impl Resident for RegistryActor {
+impl Addressed for RegistryActor {
     type Message = RegistryMessage;
     const CLASS: ActorClass = ActorClass::Registry;
 }
@@ -441,7 +439,7 @@ impl Handler<Mail<RegistryMessage>> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, mail: Mail<RegistryMessage>, ctx: &mut Self::Context) {
-        let (message, place) = mail.open_with_place();
+        let (message, place) = mail.open_with_slot();
         match message {
             RegistryMessage::Join(join) => self.join(join, place),
             RegistryMessage::Admit(admit) => self.admitting.push_back(Admitting::new(admit)),

@@ -14,21 +14,21 @@ use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
 use super::application::Application;
-use super::census::Census;
-use super::front::{EdgeRefusal, Listing, PostAnswer, WaitingPoll, drain};
+use super::front::{FrontError, Listing, PostAnswer, WaitingPoll, drain};
 use super::intake::{Feeding, Ration, take_packet};
-use crate::delivery::flusher::Socket;
+use super::session_metrics::SessionMetrics;
+use crate::delivery::flusher::SocketHandle;
 use crate::delivery::outbox::Outbox;
-use crate::delivery::transport::{Arrival, Attach, Transport};
+use crate::delivery::transport::{Attach, Inbound, Transport};
 use crate::delivery::worker::{Alarms, CATCH_UP, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{Meter, PAUSE, Verdict};
 use crate::logging::log_refusal;
-use crate::mailbox::{Mail, Mailbox, Presence, Resident};
+use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::protocol::TransportKind;
 use crate::protocol::connection::{Alarm, Attached, Connection, Due, Periods, Polled, Probed};
-use crate::protocol::engine::{Packet, Words};
+use crate::protocol::engine::{Packet, ServerPackets};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::legacy::GREETING;
@@ -59,7 +59,7 @@ pub enum SessionMessage {
 }
 
 /// What a session is made of, apart from its transport.
-pub struct Setup {
+pub struct SessionParts {
     /// Its number within the process.
     pub id: SessionId,
     /// Where its client is.
@@ -101,8 +101,8 @@ pub struct SessionActor {
     /// When it looks at its deadlines again, where the thread was behind.
     looks_again: Option<Instant>,
     _listing: Box<dyn Listing>,
-    census: Census,
-    _presence: Presence,
+    session_metrics: SessionMetrics,
+    _count: ActorCount,
 }
 
 /// How far a session is.
@@ -128,7 +128,7 @@ enum Link {
     /// By requests; the one that waits for packets, if there is one.
     Polling(Option<WaitingPoll>),
     /// By a socket.
-    Socket(Socket),
+    Socket(SocketHandle),
 }
 
 impl Phase {
@@ -155,7 +155,7 @@ impl SessionActor {
     /// Starts a session on this thread. `socket` is its transport, or none for polling; `list` enters the session in
     /// the table of sids.
     pub fn launch(
-        setup: Setup,
+        setup: SessionParts,
         worker: &Rc<Worker>,
         socket: Option<Box<dyn Transport>>,
         list: impl FnOnce(Mailbox<Self>) -> Box<dyn Listing>,
@@ -182,8 +182,8 @@ impl SessionActor {
             sated_in: None,
             looks_again: None,
             _listing: listing,
-            _presence: Presence::new(ActorClass::Session, &setup.metrics),
-            census: Census::new(setup.metrics, generation, kind),
+            _count: ActorCount::new(ActorClass::Session, &setup.metrics),
+            session_metrics: SessionMetrics::new(setup.metrics, generation, kind),
         };
         session.announce_alarms();
         let (generation, kind) = (generation.as_str(), kind.as_str());
@@ -220,7 +220,7 @@ impl SessionActor {
         if listens {
             self.feed(cx, &mut ration, now);
         }
-        self.meter.charge(&self.worker.terms.allowance, ration.packets, ration.bytes, now);
+        self.meter.charge(&self.worker.limits.allowance, ration.packets, ration.bytes, now);
         if ration.is_used_up() {
             self.sated_in = Some(turns::round());
             turns::rest(cx);
@@ -253,11 +253,11 @@ impl SessionActor {
         if self.sated_in == Some(turns::round()) {
             return Ok(false);
         }
-        match self.meter.judge(&self.worker.terms.allowance, now) {
+        match self.meter.judge(&self.worker.limits.allowance, now) {
             Verdict::Listen => Ok(true),
             Verdict::Wait { begins } => {
                 if begins {
-                    self.census.metrics.limited(Limit::Packets);
+                    self.session_metrics.metrics.limited(Limit::Packets);
                     self.alarms.arm(Alarm { period: PAUSE, due: now + PAUSE });
                 }
                 Ok(false)
@@ -276,14 +276,14 @@ impl SessionActor {
         if let (Phase::Open(application), Link::Polling(_)) = (&self.phase, &self.link) {
             application.allow_kept(self.outbox.bytes())?;
         }
-        let words = self.words();
+        let packets = self.server_packets();
         while let Some(due) = self.connection.handle_timeout(now) {
             match due {
                 Due::Ping => {
-                    self.outbox.push(Frame::text(words.ping));
+                    self.outbox.push(Frame::text(packets.ping));
                 }
                 // With something else to say, that is said.
-                Due::Noop if self.outbox.is_empty() => self.end_poll(words.noop, now),
+                Due::Noop if self.outbox.is_empty() => self.end_poll(packets.noop, now),
                 Due::Noop => {}
                 Due::Expired => return Err(CloseReason::PingTimeout),
                 Due::UpgradeExpired => self.end_upgrade(CloseReason::TransportClose),
@@ -341,11 +341,11 @@ impl SessionActor {
     /// had no time to write goes by the newer one.
     fn relink(&mut self, link: Link) {
         match std::mem::replace(&mut self.link, link) {
-            Link::Polling(Some(poll)) => self.answer(poll, self.words().noop),
+            Link::Polling(Some(poll)) => self.answer(poll, self.server_packets().noop),
             Link::Polling(None) => {}
             Link::Socket(socket) => socket.retire(),
         }
-        self.census.moved(self.connection.transport());
+        self.session_metrics.moved(self.connection.transport());
     }
 
     /// Goes on by `socket`.
@@ -369,7 +369,7 @@ impl SessionActor {
         }
         let (connection, phase, outbox) = (&mut self.connection, &mut self.phase, &self.outbox);
         let mut closes = false;
-        let mut sink = |arrival: Arrival<'_>| {
+        let mut sink = |arrival: Inbound<'_>| {
             if let Some(packet) = ration.take(arrival) {
                 closes |= matches!(packet, Packet::Close);
                 phase.take_packet(connection, outbox, packet, now)?;
@@ -390,7 +390,8 @@ impl SessionActor {
 
     /// The client has closed the session by a packet: a socket of 0.9 is told so, behind all that is queued.
     fn bid_farewell(&mut self, cx: &mut TaskContext<'_>) {
-        if let (Link::Socket(socket), Some(farewell)) = (&mut self.link, self.connection.generation().words().farewell)
+        if let (Link::Socket(socket), Some(farewell)) =
+            (&mut self.link, self.connection.generation().server_packets().farewell)
         {
             self.outbox.push(Frame::text(farewell));
             let _ = socket.poll_write(cx);
@@ -428,8 +429,8 @@ impl SessionActor {
         poll.answer(&self.outbox, packet);
     }
 
-    fn words(&self) -> &'static Words {
-        self.connection.generation().words()
+    fn server_packets(&self) -> &'static ServerPackets {
+        self.connection.generation().server_packets()
     }
 
     fn write_link(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
@@ -450,7 +451,7 @@ impl SessionActor {
                     return self.lose_poll(now).and(end);
                 }
                 let body = drain(&self.outbox, self.payload_bytes_max, poll.form(&self.outbox), last);
-                self.census.metrics.polling_written.count(body.len());
+                self.session_metrics.metrics.polling_written.count(body.len());
                 if poll.reply.send(Ok(body)).is_err() {
                     return self.lose_poll(now).and(end);
                 }
@@ -493,7 +494,7 @@ impl SessionActor {
                 Ok(()) => {}
                 Err(CloseReason::TransportClose) => match self.link {
                     Link::Polling(_) => {
-                        self.say_last(self.words().closed, CROSSING_POLL, CloseReason::TransportClose, now);
+                        self.say_last(self.server_packets().closed, CROSSING_POLL, CloseReason::TransportClose, now);
                     }
                     Link::Socket(_) => {
                         self.bid_farewell(cx);
@@ -515,8 +516,8 @@ impl SessionActor {
     fn end(&mut self, reason: CloseReason, now: Instant) {
         match self.link {
             Link::Polling(_) => {
-                let period = self.connection.periods().last_poll_timeout;
-                self.say_last(self.words().close, period, reason, now);
+                let period = self.connection.periods().close_timeout;
+                self.say_last(self.server_packets().close, period, reason, now);
             }
             Link::Socket(_) => self.phase = Phase::Over(reason),
         }
@@ -542,7 +543,7 @@ impl SessionActor {
             Polled::Waits => self.link = Link::Polling(Some(poll)),
             Polled::Replaces => {
                 if let Link::Polling(Some(older)) = std::mem::replace(&mut self.link, Link::Polling(Some(poll))) {
-                    self.answer(older, self.words().noop);
+                    self.answer(older, self.server_packets().noop);
                 }
             }
             Polled::Greeted => {
@@ -550,10 +551,10 @@ impl SessionActor {
                 self.answer(poll, GREETING);
             }
             Polled::Overlaps => {
-                let _ = poll.reply.send(Err(EdgeRefusal::Overlap));
+                let _ = poll.reply.send(Err(FrontError::Overlap));
                 self.phase = Phase::Over(CloseReason::Overlap);
             }
-            Polled::Refused => drop(poll.reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)))),
+            Polled::Refused => drop(poll.reply.send(Err(FrontError::Error(RequestError::BadRequest)))),
         }
     }
 
@@ -575,10 +576,10 @@ impl SessionActor {
     /// Tells the client, as far as it can be told, and stops.
     fn finish(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         // Counted before anybody can hear that the session has left.
-        self.census.close(reason);
+        self.session_metrics.close(reason);
         match reason {
-            CloseReason::Flood => self.census.metrics.limited(Limit::Packets),
-            CloseReason::WriteTimeout => self.census.metrics.limited(Limit::WriteTime),
+            CloseReason::Flood => self.session_metrics.metrics.limited(Limit::Packets),
+            CloseReason::WriteTimeout => self.session_metrics.metrics.limited(Limit::WriteTime),
             _ => {}
         }
         self.phase = Phase::Over(reason);
@@ -587,11 +588,11 @@ impl SessionActor {
         match std::mem::replace(&mut self.link, Link::Polling(None)) {
             Link::Socket(socket) => socket.close(reason),
             Link::Polling(Some(poll)) => {
-                let words = self.words();
+                let packets = self.server_packets();
                 let last = match reason {
-                    CloseReason::Stop => words.stop,
-                    CloseReason::TransportClose => words.closed,
-                    _ => words.close,
+                    CloseReason::Stop => packets.stop,
+                    CloseReason::TransportClose => packets.closed,
+                    _ => packets.close,
                 };
                 self.answer(poll, last);
             }
@@ -628,7 +629,7 @@ impl Actor for SessionActor {
     }
 }
 
-impl Resident for SessionActor {
+impl Addressed for SessionActor {
     type Message = SessionMessage;
     const CLASS: ActorClass = ActorClass::Session;
 }
@@ -656,14 +657,14 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
             SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(poll),
             SessionMessage::Post { body, reply } if matches!(self.phase, Phase::Open(_)) => {
                 if !self.connection.takes_posts() {
-                    let _ = reply.send(Err(EdgeRefusal::Error(RequestError::BadRequest)));
+                    let _ = reply.send(Err(FrontError::Error(RequestError::BadRequest)));
                 } else if self.feeding.is_some() {
                     // One whose client has gone may still wait for room.
-                    let _ = reply.send(Err(EdgeRefusal::Overlap));
+                    let _ = reply.send(Err(FrontError::Overlap));
                 } else {
                     let bytes = body.len() as u64;
                     let payload = PayloadReader::new(self.connection.generation(), body).knowing(self.encodes_once);
-                    self.meter.charge(&self.worker.terms.allowance, 0, bytes, Instant::now());
+                    self.meter.charge(&self.worker.limits.allowance, 0, bytes, Instant::now());
                     self.feeding = Some(Box::new(Feeding { payload, reply, then: None }));
                 }
             }

@@ -15,18 +15,18 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::application::Application;
-use super::front::{EdgeRefusal, Listing, PollAnswer, PostAnswer, WaitingPoll};
-use super::session::{SessionActor, SessionMessage, Setup};
+use super::front::{FrontError, Listing, PollAnswer, PostAnswer, WaitingPoll};
+use super::session::{SessionActor, SessionMessage, SessionParts};
 use crate::delivery::buffer::ReadBuffer;
 use crate::delivery::outbox::{Bounds, Frames, Outbox};
-use crate::delivery::ready::{self, Crowd};
-use crate::delivery::transport::{Arrival, Attach, Sink, Transport};
-use crate::delivery::worker::{Terms, Worker};
+use crate::delivery::ready::{self, Audience};
+use crate::delivery::transport::{Attach, Inbound, Sink, Transport};
+use crate::delivery::worker::{SessionLimits, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::bucket::Rate;
 use crate::limits::meter::Allowance;
 use crate::mailbox::Mailbox;
-use crate::metrics::{Elsewhere, Metrics};
+use crate::metrics::{Metrics, ReadAtScrape};
 use crate::protocol::Generation;
 use crate::protocol::connection::{Alarm, LegacyPeriods, Periods};
 use crate::protocol::engine::Packet;
@@ -86,7 +86,7 @@ impl Transport for Socket {
                 Ok(packet) => packet,
                 Err(error) => return Poll::Ready(error.into()),
             };
-            match sink(Arrival::Packet(packet)) {
+            match sink(Inbound::Packet(packet)) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(reason) => return Poll::Ready(reason),
@@ -194,7 +194,7 @@ impl Session {
     }
 
     fn start_with(generation: Generation, socket: Option<Socket>, upgrade_timeout: Duration) -> Self {
-        Self::start_on(&Worker::new(Terms::default()), generation, socket, upgrade_timeout)
+        Self::start_on(&Worker::new(SessionLimits::default()), generation, socket, upgrade_timeout)
     }
 
     fn start_on(
@@ -204,17 +204,17 @@ impl Session {
         upgrade_timeout: Duration,
     ) -> Self {
         let (heard, meanwhile) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
-        let metrics = Metrics::new(&[], Elsewhere::default());
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
         let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
         let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
-        let setup = Setup {
+        let setup = SessionParts {
             id: SessionId(1),
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
             periods: Arc::new(Periods {
                 ping_interval: Duration::from_secs(25),
                 ping_timeout: Duration::from_secs(20),
                 upgrade_timeout,
-                last_poll_timeout: Duration::from_secs(30),
+                close_timeout: Duration::from_secs(30),
                 legacy: LegacyPeriods::default(),
             }),
             payload_bytes_max: 100,
@@ -281,9 +281,9 @@ async fn an_upgrade_goes_from_polls_to_the_socket() {
     socket.send(&["5", "4after"]);
     socket.until(|wire| (wire.got.len() == 3).then_some(())).await;
     assert_eq!(socket.0.lock().got, ["3probe", "4left", "4after"]);
-    let refused = Err(EdgeRefusal::Error(RequestError::BadRequest));
+    let refused = Err(FrontError::Error(RequestError::BadRequest));
     assert_eq!(session.poll().await.unwrap(), refused);
-    assert_eq!(session.post("4x").await.unwrap(), Err(EdgeRefusal::Error(RequestError::BadRequest)));
+    assert_eq!(session.post("4x").await.unwrap(), Err(FrontError::Error(RequestError::BadRequest)));
     assert_eq!(session.attach().until_closed().await, CloseReason::TransportClose, "a second socket");
     session.mailbox.send_always(SessionMessage::AbortPost(CloseReason::TransportError));
     socket.send(&["4still"]);
@@ -315,7 +315,7 @@ impl ArcWake for Stall {
 /// An alarm that comes while the thread is behind is not the last.
 #[actix_rt::test]
 async fn a_deadline_that_comes_while_the_thread_stands_still_is_looked_at_again() {
-    let worker = Worker::new(Terms::default());
+    let worker = Worker::new(SessionLimits::default());
     let session = Session::start_on(&worker, Generation::Eio4, None, Duration::from_secs(10));
     let stalled =
         Arc::new(Outbox::new(Generation::Eio4, Bounds { messages_max: 1, bytes_max: 1 }, session.metrics.clone()));
@@ -375,7 +375,7 @@ async fn ends_by_polling() {
     let session = Session::start(None);
     let (first, second) = (session.poll(), session.poll());
     assert_eq!(body(first).await, "1");
-    assert_eq!(second.await.unwrap(), Err(EdgeRefusal::Overlap));
+    assert_eq!(second.await.unwrap(), Err(FrontError::Overlap));
     session.until_gone().await;
 
     // A poll that its client has dropped.
@@ -464,9 +464,9 @@ async fn what_a_post_has_brought_counts_though_its_client_is_gone() {
 
 fn strict() -> Rc<Worker> {
     let packets = Rate { per_second: 1000, burst: 1000 };
-    Worker::new(Terms {
+    Worker::new(SessionLimits {
         allowance: Allowance { packets, bytes: Rate::UNLIMITED, patience: Duration::from_millis(500) },
-        ..Terms::default()
+        ..SessionLimits::default()
     })
 }
 
@@ -624,7 +624,7 @@ fn talk(outbox: &Arc<Outbox>, numbers: std::ops::Range<usize>) -> std::thread::J
     let outbox = outbox.clone();
     std::thread::spawn(move || {
         for number in numbers {
-            let _batching = (number % 3 == 0).then(|| ready::batch(Crowd::Many));
+            let _batching = (number % 3 == 0).then(|| ready::batch(Audience::Many));
             while !outbox.has_room() {
                 std::thread::yield_now();
             }

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
 
-use super::allowance::{Allowance, Rates, Verdict};
 use super::application::Application;
+use super::event_rates::{EventRates, RatesMax, Verdict};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, Code, SessionId};
 use crate::limits::clients::SessionSlot;
@@ -54,7 +54,7 @@ pub trait Namespace {
 }
 
 /// Who lives in the namespaces of a server.
-pub trait Residents: Send + Sync {
+pub trait Namespaces: Send + Sync {
     /// The names of the namespaces, which begin with `/`.
     fn names(&self) -> &[Arc<str>];
 
@@ -121,9 +121,9 @@ pub struct SocketIoSession {
 /// What all sessions of a server have in common here.
 pub struct SocketIoSettings {
     /// Who lives in the namespaces.
-    pub residents: Arc<dyn Residents>,
+    pub residents: Arc<dyn Namespaces>,
     /// How fast events may come.
-    pub rates: Rates,
+    pub rates: RatesMax,
     /// Largest message that a client may send, attachments together.
     pub payload_bytes_max: usize,
     /// How long a client may stay in no namespace.
@@ -135,7 +135,7 @@ pub struct SocketIoSettings {
 /// Who lives in the namespaces of a session, and how a client gets there.
 struct Lobby {
     settings: Arc<SocketIoSettings>,
-    allowance: Allowance,
+    allowance: EventRates,
     present: Box<[Option<Box<dyn Namespace>>]>,
     session: SessionId,
     peer: IpAddr,
@@ -156,7 +156,7 @@ impl SocketIoSession {
         let machine = SocketIo::new(outbox.generation(), names, settings.payload_bytes_max);
         let present = names.iter().map(|_| None).collect();
         let connect_timeout = settings.connect_timeout;
-        let mut lobby = Lobby { settings, allowance: Allowance::default(), present, session, peer, outbox, slot };
+        let mut lobby = Lobby { settings, allowance: EventRates::default(), present, session, peer, outbox, slot };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
                 lobby.welcome(namespace);
@@ -214,7 +214,7 @@ impl Lobby {
             Event::Connected { namespace, auth } => {
                 let sid = match generation {
                     // No randomness, no id: the connection cannot be served.
-                    Generation::Eio4 => random_id().ok_or(ProtocolError::Place)?,
+                    Generation::Eio4 => random_id().ok_or(ProtocolError::OutOfPlace)?,
                     Generation::Eio3 | Generation::Sio09 => String::new(),
                 };
                 self.outbox.push(Frame::text(&packet::connect(

@@ -11,15 +11,17 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
-use super::conversation::{Arrivals, Commons, ConversationActor, ConversationMessage, Enter, Membership, People};
+use super::conversation::{
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Membership, People,
+};
 use super::departures::{self, Memberships};
 use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryBounds, RegistryMessage};
 use super::roster::Roster;
 use crate::delivery::outbox::{Bounds, Outbox};
 use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{CloseReason, Code, SessionId, Talk, Username};
-use crate::mailbox::{Mailbox, Refusal};
-use crate::metrics::{ActorClass, Elsewhere, Metrics};
+use crate::mailbox::{Mailbox, SendError};
+use crate::metrics::{ActorClass, Metrics, ReadAtScrape};
 use crate::protocol::Generation;
 use crate::protocol::frame::{Frame, Payload};
 
@@ -45,14 +47,14 @@ impl Directory for Unhelpful {
 
 /// Conversations of one server, with a registry whose directory is away.
 struct World {
-    commons: Arc<Commons>,
+    settings: Arc<ConversationSettings>,
     registry: Mailbox<RegistryActor>,
 }
 
 impl World {
-    fn new(adjust: impl FnOnce(&mut Commons)) -> Self {
-        let metrics = Metrics::new(&[], Elsewhere::default());
-        let mut commons = Commons {
+    fn new(adjust: impl FnOnce(&mut ConversationSettings)) -> Self {
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let mut settings = ConversationSettings {
             namespace: "/max".into(),
             presence_members_max: 1000,
             burst_max: 32,
@@ -60,10 +62,10 @@ impl World {
             mailbox_max: 2048,
             metrics,
         };
-        adjust(&mut commons);
-        let commons = Arc::new(commons);
-        let registry = launch(Unhelpful::Away, &commons, 10);
-        Self { commons, registry }
+        adjust(&mut settings);
+        let settings = Arc::new(settings);
+        let registry = launch(Unhelpful::Away, &settings, 10);
+        Self { settings, registry }
     }
 
     fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
@@ -71,19 +73,19 @@ impl World {
         Roster::default().get_or_spawn(&id.into(), |()| true, |spawned| tenure = Some(spawned));
         let registry = self.registry.clone();
         let retire = move |id, tenure| registry.send_always(RegistryMessage::Retire { id, tenure });
-        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.commons.clone(), Arc::new(retire));
-        Mailbox::new(actor.start(), self.commons.mailbox_max, &self.commons.metrics)
+        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.settings.clone(), Arc::new(retire));
+        Mailbox::new(actor.start(), self.settings.mailbox_max, &self.settings.metrics)
     }
 
     fn outbox(&self) -> Arc<Outbox> {
         let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
-        Arc::new(Outbox::new(Generation::Eio4, bounds, self.commons.metrics.clone()))
+        Arc::new(Outbox::new(Generation::Eio4, bounds, self.settings.metrics.clone()))
     }
 }
 
-fn launch(directory: Unhelpful, commons: &Arc<Commons>, joins_max: usize) -> Mailbox<RegistryActor> {
+fn launch(directory: Unhelpful, settings: &Arc<ConversationSettings>, joins_max: usize) -> Mailbox<RegistryActor> {
     let bounds = RegistryBounds { joins_max, answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
-    RegistryActor::launch(Rc::new(directory), commons.clone(), Arbiters::default(), bounds).0
+    RegistryActor::launch(Rc::new(directory), settings.clone(), Arbiters::default(), bounds).0
 }
 
 fn question() -> Question {
@@ -103,8 +105,8 @@ impl Member {
     async fn enter(world: &World, door: &Mailbox<ConversationActor>, session: u64, username: &str) -> Self {
         let (session, username, outbox) = (SessionId(session), Username::parse(username).unwrap(), world.outbox());
         let (done, entered) = oneshot::channel();
-        let arrival = Arrivals::new(1, done).expect();
-        let enter = Enter { session, username: username.clone(), outbox: outbox.clone(), arrival };
+        let pending_entry = Entries::new(1, done).one_more();
+        let enter = Enter { session, username: username.clone(), outbox: outbox.clone(), pending_entry };
         door.try_send(ConversationMessage::Enter(enter)).unwrap();
         let membership = Membership::new("c".into(), session, door.clone());
         entered.await.unwrap();
@@ -147,7 +149,7 @@ async fn settled(door: &Mailbox<ConversationActor>) -> People {
 
 #[actix_rt::test]
 async fn everybody_hears_the_same_in_the_same_order_but_what_they_said_themselves() {
-    let world = World::new(|commons| commons.burst_max = 3);
+    let world = World::new(|settings| settings.burst_max = 3);
     let door = world.conversation("c");
     let messi = Member::enter(&world, &door, 1, "messi").await;
     let phone = Member::enter(&world, &door, 2, "messi").await;
@@ -169,7 +171,7 @@ async fn everybody_hears_the_same_in_the_same_order_but_what_they_said_themselve
 /// A fan-out to more members than one slice lets its thread go, and the talks behind it still wait for their turn.
 #[actix_rt::test]
 async fn a_large_fan_out_keeps_its_turn() {
-    let world = World::new(|commons| commons.presence_members_max = 1);
+    let world = World::new(|settings| settings.presence_members_max = 1);
     let door = world.conversation("c");
     let mut members = Vec::new();
     for at in 0..2500 {
@@ -187,7 +189,7 @@ async fn a_large_fan_out_keeps_its_turn() {
 /// Whoever has something to read gets to it between two slices of a fan-out.
 #[actix_rt::test]
 async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
-    let world = World::new(|commons| commons.presence_members_max = 1);
+    let world = World::new(|settings| settings.presence_members_max = 1);
     let door = world.conversation("c");
     let mut members = Vec::new();
     for at in 0..4000 {
@@ -211,7 +213,7 @@ async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
 
 #[actix_rt::test]
 async fn a_presence_limit_counts_the_one_it_is_about() {
-    let world = World::new(|commons| commons.presence_members_max = 2);
+    let world = World::new(|settings| settings.presence_members_max = 2);
     let door = world.conversation("c");
     let first = Member::enter(&world, &door, 1, "a").await;
     let second = Member::enter(&world, &door, 2, "b").await;
@@ -268,8 +270,8 @@ async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
     assert_eq!(messi.outbox.closed(), Some(CloseReason::ConversationLost));
     settled(&other).await;
     assert_eq!(xavi.outbox.closed(), None);
-    assert_eq!(world.commons.metrics.mailbox(ActorClass::Conversation).panicked.get(), 1);
-    assert_eq!(world.commons.metrics.conversations.get(), 1);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).panicked.get(), 1);
+    assert_eq!(world.settings.metrics.conversations.get(), 1);
     drop(messi);
 }
 
@@ -279,14 +281,14 @@ async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
 async fn an_entry_in_the_turn_of_the_lingers_end_keeps_the_conversation() {
     // Longer than a busy machine takes to let the conversation begin.
     let linger = Duration::from_millis(300);
-    let world = World::new(|commons| commons.linger = linger);
+    let world = World::new(|settings| settings.linger = linger);
     let door = world.conversation("c");
     settled(&door).await;
     // The worker is busy until the linger is over, and only then sees the time.
     std::thread::sleep(linger + Duration::from_millis(2));
     tokio::task::yield_now().await;
     let messi = Member::enter(&world, &door, 1, "messi").await;
-    assert_eq!(world.commons.metrics.mailbox(ActorClass::Registry).enqueued.get(), 0);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Registry).enqueued.get(), 0);
     assert_eq!(settled(&door).await.inroom, 1);
     drop(messi);
 }
@@ -299,16 +301,16 @@ async fn a_conversation_with_nobody_in_it_goes_away() {
     world.registry.send_always(RegistryMessage::Admit(admit));
     let (memberships, entered) = admitted.await.unwrap().unwrap();
     entered.await.unwrap();
-    assert_eq!(world.commons.metrics.conversations.get(), 2);
+    assert_eq!(world.settings.metrics.conversations.get(), 2);
     drop(memberships);
-    while world.commons.metrics.conversations.get() > 0 {
+    while world.settings.metrics.conversations.get() > 0 {
         tokio::task::yield_now().await;
     }
 }
 
 #[actix_rt::test]
 async fn a_join_is_all_or_nothing() {
-    let world = World::new(|commons| commons.mailbox_max = 1);
+    let world = World::new(|settings| settings.mailbox_max = 1);
     let admit = |session, conversations: &[&str]| {
         let (reply, admitted) = oneshot::channel();
         let admit =
@@ -332,7 +334,7 @@ async fn a_session_that_went_before_its_admission_is_seen_by_nobody() {
     let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &["a"], reply);
     world.registry.send_always(RegistryMessage::Admit(admit));
     tokio::task::yield_now().await;
-    assert_eq!(world.commons.metrics.mailbox(ActorClass::Conversation).started.get(), 0);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).started.get(), 0);
 }
 
 #[actix_rt::test]
@@ -343,7 +345,7 @@ async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
     let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
     world.registry.try_send(RegistryMessage::Join(join)).unwrap();
     assert_eq!(answer.await.unwrap().unwrap_err(), Code::MaxUnavailable);
-    assert_eq!(world.commons.metrics.conversations.get(), 0);
+    assert_eq!(world.settings.metrics.conversations.get(), 0);
 }
 
 /// The largest number that `count` rises by while others have one turn, until it has risen by `all`.
@@ -362,7 +364,7 @@ async fn largest_step(all: u64, count: impl Fn() -> u64) -> u64 {
 async fn who_leaves_much_at_once_leaves_in_slices() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
-    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let many = |session: u64, count: u64| {
         let mut memberships = Memberships::default();
         (0..count).for_each(|_| memberships.push(Membership::new("c".into(), SessionId(session), door.clone())));
@@ -396,7 +398,7 @@ async fn who_leaves_much_at_once_leaves_in_slices() {
 async fn a_thread_that_ends_leaves_nobody_behind() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
-    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let before = metrics.enqueued.get();
     std::thread::spawn(move || {
         actix_rt::System::new().block_on(async move {
@@ -413,10 +415,10 @@ async fn a_thread_that_ends_leaves_nobody_behind() {
 
 #[actix_rt::test]
 async fn a_conversation_takes_every_kind_of_message_in_turns() {
-    let world = World::new(|commons| commons.burst_max = 4);
+    let world = World::new(|settings| settings.burst_max = 4);
     let door = world.conversation("c");
     let xavi = Member::enter(&world, &door, 1, "xavi").await;
-    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     type Message = Box<dyn Fn() -> ConversationMessage>;
     let kinds: [(&str, Message); 3] = [
         ("leave", Box::new(|| ConversationMessage::Leave(SessionId(9)))),
@@ -424,9 +426,14 @@ async fn a_conversation_takes_every_kind_of_message_in_turns() {
         ("enter", {
             let outbox = xavi.outbox.clone();
             Box::new(move || {
-                let arrival = Arrivals::new(1, oneshot::channel().0).expect();
+                let pending_entry = Entries::new(1, oneshot::channel().0).one_more();
                 let username = Username::parse("xavi").unwrap();
-                ConversationMessage::Enter(Enter { session: SessionId(1), username, outbox: outbox.clone(), arrival })
+                ConversationMessage::Enter(Enter {
+                    session: SessionId(1),
+                    username,
+                    outbox: outbox.clone(),
+                    pending_entry,
+                })
             })
         }),
     ];
@@ -439,8 +446,8 @@ async fn a_conversation_takes_every_kind_of_message_in_turns() {
 
 #[actix_rt::test]
 async fn the_registry_takes_what_is_much_in_turns() {
-    let world = World::new(|commons| commons.linger = Duration::from_secs(600));
-    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let world = World::new(|settings| settings.linger = Duration::from_secs(600));
+    let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let (reply, many) = oneshot::channel();
@@ -457,7 +464,7 @@ async fn the_registry_takes_what_is_much_in_turns() {
     assert_eq!(memberships.into_vec().iter().map(Membership::id).map(|id| id.as_str()).collect::<Vec<_>>(), ids);
 
     // Requests to retire come in thousands too.
-    let registry = world.commons.metrics.mailbox(ActorClass::Registry).clone();
+    let registry = world.settings.metrics.mailbox(ActorClass::Registry).clone();
     let mut tenure = None;
     Roster::default().get_or_spawn(&"x".into(), |()| true, |spawned| tenure = Some(spawned));
     let retire = || RegistryMessage::Retire { id: "x".into(), tenure: tenure.unwrap() };
@@ -469,8 +476,8 @@ async fn the_registry_takes_what_is_much_in_turns() {
 /// A session that goes while it is being let in leaves what it was let into, and only then is its join over.
 #[actix_rt::test]
 async fn a_join_is_over_when_what_it_has_done_is_undone() {
-    let world = World::new(|commons| commons.linger = Duration::from_secs(600));
-    let metrics = world.commons.metrics.mailbox(ActorClass::Conversation).clone();
+    let world = World::new(|settings| settings.linger = Duration::from_secs(600));
+    let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let (under_way, mut end) = oneshot::channel();
@@ -491,21 +498,21 @@ async fn a_join_is_over_when_what_it_has_done_is_undone() {
 async fn joins_under_way_are_bounded() {
     let world = World::new(|_| {});
     let asked = Rc::<Cell<usize>>::default();
-    let registry = launch(Unhelpful::Silent(asked.clone()), &world.commons, 3);
+    let registry = launch(Unhelpful::Silent(asked.clone()), &world.settings, 3);
     let join = |session| {
         let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
         let (session, outbox, under_way) = (SessionId(session), world.outbox(), Arc::new(oneshot::channel().0));
         let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
         (registry.try_send(RegistryMessage::Join(join)), answer)
     };
-    let metrics = world.commons.metrics.mailbox(ActorClass::Registry).clone();
+    let metrics = world.settings.metrics.mailbox(ActorClass::Registry).clone();
     let taken: Vec<_> = (0..3).map(join).collect();
     assert!(taken.iter().all(|(sent, _)| sent.is_ok()));
     // They have left the mailbox, and are not answered.
     while asked.get() < 3 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(join(4).0, Err(Refusal::Full));
+    assert_eq!(join(4).0, Err(SendError::Full));
     drop(taken);
     while metrics.messages.get() > 0 {
         tokio::task::yield_now().await;

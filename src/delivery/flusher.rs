@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::places::Places;
-use super::ready::{self, Crowd, Line};
+use super::ready::{self, Audience, Entry};
+use super::slab::Slab;
 use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::turns::Rest;
@@ -32,7 +32,7 @@ pub struct Flusher {
     /// Side by side, as a broadcast goes through many of them; none where a socket has ended and its place is still its
     /// session's. Borrowed for as long as one of them is at work: nothing that a transport does, or the sink of what it
     /// reads, comes back here.
-    pipes: RefCell<Places<Option<Pipe>>>,
+    sockets: RefCell<Slab<Option<SocketEntry>>>,
     /// The places of sockets that took no more when they were written to.
     blocked: RefCell<Vec<u32>>,
     write_timeout: Duration,
@@ -40,7 +40,7 @@ pub struct Flusher {
 
 /// A socket and what it is to carry.
 #[derive(Debug)]
-struct Pipe {
+struct SocketEntry {
     transport: Box<dyn Transport>,
     outbox: Arc<Outbox>,
     /// The session's task.
@@ -53,87 +53,88 @@ struct Pipe {
 
 /// A session's hold of its socket. Dropped, the flusher forgets it.
 #[derive(Debug)]
-pub struct Socket {
+pub struct SocketHandle {
     flusher: Rc<Flusher>,
-    place: u32,
+    key: u32,
 }
 
 impl Flusher {
     /// Has to be called on the worker's thread, within its runtime.
     pub fn start(write_timeout: Duration) -> Rc<Self> {
-        let (pipes, blocked) = (RefCell::default(), RefCell::default());
-        let flusher = Rc::new(Self { worker: ready::begin(), pipes, blocked, write_timeout });
+        let (sockets, blocked) = (RefCell::default(), RefCell::default());
+        let flusher = Rc::new(Self { worker: ready::register_worker(), sockets, blocked, write_timeout });
         actix_rt::spawn(watch(flusher.clone()));
-        for crowd in [Crowd::Few, Crowd::Many] {
+        for audience in [Audience::Few, Audience::Many] {
             // It paces itself: tokio would stop it after 128 sockets that are ready.
-            actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone(), crowd)));
+            actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone(), audience)));
         }
         flusher
     }
 
     /// Writes to `transport` what is pushed into `outbox` from now on.
-    pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> Socket {
-        let pipe = Pipe { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None, watched: false };
-        let place = self.pipes.borrow_mut().insert(Some(pipe));
-        outbox.write_by(Some(Line { worker: self.worker, place }));
-        Socket { flusher: self.clone(), place }
+    pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> SocketHandle {
+        let socket =
+            SocketEntry { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None, watched: false };
+        let key = self.sockets.borrow_mut().insert(Some(socket));
+        outbox.write_by(Some(Entry { worker: self.worker, key }));
+        SocketHandle { flusher: self.clone(), key }
     }
 
     /// Writes to the socket at this place. Should that panic, it is the end of this socket only.
-    fn flush(&self, place: u32) {
-        let flush = |pipe: &mut Pipe| {
-            pipe.flush();
-            self.watch(place, pipe);
+    fn flush(&self, key: u32) {
+        let flush = |socket: &mut SocketEntry| {
+            socket.flush();
+            self.watch(key, socket);
         };
-        if catch_unwind(AssertUnwindSafe(|| self.with(place, flush))).is_err() {
-            self.with(place, |pipe| pipe.end(CloseReason::Panic));
+        if catch_unwind(AssertUnwindSafe(|| self.with(key, flush))).is_err() {
+            self.with(key, |socket| socket.end(CloseReason::Panic));
         }
     }
 
     /// Notes that the socket at this place takes no more, if that is so.
-    fn watch(&self, place: u32, pipe: &mut Pipe) {
-        if !pipe.watched && pipe.transport.blocked_since().is_some() {
-            pipe.watched = true;
-            self.blocked.borrow_mut().push(place);
+    fn watch(&self, key: u32, socket: &mut SocketEntry) {
+        if !socket.watched && socket.transport.blocked_since().is_some() {
+            socket.watched = true;
+            self.blocked.borrow_mut().push(key);
         }
     }
 
     /// Looks after a socket that took no more. It is tried once more: the runtime says nothing where it takes a little.
-    fn look_after(&self, place: u32) {
-        if self.with(place, |pipe| std::mem::take(&mut pipe.watched)) != Some(true) {
+    fn look_after(&self, key: u32) {
+        if self.with(key, |socket| std::mem::take(&mut socket.watched)) != Some(true) {
             return;
         }
-        self.flush(place);
-        self.with(place, |pipe| {
-            if pipe.transport.blocked_since().is_some_and(|since| since.elapsed() >= self.write_timeout) {
-                pipe.end(CloseReason::WriteTimeout);
+        self.flush(key);
+        self.with(key, |socket| {
+            if socket.transport.blocked_since().is_some_and(|since| since.elapsed() >= self.write_timeout) {
+                socket.end(CloseReason::WriteTimeout);
             }
         });
     }
 
     /// Has the pipe at this place do something, if there is one.
-    fn with<T>(&self, place: u32, work: impl FnOnce(&mut Pipe) -> T) -> Option<T> {
-        self.pipes.borrow_mut().get_mut(place)?.as_mut().map(work)
+    fn with<T>(&self, key: u32, work: impl FnOnce(&mut SocketEntry) -> T) -> Option<T> {
+        self.sockets.borrow_mut().get_mut(key)?.as_mut().map(work)
     }
 }
 
 /// Writes what is for such a crowd.
-async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
+async fn run(flusher: Rc<Flusher>, audience: Audience) {
     // Those that were written since the last rest: a list that is short may be filled again as fast as it is written.
-    let (mut places, mut written) = (VecDeque::new(), 0);
+    let (mut keys, mut written) = (VecDeque::new(), 0);
     loop {
         poll_fn(|cx| {
-            ready::take(crowd, &mut places, cx.waker());
-            if places.is_empty() {
+            ready::take(audience, &mut keys, cx.waker());
+            if keys.is_empty() {
                 written = 0;
                 return Poll::Pending;
             }
             Poll::Ready(())
         })
         .await;
-        let most = places.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN);
-        let turn = places.len().min(most - written);
-        places.drain(..turn).for_each(|place| flusher.flush(place));
+        let most = keys.len().div_ceil(TURNS_MAX).max(SOCKETS_PER_TURN);
+        let turn = keys.len().min(most - written);
+        keys.drain(..turn).for_each(|key| flusher.flush(key));
         written += turn;
         if written >= SOCKETS_PER_TURN {
             // Others are not only those who can run by now: the sockets are looked at too.
@@ -147,17 +148,17 @@ async fn run(flusher: Rc<Flusher>, crowd: Crowd) {
 async fn watch(flusher: Rc<Flusher>) {
     loop {
         tokio::time::sleep(flusher.write_timeout / 4).await;
-        let mut places = flusher.blocked.take();
-        places.sort_unstable();
-        places.dedup();
-        for places in places.chunks(SOCKETS_PER_TURN) {
-            places.iter().for_each(|place| flusher.look_after(*place));
+        let mut keys = flusher.blocked.take();
+        keys.sort_unstable();
+        keys.dedup();
+        for keys in keys.chunks(SOCKETS_PER_TURN) {
+            keys.iter().for_each(|key| flusher.look_after(*key));
             Rest::default().await;
         }
     }
 }
 
-impl Pipe {
+impl SocketEntry {
     /// Writes as much as the socket takes; what then becomes of it, the session's task sees.
     fn flush(&mut self) {
         self.outbox.unlist();
@@ -178,60 +179,60 @@ impl Pipe {
     }
 }
 
-impl Socket {
+impl SocketHandle {
     /// As [`Transport::poll_read`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
-        let read = |pipe: &mut Pipe| {
-            pipe.attend(cx.waker());
-            match pipe.ended.take() {
+        let read = |socket: &mut SocketEntry| {
+            socket.attend(cx.waker());
+            match socket.ended.take() {
                 Some(reason) => Poll::Ready(reason),
-                None => pipe.transport.poll_read(cx, sink),
+                None => socket.transport.poll_read(cx, sink),
             }
         };
-        self.flusher.with(self.place, read).unwrap_or(Poll::Pending)
+        self.flusher.with(self.key, read).unwrap_or(Poll::Pending)
     }
 
     /// As [`Transport::poll_write`], from the outbox that the socket carries.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let write = |pipe: &mut Pipe| {
-            pipe.attend(cx.waker());
-            if let Some(reason) = pipe.ended.take() {
+        let write = |socket: &mut SocketEntry| {
+            socket.attend(cx.waker());
+            if let Some(reason) = socket.ended.take() {
                 return Poll::Ready(reason);
             }
-            let written = pipe.transport.poll_write(cx, &pipe.outbox);
-            self.flusher.watch(self.place, pipe);
+            let written = socket.transport.poll_write(cx, &socket.outbox);
+            self.flusher.watch(self.key, socket);
             written
         };
-        self.flusher.with(self.place, write).unwrap_or(Poll::Pending)
+        self.flusher.with(self.key, write).unwrap_or(Poll::Pending)
     }
 
     /// As [`Transport::close`].
     pub fn close(self, reason: CloseReason) {
-        if let Some(pipe) = self.take() {
-            pipe.transport.close(reason);
+        if let Some(socket) = self.take() {
+            socket.transport.close(reason);
         }
     }
 
     /// Ends the socket because the session goes on by another transport, to which it leaves what it has not written.
     pub fn retire(self) {
-        if let Some(mut pipe) = self.take() {
-            pipe.outbox.put_back(pipe.transport.give_up_unwritten());
-            pipe.transport.close(CloseReason::TransportClose);
+        if let Some(mut socket) = self.take() {
+            socket.outbox.put_back(socket.transport.give_up_unwritten());
+            socket.transport.close(CloseReason::TransportClose);
         }
     }
 
     /// Empties the place, which stays this socket's.
-    fn take(&self) -> Option<Pipe> {
-        let pipe = self.flusher.pipes.borrow_mut().get_mut(self.place)?.take()?;
-        pipe.outbox.write_by(None);
-        Some(pipe)
+    fn take(&self) -> Option<SocketEntry> {
+        let socket = self.flusher.sockets.borrow_mut().get_mut(self.key)?.take()?;
+        socket.outbox.write_by(None);
+        Some(socket)
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketHandle {
     fn drop(&mut self) {
         drop(self.take());
-        self.flusher.pipes.borrow_mut().remove(self.place);
+        self.flusher.sockets.borrow_mut().remove(self.key);
     }
 }
 
@@ -240,7 +241,7 @@ mod tests {
     use super::super::outbox::tests::Wakes;
     use super::super::outbox::{Bounds, Frames};
     use super::*;
-    use crate::metrics::{Elsewhere, Metrics};
+    use crate::metrics::{Metrics, ReadAtScrape};
     use crate::protocol::Generation;
     use crate::protocol::frame::{Frame, Payload};
     use futures_util::task::waker;
@@ -295,7 +296,7 @@ mod tests {
         let flusher = Flusher::start(Duration::from_millis(40));
         let wakes = Arc::new(Wakes::default());
         let task = waker(wakes.clone());
-        let (bounds, metrics) = (Bounds { messages_max: 9, bytes_max: 99 }, Metrics::new(&[], Elsewhere::default()));
+        let (bounds, metrics) = (Bounds { messages_max: 9, bytes_max: 99 }, Metrics::new(&[], ReadAtScrape::default()));
         let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics));
         let writes = Rc::new(Cell::new(0));
         let mut socket = flusher.carry(Box::new(Stuck(writes.clone())), &outbox);
@@ -370,11 +371,11 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let metrics = Metrics::new(&[], Elsewhere::default());
+            let metrics = Metrics::new(&[], ReadAtScrape::default());
             Self { flusher: Flusher::start(Duration::from_secs(3600)), metrics, log: Rc::default() }
         }
 
-        fn carry(&self, name: usize, writes: usize) -> (Socket, Arc<Outbox>) {
+        fn carry(&self, name: usize, writes: usize) -> (SocketHandle, Arc<Outbox>) {
             let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, self.metrics.clone()));
             (self.flusher.carry(fragile(name, writes, self.log.clone()), &outbox), outbox)
@@ -422,7 +423,7 @@ mod tests {
     async fn what_is_for_few_goes_out_before_the_rest_of_what_is_for_many() {
         let scene = Scene::new();
         let carried: Vec<_> = (0..1000).map(|name| scene.carry(name, 2)).collect();
-        let many = ready::batch(Crowd::Many);
+        let many = ready::batch(Audience::Many);
         for (_, outbox) in &carried[..999] {
             outbox.push(Frame::text("4a"));
         }
@@ -502,15 +503,15 @@ mod tests {
                 assert!(socket.poll_write(&mut cx).is_pending());
             }
         }
-        let mut places = VecDeque::new();
-        ready::take(Crowd::Few, &mut places, cx.waker());
-        assert_eq!(places, [0, 1, 2]);
-        places.drain(..).for_each(|place| scene.flusher.flush(place));
+        let mut keys = VecDeque::new();
+        ready::take(Audience::Few, &mut keys, cx.waker());
+        assert_eq!(keys, [0, 1, 2]);
+        keys.drain(..).for_each(|key| scene.flusher.flush(key));
         for (_, outbox) in &carried {
             outbox.push(Frame::text("4b"));
         }
-        ready::take(Crowd::Few, &mut places, cx.waker());
-        assert_eq!(places, [0, 1, 2], "and again when it was looked after");
+        ready::take(Audience::Few, &mut keys, cx.waker());
+        assert_eq!(keys, [0, 1, 2], "and again when it was looked after");
     }
 
     #[actix_rt::test]
@@ -551,7 +552,7 @@ mod tests {
         other.push(Frame::text("4b"));
         scene.until_written(1).await;
         assert_eq!((scene.log.borrow().as_slice(), outbox.len()), ([1].as_slice(), 1));
-        assert_eq!(next.place, 0);
+        assert_eq!(next.key, 0);
     }
 
     #[actix_rt::test]
@@ -613,7 +614,7 @@ mod tests {
     fn nothing_is_lost_or_overtaken_between_threads() {
         const OUTBOXES: usize = 20;
         const FRAMES: u64 = 3_000;
-        let metrics = Metrics::new(&[], Elsewhere::default());
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
         let (sender, heard) = mpsc::channel();
         let workers = [0, 1].map(|n| OtherThread::start(&metrics, n * OUTBOXES..(n + 1) * OUTBOXES, &sender));
         let outboxes: Vec<_> = workers.iter().flat_map(|worker| &worker.outboxes).collect();
@@ -633,7 +634,7 @@ mod tests {
                 let outboxes = &outboxes;
                 scope.spawn(move || {
                     for number in 0..FRAMES {
-                        let _batching = (producer % 2 == 0).then(|| ready::batch(Crowd::Many));
+                        let _batching = (producer % 2 == 0).then(|| ready::batch(Audience::Many));
                         for name in (0..2 * OUTBOXES).filter(|name| name % 4 == producer) {
                             let start = if name % OUTBOXES == 0 { FRAMES / 2 } else { 0 };
                             outboxes[name].push(Frame::text(&(start + number).to_string()));

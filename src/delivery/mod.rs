@@ -11,7 +11,7 @@
 pub mod buffer;
 pub mod flusher;
 pub mod outbox;
-mod places;
 pub mod ready;
+mod slab;
 pub mod transport;
 pub mod worker;

@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-use super::ready::{self, Line};
+use super::ready::{self, Entry};
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::protocol::Generation;
@@ -44,8 +44,8 @@ pub struct Outbox {
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
-    /// Who writes what is pushed: a [`Line`], or the task behind `waker` where it is 0; and whether it is [`LISTED`].
-    line: AtomicU64,
+    /// Who writes what is pushed: a [`Entry`], or the task behind `waker` where it is 0; and whether it is [`LISTED`].
+    entry: AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -67,8 +67,8 @@ struct Queue {
 impl Outbox {
     /// An empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        let (waker, line, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        Self { generation, form: Form::Mixed, bounds, metrics, waker, line, queue }
+        let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
+        Self { generation, form: Form::Mixed, bounds, metrics, waker, entry, queue }
     }
 
     /// The same towards a client that takes this form by polling; one that takes text takes no other from a WebSocket
@@ -152,10 +152,10 @@ impl Outbox {
     /// Tells whoever writes. Behind the lock: who has changed the line in the meantime either finds the frame when it
     /// looks, or has looked before the lock.
     fn tell(&self) {
-        let bits = self.line.fetch_or(LISTED, Ordering::AcqRel);
-        match Line::from_bits(bits & !LISTED) {
+        let bits = self.entry.fetch_or(LISTED, Ordering::AcqRel);
+        match Entry::from_bits(bits & !LISTED) {
             Some(_) if bits & LISTED != 0 => {}
-            Some(line) if ready::mark(line) => {}
+            Some(entry) if ready::list(entry) => {}
             _ => {
                 self.unlist();
                 self.waker.wake();
@@ -165,13 +165,13 @@ impl Outbox {
 
     /// Whoever finds its line on a list says so before it looks into the outbox: the next push enters it again.
     pub fn unlist(&self) {
-        self.line.fetch_and(!LISTED, Ordering::AcqRel);
+        self.entry.fetch_and(!LISTED, Ordering::AcqRel);
     }
 
     /// What is pushed from now on is entered as this line on the list of its worker; without one, it wakes the task.
     /// The new writer has to look into the outbox by itself once: a push in the meantime may have told the older one.
-    pub fn write_by(&self, line: Option<Line>) {
-        self.line.store(line.map_or(0, Line::to_bits), Ordering::Release);
+    pub fn write_by(&self, entry: Option<Entry>) {
+        self.entry.store(entry.map_or(0, Entry::to_bits), Ordering::Release);
     }
 
     /// Closes the outbox; what is queued is dropped. The first reason stands.
@@ -315,7 +315,7 @@ impl Drop for Outbox {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::metrics::Elsewhere;
+    use crate::metrics::ReadAtScrape;
     use futures_util::task::{ArcWake, waker};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -330,7 +330,7 @@ pub(crate) mod tests {
     }
 
     fn outbox(messages_max: usize, bytes_max: usize) -> Outbox {
-        let metrics = Metrics::new(&[], Elsewhere::default());
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
         Outbox::new(Generation::Eio4, Bounds { messages_max, bytes_max }, metrics)
     }
 

@@ -15,27 +15,27 @@ use parking_lot::{Mutex, RwLock};
 /// What is to be written: the place that a worker has given it. A place may be given anew while a line for it is on a
 /// list; whoever is there then is looked after for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct Entry {
     /// Whose.
     pub worker: u32,
     /// Which of its places.
-    pub place: u32,
+    pub key: u32,
 }
 
-impl Line {
+impl Entry {
     /// As one number, which is never 0.
     pub(super) fn to_bits(self) -> u64 {
-        u64::from(self.worker) << 32 | u64::from(self.place)
+        u64::from(self.worker) << 32 | u64::from(self.key)
     }
 
     pub(super) fn from_bits(bits: u64) -> Option<Self> {
-        (bits != 0).then_some(Self { worker: (bits >> 32) as u32, place: bits as u32 })
+        (bits != 0).then_some(Self { worker: (bits >> 32) as u32, key: bits as u32 })
     }
 }
 
 /// For how many is what a thread pushes in one go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Crowd {
+pub enum Audience {
     /// It goes out before what is for many.
     #[default]
     Few,
@@ -43,29 +43,29 @@ pub enum Crowd {
     Many,
 }
 
-/// Places of one worker, and who looks after them, as long as it sleeps: there are none then.
+/// Keys of one worker, and who looks after them, as long as it sleeps: there are none then.
 #[derive(Default)]
 struct List {
-    places: VecDeque<u32>,
+    keys: VecDeque<u32>,
     sleeper: Option<Waker>,
 }
 
 impl List {
-    fn enter(&mut self, place: u32) {
-        self.places.push_back(place);
+    fn enter(&mut self, key: u32) {
+        self.keys.push_back(key);
         if let Some(sleeper) = self.sleeper.take() {
             sleeper.wake();
         }
     }
 }
 
-/// A list for each [`Crowd`].
+/// A list for each [`Audience`].
 #[derive(Default)]
 struct Both([List; 2]);
 
 impl Both {
-    fn of(&mut self, crowd: Crowd) -> &mut List {
-        &mut self.0[crowd as usize]
+    fn of(&mut self, audience: Audience) -> &mut List {
+        &mut self.0[audience as usize]
     }
 }
 
@@ -85,12 +85,12 @@ struct Lists {
     /// For the other workers, by their numbers, as far as this thread has had to do with them.
     batches: Vec<Option<Batch>>,
     batching: bool,
-    crowd: Crowd,
+    audience: Audience,
 }
 
 /// What this thread is about to enter with another worker.
 struct Batch {
-    places: VecDeque<u32>,
+    keys: VecDeque<u32>,
     remote: Weak<Remote>,
 }
 
@@ -108,22 +108,22 @@ impl Lists {
         let batch = &mut self.batches[at];
         if batch.is_none() {
             let remote = REMOTES.read().get(at)?.clone();
-            *batch = Some(Batch { places: VecDeque::new(), remote });
+            *batch = Some(Batch { keys: VecDeque::new(), remote });
         }
         batch.as_mut().filter(|batch| batch.remote.strong_count() > 0)
     }
 }
 
 impl Batch {
-    fn enter(&mut self, crowd: Crowd) {
-        if self.places.is_empty() {
+    fn enter(&mut self, audience: Audience) {
+        if self.keys.is_empty() {
             return;
         }
         // A worker that has ended in the meantime has taken its sockets with it.
-        let Some(remote) = self.remote.upgrade() else { return self.places.clear() };
+        let Some(remote) = self.remote.upgrade() else { return self.keys.clear() };
         let mut lists = remote.lock();
-        let list = lists.of(crowd);
-        list.places.append(&mut self.places);
+        let list = lists.of(audience);
+        list.keys.append(&mut self.keys);
         let sleeper = list.sleeper.take();
         // Waking may take a system call, and the writer would meet the lock.
         drop(lists);
@@ -134,7 +134,7 @@ impl Batch {
 }
 
 /// Makes this thread a worker's, and says its number, which is never 0.
-pub fn begin() -> u32 {
+pub fn register_worker() -> u32 {
     let lists = Lists::default();
     let mut remotes = REMOTES.write();
     remotes.push(Arc::downgrade(&lists.remote));
@@ -146,13 +146,13 @@ pub fn begin() -> u32 {
 /// Moves what this worker's list for such a crowd holds, and then what others have entered there, to the end of
 /// `places`. Where that leaves it empty, `writer` sleeps, and is woken by the next entry. One that has places is not
 /// woken: it would only be called from its rest between two turns.
-pub fn take(crowd: Crowd, places: &mut VecDeque<u32>, writer: &Waker) {
+pub fn take(audience: Audience, keys: &mut VecDeque<u32>, writer: &Waker) {
     LISTS.with_borrow_mut(|lists| {
         let mut remote = lists.remote.lock();
-        let (local, remote) = (lists.local.of(crowd), remote.of(crowd));
-        places.append(&mut local.places);
-        places.append(&mut remote.places);
-        let sleeper = places.is_empty().then_some(writer);
+        let (local, remote) = (lists.local.of(audience), remote.of(audience));
+        keys.append(&mut local.keys);
+        keys.append(&mut remote.keys);
+        let sleeper = keys.is_empty().then_some(writer);
         local.sleeper = sleeper.cloned();
         remote.sleeper = sleeper.cloned();
     });
@@ -167,11 +167,11 @@ pub struct Batching {
 }
 
 /// Begins a batch, of what is for so many.
-pub fn batch(crowd: Crowd) -> Batching {
+pub fn batch(audience: Audience) -> Batching {
     let outermost = LISTS.with_borrow_mut(|lists| {
         let outermost = !std::mem::replace(&mut lists.batching, true);
         if outermost {
-            lists.crowd = crowd;
+            lists.audience = audience;
         }
         outermost
     });
@@ -182,27 +182,27 @@ impl Drop for Batching {
     fn drop(&mut self) {
         if self.outermost {
             LISTS.with_borrow_mut(|lists| {
-                let crowd = std::mem::take(&mut lists.crowd);
+                let audience = std::mem::take(&mut lists.audience);
                 lists.batching = false;
-                lists.batches.iter_mut().flatten().for_each(|batch| batch.enter(crowd));
+                lists.batches.iter_mut().flatten().for_each(|batch| batch.enter(audience));
             });
         }
     }
 }
 
 /// Enters `line`. False where its worker has ended.
-pub(super) fn mark(line: Line) -> bool {
+pub(super) fn list(entry: Entry) -> bool {
     LISTS.with_borrow_mut(|lists| {
-        let crowd = lists.crowd;
-        if lists.worker == line.worker {
-            lists.local.of(crowd).enter(line.place);
+        let audience = lists.audience;
+        if lists.worker == entry.worker {
+            lists.local.of(audience).enter(entry.key);
             return true;
         }
         let batching = lists.batching;
-        let Some(batch) = lists.batch(line.worker) else { return false };
-        batch.places.push_back(line.place);
+        let Some(batch) = lists.batch(entry.worker) else { return false };
+        batch.keys.push_back(entry.key);
         if !batching {
-            batch.enter(crowd);
+            batch.enter(audience);
         }
         true
     })
@@ -221,76 +221,76 @@ mod tests {
 
     #[test]
     fn a_batch_wakes_once_and_when_all_of_it_is_there() {
-        let worker = begin();
+        let worker = register_worker();
         let wakes = Arc::new(Wakes::default());
         let (writer, count) = (waker(wakes.clone()), || wakes.0.load(Ordering::Relaxed));
-        let mut places = VecDeque::new();
-        take(Crowd::Few, &mut places, &writer);
+        let mut keys = VecDeque::new();
+        take(Audience::Few, &mut keys, &writer);
         elsewhere(|| {
-            let outer = batch(Crowd::Few);
-            (1..4).for_each(|place| assert!(mark(Line { worker, place })));
-            drop(batch(Crowd::Many));
+            let outer = batch(Audience::Few);
+            (1..4).for_each(|key| assert!(list(Entry { worker, key })));
+            drop(batch(Audience::Many));
             assert_eq!(count(), 0);
             drop(outer);
             assert_eq!(count(), 1);
-            assert!(mark(Line { worker, place: 4 }));
+            assert!(list(Entry { worker, key: 4 }));
             assert_eq!(count(), 1, "it is awake");
         });
-        assert!(mark(Line { worker, place: 5 }));
+        assert!(list(Entry { worker, key: 5 }));
         assert_eq!(count(), 2, "its own list was empty");
-        take(Crowd::Few, &mut places, &writer);
-        assert_eq!(places, [5, 1, 2, 3, 4]);
-        assert!(mark(Line { worker, place: 6 }));
-        elsewhere(|| assert!(mark(Line { worker, place: 7 })));
+        take(Audience::Few, &mut keys, &writer);
+        assert_eq!(keys, [5, 1, 2, 3, 4]);
+        assert!(list(Entry { worker, key: 6 }));
+        elsewhere(|| assert!(list(Entry { worker, key: 7 })));
         assert_eq!(count(), 2, "it has something to do");
-        take(Crowd::Few, &mut places, &writer);
-        places.clear();
-        take(Crowd::Few, &mut places, &writer);
-        elsewhere(|| assert!(mark(Line { worker, place: 8 })));
+        take(Audience::Few, &mut keys, &writer);
+        keys.clear();
+        take(Audience::Few, &mut keys, &writer);
+        elsewhere(|| assert!(list(Entry { worker, key: 8 })));
         assert_eq!(count(), 3, "it had gone to sleep again");
     }
 
     #[test]
     fn what_waits_before_the_writer_has_come_is_not_lost() {
-        let worker = begin();
-        elsewhere(|| assert!(mark(Line { worker, place: 7 })));
-        let mut places = VecDeque::new();
-        take(Crowd::Few, &mut places, Waker::noop());
-        assert_eq!(places, [7]);
+        let worker = register_worker();
+        elsewhere(|| assert!(list(Entry { worker, key: 7 })));
+        let mut keys = VecDeque::new();
+        take(Audience::Few, &mut keys, Waker::noop());
+        assert_eq!(keys, [7]);
     }
 
     #[test]
     fn a_worker_that_has_ended_takes_no_lines() {
         let mut ended = 0;
-        elsewhere(|| ended = begin());
-        assert!(!mark(Line { worker: ended, place: 1 }));
-        let batching = batch(Crowd::Few);
+        elsewhere(|| ended = register_worker());
+        assert!(!list(Entry { worker: ended, key: 1 }));
+        let batching = batch(Audience::Few);
         let mut ending = 0;
         elsewhere(|| {
-            ending = begin();
-            let there = Line { worker: ending, place: 1 };
-            std::thread::scope(|scope| scope.spawn(|| assert!(mark(there))).join().unwrap());
+            ending = register_worker();
+            let there = Entry { worker: ending, key: 1 };
+            std::thread::scope(|scope| scope.spawn(|| assert!(list(there))).join().unwrap());
         });
-        assert!(!mark(Line { worker: ending, place: 2 }));
+        assert!(!list(Entry { worker: ending, key: 2 }));
         drop(batching);
     }
 
     #[test]
     fn what_is_for_many_stands_apart() {
-        let worker = begin();
-        let line = |place| Line { worker, place };
-        let many = batch(Crowd::Many);
-        assert!(mark(line(1)));
+        let worker = register_worker();
+        let entry = |key| Entry { worker, key };
+        let many = batch(Audience::Many);
+        assert!(list(entry(1)));
         drop(many);
-        assert!(mark(line(2)));
+        assert!(list(entry(2)));
         elsewhere(|| {
-            let _many = batch(Crowd::Many);
-            assert!(mark(line(3)));
+            let _many = batch(Audience::Many);
+            assert!(list(entry(3)));
         });
-        elsewhere(|| assert!(mark(line(4))));
-        let mut places = [VecDeque::new(), VecDeque::new()];
-        take(Crowd::Few, &mut places[0], Waker::noop());
-        take(Crowd::Many, &mut places[1], Waker::noop());
-        assert_eq!(places, [[2, 4], [1, 3]]);
+        elsewhere(|| assert!(list(entry(4))));
+        let mut keys = [VecDeque::new(), VecDeque::new()];
+        take(Audience::Few, &mut keys[0], Waker::noop());
+        take(Audience::Many, &mut keys[1], Waker::noop());
+        assert_eq!(keys, [[2, 4], [1, 3]]);
     }
 }

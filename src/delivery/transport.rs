@@ -39,7 +39,7 @@ pub trait Transport: Debug {
 
 /// What a transport has read.
 #[derive(Debug)]
-pub enum Arrival<'a> {
+pub enum Inbound<'a> {
     /// So many bytes, in which there may be frames.
     Bytes(usize),
     /// A frame that carries no packet: a ping or a pong of RFC 6455, or a part of a message.
@@ -49,7 +49,7 @@ pub enum Arrival<'a> {
 }
 
 /// Takes what a transport has read, and says whether another frame may come now; an error ends the reading with it.
-pub type Sink<'a> = dyn FnMut(Arrival<'_>) -> Result<bool, CloseReason> + 'a;
+pub type Sink<'a> = dyn FnMut(Inbound<'_>) -> Result<bool, CloseReason> + 'a;
 
 /// A transport on its way to its session, which may live on another thread.
 pub trait Attach: Send + Debug {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::buffer::ReadBuffer;
 use super::flusher::Flusher;
 use super::outbox::Outbox;
-use super::places::Places;
+use super::slab::Slab;
 use crate::limits::meter::Allowance;
 use crate::protocol::connection::Alarm;
 
@@ -23,14 +23,14 @@ pub const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// What holds for every session.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct SessionLimits {
     /// What a client may send.
     pub allowance: Allowance,
     /// How long a socket may take nothing of what is written.
     pub write_timeout: Duration,
 }
 
-impl Default for Terms {
+impl Default for SessionLimits {
     /// No limits.
     fn default() -> Self {
         Self { allowance: Allowance::UNLIMITED, write_timeout: Duration::from_secs(86_400) }
@@ -44,18 +44,18 @@ pub struct Worker {
     /// Who writes to the sockets of this thread.
     pub flusher: Rc<Flusher>,
     /// What holds for its sessions.
-    pub terms: Terms,
+    pub limits: SessionLimits,
     /// What their sockets are read into.
     pub read_buffer: Rc<ReadBuffer>,
 }
 
 impl Worker {
     /// Has to be called on the thread itself, within its runtime.
-    pub fn new(terms: Terms) -> Rc<Self> {
+    pub fn new(limits: SessionLimits) -> Rc<Self> {
         let worker = Rc::new(Self {
             timers: Timers::default(),
-            flusher: Flusher::start(terms.write_timeout),
-            terms,
+            flusher: Flusher::start(limits.write_timeout),
+            limits,
             read_buffer: Rc::default(),
         });
         actix_rt::spawn(run_timers(worker.clone()));
@@ -99,7 +99,7 @@ impl Drop for Alarms {
 /// Who is to be woken. A place has many sessions one after the other; the serial tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sleeper {
-    place: u32,
+    key: u32,
     serial: u32,
 }
 
@@ -115,7 +115,7 @@ const QUEUE_MIN: usize = 1024;
 /// entry of a queue and nothing else: a flood of short sessions would hold pieces of all the memory that it had.
 #[derive(Debug, Default)]
 struct Timers {
-    sleepers: RefCell<Places<(u32, Arc<Outbox>)>>,
+    sleepers: RefCell<Slab<(u32, Arc<Outbox>)>>,
     serial: Cell<u32>,
     queues: RefCell<Vec<(Duration, Queue)>>,
     sleeping_until: Cell<Option<Instant>>,
@@ -128,15 +128,15 @@ impl Timers {
     fn enter(&self, outbox: Arc<Outbox>) -> Sleeper {
         let serial = self.serial.get().wrapping_add(1);
         self.serial.set(serial);
-        Sleeper { place: self.sleepers.borrow_mut().insert((serial, outbox)), serial }
+        Sleeper { key: self.sleepers.borrow_mut().insert((serial, outbox)), serial }
     }
 
     fn leave(&self, sleeper: Sleeper) {
-        let _outbox = self.sleepers.borrow_mut().remove(sleeper.place);
+        let _outbox = self.sleepers.borrow_mut().remove(sleeper.key);
     }
 
     fn wake(&self, sleeper: Sleeper) {
-        if let Some((serial, outbox)) = self.sleepers.borrow_mut().get_mut(sleeper.place)
+        if let Some((serial, outbox)) = self.sleepers.borrow_mut().get_mut(sleeper.key)
             && *serial == sleeper.serial
         {
             outbox.wake();
@@ -207,12 +207,12 @@ mod tests {
 
     use super::super::outbox::Bounds;
     use super::super::outbox::tests::Wakes;
-    use crate::metrics::{Elsewhere, Metrics};
+    use crate::metrics::{Metrics, ReadAtScrape};
     use crate::protocol::Generation;
     use futures_util::task::waker;
     use std::sync::atomic::Ordering;
 
-    const NOBODY: Sleeper = Sleeper { place: 0, serial: 0 };
+    const NOBODY: Sleeper = Sleeper { key: 0, serial: 0 };
 
     #[test]
     fn timers_fire_in_order_whatever_their_periods() {
@@ -241,7 +241,7 @@ mod tests {
         let alarm = Alarm { period: Duration::from_secs(1), due };
         let session = || {
             let bounds = Bounds { messages_max: 1, bytes_max: 1 };
-            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, Metrics::new(&[], Elsewhere::default())));
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, Metrics::new(&[], ReadAtScrape::default())));
             let wakes = Arc::new(Wakes::default());
             outbox.register(&waker(wakes.clone()));
             (timers.enter(outbox.clone()), outbox, wakes)
@@ -251,7 +251,7 @@ mod tests {
         timers.leave(former);
         assert_eq!(Arc::strong_count(&outbox) + Arc::weak_count(&outbox), 1);
         let (latter, _, wakes) = session();
-        assert_eq!(latter.place, former.place);
+        assert_eq!(latter.key, former.key);
         timers.fire(due);
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         timers.arm(alarm, latter);

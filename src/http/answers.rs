@@ -7,8 +7,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::endpoint::HandshakeRefusal;
-use crate::actors::front::EdgeRefusal;
+use super::endpoint::HandshakeError;
+use crate::actors::front::FrontError;
 use crate::protocol::handshake::RequestError;
 
 /// What a request to the endpoint is refused with: the one place where errors become responses.
@@ -27,20 +27,20 @@ pub enum HttpError {
     /// More requests wait for the session than its mailbox holds, or memory is too short for what was posted.
     Busy,
     /// No new session now.
-    Handshake(HandshakeRefusal),
+    Handshake(HandshakeError),
 }
 
-impl From<EdgeRefusal> for HttpError {
-    fn from(refusal: EdgeRefusal) -> Self {
+impl From<FrontError> for HttpError {
+    fn from(refusal: FrontError) -> Self {
         match refusal {
-            EdgeRefusal::Error(error) => Self::Error(error),
-            EdgeRefusal::Overlap => Self::Empty,
+            FrontError::Error(error) => Self::Error(error),
+            FrontError::Overlap => Self::Empty,
         }
     }
 }
 
-impl From<HandshakeRefusal> for HttpError {
-    fn from(refusal: HandshakeRefusal) -> Self {
+impl From<HandshakeError> for HttpError {
+    fn from(refusal: HandshakeError) -> Self {
         Self::Handshake(refusal)
     }
 }

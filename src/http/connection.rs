@@ -44,7 +44,7 @@ pub type AppService = BoxService<Request, ServiceResponse<BoxBody>, actix_web::E
 
 /// Takes over the connections that become WebSockets.
 pub trait Upgrade {
-    /// Whether a request that asks for a WebSocket asks at the right place. Elsewhere it is answered like any other.
+    /// Whether a request that asks for a WebSocket asks at the right place. ReadAtScrape it is answered like any other.
     fn takes(&self, request: &Request) -> bool;
 
     /// Goes on with the connection.
@@ -399,7 +399,7 @@ mod tests {
     use super::*;
     use crate::limits::clients::Bounds;
     use crate::limits::memory::Memory;
-    use crate::metrics::Elsewhere;
+    use crate::metrics::ReadAtScrape;
     use actix_service::boxed;
     use actix_web::dev::Service as _;
     use actix_web::{App, test, web};
@@ -424,7 +424,7 @@ mod tests {
             head_bytes_max: 1000,
             clients,
             newcomers: Rc::default(),
-            metrics: Metrics::new(&[], Elsewhere::default()),
+            metrics: Metrics::new(&[], ReadAtScrape::default()),
             stopping,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Instant;
 use actix_http::RequestHead;
 
 use crate::actors::application::Application;
-use crate::actors::session::{SessionActor, Setup};
+use crate::actors::session::{SessionActor, SessionParts};
 use crate::actors::socketio::random_id;
 use crate::delivery::outbox::{Bounds, Outbox};
 use crate::delivery::transport::Transport;
@@ -105,7 +105,7 @@ impl Endpoint {
 
 /// Why there is no session after a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandshakeRefusal {
+pub enum HandshakeError {
     /// The server stops.
     Stopping,
     /// The system has no randomness for a sid.
@@ -135,17 +135,17 @@ impl Edge {
     ///
     /// # Errors
     /// The handshake is refused.
-    pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeRefusal> {
+    pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeError> {
         let endpoint = &self.endpoint;
         if endpoint.stopping.load(Ordering::Relaxed) {
             endpoint.note_handshake(Some(generation), "stopping");
-            return Err(HandshakeRefusal::Stopping);
+            return Err(HandshakeError::Stopping);
         }
         endpoint.clients.admit(address, Instant::now()).map_err(|limit| {
             endpoint.metrics.limited(limit);
             endpoint.note_handshake(Some(generation), "limited");
             log_refusal(Instant::now(), format_args!("a handshake of {address} refused: {}", limit.as_str()));
-            HandshakeRefusal::Limited(limit)
+            HandshakeError::Limited(limit)
         })
     }
 
@@ -162,11 +162,11 @@ impl Edge {
         form: Form,
         address: IpAddr,
         socket: Option<Box<dyn Transport>>,
-    ) -> Result<String, HandshakeRefusal> {
+    ) -> Result<String, HandshakeError> {
         let endpoint = &self.endpoint;
         let Some(sid) = random_id() else {
             endpoint.note_handshake(Some(generation), "no_randomness");
-            return Err(HandshakeRefusal::NoRandomness);
+            return Err(HandshakeError::NoRandomness);
         };
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_form(form);
@@ -175,7 +175,7 @@ impl Edge {
             outbox.push(Frame::text(&open));
         }
         let id = SessionId(endpoint.next_session.fetch_add(1, Ordering::Relaxed));
-        let setup = Setup {
+        let setup = SessionParts {
             id,
             peer: address,
             periods: endpoint.periods.clone(),

@@ -58,8 +58,8 @@ pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<()
 
 fn send(entry: &Entry, message: SessionMessage) -> Result<(), HttpError> {
     entry.mailbox.try_send(message).map_err(|refusal| match refusal {
-        mailbox::Refusal::Full => HttpError::Busy,
-        mailbox::Refusal::Closed => HttpError::Error(RequestError::UnknownSid),
+        mailbox::SendError::Full => HttpError::Busy,
+        mailbox::SendError::Closed => HttpError::Error(RequestError::UnknownSid),
     })
 }
 

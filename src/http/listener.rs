@@ -57,7 +57,7 @@ const FAREWELLS_MAX: usize = 16;
 pub type NewService = dyn Fn(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Option<Service>>>> + Send + Sync;
 
 /// What a listener is made of.
-pub struct Setup {
+pub struct ListenerParts {
     /// What it is called in the names of its threads and in the log.
     pub name: &'static str,
     /// The socket, bound and listening.
@@ -116,8 +116,8 @@ impl Listener {
     ///
     /// # Errors
     /// The system does not give the threads or files that are needed.
-    pub fn start(setup: Setup) -> io::Result<Self> {
-        let Setup { name, socket, workers, new_service, clients, user_timeout, metrics } = setup;
+    pub fn start(setup: ListenerParts) -> io::Result<Self> {
+        let ListenerParts { name, socket, workers, new_service, clients, user_timeout, metrics } = setup;
         let (stopping, stop) = watch::channel(false);
         let (arbiters, workers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| start_worker(&new_service, &stop))
@@ -416,18 +416,18 @@ mod tests {
     use crate::http::connection::Deadlines;
     use crate::limits::clients::Bounds;
     use crate::limits::memory::Memory;
-    use crate::metrics::Elsewhere;
+    use crate::metrics::ReadAtScrape;
     use actix_service::{boxed, fn_service};
 
-    fn setup(new_service: Arc<NewService>) -> Setup {
-        Setup {
+    fn setup(new_service: Arc<NewService>) -> ListenerParts {
+        ListenerParts {
             name: "test",
             socket: TcpListener::bind("127.0.0.1:0").unwrap(),
             workers: 2,
             new_service,
             clients: Clients::new(Bounds::connections_only(10), Memory::UNLIMITED),
             user_timeout: Duration::from_secs(600),
-            metrics: Metrics::new(&[], Elsewhere::default()),
+            metrics: Metrics::new(&[], ReadAtScrape::default()),
         }
     }
 
@@ -443,7 +443,7 @@ mod tests {
                 head_bytes_max: 1000,
                 clients: Clients::new(Bounds::connections_only(10), Memory::UNLIMITED),
                 newcomers: Rc::default(),
-                metrics: Metrics::new(&[], Elsewhere::default()),
+                metrics: Metrics::new(&[], ReadAtScrape::default()),
                 stopping,
             };
             Box::pin(async { Some(service) })

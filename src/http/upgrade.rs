@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connection::{Upgrade, Upgraded};
-use super::endpoint::{Edge, HandshakeRefusal};
+use super::endpoint::{Edge, HandshakeError};
 use super::legacy;
 use super::listener::CLIENTS;
 use super::request::{decoded, elements, is_token};
-use super::websocket::Handover;
+use super::websocket::UnattachedWebSocket;
 use super::wire::{linger, say_at_once};
 use crate::actors::session::SessionMessage;
 use crate::delivery::transport::Attach;
@@ -41,13 +41,13 @@ const VERSIONS: [&str; 2] = ["13", "8"];
 
 /// Why there is no WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+enum UpgradeError {
     /// The headers are none of a handshake, and what is wrong with them.
     NotWebSocket(&'static str),
     Version,
     Error(RequestError),
     Legacy(LegacyError),
-    Handshake(HandshakeRefusal),
+    Handshake(HandshakeError),
 }
 
 /// Whose WebSocket it will be.
@@ -56,7 +56,7 @@ enum Asked {
     Legacy { sid: String },
 }
 
-impl Refusal {
+impl UpgradeError {
     /// What the client speaks, as far as that is known.
     fn generation(self) -> Option<Generation> {
         matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
@@ -118,36 +118,36 @@ impl Upgrade for Edge {
 }
 
 /// Whether the request is a WebSocket handshake for the endpoint; the head of the answer to it.
-fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), Refusal> {
+fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), UpgradeError> {
     let head = request.head();
     let (path, query) = (decoded(head.uri.path()), head.uri.query().unwrap_or(""));
     let legacy = if is_endpoint(&edge.endpoint.path, &path) {
         None
     } else {
-        Some(legacy::judge(edge, &path, query).map_err(Refusal::Legacy)?)
+        Some(legacy::judge(edge, &path, query).map_err(UpgradeError::Legacy)?)
     };
     if has_bad_origin(head.headers()) {
-        return Err(Refusal::Error(RequestError::BadRequest));
+        return Err(UpgradeError::Error(RequestError::BadRequest));
     }
     let asked = match legacy {
-        None => Asked::EngineIo(Request::parse(query, &edge.endpoint.generations).map_err(Refusal::Error)?),
+        None => Asked::EngineIo(Request::parse(query, &edge.endpoint.generations).map_err(UpgradeError::Error)?),
         Some(LegacyRequest::WebSocket { sid }) => Asked::Legacy { sid },
-        Some(_) => return Err(Refusal::Error(RequestError::BadRequest)),
+        Some(_) => return Err(UpgradeError::Error(RequestError::BadRequest)),
     };
     if matches!(&asked, Asked::EngineIo(asked) if asked.transport != TransportKind::WebSocket) {
-        return Err(Refusal::Error(RequestError::BadRequest));
+        return Err(UpgradeError::Error(RequestError::BadRequest));
     }
     Ok((asked, accept(head.headers())?))
 }
 
 /// The head of the answer to a WebSocket handshake with these headers.
-fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
+fn accept(headers: &HeaderMap) -> Result<Vec<u8>, UpgradeError> {
     let version = only(headers, header::SEC_WEBSOCKET_VERSION).and_then(|version| version.to_str().ok());
     if !version.is_some_and(|version| VERSIONS.contains(&version.trim())) {
-        return Err(Refusal::Version);
+        return Err(UpgradeError::Version);
     }
     let key = only(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
-    let key = key.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Key is none"))?;
+    let key = key.ok_or(UpgradeError::NotWebSocket("Sec-WebSocket-Key is none"))?;
     let mut answer = Vec::with_capacity(192);
     answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     answer.extend_from_slice(b"Sec-WebSocket-Accept: ");
@@ -157,7 +157,7 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
         let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
         let mut different = HashSet::new();
         let first = offered.first().filter(|_| offered.iter().all(|name| is_token(name) && different.insert(*name)));
-        let first = first.ok_or(Refusal::NotWebSocket("Sec-WebSocket-Protocol is no list of different tokens"))?;
+        let first = first.ok_or(UpgradeError::NotWebSocket("Sec-WebSocket-Protocol is no list of different tokens"))?;
         answer.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         answer.extend_from_slice(first.as_bytes());
     }
@@ -194,7 +194,7 @@ async fn hand_over(
             let session_slot = match edge.admit(generation, address) {
                 Ok(session_slot) => session_slot,
                 Err(refusal) => {
-                    refuse(edge, stream, stopping, Refusal::Handshake(refusal)).await;
+                    refuse(edge, stream, stopping, UpgradeError::Handshake(refusal)).await;
                     return Ok(());
                 }
             };
@@ -221,7 +221,7 @@ async fn hand_over(
             write_frame(&mut head, Opcode::Close, &[]);
             say_last(stream, stopping, &head).await;
         } else {
-            refuse(edge, stream, stopping, Refusal::Error(RequestError::UnknownSid)).await;
+            refuse(edge, stream, stopping, UpgradeError::Error(RequestError::UnknownSid)).await;
         }
         return Ok(());
     };
@@ -243,9 +243,9 @@ fn handover(
     generation: Generation,
     read: Vec<u8>,
     head: Vec<u8>,
-) -> Box<Handover> {
+) -> Box<UnattachedWebSocket> {
     let endpoint = &edge.endpoint;
-    Box::new(Handover {
+    Box::new(UnattachedWebSocket {
         stream,
         slot,
         generation,
@@ -258,8 +258,8 @@ fn handover(
 }
 
 /// Answers in HTTP and closes. A client that does not read the answer is not waited for.
-async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>, refusal: Refusal) {
-    let is_crowded = matches!(refusal, Refusal::Handshake(_));
+async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>, refusal: UpgradeError) {
+    let is_crowded = matches!(refusal, UpgradeError::Handshake(_));
     let (status, reason, headers, text) = refusal.answer();
     edge.endpoint.metrics.http_answered(CLIENTS, status);
     let length = text.len();

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::socket::{Stream, bound_send_buffer};
 use crate::delivery::buffer::ReadBuffer;
 use crate::delivery::outbox::{Frames, Outbox};
-use crate::delivery::transport::{Arrival, Attach, Sink, Transport};
+use crate::delivery::transport::{Attach, Inbound, Sink, Transport};
 use crate::event::CloseReason;
 use crate::limits::clients::ConnectionSlot;
 use crate::metrics::{Limit, Metrics};
@@ -50,7 +50,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// A client's WebSocket.
 #[derive(Debug)]
-pub struct OwnedSocket<S: Stream> {
+pub struct WebSocket<S: Stream> {
     stream: S,
     generation: Generation,
     reader: Reader,
@@ -90,7 +90,7 @@ struct Sent {
 
 /// A socket on its way to its session, together with what was read from it and what it is sent first.
 #[derive(Debug)]
-pub struct Handover {
+pub struct UnattachedWebSocket {
     /// The socket, registered with no runtime.
     pub stream: std::net::TcpStream,
     /// Its place among the open connections.
@@ -109,19 +109,19 @@ pub struct Handover {
     pub metrics: Arc<Metrics>,
 }
 
-impl Attach for Handover {
+impl Attach for UnattachedWebSocket {
     fn attach(self: Box<Self>, buffer: &Rc<ReadBuffer>) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::from_std(self.stream)?;
         bound_send_buffer(&stream, self.send_buffer_bytes);
         let reader = Reader::new(self.payload_bytes_max);
         let (read, head) = (self.read, self.head);
-        let mut socket = OwnedSocket::new(stream, self.generation, reader, buffer, read, head, self.metrics);
+        let mut socket = WebSocket::new(stream, self.generation, reader, buffer, read, head, self.metrics);
         socket.slot = Some(self.slot);
         Ok(Box::new(socket))
     }
 }
 
-impl<S: Stream> OwnedSocket<S> {
+impl<S: Stream> WebSocket<S> {
     /// A socket whose peer is sent `head` first; `read` is what it has already sent.
     pub fn new(
         stream: S,
@@ -161,7 +161,7 @@ impl<S: Stream> OwnedSocket<S> {
         if received.is_empty() {
             return Poll::Ready(Err(CloseReason::TransportClose));
         }
-        sink(Arrival::Bytes(received.len()))?;
+        sink(Inbound::Bytes(received.len()))?;
         if self.partial.is_empty() {
             let consumed = self.parse(received, sink)?;
             self.partial.extend_from_slice(&received[consumed..]);
@@ -215,7 +215,7 @@ impl<S: Stream> OwnedSocket<S> {
             let Step::Frame { consumed: frame, message } = step else { return Ok(consumed) };
             consumed += frame;
             let arrival = match message {
-                None | Some(Message::Pong(_)) => Arrival::Frame,
+                None | Some(Message::Pong(_)) => Inbound::Frame,
                 Some(Message::Ping(data)) => {
                     // Not every ping has to be answered (RFC 6455, 5.5.3): who reads no pongs gets no more of them.
                     let urgent = &mut self.unsent.get_or_insert_default().urgent;
@@ -224,14 +224,14 @@ impl<S: Stream> OwnedSocket<S> {
                         write_frame(&mut pong, Opcode::Pong, data);
                         urgent.push_back(pong.into());
                     }
-                    Arrival::Frame
+                    Inbound::Frame
                 }
                 Some(Message::Close(code)) => {
                     self.close_code = code;
                     return Err(CloseReason::TransportClose);
                 }
-                Some(Message::Text(text)) => Arrival::Packet(Packet::from_text(self.generation, text)?),
-                Some(Message::Binary(data)) => Arrival::Packet(Packet::from_binary(self.generation, data)?),
+                Some(Message::Text(text)) => Inbound::Packet(Packet::from_text(self.generation, text)?),
+                Some(Message::Binary(data)) => Inbound::Packet(Packet::from_binary(self.generation, data)?),
             };
             if !sink(arrival)? {
                 self.reader.release();
@@ -306,7 +306,7 @@ impl<S: Stream> OwnedSocket<S> {
     }
 }
 
-impl<S: Stream> Transport for OwnedSocket<S> {
+impl<S: Stream> Transport for WebSocket<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason> {
         if std::mem::take(&mut self.unread)
             && let Err(reason) = self.parse_partial(sink)
@@ -470,7 +470,7 @@ impl Unsent {
 
 /// Ends our side and waits a moment for the peer to end its own: a socket that is closed with bytes unread would reset,
 /// and the peer might lose the close frame. A peer that goes on and on is not listened to for that.
-async fn part<S: Stream>(mut socket: Box<OwnedSocket<S>>) {
+async fn part<S: Stream>(mut socket: Box<WebSocket<S>>) {
     let drain = async {
         std::future::poll_fn(|cx| socket.poll_finish(cx)).await?;
         socket.stream.shutdown().await?;

@@ -22,7 +22,7 @@ pub struct Periods {
     /// Engine.IO: for an upgrade, from the new socket to the client's `5`.
     pub upgrade_timeout: Duration,
     /// How long a session that was closed between two polls waits for the next one.
-    pub last_poll_timeout: Duration,
+    pub close_timeout: Duration,
     /// Socket.IO 0.9.
     pub legacy: LegacyPeriods,
 }

@@ -43,7 +43,7 @@ pub enum Packet<'a> {
 
 /// What a server says on its own account, in the words of a generation.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct ServerPackets {
     /// Are you there?
     pub ping: &'static str,
     /// Nothing new: the end of a poll.
@@ -60,12 +60,12 @@ pub struct Words {
 
 impl Generation {
     /// The words of this generation.
-    pub fn words(self) -> &'static Words {
+    pub fn server_packets(self) -> &'static ServerPackets {
         match self {
             Self::Eio4 | Self::Eio3 => {
-                &Words { ping: "2", noop: "6", close: "1", closed: "6", stop: "6", farewell: None }
+                &ServerPackets { ping: "2", noop: "6", close: "1", closed: "6", stop: "6", farewell: None }
             }
-            Self::Sio09 => &Words {
+            Self::Sio09 => &ServerPackets {
                 ping: "2::",
                 noop: legacy::NOOP,
                 close: legacy::NOT_HANDSHAKEN,

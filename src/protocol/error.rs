@@ -14,7 +14,7 @@ pub enum ProtocolError {
     Packet,
     /// A packet for a namespace that is not connected, or a second CONNECT.
     #[error("a packet that has no place here")]
-    Place,
+    OutOfPlace,
     /// More attachments than are allowed, or not the ones that were announced.
     #[error("attachments that do not fit their packet")]
     Attachments,

@@ -155,13 +155,14 @@ impl SocketIo {
                 return Ok(Event::UnknownNamespace { name: packet.namespace });
             };
             if !self.connected.enter(namespace) {
-                return Err(ProtocolError::Place);
+                return Err(ProtocolError::OutOfPlace);
             }
             return Ok(Event::Connected { namespace, auth: packet.data });
         }
-        let namespace = namespace.filter(|&namespace| self.connected.holds(namespace)).ok_or(ProtocolError::Place)?;
+        let namespace =
+            namespace.filter(|&namespace| self.connected.holds(namespace)).ok_or(ProtocolError::OutOfPlace)?;
         match packet.kind {
-            Kind::Connect | Kind::ConnectError => Err(ProtocolError::Place),
+            Kind::Connect | Kind::ConnectError => Err(ProtocolError::OutOfPlace),
             Kind::Disconnect => {
                 self.connected.leave(namespace);
                 Ok(Event::Disconnected { namespace })
@@ -203,7 +204,7 @@ impl SocketIo {
         }
         // The text was decoded once before it was kept, when its namespace was found to be connected.
         let packet = packet::Packet::decode(self.generation, &event.text)?;
-        let namespace = find(served, packet.namespace).ok_or(ProtocolError::Place)?;
+        let namespace = find(served, packet.namespace).ok_or(ProtocolError::OutOfPlace)?;
         finish(&packet, namespace, &event.attachments)
     }
 
@@ -299,8 +300,8 @@ mod tests {
     fn messages_one_after_the_other() {
         let mut socket = socket();
         for (text, expected) in [
-            (r#"2/max,["join"]"#, "Place"),
-            (r#"2["join"]"#, "Place"),
+            (r#"2/max,["join"]"#, "OutOfPlace"),
+            (r#"2["join"]"#, "OutOfPlace"),
             ("0/nope,", "unknown /nope"),
             ("0/max", "connected 0 None"),
             (r#"2/max,["join",{"a":1}]"#, r#"event 0 None Some("join") ["{\"a\":1}"] +0"#),
@@ -309,11 +310,11 @@ mod tests {
             ("2/max,", "event 0 None None [] +0"),
             ("3/max,9[1]", r#"ack 0 9 ["1"] +0"#),
             ("3/max,[1]", "Packet"),
-            (r#"4/max,{"message":"x"}"#, "Place"),
-            ("0/max,", "Place"),
+            (r#"4/max,{"message":"x"}"#, "OutOfPlace"),
+            ("0/max,", "OutOfPlace"),
             (r#"0{"token":"x"}"#, r#"connected 1 Some("{\"token\":\"x\"}")"#),
             ("1/max,", "disconnected 0"),
-            ("1/max,", "Place"),
+            ("1/max,", "OutOfPlace"),
             (r#"0/max,{}"#, r#"connected 0 Some("{}")"#),
             ("x", "Packet"),
         ] {

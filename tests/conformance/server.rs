@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use maxtalk::actors::allowance::Rates;
 use maxtalk::actors::application::Application;
+use maxtalk::actors::event_rates::RatesMax;
 use maxtalk::actors::registry::Arbiters;
-use maxtalk::actors::socketio::{Emitter, Namespace, Residents, SocketIoSession, SocketIoSettings};
+use maxtalk::actors::socketio::{Emitter, Namespace, Namespaces, SocketIoSession, SocketIoSettings};
 use maxtalk::config::Config;
 use maxtalk::delivery::outbox::{self, Outbox};
 use maxtalk::event::CloseReason;
@@ -24,12 +24,12 @@ use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
 use maxtalk::limits::memory::Memory;
 use maxtalk::limits::proxies::TrustedProxies;
-use maxtalk::metrics::{Elsewhere, Metrics};
+use maxtalk::metrics::{Metrics, ReadAtScrape};
 use maxtalk::protocol::Generation;
 use maxtalk::protocol::connection::{LegacyPeriods, Periods};
 use maxtalk::protocol::frame::Frame;
 use maxtalk::protocol::socketio::Arguments;
-use maxtalk::server::Serving;
+use maxtalk::server::ClientWorkers;
 use serde_json::value::RawValue;
 
 /// Sends every message back, over Engine.IO alone.
@@ -50,7 +50,7 @@ impl Application for EngineEcho {
 /// The application of the Socket.IO suite, the same in both of its namespaces.
 struct EchoResidents([Arc<str>; 2]);
 
-impl Residents for EchoResidents {
+impl Namespaces for EchoResidents {
     fn names(&self) -> &[Arc<str>] {
         &self.0
     }
@@ -99,10 +99,10 @@ fn main() {
         "socket" => {
             let settings = Arc::new(SocketIoSettings {
                 residents: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
-                rates: Rates { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
+                rates: RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,
                 connect_timeout: Duration::from_secs(1),
-                metrics: Metrics::new(&[], Elsewhere::default()),
+                metrics: Metrics::new(&[], ReadAtScrape::default()),
             });
             let new_application = move |session, peer, outbox: &Arc<Outbox>, slot| {
                 let session = SocketIoSession::new(settings.clone(), session, peer, outbox.clone(), slot);
@@ -123,7 +123,7 @@ fn main() {
             ping_interval: Duration::from_millis(300),
             ping_timeout: Duration::from_millis(200),
             upgrade_timeout: Duration::from_secs(10),
-            last_poll_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(30),
             legacy: LegacyPeriods::default(),
         }),
         clients: Clients::new(Bounds::connections_only(10_000), Memory::UNLIMITED),
@@ -134,15 +134,15 @@ fn main() {
         send_buffer_bytes: 0,
         new_application,
         sessions: Arc::new(Sessions::default()),
-        metrics: Metrics::new(&[], Elsewhere::default()),
+        metrics: Metrics::new(&[], ReadAtScrape::default()),
         stopping: AtomicBool::new(false),
         next_session: AtomicU64::new(1),
     };
     actix_rt::System::new().block_on(async move {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         println!("serving http://{}{path}", listener.local_addr().expect("it is bound"));
-        let serving = Serving { endpoint: Arc::new(endpoint), arbiters: Arbiters::default(), demo: None };
-        let _listener = serving.start(listener, &Config::default()).expect("the workers start");
+        let workers = ClientWorkers { endpoint: Arc::new(endpoint), arbiters: Arbiters::default(), demo: None };
+        let _listener = workers.start(listener, &Config::default()).expect("the workers start");
         let _ = tokio::signal::ctrl_c().await;
     });
 }

@@ -112,7 +112,7 @@ fn test_all() -> io::Result<ExitCode> {
             Err(Failed::from(format!("{}\n{}", faults.join(", "), report::paragraph(&outcome))))
         })
     };
-    // Elsewhere a client has one address of its own, and nobody says how much memory a process has.
+    // ReadAtScrape a client has one address of its own, and nobody says how much memory a process has.
     let floods = FLOODS.iter().filter(|flood| cfg!(target_os = "linux") && SHORT_FLOODS.contains(&flood.name));
     Ok(libtest_mimic::run(&arguments, floods.map(test).collect()).exit_code())
 }

@@ -34,7 +34,7 @@ struct Room {
 /// The right to ask MAX. Dropping it gives the place to the next in line.
 #[derive(Debug)]
 #[must_use = "the place is given back when this is dropped"]
-pub struct Place {
+pub struct Permit {
     gate: Arc<Gate>,
     /// Is there until the drop.
     permit: Option<OwnedSemaphorePermit>,
@@ -59,8 +59,8 @@ impl Gate {
     ///
     /// # Errors
     /// [`Code::Busy`] where the line is full, or did not move for long enough.
-    pub async fn enter(self: &Arc<Self>) -> Result<Place, Failure> {
-        let place = |permit| Place { gate: Arc::clone(self), permit: Some(permit) };
+    pub async fn enter(self: &Arc<Self>) -> Result<Permit, Failure> {
+        let place = |permit| Permit { gate: Arc::clone(self), permit: Some(permit) };
         // Freed places go to those who wait first, so that this cannot jump the queue.
         if let Ok(permit) = self.places.clone().try_acquire_owned() {
             return Ok(place(permit));
@@ -109,14 +109,14 @@ impl Gate {
     }
 }
 
-impl Place {
+impl Permit {
     /// One call begins. The pace of the gate follows from how it ends.
     pub(super) fn begin(&self) -> Timing<'_> {
         Timing { gate: &self.gate, began: Instant::now(), ended: Ended::GivenUp }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut room = self.gate.room.lock();
         if room.places > room.pace.limit()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::delivery::outbox::Bounds;
 use crate::delivery::outbox::tests::Wakes;
-use crate::metrics::Elsewhere;
+use crate::metrics::ReadAtScrape;
 use futures_util::task::waker;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
@@ -85,14 +85,14 @@ impl AsyncWrite for Peer {
     }
 }
 
-fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (OwnedSocket<Peer>, Outbox) {
-    let metrics = Metrics::new(&[], Elsewhere::default());
+fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (WebSocket<Peer>, Outbox) {
+    let metrics = Metrics::new(&[], ReadAtScrape::default());
     let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
     let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
     let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false, news: None };
     let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");
     let reader = Reader::new(1000);
-    (OwnedSocket::new(stream, Generation::Eio4, reader, &Rc::default(), Vec::new(), head, metrics), outbox)
+    (WebSocket::new(stream, Generation::Eio4, reader, &Rc::default(), Vec::new(), head, metrics), outbox)
 }
 
 /// A masked frame, as a client sends it.
@@ -167,7 +167,7 @@ fn a_stream_may_be_cut_anywhere() {
             let mut seen = Vec::new();
             let mut cx = Context::from_waker(Waker::noop());
             let read = socket.poll_read(&mut cx, &mut |arrival| {
-                if let Arrival::Packet(packet) = arrival {
+                if let Inbound::Packet(packet) = arrival {
                     seen.push(format!("{packet:?}"));
                 }
                 Ok(true)
@@ -270,7 +270,7 @@ fn a_large_message_leaves_no_large_buffer_behind() {
         let mut messages = 0;
         while !socket.stream.input.is_empty() {
             let read = socket.poll_read(&mut cx, &mut |arrival| {
-                messages += usize::from(matches!(arrival, Arrival::Packet(_)));
+                messages += usize::from(matches!(arrival, Inbound::Packet(_)));
                 Ok(true)
             });
             assert!(read.is_pending());

@@ -6,7 +6,7 @@ const PERIODS: Periods = Periods {
     ping_interval: Duration::from_millis(300),
     ping_timeout: Duration::from_millis(200),
     upgrade_timeout: Duration::from_millis(100),
-    last_poll_timeout: Duration::from_millis(800),
+    close_timeout: Duration::from_millis(800),
     legacy: LegacyPeriods {
         heartbeat_interval: Duration::from_millis(250),
         heartbeat_timeout: Duration::from_millis(600),

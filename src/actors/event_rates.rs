@@ -14,16 +14,16 @@ const PATIENCE: u64 = 10;
 
 /// What a session may send.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
+pub struct RatesMax {
     /// Events.
     pub events: Rate,
     /// Bytes of events, attachments included.
     pub bytes: Rate,
 }
 
-/// How much of the [`Rates`] a session has used up.
+/// How much of the [`RatesMax`] a session has used up.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Allowance {
+pub struct EventRates {
     events: Bucket,
     bytes: Bucket,
     refused_events: Bucket,
@@ -44,9 +44,9 @@ pub enum Verdict {
     Exhausted,
 }
 
-impl Allowance {
+impl EventRates {
     /// One more event, of so many bytes.
-    pub fn take(&mut self, rates: &Rates, bytes: usize, now: Instant) -> Verdict {
+    pub fn take(&mut self, rates: &RatesMax, bytes: usize, now: Instant) -> Verdict {
         let bytes = bytes as u64;
         if take_both((&mut self.events, &mut self.bytes), rates, bytes, now) {
             return Verdict::Within;
@@ -55,7 +55,7 @@ impl Allowance {
             0 => rate,
             per_second => Rate { per_second: per_second.div_ceil(PATIENCE), burst: rate.burst },
         };
-        let rates = Rates { events: patience(rates.events), bytes: patience(rates.bytes) };
+        let rates = RatesMax { events: patience(rates.events), bytes: patience(rates.bytes) };
         if !take_both((&mut self.refused_events, &mut self.refused_bytes), &rates, bytes, now) {
             return Verdict::Exhausted;
         }
@@ -67,7 +67,7 @@ impl Allowance {
     }
 }
 
-fn take_both((events, bytes): (&mut Bucket, &mut Bucket), rates: &Rates, count: u64, now: Instant) -> bool {
+fn take_both((events, bytes): (&mut Bucket, &mut Bucket), rates: &RatesMax, count: u64, now: Instant) -> bool {
     let fits = events.wait(rates.events, 1, now).is_zero() && bytes.wait(rates.bytes, count, now).is_zero();
     fits && events.take(rates.events, 1, now) && bytes.take(rates.bytes, count, now)
 }
@@ -77,8 +77,8 @@ mod tests {
     use super::*;
 
     /// The verdicts on so many events at a time, in their order, repeated ones once.
-    fn verdicts(rates: Rates, count: usize, bytes: usize, pause: Duration) -> Vec<(Verdict, usize)> {
-        let (mut allowance, mut now) = (Allowance::default(), Instant::now());
+    fn verdicts(rates: RatesMax, count: usize, bytes: usize, pause: Duration) -> Vec<(Verdict, usize)> {
+        let (mut allowance, mut now) = (EventRates::default(), Instant::now());
         let mut seen: Vec<(Verdict, usize)> = Vec::new();
         for _ in 0..count {
             let verdict = allowance.take(&rates, bytes, now);
@@ -93,21 +93,21 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_then_refused_and_then_ends_the_session() {
-        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
+        let rates = RatesMax { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
         let expected = [(Verdict::Within, 20), (Verdict::Told, 1), (Verdict::Dropped, 19), (Verdict::Exhausted, 10)];
         assert_eq!(verdicts(rates, 50, 1, Duration::ZERO), expected);
     }
 
     #[test]
     fn bytes_count_like_events() {
-        let rates = Rates { events: Rate::UNLIMITED, bytes: Rate { per_second: 1000, burst: 2000 } };
+        let rates = RatesMax { events: Rate::UNLIMITED, bytes: Rate { per_second: 1000, burst: 2000 } };
         let expected = [(Verdict::Within, 4), (Verdict::Told, 1), (Verdict::Dropped, 3), (Verdict::Exhausted, 2)];
         assert_eq!(verdicts(rates, 10, 500, Duration::ZERO), expected);
     }
 
     #[test]
     fn who_keeps_to_the_rate_is_never_refused_and_who_is_far_above_it_is_told_each_second() {
-        let rates = Rates { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
+        let rates = RatesMax { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 1000, 1, Duration::from_millis(100)), [(Verdict::Within, 1000)]);
         // A tenth more is borne for ever, three times as much is not.
         let slightly = verdicts(rates, 3000, 1, Duration::from_millis(91));
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_rate_is_no_limit() {
-        let rates = Rates { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
+        let rates = RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 10_000, 1_000_000, Duration::ZERO), [(Verdict::Within, 10_000)]);
     }
 }

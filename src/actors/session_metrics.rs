@@ -7,7 +7,7 @@ use crate::metrics::{CloseLabel, Metrics, SessionLabel};
 use crate::protocol::{Generation, TransportKind};
 
 /// Counts the session in the metrics for as long as it lives.
-pub(super) struct Census {
+pub(super) struct SessionMetrics {
     /// The metrics of the server.
     pub(super) metrics: Arc<Metrics>,
     generation: Generation,
@@ -15,13 +15,13 @@ pub(super) struct Census {
     open: bool,
 }
 
-impl Census {
+impl SessionMetrics {
     /// The session is there.
     pub(super) fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
-        let census = Self { metrics, generation, kind, open: true };
-        census.metrics.sessions_opened.get_or_create(&census.label()).inc();
-        census.metrics.sessions.get_or_create(&census.label()).inc();
-        census
+        let session_metrics = Self { metrics, generation, kind, open: true };
+        session_metrics.metrics.sessions_opened.get_or_create(&session_metrics.label()).inc();
+        session_metrics.metrics.sessions.get_or_create(&session_metrics.label()).inc();
+        session_metrics
     }
 
     /// The session has another transport.
@@ -46,7 +46,7 @@ impl Census {
     }
 }
 
-impl Drop for Census {
+impl Drop for SessionMetrics {
     fn drop(&mut self) {
         // A session that ends otherwise than by its own doing has failed.
         self.close(CloseReason::Panic);
