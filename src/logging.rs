@@ -4,7 +4,7 @@
 //! What clients write stands in the log only [escaped](escape), and their refusals only [so often](log_refusal).
 
 mod backlog;
-mod refusals;
+pub mod limiter;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
@@ -23,7 +23,7 @@ use log::{Level, Record};
 use parking_lot::{Condvar, Mutex};
 
 use backlog::Backlog;
-use refusals::Limiter;
+use limiter::Limiter;
 
 /// Longer names and ids are cut by [`escape`].
 const ESCAPED_BYTES_MAX: usize = 256;

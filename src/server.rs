@@ -45,6 +45,7 @@ use crate::http::endpoint::{Edge, Endpoint, NewApplication};
 use crate::http::listener::{self, CLIENTS, Listener, OPERATORS};
 use crate::http::sessions::Sessions;
 use crate::http::{demo, legacy, pages, polling};
+use crate::ids::Ids;
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
@@ -212,6 +213,8 @@ impl Server {
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
         let max = config.max.url.is_some().then(|| directory.clone());
         let arbiters = Arbiters::default();
+        let ids = Ids::from_system()
+            .map_err(|cause| Error::Start { what: "the source of session ids", cause: cause.into() })?;
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let commons = Arc::new(ConversationSettings {
             namespace: namespace.clone(),
@@ -240,6 +243,7 @@ impl Server {
         let residents = Arc::new(MaxNamespaces::new(namespace, settings));
         let settings = Arc::new(SocketIoSettings {
             residents,
+            ids: ids.clone(),
             rates: rates(&config.session),
             payload_bytes_max: config.protocol.payload_bytes_max,
             connect_timeout: Duration::from_millis(config.protocol.connect_timeout_ms),
@@ -250,7 +254,7 @@ impl Server {
         });
         let clients =
             Clients::new(client_bounds(&config, connections_max), Memory::new(config.limits.memory_bytes_max));
-        let endpoint = Arc::new(endpoint(&config, new_application, clients, metrics.clone()));
+        let endpoint = Arc::new(endpoint(&config, new_application, ids, clients, metrics.clone()));
         // Bound before the first client is taken in, so that nobody hears of a server that then ends.
         let operators = config.metrics.listen.map(|wanted| listen(wanted, "metrics.listen")).transpose()?;
         let serving = ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
@@ -399,6 +403,7 @@ fn elsewhere(gate: &Arc<Gate>) -> ReadAtScrape {
 fn endpoint(
     config: &Config,
     new_application: Box<NewApplication>,
+    ids: Ids,
     clients: Arc<Clients>,
     metrics: Arc<Metrics>,
 ) -> Endpoint {
@@ -421,6 +426,7 @@ fn endpoint(
             },
         }),
         clients,
+        ids,
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,
         mailbox_max: config.mailbox.session,

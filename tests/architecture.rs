@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate's root from the ground up. A file imports from lower floors only, and from its own module.
 const FLOORS: &[&[&str]] = &[
-    &["limits", "logging", "protocol", "turns"],
+    &["ids", "limits", "logging", "protocol", "turns"],
     &["event", "metrics"],
     &["config"],
     &["delivery", "directory", "mailbox"],

@@ -106,17 +106,14 @@ struct Answers {
     settings: Arc<MaxSettings>,
 }
 
-/// An event with no attachments.
-const TEXT_ONLY: &[&[u8]] = &[];
-
 impl Answers {
     fn emit(&self, event: &ServerEvent<'_>) {
-        self.emitter.emit(event.name(), &[&event.json()], TEXT_ONLY, None);
+        self.emitter.emit(event.name(), &event.json());
     }
 
     fn done(&self, ack: Option<u64>) {
         if let Some(ack) = ack {
-            self.emitter.ack(ack, &[r#"{"ok":true}"#], TEXT_ONLY);
+            self.emitter.ack(ack, r#"{"ok":true}"#);
         }
     }
 
@@ -169,7 +166,7 @@ impl Answers {
     fn nack(&self, ack: u64, code: Code, reason: &str) {
         let reason = serde_json::Value::from(reason);
         let answer = format!(r#"{{"ok":false,"code":"{}","reason":{reason}}}"#, code.as_str());
-        self.emitter.ack(ack, &[&answer], TEXT_ONLY);
+        self.emitter.ack(ack, &answer);
     }
 }
 

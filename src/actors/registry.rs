@@ -2,7 +2,7 @@
 //! join is a task of its own, so a slow MAX delays no other join, spawn or retirement. Whatever there is much of it
 //! does in turns.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
@@ -26,6 +26,7 @@ use super::users::{User, Users};
 use crate::delivery::outbox::Outbox;
 use crate::directory::{Directory, Failure, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
+use crate::logging::limiter::Limiter;
 use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, Slot};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::turns::{self, Rest, Share};
@@ -181,11 +182,8 @@ impl Arbiters {
 
 /// What is said of MAX in the log. What its operator has to know is a warning, once a second; what concerns only the
 /// one who joins is told to that one.
-#[derive(Debug, Default)]
-struct Complaints {
-    last: Cell<Option<Instant>>,
-    unsaid: Cell<u64>,
-}
+#[derive(Debug)]
+struct Complaints(RefCell<Limiter>);
 
 impl Complaints {
     fn log(&self, failure: &Failure, now: Instant) {
@@ -193,13 +191,11 @@ impl Complaints {
             Code::MaxTimeout | Code::MaxUnavailable | Code::MaxError | Code::MaxGarbage | Code::MaxTooLarge => {}
             _ => return log::debug!("a join was refused: {failure}"),
         }
-        if self.last.get().is_some_and(|last| now < last + Duration::from_secs(1)) {
-            return self.unsaid.set(self.unsaid.get() + 1);
-        }
-        self.last.set(Some(now));
-        match self.unsaid.take() {
-            0 => log::warn!("{failure}"),
-            more => log::warn!("{failure} (and {more} more before)"),
+        let admitted = self.0.borrow_mut().admit(now);
+        match admitted {
+            None => {}
+            Some(0) => log::warn!("{failure}"),
+            Some(more) => log::warn!("{failure} (and {more} more before)"),
         }
     }
 }
@@ -271,7 +267,7 @@ impl RegistryActor {
         ctx.run(Self {
             desk: Desk {
                 directory,
-                complaints: Rc::default(),
+                complaints: Rc::new(Complaints(RefCell::new(Limiter::new(1)))),
                 users: Users::new(bounds.sessions_per_user_max),
                 answer_timeout: bounds.answer_timeout,
                 registry: mailbox.clone(),

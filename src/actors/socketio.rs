@@ -5,28 +5,19 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
 
 use super::application::Application;
 use super::event_rates::{EventRates, RatesMax, Verdict};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, Code, SessionId};
+use crate::ids::Ids;
 use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Arguments, Event, SocketIo};
-use crate::protocol::{Generation, ProtocolError, legacy, packet};
-
-/// An id that cannot be guessed, in the alphabet of Engine.IO and Socket.IO: 22 characters for 128 random bits. None
-/// where the system has no randomness.
-pub fn random_id() -> Option<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(URL_SAFE_NO_PAD.encode(bytes))
-}
+use crate::protocol::{Generation, legacy, packet};
 
 /// Who lives in a namespace of one session. Dropped, it has left.
 pub trait Namespace {
@@ -62,6 +53,8 @@ pub trait Namespaces: Send + Sync {
     fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace>;
 }
 
+const NO_ATTACHMENTS: &[&[u8]] = &[];
+
 /// How a resident speaks to its client. Everything goes through the session's outbox, so a false return means that the
 /// session is about to end, and there is nothing to be done about it.
 #[derive(Clone, Debug)]
@@ -79,9 +72,25 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// Sends an event. `arguments` are JSON values; placeholders among them stand for `attachments`. `ack` asks for
-    /// one.
-    pub fn emit(&self, name: &str, arguments: &[&str], attachments: &[impl AsRef<[u8]>], ack: Option<u64>) -> bool {
+    /// Sends an event with one argument, which is JSON.
+    pub fn emit(&self, name: &str, argument: &str) -> bool {
+        self.emit_with(name, &[argument], NO_ATTACHMENTS, None)
+    }
+
+    /// Answers the event that came with the id `ack` by one argument, which is JSON.
+    pub fn ack(&self, ack: u64, argument: &str) -> bool {
+        self.ack_with(ack, &[argument], NO_ATTACHMENTS)
+    }
+
+    /// Sends an event. `arguments` are JSON values; placeholders among them stand for `attachments`. `ack` is the id
+    /// of the answer that the client is asked for. Only the conformance server has attachments and asks for answers.
+    pub fn emit_with(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        attachments: &[impl AsRef<[u8]>],
+        ack: Option<u64>,
+    ) -> bool {
         let generation = self.outbox.generation();
         let text = match attachments.len() {
             0 => packet::event(generation, &self.namespace, ack, name, arguments),
@@ -90,8 +99,8 @@ impl Emitter {
         self.push(&text, attachments)
     }
 
-    /// Answers the event that came with `ack`.
-    pub fn ack(&self, ack: u64, arguments: &[&str], attachments: &[impl AsRef<[u8]>]) -> bool {
+    /// Answers the event that came with the id `ack`, as [`Self::emit_with`] sends one.
+    pub fn ack_with(&self, ack: u64, arguments: &[&str], attachments: &[impl AsRef<[u8]>]) -> bool {
         let generation = self.outbox.generation();
         let text = match attachments.len() {
             0 => packet::ack(generation, &self.namespace, ack, arguments),
@@ -122,6 +131,8 @@ pub struct SocketIoSession {
 pub struct SocketIoSettings {
     /// Who lives in the namespaces.
     pub residents: Arc<dyn Namespaces>,
+    /// The sids of namespaces.
+    pub ids: Ids,
     /// How fast events may come.
     pub rates: RatesMax,
     /// Largest message that a client may send, attachments together.
@@ -213,8 +224,7 @@ impl Lobby {
             Event::Nothing => {}
             Event::Connected { namespace, auth } => {
                 let sid = match generation {
-                    // No randomness, no id: the connection cannot be served.
-                    Generation::Eio4 => random_id().ok_or(ProtocolError::OutOfPlace)?,
+                    Generation::Eio4 => self.settings.ids.draw(),
                     Generation::Eio3 | Generation::Sio09 => String::new(),
                 };
                 self.outbox.push(Frame::text(&packet::connect(

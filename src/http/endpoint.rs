@@ -10,11 +10,11 @@ use actix_http::RequestHead;
 
 use crate::actors::application::Application;
 use crate::actors::session::{SessionActor, SessionParts};
-use crate::actors::socketio::random_id;
 use crate::delivery::outbox::{Bounds, Outbox};
 use crate::delivery::transport::Transport;
 use crate::delivery::worker::Worker;
 use crate::event::SessionId;
+use crate::ids::Ids;
 use crate::limits::clients::{Clients, SessionSlot};
 use crate::limits::proxies::TrustedProxies;
 use crate::logging::log_refusal;
@@ -55,7 +55,9 @@ pub struct Endpoint {
     pub send_buffer_bytes: usize,
     /// What sessions are for.
     pub new_application: Box<NewApplication>,
-    /// The sids.
+    /// Where sids come from.
+    pub ids: Ids,
+    /// The sessions by their sids.
     pub sessions: Arc<Sessions>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
@@ -108,8 +110,6 @@ impl Endpoint {
 pub enum HandshakeError {
     /// The server stops.
     Stopping,
-    /// The system has no randomness for a sid.
-    NoRandomness,
     /// As many clients as a bound allows are there.
     Limited(Limit),
 }
@@ -164,10 +164,7 @@ impl Edge {
         socket: Option<Box<dyn Transport>>,
     ) -> Result<String, HandshakeError> {
         let endpoint = &self.endpoint;
-        let Some(sid) = random_id() else {
-            endpoint.note_handshake(Some(generation), "no_randomness");
-            return Err(HandshakeError::NoRandomness);
-        };
+        let sid = endpoint.ids.draw();
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_form(form);
         let outbox = Arc::new(outbox);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use maxtalk::actors::application::Application;
 use maxtalk::actors::event_rates::RatesMax;
 use maxtalk::actors::registry::Arbiters;
@@ -20,6 +19,7 @@ use maxtalk::delivery::outbox::{self, Outbox};
 use maxtalk::event::CloseReason;
 use maxtalk::http::endpoint::{Endpoint, NewApplication};
 use maxtalk::http::sessions::Sessions;
+use maxtalk::ids::Ids;
 use maxtalk::limits::bucket::Rate;
 use maxtalk::limits::clients::{Bounds, Clients};
 use maxtalk::limits::memory::Memory;
@@ -56,12 +56,10 @@ impl Namespaces for EchoResidents {
     }
 
     fn connect(&self, _: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace> {
-        emitter.emit("auth", &[auth.map_or("{}", RawValue::get)], NO_ATTACHMENTS, None);
+        emitter.emit("auth", auth.map_or("{}", RawValue::get));
         Box::new(Echo { emitter, next_ack: 1 })
     }
 }
-
-const NO_ATTACHMENTS: &[Bytes] = &[];
 
 struct Echo {
     emitter: Emitter,
@@ -72,10 +70,10 @@ impl Namespace for Echo {
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, _: Instant) {
         let values: Vec<&str> = event.values.iter().map(|value| value.get()).collect();
         match (event.name.as_deref(), ack) {
-            (Some("message"), _) => drop(self.emitter.emit("message-back", &values, event.attachments, None)),
-            (Some("message-with-ack"), Some(ack)) => drop(self.emitter.ack(ack, &values, event.attachments)),
+            (Some("message"), _) => drop(self.emitter.emit_with("message-back", &values, event.attachments, None)),
+            (Some("message-with-ack"), Some(ack)) => drop(self.emitter.ack_with(ack, &values, event.attachments)),
             (Some("emit-with-ack"), _) => {
-                self.emitter.emit("emit-with-ack", &values, event.attachments, Some(self.next_ack));
+                self.emitter.emit_with("emit-with-ack", &values, event.attachments, Some(self.next_ack));
                 self.next_ack += 1;
             }
             _ => {}
@@ -84,7 +82,7 @@ impl Namespace for Echo {
 
     fn answer(&mut self, _: u64, answer: Arguments<'_>) {
         let values: Vec<&str> = answer.values.iter().map(|value| value.get()).collect();
-        self.emitter.emit("emit-with-ack", &values, answer.attachments, None);
+        self.emitter.emit_with("emit-with-ack", &values, answer.attachments, None);
     }
 }
 
@@ -94,11 +92,13 @@ fn main() {
     let suite = arguments.next().unwrap_or_default();
     let port: u16 = arguments.next().map_or(3000, |port| port.parse().expect("a port number"));
     let payload_bytes_max = 1_000_000;
+    let ids = Ids::from_system().unwrap();
     let (path, new_application): (_, Box<NewApplication>) = match suite.as_str() {
         "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
             let settings = Arc::new(SocketIoSettings {
                 residents: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
+                ids: ids.clone(),
                 rates: RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,
                 connect_timeout: Duration::from_secs(1),
@@ -116,6 +116,7 @@ fn main() {
         }
     };
     let endpoint = Endpoint {
+        ids,
         path: path.to_owned(),
         generations: Generation::ALL.to_vec(),
         jsonp: true,

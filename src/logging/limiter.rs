@@ -1,12 +1,13 @@
-//! How often refusals are logged: a limiter that takes the time as an argument. Pure.
+//! A limit on how often a kind of line is logged. The time is an argument. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lets so many lines pass in any second, wherever that second begins, and counts the others.
-pub(super) struct Limiter {
+/// Lets a number of lines pass in any second, wherever that second begins, and counts the others.
+#[derive(Debug)]
+pub struct Limiter {
     per_second_max: usize,
     /// When each line of the last second passed, the oldest first.
     passed: VecDeque<Instant>,
@@ -14,7 +15,8 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) const fn new(per_second_max: usize) -> Self {
+    /// Lets `per_second_max` lines pass in any second.
+    pub const fn new(per_second_max: usize) -> Self {
         Self { per_second_max, passed: VecDeque::new(), suppressed: 0 }
     }
 
@@ -22,8 +24,8 @@ impl Limiter {
         self.per_second_max = per_second_max as usize;
     }
 
-    /// Whether a line may pass now, and if so, how many did not since the last one.
-    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
+    /// Returns how many lines did not pass since the last one that did; `None` if this line may not pass either.
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.pass(now) {
             Some(self.take_suppressed())
         } else {
@@ -32,12 +34,12 @@ impl Limiter {
         }
     }
 
-    /// How many did not pass, where there is room to say so by a line of its own; else 0.
+    /// Returns how many lines did not pass, if a line of its own may say so now; otherwise 0.
     pub(super) fn settle(&mut self, now: Instant) -> u64 {
         if self.suppressed > 0 && self.pass(now) { self.take_suppressed() } else { 0 }
     }
 
-    /// How many did not pass, whether there is room or not.
+    /// Returns how many lines did not pass, without asking for room.
     pub(super) fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }
