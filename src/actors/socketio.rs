@@ -130,7 +130,7 @@ pub struct SocketIoSession {
 /// What all sessions of a server have in common here.
 pub struct SocketIoSettings {
     /// Who lives in the namespaces.
-    pub residents: Arc<dyn Namespaces>,
+    pub namespaces: Arc<dyn Namespaces>,
     /// The sids of namespaces.
     pub ids: Ids,
     /// How fast events may come.
@@ -163,7 +163,7 @@ impl SocketIoSession {
         outbox: Arc<Outbox>,
         slot: Arc<SessionSlot>,
     ) -> Self {
-        let names = settings.residents.names();
+        let names = settings.namespaces.names();
         let machine = SocketIo::new(outbox.generation(), names, settings.payload_bytes_max);
         let present = names.iter().map(|_| None).collect();
         let connect_timeout = settings.connect_timeout;
@@ -194,7 +194,7 @@ impl Lobby {
         if generation == Generation::Eio3 {
             self.outbox.push(Frame::text(&packet::connect(
                 generation,
-                &self.settings.residents.names()[namespace],
+                &self.settings.namespaces.names()[namespace],
                 "",
             )));
         }
@@ -208,11 +208,11 @@ impl Lobby {
                 let emitter = Emitter {
                     session: self.session,
                     peer: self.peer,
-                    namespace: self.settings.residents.names()[namespace].clone(),
+                    namespace: self.settings.namespaces.names()[namespace].clone(),
                     outbox: self.outbox.clone(),
                     slot: self.slot.clone(),
                 };
-                self.settings.residents.connect(namespace, emitter, auth)
+                self.settings.namespaces.connect(namespace, emitter, auth)
             })
             .as_mut()
     }
@@ -229,7 +229,7 @@ impl Lobby {
                 };
                 self.outbox.push(Frame::text(&packet::connect(
                     generation,
-                    &self.settings.residents.names()[namespace],
+                    &self.settings.namespaces.names()[namespace],
                     &sid,
                 )));
                 self.resident(namespace, auth);
@@ -267,13 +267,13 @@ impl Lobby {
 
     /// 0.9: a packet has arrived, and that is all that its sender wants to know.
     fn acknowledge(&self, namespace: usize, receipt: u64) {
-        self.outbox.push(Frame::text(&legacy::receipt(&self.settings.residents.names()[namespace], receipt)));
+        self.outbox.push(Frame::text(&legacy::receipt(&self.settings.namespaces.names()[namespace], receipt)));
     }
 }
 
 impl Application for SocketIoSession {
     fn text(&mut self, text: &str, now: Instant) -> Result<(), CloseReason> {
-        let event = self.machine.handle_text(text, self.lobby.settings.residents.names())?;
+        let event = self.machine.handle_text(text, self.lobby.settings.namespaces.names())?;
         if self.lobby.admit(event, text.len(), now)? {
             self.connect_by = None;
         }
@@ -281,7 +281,7 @@ impl Application for SocketIoSession {
     }
 
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason> {
-        let event = self.machine.handle_binary(data, self.lobby.settings.residents.names())?;
+        let event = self.machine.handle_binary(data, self.lobby.settings.namespaces.names())?;
         self.lobby.admit(event, data.len(), now)?;
         self.machine.release();
         self.allow_partial()

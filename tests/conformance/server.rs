@@ -97,7 +97,7 @@ fn main() {
         "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
             let settings = Arc::new(SocketIoSettings {
-                residents: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
+                namespaces: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
                 ids: ids.clone(),
                 rates: RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,

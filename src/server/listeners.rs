@@ -1,0 +1,199 @@
+//! The two listeners: clients on one worker per core, operators on a thread of their own.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::Request;
+use actix_service::{IntoServiceFactory, ServiceExt as _, ServiceFactory, boxed};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse};
+use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
+
+use super::settings::{deadlines, session_limits, worker_count};
+use super::{Error, files};
+use crate::actors::departures;
+use crate::actors::registry::Arbiters;
+use crate::config::Config;
+use crate::delivery::worker::Worker;
+use crate::directory::demo::DemoMax;
+use crate::http::admin::{self, Admin};
+use crate::http::answers::every_answer;
+use crate::http::connection::{AppService, Service, Upgrade};
+use crate::http::endpoint::{Edge, Endpoint};
+use crate::http::listener::{self, CLIENTS, Listener, OPERATORS};
+use crate::http::{demo, legacy, pages, polling};
+use crate::limits::clients::{Bounds as ClientBounds, Clients};
+use crate::limits::memory::Memory;
+
+/// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
+const BACKLOG: i32 = 4096;
+
+/// What the workers of the clients' listener are made of.
+pub struct ClientWorkers {
+    /// The Engine.IO endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Where workers enter themselves.
+    pub arbiters: Arbiters,
+    /// The demo, where there is one.
+    pub demo: Option<Arc<DemoMax>>,
+}
+
+impl ClientWorkers {
+    /// Starts the workers, and then takes connections in on `listener`.
+    ///
+    /// # Errors
+    /// The system does not give what that needs.
+    pub fn start(self, listener: TcpListener, config: &Config) -> Result<Listener, Error> {
+        let Self { endpoint, arbiters, demo } = self;
+        let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
+        let namespace: Arc<str> = config.protocol.namespace.as_str().into();
+        let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+        let limits = session_limits(config);
+        // A client that is out of reach for a while has as long as its heartbeat allows.
+        let (protocol, legacy) = (&config.protocol, &config.legacy);
+        let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
+            .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
+        let user_timeout = deadlines.write.max(Duration::from_millis(heartbeat_ms));
+        let new_service = move |stopping: watch::Receiver<bool>| {
+            arbiters.enter_current();
+            departures::start();
+            let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(limits) };
+            let app = app(edge.clone(), demo.clone(), namespace.clone());
+            let (clients, metrics) = (edge.endpoint.clients.clone(), edge.endpoint.metrics.clone());
+            let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));
+            Box::pin(async move {
+                let app = app_service(app).await?;
+                Some(Service {
+                    listener: CLIENTS,
+                    app,
+                    upgrade,
+                    deadlines,
+                    head_bytes_max,
+                    clients,
+                    newcomers: Rc::default(),
+                    metrics,
+                    stopping,
+                })
+            }) as Pin<Box<dyn Future<Output = _>>>
+        };
+        let setup = listener::ListenerParts {
+            name: CLIENTS,
+            socket: listener,
+            workers: worker_count(config),
+            new_service: Arc::new(new_service),
+            clients,
+            user_timeout,
+            metrics,
+        };
+        Listener::start(setup).map_err(|cause| Error::Start { what: "the workers for clients", cause })
+    }
+}
+
+/// What operators look at, on a thread of its own: it answers whatever clients do.
+pub(super) fn serve_operators(
+    listener: TcpListener,
+    config: &Config,
+    endpoint: &Arc<Endpoint>,
+) -> Result<Listener, Error> {
+    let metrics = endpoint.metrics.clone();
+    let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
+    let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
+    let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+    let new_service = {
+        let (clients, metrics) = (clients.clone(), metrics.clone());
+        move |stopping: watch::Receiver<bool>| {
+            let app = App::new().configure(admin::routes(admin.clone()));
+            let (clients, metrics) = (clients.clone(), metrics.clone());
+            Box::pin(async move {
+                let app = app_service(app).await?;
+                Some(Service {
+                    listener: OPERATORS,
+                    app,
+                    upgrade: None,
+                    deadlines,
+                    head_bytes_max,
+                    clients,
+                    newcomers: Rc::default(),
+                    metrics,
+                    stopping,
+                })
+            }) as Pin<Box<dyn Future<Output = _>>>
+        }
+    };
+    let setup = listener::ListenerParts {
+        name: OPERATORS,
+        socket: listener,
+        workers: 1,
+        new_service: Arc::new(new_service),
+        clients,
+        user_timeout: deadlines.write,
+        metrics,
+    };
+    Listener::start(setup).map_err(|cause| Error::Start { what: "the worker for operators", cause })
+}
+
+/// An `App` on this thread, ready to answer; none where one of its services cannot be made.
+async fn app_service<F, A, B>(app: A) -> Option<AppService>
+where
+    A: IntoServiceFactory<F, Request>,
+    F: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    F::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let service = app.into_factory().new_service(AppConfig::default()).await.ok()?;
+    Some(boxed::service(service.map(ServiceResponse::map_into_boxed_body)))
+}
+
+/// Everything that is served by HTTP/1 requests.
+fn app(
+    edge: Edge,
+    demo: Option<Arc<DemoMax>>,
+    namespace: Arc<str>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let path = edge.endpoint.path.trim_end_matches('/').to_owned();
+    let (engine_io, legacy) = (edge.clone(), edge.clone());
+    let engine_io = move |request, payload| polling::serve(request, payload, engine_io.clone());
+    let legacy = move |request, payload| legacy::serve(request, payload, legacy.clone());
+    App::new()
+        .wrap(from_fn(every_answer))
+        .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
+        .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
+        .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
+        .configure(|config| {
+            if let Some(demo) = demo {
+                config.configure(demo::routes(&demo));
+            }
+        })
+        .configure(pages::routes(&edge.endpoint.path, &namespace))
+        .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }))
+}
+
+pub(super) fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        // A server that is started anew gets its port although connections of the old one linger.
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bind().map_err(|cause| Error::Listen { addr, setting, cause })
+}

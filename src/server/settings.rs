@@ -1,0 +1,131 @@
+//! From the configuration to what each part of the server is made of. All durations of the configuration become
+//! [`Duration`]s here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
+use std::time::Duration;
+
+use crate::actors::event_rates::RatesMax;
+use crate::config::{self, Config};
+use crate::delivery::outbox::Bounds;
+use crate::delivery::worker::SessionLimits;
+use crate::directory::max::Gate;
+use crate::http::connection::Deadlines;
+use crate::http::endpoint::{Endpoint, NewApplication};
+use crate::http::sessions::Sessions;
+use crate::ids::Ids;
+use crate::limits::bucket::Rate;
+use crate::limits::clients::{Bounds as ClientBounds, Clients};
+use crate::limits::meter::Allowance;
+use crate::limits::proxies::TrustedProxies;
+use crate::logging;
+use crate::metrics::{Metrics, ReadAtScrape};
+use crate::protocol::Generation;
+use crate::protocol::connection::{LegacyPeriods, Periods};
+
+/// How many threads serve clients.
+pub(super) fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+pub(super) fn client_bounds(config: &Config, connections_max: usize) -> ClientBounds {
+    let limits = &config.limits;
+    ClientBounds {
+        connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        sessions_max: limits.sessions_max,
+        sessions_per_address_max: limits.sessions_per_address_max,
+        unjoined_max: limits.unjoined_max,
+        unjoined_per_address_max: limits.unjoined_per_address_max,
+        handshakes: Rate { per_second: limits.handshakes_per_second_max, burst: limits.handshakes_burst_max },
+        handshakes_per_address: Rate {
+            per_second: limits.handshakes_per_address_per_second_max,
+            burst: limits.handshakes_per_address_burst_max,
+        },
+    }
+}
+
+pub(super) fn deadlines(config: &Config) -> Deadlines {
+    Deadlines {
+        request: Duration::from_millis(config.server.request_timeout_ms),
+        keep_alive: Duration::from_millis(config.server.keep_alive_ms),
+        write: Duration::from_millis(config.server.write_timeout_ms),
+    }
+}
+
+/// How fast a session may send events.
+pub(super) fn rates(settings: &config::Session) -> RatesMax {
+    RatesMax {
+        events: Rate { per_second: settings.events_per_second_max, burst: settings.events_burst_max },
+        bytes: Rate { per_second: settings.bytes_per_second_max, burst: settings.bytes_burst_max },
+    }
+}
+
+/// The figures that are read when metrics are scraped.
+pub(super) fn read_at_scrape(gate: &Arc<Gate>) -> ReadAtScrape {
+    let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
+    ReadAtScrape {
+        log_lines_lost: logging::lines_lost,
+        max_inflight: Box::new(move || inflight.inflight()),
+        max_inflight_limit: Box::new(move || limit.limit()),
+        max_waiting: Box::new(move || waiting.waiting()),
+    }
+}
+
+/// The endpoint of the written protocol.
+pub(super) fn endpoint(
+    config: &Config,
+    new_application: Box<NewApplication>,
+    ids: Ids,
+    clients: Arc<Clients>,
+    metrics: Arc<Metrics>,
+) -> Endpoint {
+    let (protocol, legacy) = (&config.protocol, &config.legacy);
+    Endpoint {
+        path: protocol.path.clone(),
+        generations: protocol.generations.iter().filter_map(|name| Generation::parse(name)).collect(),
+        jsonp: protocol.jsonp,
+        periods: Arc::new(Periods {
+            ping_interval: Duration::from_millis(protocol.ping_interval_ms),
+            ping_timeout: Duration::from_millis(protocol.ping_timeout_ms),
+            upgrade_timeout: Duration::from_millis(protocol.upgrade_timeout_ms),
+            close_timeout: Duration::from_millis(protocol.close_timeout_ms),
+            legacy: LegacyPeriods {
+                heartbeat_interval: Duration::from_millis(legacy.heartbeat_interval_ms),
+                heartbeat_timeout: Duration::from_millis(legacy.heartbeat_timeout_ms),
+                polling_duration: Duration::from_millis(legacy.polling_duration_ms),
+                close_timeout: Duration::from_millis(legacy.close_timeout_ms),
+                handshake_timeout: Duration::from_millis(legacy.handshake_timeout_ms),
+            },
+        }),
+        clients,
+        ids,
+        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+        payload_bytes_max: protocol.payload_bytes_max,
+        mailbox_max: config.mailbox.session,
+        outbox: Bounds { messages_max: config.outbox.messages_max, bytes_max: config.outbox.bytes_max },
+        send_buffer_bytes: config.server.send_buffer_bytes,
+        new_application,
+        sessions: Arc::new(Sessions::default()),
+        metrics,
+        stopping: AtomicBool::new(false),
+        next_session: AtomicU64::new(1),
+    }
+}
+
+/// What holds for every session.
+pub(super) fn session_limits(config: &Config) -> SessionLimits {
+    let limits = &config.limits;
+    SessionLimits {
+        allowance: Allowance {
+            packets: Rate { per_second: limits.packets_per_second_max, burst: limits.packets_burst_max },
+            bytes: Rate { per_second: limits.bytes_per_second_max, burst: limits.bytes_burst_max },
+            patience: Duration::from_millis(limits.flood_ms),
+        },
+        write_timeout: Duration::from_millis(config.server.write_timeout_ms),
+    }
+}
