@@ -5,7 +5,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`protocol`]: the wire; [`ids`]; [`limits`]; [`logging`]; [`turns`] |
+//! | 0 | [`protocol`]: the wire; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`turns`] |
 //! | 1 | [`event`]: the vocabulary; [`metrics`] |
 //! | 2 | [`config`] |
 //! | 3 | [`delivery`]: outbox to socket; [`directory`]: people and conversations; [`mailbox`]: the front door |
@@ -23,6 +23,7 @@ pub mod config;
 pub mod delivery;
 pub mod directory;
 pub mod event;
+pub mod files;
 pub mod http;
 pub mod ids;
 pub mod limits;

@@ -111,11 +111,6 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
     })
 }
 
-/// Raises the soft limit on open files to the hard one: every connection is one, and the usual soft limit is 1024.
-pub fn raise_file_limit() {
-    files::limit();
-}
-
 /// Whether a server could be started with this configuration, as far as that can be said without doing it: the files
 /// that it names are read, no address is listened on, and MAX is not asked.
 ///

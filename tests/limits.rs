@@ -176,7 +176,7 @@ fn nobody_fills_memory_with_what_he_does_not_poll() {
 fn nobody_fills_memory_with_half_heads() {
     const MIB: usize = 80;
     run(async {
-        maxtalk::server::raise_file_limit();
+        maxtalk::files::raise_file_limit(0).unwrap();
         let server = &mut Process::start(within_memory(MIB));
         let addr = server.addr();
         let here = target(&new_sid(addr).await);

@@ -1,6 +1,7 @@
 //! Open files: what the process needs for itself, and what is left for clients.
 
 use crate::config::Config;
+use crate::files::raise_file_limit;
 
 /// What is open beside what is counted below: standard streams, the log, certificates as they are read, the resolver.
 const OWN: u64 = 16;
@@ -16,7 +17,7 @@ const CONNECTIONS_MIN: u64 = 8;
 
 /// The limit of the process, raised as far as it may be.
 pub(super) fn limit() -> u64 {
-    match rlimit::increase_nofile_limit(u64::MAX) {
+    match raise_file_limit(0) {
         Ok(files) => files,
         Err(error) => {
             log::warn!("the limit on open files could not be raised: {error}");

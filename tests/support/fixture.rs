@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use maxtalk::config::{Config, File, Sources};
-use maxtalk::server::{Server, raise_file_limit};
+use maxtalk::files::raise_file_limit;
+use maxtalk::server::Server;
 use tokio::sync::oneshot;
 
 use super::DEADLINE;
@@ -50,7 +51,7 @@ impl Fixture {
     /// A server with these settings: lines of `section.key = value`.
     pub fn start(settings: &str) -> Self {
         // Its clients are in this process too.
-        raise_file_limit();
+        raise_file_limit(0).unwrap();
         let max = MaxByRule::start();
         let url = format!("max.url = {:?}", max.url());
         let mut lines = BTreeMap::new();
