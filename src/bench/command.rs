@@ -17,8 +17,9 @@ use url::Url;
 use super::engine::{self, Job, RunError};
 use super::knee::{Objective, Search};
 use super::options::{BenchOptions, STDOUT};
+use super::outcome::{Circumstances, Knee, Report, Trial};
 use super::plan::{Pace, Plan, Sizes};
-use super::report::{Circumstances, Knee, Report, Trial, json, page, text};
+use super::report::{self, json, page, text};
 use super::target::{self, Child};
 use crate::config::Demo;
 
@@ -265,7 +266,7 @@ fn find_knee(
         if !options.quiet {
             let p99 =
                 report.corrected.at(99.0).map_or_else(|| "none".to_owned(), |us| format!("{:.2} ms", us as f64 / 1e3));
-            let why = report.invalid().map_or_else(String::new, |reason| format!(" ({reason})"));
+            let why = report::doubts(&report).map_or_else(String::new, |doubts| format!(" ({doubts})"));
             tell(&format!("{rate:.0} talks/s: p99 {p99}, {}{why}", trial.as_str()));
         }
         if is_best {
@@ -341,7 +342,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::bench::report::samples;
+    use crate::bench::outcome::samples;
 
     #[derive(Parser)]
     struct Line {

@@ -38,8 +38,8 @@ use self::conductor::Conductor;
 use self::talks::Talks;
 use super::client::Target;
 use super::measure::SizeClass;
+use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
-use super::report::{Circumstances, Report};
 use crate::event::Token;
 
 /// All that a run needs to know.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::report::{KneeStep, Report, Trial};
+use super::outcome::{KneeStep, Report, Trial};
 use super::units::time;
 
 /// The search ends when the rates above and below the knee are so near to each other.
@@ -43,11 +43,14 @@ impl Objective {
         let accounts = &report.accounts;
         let is_right = accounts.duplicated + accounts.out_of_order + accounts.misdelivered == 0;
         let loses = self.terms.contains(&Term::NoLoss) && !kept(&Term::NoLoss);
-        match report.invalid() {
-            _ if loses || !is_right => Trial::Fails,
-            Some(_) => Trial::Unproven,
-            None if self.terms.iter().all(kept) => Trial::Holds,
-            None => Trial::Fails,
+        if loses || !is_right {
+            Trial::Fails
+        } else if !report.is_valid() {
+            Trial::Unproven
+        } else if self.terms.iter().all(kept) {
+            Trial::Holds
+        } else {
+            Trial::Fails
         }
     }
 }
@@ -157,8 +160,8 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::outcome::samples;
     use crate::bench::plan::{Pace, Plan};
-    use crate::bench::report::samples;
 
     /// The rates that are tried where all up to `knee` hold.
     fn tried(begin: f64, knee: f64) -> Vec<f64> {

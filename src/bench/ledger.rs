@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::mem;
 
-use super::report::Accounts;
+use super::outcome::Accounts;
 
 /// Skipped ranges that a listener remembers; the oldest gives way to a further one.
 const GAPS_MAX: usize = 32;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::{Counter, Histogram};
 
-use super::report::{Latency, Second, Spread};
+use super::outcome::{Latency, Second, Spread};
 
 /// What takes longer, in µs, is taken for this long, which is longer than the longest run.
 pub const LATENCY_US_MAX: u64 = 3_700_000_000;

@@ -10,8 +10,10 @@
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
 //! * [`engine`]: the run: ramp, talks, churn, the end.
 //! * [`knee`]: the highest rate that holds an objective.
+//! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 //! * `units`: quantities with their units.
+//! * `printable`: text from outside.
 
 pub mod client;
 pub mod command;
@@ -20,7 +22,9 @@ pub mod knee;
 pub mod ledger;
 pub mod measure;
 pub mod options;
+pub mod outcome;
 pub mod plan;
+mod printable;
 pub mod report;
 pub mod target;
 mod units;

@@ -301,7 +301,8 @@ mod tests {
 
     use super::*;
     use crate::bench::ledger;
-    use crate::bench::report::{Report, samples, text};
+    use crate::bench::outcome::{Report, samples};
+    use crate::bench::report::text;
     use crate::config::Config;
 
     #[derive(Debug, Parser)]

@@ -21,8 +21,8 @@ use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
 use crate::bench::measure::Recorder;
+use crate::bench::outcome::{Generator, Report, Server};
 use crate::bench::plan::{self, Layout, Pace, Plan, Random, Schedule};
-use crate::bench::report::{Generator, Report, Server};
 use crate::bench::target::{self, Process};
 
 /// Between two looks at what cannot be waited for.

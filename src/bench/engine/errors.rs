@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bench::report::printable;
+use crate::bench::printable::printable;
 
 /// A kind is called by no more characters than this: some hundred of the server's, and the hint that follows.
 const KIND_CHARS_MAX: usize = 280;

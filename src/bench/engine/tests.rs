@@ -6,8 +6,8 @@ use super::*;
 use crate::bench::client::{Ear as _, Heard};
 use crate::bench::ledger::{Stray, Tally};
 use crate::bench::measure::Recorder;
+use crate::bench::outcome::Accounts;
 use crate::bench::plan::{Pace, Sizes};
-use crate::bench::report::Accounts;
 use crate::protocol::{Generation, TransportKind};
 
 /// Users `u0` and so on in the conversation `c`, in which the first talks: they all listen, and nobody has talked.

@@ -77,12 +77,12 @@ pub(in crate::bench) fn good() -> Report {
 }
 
 /// A good run that a search has found.
-pub(super) fn searched() -> Report {
+pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
 }
 
 /// Rates that double until the objective fails, and are bisected then.
-pub(super) fn knee() -> Knee {
+pub(in crate::bench) fn knee() -> Knee {
     let step = |rate: f64| {
         let p99 = (900.0 + 1e7 / (6_100.0 - rate).max(20.0) - 1e7 / 6_100.0) as u64;
         let trial = match rate {
@@ -103,7 +103,7 @@ pub(super) fn knee() -> Knee {
 }
 
 /// One second in which everything is wrong that can be, of a server with a hostile name.
-pub(super) fn faulty() -> Report {
+pub(in crate::bench) fn faulty() -> Report {
     let hostile = "</title><script>alert(\"1\")</script>&'\u{1b}[31m\u{0}";
     let mut report = searched();
     report.circumstances.machine = hostile.to_owned();

@@ -1,8 +1,11 @@
 //! A report as titles, rows and cells of words, from which the table and the page are made: both say the same.
 
-use super::words::{self, NONE, bytes, count, ms, number, percent, printable, seconds};
-use super::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, LAG_P99_MAX, Latency, Report, Spread, Trial};
+use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
+use crate::bench::outcome::{
+    BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, LAG_P99_US_MAX, Latency, Report, Spread, Trial,
+};
 use crate::bench::plan::Pace;
+use crate::bench::printable::printable;
 
 /// The kinds of errors that are shown one by one.
 const ERRORS_SHOWN: usize = 20;
@@ -40,9 +43,9 @@ pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     let mut verdicts = vec![
-        match report.invalid() {
+        match words::doubts(report) {
             None => Verdict { good: true, text: "VALID: the generator kept its plan".to_owned() },
-            Some(reason) => Verdict { good: false, text: format!("INVALID: {reason}") },
+            Some(doubts) => Verdict { good: false, text: format!("INVALID: {doubts}") },
         },
         match (faults.is_empty(), report.accounts.expected) {
             (true, 0) => Verdict { good: true, text: "CLEAN: nothing was to be delivered, nobody was lost".to_owned() },
@@ -108,7 +111,7 @@ fn rates(report: &Report) -> Grid {
 fn generator(report: &Report) -> Grid {
     let generator = &report.generator;
     let (lag_limit, cpu_limit) = match report.plan.pace {
-        Pace::Open { .. } => (ms(LAG_P99_MAX), percent(BUSY_SHARE_MAX_OPEN)),
+        Pace::Open { .. } => (ms(LAG_P99_US_MAX), percent(BUSY_SHARE_MAX_OPEN)),
         Pace::Closed { .. } => (NONE.to_owned(), percent(BUSY_SHARE_MAX_CLOSED)),
     };
     let rows = vec![

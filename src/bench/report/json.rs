@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Knee, Latency, Report, Server};
+use super::words::doubts;
+use crate::bench::outcome::{Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
 /// One object, indented, with a line break at its end.
@@ -44,8 +45,8 @@ fn value(report: &Report) -> Value {
         "members_max": report.members_max,
         "measured_s": report.measured.as_secs_f64(),
         "interrupted": report.interrupted,
-        "valid": report.invalid().is_none(),
-        "invalid_reason": report.invalid(),
+        "valid": report.is_valid(),
+        "invalid_reason": doubts(report),
         "clean": report.is_clean(),
         "faults": faults.collect::<Value>(),
         "planned_talks_per_s": report.planned_per_s(),
@@ -167,8 +168,8 @@ fn knee(knee: &Knee) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::bench::outcome::samples;
 
     fn parsed(report: &Report) -> Value {
         serde_json::from_str(&json(report)).unwrap()

@@ -1,11 +1,12 @@
 //! The report as one page of HTML that needs nothing else: to be opened from a file, sent and printed. All text passes
 //! through `escape` on its way into an element, whoever wrote it.
 
-use super::Report;
 use super::chart::{Chart, Tone};
 use super::facts::{self, Grid};
-use super::words::{NONE, count, ms, number, percent, printable};
+use super::words::{NONE, count, ms, number, percent};
 use super::{json, plots};
+use crate::bench::outcome::Report;
+use crate::bench::printable::printable;
 
 /// A page, well-formed as XML too.
 pub fn page(report: &Report) -> String {
@@ -199,8 +200,8 @@ details{display:none}
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::bench::outcome::samples;
 
     fn document(page: &str) -> roxmltree::Document<'_> {
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };

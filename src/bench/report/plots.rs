@@ -1,7 +1,7 @@
 //! Which charts a report makes. Those without data are left out.
 
 use super::chart::{Axis, Chart, Series, Shape, Tone};
-use super::{Latency, Report, Spread, Trial};
+use crate::bench::outcome::{Latency, Report, Second, Spread, Trial};
 
 /// The charts of a report, the most telling first.
 pub(super) fn charts(report: &Report) -> Vec<Chart> {
@@ -66,7 +66,7 @@ fn deliveries(report: &Report) -> Option<Chart> {
 }
 
 fn over_time(report: &Report) -> Option<Chart> {
-    type Pick = fn(&super::Second) -> u64;
+    type Pick = fn(&Second) -> u64;
     let picks: [(&str, Tone, Pick); 3] = [
         ("max", Tone::Purple, |second| second.max),
         ("p99", Tone::Orange, |second| second.p99),
@@ -145,8 +145,8 @@ fn knee(report: &Report) -> Option<Chart> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Second, samples};
     use super::*;
+    use crate::bench::outcome::samples;
 
     fn titles(report: &Report) -> Vec<&'static str> {
         let charts = charts(report);

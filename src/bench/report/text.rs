@@ -1,7 +1,7 @@
 //! The report as plain text, for a terminal and for a file.
 
-use super::Report;
 use super::facts::{self, Grid};
+use crate::bench::outcome::Report;
 
 /// What fits into the terminals that people have.
 const COLUMNS_MAX: usize = 100;
@@ -73,8 +73,8 @@ fn paragraph(heading: &str, text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::bench::outcome::samples;
 
     #[test]
     fn a_good_run_reads_like_this() {

@@ -1,9 +1,11 @@
-//! Numbers as people read them, and the plan as a sentence. What comes from outside is made printable here.
+//! Numbers, the plan and doubts in words.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::Report;
+use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, LAG_P99_US_MAX, Report};
 use crate::bench::plan::{Pace, Sizes};
+use crate::bench::printable::printable;
 
 /// What stands where there is no figure.
 pub(super) const NONE: &str = "–";
@@ -64,22 +66,6 @@ pub(super) fn seconds(time: Duration) -> String {
     format!("{} s", plain(time.as_secs_f64()))
 }
 
-/// What came from outside, on one line, without control characters, and at most `max` characters long.
-pub(in crate::bench) fn printable(text: &str, max: usize) -> String {
-    // Marks of direction turn the order of what stands behind them around, which is as bad as a control character.
-    let harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut chars =
-        text.chars().map(|c| if harmful(c) || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c });
-    let mut text = chars.by_ref().take(max).collect::<String>();
-    if chars.next().is_some() {
-        text.pop();
-        text.push('…');
-    }
-    text
-}
-
 /// All that was to be done, in parts.
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
@@ -121,10 +107,42 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
     ]
 }
 
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Late { lag_p99 } => {
+                let (lag, max) = (ms(lag_p99), ms(LAG_P99_US_MAX));
+                write!(f, "the generator was late, by {lag} ms at p99, where {max} ms are allowed")
+            }
+            Self::Busy { share } => {
+                let (share, max) = (percent(share), percent(BUSY_SHARE_MAX_OPEN));
+                write!(f, "the generator was busy for {share} of the time, where {max} are allowed")
+            }
+            Self::TooFew { achieved, planned } => {
+                let share = percent(achieved / planned);
+                write!(f, "only {} talks/s of {} were sent, {share}", number(achieved), number(planned))
+            }
+            Self::Bottleneck { share } => write!(
+                f,
+                "the generator was the bottleneck, busy for {} of the time: the server can do more than these rates, \
+                 and part of the latencies is the generator's own; the server's CPU time and memory hold",
+                percent(share)
+            ),
+            Self::NoTalk => f.write_str("no talk was sent"),
+        }
+    }
+}
+
+/// Returns the reasons to doubt the figures as one sentence. `None` if there are none.
+pub(in crate::bench) fn doubts(report: &Report) -> Option<String> {
+    let doubts = report.doubts().iter().map(Doubt::to_string).collect::<Vec<_>>();
+    (!doubts.is_empty()).then(|| doubts.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::bench::outcome::samples;
 
     #[test]
     fn numbers_have_the_digits_that_matter() {
@@ -156,8 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_stays_on_its_line() {
-        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c", 20), "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
-        assert_eq!([printable("abcde", 5), printable("abcdef", 5)], ["abcde", "abcd…"]);
+    fn doubts_are_sentences() {
+        let table = [
+            (Doubt::Late { lag_p99: 1_001 }, "the generator was late, by 1.00 ms at p99, where 1.00 ms are allowed"),
+            (Doubt::Busy { share: 0.83 }, "the generator was busy for 83.0 % of the time, where 80.0 % are allowed"),
+            (Doubt::TooFew { achieved: 1_933.3, planned: 2e3 }, "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
+            (Doubt::NoTalk, "no talk was sent"),
+        ];
+        for (doubt, sentence) in table {
+            assert_eq!(doubt.to_string(), sentence);
+        }
+        let bottleneck = Doubt::Bottleneck { share: 0.91 }.to_string();
+        assert!(bottleneck.starts_with("the generator was the bottleneck, busy for 91.0 % of the time: "));
+        let mut report = samples::good();
+        assert_eq!(doubts(&report), None);
+        (report.generator.lag_p99, report.seconds) = (1_001, Vec::new());
+        assert!(doubts(&report).is_some_and(|all| all.ends_with(" ms are allowed; no talk was sent")));
     }
 }

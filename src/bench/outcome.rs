@@ -1,0 +1,392 @@
+//! The outcome of a run as numbers, and whether they can be trusted. [`report`](super::report) shows them.
+
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::plan::{Pace, Plan};
+
+/// The p99 lag, in µs, above which a run in the open loop is invalid.
+pub(super) const LAG_P99_US_MAX: u64 = 1_000;
+/// The busy share above which a run in the open loop is invalid: latency is then the generator's own.
+pub(super) const BUSY_SHARE_MAX_OPEN: f64 = 0.8;
+/// The busy share above which a run in the closed loop is invalid. It is higher, because a closed loop keeps the
+/// generator busy by its nature.
+pub(super) const BUSY_SHARE_MAX_CLOSED: f64 = 0.9;
+/// The share of the planned talks that must be sent in the open loop.
+const ACHIEVED_SHARE_MIN: f64 = 0.99;
+
+/// One latency distribution, in µs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// Number of values.
+    pub count: u64,
+    /// Pairs of a percentile (such as 50.0 or 99.9) and its value in µs, rising; dense enough to plot up to 99.999.
+    pub percentiles: Vec<(f64, u64)>,
+    /// The largest value, in µs.
+    pub max: u64,
+    /// The mean, in µs.
+    pub mean: f64,
+}
+
+impl Latency {
+    /// Returns the latency, in µs, that `percentile` percent of the values do not exceed. `None` if there are no
+    /// values.
+    pub fn at(&self, percentile: f64) -> Option<u64> {
+        let reached = |(known, _): &&(f64, u64)| *known >= percentile - 1e-9;
+        (self.count > 0).then(|| self.percentiles.iter().find(reached).map_or(self.max, |(_, latency)| *latency))
+    }
+}
+
+/// One second of the measured time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Second {
+    /// Talks sent.
+    pub talks: u64,
+    /// Deliveries received.
+    pub deliveries: u64,
+    /// Median delivery latency in this second, corrected, in µs.
+    pub p50: u64,
+    /// p99 delivery latency in this second, corrected, in µs.
+    pub p99: u64,
+    /// Largest delivery latency in this second, corrected, in µs.
+    pub max: u64,
+}
+
+/// Latencies in conversations of about one size.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Number of members: the geometric middle of the size class.
+    pub members: u64,
+    /// From the first to the last receipt of each talk that all members have received.
+    pub first_to_last: Latency,
+    /// Delivery from the intended time of sending.
+    pub delivery: Latency,
+}
+
+/// The sums of the ledger over the whole run. `lost` and the fields after it are 0 if the server made no mistake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Talks sent.
+    pub sent: u64,
+    /// Deliveries that these talks must cause.
+    pub expected: u64,
+    /// Expected deliveries that were received.
+    pub received: u64,
+    /// Deliveries that the server declared as missed: n - 1 for each folded update with `"missed": n`. The update
+    /// itself is the first of the n, and received.
+    pub declared_missing: u64,
+    /// Deliveries that never came.
+    pub lost: u64,
+    /// Deliveries that came again.
+    pub duplicated: u64,
+    /// Deliveries that came after a later one.
+    pub out_of_order: u64,
+    /// Updates for somebody else, or of talks that nobody sent.
+    pub misdelivered: u64,
+}
+
+/// How well the load generator kept its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Generator {
+    /// p99 of how much later than planned talks were sent, in µs.
+    pub lag_p99: u64,
+    /// The largest such lag, in µs.
+    pub lag_max: u64,
+    /// The share of the measured time in which the busiest thread did not wait, or the CPU time of an average thread,
+    /// whichever is larger.
+    pub busy_share: f64,
+}
+
+/// Resources that the server's process used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Server {
+    /// User and system time within the measured time.
+    pub cpu: Duration,
+    /// The same per delivery, in µs. Not finite without deliveries.
+    pub cpu_per_delivery: f64,
+    /// CPU time per joined connection, in µs, from before the first connection until all have joined and the server is
+    /// at rest. Not finite without joins.
+    pub cpu_per_join: f64,
+    /// Resident memory before the first connection, in bytes.
+    pub rss_before: u64,
+    /// Resident memory with all connections joined and at rest, in bytes.
+    pub rss_joined: u64,
+    /// The largest resident memory since the server began, in bytes.
+    pub rss_peak: u64,
+}
+
+/// The result of a trial of one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// The objective was held.
+    Holds,
+    /// The objective was not held.
+    Fails,
+    /// The generator did not keep its plan, so the trial shows nothing.
+    Unproven,
+}
+
+impl Trial {
+    /// Returns the name that reports use.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+/// One trial of the search for the highest rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KneeStep {
+    /// Talks per second that were planned.
+    pub rate: f64,
+    /// Talks per second that were sent.
+    pub achieved: f64,
+    /// Delivery p99, corrected, in µs. `None` if nothing was delivered.
+    pub p99: Option<u64>,
+    /// Everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections, talks
+    /// that the server did not take, and joins or leaves that failed.
+    pub lost: u64,
+    /// The result.
+    pub trial: Trial,
+}
+
+/// The search for the highest rate that holds an objective.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Knee {
+    /// The objective as it was given, such as `p99<50ms,loss=0`.
+    pub objective: String,
+    /// All trials in order.
+    pub steps: Vec<KneeStep>,
+}
+
+impl Knee {
+    /// Returns the trial with the highest rate that held the objective.
+    pub fn best(&self) -> Option<&KneeStep> {
+        self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+}
+
+/// Where and when a run was made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Circumstances {
+    /// Host name, cores and kernel, as "name, 2 cores, Linux 6.1".
+    pub machine: String,
+    /// The build of this program.
+    pub build: String,
+    /// The start of the run, in RFC 3339, UTC.
+    pub began: String,
+    /// The server's URL.
+    pub url: String,
+    /// What is known of the server's build and configuration.
+    pub server: String,
+    /// Whether a file named the users or gave their tokens.
+    pub users_of_a_file: bool,
+}
+
+/// A reason why the figures of a run may be the generator's rather than the server's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Doubt {
+    /// Talks were sent too late in the open loop.
+    Late {
+        /// p99 of the lag, in µs.
+        lag_p99: u64,
+    },
+    /// The generator was too busy in the open loop.
+    Busy {
+        /// The busy share of the measured time.
+        share: f64,
+    },
+    /// Too few of the planned talks were sent in the open loop.
+    TooFew {
+        /// Talks per second that were sent.
+        achieved: f64,
+        /// Talks per second that were planned.
+        planned: f64,
+    },
+    /// The generator was too busy in the closed loop.
+    Bottleneck {
+        /// The busy share of the measured time.
+        share: f64,
+    },
+    /// The plan has talks, and none was sent.
+    NoTalk,
+}
+
+/// The outcome of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Where and when.
+    pub circumstances: Circumstances,
+    /// The plan of the run.
+    pub plan: Plan,
+    /// Number of conversations.
+    pub conversations: usize,
+    /// Members of the largest conversation.
+    pub members_max: usize,
+    /// The measured time. Shorter than planned if the run was interrupted.
+    pub measured: Duration,
+    /// Whether the run was ended early.
+    pub interrupted: bool,
+    /// From a join to `listening`.
+    pub joins: Latency,
+    /// Delivery from the intended time of sending.
+    pub corrected: Latency,
+    /// Delivery from the real time of sending.
+    pub raw: Latency,
+    /// From the intended time of sending until all members have received the talk.
+    pub last: Latency,
+    /// The measured time second by second. Rates are sums of these divided by `measured`.
+    pub seconds: Vec<Second>,
+    /// Latencies by size of conversation, the smallest first.
+    pub spreads: Vec<Spread>,
+    /// The sums of the ledger.
+    pub accounts: Accounts,
+    /// Bytes received from the server in the measured time. `None` if there was no measured time.
+    pub received_bytes: Option<u64>,
+    /// Leaves by churn in the measured time. Fewer than planned if too few users were there to leave.
+    pub leaves: u64,
+    /// Connections that failed or ended early.
+    pub connections_lost: u64,
+    /// Leaves, and joins after them, that were refused, not answered, or answered with other conversations than before.
+    pub churn_failures: u64,
+    /// Planned talks that were not sent because the server did not read or had closed the talker's connection.
+    pub talks_not_taken: u64,
+    /// Refusals and failures by kind.
+    pub errors: Vec<(String, u64)>,
+    /// How well the generator kept its plan.
+    pub generator: Generator,
+    /// The server's process, if it is on this machine and known.
+    pub server: Option<Server>,
+    /// The search that led to this run. The run is then the best of its trials.
+    pub knee: Option<Knee>,
+}
+
+impl Report {
+    /// Returns the planned talks per second. `None` in the closed loop, which plans none.
+    pub fn planned_per_s(&self) -> Option<f64> {
+        match self.plan.pace {
+            Pace::Open { rate } => Some(rate),
+            Pace::Closed { .. } => None,
+        }
+    }
+
+    /// Returns the talks per second that were sent in the measured time.
+    pub fn talks_per_s(&self) -> f64 {
+        self.per_s(self.talks_measured())
+    }
+
+    /// Returns the deliveries per second that were received in the measured time.
+    pub fn deliveries_per_s(&self) -> f64 {
+        self.per_s(self.seconds.iter().map(|second| second.deliveries).sum())
+    }
+
+    /// Returns the bytes per second that were received in the measured time.
+    pub fn bytes_per_s(&self) -> Option<f64> {
+        self.received_bytes.map(|bytes| self.per_s(bytes))
+    }
+
+    /// Returns the leaves per second in the measured time.
+    pub fn leaves_per_s(&self) -> f64 {
+        self.per_s(self.leaves)
+    }
+
+    /// Returns the resident bytes that the server needs for a connection that has joined and is at rest. `None` if the
+    /// server's process is not known.
+    pub fn memory_per_connection(&self) -> Option<f64> {
+        // With churn there are more joins than connections; if some fail, there are fewer.
+        let joined = self.joins.count.min(self.plan.connections as u64);
+        let server = self.server.filter(|server| server.rss_joined > 0 && joined > 0)?;
+        Some(server.rss_joined.saturating_sub(server.rss_before) as f64 / joined as f64)
+    }
+
+    /// Returns the reasons to doubt the figures. A plan without talks is a run at rest, whose joins and memory are
+    /// valid.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        let Generator { lag_p99, busy_share: share, .. } = self.generator;
+        match self.plan.pace {
+            Pace::Open { rate } => {
+                if lag_p99 > LAG_P99_US_MAX {
+                    doubts.push(Doubt::Late { lag_p99 });
+                }
+                if share > BUSY_SHARE_MAX_OPEN {
+                    doubts.push(Doubt::Busy { share });
+                }
+                // One talk may fall on either side of the end. A talk that the server did not take is no fault of the
+                // generator.
+                let tried = self.talks_measured().saturating_add(self.talks_not_taken);
+                let missed = rate * self.measured.as_secs_f64() * ACHIEVED_SHARE_MIN - tried as f64;
+                if self.talks_measured() > 0 && missed > 1.0 {
+                    doubts.push(Doubt::TooFew { achieved: self.talks_per_s(), planned: rate });
+                }
+            }
+            // Nothing is ever late in the closed loop, and a busy generator slows the talks down, not the server.
+            Pace::Closed { .. } if share > BUSY_SHARE_MAX_CLOSED => doubts.push(Doubt::Bottleneck { share }),
+            Pace::Closed { .. } => {}
+        }
+        if self.talks_measured() == 0 && self.talks_not_taken == 0 && self.wants_talks() {
+            doubts.push(Doubt::NoTalk);
+        }
+        doubts
+    }
+
+    /// Whether there is no reason to doubt the figures.
+    pub fn is_valid(&self) -> bool {
+        self.doubts().is_empty()
+    }
+
+    /// Returns the faults of the server by name, with their number. Empty if the accounts balance and nothing was lost.
+    pub fn faults(&self) -> Vec<(&'static str, u64)> {
+        let accounts = &self.accounts;
+        let mut faults = vec![
+            ("lost", accounts.lost),
+            ("duplicated", accounts.duplicated),
+            ("out of order", accounts.out_of_order),
+            ("misdelivered", accounts.misdelivered),
+            ("unaccounted for", self.unaccounted()),
+            ("connections failed or lost", self.connections_lost),
+            ("joins or leaves that failed", self.churn_failures),
+            ("talks that the server did not take", self.talks_not_taken),
+        ];
+        faults.retain(|(_, number)| *number > 0);
+        faults
+    }
+
+    /// Whether the server made no fault.
+    pub fn is_clean(&self) -> bool {
+        self.faults().is_empty()
+    }
+
+    /// Whether the run is valid and clean and, after a search, a rate held the objective.
+    pub fn is_good(&self) -> bool {
+        self.is_clean() && self.is_valid() && self.knee.as_ref().is_none_or(|knee| knee.best().is_some())
+    }
+
+    /// Returns by how much the accounts do not balance. It is 0 unless the bench itself is wrong.
+    pub fn unaccounted(&self) -> u64 {
+        let Accounts { received, declared_missing, lost, .. } = self.accounts;
+        self.accounts.expected.abs_diff(received.saturating_add(declared_missing).saturating_add(lost))
+    }
+
+    fn wants_talks(&self) -> bool {
+        match self.plan.pace {
+            Pace::Open { rate } => rate > 0.0,
+            Pace::Closed { window } => window > 0,
+        }
+    }
+
+    fn talks_measured(&self) -> u64 {
+        self.seconds.iter().map(|second| second.talks).sum()
+    }
+
+    fn per_s(&self, number: u64) -> f64 {
+        if self.measured.is_zero() { 0.0 } else { number as f64 / self.measured.as_secs_f64() }
+    }
+}
