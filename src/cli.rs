@@ -13,8 +13,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError, Files};
-use crate::bench::options::{BenchOptions, read_text};
+use crate::bench::options::BenchOptions;
 use crate::config::{self, Config, File, Flag, Sources};
+use crate::files::read_text;
 
 /// No configuration is larger: a longer file is another one, given by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -68,6 +69,7 @@ pub enum LoadError {
         /// The file, and who named it.
         what: String,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// Something in it is wrong.
@@ -77,7 +79,7 @@ pub enum LoadError {
 
 /// Reads the command line of this process. Help and version end it with 0, what is no command line with 2.
 pub fn parse() -> Command {
-    Line::parse().command().unwrap_or_else(|error| error.exit())
+    CommandLine::parse().command().unwrap_or_else(|error| error.exit())
 }
 
 /// Writes `text` to standard output. A reader that has heard enough is no failure.
@@ -197,7 +199,7 @@ impl Options {
 /// The command line as it is written.
 #[derive(Debug, Parser)]
 #[command(name = "maxtalk", version, about = env!("CARGO_PKG_DESCRIPTION"), after_help = AFTER_HELP)]
-struct Line {
+struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -208,7 +210,7 @@ const AFTER_HELP: &str = "\
 Every setting section.key of the file is also the environment variable MAXTALK_SECTION__KEY, with two underscores.
 Flags are above the environment, that above the file, that above the defaults.";
 
-impl Line {
+impl CommandLine {
     /// The command with the options that stood before and behind its name.
     fn command(self) -> Result<Command, clap::Error> {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
@@ -239,7 +241,7 @@ mod tests {
 
     fn command(line: &[&str]) -> Result<Command, ErrorKind> {
         let words = ["maxtalk"].iter().chain(line);
-        Line::try_parse_from(words).and_then(Line::command).map_err(|error| error.kind())
+        CommandLine::try_parse_from(words).and_then(CommandLine::command).map_err(|error| error.kind())
     }
 
     #[test]
@@ -270,6 +272,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Line::command_of_clap().debug_assert();
+        CommandLine::command_of_clap().debug_assert();
     }
 }

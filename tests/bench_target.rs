@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use maxtalk::bench::target::{Child, Process};
+use maxtalk::bench::target::{Child, ChildError, How, Process};
 use maxtalk::config::Demo;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_maxtalk");
@@ -34,7 +34,7 @@ fn a_child_answers_for_its_people_and_stops_when_it_is_told() {
     assert!(knows(&server, "u49999") && !knows(&server, "u50000"));
     assert!(process.rss_peak() >= process.rss() && process.rss() > 0);
     let pid = server.pid();
-    assert_eq!(server.stop(), Ok(()));
+    server.stop().unwrap();
     assert!(Process::of(pid).is_err());
 }
 
@@ -49,7 +49,7 @@ fn a_child_that_is_dropped_is_stopped() {
 #[test]
 fn a_child_that_has_ended_by_itself_is_noticed() {
     let mut server = Child::start(Path::new(PROGRAM), &DEMO).unwrap();
-    assert_eq!(server.ended(), None);
+    assert!(server.ended().is_none());
     let killed = std::process::Command::new("sh").args(["-c", &format!("kill -9 {}", server.pid())]).status();
     assert!(killed.unwrap().success());
     let begun = std::time::Instant::now();
@@ -59,18 +59,20 @@ fn a_child_that_has_ended_by_itself_is_noticed() {
             end => break end.unwrap(),
         }
     };
+    assert!(matches!(end, ChildError::Over { how: How::Ended(_), .. }), "{end}");
+    let end = end.to_string();
     assert!(end.starts_with("the server has ended (signal: 9"), "{end}");
     assert!(end.contains("listening on http://127.0.0.1:"), "{end}");
-    assert_eq!(server.stop(), Err(end));
+    assert_eq!(server.stop().unwrap_err().to_string(), end);
 }
 
 #[test]
 fn a_child_that_does_not_start_says_why() {
-    let error = Child::start(Path::new(PROGRAM), &Demo { members: 1, ..DEMO }).unwrap_err();
+    let error = Child::start(Path::new(PROGRAM), &Demo { members: 1, ..DEMO }).unwrap_err().to_string();
     assert!(error.starts_with("the server did not start (exit status: 1); its last words:"), "{error}");
     assert!(error.contains("MAXTALK_DEMO__MEMBERS): out of range"), "{error}");
-    let error = Child::start(Path::new("/nowhere/maxtalk"), &DEMO).unwrap_err();
+    let error = Child::start(Path::new("/nowhere/maxtalk"), &DEMO).unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/maxtalk cannot be started: "), "{error}");
-    let error = Child::start(Path::new("true"), &DEMO).unwrap_err();
+    let error = Child::start(Path::new("true"), &DEMO).unwrap_err().to_string();
     assert!(error.starts_with("the server did not start (exit status: 0); it said nothing"), "{error}");
 }

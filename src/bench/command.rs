@@ -16,11 +16,11 @@ use url::Url;
 
 use super::engine::{self, Job, RunError};
 use super::knee::{Objective, Search};
-use super::options::{BenchOptions, STDOUT};
+use super::options::{BenchOptions, OptionsError, STDOUT};
 use super::outcome::{Circumstances, Knee, Report, Trial};
 use super::plan::{Pace, Plan, Sizes};
 use super::report::{self, json, page, text};
-use super::target::{self, Child};
+use super::target::{self, Child, ChildError, FileLimitError, TargetError};
 use crate::config::Demo;
 
 /// The exit code of a bench that was interrupted: that of a shell for what SIGINT has ended.
@@ -31,18 +31,37 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// What was asked cannot be done here.
-    #[error("{0}")]
-    Refused(String),
-    /// There was a run, and it has no figures.
+    /// The flags cannot be followed.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Neither `--url` nor `--spawn` is given.
+    #[error("--url or --spawn says what is to be loaded")]
+    NoTarget,
+    /// Two reports are to be written to one file.
+    #[error("--json and --html name the same file, {}: give each one of its own", .0.display())]
+    SameFile(PathBuf),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Files(#[from] FileLimitError),
+    /// The server of `--spawn` did not start.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// The address of a server is no URL.
+    #[error(transparent)]
+    Url(#[from] url::ParseError),
+    /// The target may not be loaded, or is not there.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The run has no figures.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The server that was spawned came to an end of its own.
+    /// The run has no figures, and the server of `--spawn` failed.
     #[error("{server} ({run})")]
     Spawned {
-        /// What became of it.
-        server: String,
-        /// What the run made of that.
+        /// How the server failed.
+        #[source]
+        server: ChildError,
+        /// Why the run has no figures.
         run: RunError,
     },
     /// The system has no thread for us, or does not tell us of signals.
@@ -51,17 +70,12 @@ pub enum BenchError {
     /// The report cannot be written.
     #[error("{path}: cannot be written: {cause}")]
     Unwritable {
-        /// Where.
+        /// The file.
         path: String,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
-}
-
-impl From<String> for BenchError {
-    fn from(refusal: String) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 /// Does what the options say. SIGINT and SIGTERM end it with the figures so far, a second one at once.
@@ -75,9 +89,9 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     let plan = options.plan();
     let child = options.spawn.then(|| Child::spawn(&demo(&plan))).transpose()?;
     let url = match (&child, &options.url) {
-        (Some(child), _) => Url::parse(&child.url()).map_err(|error| error.to_string())?,
+        (Some(child), _) => Url::parse(&child.url())?,
         (None, Some(url)) => url.clone(),
-        (None, None) => return Err("--url or --spawn says what is to be loaded".to_owned().into()),
+        (None, None) => return Err(BenchError::NoTarget),
     };
     let mut job = Job {
         plan,
@@ -101,10 +115,11 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     };
     match (report, child.map_or(Ok(()), Child::stop)) {
         (Ok(mut report), stopped) => {
-            // A bad end of the server is no reason to lose the figures. How it said that is too long for them.
-            if let Err(end) = stopped {
-                let _ = writeln!(io::stderr(), "maxtalk: {end}");
-                report.errors.push((end.split(';').next().unwrap_or_default().to_owned(), 1));
+            // A bad end of the server is no reason to lose the figures. Its last words are too long for a table.
+            if let Err(error) = stopped {
+                let _ = writeln!(io::stderr(), "maxtalk: {error}");
+                let kind = if let ChildError::Over { how, .. } = error { how.to_string() } else { error.to_string() };
+                report.errors.push((kind, 1));
             }
             Ok(report)
         }
@@ -145,8 +160,7 @@ impl Files {
         let open = |path: &PathBuf| Output::open(path).map_err(|cause| unwritable(path, cause));
         let json = options.json.as_ref().filter(|path| *path != Path::new(STDOUT));
         if let Some(path) = json.filter(|json| options.html.as_ref() == Some(json)) {
-            let path = path.display();
-            return Err(format!("--json and --html name the same file, {path}: give each one of its own").into());
+            return Err(BenchError::SameFile(path.clone()));
         }
         Ok(Self { json: json.map(open).transpose()?, html: options.html.as_ref().map(open).transpose()? })
     }
@@ -345,14 +359,14 @@ mod tests {
     use crate::bench::outcome::samples;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         options: BenchOptions,
     }
 
     /// A search from 1000 talks/s whose runs come out so.
     fn found(runs: impl IntoIterator<Item = Result<Report, RunError>>) -> Result<Report, RunError> {
-        let line = Line::parse_from(["bench", "--spawn", "--find-knee", "--quiet"]);
+        let line = CommandLine::parse_from(["bench", "--spawn", "--find-knee", "--quiet"]);
         let mut runs = runs.into_iter();
         find_knee(&line.options, |pace| {
             let run = runs.next().unwrap();

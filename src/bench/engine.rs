@@ -82,6 +82,7 @@ pub enum RunError {
         /// The id.
         pid: u32,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// Not one connection got as far as `listening`.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::outcome::{KneeStep, Report, Trial};
-use super::units::time;
+use super::units::{TimeError, time};
 
 /// The search ends when the rates above and below the knee are so near to each other.
 const PRECISION: f64 = 1.05;
@@ -62,22 +62,36 @@ fn lost(report: &Report) -> u64 {
     deliveries + report.connections_lost + report.talks_not_taken + report.churn_failures
 }
 
-impl FromStr for Objective {
-    type Err = String;
+/// Why a text is not an objective.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectiveError {
+    /// The name before `<` is not `max` or a percentile below 100.
+    #[error("{0:?} is no percentile such as p99 or p99.9")]
+    Percentile(String),
+    /// A term has an unknown form.
+    #[error("{0:?} is none of p99<50ms, max<1s, loss=0")]
+    Term(String),
+    /// The bound of a term is not a length of time.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Objective {
+    type Err = ObjectiveError;
+
+    fn from_str(text: &str) -> Result<Self, ObjectiveError> {
         let us = |text: &str| time(text).map(|time| time.as_micros() as u64);
         let term = |term: &str| match term.split_once('<') {
-            Some(("max", time)) => us(time).map(Term::Max),
+            Some(("max", time)) => Ok(Term::Max(us(time)?)),
             Some((name, time)) => {
                 let percentile = name.strip_prefix('p').and_then(|number| number.parse().ok());
                 match percentile.filter(|percentile| (0.0..100.0).contains(percentile)) {
                     Some(percentile) => Ok(Term::Percentile(percentile, us(time)?)),
-                    None => Err(format!("{name:?} is no percentile such as p99 or p99.9")),
+                    None => Err(ObjectiveError::Percentile(name.to_owned())),
                 }
             }
             None if term == "loss=0" => Ok(Term::NoLoss),
-            None => Err(format!("{term:?} is none of p99<50ms, max<1s, loss=0")),
+            None => Err(ObjectiveError::Term(term.to_owned())),
         };
         let terms = text.split(',').map(str::trim).map(term).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), terms })

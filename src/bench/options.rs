@@ -1,34 +1,28 @@
-//! The command line of `maxtalk bench`: what each flag may say, which of them do not go together, and the plan that
-//! they make.
+//! The command line of `maxtalk bench`: its flags, which of them exclude one another, and the plan that they make.
 
-use std::fs;
-use std::io::{self, Read};
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::thread;
+mod values;
+
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use url::Url;
 
+pub use self::values::Weights;
+use self::values::{
+    connections, duration, endpoint, generations, members, payload_bytes, per_second, ramp, share, sizes, threads,
+    transports, window,
+};
 use super::engine::Credentials;
 use super::knee::Objective;
 use super::plan::{Pace, Plan, Sizes, Way};
-use super::units::time;
+use crate::files::read_text;
 use crate::protocol::{Generation, TransportKind};
 
 /// A file of this name is standard output.
 pub const STDOUT: &str = "-";
 
-const CONNECTIONS_MAX: usize = 100_000;
-const WINDOW_MAX: usize = 100_000;
-/// An update whose `messageID` is as long as a server takes it by default.
-const PAYLOAD_BYTES_MAX: usize = 356;
-const PER_SECOND_MAX: f64 = 1e6;
-pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
-/// The sum of all weights of a mix.
-const WEIGHTS_MAX: u32 = 1000;
-const EXPONENT_MAX: f64 = 10.0;
 /// Files beside the connections: the most are those of the demo MAX of a server, which is asked over HTTP by both ends
 /// of as many connections as may be under way.
 const FILES_BESIDE: usize = 768;
@@ -70,7 +64,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub warm_up: Duration,
     /// Connections opened per second
-    #[arg(long, value_name = "N", default_value = "2000", value_parser = positive_per_second)]
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = ramp)]
     pub ramp: f64,
     /// Bytes of an update, more or less, at most 356: the messageID is as long as that takes
     #[arg(long, value_name = "N", default_value = "150", value_parser = payload_bytes)]
@@ -125,9 +119,31 @@ pub struct BenchOptions {
     pub quiet: bool,
 }
 
-/// Values, each with its weight.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Weights<T>(Vec<(T, u32)>);
+/// Why the flags cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The file of `--token-file` cannot be read.
+    #[error("{} (flag --token-file): cannot be read: {cause}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file of `--token-file` has fewer lines than there are connections.
+    #[error(
+        "{} (flag --token-file) has {lines} lines, and --connections {connections} needs as many", .path.display()
+    )]
+    TooFewLines {
+        /// The file.
+        path: PathBuf,
+        /// The number of lines that are not empty.
+        lines: usize,
+        /// The number of connections.
+        connections: usize,
+    },
+}
 
 impl BenchOptions {
     /// The plan that the flags make.
@@ -157,14 +173,14 @@ impl BenchOptions {
         }
     }
 
-    /// Names and tokens by the lines of `--token-file`: none where there is no such file.
+    /// Returns the names and tokens in the file of `--token-file`, line by line. Empty without that flag.
     ///
     /// # Errors
-    /// A sentence where it cannot be read, or has fewer lines than there are connections.
-    pub fn users(&self) -> Result<Vec<Credentials>, String> {
+    /// The file cannot be read, or has fewer lines than there are connections.
+    pub fn users(&self) -> Result<Vec<Credentials>, OptionsError> {
         let Some(path) = &self.token_file else { return Ok(Vec::new()) };
-        let named = format!("{} (flag --token-file)", path.display());
-        let text = read_text(path, FILE_BYTES_MAX).map_err(|error| format!("{named}: cannot be read: {error}"))?;
+        let unreadable = |cause| OptionsError::Unreadable { path: path.clone(), cause };
+        let text = read_text(path, FILE_BYTES_MAX).map_err(unreadable)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
             match line.split_once(char::is_whitespace) {
                 Some((name, token)) => {
@@ -175,8 +191,8 @@ impl BenchOptions {
         });
         let users = lines.take(self.connections).collect::<Vec<_>>();
         if users.len() < self.connections {
-            let (lines, connections) = (users.len(), self.connections);
-            return Err(format!("{named} has {lines} lines, and --connections {connections} needs as many"));
+            let (path, lines, connections) = (path.clone(), users.len(), self.connections);
+            return Err(OptionsError::TooFewLines { path, lines, connections });
         }
         Ok(users)
     }
@@ -189,116 +205,14 @@ impl BenchOptions {
     }
 }
 
-/// Reads a file of text. One that is longer than `bytes_max` is another than was meant, given by mistake.
-///
-/// # Errors
-/// Where it cannot be read, is longer, or is not UTF-8.
-pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("longer than {bytes_max} bytes")));
-    }
-    io::read_to_string(bytes.as_slice())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = time(text)?;
-    if duration > DURATION_MAX { Err("at most 1h".to_owned()) } else { Ok(duration) }
-}
-
-fn whole(text: &str, min: usize, max: usize) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-    number.ok_or_else(|| format!("a whole number from {min} to {max}"))
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    whole(text, 2, CONNECTIONS_MAX)
-}
-
-fn members(text: &str) -> Result<usize, String> {
-    whole(text, 2, CONNECTIONS_MAX)
-}
-
-fn window(text: &str) -> Result<usize, String> {
-    whole(text, 1, WINDOW_MAX)
-}
-
-fn payload_bytes(text: &str) -> Result<usize, String> {
-    let why = |error| format!("{error}: a messageID of more than 256 bytes is refused (limits.id_bytes_max)");
-    whole(text, 1, PAYLOAD_BYTES_MAX).map_err(why)
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    whole(text, 1, thread::available_parallelism().map_or(1, NonZeroUsize::get))
-}
-
-fn decimal(text: &str, max: f64) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=max).contains(number));
-    number.ok_or_else(|| format!("a number from 0 to {max}"))
-}
-
-fn per_second(text: &str) -> Result<f64, String> {
-    decimal(text, PER_SECOND_MAX)
-}
-
-fn positive_per_second(text: &str) -> Result<f64, String> {
-    per_second(text).ok().filter(|rate| *rate >= 0.1).ok_or_else(|| format!("a number from 0.1 to {PER_SECOND_MAX}"))
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').ok_or("a share has a percent sign, such as 5%")?;
-    Ok(decimal(percent, 100.0)? / 100.0)
-}
-
-fn sizes(text: &str) -> Result<Sizes, String> {
-    match text.split_once(':') {
-        None if text == "even" => Ok(Sizes::Even),
-        None if text == "zipf" => Ok(Sizes::Zipf(1.0)),
-        Some(("zipf", exponent)) => Ok(Sizes::Zipf(decimal(exponent, EXPONENT_MAX)?)),
-        _ => Err("even, zipf, or zipf:S".to_owned()),
-    }
-}
-
-fn endpoint(text: &str) -> Result<String, String> {
-    let fits =
-        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-    if !fits {
-        return Err("a path that begins with a slash".to_owned());
-    }
-    Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
-}
-
-fn weights<T>(text: &str, names: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Weights<T>, String> {
-    let one = |part: &str| {
-        let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-        let value = parse(name).ok_or_else(|| format!("{name:?} is none of {names}"))?;
-        let weight = weight.parse().ok().filter(|weight| *weight <= WEIGHTS_MAX);
-        let weight = weight.ok_or_else(|| format!("the weight of {name} is a whole number up to {WEIGHTS_MAX}"))?;
-        Ok((value, weight))
-    };
-    let weights = text.split(',').map(one).collect::<Result<Vec<_>, String>>()?;
-    let sum = weights.iter().map(|(_, weight)| weight).sum::<u32>();
-    if sum == 0 {
-        return Err("one weight at least is not 0".to_owned());
-    }
-    Ok(Weights(weights))
-}
-
-fn transports(text: &str) -> Result<Weights<TransportKind>, String> {
-    let kinds = [TransportKind::WebSocket, TransportKind::Polling];
-    weights(text, "websocket, polling", |name| kinds.into_iter().find(|kind| kind.as_str() == name))
-}
-
-fn generations(text: &str) -> Result<Weights<Generation>, String> {
-    weights(text, "eio4, eio3, 0.9", Generation::parse)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
     use clap::error::ErrorKind;
 
+    use super::values::{CONNECTIONS_MAX, PAYLOAD_BYTES_MAX, PER_SECOND_MAX, WINDOW_MAX};
     use super::*;
     use crate::bench::ledger;
     use crate::bench::outcome::{Report, samples};
@@ -306,13 +220,13 @@ mod tests {
     use crate::config::Config;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         options: BenchOptions,
     }
 
     fn parse(line: &str) -> Result<BenchOptions, clap::Error> {
-        Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
+        CommandLine::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
     }
 
     const README: &str = include_str!("../../README.md");
@@ -346,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_flags_of_the_readme_have_the_defaults_that_it_says() {
-        let command = <Line as clap::CommandFactory>::command();
+        let command = <CommandLine as clap::CommandFactory>::command();
         let rows = README.lines().skip_while(|line| *line != "| flag | default | says |").skip(2);
         let rows = rows.take_while(|line| line.starts_with('|')).collect::<Vec<_>>();
         assert!(rows.len() > 5, "{rows:?}");
@@ -437,7 +351,7 @@ mod tests {
 
     #[test]
     fn help_says_the_bounds() {
-        let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
+        let help = <CommandLine as clap::CommandFactory>::command().render_long_help().to_string();
         let help = |flag: &str| help.split("\n      --").find(|part| part.starts_with(flag)).unwrap().to_owned();
         let connections = CONNECTIONS_MAX.to_string();
         let table = [
@@ -489,10 +403,12 @@ mod tests {
         };
         let line =
             |name: Option<&str>, token: &str| Credentials { name: name.map(str::to_owned), token: Some(token.into()) };
-        assert_eq!(with(2), Ok(vec![line(None, "t0"), line(Some("messi"), "t1")]));
+        assert_eq!(with(2).unwrap(), [line(None, "t0"), line(Some("messi"), "t1")]);
         assert_eq!(with(3).unwrap().len(), 3);
-        assert!(with(4).unwrap_err().contains("has 3 lines, and --connections 4"));
+        let error = with(4).unwrap_err();
+        assert!(matches!(error, OptionsError::TooFewLines { lines: 3, connections: 4, .. }), "{error}");
+        assert!(error.to_string().contains("has 3 lines, and --connections 4"), "{error}");
         file.as_file().set_len(FILE_BYTES_MAX + 1).unwrap();
-        assert!(with(2).unwrap_err().ends_with(": cannot be read: longer than 67108864 bytes"));
+        assert!(with(2).unwrap_err().to_string().ends_with(": cannot be read: longer than 67108864 bytes"));
     }
 }

@@ -12,6 +12,9 @@ use crate::protocol::{Generation, TransportKind};
 /// 2^64 divided by the golden ratio, odd: its multiples modulo 2^64 are as far from each other as can be.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// The longest time of talks that a plan may have, for each of warm-up and measured time.
+pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
+
 /// How a connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Way {

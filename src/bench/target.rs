@@ -5,79 +5,120 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use rlimit::Resource;
 use rustix::system::uname;
 use url::Url;
 
 use super::client::Target;
+use crate::files;
 
 mod child;
 mod process;
 
-pub use child::Child;
+pub use child::{Child, ChildError, How};
 pub use process::{Process, own_cpu};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the load goes: the first address of `url` that takes a connection, for the endpoint `path`. The path of `url`
-/// is the namespace, `/max` where it has none. Load on what is not this machine needs `allow_remote`.
+/// Why a server is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The URL is not of HTTP.
+    #[error("{0}: the bench speaks http only, without TLS")]
+    Scheme(String),
+    /// The URL has no host, or a user, a query or a fragment.
+    #[error("{0}: give host, port and namespace only, such as http://127.0.0.1:6545/max")]
+    Form(String),
+    /// The host has no address.
+    #[error("{url} has no address: {cause}")]
+    NoAddress {
+        /// The URL.
+        url: String,
+        /// What the resolver says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The server is on another machine, and nobody has allowed that.
+    #[error("{url} is not on this machine ({ip}): a load bench can bring it down. If it is yours, add --allow-remote")]
+    Remote {
+        /// The URL.
+        url: String,
+        /// An address that is not of this machine.
+        ip: IpAddr,
+    },
+    /// No address takes a connection.
+    #[error("nobody answers at {url} ({address}: {cause}): start a server there, or let --spawn do it")]
+    Silent {
+        /// The URL.
+        url: String,
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Returns the target of the load: the first address of `url` that takes a connection, and the endpoint `path`. The
+/// path of `url` is the namespace; `/max` if it is empty. A target on another machine needs `allow_remote`.
 ///
 /// # Errors
-/// A sentence: it is not a URL of a server, or another machine's, has no address, or nobody listens there.
-pub fn reach(url: &Url, path: &str, allow_remote: bool) -> Result<Target, String> {
+/// The URL is not that of a server, is of another machine, has no address, or nobody listens there.
+pub fn reach(url: &Url, path: &str, allow_remote: bool) -> Result<Target, TargetError> {
     if url.scheme() != "http" {
-        return Err(format!("{url}: the bench speaks http only, without TLS"));
+        return Err(TargetError::Scheme(url.to_string()));
     }
     let is_plain =
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    let Some(host) = url.host_str().filter(|_| is_plain) else {
-        return Err(format!("{url}: give host, port and namespace only, such as http://127.0.0.1:6545/max"));
-    };
+    let Some(host) = url.host_str().filter(|_| is_plain) else { return Err(TargetError::Form(url.to_string())) };
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let namespace = if url.path() == "/" { "/max" } else { url.path() };
 
-    let addrs = url.socket_addrs(|| None).map_err(|error| format!("{url} has no address: {error}"))?;
+    let no_address = |cause| TargetError::NoAddress { url: url.to_string(), cause };
+    let addrs = url.socket_addrs(|| None).map_err(no_address)?;
     let remote = addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback());
     if let Some(remote) = remote.filter(|_| !allow_remote) {
-        return Err(format!(
-            "{url} is not on this machine ({}): a load bench can bring it down. If it is yours, add --allow-remote",
-            remote.ip()
-        ));
+        return Err(TargetError::Remote { url: url.to_string(), ip: remote.ip() });
     }
-    let mut refusal = "no address".to_owned();
+    let mut error = no_address(io::ErrorKind::NotFound.into());
     for address in addrs {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(_) => return Ok(Target { host, address, path: path.to_owned(), namespace: namespace.to_owned() }),
-            Err(error) => refusal = format!("{address}: {error}"),
+            Err(cause) => error = TargetError::Silent { url: url.to_string(), address, cause },
         }
     }
-    Err(format!("nobody answers at {url} ({refusal}): start a server there, or let --spawn do it"))
+    Err(error)
 }
 
-/// Lets this process, and the children that it starts later, open as many files as the system allows, which has to be
-/// at least `needed`: one for each connection, and some dozens beside.
-///
-/// # Errors
-/// A sentence that says the hard limit, and what to do about it.
-pub fn raise_file_limit(needed: u64) -> Result<(), String> {
-    let failure = |error: io::Error| format!("the limit on open files cannot be read: {error}");
-    let (_, hard) = Resource::NOFILE.get().map_err(failure)?;
-    if hard < needed {
-        // Root may raise the hard limit itself; what the others are to do stands below.
-        let _ = Resource::NOFILE.set(needed, needed);
-    }
-    let allowed = rlimit::increase_nofile_limit(u64::MAX).map_err(failure)?;
-    if allowed >= needed {
-        return Ok(());
-    }
-    Err(format!(
+/// Why too few files may be open.
+#[derive(Debug, thiserror::Error)]
+pub enum FileLimitError {
+    /// The system does not tell the limit.
+    #[error("the limit on open files cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// The hard limit is too low.
+    #[error(
         "{needed} open files are needed, but the hard limit is {allowed}: raise it (as root `ulimit -n {needed}`; \
          LimitNOFILE= of a systemd unit; --ulimit nofile={needed} of a container), or take fewer --connections"
-    ))
+    )]
+    TooLow {
+        /// The number of files that are needed.
+        needed: u64,
+        /// The hard limit.
+        allowed: u64,
+    },
+}
+
+/// Lets this process, and the children that it starts later, open at least `needed` files.
+///
+/// # Errors
+/// The system does not allow that many.
+pub fn raise_file_limit(needed: u64) -> Result<(), FileLimitError> {
+    let allowed = files::raise_file_limit(needed).map_err(FileLimitError::Unreadable)?;
+    if allowed < needed { Err(FileLimitError::TooLow { needed, allowed }) } else { Ok(()) }
 }
 
 /// This machine for the head of a report: "name, 2 cores of AMD EPYC 9654, Linux 6.1.0".
@@ -134,23 +175,23 @@ mod tests {
             ("http://127.0.0.1/?a=1", true, "http://127.0.0.1/?a=1: give host, port and namespace only"),
             ("http://u:p@127.0.0.1/", true, "http://u:p@127.0.0.1/: give host, port and namespace only"),
         ] {
-            let refusal = reach(&url.parse().unwrap(), "/socket.io/", allow_remote).err().unwrap();
+            let refusal = reach(&url.parse().unwrap(), "/socket.io/", allow_remote).unwrap_err().to_string();
             assert!(refusal.starts_with(expected), "{refusal}");
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
-        let refusal = reach(&url, "/socket.io/", false).err().unwrap();
+        let refusal = reach(&url, "/socket.io/", false).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("nobody answers at {url} (")), "{refusal}");
     }
 
     #[test]
     fn a_hard_limit_that_is_too_low_is_said() {
-        assert_eq!(raise_file_limit(64), Ok(()));
-        let (soft, hard) = Resource::NOFILE.get().unwrap();
-        assert_eq!(soft, hard);
+        raise_file_limit(64).unwrap();
         // No system opens so many, not for root either.
         let refusal = raise_file_limit(1 << 60).unwrap_err();
-        assert!(refusal.contains(&format!("but the hard limit is {hard}: raise it")), "{refusal}");
+        let FileLimitError::TooLow { needed, allowed } = refusal else { panic!("{refusal}") };
+        assert_eq!((needed, allowed), (1 << 60, files::raise_file_limit(0).unwrap()));
+        assert!(refusal.to_string().contains(&format!("but the hard limit is {allowed}: raise it")), "{refusal}");
     }
 
     #[test]

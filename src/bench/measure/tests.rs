@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bench::options::DURATION_MAX;
+use crate::bench::plan::DURATION_MAX;
 
 const SIZE: usize = 10;
 

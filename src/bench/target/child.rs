@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -50,6 +51,70 @@ pub struct Child {
 
 type LastLines = Arc<Mutex<VecDeque<String>>>;
 
+/// Why there is no server, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// The file of this program is unknown.
+    #[error("this program is not to be found: {0}")]
+    NoProgram(#[source] io::Error),
+    /// The program cannot be started.
+    #[error("{} cannot be started: {cause}", .program.display())]
+    NoStart {
+        /// The program.
+        program: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// No thread can read the log of the server.
+    #[error("no thread for the log of the server: {0}")]
+    NoThread(#[source] io::Error),
+    /// The server did not start, or came to its end.
+    #[error("{how}{}", last_words(.last_lines))]
+    Over {
+        /// How that was.
+        how: How,
+        /// The last lines of its log.
+        last_lines: Vec<String>,
+    },
+}
+
+/// How a server failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It started, but did not say where it listens.
+    Silent,
+    /// It ended before it listened.
+    NotStarted(Option<ExitStatus>),
+    /// It listened, but did not answer.
+    Deaf,
+    /// It ended without being told to.
+    Ended(ExitStatus),
+    /// It ended when it was told to, with a failure.
+    Failed(ExitStatus),
+    /// It did not end when it was told to.
+    Killed,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("the server does not say where it listens"),
+            Self::NotStarted(Some(status)) => write!(f, "the server did not start ({status})"),
+            Self::NotStarted(None) => f.write_str("the server did not start"),
+            Self::Deaf => f.write_str("the server listens but does not answer"),
+            Self::Ended(status) => write!(f, "the server has ended ({status})"),
+            Self::Failed(status) => write!(f, "the server failed at its end ({status})"),
+            Self::Killed => f.write_str("the server did not stop, and was killed"),
+        }
+    }
+}
+
+fn last_words(lines: &[String]) -> String {
+    let said = if lines.is_empty() { "; it said nothing" } else { "; its last words:" };
+    lines.iter().fold(said.to_owned(), |text, line| text + "\n  " + line)
+}
+
 impl Child {
     /// Starts the server whose demo MAX has these people, and waits until it answers. Settings in the environment of
     /// this process hold for it too, such as `MAXTALK_SERVER__WORKERS`, but for those that say where it listens, whom
@@ -57,8 +122,8 @@ impl Child {
     ///
     /// # Errors
     /// What it said, where it does not start.
-    pub fn spawn(demo: &config::Demo) -> Result<Self, String> {
-        let program = env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+    pub fn spawn(demo: &config::Demo) -> Result<Self, ChildError> {
+        let program = env::current_exe().map_err(ChildError::NoProgram)?;
         Self::start(&program, demo)
     }
 
@@ -66,7 +131,7 @@ impl Child {
     ///
     /// # Errors
     /// As above.
-    pub fn start(program: &Path, demo: &config::Demo) -> Result<Self, String> {
+    pub fn start(program: &Path, demo: &config::Demo) -> Result<Self, ChildError> {
         let mut command = Command::new(program);
         command.args(["serve", "--until-eof"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -80,8 +145,8 @@ impl Child {
         let chosen = shown(env::vars_os().filter(|(name, _)| !decided(name)).collect());
         command.envs(own);
 
-        let failure = |error: io::Error| format!("{} cannot be started: {error}", program.display());
-        let mut child = command.spawn().map_err(failure)?;
+        let no_start = |cause| ChildError::NoStart { program: program.to_owned(), cause };
+        let mut child = command.spawn().map_err(no_start)?;
         let stderr = child.stderr.take();
         let (told, address) = mpsc::channel();
         // From here on it is stopped whatever happens.
@@ -90,15 +155,15 @@ impl Child {
         let last_lines = server.last_lines.clone();
         let read = move || stderr.into_iter().for_each(|stderr| read_log(stderr, &last_lines, &told));
         let reader = thread::Builder::new().name("server's log".to_owned()).spawn(read);
-        server.reader = Some(reader.map_err(|error| format!("no thread for the log of the server: {error}"))?);
+        server.reader = Some(reader.map_err(ChildError::NoThread)?);
 
         let deadline = Instant::now() + START_TIMEOUT;
         server.addr = match address.recv_timeout(START_TIMEOUT) {
             Ok(addr) => addr,
-            Err(RecvTimeoutError::Timeout) => return Err(server.last_words("does not say where it listens")),
+            Err(RecvTimeoutError::Timeout) => return Err(server.over(How::Silent)),
             Err(RecvTimeoutError::Disconnected) => {
-                let how = server.end(deadline).map_or(String::new(), |status| format!(" ({status})"));
-                return Err(server.last_words(&format!("did not start{how}")));
+                let how = How::NotStarted(server.end(deadline));
+                return Err(server.over(how));
             }
         };
         while !answers(server.addr) {
@@ -106,7 +171,7 @@ impl Child {
                 return Err(end);
             }
             if Instant::now() > deadline {
-                return Err(server.last_words("listens but does not answer"));
+                return Err(server.over(How::Deaf));
             }
             thread::sleep(POLL);
         }
@@ -134,28 +199,28 @@ impl Child {
     }
 
     /// A sentence with its last words, where it has ended without being told.
-    pub fn ended(&mut self) -> Option<String> {
+    pub fn ended(&mut self) -> Option<ChildError> {
         let status = self.child.try_wait().ok().flatten()?;
-        Some(self.last_words(&format!("has ended ({status})")))
+        Some(self.over(How::Ended(status)))
     }
 
     /// Stops it, as its drop does.
     ///
     /// # Errors
     /// A sentence where it had ended before, did not end in time and was killed, or ended with a failure.
-    pub fn stop(mut self) -> Result<(), String> {
+    pub fn stop(mut self) -> Result<(), ChildError> {
         self.ended().map_or_else(|| self.terminate(), Err)
     }
 
-    fn terminate(&mut self) -> Result<(), String> {
+    fn terminate(&mut self) -> Result<(), ChildError> {
         drop(self.child.stdin.take());
         match self.end(Instant::now() + STOP_TIMEOUT) {
             Some(status) if status.success() => Ok(()),
-            Some(status) => Err(self.last_words(&format!("failed at its end ({status})"))),
+            Some(status) => Err(self.over(How::Failed(status))),
             None => {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                Err(self.last_words("did not stop, and was killed"))
+                Err(self.over(How::Killed))
             }
         }
     }
@@ -170,14 +235,12 @@ impl Child {
         }
     }
 
-    fn last_words(&mut self, what: &str) -> String {
+    fn over(&mut self, how: How) -> ChildError {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
-            // Then its log ends too, and is worth waiting for.
+            // The log of a process that has ended ends too: the last lines are worth the wait.
             self.reader.take().map(JoinHandle::join);
         }
-        let lines = self.last_lines.lock();
-        let said = if lines.is_empty() { "; it said nothing" } else { "; its last words:" };
-        lines.iter().fold(format!("the server {what}{said}"), |text, line| text + "\n  " + line)
+        ChildError::Over { how, last_lines: self.last_lines.lock().iter().cloned().collect() }
     }
 }
 
