@@ -1,11 +1,14 @@
 //! The wire alone: a talk read, an update written for each generation, the answer of a poll with many updates, and the
 //! frames of a WebSocket taken apart.
 
+#[path = "../tests/support/frame.rs"]
+mod frame;
 mod support;
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use frame::masked;
 use maxtalk::event::{ClientEvent, EventName};
 use maxtalk::protocol::payload::{Form, PayloadWriter};
 use maxtalk::protocol::websocket::{Message, Reader, Step};
@@ -62,25 +65,10 @@ fn write_payload(criterion: &mut Criterion) {
     }
 }
 
-/// Text as a client sends it: with a mask.
-fn masked(text: &str) -> Vec<u8> {
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = match u8::try_from(text.len()) {
-        Ok(len @ 0..126) => vec![0x81, 0x80 | len],
-        _ => {
-            let len = u16::try_from(text.len()).expect("a text of less than 64 KiB").to_be_bytes();
-            vec![0x81, 0x80 | 126, len[0], len[1]]
-        }
-    };
-    frame.extend(key);
-    frame.extend(text.bytes().zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
 fn read_frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read a WebSocket frame");
     for (name, text) in [("ping", "3".to_owned()), ("talk", TALK.to_owned()), ("16 KiB", "x".repeat(16 << 10))] {
-        let (input, mut reader) = (masked(&text), Reader::new(1 << 20));
+        let (input, mut reader) = (masked(true, 1, [0x37, 0xfa, 0x21, 0x3d], text.as_bytes()), Reader::new(1 << 20));
         group.throughput(Throughput::Bytes(input.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             // A frame is unmasked where it lies, so each is read once.

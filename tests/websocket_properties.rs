@@ -1,6 +1,10 @@
 //! What holds of the WebSocket reader for all input: no bytes make it panic or loop, and the cuts of a TCP stream
 //! change nothing.
 
+#[path = "support/frame.rs"]
+mod frame;
+
+use frame::{header, masked};
 use maxtalk::protocol::ProtocolError;
 use maxtalk::protocol::websocket::{self, Message, Opcode, Reader, Step};
 use proptest::collection::vec;
@@ -30,30 +34,6 @@ impl From<Message<'_>> for Said {
     }
 }
 
-/// The first bytes of a client's frame, up to the masking key.
-fn client_header(fin: bool, opcode: u8, len: u64) -> Vec<u8> {
-    let mut header = vec![u8::from(fin) << 7 | opcode];
-    match len {
-        0..=125 => header.push(0x80 | len as u8),
-        126..=0xffff => {
-            header.push(0x80 | 126);
-            header.extend((len as u16).to_be_bytes());
-        }
-        _ => {
-            header.push(0x80 | 127);
-            header.extend(len.to_be_bytes());
-        }
-    }
-    header
-}
-
-/// Appends a client's frame, masked byte by byte as RFC 6455 words it.
-fn mask(out: &mut Vec<u8>, fin: bool, opcode: u8, key: [u8; 4], payload: &[u8]) {
-    out.extend(client_header(fin, opcode, payload.len() as u64));
-    out.extend(key);
-    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
-}
-
 /// Appends what was said, a data message in fragments that end at `cuts`, with a ping between each two.
 fn say(out: &mut Vec<u8>, said: &Said, key: [u8; 4], cuts: &[usize], expected: &mut Vec<Said>) {
     let code;
@@ -72,12 +52,12 @@ fn say(out: &mut Vec<u8>, said: &Said, key: [u8; 4], cuts: &[usize], expected: &
     cuts.sort_unstable();
     let mut from = 0;
     for cut in cuts {
-        mask(out, false, opcode, key, &payload[from..cut]);
-        mask(out, true, 9, key, b"between");
+        out.extend(masked(false, opcode, key, &payload[from..cut]));
+        out.extend(masked(true, 9, key, b"between"));
         expected.push(Said::Ping(b"between".into()));
         (opcode, from) = (0, cut);
     }
-    mask(out, true, opcode, key, &payload[from..]);
+    out.extend(masked(true, opcode, key, &payload[from..]));
     expected.push(said.clone());
 }
 
@@ -147,8 +127,7 @@ proptest! {
 
     #[test]
     fn an_incomplete_frame_is_left_alone(data in vec(any::<u8>(), 0..300), key in any::<[u8; 4]>()) {
-        let mut frame = Vec::new();
-        mask(&mut frame, true, 2, key, &data);
+        let frame = masked(true, 2, key, &data);
         for len in 0..frame.len() {
             let mut input = frame[..len].to_vec();
             let mut reader = Reader::new(BYTES_MAX);
@@ -173,11 +152,10 @@ proptest! {
         key in any::<[u8; 4]>(),
     ) {
         let mut reader = Reader::new(BYTES_MAX);
-        let mut first = Vec::new();
-        mask(&mut first, false, 2, key, &vec![0; kept]);
+        let mut first = masked(false, 2, key, &vec![0; kept]);
         let consumed = first.len();
         prop_assert_eq!(reader.step(&mut first), Ok(Step::Frame { consumed, message: None }));
-        let mut header = client_header(true, 0, (BYTES_MAX - kept) as u64 + over);
+        let mut header = header(true, 0, (BYTES_MAX - kept) as u64 + over);
         for len in 0..header.len() {
             prop_assert_eq!(reader.step(&mut header[..len]), Ok(Step::Incomplete));
         }

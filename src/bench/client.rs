@@ -2,89 +2,45 @@
 //! it may go on. So it is cheap enough to be one of a hundred thousand: what it reads into is its thread's, nothing is
 //! allocated for an update, and of an idle connection there is little more than the socket.
 //!
-//! * `line`: a TCP connection that never waits.
+//! * `peer`: the server as clients see it.
+//! * `connection`: a TCP connection that never blocks.
+//! * `polling`: the POSTs of a client that polls.
 //! * `wire`: HTTP and WebSocket as bytes.
 //! * `speech`: what a generation says.
 //! * `update`: the one event that comes by the hundred thousand.
 
-mod line;
+mod connection;
+mod peer;
+mod polling;
 mod speech;
 mod update;
 mod wire;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use mio::Token;
 use mio::event::Event;
-use mio::{Registry, Token};
 use serde::Deserialize;
 
-use self::line::Line;
-use self::speech::{Said, Speech};
+use self::connection::Connection;
+use self::peer::Peer;
+pub use self::peer::{Peers, Target};
+use self::polling::Polling;
+use self::speech::Said;
 pub use self::update::Update;
 use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
 use crate::protocol::engine::Packet;
-use crate::protocol::frame;
-use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
+use crate::protocol::payload::{Body, PayloadReader};
 use crate::protocol::{Generation, TransportKind};
 
 /// More than this is not queued for a server that does not read.
 const WAITING_BYTES_MAX: usize = 256 << 10;
 /// A message in parts may not be longer.
 const PARTS_BYTES_MAX: usize = 16 << 20;
-
-/// Where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Host and port for the requests, such as `localhost:6545`.
-    pub host: String,
-    /// What the host resolves to.
-    pub address: SocketAddr,
-    /// The endpoint, such as `/socket.io/`.
-    pub path: String,
-    /// The namespace, such as `/max`.
-    pub namespace: String,
-}
-
-/// What the clients of one thread share, for each generation, so that it stays in the cache.
-pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
-
-/// The server as clients of one generation see it.
-struct Peer {
-    target: Target,
-    speech: Speech,
-    registry: Registry,
-    mask: Cell<u32>,
-}
-
-impl Peers {
-    /// Clients of `target`, which hear of what happens by the poll of `registry`.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
-        let peer = |generation| -> io::Result<Rc<Peer>> {
-            let speech = Speech::new(generation, &target.namespace);
-            let (registry, mask) = (registry.try_clone()?, Cell::new(0x9e37_79b9));
-            Ok(Rc::new(Peer { target: target.clone(), speech, registry, mask }))
-        };
-        let [eio4, eio3, sio09] = Generation::ALL;
-        Ok(Self([peer(eio4)?, peer(eio3)?, peer(sio09)?]))
-    }
-}
-
-impl Peer {
-    /// Where a session of Engine.IO begins.
-    fn endpoint(&self, transport: &str) -> String {
-        let version = if self.speech.generation == Generation::Eio4 { 4 } else { 3 };
-        format!("{}?EIO={version}&transport={transport}", self.target.path)
-    }
-}
 
 /// Hears what a client is told.
 pub trait Ear {
@@ -112,7 +68,7 @@ pub enum Heard<'a> {
 
 /// One connection.
 pub struct Client {
-    line: Line,
+    connection: Connection,
     peer: Rc<Peer>,
     stage: Stage,
     /// Of the generation whose clients ask.
@@ -123,9 +79,6 @@ pub struct Client {
     parts: Vec<u8>,
 }
 
-/// Ends a session of 0.9.
-const DISCONNECT: &str = "0::";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It has asked for a session.
@@ -134,19 +87,6 @@ enum Stage {
     Upgrade,
     /// It hears what the server says.
     Open,
-}
-
-/// What a client that polls has beside the connection of its polls: one for its POSTs, and the packets that wait for
-/// the POST before theirs to be answered.
-struct Polling {
-    number: usize,
-    /// Where the session is: empty until it is known.
-    address: String,
-    /// None before the first POST, and when the server has closed it, as it may after a while without one.
-    line: Option<Line>,
-    packets: Vec<frame::Frame>,
-    bytes: usize,
-    is_under_way: bool,
 }
 
 /// What of the description of a session matters to a client.
@@ -164,17 +104,17 @@ impl Client {
     /// # Errors
     /// Those of the system.
     pub fn open(peers: &Peers, way: Way, number: usize, slow: bool) -> io::Result<Self> {
-        let peer = Rc::clone(&peers.0[way.generation as usize]);
+        let peer = Rc::clone(peers.of(way.generation));
         let Target { host, address, path, .. } = &peer.target;
         let (stage, request) = match (way.generation, way.transport) {
             (Generation::Sio09, _) => (Stage::Session, wire::get(host, &format!("{path}1/"))),
             (_, TransportKind::WebSocket) => (Stage::Upgrade, wire::upgrade(host, &peer.endpoint("websocket"))),
             (_, TransportKind::Polling) => (Stage::Session, wire::get(host, &peer.endpoint("polling"))),
         };
-        let mut line = Line::open(*address, number, slow, &peer.registry, Token(2 * number))?;
-        line.unsent().extend_from_slice(request.as_bytes());
+        let mut connection = Connection::open(*address, number, slow, &peer.registry, Token(2 * number))?;
+        connection.unsent().extend_from_slice(request.as_bytes());
         let polling = (way.transport == TransportKind::Polling).then(|| Box::new(Polling::new(number)));
-        Ok(Self { line, peer, stage, heartbeat: None, polling, parts: Vec::new() })
+        Ok(Self { connection, peer, stage, heartbeat: None, polling, parts: Vec::new() })
     }
 
     /// Which client an event is for.
@@ -190,16 +130,19 @@ impl Client {
     /// [`io::ErrorKind::PermissionDenied`].
     pub fn ready(&mut self, event: &Event, buffer: &mut Vec<u8>, ear: &mut impl Ear) -> io::Result<()> {
         if event.token().0 % 2 == 1 {
-            return self.ready_to_post(event, buffer);
+            return match &mut self.polling {
+                Some(polling) => polling.ready(&self.peer, event, buffer),
+                None => Ok(()),
+            };
         }
-        if event.is_writable() && self.line.waiting() > 0 {
-            self.line.flush();
+        if event.is_writable() && self.connection.waiting() > 0 {
+            self.connection.flush();
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            while let Some(filled) = self.line.fill(buffer)? {
+            while let Some(filled) = self.connection.fill(buffer)? {
                 ear.read(filled.read, Instant::now());
                 let consumed = self.take(&buffer[..filled.bytes], ear)?;
-                self.line.keep(&buffer[consumed..filled.bytes]);
+                self.connection.keep(&buffer[consumed..filled.bytes]);
                 // What comes from now on is another event, but the end has no other.
                 if !filled.is_full && !event.is_read_closed() {
                     break;
@@ -211,20 +154,15 @@ impl Client {
 
     /// Reads no more, for the rest of its time.
     pub fn stop_reading(&mut self) {
-        self.line.forget(&self.peer.registry);
+        self.connection.forget(&self.peer.registry);
     }
 
     /// The end of the run: the connection is reset. Closed as usual, tens of thousands of them would keep the ports of
     /// this machine from the next run for a minute.
     pub fn abort(mut self) {
-        self.line.abort();
-        let Some(polling) = &mut self.polling else { return };
-        // A session of 0.9 outlives the poll that is lost: it would hear what the next run says.
-        if self.peer.speech.generation == Generation::Sio09 && !polling.is_under_way && self.stage == Stage::Open {
-            polling.packets = vec![frame::Frame::text(DISCONNECT)];
-            polling.post(&self.peer);
-        } else if let Some(line) = &polling.line {
-            line.abort();
+        self.connection.abort();
+        if let Some(polling) = &mut self.polling {
+            polling.abort(&self.peer, self.stage == Stage::Open);
         }
     }
 
@@ -255,14 +193,14 @@ impl Client {
 
     /// Whether the server has not read for so long that nothing more should be said.
     pub fn is_clogged(&self) -> bool {
-        self.line.waiting() + self.polling.as_ref().map_or(0, |polling| polling.waiting()) > WAITING_BYTES_MAX
+        self.connection.waiting() + self.polling.as_ref().map_or(0, |polling| polling.waiting()) > WAITING_BYTES_MAX
     }
 
     /// Sends what was queued, as far as the kernel takes it; the rest follows by itself.
     pub fn flush(&mut self) {
         match &mut self.polling {
             Some(polling) => polling.post(&self.peer),
-            None => self.line.flush(),
+            None => self.connection.flush(),
         }
     }
 
@@ -273,10 +211,7 @@ impl Client {
 
     fn queue(&mut self, packet: &str) {
         match &mut self.polling {
-            Some(polling) => {
-                polling.bytes += packet.len();
-                polling.packets.push(frame::Frame::text(packet));
-            }
+            Some(polling) => polling.queue(packet),
             None => self.frame(wire::TEXT, packet.as_bytes()),
         }
     }
@@ -285,12 +220,12 @@ impl Client {
         // No proxy is to be fooled here: it is enough that no two masks in a row are alike.
         let mask = self.peer.mask.get().wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
         self.peer.mask.set(mask);
-        wire::write_frame(self.line.unsent(), opcode, payload, mask.to_be_bytes());
+        wire::write_frame(self.connection.unsent(), opcode, payload, mask.to_be_bytes());
     }
 
     fn request(&mut self, request: &str) {
-        self.line.unsent().extend_from_slice(request.as_bytes());
-        self.line.flush();
+        self.connection.unsent().extend_from_slice(request.as_bytes());
+        self.connection.flush();
     }
 
     /// Takes what is there as a whole. How many bytes that is.
@@ -309,7 +244,7 @@ impl Client {
         let Target { host, path, .. } = &peer.target;
         let expected = if self.stage == Stage::Upgrade { 101 } else { 200 };
         if answer.status != expected {
-            return Err(refusal(answer));
+            return Err(answer.refusal());
         }
         match (self.stage, peer.speech.generation) {
             (Stage::Upgrade, generation) => {
@@ -357,36 +292,6 @@ impl Client {
         }
     }
 
-    /// The connection for POSTs has an answer, or room.
-    fn ready_to_post(&mut self, event: &Event, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let Some(polling) = &mut self.polling else { return Ok(()) };
-        let Some(line) = &mut polling.line else { return Ok(()) };
-        if event.is_writable() {
-            line.flush();
-        }
-        loop {
-            let filled = match line.fill(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !polling.is_under_way => {
-                    polling.line = None;
-                    break;
-                }
-                filled => filled?,
-            };
-            let Some(filled) = filled else { break };
-            let mut consumed = 0;
-            while let Some(answer) = wire::answer(&buffer[consumed..filled.bytes])? {
-                if answer.status != 200 {
-                    return Err(refusal(&answer));
-                }
-                consumed += answer.bytes;
-                polling.is_under_way = false;
-            }
-            line.keep(&buffer[consumed..filled.bytes]);
-        }
-        polling.post(&self.peer);
-        Ok(())
-    }
-
     /// Takes the frames that are there as a whole. How many bytes they are.
     fn frames(&mut self, bytes: &[u8], ear: &mut impl Ear) -> io::Result<usize> {
         let mut at = 0;
@@ -406,7 +311,7 @@ impl Client {
                 }
                 Frame::Ping(payload) => {
                     self.frame(wire::PONG, payload);
-                    self.line.flush();
+                    self.connection.flush();
                 }
                 Frame::Close => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Frame::Other => {}
@@ -461,41 +366,6 @@ impl Client {
     }
 }
 
-impl Polling {
-    fn new(number: usize) -> Self {
-        Self { number, address: String::new(), line: None, packets: Vec::new(), bytes: 0, is_under_way: false }
-    }
-
-    fn waiting(&self) -> usize {
-        self.bytes + self.line.as_ref().map_or(0, Line::waiting)
-    }
-
-    /// Sends what waits with one POST, unless one is under way.
-    fn post(&mut self, peer: &Peer) {
-        if self.is_under_way || self.packets.is_empty() {
-            return;
-        }
-        let line = match &mut self.line {
-            Some(line) => line,
-            // Should there be none, the session ends for want of a heartbeat, which is told.
-            none => {
-                match Line::open(peer.target.address, self.number, false, &peer.registry, Token(2 * self.number + 1)) {
-                    Ok(line) => none.insert(line),
-                    Err(_) => return,
-                }
-            }
-        };
-        let mut payload = PayloadWriter::new(peer.speech.generation, Form::Text);
-        self.packets.drain(..).for_each(|packet| payload.push(packet));
-        if let Body::Text(body) = payload.finish() {
-            wire::post(line.unsent(), &peer.target.host, &self.address, body.as_bytes());
-            line.flush();
-        }
-        self.bytes = 0;
-        self.is_under_way = true;
-    }
-}
-
 fn event(name: &str, argument: &str, ear: &mut impl Ear) {
     #[derive(Deserialize)]
     struct Listening<'a> {
@@ -520,11 +390,4 @@ fn event(name: &str, argument: &str, ear: &mut impl Ear) {
 
 fn text(bytes: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| garbage("text that is not UTF-8"))
-}
-
-fn refusal(answer: &Answer<'_>) -> io::Error {
-    let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(100)]);
-    // A page is for people with a browser; anything else fits on the line.
-    let body = if body.trim_start().starts_with('<') { Vec::new() } else { body.split_whitespace().collect() };
-    garbage(format!("HTTP status {} {}", answer.status, body.join(" ")).trim_end())
 }

@@ -247,14 +247,14 @@ pub fn split_header(frame: &[u8]) -> Option<(Opcode, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     const MAX: usize = 100_000;
 
-    /// A client's frame: `first` is the whole first byte.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    /// Returns a client's frame. `first` is the whole first byte.
+    pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         write_header(&mut frame, Opcode::Text, payload.len());
         frame[0] = first;

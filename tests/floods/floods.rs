@@ -72,12 +72,12 @@ pub const FLOODS: &[Flood] = &[
     flood("connections", "15,000 WebSockets at once", |g| socket::connections(g, 1)),
     flood("connections-spread", "15,000 WebSockets at once from 250 addresses", |g| socket::connections(g, 250)),
     flood("connections-silent", "15,000 connections without a byte", http::silent_connections),
-    flood("pings", "pings by 20 sockets", |g| socket::frames(g, 0x89, b"")),
-    flood("pongs", "pongs by 20 sockets", |g| socket::frames(g, 0x8a, b"")),
+    flood("pings", "pings by 20 sockets", |g| socket::frames(g, 9, b"")),
+    flood("pongs", "pongs by 20 sockets", |g| socket::frames(g, 10, b"")),
     flood("empty-frames", "empty parts of a message by 20 sockets", socket::empty_frames),
-    flood("connects", "CONNECTs to unknown namespaces by 20 sockets", |g| socket::frames(g, 0x81, b"40/nope,")),
+    flood("connects", "CONNECTs to unknown namespaces by 20 sockets", |g| socket::frames(g, 1, b"40/nope,")),
     flood("unknown-events", "events that there are not by 20 sockets", |g| {
-        socket::frames(g, 0x81, br#"42/max,["nothing"]"#)
+        socket::frames(g, 1, br#"42/max,["nothing"]"#)
     }),
     Flood {
         settings: MANY_CONVERSATIONS,

@@ -11,6 +11,8 @@
 //! served afterwards: these do not depend on how busy the machine is.
 
 mod floods;
+#[path = "../support/frame.rs"]
+mod frame;
 mod generator;
 mod http;
 mod max;

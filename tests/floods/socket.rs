@@ -45,12 +45,12 @@ pub fn talks(generator: &Generator) {
     });
 }
 
-/// The same frame over and over. `first` is its first byte.
-pub fn frames(generator: &Generator, first: u8, payload: &'static [u8]) {
+/// The same frame over and over.
+pub fn frames(generator: &Generator, opcode: u8, payload: &'static [u8]) {
     for _ in 0..SOCKETS {
         generator.client(move |generator| async move {
             let line = generator.connect().await?.enter().await?;
-            generator.pour(line, &many(&frame(first, payload)), Flow::Read).await
+            generator.pour(line, &many(&frame(true, opcode, payload)), Flow::Read).await
         });
     }
 }
@@ -60,8 +60,8 @@ pub fn empty_frames(generator: &Generator) {
     for _ in 0..SOCKETS {
         generator.client(|generator| async move {
             let mut line = generator.connect().await?.enter().await?;
-            line.write(&frame(0x01, b"42/max,")).await?;
-            generator.pour(line, &many(&frame(0x00, b"")), Flow::Read).await
+            line.write(&frame(false, 1, b"42/max,")).await?;
+            generator.pour(line, &many(&frame(false, 0, b"")), Flow::Read).await
         });
     }
 }

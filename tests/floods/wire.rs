@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::frame::masked;
+
 const TEXT: u8 = 1;
 
 /// What has not come after this time counts as never: a neighbour has given up by then.
@@ -164,27 +166,12 @@ pub fn upgrade(target: &str) -> Vec<u8> {
 
 /// A text message in one frame, masked.
 pub fn text(text: &str) -> Vec<u8> {
-    frame(0x80 | TEXT, text.as_bytes())
+    frame(true, TEXT, text.as_bytes())
 }
 
-/// A frame as a client writes it. `first` is its first byte.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = [0x12, 0x34, 0x56, 0x78];
-    let mut frame = vec![first];
-    match u16::try_from(payload.len()) {
-        Ok(length @ 0..=125) => frame.push(0x80 | length as u8),
-        Ok(length) => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-        Err(_) => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
+/// Returns a masked frame.
+pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    masked(fin, opcode, [0x12, 0x34, 0x56, 0x78], payload)
 }
 
 /// The packet of a join with a token.

@@ -9,6 +9,7 @@ pub mod client;
 pub mod fake_max;
 pub mod faulty;
 pub mod fixture;
+pub mod frame;
 pub mod heard;
 pub mod http;
 pub mod kind;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 
+use super::frame::masked;
 use super::http::{Http, Response, request};
 use super::within;
 
@@ -70,24 +71,9 @@ fn handshake_at(target: &str) -> Vec<u8> {
     request("GET", target, &headers, b"")
 }
 
-/// A frame as a client writes it: masked.
+/// Returns a masked frame.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let key = [0x12, 0x34, 0x56, 0x78];
-    let mut frame = vec![u8::from(fin) << 7 | opcode];
-    match payload.len() {
-        len @ 0..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
+    masked(fin, opcode, [0x12, 0x34, 0x56, 0x78], payload)
 }
 
 /// A text message in one frame.

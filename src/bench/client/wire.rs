@@ -31,6 +31,16 @@ pub(super) struct Answer<'a> {
     pub(super) bytes: usize,
 }
 
+impl Answer<'_> {
+    /// Returns the error of a request that was refused with this answer.
+    pub(super) fn refusal(&self) -> io::Error {
+        let body = String::from_utf8_lossy(&self.body[..self.body.len().min(100)]);
+        // A page is for people with a browser; anything else fits on the line.
+        let body = if body.trim_start().starts_with('<') { Vec::new() } else { body.split_whitespace().collect() };
+        garbage(format!("HTTP status {} {}", self.status, body.join(" ")).trim_end())
+    }
+}
+
 /// The answer that `input` begins with, when all of it is there.
 pub(super) fn answer(input: &[u8]) -> io::Result<Option<Answer<'_>>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

@@ -4,6 +4,7 @@ use super::*;
 use crate::delivery::outbox::Bounds;
 use crate::delivery::outbox::tests::Wakes;
 use crate::metrics::ReadAtScrape;
+use crate::protocol::websocket::tests::frame as client_frame;
 use futures_util::task::waker;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
@@ -95,15 +96,6 @@ fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (WebSocket<Peer>, Outbox) {
     (WebSocket::new(stream, Generation::Eio4, reader, &Rc::default(), Vec::new(), head, metrics), outbox)
 }
 
-/// A masked frame, as a client sends it.
-fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
-    frame.extend(mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
 /// The frames in what was written behind the head.
 fn frames(output: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
     let mut rest = output.strip_prefix(b"HTTP/1.1 101\r\n\r\n").expect("the head is first and whole");
@@ -132,7 +124,7 @@ proptest! {
         pings in prop::collection::vec(any::<bool>(), 30),
     ) {
         actix_rt::System::new().block_on(async move {
-            let input = pings.iter().filter(|ping| **ping).map(|_| client_frame(9, b"p")).collect();
+            let input = pings.iter().filter(|ping| **ping).map(|_| client_frame(0x89, b"p")).collect();
             let (mut socket, outbox) = socket(takes, input);
             let mut cx = Context::from_waker(Waker::noop());
             for (at, len) in lens.iter().enumerate() {
@@ -160,7 +152,8 @@ proptest! {
 #[test]
 fn a_stream_may_be_cut_anywhere() {
     actix_rt::System::new().block_on(async {
-        let stream: Vec<u8> = ["4one", "4two", "3"].iter().flat_map(|text| client_frame(1, text.as_bytes())).collect();
+        let stream: Vec<u8> =
+            ["4one", "4two", "3"].iter().flat_map(|text| client_frame(0x81, text.as_bytes())).collect();
         for cut in 0..stream.len() {
             let parts = [&stream[..cut], &stream[cut..]].into_iter().filter(|part| !part.is_empty());
             let (mut socket, _) = socket(Vec::new(), parts.map(<[u8]>::to_vec).collect());
@@ -228,7 +221,7 @@ fn room_again_wakes_the_task_when_others_had_their_turn() {
 #[test]
 fn a_peer_that_probes_and_pings_and_does_not_read_is_owed_little() {
     actix_rt::System::new().block_on(async {
-        let pings = (0..1000).map(|_| client_frame(9, b"p")).collect();
+        let pings = (0..1000).map(|_| client_frame(0x89, b"p")).collect();
         let (mut socket, _) = socket(vec![0; 5000], pings);
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..1000 {
@@ -327,7 +320,7 @@ fn a_socket_says_since_when_nothing_was_taken() {
 fn whatever_arrives_is_counted() {
     actix_rt::System::new().block_on(async {
         let frames =
-            [client_frame(9, b"p"), client_frame(10, b""), client_frame(1, b"6"), vec![0x01, 0x80, 0, 0, 0, 0]];
+            [client_frame(0x89, b"p"), client_frame(0x8a, b""), client_frame(0x81, b"6"), vec![0x01, 0x80, 0, 0, 0, 0]];
         let (mut socket, _) = socket(Vec::new(), vec![frames.concat()]);
         let mut seen = Vec::new();
         let read = socket.poll_read(&mut Context::from_waker(Waker::noop()), &mut |arrival| {

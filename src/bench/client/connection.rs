@@ -20,7 +20,7 @@ const SLOW_BUFFER_BYTES: usize = 4096;
 const CLIENTS_PER_SOURCE: usize = 10_000;
 
 /// A connection, with the bytes of what has not arrived as a whole, and what the kernel has not taken yet.
-pub(super) struct Line {
+pub(super) struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
     unsent: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) struct Filled {
     pub(super) is_full: bool,
 }
 
-impl Line {
+impl Connection {
     /// Begins to connect. `number` is which of all clients this is: where the target is this machine, it chooses the
     /// source address.
     pub(super) fn open(

@@ -1,0 +1,64 @@
+//! The server as the clients of one thread see it.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use mio::Registry;
+
+use super::speech::Speech;
+use crate::protocol::Generation;
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Host and port for the requests, such as `localhost:6545`.
+    pub host: String,
+    /// What the host resolves to.
+    pub address: SocketAddr,
+    /// The endpoint, such as `/socket.io/`.
+    pub path: String,
+    /// The namespace, such as `/max`.
+    pub namespace: String,
+}
+
+/// What the clients of one thread share, for each generation, so that it stays in the cache.
+pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
+
+/// The server as clients of one generation see it.
+pub(super) struct Peer {
+    pub(super) target: Target,
+    pub(super) speech: Speech,
+    pub(super) registry: Registry,
+    pub(super) mask: Cell<u32>,
+}
+
+impl Peers {
+    /// Clients of `target`, which hear of what happens by the poll of `registry`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
+        let peer = |generation| -> io::Result<Rc<Peer>> {
+            let speech = Speech::new(generation, &target.namespace);
+            let (registry, mask) = (registry.try_clone()?, Cell::new(0x9e37_79b9));
+            Ok(Rc::new(Peer { target: target.clone(), speech, registry, mask }))
+        };
+        let [eio4, eio3, sio09] = Generation::ALL;
+        Ok(Self([peer(eio4)?, peer(eio3)?, peer(sio09)?]))
+    }
+
+    /// Returns the server as clients of `generation` see it.
+    pub(super) fn of(&self, generation: Generation) -> &Rc<Peer> {
+        &self.0[generation as usize]
+    }
+}
+
+impl Peer {
+    /// Where a session of Engine.IO begins.
+    pub(super) fn endpoint(&self, transport: &str) -> String {
+        let version = if self.speech.generation == Generation::Eio4 { 4 } else { 3 };
+        format!("{}?EIO={version}&transport={transport}", self.target.path)
+    }
+}
