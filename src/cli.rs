@@ -1,5 +1,4 @@
-//! The command line: which command is meant, the options that lay flags and a file over the defaults, and what the
-//! commands print.
+//! The command line: its commands and options, the configuration that they make, and what the commands print.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,18 +16,18 @@ use crate::bench::options::BenchOptions;
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::files::read_text;
 
-/// No configuration is larger: a longer file is another one, given by mistake.
+/// Size limit of a configuration file. A larger file was probably named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// How long a message may take to be read by whoever has our standard error.
+/// How long writing an error may take if standard error is blocked.
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What maxtalk can be told to do.
+/// The commands of maxtalk.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum Command {
-    /// Run the service (this is what `maxtalk` alone does)
+    /// Run the service (the default)
     Serve(Options),
-    /// Say whether the configuration is valid, what is set in it, and whether MAX answers
+    /// Check the configuration, show the settings that differ from the defaults, and ask MAX whether it answers
     Check {
         /// The configuration.
         #[command(flatten)]
@@ -39,23 +38,23 @@ pub enum Command {
     },
     /// Print every setting with its default as an annotated TOML file
     Config,
-    /// Load a server with many clients, check every delivery, and say how fast it was
+    /// Load a server with many clients, check every delivery, and report how fast it was
     Bench(Box<BenchOptions>),
 }
 
-/// The options of all that reads a configuration.
+/// The options of the commands that read a configuration.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Where clients connect, such as 0.0.0.0:6545; the setting server.listen
+    /// Address where clients connect, such as 0.0.0.0:6545 (setting server.listen)
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Base URL of MAX; without one an embedded demo MAX runs; the setting max.url
+    /// Base URL of MAX; without one, an embedded demo MAX is used (setting max.url)
     #[arg(long, value_name = "URL")]
     pub max_url: Option<String>,
-    /// TOML file with settings, in the form that "maxtalk config" prints
+    /// TOML file with settings, in the format that "maxtalk config" prints
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Stop when standard input ends, and so with the process that holds its other end
+    /// Stop when standard input ends, and so when the process that holds its other end does
     #[arg(long, hide = true)]
     pub until_eof: bool,
 }
@@ -63,29 +62,30 @@ pub struct Options {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A file that was named is not there, or is not a file of text.
+    /// A named file cannot be read as text.
     #[error("{what}: cannot be read: {cause}")]
     Unreadable {
-        /// The file, and who named it.
+        /// The file, and the setting or flag that names it.
         what: String,
         /// What the system says.
         #[source]
         cause: io::Error,
     },
-    /// Something in it is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Invalid(#[from] config::Error),
 }
 
-/// Reads the command line of this process. Help and version end it with 0, what is no command line with 2.
+/// Reads the command line of this process. Ends the process with 0 after printing help or version, and with 2 if the
+/// command line is invalid.
 pub fn parse() -> Command {
     CommandLine::parse().command().unwrap_or_else(|error| error.exit())
 }
 
-/// Writes `text` to standard output. A reader that has heard enough is no failure.
+/// Writes `text` to standard output. A closed pipe is not an error.
 ///
 /// # Errors
-/// Those of the write, such as a full disk.
+/// The write fails, such as on a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -94,16 +94,15 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Runs the load bench and shows its report. The exit code is 1 where an account is wrong, the run is not valid or no
-/// rate held the objective; and [`INTERRUPTED`](command::INTERRUPTED) where the run was ended before its time, with
-/// nothing wrong up to then.
+/// Runs the load bench and shows its report. The exit code is 1 if the run is not valid, not clean, or no rate held the
+/// objective. It is [`INTERRUPTED`](command::INTERRUPTED) if a clean run was interrupted.
 ///
 /// # Errors
-/// Where there is no report, or it cannot be shown.
+/// There is no report, or it cannot be shown.
 pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     let files = Files::open(options)?;
     let report = command::run(options)?;
-    // Where one of them cannot be written, the others are still worth having.
+    // If a file cannot be written, standard output still gets the report.
     let written = files.write(&report);
     if let Some(text) = command::output(options, &report) {
         let unwritable = |cause| BenchError::Unwritable { path: "standard output".to_owned(), cause };
@@ -119,25 +118,25 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     })
 }
 
-/// Tells this process to stop, as SIGTERM does, when its standard input ends.
+/// Sends SIGTERM to this process when its standard input ends.
 ///
 /// # Errors
 /// The system has no thread for that.
 pub fn stop_at_eof() -> io::Result<()> {
     let wait = || {
-        // What cannot be read has ended too.
+        // A read error counts as the end.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         let _ = kill_process(getpid(), Signal::TERM);
     };
     thread::Builder::new().name("standard input".to_owned()).spawn(wait).map(drop)
 }
 
-/// Writes `error` to standard error, as far as somebody takes it within a second.
+/// Writes `error` to standard error. Waits at most a second if standard error is blocked.
 pub fn complain(error: &dyn std::error::Error) {
     let lines = error.to_string().lines().map(|line| format!("maxtalk: {line}\n")).collect::<String>();
     let (done, written) = mpsc::channel();
     let writer = thread::Builder::new().spawn(move || {
-        // Where even this cannot be written, the exit code alone has to tell.
+        // If this fails too, only the exit code reports the error.
         let _ = io::stderr().write_all(lines.as_bytes());
         let _ = done.send(());
     });
@@ -147,10 +146,10 @@ pub fn complain(error: &dyn std::error::Error) {
 }
 
 impl Options {
-    /// The configuration of this process: its environment and files read, these options laid over them.
+    /// Loads the configuration from the file, the environment and these options.
     ///
     /// # Errors
-    /// Where a file cannot be read, or the configuration is not valid.
+    /// A file cannot be read, or the configuration is invalid.
     pub fn load(&self) -> Result<Config, LoadError> {
         let file = match &self.config {
             Some(path) => {
@@ -172,7 +171,7 @@ impl Options {
         Ok(config)
     }
 
-    /// What `maxtalk check` says of a configuration that is valid.
+    /// Loads the configuration, and returns it with the report that `maxtalk check` prints.
     ///
     /// # Errors
     /// Those of [`load`](Self::load).
@@ -185,7 +184,7 @@ impl Options {
         Ok((config, report))
     }
 
-    /// These options, and where they say nothing, those of `other`.
+    /// Returns these options, with the unset ones taken from `other`.
     fn or(self, other: Self) -> Self {
         Self {
             listen: self.listen.or(other.listen),
@@ -196,7 +195,7 @@ impl Options {
     }
 }
 
-/// The command line as it is written.
+/// The command line as clap parses it.
 #[derive(Debug, Parser)]
 #[command(name = "maxtalk", version, about = env!("CARGO_PKG_DESCRIPTION"), after_help = AFTER_HELP)]
 struct CommandLine {
@@ -207,11 +206,11 @@ struct CommandLine {
 }
 
 const AFTER_HELP: &str = "\
-Every setting section.key of the file is also the environment variable MAXTALK_SECTION__KEY, with two underscores.
-Flags are above the environment, that above the file, that above the defaults.";
+Each setting section.key of the file is also the environment variable MAXTALK_SECTION__KEY, with two underscores.
+Flags override the environment, which overrides the file, which overrides the defaults.";
 
 impl CommandLine {
-    /// The command with the options that stood before and behind its name.
+    /// Returns the command, with the options before and after its name merged.
     fn command(self) -> Result<Command, clap::Error> {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
             Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),

@@ -1,7 +1,7 @@
-//! The program: parse, start logging, run one command, map its error to an exit code.
+//! The program: reads the command line, runs one command, and maps its error to an exit code.
 //!
-//! The codes are 0 for a good end, 1 for a command that failed, 2 for a command line that is none, and 130 for a bench
-//! that was interrupted.
+//! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a bench that
+//! was interrupted.
 
 use std::env;
 use std::error::Error;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use maxtalk::cli::{self, Command};
 use maxtalk::{config, logging, server};
 
-/// The allocator of the system keeps for good what a storm of clients has taken: it gives back the end of its heap
-/// only, where something always is. This one was measured to cost no more for each connection and each delivery.
+/// The system's allocator never gives back the memory of a storm of clients: it returns only the end of its heap, where
+/// something is always in use. jemalloc returns it, and was measured to cost no more per connection and per delivery.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long the last lines may take to be written.
+/// How long the last log lines may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -63,8 +63,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins the program anew with one heap of the C library for all threads, where addresses are limited (`ulimit -v`).
-/// The library reserves 64 MiB for each thread otherwise, and little is left for clients.
+/// Restarts the program with one heap of the C library for all threads if its address space is limited (`ulimit -v`).
+/// Otherwise the library reserves 64 MiB for each thread, which leaves little for clients.
 fn save_addresses() {
     const ONE_HEAP: &str = "MALLOC_ARENA_MAX";
     let is_limited = rlimit::getrlimit(rlimit::Resource::AS).is_ok_and(|(soft, _)| soft < 1 << 60);
@@ -72,18 +72,17 @@ fn save_addresses() {
         && env::var_os(ONE_HEAP).is_none()
         && let Ok(program) = env::current_exe()
     {
-        // Where this fails, it goes on as it is.
+        // If this fails, the program goes on as it is.
         let _ = process::Command::new(program).args(env::args_os().skip(1)).env(ONE_HEAP, "1").exec();
     }
 }
 
-/// Has one thread of the allocator give back what has not been used for some seconds. It begins here, and not with the
-/// process: the other commands need none, and where there can be no thread more, the allocator would say so again and
-/// again.
+/// Starts a thread of the allocator that returns memory unused for some seconds. Only the server needs it, and if no
+/// further thread is allowed, the allocator would complain again and again.
 #[cfg(feature = "jemalloc")]
 fn give_memory_back() {
     use tikv_jemalloc_ctl::{background_thread, max_background_threads};
     if let Err(error) = max_background_threads::write(1).and_then(|()| background_thread::write(true)) {
-        log::warn!("memory that is free is given back late: {error}");
+        log::warn!("free memory is returned late: {error}");
     }
 }

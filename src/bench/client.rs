@@ -1,13 +1,13 @@
-//! One connection of the load bench, of any generation over any transport. It never waits: the thread's poll says when
-//! it may go on. So it is cheap enough to be one of a hundred thousand: what it reads into is its thread's, nothing is
-//! allocated for an update, and of an idle connection there is little more than the socket.
+//! One client of the load bench, of any generation over any transport. It never blocks: the poll of its thread says
+//! when it may go on. It is cheap enough that one process has a hundred thousand: the read buffer is shared by the
+//! thread, an update allocates nothing, and an idle client is little more than its socket.
 //!
 //! * `peer`: the server as clients see it.
 //! * `connection`: a TCP connection that never blocks.
 //! * `polling`: the POSTs of a client that polls.
 //! * `wire`: HTTP and WebSocket as bytes.
-//! * `speech`: what a generation says.
-//! * `update`: the one event that comes by the hundred thousand.
+//! * `speech`: the packets of each generation.
+//! * `update`: the event `update`, which comes most often.
 
 mod connection;
 mod peer;
@@ -37,59 +37,61 @@ use crate::protocol::engine::Packet;
 use crate::protocol::payload::{Body, PayloadReader};
 use crate::protocol::{Generation, TransportKind};
 
-/// More than this is not queued for a server that does not read.
+/// Bytes queued towards the server above which a client counts as clogged.
 const WAITING_BYTES_MAX: usize = 256 << 10;
-/// A message in parts may not be longer.
+/// Size limit of a fragmented message.
 const PARTS_BYTES_MAX: usize = 16 << 20;
 
-/// Hears what a client is told.
+/// Receives what a client is told.
 pub trait Ear {
-    /// So many bytes were read at this instant: what is heard next was among them.
+    /// Called when `bytes` bytes were read at this instant. The calls of [`heard`](Self::heard) that follow are about
+    /// these.
     fn read(&mut self, bytes: usize, at: Instant);
 
-    /// An event, or the end of the connection's beginning.
+    /// Called for each event.
     fn heard(&mut self, heard: Heard<'_>);
 }
 
-/// What a client is told.
+/// An event that a client is told.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// It may speak, and where it is of the generation whose clients ask, has to [`Client::beat`] so often.
+    /// The namespace is entered. In the generation whose clients send the heartbeat, [`Client::beat`] has to be called
+    /// once in this period.
     Connected(Option<Duration>),
-    /// The conversations that it listens to: all of them, each time.
+    /// All conversations that the client listens to.
     Listening(Vec<Cow<'a, str>>),
-    /// News in a conversation, for [`Update::parse`].
+    /// The argument of an `update`, for [`Update::parse`].
     Update(&'a [u8]),
-    /// What it asked was not done: which event, and the code.
+    /// A request was refused: the event and the code.
     Refused(&'a str, &'a str),
-    /// An event that says nothing which could be read.
+    /// The argument of an event cannot be read.
     Garbled(&'a str),
 }
 
-/// One connection.
+/// One client.
 pub struct Client {
     connection: Connection,
     peer: Rc<Peer>,
     stage: Stage,
-    /// Of the generation whose clients ask.
+    /// The period of the heartbeat, in the generation whose clients send it.
     heartbeat: Option<Duration>,
-    /// Of a client that polls. In a box, because most do not.
+    /// The POSTs of a client that polls. Boxed, because most clients do not poll.
     polling: Option<Box<Polling>>,
-    /// A message in parts, so far.
+    /// The fragments of an incomplete message.
     parts: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has asked for a session.
+    /// The client has requested a session.
     Session,
-    /// It has asked for a WebSocket.
+    /// The client has requested a WebSocket.
     Upgrade,
-    /// It hears what the server says.
+    /// The client receives packets.
     Open,
 }
 
-/// What of the description of a session matters to a client.
+/// The fields of an open packet that a client needs.
 #[derive(Deserialize)]
 struct Session {
     sid: String,
@@ -98,11 +100,11 @@ struct Session {
 }
 
 impl Client {
-    /// Begins to connect and to enter the namespace. `number` is which of all clients this is, by which
-    /// [`Client::number`] finds it again. One that is `slow` takes little from the kernel ahead of its reading.
+    /// Begins to connect and to enter the namespace. `number` identifies the client: [`Client::number`] finds it by an
+    /// event. The kernel buffers little for a `slow` client, which will stop reading.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system refuses a socket.
     pub fn open(peers: &Peers, way: Way, number: usize, slow: bool) -> io::Result<Self> {
         let peer = Rc::clone(peers.of(way.generation));
         let Target { host, address, path, .. } = &peer.target;
@@ -117,17 +119,16 @@ impl Client {
         Ok(Self { connection, peer, stage, heartbeat: None, polling, parts: Vec::new() })
     }
 
-    /// Which client an event is for.
+    /// Returns the number of the client that an event is for.
     pub fn number(token: Token) -> usize {
         token.0 / 2
     }
 
-    /// Something can be read or written: reads all there is, and gives it to `ear`. Pings are answered by the way.
+    /// Handles an event: reads everything there is and passes it to `ear`. Pings are answered on the way.
     ///
     /// # Errors
-    /// When the connection is over: the server's end is [`io::ErrorKind::UnexpectedEof`]. With a sentence, what is not
-    /// the protocol is [`io::ErrorKind::InvalidData`], and a namespace that may not be entered
-    /// [`io::ErrorKind::PermissionDenied`].
+    /// The client is over. [`io::ErrorKind::UnexpectedEof`] is an end by the server, [`io::ErrorKind::InvalidData`] a
+    /// violation of the protocol, and [`io::ErrorKind::PermissionDenied`] a namespace that was refused.
     pub fn ready(&mut self, event: &Event, buffer: &mut Vec<u8>, ear: &mut impl Ear) -> io::Result<()> {
         if event.token().0 % 2 == 1 {
             return match &mut self.polling {
@@ -143,7 +144,7 @@ impl Client {
                 ear.read(filled.read, Instant::now());
                 let consumed = self.take(&buffer[..filled.bytes], ear)?;
                 self.connection.keep(&buffer[consumed..filled.bytes]);
-                // What comes from now on is another event, but the end has no other.
+                // Later bytes cause another event, but a closed read side causes none.
                 if !filled.is_full && !event.is_read_closed() {
                     break;
                 }
@@ -152,13 +153,13 @@ impl Client {
         Ok(())
     }
 
-    /// Reads no more, for the rest of its time.
+    /// Stops reading for good.
     pub fn stop_reading(&mut self) {
         self.connection.forget(&self.peer.registry);
     }
 
-    /// The end of the run: the connection is reset. Closed as usual, tens of thousands of them would keep the ports of
-    /// this machine from the next run for a minute.
+    /// Ends the client by a reset. After an ordinary close of tens of thousands of connections, their ports would be
+    /// unavailable to the next run for a minute.
     pub fn abort(mut self) {
         self.connection.abort();
         if let Some(polling) = &mut self.polling {
@@ -180,23 +181,23 @@ impl Client {
         self.say(&self.peer.speech.event("leave", None));
     }
 
-    /// Says that there is something new. It is not under way before [`flush`](Self::flush), so that several can leave
-    /// together. `conversation` is JSON; `message_id` goes between quotes as it is.
+    /// Queues a talk. [`flush`](Self::flush) sends it, so that several leave together. `conversation` is JSON;
+    /// `message_id` is put between quotes unchanged.
     pub fn talk(&mut self, conversation: &str, timestamp: u64, message_id: &str) {
         self.queue(&self.peer.speech.talk(conversation, timestamp, message_id));
     }
 
-    /// Asks whether the server is there, as [`Heard::Connected`] has demanded.
+    /// Sends the heartbeat that [`Heard::Connected`] asks for.
     pub fn beat(&mut self) {
         self.say("2");
     }
 
-    /// Whether the server has not read for so long that nothing more should be said.
+    /// Whether the server has not read for so long that nothing more should be queued.
     pub fn is_clogged(&self) -> bool {
         self.connection.waiting() + self.polling.as_ref().map_or(0, |polling| polling.waiting()) > WAITING_BYTES_MAX
     }
 
-    /// Sends what was queued, as far as the kernel takes it; the rest follows by itself.
+    /// Sends what is queued as far as the kernel takes it. The rest follows by itself.
     pub fn flush(&mut self) {
         match &mut self.polling {
             Some(polling) => polling.post(&self.peer),
@@ -217,7 +218,7 @@ impl Client {
     }
 
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
-        // No proxy is to be fooled here: it is enough that no two masks in a row are alike.
+        // No proxy needs to be protected here: it is enough that consecutive masks differ.
         let mask = self.peer.mask.get().wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
         self.peer.mask.set(mask);
         wire::write_frame(self.connection.unsent(), opcode, payload, mask.to_be_bytes());
@@ -228,7 +229,7 @@ impl Client {
         self.connection.flush();
     }
 
-    /// Takes what is there as a whole. How many bytes that is.
+    /// Takes the complete messages in `bytes`, and returns how many bytes they are.
     fn take(&mut self, bytes: &[u8], ear: &mut impl Ear) -> io::Result<usize> {
         let mut at = 0;
         while self.stage != Stage::Open || self.polling.is_some() {
@@ -285,14 +286,14 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for what is new.
+    /// Sends the next poll.
     fn poll(&mut self) {
         if let Some(polling) = &self.polling {
             self.request(&wire::get(&self.peer.target.host, &polling.address));
         }
     }
 
-    /// Takes the frames that are there as a whole. How many bytes they are.
+    /// Takes the complete frames in `bytes`, and returns how many bytes they are.
     fn frames(&mut self, bytes: &[u8], ear: &mut impl Ear) -> io::Result<usize> {
         let mut at = 0;
         while let Some((frame, len)) = wire::frame(&bytes[at..])? {
@@ -320,7 +321,7 @@ impl Client {
         Ok(at)
     }
 
-    /// Takes the packets of an answer to a poll.
+    /// Takes the packets of the answer to a poll.
     fn payload(&mut self, body: &[u8], ear: &mut impl Ear) -> io::Result<()> {
         let mut reader = PayloadReader::new(self.peer.speech.generation, Body::Text(text(body)?.to_owned()));
         while let Some(packet) = reader.read() {

@@ -23,21 +23,21 @@ use super::report::{self, json, page, text};
 use super::target::{self, Child, ChildError, FileLimitError, TargetError};
 use crate::config::Demo;
 
-/// The exit code of a bench that was interrupted: that of a shell for what SIGINT has ended.
+/// The exit code of an interrupted bench: that of a shell command ended by SIGINT.
 pub const INTERRUPTED: u8 = 130;
-/// Signals within this time are one: timeout(1) sends its to the process and to its group.
+/// Signals within this time count as one: timeout(1) sends its signal to the process and to its group.
 const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The flags cannot be followed.
+    /// The flags are invalid.
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// Neither `--url` nor `--spawn` is given.
-    #[error("--url or --spawn says what is to be loaded")]
+    #[error("name a server by --url, or start one by --spawn")]
     NoTarget,
-    /// Two reports are to be written to one file.
+    /// Two reports would be written to the same file.
     #[error("--json and --html name the same file, {}: give each one of its own", .0.display())]
     SameFile(PathBuf),
     /// Too few files may be open.
@@ -46,10 +46,10 @@ pub enum BenchError {
     /// The server of `--spawn` did not start.
     #[error(transparent)]
     Child(#[from] ChildError),
-    /// The address of a server is no URL.
+    /// The address of the spawned server is not a URL.
     #[error(transparent)]
     Url(#[from] url::ParseError),
-    /// The target may not be loaded, or is not there.
+    /// The target may not be loaded, or does not answer.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The run has no figures.
@@ -64,7 +64,7 @@ pub enum BenchError {
         /// Why the run has no figures.
         run: RunError,
     },
-    /// The system has no thread for us, or does not tell us of signals.
+    /// The system has no thread, or does not report signals.
     #[error(transparent)]
     System(#[from] io::Error),
     /// The report cannot be written.
@@ -78,10 +78,10 @@ pub enum BenchError {
     },
 }
 
-/// Does what the options say. SIGINT and SIGTERM end it with the figures so far, a second one at once.
+/// Runs the bench. SIGINT or SIGTERM ends it with the figures so far; a second signal ends it at once.
 ///
 /// # Errors
-/// Where there is no report.
+/// There is no report.
 pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     let interrupt = Interrupt::listen()?;
     let users = options.users()?;
@@ -115,7 +115,7 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     };
     match (report, child.map_or(Ok(()), Child::stop)) {
         (Ok(mut report), stopped) => {
-            // A bad end of the server is no reason to lose the figures. Its last words are too long for a table.
+            // A failure of the server must not lose the figures. Its last words are too long for a table.
             if let Err(error) = stopped {
                 let _ = writeln!(io::stderr(), "maxtalk: {error}");
                 let kind = if let ChildError::Over { how, .. } = error { how.to_string() } else { error.to_string() };
@@ -128,7 +128,7 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
     }
 }
 
-/// What the options want on standard output: the table, JSON, or nothing.
+/// Returns the text for standard output: the table, JSON, or nothing.
 pub fn output(options: &BenchOptions, report: &Report) -> Option<String> {
     match &options.json {
         Some(path) if path == Path::new(STDOUT) => Some(json::json(report)),
@@ -136,7 +136,7 @@ pub fn output(options: &BenchOptions, report: &Report) -> Option<String> {
     }
 }
 
-/// The files that the report is to be written to, opened before there is one: a wrong path is no reason to lose a run.
+/// The files for the report. They are opened before the run, because a wrong path must not cost one.
 #[derive(Debug)]
 pub struct Files {
     json: Option<Output>,
@@ -147,15 +147,15 @@ pub struct Files {
 struct Output {
     path: PathBuf,
     file: fs::File,
-    /// Whether it was not there before, and nothing is in it: then it does not outlive this.
+    /// Whether the file was created here and is still empty. It is then removed on drop.
     is_new: bool,
 }
 
 impl Files {
-    /// Opens the files that the options name. What is in them stays up to [`write`](Self::write).
+    /// Opens the files that the options name. Their contents stay until [`write`](Self::write).
     ///
     /// # Errors
-    /// Where one cannot be written, or both are one.
+    /// A file cannot be written, or both flags name the same file.
     pub fn open(options: &BenchOptions) -> Result<Self, BenchError> {
         let open = |path: &PathBuf| Output::open(path).map_err(|cause| unwritable(path, cause));
         let json = options.json.as_ref().filter(|path| *path != Path::new(STDOUT));
@@ -165,10 +165,10 @@ impl Files {
         Ok(Self { json: json.map(open).transpose()?, html: options.html.as_ref().map(open).transpose()? })
     }
 
-    /// Writes the report to all of them.
+    /// Writes the report to all files.
     ///
     /// # Errors
-    /// The first of those that cannot be written; the others are.
+    /// The first file that could not be written. The others are written anyway.
     pub fn write(self, report: &Report) -> Result<(), BenchError> {
         let json = self.json.map(|output| output.write(&json::json(report)));
         let html = self.html.map(|output| output.write(&page::page(report)));
@@ -190,7 +190,7 @@ impl Output {
     fn write(mut self, text: &str) -> Result<(), BenchError> {
         self.is_new = false;
         let write = |mut file: &fs::File| {
-            // What is no file, such as a pipe, has nothing in it to be cut off.
+            // Only regular files have old contents to be cut off.
             if file.metadata()?.is_file() {
                 file.set_len(0)?;
             }
@@ -203,7 +203,7 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if self.is_new {
-            // Nobody misses it.
+            // An empty file that is left behind does no harm.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -213,7 +213,7 @@ fn unwritable(path: &Path, cause: io::Error) -> BenchError {
     BenchError::Unwritable { path: path.display().to_string(), cause }
 }
 
-/// The people of a server that is spawned for this plan.
+/// Returns the people of the demo that a spawned server needs for this plan.
 fn demo(plan: &Plan) -> Demo {
     let zipf = match plan.sizes {
         Sizes::Even | Sizes::Learnt => None,
@@ -241,8 +241,8 @@ fn circumstances(url: &Url, child: Option<&Child>) -> Circumstances {
     }
 }
 
-/// A run for each rate that the search wants to know about. The report is that of the best, or of the last where none
-/// has held. What ends the search early takes nothing from what was found before.
+/// Makes a run for each rate that the search asks for. Returns the report of the best rate, or of the last if none
+/// held. An early end of the search keeps what was found before.
 fn find_knee(
     options: &BenchOptions,
     mut run: impl FnMut(Pace) -> Result<Report, RunError>,
@@ -254,7 +254,7 @@ fn find_knee(
         let mut report = match (attempt(&options.slo, rate, &mut run), &mut best) {
             (Ok(report), _) => report,
             (Err(error), None) => return Err(error),
-            // A server that does not outlive a rate, or lets nobody in any more, does not hold it.
+            // A server that does not survive a rate, or lets nobody in any more, does not hold it.
             (Err(error), Some(best)) => {
                 search.failed();
                 if !options.quiet {
@@ -264,13 +264,13 @@ fn find_knee(
                 break;
             }
         };
-        // Memory that a server has once had it keeps: only the first run shows what connections need.
+        // A server keeps memory that it once had, so only the first run shows what connections need.
         let fresh = *fresh.get_or_insert(report.server);
         if let (Some(server), Some(fresh)) = (&mut report.server, fresh) {
             (server.rss_before, server.rss_joined) = (fresh.rss_before, fresh.rss_joined);
         }
         if report.interrupted {
-            // Such a run is no trial: it may have been about to fail.
+            // An interrupted run is no trial: it might have failed later.
             best.get_or_insert(report).interrupted = true;
             break;
         }
@@ -292,7 +292,7 @@ fn find_knee(
     Ok(report)
 }
 
-/// What fails for want of the generator says nothing about the server: it gets a second chance.
+/// Makes a run, and a second one if the generator did not keep its plan in the first.
 fn attempt(
     objective: &Objective,
     rate: f64,
@@ -303,18 +303,18 @@ fn attempt(
         return Ok(first);
     }
     let second = run(Pace::Open { rate })?;
-    // One that was cut short knows less than the first.
+    // An interrupted run knows less than the first.
     Ok(if second.interrupted { Report { interrupted: true, ..first } } else { second })
 }
 
-/// A line on standard error: a search takes minutes.
+/// Writes a line to standard error, because a search takes minutes.
 fn tell(line: &str) {
-    // Whoever does not want to hear it need not.
+    // Progress is worth no error.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// SIGINT and SIGTERM, which are asked for before there is anything to stop. The first one ends the runs; a second one
-/// ends this process, and with it a server that it has spawned.
+/// SIGINT and SIGTERM. The handler is installed before there is anything to stop. The first signal ends the runs; a
+/// second ends this process, and with it a spawned server.
 struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
@@ -341,11 +341,11 @@ impl Interrupt {
         Ok(Self(coming))
     }
 
-    /// Waits for the first of them.
+    /// Waits for the first signal.
     async fn come(&self) {
         let mut coming = self.0.clone();
         if coming.wait_for(|came| *came).await.is_err() {
-            // Nobody listens any more, so that none comes.
+            // The thread that listens is gone, so no signal will come.
             pending().await
         }
     }
@@ -364,7 +364,7 @@ mod tests {
         options: BenchOptions,
     }
 
-    /// A search from 1000 talks/s whose runs come out so.
+    /// Makes a search from 1000 talks/s with these runs.
     fn found(runs: impl IntoIterator<Item = Result<Report, RunError>>) -> Result<Report, RunError> {
         let line = CommandLine::parse_from(["bench", "--spawn", "--find-knee", "--quiet"]);
         let mut runs = runs.into_iter();

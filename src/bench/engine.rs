@@ -1,16 +1,16 @@
-//! A run of the load bench: connections in a ramp, talks at their pace, churn, and the end with its accounts.
+//! A run of the load bench: connections in a ramp, talks at their pace, churn, and the accounts at the end.
 //!
-//! The load comes from threads of its own, each with its share of the connections; here is what they and who conducts
-//! them know of each other.
+//! The load comes from threads, each with its share of the connections. This file has what they share with one another
+//! and with the conductor.
 //!
-//! * `conductor`: who tells the threads what the time is, watches the server's process, and puts the report together.
+//! * `conductor`: directs the threads, watches the server's process, and assembles the report.
 //! * `worker`: one thread.
-//! * `audience`: its users as those who hear.
-//! * `speakers`, `script`: its users as those who talk; what is due when.
-//! * `errors`: what went wrong for them.
-//! * `person`: one of them.
-//! * `talks`: what is under way in one conversation.
-//! * `alarm`: a clock that wakes in time.
+//! * `audience`: its users as listeners.
+//! * `speakers`, `script`: its users as talkers, and when each talk is due.
+//! * `errors`: what went wrong, by kind.
+//! * `person`: one user.
+//! * `talks`: the talks in flight in one conversation.
+//! * `alarm`: a timer that wakes a poll on time.
 
 mod alarm;
 mod audience;
@@ -42,62 +42,62 @@ use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
 use crate::event::Token;
 
-/// All that a run needs to know.
+/// Everything that a run needs.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What is to be done.
+    /// The plan of the run.
     pub plan: Plan,
-    /// Where.
+    /// The endpoint to load.
     pub target: Target,
-    /// What users give in the place of `user_prefix` and a number, in the order of the connections.
+    /// Names and tokens in place of `user_prefix` and a number, in the order of the connections. May be empty.
     pub users: Vec<Credentials>,
-    /// The server's process, where it runs on this machine and is known.
+    /// The server's process, if it is on this machine and known.
     pub pid: Option<u32>,
-    /// Threads that make the load.
+    /// Number of threads that make the load.
     pub threads: usize,
-    /// When, and where it runs.
+    /// Where and when the run is made.
     pub circumstances: Circumstances,
-    /// Whether standard error shows a progress bar. It does so on a terminal only.
+    /// Whether to show a progress bar on standard error. It is shown only on a terminal.
     pub progress: bool,
 }
 
-/// As whom a connection joins.
+/// The name and token with which a connection joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The username, where it is not made up from a prefix and a number.
+    /// The username. `None` for the prefix and a number.
     pub name: Option<String>,
-    /// The token, if there is one.
+    /// The token, if the user has one.
     pub token: Option<Token>,
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The system has no thread, timer or file for us.
+    /// The system has no thread, timer or file.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// No process has the id of `--pid`.
+    /// The process of `--pid` cannot be watched.
     #[error("process {pid} (flag --pid) cannot be watched: {cause}")]
     NoProcess {
-        /// The id.
+        /// The process id.
         pid: u32,
         /// What the system says.
         #[source]
         cause: io::Error,
     },
-    /// Not one connection got as far as `listening`.
+    /// No connection got as far as `listening`.
     #[error("nobody could join: {}", list(.errors))]
     NobodyJoined {
-        /// What happened to them, and to how many.
+        /// The errors by kind, with their number.
         errors: Vec<(String, u64)>,
     },
-    /// There is nothing to measure.
+    /// No talk would be heard by anybody.
     #[error(
         "no conversation has two of the {joined} users who joined, so that nobody would hear a talk: MAX has to know \
          users that share conversations (--user-prefix, --token-file)"
     )]
     NobodyListens {
-        /// How many are connected.
+        /// Number of users that joined.
         joined: u64,
     },
     /// A thread has panicked.
@@ -105,44 +105,44 @@ pub enum RunError {
     Thread,
 }
 
-/// Makes the run. It ends before its time, with the figures so far, when `interrupt` does.
+/// Makes a run. It ends early, with the figures so far, when `interrupt` completes.
 ///
 /// # Errors
-/// Where there are no figures.
+/// There are no figures.
 pub fn run(job: &Job, interrupt: impl Future<Output = ()>) -> Result<Report, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(Conductor::start(job)?.conduct(interrupt))
 }
 
-/// What all threads know from the beginning, and what they count.
+/// What all threads share from the beginning.
 struct Run {
-    /// Marks the messages of this run.
+    /// The prefix of the message ids of this run.
     id: String,
     plan: Plan,
     target: Target,
     users: Vec<User>,
     threads: usize,
     shares: Vec<Range<usize>>,
-    /// Where times in µs count from.
+    /// The origin of times in µs.
     epoch: Instant,
-    /// Where the threads are told what to do, in their order.
+    /// How each thread is given its orders.
     doors: Vec<Door>,
     counts: Counts,
-    /// For how long each thread has not waited for something to happen.
+    /// How long each thread has been busy rather than waiting.
     busy_ns: Vec<AtomicU64>,
-    /// Threads whose connections have taken their seats.
+    /// Number of threads that have taken their seats.
     seated: AtomicUsize,
-    /// Who has heard which ids in the ramp.
+    /// The conversation ids that each user heard in the ramp.
     heard: Mutex<Vec<(usize, Vec<String>)>>,
 }
 
-/// What all threads count.
+/// Counters of all threads.
 #[derive(Default)]
 struct Counts {
     joined: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
-    /// Leaves, and joins after the ramp, that the server has not done as it should.
+    /// Leaves, and joins after the ramp, that the server failed to do.
     churn_failures: AtomicU64,
     /// Talks that could not be sent because of the server.
     not_taken: AtomicU64,
@@ -153,28 +153,28 @@ struct Counts {
 
 struct User {
     name: String,
-    /// MAX and the server say names in lower case.
+    /// The name in lower case, as MAX and the server write it.
     heard_as: String,
     token: Option<Token>,
     way: Way,
     slow: bool,
 }
 
-/// What is known when everybody has joined.
+/// What is known once all have joined.
 struct Field {
     layout: Layout,
-    /// None where nobody is to talk.
+    /// `None` if nobody is to talk.
     schedule: Option<Schedule>,
     talks: Vec<Talks>,
     classes: Vec<SizeClass>,
     /// The ids of the conversations as JSON.
     ids: Vec<String>,
-    /// Turns taken, in a closed loop.
+    /// Number of turns taken, in a closed loop.
     turn: AtomicU64,
-    /// What the end waits for: talks, or in a closed loop their slots, that have not been heard by all, and joins and
-    /// leaves.
+    /// What the end of the run waits for: talks (in a closed loop: slots) that not all members have heard, and joins
+    /// and leaves without an answer.
     under_way: AtomicUsize,
-    /// No more talks.
+    /// Set when no more talks are to be sent.
     over: AtomicBool,
 }
 
@@ -198,27 +198,27 @@ impl Field {
 #[derive(Clone, Copy)]
 struct Times {
     begin_us: u64,
-    /// When the warm-up is over.
+    /// The end of the warm-up.
     measured_us: u64,
     end_us: u64,
 }
 
-/// What a thread is told. It begins with the ramp.
+/// An order to a thread. Without any, a thread makes its ramp.
 #[derive(Clone)]
 enum Order {
     /// Take the seats of this layout.
     Seats(Arc<Field>),
-    /// Talk.
+    /// Begin to talk.
     Talk(Times),
-    /// The turn of this conversation has come.
+    /// Send the next talk of this conversation.
     Turn(usize),
-    /// Talk no more, but hear. The measured time was over at this time, or before.
+    /// Stop talking, but keep listening. The measured time ended at this time, or earlier.
     Quiet(u64),
-    /// Close the ledgers.
+    /// End, and close the ledgers.
     End,
 }
 
-/// Where a thread is told what to do.
+/// The orders that a thread has not taken yet.
 struct Door {
     orders: Mutex<Vec<Order>>,
     waker: Waker,
@@ -227,10 +227,10 @@ struct Door {
 impl Door {
     fn tell(&self, order: Order) {
         let mut orders = self.orders.lock();
-        // Who has not yet looked is awake, or will be.
+        // A thread with untaken orders is awake, or about to be.
         if orders.is_empty() {
-            // Should it fail, orders are looked at whenever a thread is awake, which one that talks is every half a
-            // second.
+            // If this fails, the thread still takes its orders when it next wakes, which is at least every half second
+            // while it talks.
             let _ = self.waker.wake();
         }
         orders.push(order);
@@ -263,15 +263,15 @@ impl Run {
     }
 }
 
-/// Marks the messages of the next run of this process. A search makes many runs, and an overloaded server may still
-/// have something to say of the last one.
+/// Returns the id of the next run of this process. A search makes many runs, and an overloaded server may still deliver
+/// talks of the previous one.
 fn run_id(random: u64) -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     format!("{:08x}-{number}", std::process::id() ^ random as u32)
 }
 
-/// Whether the run of this id was one of this process, and before the run `id`.
+/// Whether `earlier` is the id of a run of this process before the run `id`.
 fn is_earlier(earlier: &str, id: &str) -> bool {
     fn parts(id: &str) -> Option<(&str, u64)> {
         let (process, number) = id.rsplit_once('-')?;

@@ -1,4 +1,4 @@
-//! The highest rate that holds an objective: doubled until one does not, then bisected between the last two.
+//! The search for the highest rate that holds an objective: the rate is doubled until one fails, then bisected.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use super::outcome::{KneeStep, Report, Trial};
 use super::units::{TimeError, time};
 
-/// The search ends when the rates above and below the knee are so near to each other.
+/// The search ends when the lowest failed rate is at most this many times the highest held one.
 const PRECISION: f64 = 1.05;
-/// No search takes longer.
+/// Number of trials after which the search ends in any case.
 const STEPS_MAX: usize = 24;
-/// Below this rate nothing is tried.
+/// The lowest rate that is tried, in talks per second.
 const RATE_MIN: f64 = 1.0;
 
-/// What a rate has to hold, such as `p99<50ms,loss=0`.
+/// An objective, such as `p99<50ms,loss=0`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
     text: String,
@@ -22,18 +22,17 @@ pub struct Objective {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Term {
-    /// This percentile of delivery, from the intended time, is below so many µs.
+    /// This percentile of the corrected delivery latency is below this many µs.
     Percentile(f64, u64),
-    /// All of it is.
+    /// All corrected delivery latencies are below this many µs.
     Max(u64),
     /// Nothing is lost.
     NoLoss,
 }
 
 impl Objective {
-    /// What the run says about it. A promise to deliver in some time includes that nothing comes twice, in disorder or
-    /// to the wrong. That is a fault, as what is lost is, however late the generator was: its lateness excuses the
-    /// latencies only.
+    /// Judges a run. Every objective includes that nothing is duplicated, out of order or misdelivered. Such faults,
+    /// and losses under `loss=0`, fail the trial even if the generator was late: its lateness excuses only latencies.
     pub fn judge(&self, report: &Report) -> Trial {
         let kept = |term: &Term| match *term {
             Term::Percentile(percentile, us) => report.corrected.at(percentile).is_some_and(|found| found < us),
@@ -55,8 +54,8 @@ impl Objective {
     }
 }
 
-/// All that `loss=0` forbids: deliveries that never came, those that the server has given up, connections, and what the
-/// server did not take.
+/// Returns the number of everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost
+/// connections, talks that the server did not take, and joins or leaves that failed.
 fn lost(report: &Report) -> u64 {
     let deliveries = report.accounts.lost + report.accounts.declared_missing;
     deliveries + report.connections_lost + report.talks_not_taken + report.churn_failures
@@ -66,10 +65,10 @@ fn lost(report: &Report) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectiveError {
     /// The name before `<` is not `max` or a percentile below 100.
-    #[error("{0:?} is no percentile such as p99 or p99.9")]
+    #[error("{0:?} is not a percentile such as p99 or p99.9")]
     Percentile(String),
     /// A term has an unknown form.
-    #[error("{0:?} is none of p99<50ms, max<1s, loss=0")]
+    #[error("{0:?} is not one of p99<50ms, max<1s, loss=0")]
     Term(String),
     /// The bound of a term is not a length of time.
     #[error(transparent)]
@@ -104,23 +103,24 @@ impl fmt::Display for Objective {
     }
 }
 
-/// The search: it says which rate to try next, and is told what came of it.
+/// The search. It names the rate to try next, and is told the result.
 #[derive(Clone, Debug)]
 pub struct Search {
     next: f64,
-    /// The highest rate that held, the lowest that did not.
+    /// The highest rate that held.
     below: Option<f64>,
+    /// The lowest rate that did not hold.
     above: Option<f64>,
     steps: Vec<KneeStep>,
 }
 
 impl Search {
-    /// Begins with `rate`.
+    /// Creates a search that begins with `rate`.
     pub fn new(rate: f64) -> Self {
         Self { next: rate.max(RATE_MIN), below: None, above: None, steps: Vec::new() }
     }
 
-    /// The rate to try; none when it is found.
+    /// Returns the rate to try. `None` if the search is over.
     pub fn next(&self) -> Option<f64> {
         let found = match (self.below, self.above) {
             (Some(below), Some(above)) => above / below <= PRECISION,
@@ -135,7 +135,7 @@ impl Search {
         self.below.is_some()
     }
 
-    /// What came of the rate that [`next`](Self::next) has named.
+    /// Records the result of the rate that [`next`](Self::next) returned.
     pub fn tried(&mut self, report: &Report, trial: Trial) {
         self.is_known(KneeStep {
             rate: self.next,
@@ -146,7 +146,7 @@ impl Search {
         });
     }
 
-    /// The rate that [`next`](Self::next) has named could not even be tried.
+    /// Records that the rate that [`next`](Self::next) returned could not be tried.
     pub fn failed(&mut self) {
         self.is_known(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, trial: Trial::Fails });
     }
@@ -165,7 +165,7 @@ impl Search {
         };
     }
 
-    /// All that was tried.
+    /// Returns all trials in order.
     pub fn into_steps(self) -> Vec<KneeStep> {
         self.steps
     }
@@ -177,7 +177,7 @@ mod tests {
     use crate::bench::outcome::samples;
     use crate::bench::plan::{Pace, Plan};
 
-    /// The rates that are tried where all up to `knee` hold.
+    /// Returns the rates that are tried if all up to `knee` hold.
     fn tried(begin: f64, knee: f64) -> Vec<f64> {
         let mut search = Search::new(begin);
         let report = samples::good();
@@ -222,7 +222,7 @@ mod tests {
         late.generator.lag_p99 = 1_000_000;
         assert_eq!(judge("p99<1h,loss=0", &late), Trial::Unproven);
         assert_eq!(judge("p99<1us", &late), Trial::Unproven, "that may be the generator's");
-        // No lateness of the generator makes a server do these.
+        // A late generator is no excuse for these.
         type Spoil = fn(&mut Report);
         let faults: [Spoil; 6] = [
             |report| report.accounts.duplicated = 1,

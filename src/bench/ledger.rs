@@ -1,25 +1,25 @@
-//! Exact accounting of what every connection has to hear. Each conversation has one talker, whose talks are numbered
-//! from 1 on; so every listener has to hear every number once and in order, from the first that was sent after it was
-//! `listening`. A [`Listener`] judges what comes, a [`Tally`] sums up, and a talk says in its `messageID` which it is.
+//! Exact accounting of what every connection has to hear. Each conversation has one talker, who numbers the talks,
+//! beginning with 1. Each listener must hear every number once and in order, from the first talk sent after its
+//! `listening`. A [`Listener`] judges updates, a [`Tally`] adds up, and the `messageID` of a talk holds its number.
 
 use std::fmt::Write as _;
 use std::mem;
 
 use super::outcome::Accounts;
 
-/// Skipped ranges that a listener remembers; the oldest gives way to a further one.
+/// Number of skipped ranges that a listener remembers. The oldest makes room for a new one.
 const GAPS_MAX: usize = 32;
 
-/// Bytes of an `update` beside the text of its `messageID`, with names and numbers of usual length.
+/// Bytes of an `update` without the text of its `messageID`, for names and numbers of usual length.
 const ENVELOPE_BYTES: usize = 100;
 
-/// What follows the number in a `messageID` until it is long enough. Dots survive whoever trims white space.
+/// The character that pads a `messageID`. A dot survives the trimming of white space.
 const PADDING: char = '.';
 
-/// What one connection has to hear in one conversation.
+/// The numbers that one connection has to hear in one conversation.
 ///
-/// Whatever comes is judged; only what is due is summed up: numbers from before it was listening, and what still comes
-/// after it asked to leave, are neither expected nor received.
+/// Every received number is judged, but only those that are due enter the accounts. A number sent before `listening`,
+/// or received after a request to leave, is neither expected nor received.
 ///
 /// ```
 /// use maxtalk::bench::ledger::{Listener, Receipt};
@@ -32,47 +32,46 @@ const PADDING: char = '.';
 /// assert_eq!((accounts.expected, accounts.received, accounts.lost, accounts.duplicated), (3, 2, 1, 1));
 /// ```
 ///
-/// Memory is bounded: beside five words, a connection that misses something remembers 32 ranges of skipped numbers. A
-/// skipped number that had to be forgotten is lost for good: should it come after all, it counts as duplicated in
-/// place of out of order. So sums balance at any time, no fault goes unseen, and only which fault it was may be wrong
-/// by what came late behind more than that many gaps.
+/// Memory is bounded: five words, and up to 32 ranges of skipped numbers for a connection that misses something. A
+/// skipped number that was forgotten stays lost; if it comes after all, it counts as duplicated and not as out of
+/// order. So the sums always balance and no fault is overlooked; only its kind may be wrong after more than 32 gaps.
 #[derive(Debug)]
 pub struct Listener {
-    /// The first number that is due: none is after it left.
+    /// The first number that is due. After a leave, none is.
     due: u64,
-    /// No lower number was ever settled. Never above `due`.
+    /// The lowest number that was settled, or the first one that may be. Never above `due`.
     lowest: u64,
-    /// The highest that was settled, by receipt or by declaration; below `lowest` until one is.
+    /// The highest number that was settled, by receipt or declaration. Below `lowest` until one is.
     highest: u64,
-    /// The highest that is known to have been sent. Never below `highest`.
+    /// The highest number that is known to have been sent. Never below `highest`.
     sent: u64,
-    /// What went wrong, once something did.
+    /// The faults, once there are any.
     faults: Option<Box<Faults>>,
 }
 
-/// What a number that came is, to who received it.
+/// What a received number is to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// Due, and higher than all before.
+    /// It is due, and higher than all before.
     New,
-    /// Not due, and higher than all before: sent before `listening` was heard, or on its way when the connection left.
+    /// It is not due, and higher than all before: sent before `listening`, or on its way when the connection left.
     Early,
     /// It was settled before.
     Duplicate,
-    /// It comes for the first time, behind a higher one.
+    /// It comes for the first time, but after a higher one.
     OutOfOrder,
     /// Nobody has sent it.
     Misdelivered,
 }
 
 impl Listener {
-    /// It heard that it is `listening` when `sent` talks were sent: later ones are due, earlier ones may still come.
+    /// Creates a listener that was `listening` after `sent` talks. Later ones are due; earlier ones may still come.
     pub fn new(sent: u64) -> Self {
         let due = sent.saturating_add(1);
         Self { due, lowest: due, highest: sent, sent, faults: None }
     }
 
-    /// Judges a number that came; `sent` talks were sent so far in the conversation.
+    /// Judges a received number. `sent` is the number of talks sent so far in the conversation.
     pub fn receive(&mut self, number: u64, sent: u64) -> Receipt {
         self.sent = self.sent.max(sent);
         if number == 0 || number > self.sent {
@@ -85,7 +84,7 @@ impl Listener {
             return if number < self.due { Receipt::Early } else { Receipt::New };
         }
         if self.highest < self.lowest {
-            // The first that comes at all, and sent before it was listening: those below never have to come.
+            // The first number at all, sent before `listening`: lower ones never have to come.
             (self.lowest, self.highest) = (number, number);
             return Receipt::Early;
         }
@@ -105,10 +104,9 @@ impl Listener {
         }
     }
 
-    /// The update for `first`, itself received just before, says that it stands for `count` numbers, of which it is the
-    /// first: those behind it are declared as missed in so far as they did not come. They are returned, as ranges with
-    /// both ends. A declaration of numbers that nobody has sent is a misdelivery, and a declared number that comes
-    /// after all is a duplicate.
+    /// Records that the update for `first`, received just before, stands for `count` numbers, of which it is the first.
+    /// The others are declared as missed as far as they have not come, and returned as ranges with both ends. To
+    /// declare a number that nobody has sent is a misdelivery; a declared number that comes later is a duplicate.
     pub fn declare_missing(&mut self, first: u64, count: u64) -> Vec<(u64, u64)> {
         if count <= 1 {
             return Vec::new();
@@ -133,19 +131,19 @@ impl Listener {
         declared
     }
 
-    /// It asked to leave: what was not received up to now is not due, but gaps before the last received are lost. What
-    /// comes after that is still judged, for the next accounts.
+    /// Closes the accounts at a leave: numbers above the last received one are not due, and gaps below it are lost.
+    /// Later receipts are still judged, for the next accounts.
     pub fn leave(&mut self) -> Accounts {
         self.account(self.highest)
     }
 
-    /// The end: all numbers up to `sent` were due.
+    /// Closes the accounts at the end: all numbers up to `sent` were due.
     pub fn close(&mut self, sent: u64) -> Accounts {
         self.sent = self.sent.max(sent);
         self.account(self.sent)
     }
 
-    /// What came of the numbers from `due` to `last`; from here on, nothing is due.
+    /// Accounts for the numbers from `due` to `last`. After that, nothing is due.
     fn account(&mut self, last: u64) -> Accounts {
         let due = mem::replace(&mut self.due, u64::MAX);
         let expected = count_of(due, last);
@@ -168,7 +166,7 @@ impl Listener {
         }
     }
 
-    /// Notes that the numbers from `first` to `last`, if any, have not come though later ones have.
+    /// Notes that the numbers from `first` to `last`, if any, have not come before later ones.
     fn skip(&mut self, first: u64, last: u64) {
         if first <= last {
             let due = self.due;
@@ -179,7 +177,7 @@ impl Listener {
         }
     }
 
-    /// Takes the numbers from `first` to `last` out of those that were skipped; which of them were.
+    /// Removes the numbers from `first` to `last` from the skipped ones, and returns those that were skipped.
     fn settle(&mut self, first: u64, last: u64) -> Vec<(u64, u64)> {
         let mut settled = Vec::new();
         let Some(faults) = &mut self.faults else { return settled };
@@ -188,7 +186,7 @@ impl Listener {
             settled.push((begin.max(first), end.min(last)));
             let rest = [(begin, first - 1), (last.saturating_add(1), end)].into_iter().filter(|gap| gap.0 <= gap.1);
             drop(faults.gaps.splice(at..=at, rest));
-            // What remains on the left lies outside; what remains on the right ends the loop.
+            // The rest on the left is below the range; a rest on the right ends the loop.
             at += usize::from(begin < first);
         }
         faults.forget(self.due);
@@ -200,12 +198,12 @@ impl Listener {
     }
 }
 
-/// What most listeners never need.
+/// What a listener without faults does not need.
 #[derive(Debug, Default)]
 struct Faults {
-    /// The numbers between `lowest` and `highest` that are not settled, as rising ranges with both ends.
+    /// The unsettled numbers between `lowest` and `highest`, as rising ranges with both ends.
     gaps: Vec<(u64, u64)>,
-    /// Numbers of gaps that gave way, as far as they were due.
+    /// Number of due numbers in ranges that are no longer remembered.
     forgotten: u64,
     declared_missing: u64,
     duplicated: u64,
@@ -214,7 +212,7 @@ struct Faults {
 }
 
 impl Faults {
-    /// Keeps the bound: the oldest gap is the one that is least likely to be filled.
+    /// Keeps the bound. The oldest gap is the least likely to be filled.
     fn forget(&mut self, due: u64) {
         while self.gaps.len() > GAPS_MAX {
             let (first, last) = self.gaps.remove(0);
@@ -223,17 +221,17 @@ impl Faults {
     }
 }
 
-/// How many numbers there are from `first` to `last`.
+/// Returns how many numbers there are from `first` to `last`.
 fn count_of(first: u64, last: u64) -> u64 {
     if first <= last { last - first + 1 } else { 0 }
 }
 
-/// Why an update belongs to no listener at all.
+/// Why an update belongs to no listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stray {
-    /// It is of a conversation in which this connection never was.
+    /// It is of a conversation in which the connection never was.
     Conversation,
-    /// It names another author than the talker of the conversation.
+    /// Its author is not the talker of the conversation.
     Username,
     /// It is the connection's own talk.
     Own,
@@ -241,8 +239,8 @@ pub enum Stray {
     MessageId,
     /// It cannot be read.
     Garbled,
-    /// It is of an earlier run of this bench: what an overloaded server still had to say. The conversation is the same,
-    /// so that its members have to hear it, and nothing is wrong about that.
+    /// It is of an earlier run of this bench, delivered late by an overloaded server. That is no fault: the members of
+    /// the conversation are the same.
     Earlier,
 }
 
@@ -251,7 +249,7 @@ impl Stray {
     pub const ALL: [Self; 6] =
         [Self::Conversation, Self::Username, Self::Own, Self::MessageId, Self::Garbled, Self::Earlier];
 
-    /// What it is called in a report.
+    /// Returns the name that reports use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Conversation => "update of another conversation",
@@ -263,13 +261,13 @@ impl Stray {
         }
     }
 
-    /// Whether it must not be.
+    /// Whether it is a fault of the server.
     fn is_fault(self) -> bool {
         self != Self::Earlier
     }
 }
 
-/// The sums over listeners, talkers, and threads.
+/// The sums over listeners, talkers and threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     accounts: Accounts,
@@ -277,12 +275,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// So many talks were sent.
+    /// Adds talks that were sent.
     pub fn sent(&mut self, talks: u64) {
         self.accounts.sent += talks;
     }
 
-    /// Adds what a listener has accounted for.
+    /// Adds the accounts of a listener.
     pub fn add(&mut self, accounts: &Accounts) {
         let Accounts { sent, expected, received, declared_missing, lost, duplicated, out_of_order, misdelivered } =
             accounts;
@@ -296,12 +294,12 @@ impl Tally {
         self.accounts.misdelivered += misdelivered;
     }
 
-    /// An update came that belongs to no listener of the connection.
+    /// Adds an update that belongs to no listener of its connection.
     pub fn stray(&mut self, stray: Stray) {
         self.strays[stray as usize] += 1;
     }
 
-    /// Adds what another thread has summed up.
+    /// Adds the sums of another thread.
     pub fn merge(&mut self, other: &Self) {
         self.add(&other.accounts);
         for (ours, theirs) in self.strays.iter_mut().zip(other.strays) {
@@ -309,21 +307,21 @@ impl Tally {
         }
     }
 
-    /// The sums, strays among the misdeliveries, so far as they must not be.
+    /// Returns the sums. Strays that are faults count as misdelivered.
     pub fn accounts(&self) -> Accounts {
         let strays = self.strays().filter(|(stray, _)| stray.is_fault()).map(|(_, count)| count).sum::<u64>();
         let misdelivered = self.accounts.misdelivered + strays;
         Accounts { misdelivered, ..self.accounts }
     }
 
-    /// The strays by kind, those that there were.
+    /// Returns the strays that occurred, by kind.
     pub fn strays(&self) -> impl Iterator<Item = (Stray, u64)> {
         Stray::ALL.into_iter().zip(self.strays).filter(|(_, count)| *count > 0)
     }
 }
 
-/// The `messageID` of a talk: `{run}.{number}` and dots behind it until an update takes about `payload_bytes`. It is
-/// never cut off: an update of 100 bytes and less carries no padding.
+/// Returns the `messageID` of a talk: `{run}.{number}`, padded until an update has about `payload_bytes` bytes. The id
+/// is never cut off, so an update of 100 bytes or less has no padding.
 pub fn message_id(run: &str, number: u64, payload_bytes: usize) -> String {
     let length = payload_bytes.saturating_sub(ENVELOPE_BYTES);
     let mut id = String::with_capacity(length.max(run.len() + 21));
@@ -334,8 +332,8 @@ pub fn message_id(run: &str, number: u64, payload_bytes: usize) -> String {
     id
 }
 
-/// The run and the number that a `messageID` of [`message_id`] names. Nothing but what that function writes is read,
-/// so that a text which was garbled on its way stands out.
+/// Returns the run and the number in a `messageID` of [`message_id`]. Only the exact form that it writes is accepted,
+/// so that a garbled id stands out.
 pub fn parse_message_id(id: &str) -> Option<(&str, u64)> {
     let (run, number) = id.trim_end_matches(PADDING).rsplit_once('.')?;
     let is_written = number.bytes().all(|byte| byte.is_ascii_digit()) && (number == "0" || !number.starts_with('0'));

@@ -1,6 +1,6 @@
-//! Latencies: histograms from the intended and from the real time of sending, second by second, and by size of
-//! conversation. Each thread has a [`Recorder`] of its own; they are merged at the end. Times are µs since the run
-//! began, and come in as arguments.
+//! Latencies in histograms: from the intended and from the real time of sending, by second, and by size of
+//! conversation. Each thread has its own [`Recorder`]; they are merged at the end. Times are arguments, in µs since the
+//! run began.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use hdrhistogram::{Counter, Histogram};
 
 use super::outcome::{Latency, Second, Spread};
 
-/// What takes longer, in µs, is taken for this long, which is longer than the longest run.
+/// Largest latency that is recorded, in µs. Larger ones are recorded as this one, which is longer than any run.
 pub const LATENCY_US_MAX: u64 = 3_700_000_000;
 
-/// The time series ends behind so many seconds of measured time.
+/// Length limit of the time series, in seconds of measured time.
 pub const SECONDS_MAX: usize = 3600;
 
-/// Significant decimal digits of what stands for a whole run, and of one second of it: there are thousands of the
-/// latter.
+/// Significant decimal digits in histograms of a whole run.
 const DIGITS_RUN: u8 = 3;
+/// Significant decimal digits in histograms of one second, of which there may be thousands.
 const DIGITS_SECOND: u8 = 2;
 
 const US_PER_SECOND: u64 = 1_000_000;
 
-/// Percentiles are kept as thousandths of a percent, so that the rank of each is exact.
+/// Percentiles are kept in thousandths of a percent, so that their ranks are exact.
 const WHOLE: u64 = 100_000;
 
-/// How many values of which size: a histogram, with the exact largest and the exact mean beside it.
+/// A histogram, with the exact largest value and the exact mean.
 #[derive(Clone, Debug)]
 pub struct Distribution<C: Counter = u64> {
     histogram: Histogram<C>,
@@ -33,7 +33,8 @@ pub struct Distribution<C: Counter = u64> {
 }
 
 impl<C: Counter> Distribution<C> {
-    /// An empty one, exact to so many decimal digits, 1 to 5. It grows with the largest value, at 3 digits to 200 KiB.
+    /// Creates an empty distribution with this precision, 1 to 5 decimal digits. It grows with its largest value; with
+    /// 3 digits, to 200 KiB.
     fn new(digits: u8) -> Self {
         let Ok(histogram) = Histogram::new(digits.clamp(1, 5)) else { unreachable!("these digits are allowed") };
         Self { histogram, max: 0, sum: 0 }
@@ -42,14 +43,14 @@ impl<C: Counter> Distribution<C> {
     /// Adds one value, in µs.
     pub fn record(&mut self, us: u64) {
         let us = us.min(LATENCY_US_MAX);
-        // It grows as needed up to where the largest value has a place.
+        // It grows up to the place of the largest latency.
         let recorded = self.histogram.record(us);
         debug_assert!(recorded.is_ok());
         self.max = self.max.max(us);
         self.sum += u128::from(us);
     }
 
-    /// Adds the values of another.
+    /// Adds the values of another distribution.
     pub fn merge(&mut self, other: &Self) {
         let added = self.histogram.add(&other.histogram);
         debug_assert!(added.is_ok());
@@ -57,23 +58,24 @@ impl<C: Counter> Distribution<C> {
         self.sum += other.sum;
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// The smallest value that so many percent of all do not exceed, in µs; 0 where there is none.
+    /// Returns the smallest value, in µs, that `percent` percent of the values do not exceed. 0 if there are no values.
     pub fn percentile(&self, percent: f64) -> u64 {
         let thousandths = (percent.clamp(0.0, 100.0) * 1000.0).round() as u64;
         self.percentiles([thousandths]).next().map_or(0, |(_, us)| us)
     }
 
-    /// The whole as a report has it: by 5 % up to 90, then by 1 % up to 99, by 0.1 % up to 99.9, and so on to 99.999.
+    /// Returns the summary for a report, with percentiles by 5 % up to 90, by 1 % up to 99, by 0.1 % up to 99.9, and so
+    /// on to 99.999.
     pub fn latency(&self) -> Latency {
         let coarse = (0..90_000).step_by(5000);
         let tail = [1000, 100, 10, 1].into_iter().flat_map(|step| (1..=10).rev().map(move |n| WHOLE - n * step));
         let mut thousandths = coarse.chain(tail).collect::<Vec<_>>();
-        // The end of each decade is the beginning of the next.
+        // The end of a decade is the beginning of the next.
         thousandths.dedup();
         let percentiles = self.percentiles(thousandths).map(|(thousandths, us)| (thousandths as f64 / 1000.0, us));
         Latency { count: self.count(), percentiles: percentiles.collect(), max: self.max, mean: self.mean() }
@@ -83,7 +85,7 @@ impl<C: Counter> Distribution<C> {
         if self.count() == 0 { 0.0 } else { self.sum as f64 / self.count() as f64 }
     }
 
-    /// The values at rising percentiles, in one pass; none where there are no values.
+    /// Returns the values at rising percentiles, in one pass. Empty if there are no values.
     fn percentiles(&self, thousandths: impl IntoIterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
         let (mut steps, mut below, mut value) = (self.histogram.iter_recorded(), 0, 0);
         thousandths.into_iter().map_while(move |thousandths| {
@@ -98,25 +100,25 @@ impl<C: Counter> Distribution<C> {
     }
 }
 
-/// Conversations of about one size: half a decade around 1, 3, 10, 32, 100, 316 members and so on.
+/// A class of conversations by size: half a decade around 1, 3, 10, 32, 100, 316 members and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u8);
 
 impl SizeClass {
-    /// The class of conversations with so many members. Worth keeping with the conversation.
+    /// Returns the class of conversations with this many members. The logarithm makes it worth keeping.
     pub fn of(members: usize) -> Self {
         Self(((members.max(1) as f64).log10() * 2.0).round() as u8)
     }
 
-    /// The geometric middle of the class, in members.
+    /// Returns the geometric middle of the class, in members.
     pub fn members(self) -> u64 {
         10_f64.powf(f64::from(self.0) / 2.0).round() as u64
     }
 }
 
-/// What one thread has measured. A talk is measured when it was to be sent within the measured time; what is received
-/// of it later, while the run ends, has its latency counted too, but is in no [`Second`]. A second has all that came
-/// in it, of talks of the warm-up too: that is the rate at which the server delivers.
+/// The measurements of one thread. A talk is measured if it was to be sent within the measured time. Its later receipts
+/// have their latency counted too, but are in no [`Second`]. A second has everything that came in it, including talks
+/// of the warm-up: it shows the rate at which the server delivers.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     from_us: u64,
@@ -126,11 +128,11 @@ pub struct Recorder {
     raw: Distribution,
     last: Distribution,
     seconds: Vec<Cell>,
-    /// By the number of the class.
+    /// By number of the class.
     classes: Vec<Class>,
 }
 
-/// One second. Its histogram grows with the largest value in it, to some 12 KiB.
+/// One second. Its histogram grows with its largest value, to some 12 KiB.
 #[derive(Clone, Debug)]
 struct Cell {
     talks: u64,
@@ -144,24 +146,24 @@ struct Class {
 }
 
 impl Recorder {
-    /// Measures from `from_us` on, when the warm-up is over, until before `until_us`.
+    /// Creates a recorder for the measured time from `from_us` until before `until_us`.
     pub fn new(from_us: u64, until_us: u64) -> Self {
         let run = || Distribution::new(DIGITS_RUN);
         let (seconds, classes) = (Vec::new(), Vec::new());
         Self { from_us, until_us, joins: run(), lag: run(), raw: run(), last: run(), seconds, classes }
     }
 
-    /// The measured time is over at `us`, if not before.
+    /// Ends the measured time at `us`, if it is not over before.
     pub fn end(&mut self, us: u64) {
         self.until_us = self.until_us.min(us);
     }
 
-    /// A connection was `listening` so long after its join.
+    /// Records that a connection was `listening` `us` after its join.
     pub fn record_join(&mut self, us: u64) {
         self.joins.record(us);
     }
 
-    /// A talk was sent.
+    /// Records that a talk was sent.
     pub fn record_talk(&mut self, intended_us: u64, sent_us: u64) {
         if self.is_measured(intended_us) {
             self.lag.record(sent_us.saturating_sub(intended_us));
@@ -171,7 +173,7 @@ impl Recorder {
         }
     }
 
-    /// A delivery was received, of a talk in a conversation of this class.
+    /// Records that a talk in a conversation of this class was received.
     pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
         let corrected = received_us.saturating_sub(intended_us);
         if let Some(second) = self.second(received_us) {
@@ -183,7 +185,7 @@ impl Recorder {
         }
     }
 
-    /// All members of a conversation of this class have received a talk, between these times.
+    /// Records that all members of a conversation of this class have received a talk, between these times.
     pub fn record_spread(&mut self, class: SizeClass, intended_us: u64, first_us: u64, last_us: u64) {
         if self.is_measured(intended_us) {
             self.class(class).spread.record(last_us.saturating_sub(first_us));
@@ -191,7 +193,7 @@ impl Recorder {
         }
     }
 
-    /// Adds what another thread has measured.
+    /// Adds the measurements of another thread.
     pub fn merge(&mut self, other: &Self) {
         self.joins.merge(&other.joins);
         self.lag.merge(&other.lag);
@@ -209,34 +211,35 @@ impl Recorder {
         }
     }
 
-    /// Time from a join to `listening`, warm-up included.
+    /// Returns the times from a join to `listening`, including the warm-up.
     pub fn joins(&self) -> &Distribution {
         &self.joins
     }
 
-    /// How much later than planned talks were sent: the generator's own delay.
+    /// Returns how much later than planned talks were sent: the delay of the generator.
     pub fn lag(&self) -> &Distribution {
         &self.lag
     }
 
-    /// Delivery from the intended time of sending: what a stall delays at the sender counts too.
+    /// Returns delivery latencies from the intended time of sending. They include the delay that a stall causes at the
+    /// sender.
     pub fn corrected(&self) -> Distribution {
         let mut all = Distribution::new(DIGITS_RUN);
         self.classes.iter().for_each(|class| all.merge(&class.delivery));
         all
     }
 
-    /// Delivery from the real time of sending.
+    /// Returns delivery latencies from the real time of sending.
     pub fn raw(&self) -> &Distribution {
         &self.raw
     }
 
-    /// From the intended time of sending until all members have received it.
+    /// Returns the times from the intended time of sending until all members have received the talk.
     pub fn last(&self) -> &Distribution {
         &self.last
     }
 
-    /// Second by second, as many as were measured, a part of one included; also those in which nothing happened.
+    /// Returns the measured time by second, including a last part of one and seconds in which nothing happened.
     pub fn seconds(&self, measured: Duration) -> Vec<Second> {
         let count = measured.as_nanos().div_ceil(1_000_000_000).min(SECONDS_MAX as u128) as usize;
         let recorded = self.seconds.iter().map(|Cell { talks, deliveries }| Second {
@@ -249,7 +252,7 @@ impl Recorder {
         recorded.chain(std::iter::repeat(Second::default())).take(count).collect()
     }
 
-    /// By size of conversation, the smallest first.
+    /// Returns the latencies by size of conversation, the smallest first.
     pub fn spreads(&self) -> Vec<Spread> {
         let with_number = (0..).zip(&self.classes);
         let seen = with_number.filter(|(_, class)| class.spread.count() + class.delivery.count() > 0);
@@ -265,7 +268,7 @@ impl Recorder {
         (self.from_us..self.until_us).contains(&us)
     }
 
-    /// The second in which this instant is, of the measured time.
+    /// Returns the second of the measured time that this instant is in.
     fn second(&mut self, us: u64) -> Option<&mut Cell> {
         let number = usize::try_from(us.checked_sub(self.from_us)? / US_PER_SECOND).ok()?;
         if us >= self.until_us || number >= SECONDS_MAX {

@@ -1,18 +1,18 @@
-//! The load bench: a client of the protocol by the thousand, for any server of it. A plan says who talks where and how
-//! often; a ledger knows what everybody has to hear; a report says what came of it.
+//! The load bench: thousands of clients for any server that speaks the protocol. A plan says who talks where and how
+//! often, a ledger knows what everybody has to hear, and a report shows the outcome.
 //!
 //! * [`command`]: the whole command.
-//! * [`options`]: the command line of `maxtalk bench`, and what of it can be a plan.
-//! * [`plan`]: how many connections by which transports, in which conversations, talking at which rate: pure.
-//! * [`ledger`]: exact accounting: lost, duplicated, out of order, misdelivered: pure.
-//! * [`measure`]: latencies in histograms, from the intended time and from the real one, and over time.
-//! * [`client`]: one connection, of any generation over any transport.
+//! * [`options`]: the command line of `maxtalk bench`, and the plan that it makes.
+//! * [`plan`]: connections, transports, conversations and talks: pure.
+//! * [`ledger`]: exact accounting of lost, duplicated, disordered and misdelivered updates: pure.
+//! * [`measure`]: latencies in histograms, from the intended and from the real time of sending.
+//! * [`client`]: one client, of any generation over any transport.
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
 //! * [`engine`]: the run: ramp, talks, churn, the end.
-//! * [`knee`]: the highest rate that holds an objective.
+//! * [`knee`]: the search for the highest rate that holds an objective.
 //! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
-//! * `units`: quantities with their units.
+//! * `units`: quantities with units.
 //! * `printable`: text from outside.
 
 pub mod client;

@@ -20,106 +20,104 @@ use super::plan::{Pace, Plan, Sizes, Way};
 use crate::files::read_text;
 use crate::protocol::{Generation, TransportKind};
 
-/// A file of this name is standard output.
+/// As a file name, this is standard output.
 pub const STDOUT: &str = "-";
 
-/// Files beside the connections: the most are those of the demo MAX of a server, which is asked over HTTP by both ends
-/// of as many connections as may be under way.
+/// Open files besides those of connections. Most are those of a server's demo MAX: each call under way has two ends.
 const FILES_BESIDE: usize = 768;
-/// A file of tokens is no longer.
+/// Size limit of the file of tokens.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What `maxtalk bench` is told.
+/// The flags of `maxtalk bench`.
 #[derive(Args, Clone, Debug, PartialEq)]
 #[group(skip)]
 #[command(group(ArgGroup::new("target").required(true)))]
 pub struct BenchOptions {
-    /// Server to load, such as http://127.0.0.1:6545. A path behind it is the namespace, which is /max otherwise
+    /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max
     #[arg(long, value_name = "URL", group = "target")]
     pub url: Option<Url>,
-    /// Start a server of this binary on loopback, with people enough in its demo MAX, and stop it afterwards
+    /// Start this program's server on loopback, with enough people in its demo MAX, and stop it afterwards
     #[arg(long, group = "target", conflicts_with_all = ["pid", "user_prefix", "token_file"])]
     pub spawn: bool,
-    /// Connections, one user each: at most 100,000
+    /// Number of connections, one user each: at most 100,000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
     pub connections: usize,
-    /// Members of a conversation, on average. With --url it is MAX that decides, and this is not looked at
+    /// Average members of a conversation. Ignored with --url, where MAX decides
     #[arg(long, value_name = "N", default_value = "10", value_parser = members)]
     pub members: usize,
-    /// How conversations of --spawn differ in size: even, or zipf:S, where the k-th largest is in proportion to 1/k^S,
-    /// with S at most 10
+    /// Sizes of the conversations of --spawn: even, or zipf:S, where the k-th largest is proportional to 1/k^S, with S
+    /// at most 10 (default 1)
     #[arg(long, value_name = "even|zipf[:S]", default_value = "even", value_parser = sizes)]
     pub sizes: Sizes,
-    /// Talks per second over all conversations, at their time whatever the server does: at most 1,000,000, and 0 keeps
-    /// silent
+    /// Talks per second over all conversations, on schedule whatever the server does: at most 1,000,000. 0 sends none
     #[arg(long, value_name = "N", default_value = "1000", value_parser = per_second, conflicts_with = "window")]
     pub rate: f64,
-    /// Talks under way at a time, at most 100,000: the next is sent when everybody has heard one
+    /// Talks in flight, at most 100,000: the next one is sent when all members have heard one. Replaces --rate
     #[arg(long, value_name = "N", value_parser = window)]
     pub window: Option<usize>,
     /// Measured time, such as 500ms, 30s, 2m: at most 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
-    /// Time of talks before the measured time: at most 1h
+    /// Time of talks before the measured time, such as 500ms, 30s, 2m: at most 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub warm_up: Duration,
-    /// Connections opened per second
+    /// Connections opened per second: 0.1 to 1,000,000
     #[arg(long, value_name = "N", default_value = "2000", value_parser = ramp)]
     pub ramp: f64,
-    /// Bytes of an update, more or less, at most 356: the messageID is as long as that takes
+    /// Approximate bytes of an update, at most 356. The messageID is padded to reach them
     #[arg(long, value_name = "N", default_value = "150", value_parser = payload_bytes)]
     pub payload_bytes: usize,
-    /// Transports by weight
+    /// Transports (websocket, polling), each with a weight
     #[arg(long, value_name = "websocket=9,polling=1", default_value = "websocket", value_parser = transports)]
     pub transports: Weights<TransportKind>,
-    /// Generations by weight
+    /// Generations of the protocol (eio4, eio3, 0.9), each with a weight
     #[arg(long, value_name = "eio4=8,eio3=1,0.9=1", default_value = "eio4", value_parser = generations)]
     pub generations: Weights<Generation>,
-    /// Leaves per second, each followed by a new join
+    /// Leaves per second, each followed by a new join: at most 1,000,000
     #[arg(long, value_name = "N", default_value = "0", value_parser = per_second)]
     pub churn: f64,
-    /// Share of the connections that stop reading when they have joined
+    /// Percentage of the connections that stop reading after they have joined
     #[arg(long, value_name = "N%", default_value = "0%", value_parser = share)]
     pub slow: f64,
-    /// What the names of users begin with, before a number from 0 on
+    /// Prefix of the usernames. A number from 0 follows it
     #[arg(long, value_name = "TEXT", default_value = "u")]
     pub user_prefix: String,
-    /// File with a line for each connection: a token, or a username and a token. Without it there are no tokens
+    /// File with one line per connection: a token, or a username and a token. Without it, users join without tokens
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Process of the server on this machine, to watch its CPU time and memory
+    /// Process id of the server on this machine, to measure its CPU time and memory
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
-    /// Threads that make the load: at most as many as there are cores
+    /// Threads that make the load, at most the number of cores
     #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
     pub threads: usize,
-    /// Where random choices begin: the same seed makes the same run
+    /// Seed of all random choices: the same seed makes the same run
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
     /// Path of the Socket.IO endpoint
     #[arg(long, value_name = "PATH", default_value = "/socket.io/", value_parser = endpoint)]
     pub path: String,
-    /// Write the report as JSON, to standard output in place of the table where no file is named
+    /// Write the report as JSON. Without FILE, it replaces the table on standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     pub json: Option<PathBuf>,
-    /// Write the report as a page with plots
+    /// Write the report as an HTML page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Find the highest rate that holds an objective: the rate is doubled from --rate on, then bisected
+    /// Search for the highest rate that holds the objective of --slo: the rate is doubled from --rate on, then bisected
     #[arg(long, conflicts_with = "window")]
     pub find_knee: bool,
-    /// The objective: percentiles of delivery, max, and loss=0
+    /// Objective of the search: bounds of delivery percentiles (p99<50ms) and of the maximum (max<1s), and loss=0
     #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "find_knee")]
     pub slo: Objective,
-    /// Let the target be another machine: ask its owner first
+    /// Allow a target on another machine. Ask its owner first
     #[arg(long)]
     pub allow_remote: bool,
-    /// No progress bar, no table
+    /// Show no progress bar and no table
     #[arg(long, short)]
     pub quiet: bool,
 }
 
-/// Why the flags cannot be followed.
+/// Why the flags are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// The file of `--token-file` cannot be read.
@@ -138,7 +136,7 @@ pub enum OptionsError {
     TooFewLines {
         /// The file.
         path: PathBuf,
-        /// The number of lines that are not empty.
+        /// The number of lines with text.
         lines: usize,
         /// The number of connections.
         connections: usize,
@@ -146,7 +144,7 @@ pub enum OptionsError {
 }
 
 impl BenchOptions {
-    /// The plan that the flags make.
+    /// Returns the plan that the flags make.
     pub fn plan(&self) -> Plan {
         let pace = match self.window {
             Some(window) => Pace::Closed { window },
@@ -197,7 +195,8 @@ impl BenchOptions {
         Ok(users)
     }
 
-    /// Files that the run has open at most, and the server of `--spawn` too: who polls has a second connection.
+    /// Returns the number of files that the run, or the server of `--spawn`, has open at most. A client that polls has
+    /// two connections.
     pub fn files(&self) -> u64 {
         let polls = self.transports.0.iter().any(|&(kind, weight)| kind == TransportKind::Polling && weight > 0);
         let lines = if polls { 2 } else { 1 };
@@ -231,7 +230,7 @@ mod tests {
 
     const README: &str = include_str!("../../README.md");
 
-    /// The lines of the README that start a bench, without quotes.
+    /// Returns the arguments of the lines in the README that start a bench, without quotes.
     fn lines_of_the_readme() -> Vec<String> {
         let lines = README.lines().filter_map(|line| line.strip_prefix("maxtalk bench --"));
         lines.map(|rest| format!("--{}", rest.replace('"', ""))).collect()
@@ -336,9 +335,9 @@ mod tests {
             ("--slow 5", "percent sign"),
             ("--slow 101%", "a number from 0 to 100"),
             ("--sizes pareto", "even, zipf"),
-            ("--transports webtransport", "none of websocket, polling"),
+            ("--transports webtransport", "not one of websocket, polling"),
             ("--transports websocket=x", "the weight of websocket"),
-            ("--generations eio4=0", "not 0"),
+            ("--generations eio4=0", "above 0"),
             ("--slo p99", "p99"),
             ("--path socket.io", "begins with a slash"),
         ];

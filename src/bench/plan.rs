@@ -1,5 +1,5 @@
-//! What a run is to do: connections by transports, conversations and their sizes, talks, churn. Pure: the same seed
-//! gives the same plan.
+//! The plan of a run: connections by transport, conversations and their sizes, talks, churn. Pure: the same seed gives
+//! the same plan.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -9,91 +9,94 @@ use std::time::Duration;
 use crate::event::ConversationId;
 use crate::protocol::{Generation, TransportKind};
 
-/// 2^64 divided by the golden ratio, odd: its multiples modulo 2^64 are as far from each other as can be.
+/// 2^64 divided by the golden ratio, odd. Its multiples modulo 2^64 are spread as evenly as possible.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The longest time of talks that a plan may have, for each of warm-up and measured time.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
 
-/// How a connection is made.
+/// The generation of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Way {
-    /// What it speaks.
+    /// The transport.
     pub generation: Generation,
-    /// Over what.
+    /// How the sizes of conversations differ.
     pub transport: TransportKind,
 }
 
-/// How conversations differ in size.
+/// All have the same number of members.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sizes {
-    /// All have as many members.
+    /// The size of the k-th largest is proportional to 1/k^s.
     Even,
-    /// The k-th largest has members in proportion to 1/k^s.
+    /// MAX decides; the bench learns the sizes when its users join.
     Zipf(f64),
     /// As MAX decides, of which the bench learns when its users join.
     Learnt,
 }
 
-/// When talks are sent.
+/// At a fixed rate over all conversations, whatever the server does. Latency counts from the intended time of sending,
+/// so that a stall is not hidden.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
     /// So many talks a second over all conversations, whatever the server does: latency counts from when a talk was to
     /// be sent, so that a stall is not hidden.
     Open {
-        /// Talks per second.
+        /// A fixed number in flight: the next talk is sent when all members have heard one.
         rate: f64,
     },
-    /// So many talks under way at a time: the next is sent when one has been heard by all members.
+    /// Talks in flight.
     Closed {
-        /// Talks under way.
+        /// The plan of a run.
         window: usize,
     },
 }
 
-/// The whole run.
+/// Number of connections. Each has one user, by default `user_prefix` and a number from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Connections: one user each, `user_prefix` and a number from 0 on.
+    /// Average members of a conversation.
     pub connections: usize,
-    /// Members of a conversation, on average.
+    /// How sizes differ, if the bench decides that.
     pub members: usize,
     /// How sizes differ, where the bench has a say in it.
     pub sizes: Sizes,
     /// When talks are sent.
     pub pace: Pace,
-    /// Connections opened per second.
+    /// Measured time, after the warm-up.
     pub ramp: f64,
-    /// Measured time, behind the warm-up.
+    /// Time of talks before the measured time.
     pub duration: Duration,
-    /// Talks before the measured time.
+    /// Approximate bytes of an update.
     pub warm_up: Duration,
     /// Bytes of an update, more or less.
     pub payload_bytes: usize,
-    /// How connections are made, by weight.
+    /// Leaves per second, each followed by a join.
     pub mix: Vec<(Way, u32)>,
     /// Leaves and joins per second.
     pub churn: f64,
-    /// The share of connections that stop reading, 0 to 1.
+    /// Prefix of the usernames.
     pub slow_share: f64,
-    /// What user names begin with.
+    /// The seed of all random choices.
     pub user_prefix: String,
-    /// Where random choices begin.
+    /// Who is in which conversation. Users and conversations are numbered from 0. The first member of a conversation is
+    /// its talker.
     pub seed: u64,
 }
 
-/// Who is in which conversation. Users are numbers from 0 on, conversations too; the first member of a conversation is
-/// its talker.
+/// The conversations of each user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     ids: Vec<ConversationId>,
     by_id: HashMap<ConversationId, usize>,
     members: Table,
-    /// The same from the other side.
+    /// Rows of numbers in one allocation.
     conversations: Table,
 }
 
-/// Rows of numbers, in one piece.
+/// Returns the layout that users heard in `listening`: each user with the ids of its conversations, in any order.
+/// Conversations are sorted by size, the largest first. The talker of each is the member that was chosen least often
+/// before, so that talking is shared out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table {
     numbers: Vec<usize>,
@@ -113,8 +116,7 @@ impl Table {
 }
 
 impl Layout {
-    /// As users have heard it in `listening`: each with the ids of its conversations, in any order. The largest comes
-    /// first. That nobody has to talk for all, the talker of each is the member that was chosen least often before.
+    /// Returns the number of conversations.
     pub fn learnt<'a, Ids: IntoIterator<Item = &'a str>>(heard: impl IntoIterator<Item = (usize, Ids)>) -> Self {
         let mut table: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (user, ids) in heard {
@@ -154,58 +156,61 @@ impl Layout {
         layout
     }
 
-    /// How many conversations there are.
+    /// Returns the id of conversation `k`.
+    ///
+    /// # Panics
+    /// There is no conversation `k`.
     pub fn conversations(&self) -> usize {
         self.ids.len()
     }
 
-    /// What conversation `k` is called.
-    ///
-    /// # Panics
-    /// There is no such, as with [`Layout::talker`].
+    /// Returns the number of the conversation with this id.
     pub fn id(&self, k: usize) -> &ConversationId {
         &self.ids[k]
     }
 
-    /// Which conversation is called so.
+    /// Returns the users in conversation `k`, the talker first.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
     }
 
-    /// The users in conversation `k`, the talker first.
+    /// Returns the number of users in conversation `k`.
     pub fn members(&self, k: usize) -> &[usize] {
         self.members.row(k)
     }
 
-    /// How many users are in conversation `k`.
+    /// Returns the talker of conversation `k`.
+    ///
+    /// # Panics
+    /// There is no conversation `k`.
     pub fn size(&self, k: usize) -> usize {
         self.members(k).len()
     }
 
-    /// Who talks in conversation `k`.
+    /// Returns all conversations of `user`, rising.
     pub fn talker(&self, k: usize) -> usize {
         self.members(k)[0]
     }
 
-    /// All conversations that `user` is in, rising.
+    /// Returns the number of members of the largest conversation.
     pub fn conversations_of(&self, user: usize) -> &[usize] {
         self.conversations.row(user)
     }
 
-    /// Members of the largest conversation, which is the first.
+    /// Returns the conversations in which a talk has a listener.
     pub fn members_max(&self) -> usize {
         self.size(0)
     }
 
-    /// The conversations in which a talk is heard by somebody else.
+    /// Returns how each connection is made, in order. The ways have the shares of their weights over any stretch of
+    /// numbers, as evenly as possible, and without a period: it might coincide with that of conversations and put all
+    /// talkers on one transport. Empty if no way has a weight.
     fn heard(&self) -> impl Iterator<Item = usize> {
         (0..self.conversations()).filter(|&k| self.size(k) > 1)
     }
 }
 
-/// How each connection is made, by its number: each way as often as its weight asks for, and spread as evenly as can
-/// be over any stretch of numbers, without a period that could coincide with that of conversations (all talkers on one
-/// transport). Nothing where no way has a weight.
+/// Multiples of the golden ratio modulo 1 fill an interval evenly from the first on. Their ranks divide it by weight.
 pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     let cumulate = |sum: &mut u64, &(_, weight): &(Way, u32)| {
         *sum += u64::from(weight);
@@ -214,7 +219,8 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     let bounds = plan.mix.iter().scan(0, cumulate).collect::<Vec<_>>();
     let total = bounds.last().copied().unwrap_or(0);
     let connections = if total > 0 { plan.connections } else { 0 };
-    // The multiples of the golden ratio, modulo 1, fill an interval evenly from the first on; their ranks divide it up.
+    // The conversation and time of each talk in an open loop. Talks are numbered from 0. The conversations with
+    // listeners take turns in an order that the seed shuffles, so all talk equally often, whatever their size.
     let mut ranked = Vec::from_iter(0..connections);
     ranked.sort_unstable_by_key(|&number| (number as u64).wrapping_mul(GOLDEN));
     let mut ways = vec![0; connections];
@@ -225,8 +231,8 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     ways.into_iter().map(|at| plan.mix[at].0)
 }
 
-/// Which conversation talks when, in an open loop. Talks are counted from 0 on. The conversations that somebody can
-/// hear take turns, in an order that the seed shuffles; so each talks as often as any other, whatever its size.
+/// Returns the schedule of `rate` talks per second over all conversations. `None` if nobody would hear a talk, or the
+/// rate is not a positive number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     rate: f64,
@@ -234,26 +240,25 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` talks per second over all conversations; none where nobody could hear a talk, or the rate is not a
-    /// positive number.
+    /// Returns when the `n`-th talk is to be sent, in µs from the start.
     pub fn new(layout: &Layout, rate: f64, seed: u64) -> Option<Self> {
         let mut order = layout.heard().collect::<Vec<_>>();
         Random::new(seed).shuffle(&mut order);
         (!order.is_empty() && rate.is_finite() && rate > 0.0).then_some(Self { rate, order })
     }
 
-    /// When the `n`-th talk is to be sent, in µs from the start.
+    /// Returns the conversation of the `n`-th talk.
     pub fn due_us(&self, n: u64) -> u64 {
         (n as f64 * 1e6 / self.rate) as u64
     }
 
-    /// Which conversation the `n`-th talk is in.
+    /// Returns the talks, with their conversations, of those conversations that `is_mine` picks, such as those of one
+    /// thread. Endless unless it picks none.
     pub fn conversation(&self, n: u64) -> usize {
         self.order[(n % self.order.len() as u64) as usize]
     }
 
-    /// The turns of the conversations that `is_mine` picks, such as those of one thread: the number of a talk and its
-    /// conversation, rising, without end unless it picks none.
+    /// A random number generator with a seed (SplitMix64). Not for secrets.
     pub fn turns<F: Fn(usize) -> bool>(&self, is_mine: F) -> impl Iterator<Item = (u64, usize)> + use<F> {
         let mine = (0..).zip(&self.order).filter(|&(_, &k)| is_mine(k)).map(|(at, &k)| (at, k)).collect::<Vec<_>>();
         let (round, picked) = (self.order.len() as u64, mine.len() as u64);
@@ -265,17 +270,17 @@ impl Schedule {
     }
 }
 
-/// Random numbers that the seed decides (SplitMix64): for choices of a bench, not for secrets.
+/// Creates a generator. The same seed gives the same numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same seed gives the same numbers.
+    /// Returns any number.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns a number below `bound`; 0 if `bound` is 0.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -283,7 +288,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, 0 where that is 0.
+    /// Shuffles `items`.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.number()) * bound as u128) >> 64) as usize
     }

@@ -1,7 +1,7 @@
-//! The server under load: whether it may be loaded and is there, its process, and a child that is started for the run.
-//! And what this machine has to give: open files, cores.
+//! The server under load: whether it may be loaded and answers, its process, and a child that is started for the run.
+//! Also what this machine offers: open files and cores.
 //!
-//! All of it blocks, most for moments: the start and the stop of a child may take seconds.
+//! All of it blocks, mostly for moments; the start and the stop of a child may take seconds.
 
 use std::fs;
 use std::io;
@@ -21,6 +21,7 @@ mod process;
 pub use child::{Child, ChildError, How};
 pub use process::{Process, own_cpu};
 
+/// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server is not loaded.
@@ -41,7 +42,7 @@ pub enum TargetError {
         #[source]
         cause: io::Error,
     },
-    /// The server is on another machine, and nobody has allowed that.
+    /// The server is on another machine, which is not allowed.
     #[error("{url} is not on this machine ({ip}): a load bench can bring it down. If it is yours, add --allow-remote")]
     Remote {
         /// The URL.
@@ -121,17 +122,17 @@ pub fn raise_file_limit(needed: u64) -> Result<(), FileLimitError> {
     if allowed < needed { Err(FileLimitError::TooLow { needed, allowed }) } else { Ok(()) }
 }
 
-/// This machine for the head of a report: "name, 2 cores of AMD EPYC 9654, Linux 6.1.0".
+/// Returns a description of this machine, such as "name, 2 cores of AMD EPYC 9654, Linux 6.1.0".
 pub fn machine() -> String {
     let uname = uname();
     let [name, system, release] =
         [uname.nodename(), uname.sysname(), uname.release()].map(|text| text.to_string_lossy().into_owned());
-    // Behind the numbers, distributions tell of their own builds.
+    // After the version numbers, distributions add their own build.
     let release = release.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or_default().to_owned();
     format!("{name}, {}, {system} {release}", cores(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()))
 }
 
-/// All cores there are, and not those alone on which this process may run.
+/// Returns all cores of the machine, not only those that this process may use.
 fn cores(cpuinfo: &str) -> String {
     let values = |name: &'static str| {
         let pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_hard_limit_that_is_too_low_is_said() {
         raise_file_limit(64).unwrap();
-        // No system opens so many, not for root either.
+        // No system allows this many, not even for root.
         let refusal = raise_file_limit(1 << 60).unwrap_err();
         let FileLimitError::TooLow { needed, allowed } = refusal else { panic!("{refusal}") };
         assert_eq!((needed, allowed), (1 << 60, files::raise_file_limit(0).unwrap()));

@@ -1,4 +1,4 @@
-//! Quantities with units, as the command line and objectives have them.
+//! Quantities with units, as flags and objectives have them.
 
 use std::time::Duration;
 

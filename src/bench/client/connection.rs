@@ -1,4 +1,4 @@
-//! A TCP connection that never waits: the thread's poll says when there is something to read or room to write.
+//! A TCP connection that never blocks: the poll of the thread says when there is something to read or room to write.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,33 +10,33 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::wire::{MESSAGE_BYTES_MAX, garbage};
 
-/// There is always room for as much in one read.
+/// Least room in the buffer for one read.
 const READ_BYTES_MIN: usize = 32 << 10;
-/// What a connection keeps of an incomplete message is given back when it was more than this.
+/// A buffer for incomplete messages that has grown above this is given back.
 const KEPT_BYTES_MAX: usize = 4 << 10;
-/// What a reader that is slow on purpose lets the kernel take for it. Linux doubles it.
+/// Size of the kernel's receive buffer of a slow reader. Linux doubles it.
 const SLOW_BUFFER_BYTES: usize = 4096;
-/// A source address has about 28,000 ports for one target; a client has up to two connections.
+/// Clients per source address. An address has about 28,000 ports for one target, and a client has up to two
+/// connections.
 const CLIENTS_PER_SOURCE: usize = 10_000;
 
-/// A connection, with the bytes of what has not arrived as a whole, and what the kernel has not taken yet.
+/// A connection, with the bytes of incomplete messages in both directions.
 pub(super) struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
     unsent: Vec<u8>,
 }
 
-/// What was there to read: so many bytes with those that were kept, so many of them new.
+/// The result of a read: `bytes` in the buffer, of which `read` are new.
 pub(super) struct Filled {
     pub(super) bytes: usize,
     pub(super) read: usize,
-    /// There may be more.
+    /// The buffer is full, so there may be more to read.
     pub(super) is_full: bool,
 }
 
 impl Connection {
-    /// Begins to connect. `number` is which of all clients this is: where the target is this machine, it chooses the
-    /// source address.
+    /// Begins to connect. On loopback, `number` chooses the source address.
     pub(super) fn open(
         address: SocketAddr,
         number: usize,
@@ -66,19 +66,19 @@ impl Connection {
         Ok(Self { stream, rest: Vec::new(), unsent: Vec::new() })
     }
 
-    /// Is told of no more events.
+    /// Ends all events of this connection.
     pub(super) fn forget(&mut self, registry: &Registry) {
-        // A connection that was never told of anything is as quiet.
+        // This fails only for a connection that has no events anyway.
         let _ = registry.deregister(&mut self.stream);
     }
 
-    /// Will be closed without a farewell: its port is free at once, in place of a minute later.
+    /// Makes the close a reset, after which the port is free at once.
     pub(super) fn abort(&self) {
-        // A connection that is broken already needs no more.
+        // This fails only for a connection that is already broken.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Fills `buffer` with what was kept and what has come since, with one read. None where nothing has.
+    /// Fills `buffer` with the kept bytes and those of one read. `None` if there is nothing to read.
     pub(super) fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<Filled>> {
         let kept = self.rest.len();
         if buffer.len() < kept + READ_BYTES_MIN {
@@ -105,23 +105,23 @@ impl Connection {
         Ok(Some(Filled { bytes, read, is_full: bytes == buffer.len() }))
     }
 
-    /// Keeps what belongs to the next message.
+    /// Keeps the beginning of the next message.
     pub(super) fn keep(&mut self, rest: &[u8]) {
         self.rest.extend_from_slice(rest);
     }
 
-    /// What waits to be sent, to be written behind.
+    /// The bytes to be sent; more may be appended.
     pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
         &mut self.unsent
     }
 
-    /// How much waits to be sent.
+    /// Returns the number of bytes to be sent.
     pub(super) fn waiting(&self) -> usize {
         self.unsent.len()
     }
 
-    /// Sends what the kernel takes now; an event says when it takes more. A broken connection takes everything: its
-    /// reader notices.
+    /// Sends what the kernel takes. An event says when it takes more. On a broken connection everything is dropped: the
+    /// reader reports the error.
     pub(super) fn flush(&mut self) {
         let mut written = 0;
         while written < self.unsent.len() {

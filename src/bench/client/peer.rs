@@ -10,20 +10,20 @@ use mio::Registry;
 use super::speech::Speech;
 use crate::protocol::Generation;
 
-/// Where clients connect.
+/// The endpoint to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Host and port for the requests, such as `localhost:6545`.
+    /// Host and port for the header `Host`, such as `localhost:6545`.
     pub host: String,
-    /// What the host resolves to.
+    /// The address of the host.
     pub address: SocketAddr,
-    /// The endpoint, such as `/socket.io/`.
+    /// The path of the endpoint, such as `/socket.io/`.
     pub path: String,
     /// The namespace, such as `/max`.
     pub namespace: String,
 }
 
-/// What the clients of one thread share, for each generation, so that it stays in the cache.
+/// What the clients of one thread share, by generation, so that it stays in the processor's cache.
 pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
 
 /// The server as clients of one generation see it.
@@ -35,10 +35,10 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    /// Clients of `target`, which hear of what happens by the poll of `registry`.
+    /// Returns the peers for clients of `target` whose events come by the poll of `registry`.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system refuses a file.
     pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
         let peer = |generation| -> io::Result<Rc<Peer>> {
             let speech = Speech::new(generation, &target.namespace);
@@ -56,7 +56,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Where a session of Engine.IO begins.
+    /// Returns the URL path of a new Engine.IO session.
     pub(super) fn endpoint(&self, transport: &str) -> String {
         let version = if self.speech.generation == Generation::Eio4 { 4 } else { 3 };
         format!("{}?EIO={version}&transport={transport}", self.target.path)

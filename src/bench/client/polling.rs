@@ -22,9 +22,11 @@ pub(super) struct Polling {
     pub(super) address: String,
     /// The connection for POSTs. `None` before the first POST, and after the server has closed an idle connection.
     connection: Option<Connection>,
-    /// The packets of the next POST, and the sum of their lengths.
+    /// The packets of the next POST.
     packets: Vec<Frame>,
+    /// The sum of their lengths.
     bytes: usize,
+    /// Whether a POST has no answer yet.
     is_under_way: bool,
 }
 

@@ -1,34 +1,34 @@
-//! What a client of each generation says, and how it takes what it is told.
+//! The packets that a client of each generation sends, and the meaning of those that it receives.
 
 use serde_json::value::RawValue;
 
 use crate::protocol::engine::Packet;
 use crate::protocol::{Generation, legacy, packet};
 
-/// Where the argument will stand.
+/// A placeholder for the argument of an event.
 const ARGUMENT: &str = "0";
 
-/// One generation's way to speak in one namespace.
+/// The packets of one generation in one namespace.
 pub(super) struct Speech {
     pub(super) generation: Generation,
     namespace: String,
-    /// A whole packet with an update is its argument between these.
+    /// The parts of an update's packet before and after its argument.
     update: (String, String),
-    /// The same for a talk.
+    /// The parts of a talk's packet before and after its argument.
     talk: (String, String),
 }
 
-/// What a packet means to a client.
+/// The meaning of a packet to a client.
 pub(super) enum Said<'a> {
-    /// The session has begun: its description in JSON.
+    /// The session has begun; its description in JSON.
     Open(&'a str),
     /// The namespace is entered.
     Connected,
-    /// It may not be entered, or no more.
+    /// The namespace may not be entered, or not any more.
     Refused(&'a str),
     /// An event, with its first argument.
     Event(&'a str, &'a str),
-    /// Are you there?
+    /// A ping, to be answered.
     Ping,
     /// The session is over.
     Bye,
@@ -47,7 +47,7 @@ impl Speech {
         Self { generation, namespace: namespace.to_owned(), update, talk }
     }
 
-    /// The packet that enters the namespace.
+    /// Returns the packet that enters the namespace.
     pub(super) fn connect(&self) -> String {
         match self.generation {
             Generation::Eio4 | Generation::Eio3 if self.namespace == "/" => "40".to_owned(),
@@ -56,18 +56,18 @@ impl Speech {
         }
     }
 
-    /// The packet with an event whose argument is JSON.
+    /// Returns the packet of an event. `argument` is JSON.
     pub(super) fn event(&self, name: &str, argument: Option<&str>) -> String {
         packet::event(self.generation, &self.namespace, None, name, argument.as_slice())
     }
 
-    /// The packet with a talk. `conversation` is JSON.
+    /// Returns the packet of a talk. `conversation` is JSON.
     pub(super) fn talk(&self, conversation: &str, timestamp: u64, message_id: &str) -> String {
         let (head, tail) = &self.talk;
         format!(r#"{head}{{"conversation":{conversation},"timestamp":{timestamp},"messageID":"{message_id}"}}{tail}"#)
     }
 
-    /// The answer to a ping.
+    /// Returns the answer to a ping.
     pub(super) fn pong(&self) -> &'static str {
         match self.generation {
             Generation::Eio4 | Generation::Eio3 => "3",
@@ -75,12 +75,13 @@ impl Speech {
         }
     }
 
-    /// The argument of an update, where `packet` is one as servers write it: the path that has to be short.
+    /// Returns the argument of an update that is written the way servers do. This is the fast path; `None` says that
+    /// the packet has to be decoded.
     pub(super) fn update<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
         packet.strip_prefix(self.update.0.as_bytes())?.strip_suffix(self.update.1.as_bytes())
     }
 
-    /// What a packet means.
+    /// Returns the meaning of a packet.
     pub(super) fn understand<'a>(&self, packet: Packet<'a>) -> Said<'a> {
         match packet {
             Packet::Open(json) => Said::Open(json),
@@ -93,7 +94,7 @@ impl Speech {
         }
     }
 
-    /// A Socket.IO packet of Engine.IO 3 and 4. None of what is for another namespace.
+    /// Returns the meaning of a Socket.IO packet of Engine.IO 3 and 4. `None` if it is for another namespace.
     fn message<'a>(&self, text: &'a str) -> Option<Said<'a>> {
         let (kind, rest) = text.split_at_checked(1)?;
         let data = match (self.namespace.as_str(), rest.starts_with('/')) {
@@ -118,7 +119,7 @@ impl Speech {
         if let Some(refusal) = text.strip_prefix('7') {
             return Said::Refused(refusal);
         }
-        // Read by hand where it is written as servers do: the name comes first.
+        // The fast path: servers write the name first.
         let events = self.update.0.strip_suffix(r#""update","args":["#);
         if let Some((name, rest)) = events.and_then(|head| text.strip_prefix(head)).and_then(quoted) {
             let argument = rest.strip_prefix(r#","args":["#).and_then(|rest| rest.strip_suffix("]}"));
@@ -141,14 +142,14 @@ impl Speech {
 fn event(array: &str) -> Option<Said<'_>> {
     let (name, _) = quoted(array.strip_prefix('[')?)?;
     if matches!(name, "joined" | "left") {
-        // They come in storms, and nobody asks what they say.
+        // These come in storms, and the bench does not use their argument.
         return Some(Said::Event(name, ""));
     }
     let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
     Some(Said::Event(name, arguments.get(1).map_or("", |argument| argument.get())))
 }
 
-/// A string without escapes, and what is behind it.
+/// Returns a string without escapes, and the text after it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('"')?.split_once('"').filter(|(name, _)| !name.contains('\\'))
 }

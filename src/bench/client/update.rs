@@ -1,39 +1,39 @@
-//! The one event that comes by the hundred thousand. Its usual form is read by hand, in one pass and without a copy;
-//! whatever else JSON allows, by serde.
+//! The event `update`, which comes most often. Its usual form is read by hand, in one pass and without a copy; any
+//! other JSON by serde.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// What an update says.
+/// The argument of an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Update<'a> {
-    /// Where.
+    /// The id of the conversation.
     #[serde(borrow)]
     pub conversation: Cow<'a, str>,
-    /// Who talked.
+    /// The username of the talker.
     #[serde(borrow)]
     pub username: Cow<'a, str>,
-    /// The talker's time, where it is a whole number.
+    /// The talker's timestamp, if it is a whole number.
     pub timestamp: Option<u64>,
-    /// The id of the message, where it is text.
+    /// The id of the message, if it is text.
     #[serde(borrow, rename = "messageID")]
     pub message_id: Cow<'a, str>,
-    /// For how many updates this one stands, where a server folds those that do not fit: it is the first of them.
+    /// The number of updates that this one stands for, if the server folds them. It is the first of them.
     pub missed: Option<u64>,
 }
 
 impl<'a> Update<'a> {
-    /// Reads the argument of an `update`. None where it is not what it should be.
+    /// Reads the argument of an `update`. `None` if it is invalid.
     pub fn parse(json: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(json).ok()?;
-        // serde would read an array as the members in their order.
+        // serde would read an array as the fields in order.
         let any = || serde_json::from_str(text).ok().filter(|_| text.trim_start().starts_with('{'));
         Self::usual(text).or_else(any)
     }
 
-    /// An object of plain strings and whole numbers, without white space.
+    /// Reads an object of plain strings and whole numbers, without white space.
     fn usual(text: &'a str) -> Option<Self> {
         let mut update = Self::default();
         let mut rest = text.strip_prefix('{')?;
@@ -66,7 +66,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// A string without escapes, and what is behind it.
+/// Returns a string without escapes, and the text after it.
 fn string(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let end = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
@@ -74,7 +74,7 @@ fn string(text: &str) -> Option<(&str, &str)> {
     Some((value, rest.strip_prefix('"')?))
 }
 
-/// A number of digits alone, and what is behind it.
+/// Returns a number of digits only, and the text after it.
 fn whole(text: &str) -> Option<(u64, &str)> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit())?;
     let (digits, rest) = text.split_at(end);

@@ -1,13 +1,15 @@
-//! Bytes as a client reads and writes them: HTTP requests and answers, WebSocket frames.
+//! Bytes as a client reads and writes them: HTTP requests and answers, and WebSocket frames.
 
 use std::io;
 
-/// No message and no answer may be larger.
+/// Size limit of a message and of an answer.
 pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Limit of the number of headers in an answer.
 const HEADERS_MAX: usize = 64;
 
-/// The one key of all handshakes, since there is no proxy to be kept from caching, and what it has to be answered with.
+/// The key of all handshakes. It need not be random, because no cache has to be bypassed.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// The answer to [`KEY`] that RFC 6455 demands.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const FIN: u8 = 0x80;
@@ -27,21 +29,21 @@ pub(super) fn garbage(what: &str) -> io::Error {
 pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) body: &'a [u8],
-    /// Bytes of head and body.
+    /// Length of head and body together.
     pub(super) bytes: usize,
 }
 
 impl Answer<'_> {
-    /// Returns the error of a request that was refused with this answer.
+    /// Returns the error for a request that was refused with this answer.
     pub(super) fn refusal(&self) -> io::Error {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(100)]);
-        // A page is for people with a browser; anything else fits on the line.
+        // A page is meant for a browser; other bodies fit on a line.
         let body = if body.trim_start().starts_with('<') { Vec::new() } else { body.split_whitespace().collect() };
         garbage(format!("HTTP status {} {}", self.status, body.join(" ")).trim_end())
     }
 }
 
-/// The answer that `input` begins with, when all of it is there.
+/// Returns the answer at the beginning of `input`. `None` if it is incomplete.
 pub(super) fn answer(input: &[u8]) -> io::Result<Option<Answer<'_>>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut headers);
@@ -58,7 +60,7 @@ pub(super) fn answer(input: &[u8]) -> io::Result<Option<Answer<'_>>> {
         }
         (101 | 204 | 304, _) => 0,
         (_, Some(len)) => len.trim().parse().map_err(|_| garbage("an answer with a bad length"))?,
-        // Who refuses may close behind it; the status says enough.
+        // An error without a length may end with the connection; its status says enough.
         (400.., None) => input.len() - begin,
         (_, None) => return Err(garbage("an answer without a Content-Length")),
     };
@@ -69,12 +71,12 @@ pub(super) fn answer(input: &[u8]) -> io::Result<Option<Answer<'_>>> {
     Ok(body.map(|body| Answer { status, body, bytes: begin + len }))
 }
 
-/// A request for what is at `target`.
+/// Returns a GET request.
 pub(super) fn get(host: &str, target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
-/// A request to become a WebSocket.
+/// Returns a request to become a WebSocket.
 pub(super) fn upgrade(host: &str, target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -82,7 +84,7 @@ pub(super) fn upgrade(host: &str, target: &str) -> String {
     )
 }
 
-/// A request that brings `body` to `target`.
+/// Appends a POST request with this body.
 pub(super) fn post(out: &mut Vec<u8>, host: &str, target: &str, body: &[u8]) {
     let len = body.len();
     let head = format!(
@@ -93,7 +95,7 @@ pub(super) fn post(out: &mut Vec<u8>, host: &str, target: &str, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// A frame of a client's: masked.
+/// Appends a masked frame, as a client writes it.
 pub(super) fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u8; 4]) {
     out.push(FIN | opcode);
     match payload.len() {
@@ -108,29 +110,29 @@ pub(super) fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u
         }
     }
     out.extend_from_slice(&key);
-    // Eight at a time, which the compiler makes more of.
+    // Eight bytes at a time, which the compiler can vectorise.
     let long = u64::from_ne_bytes(std::array::from_fn(|at| key[at % key.len()]));
     let (chunks, rest) = payload.as_chunks();
     chunks.iter().for_each(|&chunk| out.extend_from_slice(&(u64::from_ne_bytes(chunk) ^ long).to_ne_bytes()));
     out.extend(rest.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
-/// A frame of a server's.
+/// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame<'a> {
     /// A whole text message.
     Text(&'a [u8]),
-    /// A part of one; the flag says whether it is the last.
+    /// A fragment of a text message; the flag says whether it is the last.
     Part(&'a [u8], bool),
-    /// To be answered.
+    /// A ping, to be answered.
     Ping(&'a [u8]),
-    /// The end.
+    /// The close frame.
     Close,
-    /// A pong, or a binary message: nobody sends one who speaks this protocol.
+    /// A pong or a binary message, which servers of this protocol do not send.
     Other,
 }
 
-/// The frame that `input` begins with, and its length, when all of it is there.
+/// Returns the frame at the beginning of `input`, and its length. `None` if it is incomplete.
 pub(super) fn frame(input: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
     let &[first, second, ref extended @ ..] = input else { return Ok(None) };
     let (begin, len) = match second {

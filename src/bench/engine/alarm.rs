@@ -1,4 +1,4 @@
-//! A clock that wakes a poll in time. The poll's own timeout ticks by the millisecond, which is longer than what is
+//! A timer that wakes a poll on time. A poll's own timeout has steps of a millisecond, which is too coarse for what is
 //! measured here; the kernel's timers are exact to some µs.
 
 use std::io;
@@ -14,7 +14,7 @@ pub(super) struct Alarm {
 
 #[cfg(target_os = "linux")]
 impl Alarm {
-    /// Wakes the poll of `registry` by an event with this token.
+    /// Creates an alarm that wakes the poll of `registry` by an event with this token.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         use std::os::fd::AsRawFd as _;
 
@@ -25,7 +25,7 @@ impl Alarm {
         Ok(Self { timer, armed: None })
     }
 
-    /// For how long the poll may wait so that it is back at `due`; None is until it is woken.
+    /// Sets the alarm to `due`, and returns the timeout for the poll. `None` means no timeout: the alarm will wake it.
     pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         let left = due.saturating_duration_since(now);
@@ -33,7 +33,7 @@ impl Alarm {
             return Ok(Some(Duration::ZERO));
         }
         if self.armed != Some(due) {
-            // Setting it anew takes back that it went off; so it need not be read.
+            // Setting the timer clears an expiration, so it need not be read.
             let it_value = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
@@ -52,7 +52,7 @@ impl Alarm {
         Ok(Self)
     }
 
-    /// For how long the poll may wait so that it is back at `due`, or a millisecond later.
+    /// Returns the timeout after which the poll is back at `due`, or a millisecond later.
     pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
         Ok(Some(due.saturating_duration_since(now)))
     }

@@ -1,4 +1,4 @@
-//! The users of one thread as those who hear: what they make of what they are told, and what follows for the run.
+//! The users of one thread as listeners: they judge and record what they hear.
 
 use std::borrow::Cow;
 use std::mem;
@@ -16,7 +16,7 @@ use crate::bench::measure::Recorder;
 use crate::bench::plan::Pace;
 use crate::event::Token;
 
-/// What a thread has found out.
+/// The results of one thread.
 pub(super) struct Notes {
     pub(super) recorder: Recorder,
     pub(super) tally: Tally,
@@ -30,35 +30,36 @@ pub(super) struct Audience {
     pub(super) people: Vec<Person>,
     pub(super) field: Option<Arc<Field>>,
     pub(super) notes: Notes,
-    /// When what is heard was read.
+    /// When the bytes now being handled were read.
     pub(super) now_us: u64,
-    /// Conversations whose turn has come, to talk when all that was read at once is done with.
+    /// Conversations whose turn has come. They talk after everything that was read is handled.
     pub(super) turns: Vec<usize>,
-    /// What has to be done about connections, when all that was read at once is done with.
+    /// Changes of connections, to be handled after everything that was read.
     pub(super) news: Vec<(usize, News)>,
     echo: Echo,
-    /// Since the run was last told.
+    /// Deliveries since the shared counters were last updated.
     deliveries: u64,
+    /// Bytes read since then.
     bytes: u64,
 }
 
-/// What became of a connection.
+/// A change of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// It may join, and has to be heard of so often.
+    /// The connection may join. Its heartbeat has this period, if it has to send one.
     Connected(Option<Duration>),
-    /// It is listening for the first time.
+    /// The connection is listening for the first time.
     Joined,
-    /// It will never be.
+    /// The connection failed before it was listening.
     Failed(String),
 }
 
-/// The last update, and what it meant. All members of a conversation are told the same, mostly one after the other.
+/// The last update, decoded. All members of a conversation get the same bytes, mostly one after the other.
 struct Echo {
     argument: Vec<u8>,
     conversation: Option<usize>,
     talk: Result<u64, Stray>,
-    /// When the talk was to be sent, as its talker has told the server.
+    /// When the talk was to be sent, by its timestamp.
     timestamp: Option<u64>,
     missed: Option<u64>,
 }
@@ -70,7 +71,7 @@ impl Default for Echo {
     }
 }
 
-/// One user who hears.
+/// One user, as the receiver of events.
 pub(super) struct Hearing<'a> {
     pub(super) audience: &'a mut Audience,
     pub(super) number: usize,
@@ -122,7 +123,7 @@ impl Audience {
         }
     }
 
-    /// Lets everybody see how much has come.
+    /// Adds deliveries and bytes to the shared counters.
     pub(super) fn tell(&mut self) {
         if self.bytes > 0 {
             self.run.counts.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
@@ -139,7 +140,7 @@ impl Audience {
         &mut self.people[number - self.range.start]
     }
 
-    /// Everybody takes the seats that the layout gives them, before the first talk.
+    /// Seats everybody in the conversations of the layout, before the first talk.
     pub(super) fn take_seats(&mut self, field: Arc<Field>) {
         for person in &mut self.people {
             if person.state == State::Listening && !self.run.users[person.number].slow {
@@ -152,7 +153,7 @@ impl Audience {
         self.run.seated.fetch_add(1, Ordering::Release);
     }
 
-    /// How many talks, or slots of a closed loop, are free by it.
+    /// Records an update, and returns how many talks, or slots of a closed loop, it frees.
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let Some(field) = &self.field else {
             let update = Update::parse(argument).ok_or(Stray::Garbled)?;
@@ -195,7 +196,7 @@ impl Audience {
         self.deliveries += 1;
         let class = field.classes[conversation];
         let Some(delivery) = talks.hear(talk, self.now_us) else {
-            // So late that nobody here remembers it: what is known is when it was to be sent, for the update says so.
+            // The talk is too old to be remembered, but its timestamp tells when it was to be sent.
             if let Some(intended_us) = self.echo.timestamp.filter(|intended_us| *intended_us <= self.now_us) {
                 self.notes.recorder.record(class, intended_us, intended_us, self.now_us);
             }
@@ -245,12 +246,12 @@ impl Audience {
         }
     }
 
-    /// A join or a leave is not done.
+    /// A join or a leave failed.
     pub(super) fn cannot(&mut self, number: usize, why: String) {
         if self.person(number).state.asks().is_none() {
             self.error(number, &why);
         } else if self.field.is_none() {
-            // Whatever else it is told about its join is too late.
+            // Later answers to this join are ignored.
             self.person(number).state = State::Refused;
             self.news.push((number, News::Failed(why)));
         } else {
@@ -264,13 +265,13 @@ impl Audience {
         self.error(number, why);
     }
 
-    /// A talk was to be sent, and it is the server that kept it from being sent.
+    /// Records that the server kept a talk from being sent.
     pub(super) fn not_taken(&mut self, talker: usize, why: &str) {
         self.run.counts.not_taken.fetch_add(1, Ordering::Relaxed);
         self.error(talker, why);
     }
 
-    /// Somebody who left joins again.
+    /// Records that a user who left joins again.
     pub(super) fn join(&mut self, number: usize, now_us: u64) {
         self.person(number).join(now_us);
         if let Some(field) = &self.field {
@@ -278,7 +279,7 @@ impl Audience {
         }
     }
 
-    /// It is known what came of a join or a leave, which the end waits for.
+    /// Records the answer to a join or a leave, for which the end of the run waits.
     fn answered(&mut self, number: usize, state: State) {
         let has_asked = mem::replace(&mut self.person(number).state, state).asks().is_some();
         if let Some(field) = self.field.as_ref().filter(|_| has_asked) {
@@ -286,7 +287,7 @@ impl Audience {
         }
     }
 
-    /// Somebody leaves all conversations.
+    /// Records that a user leaves all conversations.
     pub(super) fn leave(&mut self, number: usize, now_us: u64) {
         let Some(field) = self.field.clone() else { return };
         let person = &mut self.people[number - self.range.start];
@@ -295,14 +296,14 @@ impl Audience {
         let mut freed = 0;
         for seat in &mut person.seats {
             self.notes.tally.add(&seat.listener.leave());
-            // What is sent from here on may still come, until the server has said that it has left.
+            // Talks sent from here on may still come until the server confirms the leave.
             seat.left_at = Some(u64::MAX);
             freed += field.talks[seat.conversation].quit(seat.heard);
         }
         self.free(freed);
     }
 
-    /// The end of the run for somebody: what they have asked for is never answered.
+    /// Ends the run for a user. A request without an answer has failed.
     pub(super) fn end(&mut self, number: usize) {
         if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
             self.cannot(number, format!("{asked}: no listening until the end"));
@@ -310,7 +311,7 @@ impl Audience {
         self.close(number);
     }
 
-    /// The part of somebody is over: what they have not heard of what they had to is lost.
+    /// Ends the part of a user. Due talks that were not heard are lost.
     pub(super) fn close(&mut self, number: usize) {
         self.answered(number, State::Gone);
         let seats = mem::take(&mut self.person(number).seats);
@@ -324,8 +325,8 @@ impl Audience {
         }
     }
 
-    /// So many talks are under way no more. In a closed loop as many others take their turn, each in the thread of its
-    /// talker.
+    /// Records that `talks` talks are no longer in flight. In a closed loop as many other conversations get their turn,
+    /// each in the thread of its talker.
     pub(super) fn free(&mut self, talks: usize) {
         let Some(field) = &self.field else { return };
         let goes_on = matches!(self.run.plan.pace, Pace::Closed { .. }) && !field.over.load(Ordering::Relaxed);
@@ -346,13 +347,13 @@ impl Audience {
 }
 
 impl Run {
-    /// Which talk of conversation `k` the update says that it is.
+    /// Returns the number of the talk in conversation `k` that the update is about.
     fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
         let talk = self.number(update)?;
         if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
     }
 
-    /// Which talk of this run.
+    /// Returns the number of the talk of this run that the update is about.
     fn number(&self, update: &Update<'_>) -> Result<u64, Stray> {
         let (run, talk) = ledger::parse_message_id(&update.message_id).ok_or(Stray::MessageId)?;
         if run != self.id {

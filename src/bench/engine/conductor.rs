@@ -1,4 +1,4 @@
-//! Who tells the threads of a run what the time is, watches the server's process, and puts the report together.
+//! The conductor of a run: directs its threads, watches the server's process, and assembles the report.
 
 use std::future::Future;
 use std::io;
@@ -25,23 +25,24 @@ use crate::bench::outcome::{Generator, Report, Server};
 use crate::bench::plan::{self, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::{self, Process};
 
-/// Between two looks at what cannot be waited for.
+/// Interval at which counters are checked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Between two looks at the server's memory, and two strokes of the progress bar.
+/// Interval at which the server's memory is sampled and the progress bar redrawn.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
-/// The server is at rest when it has said nothing for this time, and used no more than one tick of its CPU; or when it
-/// never comes to it.
+/// The server is at rest if it sends nothing in this interval and uses little CPU time.
 const REST_INTERVAL: Duration = Duration::from_millis(200);
+/// CPU time that a server at rest may use in [`REST_INTERVAL`]: one tick of the kernel's accounting.
 const REST_CPU_MAX: Duration = Duration::from_millis(10);
+/// How long the server is given to come to rest.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the seats to the first talk.
 const LEAD: Duration = Duration::from_millis(20);
-/// How long what is under way at the end may take to be heard.
+/// How long talks in flight at the end may take to be heard.
 const GRACE: Duration = Duration::from_secs(5);
-/// What comes twice comes soon after the first.
+/// Duplicates come within this time after the first.
 const ECHO: Duration = Duration::from_millis(100);
 
-/// Who tells the threads what the time is.
+/// Directs the threads of a run.
 pub(super) struct Conductor<'a> {
     job: &'a Job,
     run: Arc<Run>,
@@ -50,10 +51,13 @@ pub(super) struct Conductor<'a> {
     figures: Server,
     bar: ProgressBar,
     interrupted: bool,
-    /// The time that was measured; what came, who left, and how busy the generator was in it.
+    /// The measured time.
     measured: Duration,
+    /// Bytes received in the measured time.
     received_bytes: Option<u64>,
+    /// Leaves in the measured time.
     leaves: u64,
+    /// The share of the measured time in which the generator was busy.
     busy_share: f64,
 }
 
@@ -120,11 +124,11 @@ impl<'a> Conductor<'a> {
         let layout = self.layout();
         let rate = match self.run.plan.pace {
             Pace::Open { rate } => rate,
-            // Who takes turns needs their order only.
+            // A closed loop needs only the order of the turns.
             Pace::Closed { .. } => 1.0,
         };
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
-        // It is MAX that has decided who is where.
+        // The number of members that MAX chose, not that of the plan.
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
         let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
@@ -176,7 +180,7 @@ impl<'a> Conductor<'a> {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Waits until every connection is listening, or never will be, and the server has come to rest.
+    /// Waits until every connection is listening or has failed, and the server is at rest.
     async fn everybody_joins(&self) {
         let run = &self.run;
         self.bar.set_length(run.plan.connections as u64);
@@ -190,7 +194,7 @@ impl<'a> Conductor<'a> {
             }
             sleep(LOOK_INTERVAL).await;
         }
-        // What is still on its way to those who have joined belongs to the joins.
+        // Events still on their way to users who have joined belong to the joins.
         let deadline = Instant::now() + REST_TIMEOUT;
         let busy = || {
             let cpu = self.server.as_ref().map(Process::cpu).unwrap_or_default();
@@ -207,14 +211,14 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Who is in which conversation, of those who read.
+    /// Returns which readers are in which conversations.
     fn layout(&self) -> Layout {
         let heard = self.run.heard.lock();
         let readers = heard.iter().filter(|(number, _)| !self.run.users[*number].slow);
         Layout::learnt(readers.map(|(number, ids)| (*number, ids.iter().map(String::as_str))))
     }
 
-    /// Warm-up, the measured time, and the grace for what is then still under way.
+    /// Runs the warm-up and the measured time, then waits for talks in flight.
     async fn talks(&mut self, field: &Arc<Field>, interrupt: Pin<&mut impl Future<Output = ()>>) {
         let run = Arc::clone(&self.run);
         let mut interrupt = interrupt;
@@ -248,7 +252,7 @@ impl<'a> Conductor<'a> {
         }
         let after = self.sample();
         let elapsed = after.at.saturating_duration_since(before.at);
-        // What the threads have measured began at its time, however late this one woke up.
+        // The threads measure from `measured` on, even if this task woke up late.
         self.measured = after.at.min(end).saturating_duration_since(measured);
         self.received_bytes = Some(after.bytes - before.bytes);
         self.leaves = after.leaves - before.leaves;
@@ -266,7 +270,7 @@ impl<'a> Conductor<'a> {
         sleep(ECHO).await;
     }
 
-    /// Looks at the server until `end`.
+    /// Samples the server until `end`.
     async fn watch(&self, figures: &mut Server, begin: Instant, end: Instant) {
         let mut deliveries = self.run.counts.deliveries.load(Ordering::Relaxed);
         loop {
@@ -296,7 +300,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Ends the threads, and adds up what they have found out.
+    /// Ends the threads, and adds up their results.
     fn end(&mut self) -> Result<(Recorder, Tally, Errors), RunError> {
         self.bar.finish_and_clear();
         self.run.tell(&Order::End);
@@ -311,23 +315,24 @@ impl<'a> Conductor<'a> {
     }
 }
 
-/// What has been used and done up to an instant.
+/// Resources used and things done up to an instant.
 struct Sample {
     at: Instant,
     deliveries: u64,
     bytes: u64,
     leaves: u64,
-    /// CPU time of the server, and of this process.
+    /// CPU time of the server's process.
     server: Duration,
+    /// CPU time of this process.
     generator: Duration,
-    /// For how long each thread was busy, whether it had the CPU or only wanted it.
+    /// How long each thread has been busy, with or without the CPU.
     busy_ns: Vec<u64>,
 }
 
 impl Sample {
-    /// For how many seconds the generator was at work. In a closed loop, and where others want its core too, it is the
-    /// busiest thread that holds the run up, and the time in which it did not wait for the server that counts; what
-    /// the kernel does for it while it waits is in the CPU time only.
+    /// Returns for how many seconds since `before` the generator was at work. The busiest thread limits a run, in a
+    /// closed loop or on a shared core, so its time not spent waiting for the server counts. Kernel work during a wait
+    /// shows only in the CPU time.
     fn generator_since(&self, before: &Self) -> f64 {
         let threads = self.busy_ns.len().max(1) as f64;
         let cpu = self.generator.saturating_sub(before.generator).as_secs_f64() / threads;
@@ -336,7 +341,7 @@ impl Sample {
     }
 }
 
-/// What came of `work`, unless it was interrupted.
+/// Returns the result of `work`. `None` if it was interrupted.
 async fn or_interrupted<T>(
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,

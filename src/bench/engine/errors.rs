@@ -1,31 +1,32 @@
-//! What went wrong, by kind. Part of it is text from the server, which may say anything, as often as it likes: it is
-//! made fit for a terminal, kept short, and bounded in number.
+//! Errors by kind. A kind may contain text of the server: it is made fit for a terminal, cut off, and the number of
+//! kinds is bounded.
 
 use std::collections::BTreeMap;
 
 use crate::bench::printable::printable;
 
-/// A kind is called by no more characters than this: some hundred of the server's, and the hint that follows.
+/// Length limit of a kind: some hundred characters of the server's text, and the hint after it.
 const KIND_CHARS_MAX: usize = 280;
-/// What is shorter is no secret, and would be found within words.
+/// A shorter secret is not hidden: it would be found within ordinary words.
 const SECRET_BYTES_MIN: usize = 4;
-/// Kinds beyond this number are one kind.
+/// Limit of the number of kinds. Further ones count as one.
 const KINDS_MAX: usize = 100;
+/// The name under which further kinds are counted.
 const OTHER_KINDS: &str = "other kinds";
 
-/// How many errors of which kind.
+/// The number of errors of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Errors(BTreeMap<String, u64>);
 
 impl Errors {
-    /// One more of this kind. What it says of `secret` is not for others.
+    /// Counts an error of this kind. Occurrences of `secret` in it are hidden.
     pub(super) fn add(&mut self, what: &str, secret: Option<&str>) {
         let secret = secret.filter(|secret| secret.len() >= SECRET_BYTES_MIN);
         let hidden = secret.map(|secret| what.replace(secret, "***"));
         self.count(&printable(hidden.as_deref().unwrap_or(what), KIND_CHARS_MAX), 1);
     }
 
-    /// Adds what another thread has counted.
+    /// Adds the errors of another thread.
     pub(super) fn merge(&mut self, other: Self) {
         other.0.into_iter().for_each(|(kind, count)| self.count(&kind, count));
     }

@@ -1,38 +1,38 @@
-//! One user of the bench: what has become of their connection, and where they listen.
+//! One user of the bench: the state of the connection, and the conversations that it listens to.
 
 use super::Field;
 use crate::bench::ledger::Listener;
 
-/// A connection's part in the run.
+/// A user's part in the run.
 pub(super) struct Person {
     pub(super) number: usize,
     pub(super) state: State,
-    /// When it asked to join or to leave.
+    /// When the user asked to join or to leave.
     pub(super) asked_us: u64,
-    /// Where it listens, or did before it left, by number of the conversation.
+    /// The conversations that the user listens to, or did before leaving, in rising order.
     pub(super) seats: Vec<Seat>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// On its way to the server.
+    /// The connection is being made.
     Connecting,
-    /// It waits for `listening`.
+    /// The user has asked to join.
     Joining,
-    /// Where it should be.
+    /// The user listens to its conversations.
     Listening,
-    /// It waits for the `listening` that names nothing.
+    /// The user has asked to leave.
     Leaving,
-    /// It has left, and will join again.
+    /// The user has left, and will join again.
     Away,
-    /// A join or a leave was refused, or never answered.
+    /// A join or a leave was refused, or not answered.
     Refused,
     /// The connection is over.
     Gone,
 }
 
 impl State {
-    /// What it waits for a `listening` to, by the name of the event.
+    /// Returns the name of the event that waits for a `listening`, if any.
     pub(super) fn asks(self) -> Option<&'static str> {
         match self {
             Self::Joining => Some("join"),
@@ -42,15 +42,15 @@ impl State {
     }
 }
 
-/// One conversation of a connection.
+/// One conversation of a user.
 pub(super) struct Seat {
     pub(super) conversation: usize,
     pub(super) listener: Listener,
-    /// The first talk that it has to hear.
+    /// The first talk that is due.
     pub(super) due: u64,
-    /// The highest talk that it has heard, or need not.
+    /// The highest talk that was heard, or is not due.
     pub(super) heard: u64,
-    /// It has left: talks above this one must not come any more.
+    /// Set after a leave: higher talks must not come.
     pub(super) left_at: Option<u64>,
 }
 
@@ -62,12 +62,11 @@ impl Person {
     pub(super) fn join(&mut self, now_us: u64) {
         self.state = State::Joining;
         self.asked_us = now_us;
-        // What is sent from here on may already come, and has to when it has heard that it is listening.
+        // Talks sent from here on may come already, and must come once the user is listening.
         self.seats.iter_mut().for_each(|seat| seat.left_at = Some(u64::MAX));
     }
 
-    /// It listens there from now on, unless it is who talks there. The place in `seats` is the order of the layout. Its
-    /// seat from before, if it had one.
+    /// Lets the user listen to a conversation, unless it is its talker. Returns the seat that this replaces.
     pub(super) fn sit_down(&mut self, field: &Field, conversation: usize) -> Option<Seat> {
         if field.layout.talker(conversation) == self.number {
             return None;

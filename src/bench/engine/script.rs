@@ -1,4 +1,4 @@
-//! What a thread has to do at which time: the talks of an open loop, and the leaves of churn.
+//! When a thread sends its talks in an open loop, and when its users leave in churn.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::{Field, Run, Times};
 use crate::bench::plan::Random;
 
-/// A time that never comes: it is 35 years away.
+/// A time that never comes, 35 years away.
 pub(super) const NEVER_US: u64 = 1 << 50;
 
-/// The talks of an open loop that are this thread's: when, and in which conversation.
+/// The talks of one thread in an open loop: their times and conversations.
 pub(super) struct Script {
     next: Option<(u64, usize)>,
     then: Box<dyn Iterator<Item = (u64, usize)>>,
 }
 
-/// So many leave all their conversations per second, and join again when the next one leaves, or the one behind. Who
-/// talks stays.
+/// Churn: users leave all conversations at a rate, and join again when the next one or the one after leaves. Talkers
+/// stay.
 pub(super) struct Churn {
     pub(super) listeners: Vec<usize>,
     begin_us: u64,
@@ -36,12 +36,12 @@ impl Script {
         Some(Self { next: then.next(), then })
     }
 
-    /// When the next talk is due.
+    /// Returns when the next talk is due.
     pub(super) fn due_us(&self) -> u64 {
         self.next.map_or(NEVER_US, |(due_us, _)| due_us)
     }
 
-    /// The next talk, if it is due.
+    /// Takes the next talk, if it is due.
     pub(super) fn take(&mut self, now_us: u64) -> Option<(u64, usize)> {
         let due = self.next.take_if(|(due_us, _)| *due_us <= now_us)?;
         self.next = self.then.next();
@@ -50,7 +50,7 @@ impl Script {
 }
 
 impl Churn {
-    /// For the users in `range`, those of the thread number `index`.
+    /// Returns the churn of the users in `range`, those of thread `index`. `None` if nobody is to leave.
     pub(super) fn new(run: &Run, range: &Range<usize>, index: usize, field: &Field, times: Times) -> Option<Self> {
         let is_talker = |number: usize| {
             let mut conversations = field.layout.conversations_of(number).iter();
@@ -64,7 +64,7 @@ impl Churn {
         (!churn.listeners.is_empty() && rate > 0.0).then_some(churn)
     }
 
-    /// When the next one leaves.
+    /// Returns when the next user leaves.
     pub(super) fn due_us(&self) -> u64 {
         self.begin_us + ((self.turns + 1) as f64 * 1e6 / self.rate) as u64
     }

@@ -1,5 +1,4 @@
-//! The users of one thread as those who talk: by the script of an open loop, in turn in a closed one; and those who
-//! come and go.
+//! The users of one thread as talkers, by script in an open loop and by turns in a closed one; and the users of churn.
 
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -11,11 +10,11 @@ use super::worker::Worker;
 use crate::bench::ledger;
 use crate::bench::plan::Pace;
 
-/// So many talks, or leaves, that are late are sent before anything else gets a turn.
+/// Number of late talks, or leaves, that are sent before other work gets its turn.
 const BURST_MAX: usize = 32;
 
 impl Worker {
-    /// When the next talk of the script is due.
+    /// Returns when the next talk of the script is due.
     pub(super) fn talk_us(&self) -> u64 {
         self.script.as_ref().map_or(NEVER_US, Script::due_us)
     }
@@ -33,7 +32,7 @@ impl Worker {
         }
     }
 
-    /// All slots of a closed loop are free at first.
+    /// Begins a closed loop, in which all slots are free at first.
     pub(super) fn begin_turns(&mut self) {
         let (Some(field), Pace::Closed { window }) = (&self.audience.field, self.run.plan.pace) else { return };
         field.under_way.fetch_add(window, Ordering::Relaxed);
@@ -41,7 +40,7 @@ impl Worker {
         self.take_turns();
     }
 
-    /// Those whose turn has come talk, and what one has to say leaves in one write.
+    /// Sends the talks whose turn has come. Talks of one client leave in one write.
     pub(super) fn take_turns(&mut self) {
         let Some(field) = &self.audience.field else { return };
         let mut turns = mem::take(&mut self.audience.turns);
@@ -56,11 +55,12 @@ impl Worker {
             }
         }
         turns.drain(..).for_each(|conversation| self.flush(conversation));
-        // The room that it took is used again.
+        // The allocation is used again.
         self.audience.turns = turns;
     }
 
-    /// Gives up what was sent before and somebody never hears, and tries again where nobody was there.
+    /// Gives up talks sent before `before_us` that not all have heard, and gives their slots, and those of missing
+    /// talkers, to others.
     pub(super) fn look_after(&mut self, before_us: u64) {
         let Some(field) = self.audience.field.clone() else { return };
         for (conversation, talks) in field.talks.iter().enumerate() {
@@ -86,7 +86,7 @@ impl Worker {
                 }
                 !is_away
             });
-            // Who is away already is no choice: the next one who is there goes.
+            // If the chosen user is away, the next one who is there leaves.
             let (before, from) = churn.listeners.split_at(churn.random.below(churn.listeners.len()));
             let is_there = |number: &usize| self.audience.person(*number).state == State::Listening;
             if let Some(number) = from.iter().chain(before).copied().find(is_there) {
@@ -107,7 +107,7 @@ impl Worker {
         }
     }
 
-    /// The next talk of a conversation. Whether somebody will hear it.
+    /// Sends the next talk of a conversation, and returns whether anybody will hear it.
     fn talk(&mut self, conversation: usize, intended_us: u64, now_us: u64) -> bool {
         let Some(field) = &self.audience.field else { return false };
         let talker = field.layout.talker(conversation);

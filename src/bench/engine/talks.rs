@@ -1,29 +1,29 @@
-//! The talks that are under way in one conversation: who still has to hear them, and when the first and the last did.
-//! The members of a conversation may live on several threads, so its numbers are shared.
+//! The talks in flight in one conversation: who still has to hear them, and when they were first and last heard. Its
+//! members may be on several threads, so it is shared.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Of a talk that somebody never hears there is no more than this many behind it before it is forgotten.
+/// Number of talks in flight above which the oldest is forgotten.
 const UNDER_WAY_MAX: usize = 1 << 16;
 
-/// One conversation, for all threads.
+/// One conversation, shared by all threads.
 #[derive(Debug, Default)]
 pub(super) struct Talks {
-    /// How many were sent. It changes under the lock only, and is read without it for each delivery.
+    /// Number of talks sent. Changed only under the lock; read without it for each delivery.
     sent: AtomicU64,
     under_way: Mutex<UnderWay>,
 }
 
 #[derive(Debug, Default)]
 struct UnderWay {
-    /// Who has to hear what is sent from now on.
+    /// Number of users who have to hear the next talk.
     listeners: u32,
-    /// The highest number whose slot in a closed loop waits no more for those who have not heard it.
+    /// The highest number whose slot in a closed loop no longer waits for the talk to be heard.
     given_up: u64,
-    /// The talks from the first that somebody still has to hear to the last that was sent.
+    /// The talks from the first that is still awaited to the last that was sent.
     talks: VecDeque<Talk>,
 }
 
@@ -31,9 +31,9 @@ struct UnderWay {
 struct Talk {
     intended_us: u64,
     sent_us: u64,
-    /// Who has to hear it, and has not yet.
+    /// Number of users who still have to hear it.
     awaited: u32,
-    /// Somebody was told that they have missed it: not all will have received it.
+    /// A user was told that it missed the talk, so not all will receive it.
     is_missed: bool,
     first_us: u64,
     last_us: u64,
@@ -43,9 +43,9 @@ struct Talk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Begun {
     pub(super) number: u64,
-    /// Whether anybody is there to hear it.
+    /// Whether anybody has to hear it.
     pub(super) is_heard: bool,
-    /// How many earlier talks had to be forgotten for it that were still waited for.
+    /// Number of earlier talks that were forgotten for it while still awaited.
     pub(super) freed: usize,
 }
 
@@ -54,26 +54,27 @@ pub(super) struct Begun {
 pub(super) struct Delivery {
     pub(super) intended_us: u64,
     pub(super) sent_us: u64,
-    /// When it was received first and last, when this was the last receipt, and all have received it.
+    /// The first and the last time of receipt, if this was the last receipt and all have received it.
     pub(super) span_us: Option<(u64, u64)>,
-    /// Whether its slot is free by that: it was the last, and waited for.
+    /// Whether the slot is now free: this was the last receipt, and the slot waited for it.
     pub(super) is_freed: bool,
 }
 
 impl Talks {
-    /// How many were sent.
+    /// Returns the number of talks sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// Somebody listens from now on: how many were sent before.
+    /// Adds a listener, and returns the number of talks sent before.
     pub(super) fn enter(&self) -> u64 {
         let mut under_way = self.under_way.lock();
         under_way.listeners += 1;
         self.sent()
     }
 
-    /// Somebody who has heard the numbers up to `heard` listens no more. How many talks wait for nobody by that.
+    /// Removes a listener who has heard the numbers up to `heard`. Returns how many talks are no longer awaited because
+    /// of that.
     pub(super) fn quit(&self, heard: u64) -> usize {
         let mut under_way = self.under_way.lock();
         under_way.listeners = under_way.listeners.saturating_sub(1);
@@ -89,7 +90,7 @@ impl Talks {
         freed
     }
 
-    /// A talk is sent.
+    /// Records that a talk is sent.
     pub(super) fn begin(&self, intended_us: u64, sent_us: u64) -> Begun {
         let mut under_way = self.under_way.lock();
         let mut freed = 0;
@@ -107,7 +108,7 @@ impl Talks {
         Begun { number, is_heard: awaited > 0, freed }
     }
 
-    /// Somebody who had to hear it has heard it. None where it was forgotten.
+    /// Records that a listener has heard a talk. `None` if it was forgotten.
     pub(super) fn hear(&self, number: u64, received_us: u64) -> Option<Delivery> {
         let mut under_way = self.under_way.lock();
         let given_up = under_way.given_up;
@@ -125,8 +126,8 @@ impl Talks {
         Some(Delivery { intended_us, sent_us, span_us, is_freed: awaited == 0 && number > given_up })
     }
 
-    /// Somebody who had to hear the numbers from `from` to `to` was told that they have missed them. How many talks
-    /// wait for nobody by that.
+    /// Records that a listener was told that it missed the numbers from `from` to `to`. Returns how many talks are no
+    /// longer awaited because of that.
     pub(super) fn miss(&self, from: u64, to: u64) -> usize {
         let mut under_way = self.under_way.lock();
         let (first, given_up) = (self.first(&under_way), under_way.given_up);
@@ -142,8 +143,8 @@ impl Talks {
         freed
     }
 
-    /// Gives up what was sent before `sent_us` and has not been heard by everybody: nobody waits for it any more, but
-    /// whoever hears it after all has it counted. How many talks that are.
+    /// Gives up the slots of talks sent before `sent_us` that not all have heard, and returns how many these are. Later
+    /// receipts of such a talk are still recorded.
     pub(super) fn give_up(&self, sent_us: u64) -> usize {
         let mut under_way = self.under_way.lock();
         let first = self.first(&under_way);
@@ -155,14 +156,14 @@ impl Talks {
         awaited
     }
 
-    /// The number of the first talk that is remembered.
+    /// Returns the number of the first talk that is remembered.
     fn first(&self, under_way: &UnderWay) -> u64 {
         self.sent() - under_way.talks.len() as u64 + 1
     }
 }
 
 impl UnderWay {
-    /// Forgets the first talks that everybody has heard.
+    /// Forgets talks at the front that everybody has heard.
     fn clear(&mut self) {
         while self.talks.front().is_some_and(|talk| talk.awaited == 0) {
             self.talks.pop_front();
@@ -208,7 +209,7 @@ mod tests {
         assert!(talks.hear(1, 9).is_some());
         assert!(talks.hear(2, 9).is_some());
         assert!(talks.hear(1, 9).unwrap().span_us.is_some());
-        // One has heard two of them, the other one.
+        // The one who leaves has heard talk 1; the other has heard 1 and 2.
         assert_eq!(talks.quit(1), 1);
         assert_eq!(talks.give_up(3), 0);
         assert_eq!(talks.give_up(4), 1);

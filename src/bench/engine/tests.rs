@@ -1,4 +1,4 @@
-//! What a thread's users make of what they hear, without a server: updates come as arguments, and so does the time.
+//! The users of one thread without a server: updates and times come as arguments.
 
 use super::audience::{Audience, Hearing};
 use super::person::State;
@@ -10,7 +10,7 @@ use crate::bench::outcome::Accounts;
 use crate::bench::plan::{Pace, Sizes};
 use crate::protocol::{Generation, TransportKind};
 
-/// Users `u0` and so on in the conversation `c`, in which the first talks: they all listen, and nobody has talked.
+/// Users `u0` and so on who all listen to the conversation `c`, in which the first talks.
 fn audience(connections: usize, pace: Pace) -> Audience {
     let way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
     let plan = Plan {
@@ -57,7 +57,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     audience
 }
 
-/// `number` hears of a talk that was to be sent at `intended_us`.
+/// User `number` hears a talk that was to be sent at `intended_us`.
 fn hear(audience: &mut Audience, number: usize, talk: u64, intended_us: u64, at_us: u64) {
     let update =
         format!(r#"{{"username":"u0","conversation":"c","timestamp":{intended_us},"messageID":"r-2.{talk}"}}"#);
@@ -65,13 +65,13 @@ fn hear(audience: &mut Audience, number: usize, talk: u64, intended_us: u64, at_
     Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
 }
 
-/// The same, and it says that it stands for so many.
+/// User `number` hears an update that stands for `missed` talks.
 fn hear_folded(audience: &mut Audience, number: usize, talk: u64, missed: u64) {
     let update = format!(r#"{{"username":"u0","conversation":"c","messageID":"r-2.{talk}","missed":{missed}}}"#);
     Hearing { audience, number }.heard(Heard::Update(update.as_bytes()));
 }
 
-/// A talk is sent, as a slot of the closed loop or by the plan of the open one.
+/// Sends a talk, as a slot of the closed loop or by the plan of the open one.
 fn talk(audience: &Audience, intended_us: u64) -> u64 {
     let field = audience.field.as_ref().unwrap();
     field.under_way.fetch_add(1, Ordering::Relaxed);
@@ -88,7 +88,7 @@ fn a_stall_is_measured_however_long_it_is() {
         let mut audience = audience(3, pace);
         let field = Arc::clone(audience.field.as_ref().unwrap());
         let (stalled, next) = (talk(&audience, 1_000_000), talk(&audience, 6_500_000));
-        // The first is given up when it was stalled for five seconds, and only its slot is free.
+        // After five seconds the first talk is given up, which frees only its slot.
         let patience_us = 5_000_000;
         audience.free(field.talks[0].give_up(7_000_000 - patience_us));
         assert_eq!(audience.turns.len(), usize::from(pace == Pace::Closed { window: 1 }));
@@ -148,7 +148,7 @@ fn what_a_server_still_says_of_an_earlier_run_is_neither_judged_nor_counted() {
     assert!(!is_earlier(&ids[1], &ids[1]) && !is_earlier("x-0", &ids[1]) && !is_earlier("x", "x-1"));
     let mut audience = audience(2, Pace::Open { rate: 1.0 });
     talk(&audience, 1_000);
-    // To the talker, who was another connection then, as well.
+    // Also to the talker, who was another connection in the earlier run.
     for (number, run) in [(0, "r-1"), (1, "r-1"), (1, "r-3"), (1, "r"), (1, "s-1")] {
         let update = format!(r#"{{"username":"u0","conversation":"c","timestamp":1000,"messageID":"{run}.1"}}"#);
         Hearing { audience: &mut audience, number }.heard(Heard::Update(update.as_bytes()));
@@ -156,7 +156,7 @@ fn what_a_server_still_says_of_an_earlier_run_is_neither_judged_nor_counted() {
     let strays = audience.notes.tally.strays().collect::<Vec<_>>();
     assert_eq!(strays, [(Stray::MessageId, 3), (Stray::Earlier, 2)]);
     assert_eq!((audience.notes.tally.accounts().misdelivered, audience.notes.recorder.raw().count()), (3, 0));
-    // It has more to say than fits into the time until the others join.
+    // The server is still busy with the earlier run while the others join.
     audience.field = None;
     audience.notes.tally = Tally::default();
     for run in ["r-1", "r-3"] {

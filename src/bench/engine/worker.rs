@@ -1,5 +1,5 @@
-//! One thread of the load: a loop around the poll of its share of the connections. Whatever has to be done at some time
-//! is asked for its time before the thread sleeps; nothing waits anywhere else.
+//! One thread of the load: a loop around the poll of its connections. Before the thread sleeps, everything with a time
+//! is asked when it is due; nothing waits elsewhere.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,19 +23,20 @@ use crate::bench::measure::Recorder;
 use crate::bench::plan::{Pace, Way};
 use crate::event::Token as Secret;
 
-/// The token of the thread's door, and that of its alarm: clients have lower ones.
+/// The token of the thread's orders. Tokens of clients are lower.
 pub(super) const DOOR: Token = Token(usize::MAX);
+/// The token of the thread's alarm. Tokens of clients are lower.
 const ALARM: Token = Token(usize::MAX - 1);
 
-/// Events that are taken from the kernel at once.
+/// Number of events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
-/// How long it may take until a connection may speak, and then until it is listening.
+/// How long a connection may take until it may join, and then until it is listening.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// So many connections of a thread may be on their way to `listening` at a time.
+/// Number of connections of a thread that may be on their way to `listening`.
 const RAMP_UNDER_WAY_MAX: usize = 1024;
-/// A talk that was not heard by all after this time is waited for no more.
+/// How long a talk is waited for if not all members hear it.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks for such talks.
+/// Interval at which such talks are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One thread.
@@ -46,35 +47,36 @@ pub(super) struct Worker {
     pub(super) audience: Audience,
     pub(super) clients: Vec<Option<Client>>,
     peers: Peers,
-    /// What every connection reads into.
+    /// The read buffer of all connections.
     buffer: Vec<u8>,
-    /// Who is to be connected next, and how many are on their way to `listening`.
+    /// The next connection to be opened.
     next: usize,
+    /// Number of connections on their way to `listening`.
     under_way: usize,
-    /// What is due for single connections, the earliest first. What has become needless by then is passed over.
+    /// Deadlines of connections, the earliest first. Those that no longer apply are skipped.
     deadlines: BinaryHeap<Reverse<(u64, usize, Deadline)>>,
     /// The talks of an open loop.
     pub(super) script: Option<Script>,
-    /// When a closed loop begins.
+    /// When the closed loop begins.
     pub(super) begin_us: u64,
     pub(super) churn: Option<Churn>,
     look_us: u64,
-    /// Talks, or slots of a closed loop, that are free since the last look: nobody was there to talk or to hear.
+    /// Talks, or slots of a closed loop, freed since the last look because the talker or all listeners are gone.
     pub(super) idle: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
-    /// It has to be connected.
+    /// The connection must be able to join.
     Connect,
-    /// It has to be listening, or has to have left.
+    /// The user must be listening, or have left.
     Answer,
-    /// It has to be heard of, and again after so many µs.
+    /// The heartbeat has to be sent, and again after this many µs.
     Beat(u64),
 }
 
 impl Worker {
-    /// Runs until the end. The share of thread `index` are the connections of `range`.
+    /// Runs a thread to its end. Thread `index` has the connections of `range`.
     pub(super) fn run(run: Arc<Run>, mut poll: Poll, index: usize, range: Range<usize>) -> io::Result<Notes> {
         let mut worker = Self {
             audience: Audience::new(Arc::clone(&run), range.clone()),
@@ -122,7 +124,7 @@ impl Worker {
             woke = Instant::now();
             for event in &events {
                 match event.token() {
-                    // Whatever woke the thread, orders and what is due are looked at.
+                    // Orders and what is due are looked at after every wake-up.
                     ALARM | DOOR => {}
                     token => self.attend(Client::number(token), event),
                 }
@@ -130,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// None at the end.
+    /// Follows an order. `None` at the end of the run.
     fn obey(&mut self, order: Order) -> Option<()> {
         match order {
             Order::Seats(field) => {
@@ -160,13 +162,13 @@ impl Worker {
         self.churn = Churn::new(&self.run, &self.range, self.index, &field, times);
         match self.run.plan.pace {
             Pace::Open { .. } => self.script = Script::new(&field, times, &self.range),
-            // All slots are free at first, and one thread gives them away.
+            // All slots are free at first, and the first thread gives them away.
             Pace::Closed { .. } if self.index == 0 => self.begin_us = times.begin_us,
             Pace::Closed { .. } => {}
         }
     }
 
-    /// When something is due.
+    /// Returns when something is due.
     fn next_us(&self) -> u64 {
         let ramp_us = if self.under_way < RAMP_UNDER_WAY_MAX { self.ramp_us() } else { NEVER_US };
         let deadline_us = self.deadlines.peek().map_or(NEVER_US, |Reverse((due_us, ..))| *due_us);
@@ -201,8 +203,7 @@ impl Worker {
         }
     }
 
-    /// When the next connection is to be opened: as many per second as the plan says over all threads, which take
-    /// turns.
+    /// Returns when the next connection is to be opened. The threads take turns, at the rate of the plan over all.
     fn ramp_us(&self) -> u64 {
         if self.next == self.range.end {
             return NEVER_US;
@@ -229,7 +230,7 @@ impl Worker {
         self.deadlines.push(Reverse((due_us, number, deadline)));
     }
 
-    /// It has asked to join or to leave.
+    /// Sets the deadline for the answer to a join or a leave.
     pub(super) fn await_answer(&mut self, number: usize) {
         let due_us = self.audience.person(number).asked_us + ANSWER_TIMEOUT.as_micros() as u64;
         self.deadline(due_us, number, Deadline::Answer);
@@ -242,7 +243,7 @@ impl Worker {
                 self.fail(number, &format!("connect: no answer in {} s", ANSWER_TIMEOUT.as_secs()));
             }
             Deadline::Connect => {}
-            // It may have asked again since.
+            // The user may have asked again since.
             Deadline::Answer if person.asked_us + ANSWER_TIMEOUT.as_micros() as u64 == due_us => {
                 if let Some(asked) = person.state.asks() {
                     let why = format!("{asked}: no listening in {} s", ANSWER_TIMEOUT.as_secs());
@@ -260,7 +261,7 @@ impl Worker {
         }
     }
 
-    /// Something can be read or written.
+    /// Handles an event of a connection.
     fn attend(&mut self, number: usize, event: &Event) {
         let Some(client) = &mut self.clients[number - self.range.start] else { return };
         let mut hearing = Hearing { audience: &mut self.audience, number };
@@ -274,7 +275,7 @@ impl Worker {
         if !self.audience.turns.is_empty() {
             self.take_turns();
         }
-        // Of a thousand events at once, the last must not keep a talk waiting.
+        // After a thousand events at once, a talk would be late.
         if self.talk_us() <= self.audience.now_us {
             self.talk_by_script();
         }
@@ -283,7 +284,7 @@ impl Worker {
     fn take_news(&mut self) {
         for (number, news) in mem::take(&mut self.audience.news) {
             match news {
-                // Who is let in twice joins once.
+                // A second entry into the namespace is ignored.
                 News::Connected(_) if self.audience.person(number).state != State::Connecting => {}
                 News::Connected(heartbeat) => {
                     let now_us = self.audience.now_us;
@@ -299,7 +300,7 @@ impl Worker {
                     if let Some(client) = &mut self.clients[number - self.range.start]
                         && self.run.users[number].slow
                     {
-                        // It reads no more. What the server does about it is no loss.
+                        // It stops reading. What the server then does about it is no loss.
                         client.stop_reading();
                     }
                 }
@@ -317,7 +318,7 @@ impl Worker {
         }
     }
 
-    /// A connection is over before its time.
+    /// Handles the end of a connection.
     fn lose(&mut self, number: usize, error: &io::Error) {
         let what = describe(error);
         let state = self.audience.person(number).state;
@@ -340,14 +341,14 @@ impl Worker {
         }
     }
 
-    /// What may be wrong with a server that answers something else.
+    /// Returns a hint for a server that answers something else.
     fn hint(&self, number: usize) -> String {
         let Way { generation, transport } = self.run.users[number].way;
         let (generation, transport, path) = (generation.as_str(), transport.as_str(), &self.run.target.path);
         format!(" (does it speak {generation} by {transport} at {path}? Flags --generations, --transports, --path)")
     }
 
-    /// A connection never was what it should have been.
+    /// Handles a connection that failed before it was listening.
     fn fail(&mut self, number: usize, why: &str) {
         if mem::replace(&mut self.audience.person(number).state, State::Gone) == State::Gone {
             return;
@@ -359,7 +360,7 @@ impl Worker {
     }
 }
 
-/// What is behind an error, as short as a row of a table wants it.
+/// Returns the text of an error, short enough for a row of the table.
 fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "closed by the server".to_owned(),

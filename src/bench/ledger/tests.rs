@@ -1,5 +1,4 @@
-//! The accounts of streams that are clean, and of streams that lose, double, reorder and misdeliver: by example, and
-//! against a model that is as slow as it is plain.
+//! Accounts of clean streams and of faulty ones: by example, and against a slow and plain model.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,7 @@ use super::Receipt::*;
 use super::*;
 use crate::event::{Scalar, ServerEvent, Talk, Username};
 
-/// A listener of a conversation with `sent` talks, all of which are due, that receives `numbers`.
+/// Returns the result of a listener that receives `numbers` in a conversation of `sent` talks, all of them due.
 fn heard(numbers: &[u64], sent: u64) -> (Vec<Receipt>, Accounts) {
     let mut listener = Listener::new(0);
     let receipts = numbers.iter().map(|&number| listener.receive(number, sent)).collect();
@@ -90,7 +89,7 @@ fn what_is_declared_is_neither_received_nor_lost() {
     assert_eq!(listener.declare_missing(2, 4), [(3, 5)]);
     assert_eq!(listener.receive(6, 9), New);
     assert_eq!(listener.receive(4, 9), Duplicate, "it was settled");
-    // Of 7 and 8, one came in the meantime.
+    // Of 7 and 8, the latter came.
     assert_eq!(listener.receive(8, 9), New);
     assert_eq!(listener.declare_missing(6, 3), [(7, 7)]);
     assert_eq!(listener.close(9), Accounts { declared_missing: 4, duplicated: 1, ..accounts(9, 4, 1) });
@@ -125,13 +124,13 @@ fn a_listener_is_small() {
     assert!(listener.faults.is_none(), "it takes no memory where all goes well");
 }
 
-/// What a stream does.
+/// One step of a stream.
 #[derive(Clone, Debug)]
 enum Step {
     Send(u64),
-    /// The number to receive, as a share of what was sent and may not have been.
+    /// Receives some number that was sent, or almost.
     Receive(u64),
-    /// As a correct server would: the next.
+    /// Receives the next number, as from a correct server.
     Next,
     Declare(u64, u64),
     Leave,
@@ -148,7 +147,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..60)
 }
 
-/// The same in sets.
+/// A listener made of sets.
 struct Model {
     due: u64,
     sent: u64,
@@ -218,7 +217,7 @@ proptest! {
         };
         for step in steps {
             match step {
-                // Few enough that no gap has to give way.
+                // Few enough that no gap is forgotten.
                 Step::Send(count) => sent = (sent + count).min(60),
                 Step::Receive(number) => {
                     let number = number % (sent + 3);

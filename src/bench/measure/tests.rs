@@ -1,4 +1,4 @@
-//! Percentiles of distributions that are known, what a stall does to them, and the time series.
+//! Percentiles of known distributions, the effect of a stall on them, and the time series.
 
 use std::iter::repeat_n;
 
@@ -16,7 +16,7 @@ fn distribution(values: impl IntoIterator<Item = u64>) -> Distribution {
     distribution
 }
 
-/// Asserts that `us` is `expected` to three digits, and not below it: a bucket reports its upper end.
+/// Asserts that `us` is `expected` to three digits and not below it: a bucket reports its upper end.
 #[track_caller]
 fn assert_near(us: u64, expected: u64) {
     assert!((expected..=expected + expected / 1000).contains(&us), "{us} where {expected} was expected");
@@ -40,7 +40,7 @@ fn a_uniform_distribution_has_its_percentiles() {
 fn a_constant_distribution_is_the_same_everywhere() {
     let latency = distribution(repeat_n(12_345, 1000)).latency();
     assert_eq!((latency.max, latency.mean), (12_345, 12_345.0));
-    // Never above the largest, though the bucket goes further.
+    // Never above the largest value, though the bucket goes further.
     assert!(latency.percentiles.iter().all(|(_, us)| *us == 12_345));
 }
 
@@ -89,8 +89,8 @@ proptest! {
     }
 }
 
-/// 1000 talks a second for ten seconds, each answered after 100 µs; the whole stands still for the fifth of them. A
-/// sender that waits for each answer sends what was due meanwhile only then.
+/// 1000 talks a second for ten seconds, each answered after 100 µs, with a stall in the fifth second. The sender waits
+/// for each answer, so talks due in the stall are sent after it.
 fn stalled() -> Recorder {
     let (stall, end) = (4 * US_PER_SECOND, 5 * US_PER_SECOND);
     let mut recorder = Recorder::new(0, 10 * US_PER_SECOND);
@@ -108,16 +108,16 @@ fn a_stall_shows_from_the_intended_time_on() {
     let recorder = stalled();
     let (corrected, raw) = (recorder.corrected(), recorder.raw());
     assert_eq!((corrected.count(), raw.count()), (10_000, 10_000));
-    // One in ten was due in the stall, and waited for what was left of it.
+    // One in ten was due in the stall, and waited for the rest of it.
     assert_near(corrected.percentile(90.0), 100);
     for (percent, us) in [(91.0, 100_000), (95.0, 500_000), (99.0, 900_000), (99.9, 990_000)] {
         let found = corrected.percentile(percent);
         assert!(found.abs_diff(us) <= 2000, "{found} where {us} was expected at {percent} %");
     }
     assert_eq!(corrected.latency().max, US_PER_SECOND);
-    // From the real time of sending, a single one waited.
+    // By the real time of sending, a single one waited.
     assert_eq!((raw.percentile(99.99), raw.latency().max), (100, US_PER_SECOND));
-    // The lag says whose fault it is that they differ.
+    // The lag shows that the sender caused the difference.
     assert!(recorder.lag().percentile(99.0).abs_diff(900_000) <= 2000);
 }
 
@@ -148,7 +148,7 @@ fn only_the_measured_time_is_measured() {
     assert_eq!(recorder.spreads()[0].first_to_last.count, 2);
     let seconds = recorder.seconds(Duration::from_millis(2500));
     let counts = seconds.iter().map(|second| (second.talks, second.deliveries)).collect::<Vec<_>>();
-    // The first was sent before, and received within; the last was received when it was over.
+    // The first was sent before the measured time and received in it; the last was received after it.
     assert_eq!(counts, [(1, 2), (0, 0), (1, 0)]);
     assert_eq!(recorder.seconds(Duration::from_millis(900)).len(), 1, "it was interrupted");
 }
@@ -159,7 +159,7 @@ fn what_comes_after_an_interruption_is_not_of_the_measured_time() {
     let class = SizeClass::of(SIZE);
     recorder.record(class, 1_000_000, 1_000_000, 1_100_000);
     recorder.end(1_200_000);
-    // The last second is not over, but the measured part of it is.
+    // The measured part of the last second is over, though the second is not.
     for received in [1_300_000, 1_900_000] {
         recorder.record(class, 1_000_000, 1_000_000, received);
     }
@@ -220,7 +220,7 @@ fn threads_measure_as_one() {
     let mut parts = [whole.clone(), whole.clone(), whole.clone()];
     for talk in 0..5000_u64 {
         let (intended, thread) = (talk * 1000, (talk * talk % 3) as usize);
-        // The threads see other ranges of values, sizes and seconds.
+        // The threads see different ranges of values, sizes and seconds.
         let latency = (talk % 97 + 1) * 10_u64.pow(thread as u32 + 1);
         for recorder in [&mut whole, &mut parts[thread]] {
             let class = SizeClass::of(10_usize.pow(thread as u32 * 2));

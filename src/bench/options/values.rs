@@ -42,11 +42,11 @@ pub(super) enum ValueError {
     Sizes,
     #[error("a path that begins with a slash")]
     Path,
-    #[error("{name:?} is none of {names}")]
+    #[error("{name:?} is not one of {names}")]
     UnknownName { name: String, names: &'static str },
     #[error("the weight of {name} is a whole number up to {WEIGHT_MAX}")]
     Weight { name: String },
-    #[error("one weight at least is not 0")]
+    #[error("at least one weight has to be above 0")]
     NoWeight,
 }
 

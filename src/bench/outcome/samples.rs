@@ -1,4 +1,4 @@
-//! Made-up reports for the tests: a good run, one with a search before it, one in which all is wrong, and nothing.
+//! Made-up reports for tests: a good run, one after a search, one full of faults, and an empty one.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::{Accounts, Circumstances, Generator, Knee, KneeStep, Latency, Report,
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
 
-/// 10,000 connections in conversations of Zipf's sizes, 2,000 talks a second for 30 s, all well.
+/// 10,000 connections in conversations of Zipf's sizes, 2,000 talks a second for 30 s, without faults.
 pub(in crate::bench) fn good() -> Report {
     let second = |at: u64| {
         let stall = if at == 17 { 9 } else { 1 };
         let [p50, p99, max] = [210 + at * 7 % 23, (900 + at * 97 % 211) * stall, (2_900 + at * 1_871 % 1_409) * stall];
-        // What a stall holds back comes in the next second.
+        // Deliveries held back by a stall come in the next second.
         let deliveries = [20_000, 12_000, 28_000][(at == 17) as usize + 2 * (at == 18) as usize];
         Second { talks: 2_000, deliveries, p50, p99, max }
     };
@@ -76,12 +76,12 @@ pub(in crate::bench) fn good() -> Report {
     }
 }
 
-/// A good run that a search has found.
+/// A good run after a search.
 pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
 }
 
-/// Rates that double until the objective fails, and are bisected then.
+/// A search that doubles the rate until the objective fails, then bisects.
 pub(in crate::bench) fn knee() -> Knee {
     let step = |rate: f64| {
         let p99 = (900.0 + 1e7 / (6_100.0 - rate).max(20.0) - 1e7 / 6_100.0) as u64;
@@ -102,7 +102,7 @@ pub(in crate::bench) fn knee() -> Knee {
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
 }
 
-/// One second in which everything is wrong that can be, of a server with a hostile name.
+/// One second with every fault, of a server with a hostile name.
 pub(in crate::bench) fn faulty() -> Report {
     let hostile = "</title><script>alert(\"1\")</script>&'\u{1b}[31m\u{0}";
     let mut report = searched();
@@ -160,7 +160,7 @@ pub(in crate::bench) fn empty() -> Report {
     }
 }
 
-/// A distribution with a tail, the longer the larger the power, at the percentiles of halves of what is left.
+/// A distribution with a tail, which is longer for a larger power.
 fn latency(count: u64, median: u64, power: f64, max: u64) -> Latency {
     let steps = (0..200).map(|step| f64::from(step) / 10.0);
     let percentile = |halves: f64| (100.0 - 100.0 * 0.5f64.powf(halves), halves);

@@ -88,7 +88,7 @@ fn each_fault_is_told() {
         assert_eq!(report.faults(), [(*name, 7)]);
         assert!(!report.is_clean());
     }
-    // What a server declares as missed is no loss.
+    // A delivery declared as missed is not lost.
     let mut report = samples::good();
     (report.accounts.declared_missing, report.accounts.received) = (7, report.accounts.received - 7);
     assert!(report.is_clean());

@@ -1,4 +1,4 @@
-//! Who is where, by which way, and whose turn it is.
+//! Layouts, ways to connect, and schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ fn plan(connections: usize) -> Plan {
     }
 }
 
-/// So many conversations of two.
+/// Returns a layout of conversations of two.
 fn pairs(conversations: usize) -> Layout {
     let ids = (0..conversations).map(|k| format!("c{k}")).collect::<Vec<_>>();
     Layout::learnt((0..2 * conversations).map(|user| (user, [ids[user / 2].as_str()])))
@@ -56,7 +56,7 @@ fn a_learnt_layout_is_that_of_listening() {
     let layout = Layout::learnt(heard.clone());
     assert_eq!(layout.conversations(), 3);
     let named = (0..3).map(|k| (layout.id(k).as_str(), layout.members(k).to_vec())).collect::<Vec<_>>();
-    // User 0 would talk in two of them: in the second it is the only one there is.
+    // User 0 would be chosen twice, but is the only member of the second conversation.
     assert_eq!(named, [("b", vec![0, 1, 3]), ("a", vec![1, 3]), ("alone", vec![0])]);
     assert_eq!(layout.conversations_of(0), [0, 2]);
     assert_eq!(layout.conversations_of(3), [0, 1]);

@@ -1,5 +1,5 @@
-//! One chart: axes, and series over them, drawn as SVG by `plotters`. Places on axes are worked out here, so that ticks
-//! stand where a reader looks for them.
+//! One chart: axes and the series over them, drawn as SVG by `plotters`. Positions are computed here, so that ticks are
+//! at round numbers.
 
 use std::ops::Range;
 
@@ -8,14 +8,15 @@ use plotters::prelude::*;
 
 use super::words::plain;
 
-/// Twice what is shown: plotters rounds places to whole pixels, which shows in a curve otherwise.
+/// Size in pixels, twice that on the page: plotters rounds positions to whole pixels, which would show in curves.
 const SIZE: (u32, u32) = (1_520, 640);
+/// Font size of labels, in the pixels of [`SIZE`].
 const FONT_SIZE: u32 = 31;
 
-/// The colours of a chart on white, and those that the page puts in their place on dark.
+/// A colour of a chart: one for white, and the one that the page puts in its place on dark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Axes and what is written at them.
+    /// Axes and their labels.
     Ink,
     /// The lines of the grid.
     Grid,
@@ -25,9 +26,9 @@ pub(super) enum Tone {
     Orange,
     /// The third.
     Purple,
-    /// What is as it should be.
+    /// Success.
     Green,
-    /// What is not.
+    /// Failure.
     Red,
 }
 
@@ -35,7 +36,7 @@ impl Tone {
     pub(super) const ALL: [Self; 7] =
         [Self::Ink, Self::Grid, Self::Blue, Self::Orange, Self::Purple, Self::Green, Self::Red];
 
-    /// As it stands in the SVG.
+    /// Returns the colour on white, as it is in the SVG.
     pub(super) fn on_white(self) -> &'static str {
         match self {
             Self::Ink => "#57606A",
@@ -48,7 +49,7 @@ impl Tone {
         }
     }
 
-    /// As it is to be read on dark.
+    /// Returns the colour on dark.
     pub(super) fn on_dark(self) -> &'static str {
         match self {
             Self::Ink => "#9DA7B3",
@@ -68,12 +69,12 @@ impl Tone {
     }
 }
 
-/// How values become places on an axis.
+/// How values become positions on an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scale {
     Linear,
     Log,
-    /// Percentiles by the number of their nines: 90 is at 1, 99 at 2, 99.9 at 3.
+    /// Percentiles by their number of nines: 90 is at 1, 99 at 2, 99.9 at 3.
     Nines,
 }
 
@@ -105,7 +106,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to the largest value, with ticks at 1, 2 or 5 of some power of ten.
+    /// Creates an axis from 0 to the largest value, with ticks at 1, 2 or 5 times a power of ten.
     pub(super) fn linear(title: &'static str, max: f64) -> Self {
         let to = if max > 0.0 { max } else { 1.0 };
         let step = steps(to / 10.0, to / 4.0).last().copied().unwrap_or(to);
@@ -113,7 +114,8 @@ impl Axis {
         Self { title, scale: Scale::Linear, from: 0.0, to, ticks }
     }
 
-    /// From the step of 1, 2, 5 below the smallest value to the one above the largest; nothing without values.
+    /// Creates a logarithmic axis between steps of 1, 2, 5 around the values. `None` if a value has no logarithm, or
+    /// there are none.
     pub(super) fn log(title: &'static str, values: impl Iterator<Item = f64>) -> Option<Self> {
         let (min, max) = values.fold((f64::INFINITY, 0f64), |(min, max), value| (min.min(value), max.max(value)));
         let seen = min > 0.0 && min <= max && max.is_finite();
@@ -122,13 +124,13 @@ impl Axis {
         let to = steps.iter().position(|step| *step >= max * (1.0 - 1e-9)).filter(|to| *to > from).unwrap_or(from + 1);
         let steps = steps.get(from..=to)?;
         let (from, to) = (*steps.first()?, *steps.last()?);
-        // Many decades have no room for what is between them.
+        // Over many decades, only these have room for ticks.
         let decade = |step: f64| (step.log10() - step.log10().round()).abs() < 1e-9;
         let ticks = steps.iter().copied().filter(|step| steps.len() <= 10 || decade(*step)).collect();
         Some(Self { title, scale: Scale::Log, from, to, ticks })
     }
 
-    /// Percentiles up to what so many values can tell: 1,000 know 99.9, more is a guess.
+    /// Creates an axis of percentiles, up to the last one that this many values can tell: 1,000 values tell 99.9.
     pub(super) fn nines(title: &'static str, values: u64) -> Self {
         let percentile = |nines: f64| 100.0 - 100.0 * 10f64.powf(-nines);
         let nines = (values as f64).log10().clamp(1.0, 6.0);
@@ -137,7 +139,7 @@ impl Axis {
         Self { title, scale: Scale::Nines, from: 0.0, to: percentile(nines), ticks }
     }
 
-    /// How far a value is on its way from one end of the axis to the other: between 0 and 1 if it is on it.
+    /// Returns the position of a value between the ends of the axis: 0 to 1 if it is on the axis.
     fn share(&self, value: f64) -> f64 {
         let [from, value, to] = [self.from, value, self.to].map(|value| self.scale.place(value));
         (value - from) / (to - from)
@@ -157,7 +159,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // There are no lines between those of the ticks.
+        // There are no lines between the ticks.
         if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 
@@ -172,7 +174,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// All of 1, 2, 5 by powers of ten between two values, which have to be positive.
+/// Returns all of 1, 2, 5 times a power of ten between two positive values.
 fn steps(from: f64, to: f64) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
@@ -182,7 +184,7 @@ fn steps(from: f64, to: f64) -> Vec<f64> {
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A line, with its points where these are few.
+    /// A line, with marks if there are few points.
     Line,
     /// A line, and the area below it.
     Area,
@@ -190,44 +192,43 @@ pub(super) enum Shape {
     Points,
 }
 
-/// Values over an axis.
+/// A named list of points.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
-    /// What they are.
+    /// The name in the key.
     pub(super) name: &'static str,
-    /// In which colour.
+    /// The colour.
     pub(super) tone: Tone,
-    /// In which shape.
+    /// The shape.
     pub(super) shape: Shape,
-    /// x and y.
+    /// Pairs of x and y.
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// Axes and what is drawn over them.
+/// A chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Chart {
-    /// What it shows, as a title.
+    /// The title.
     pub(super) title: &'static str,
-    /// How to read it, in a sentence.
+    /// A sentence that says how to read it.
     pub(super) caption: &'static str,
     /// The horizontal axis.
     pub(super) x: Axis,
     /// The vertical axis.
     pub(super) y: Axis,
-    /// The lowest first.
+    /// The series, the lowest layer first.
     pub(super) series: Vec<Series>,
 }
 
-/// Points so few that each is worth a mark.
+/// Number of points up to which a line has marks.
 const MARKED_MAX: usize = 40;
 
 impl Chart {
-    /// The chart as an `svg` element, without its title and its legend, which are text of the page. Nothing if it
-    /// cannot be drawn, for which no reason is known.
+    /// Returns the chart as an `svg` element. The page adds title and key. `None` if plotters fails.
     pub(super) fn svg(&self) -> Option<String> {
         let mut svg = String::new();
         self.draw(SVGBackend::with_string(&mut svg, SIZE)).ok()?;
-        // A reader of screens says the title, and what draws the page scales it.
+        // A screen reader says the title, and the page scales the drawing.
         let (width, height) = SIZE;
         let sized = format!("<svg width=\"{width}\" height=\"{height}\" ");
         let named = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);

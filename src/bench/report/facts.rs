@@ -1,4 +1,4 @@
-//! A report as titles, rows and cells of words, from which the table and the page are made: both say the same.
+//! The report as titles, rows and cells of text, from which both the table and the page are made.
 
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
 use crate::bench::outcome::{
@@ -7,38 +7,38 @@ use crate::bench::outcome::{
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
 
-/// The kinds of errors that are shown one by one.
+/// Number of kinds of errors that have a row.
 const ERRORS_SHOWN: usize = 20;
 
 /// Figures of one theme.
 pub(super) struct Grid {
-    /// What they are, and their unit where all have the same.
+    /// The title, with the unit if all figures have the same.
     pub(super) title: &'static str,
-    /// What stands above the cells.
+    /// The titles of the columns.
     pub(super) columns: Vec<&'static str>,
-    /// The figures.
+    /// The rows.
     pub(super) rows: Vec<Row>,
 }
 
-/// One line of a grid.
+/// One row of a grid.
 pub(super) struct Row {
-    /// What it is about.
+    /// The label.
     pub(super) label: String,
-    /// One cell by column; those that are missing are the last.
+    /// The cells from the left. Missing ones are the last.
     pub(super) cells: Vec<String>,
-    /// Whether it must not be.
+    /// Whether the row shows a fault.
     pub(super) fault: bool,
 }
 
-/// What the run is worth in one respect.
+/// A judgement on one aspect of the run.
 pub(super) struct Verdict {
-    /// Whether all is well.
+    /// Whether it is favourable.
     pub(super) good: bool,
-    /// In a few words that begin with the judgement.
+    /// A sentence that begins with the judgement.
     pub(super) text: String,
 }
 
-/// The judgement on the measurement, the one on the server, and whether the run was cut short.
+/// Returns the judgements on the generator, on the server, and on an interruption.
 pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
@@ -63,7 +63,7 @@ pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
     verdicts
 }
 
-/// Where, when and what, by name.
+/// Returns the plan and the circumstances by name.
 pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     let circumstances = &report.circumstances;
     vec![
@@ -75,7 +75,7 @@ pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// All figures.
+/// Returns all figures.
 pub(super) fn grids(report: &Report) -> Vec<Grid> {
     let mut grids = vec![rates(report), generator(report), latencies(report)];
     grids.extend(by_size(report).into_iter().flatten());
@@ -132,7 +132,7 @@ fn latencies(report: &Report) -> Grid {
     distributions("latency, ms", rows.map(|(label, latency)| (label.to_owned(), latency)))
 }
 
-/// What one size of conversation costs another shows in these two, side by side.
+/// Returns two grids. Side by side, they show what large conversations cost small ones.
 fn by_size(report: &Report) -> Option<[Grid; 2]> {
     let rows = |pick: fn(&Spread) -> &Latency| {
         let label = |spread: &Spread| format!("about {} members", count(spread.members));
@@ -173,7 +173,7 @@ fn accounts(report: &Report) -> Grid {
     ];
     let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
     rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));
-    // What few runs know is shown where it went wrong.
+    // Most runs do not need these rows.
     let rare = [
         ("joins or leaves that failed", report.churn_failures),
         ("talks that the server did not take", report.talks_not_taken),

@@ -1,5 +1,5 @@
-//! The report as JSON, for programs: what the table shows, and the curves. The unit of a figure stands in its name;
-//! what is not known is null.
+//! The report as JSON for programs: the figures of the table, and the curves. The name of a figure ends with its unit;
+//! an unknown figure is null.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::words::doubts;
 use crate::bench::outcome::{Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
-/// One object, indented, with a line break at its end.
+/// Returns the report as one indented object and a line break.
 pub fn json(report: &Report) -> String {
     format!("{:#}\n", value(report))
 }

@@ -1,5 +1,5 @@
-//! The report as one page of HTML that needs nothing else: to be opened from a file, sent and printed. All text passes
-//! through `escape` on its way into an element, whoever wrote it.
+//! The report as one self-contained HTML page, to be opened from a file, sent and printed. All text in elements passes
+//! through `escape`.
 
 use super::chart::{Chart, Tone};
 use super::facts::{self, Grid};
@@ -8,7 +8,7 @@ use super::{json, plots};
 use crate::bench::outcome::Report;
 use crate::bench::printable::printable;
 
-/// A page, well-formed as XML too.
+/// Returns the page, which is also well-formed XML.
 pub fn page(report: &Report) -> String {
     let url = printable(&report.circumstances.url, 120);
     let title = format!("maxtalk bench at {} of {url}", printable(&report.circumstances.began, 40));
@@ -44,7 +44,7 @@ pub fn page(report: &Report) -> String {
     format!("<!DOCTYPE html>\n<html lang=\"en\">\n{head}{body}</html>\n")
 }
 
-/// An element around markup; the class may be empty.
+/// Returns an element around markup. The class may be empty.
 fn element(name: &str, class: &str, markup: &str) -> String {
     let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
     format!("<{name}{class}>{markup}</{name}>\n")
@@ -54,7 +54,7 @@ fn section(title: &str, markup: &str) -> String {
     element("section", "", &(element("h2", "", &escape(title)) + markup))
 }
 
-/// Text as it may stand in an element and in an attribute, without what no document may contain.
+/// Returns text as it may stand in an element or an attribute, without characters that no document may contain.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -72,7 +72,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// What a reader wants to know first.
+/// Returns the figures at the top of the page.
 fn key_figures(report: &Report) -> String {
     let planned = report.planned_per_s().map(|planned| format!("of {} planned", number(planned)));
     let latency = |percentile| report.corrected.at(percentile).map_or_else(|| NONE.to_owned(), ms);
@@ -125,7 +125,7 @@ fn grid(grid: &Grid) -> String {
     let columns = grid.columns.iter().map(|column| cell("th", column)).collect::<String>();
     let head = element("thead", "", &element("tr", "", &(element("td", "", "") + &columns)));
     let rows = grid.rows.iter().map(|row| {
-        // What is missing is filled up, so that lines below the row reach its end.
+        // Missing cells are filled up, so that the line below the row is complete.
         let cells = (0..grid.columns.len()).map(|at| cell("td", row.cells.get(at).map_or("", String::as_str)));
         let cells = cell("th", &row.label) + &cells.collect::<String>();
         element("tr", if row.fault { "fault" } else { "" }, &cells)
@@ -138,7 +138,7 @@ fn grid(grid: &Grid) -> String {
     section(&title, &element("div", "scroll", &table))
 }
 
-/// The colours of the charts: plotters writes them as attributes, over which the page has the last word.
+/// Returns the colours of the charts. plotters writes them as attributes, which these rules override.
 fn tones() -> String {
     let light = Tone::ALL.map(|tone| format!(".tone-{tone:?}{{background:{}}}", tone.on_white()));
     let dark = Tone::ALL.map(|tone| {

@@ -1,9 +1,9 @@
-//! Which charts a report makes. Those without data are left out.
+//! The charts of a report. Those without data are left out.
 
 use super::chart::{Axis, Chart, Series, Shape, Tone};
 use crate::bench::outcome::{Latency, Report, Second, Spread, Trial};
 
-/// The charts of a report, the most telling first.
+/// Returns the charts, the most important first.
 pub(super) fn charts(report: &Report) -> Vec<Chart> {
     let charts = [
         knee(report),
@@ -16,7 +16,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
     charts.into_iter().flatten().collect()
 }
 
-/// Milliseconds for a logarithmic axis: what is below the resolution of a microsecond stands at it.
+/// Returns milliseconds for a logarithmic axis. 0 µs counts as 1.
 fn ms(us: u64) -> f64 {
     us.max(1) as f64 / 1e3
 }
@@ -34,7 +34,7 @@ fn percentiles(report: &Report) -> Option<Chart> {
     let x = Axis::nines("percentile", count);
     let series = [("raw", Tone::Orange, &report.raw), ("corrected", Tone::Blue, &report.corrected)];
     let series = series.map(|(name, tone, latency)| {
-        // What is rarer than one in all of them is not known but for the largest, which ends the curve.
+        // Percentiles rarer than one value are unknown, except the largest value, which ends the curve.
         let known = 100.0 - 100.0 / latency.count.max(1) as f64;
         let points = latency.percentiles.iter().filter(|(percentile, _)| *percentile < known);
         let end = (latency.count > 0).then_some((known, ms(latency.max)));

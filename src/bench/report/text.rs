@@ -1,15 +1,15 @@
-//! The report as plain text, for a terminal and for a file.
+//! The report as plain text, for a terminal or a file.
 
 use super::facts::{self, Grid};
 use crate::bench::outcome::Report;
 
-/// What fits into the terminals that people have.
+/// Width of the text in columns.
 const COLUMNS_MAX: usize = 100;
-/// The columns for the names of figures, where none is longer.
+/// Least width of the column of labels.
 const LABEL_COLUMNS: usize = 30;
 
-/// The plan first, then all figures, aligned, and what they are worth at the end. Lines of at most 100 columns, unless
-/// a number is astronomical.
+/// Returns the report: the plan first, then all figures, and the judgements at the end. Only an astronomical number
+/// makes a line longer than 100 columns.
 pub fn table(report: &Report) -> String {
     let mut lines = vec!["maxtalk bench".to_owned()];
     for (name, text) in facts::circumstances(report) {
@@ -31,7 +31,7 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
     let label_columns = longest.unwrap_or_default().max(LABEL_COLUMNS);
     let columns = |label: &str, cells: &mut dyn Iterator<Item = &str>| {
         let mut line = format!("{label:<label_columns$}");
-        // The column of a long title grows rather than that it runs into the one before.
+        // A long title widens its column.
         cells.zip(&grid.columns).for_each(|(cell, title)| {
             let width = title.chars().count().max(10);
             line.push_str(&format!(" {cell:>width$}"));
@@ -46,7 +46,7 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
     lines
 }
 
-/// The text behind its heading, broken between words, and within those that are longer than a line.
+/// Returns the text after its heading, broken between words, and within words that are longer than a line.
 fn paragraph(heading: &str, text: &str) -> Vec<String> {
     let indent = heading.chars().count();
     let mut lines = Vec::new();

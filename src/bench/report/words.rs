@@ -7,10 +7,10 @@ use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, LAG_P99_US_MAX, Report};
 use crate::bench::plan::{Pace, Sizes};
 use crate::bench::printable::printable;
 
-/// What stands where there is no figure.
+/// Shown in place of an unknown figure.
 pub(super) const NONE: &str = "–";
 
-/// A whole number in groups of three.
+/// Returns a whole number in groups of three digits.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -23,7 +23,7 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// About three significant digits: `0.123`, `1.23`, `12.3`, `123`, `12,345`.
+/// Returns about three significant digits: `0.123`, `1.23`, `12.3`, `123`, `12,345`.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => NONE.to_owned(),
@@ -31,28 +31,28 @@ pub(super) fn number(value: f64) -> String {
         size if size < 1.0 => format!("{value:.3}"),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
-        // Nothing that is measured is negative, and a cast of what is too large takes the largest.
+        // Figures are never negative, and the cast saturates.
         _ => count(value.round() as u64),
     }
 }
 
-/// A number without needless zeros behind the point, as it was likely to be given: `30`, `0.5`.
+/// Returns a number without trailing zeros after the point: `30`, `0.5`.
 pub(super) fn plain(value: f64) -> String {
     let text = number(value);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Microseconds as milliseconds.
+/// Returns microseconds as milliseconds.
 pub(super) fn ms(us: u64) -> String {
     number(us as f64 / 1e3)
 }
 
-/// A share of 1.
+/// Returns a share of 1 in percent.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", share * 100.0) } else { NONE.to_owned() }
 }
 
-/// Bytes in the unit that fits.
+/// Returns bytes in a fitting unit.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|(_, power)| bytes >= 1 << power) {
@@ -61,18 +61,18 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A time in seconds.
+/// Returns a time in seconds.
 pub(super) fn seconds(time: Duration) -> String {
     format!("{} s", plain(time.as_secs_f64()))
 }
 
-/// All that was to be done, in parts.
+/// Returns the parts of the plan.
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
     let members = count(plan.members as u64);
     let largest = count(report.members_max as u64);
     let sizes = match plan.sizes {
-        // Nobody was there to tell of any.
+        // Nobody joined who could tell the sizes.
         Sizes::Learnt if report.conversations == 0 => "known".to_owned(),
         Sizes::Learnt => format!("of {members} on average, the largest {largest}"),
         Sizes::Even => format!("of {members}"),

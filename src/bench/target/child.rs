@@ -1,4 +1,4 @@
-//! A server that is started for the run, and that ends with it.
+//! A server that is started for the run, and ends with it.
 
 use std::collections::VecDeque;
 use std::env;
@@ -20,12 +20,13 @@ use super::CONNECT_TIMEOUT;
 use crate::config;
 use crate::directory::demo::MOUNT;
 
-/// How long a server may take to begin, and at its end, which is more than `server.stop_ms` is by default.
+/// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server may take to stop: more than `server.stop_ms` is by default.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often something is looked at that tells nobody when it happens.
+/// Interval at which conditions without an event are checked.
 const POLL: Duration = Duration::from_millis(5);
-/// Settings that are not for a child: it asks its own demo MAX, and has one listener.
+/// Settings that a child does not inherit: it asks its own demo MAX, and has one listener.
 const NOT_INHERITED: [&str; 6] = [
     "MAX__URL",
     "MAX__CA_FILE",
@@ -34,27 +35,27 @@ const NOT_INHERITED: [&str; 6] = [
     "MAX__SERVICE_TOKEN",
     "METRICS__LISTEN",
 ];
-/// Of what a server has said, so many lines are kept to explain its end.
+/// Number of log lines that are kept to explain a failure of the server.
 const LAST_LINES: usize = 20;
 
-/// A server of this binary, on loopback and on a port of its own. It ends with its standard input, which is held here:
-/// when this is dropped, and when this process comes to an end of whatever kind.
+/// A server of this program, on loopback and a port of its own. It stops when its standard input ends, which is held
+/// here: on drop, and however this process ends.
 #[derive(Debug)]
 pub struct Child {
     child: process::Child,
     addr: SocketAddr,
     chosen: Vec<String>,
     last_lines: LastLines,
-    /// Who reads them, up to the server's end.
+    /// The thread that reads the log until the server ends.
     reader: Option<JoinHandle<()>>,
 }
 
 type LastLines = Arc<Mutex<VecDeque<String>>>;
 
-/// Why there is no server, or none any more.
+/// Why there is no server, or not any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
-    /// The file of this program is unknown.
+    /// The path of this program is unknown.
     #[error("this program is not to be found: {0}")]
     NoProgram(#[source] io::Error),
     /// The program cannot be started.
@@ -69,10 +70,10 @@ pub enum ChildError {
     /// No thread can read the log of the server.
     #[error("no thread for the log of the server: {0}")]
     NoThread(#[source] io::Error),
-    /// The server did not start, or came to its end.
+    /// The server did not start, or failed later.
     #[error("{how}{}", last_words(.last_lines))]
     Over {
-        /// How that was.
+        /// The failure.
         how: How,
         /// The last lines of its log.
         last_lines: Vec<String>,
@@ -82,7 +83,7 @@ pub enum ChildError {
 /// How a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It started, but did not say where it listens.
+    /// It did not say where it listens.
     Silent,
     /// It ended before it listened.
     NotStarted(Option<ExitStatus>),
@@ -90,9 +91,9 @@ pub enum How {
     Deaf,
     /// It ended without being told to.
     Ended(ExitStatus),
-    /// It ended when it was told to, with a failure.
+    /// It was told to stop, and ended with a failure.
     Failed(ExitStatus),
-    /// It did not end when it was told to.
+    /// It was told to stop, did not, and was killed.
     Killed,
 }
 
@@ -116,26 +117,26 @@ fn last_words(lines: &[String]) -> String {
 }
 
 impl Child {
-    /// Starts the server whose demo MAX has these people, and waits until it answers. Settings in the environment of
-    /// this process hold for it too, such as `MAXTALK_SERVER__WORKERS`, but for those that say where it listens, whom
-    /// it asks and what it logs.
+    /// Starts a server whose demo MAX has these people, and waits until it answers. It inherits the settings in the
+    /// environment of this process, such as `MAXTALK_SERVER__WORKERS`, except where it listens, which MAX it asks, and
+    /// what it logs.
     ///
     /// # Errors
-    /// What it said, where it does not start.
+    /// The server does not start; the error has its last words.
     pub fn spawn(demo: &config::Demo) -> Result<Self, ChildError> {
         let program = env::current_exe().map_err(ChildError::NoProgram)?;
         Self::start(&program, demo)
     }
 
-    /// The same, with the program that is to be started.
+    /// Starts the server of another program.
     ///
     /// # Errors
-    /// As above.
+    /// Those of [`spawn`](Self::spawn).
     pub fn start(program: &Path, demo: &config::Demo) -> Result<Self, ChildError> {
         let mut command = Command::new(program);
         command.args(["serve", "--until-eof"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A Ctrl-C is for the bench, which still has to ask the server what it has used.
+        // A Ctrl-C is for the bench alone, which still has to ask the server for its CPU time.
         command.process_group(0);
         let own = settings(demo, |name| env::var_os(name).is_some());
         let withheld = NOT_INHERITED.map(variable);
@@ -149,7 +150,7 @@ impl Child {
         let mut child = command.spawn().map_err(no_start)?;
         let stderr = child.stderr.take();
         let (told, address) = mpsc::channel();
-        // From here on it is stopped whatever happens.
+        // From here on, a drop stops it.
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, addr, chosen, last_lines: LastLines::default(), reader: None };
         let last_lines = server.last_lines.clone();
@@ -178,36 +179,37 @@ impl Child {
         Ok(server)
     }
 
-    /// Where it listens, as `http://127.0.0.1:PORT`.
+    /// Returns its URL, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Where it listens.
+    /// Returns the address where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The number of its process.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The settings that it has by the environment of this process, as `key = value`, secrets hidden.
+    /// Returns the settings that it inherits from the environment of this process, as `key = value`, with secrets
+    /// hidden.
     pub fn chosen(&self) -> &[String] {
         &self.chosen
     }
 
-    /// A sentence with its last words, where it has ended without being told.
+    /// Returns the error if it has ended without being told to.
     pub fn ended(&mut self) -> Option<ChildError> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(self.over(How::Ended(status)))
     }
 
-    /// Stops it, as its drop does.
+    /// Stops the server, as a drop does.
     ///
     /// # Errors
-    /// A sentence where it had ended before, did not end in time and was killed, or ended with a failure.
+    /// The server had ended before, did not stop in time and was killed, or ended with a failure.
     pub fn stop(mut self) -> Result<(), ChildError> {
         self.ended().map_or_else(|| self.terminate(), Err)
     }
@@ -225,7 +227,7 @@ impl Child {
         }
     }
 
-    /// How it ended, if it did before `deadline`.
+    /// Returns the exit status if it ends before `deadline`.
     fn end(&mut self, deadline: Instant) -> Option<ExitStatus> {
         loop {
             match self.child.try_wait() {
@@ -246,13 +248,13 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Whoever wants to know why it does not end well uses `stop`.
+        // `stop` returns this error to those who need it.
         let _ = self.terminate();
     }
 }
 
-/// The environment of a server for these people: what it has to be, and bounds on joins that let all of them come at
-/// once, where nobody has `chosen` others.
+/// Returns the environment of a server for these people: what it must have, and bounds on joins that let all of them
+/// come at once, unless others are `chosen`.
 fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
@@ -272,12 +274,12 @@ fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, 
     settings.into_iter().map(|(key, value)| (variable(key), value)).collect()
 }
 
-/// The settings of an environment as the configuration shows them: it knows what is secret. With one that is not valid,
-/// no server starts, and it is the server that says so.
+/// Returns the settings in an environment as the configuration shows them, with secrets hidden. Empty if one is
+/// invalid: the server then refuses to start and says why.
 fn shown(environment: Vec<(OsString, OsString)>) -> Vec<String> {
     let config = config::Config::load(config::Sources { environment, ..Default::default() });
     let settings = config.iter().flat_map(config::Config::changed);
-    // Where all come from the environment, that need not be said of each.
+    // All come from the environment, so the source is cut off.
     settings
         .map(|setting| setting.rsplit_once(" (").map_or(setting.clone(), |(setting, _)| setting.to_owned()))
         .collect()
@@ -287,11 +289,11 @@ fn variable(key: &str) -> String {
     format!("MAXTALK_{key}")
 }
 
-/// Reads what a server says for as long as it lives, keeps the last of it, and tells the address when it is said.
+/// Reads the log until the server ends, keeps its last lines, and sends the address when it is logged.
 fn read_log(stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>, told: &Sender<SocketAddr>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if let Some(addr) = line.rsplit_once("listening on http://").and_then(|(_, addr)| addr.parse().ok()) {
-            // Where nobody waits for it any more, nobody needs it.
+            // The receiver may have given up.
             let _ = told.send(addr);
         }
         let mut lines = last_lines.lock();

@@ -1,4 +1,4 @@
-//! What a process has used, by the accounts that Linux keeps of it.
+//! CPU time and memory of a process, as Linux accounts for them.
 
 use std::fs;
 use std::io;
@@ -9,16 +9,16 @@ use parking_lot::Mutex;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Another process, by the accounts that Linux keeps of it.
+/// Another process.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    /// When it began, in ticks: a process that has got the same number later is another one.
+    /// Its start, in ticks, which tells it from a later process with the same id.
     began: u64,
     seen: Mutex<Usage>,
 }
 
-/// What a process has used.
+/// The resources that a process has used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
     cpu: Duration,
@@ -27,27 +27,27 @@ struct Usage {
 }
 
 impl Process {
-    /// The process of this number.
+    /// Finds the process with this id.
     ///
     /// # Errors
-    /// There is none, or this is no Linux.
+    /// There is no such process, or the system is not Linux.
     pub fn of(pid: u32) -> io::Result<Self> {
         let (began, seen) = look_at(pid)?;
         Ok(Self { pid, began, seen: Mutex::new(seen) })
     }
 
-    /// User and system time of all its threads so far. The kernel tells each of the two in whole ticks (of 10 ms), so
-    /// that the sum is up to two ticks behind. It stands still when the process has ended.
+    /// Returns the user and system time of all its threads. Each of the two is in whole ticks (of 10 ms), so the sum is
+    /// up to two ticks behind. It stays the same after the process has ended.
     pub fn cpu(&self) -> Duration {
         self.usage().cpu
     }
 
-    /// Its resident memory in bytes, or the last that was seen of it.
+    /// Returns its resident memory in bytes, or the last known value after it has ended.
     pub fn rss(&self) -> u64 {
         self.usage().rss
     }
 
-    /// The largest resident memory that it ever had, in bytes.
+    /// Returns its largest resident memory so far, in bytes.
     pub fn rss_peak(&self) -> u64 {
         self.usage().rss_peak
     }
@@ -63,7 +63,7 @@ impl Process {
     }
 }
 
-/// When the process began, and what it has used (proc(5), `stat` and `status`).
+/// Returns the start of the process and the resources it has used (proc(5), `stat` and `status`).
 fn look_at(pid: u32) -> io::Result<(u64, Usage)> {
     let (stat, status) =
         (fs::read_to_string(format!("/proc/{pid}/stat"))?, fs::read_to_string(format!("/proc/{pid}/status"))?);
@@ -72,7 +72,7 @@ fn look_at(pid: u32) -> io::Result<(u64, Usage)> {
 }
 
 fn accounts(stat: &str, status: &str, ticks_per_second: u64) -> Option<(u64, Usage)> {
-    // The second field is the name, which may hold anything; the fields behind it are counted from the third on.
+    // The second field is the name, which may contain anything. The fields after it are numbered from 3.
     let (_, behind_name) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
@@ -85,7 +85,7 @@ fn accounts(stat: &str, status: &str, ticks_per_second: u64) -> Option<(u64, Usa
     Some((began, Usage { cpu, rss: bytes("VmRSS")?, rss_peak: bytes("VmHWM")? }))
 }
 
-/// User and system time of this process, all its threads together.
+/// Returns the user and system time of all threads of this process.
 pub fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
@@ -104,7 +104,7 @@ mod tests {
         let (began, usage) = accounts(stat, status, 100).unwrap();
         assert_eq!((began, usage.cpu), (777, Duration::from_millis(1750)));
         assert_eq!((usage.rss, usage.rss_peak), (1_024_000, 2_048_000));
-        // What has ended and was not waited for has no memory.
+        // A zombie has no memory.
         assert!(accounts(stat, "Name:\ta) b\n", 100).is_none());
         assert!(accounts("42 (a", status, 100).is_none());
     }
@@ -120,7 +120,7 @@ mod tests {
                 break (before, seen, after);
             }
         };
-        // Ticks are cut off, for user and system time each: they are behind the exact clock, and never before it.
+        // Ticks are rounded down, for user and system time each, so they are behind the exact clock and never ahead.
         assert!(seen <= after && before <= seen + behind_max, "{before:?}, {seen:?}, {after:?}");
         assert!(this.rss() > 1 << 20 && this.rss_peak() > 1 << 20);
         assert!(Process::of(u32::MAX).is_err());
