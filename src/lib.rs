@@ -6,8 +6,8 @@
 //! | floor | what lives there |
 //! | --- | --- |
 //! | 0 | [`protocol`]: the wire; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`turns`] |
-//! | 1 | [`event`]: the vocabulary; [`metrics`] |
-//! | 2 | [`config`] |
+//! | 1 | [`event`]: the vocabulary |
+//! | 2 | [`config`]; [`metrics`] |
 //! | 3 | [`delivery`]: outbox to socket; [`directory`]: people and conversations; [`mailbox`]: the front door |
 //! | 4 | [`actors`]: session, conversation, registry |
 //! | 5 | [`http`]: the actix-web edge, WebSockets of our own, the pages |

@@ -158,7 +158,7 @@ impl<A: Addressed> Mailbox<A> {
 
     fn slot(&self, waiting: usize) -> Slot {
         self.0.depth.metrics.messages.inc();
-        self.0.depth.metrics.reached(waiting as u64);
+        self.0.depth.metrics.peak.reached(waiting as u64);
         Slot(self.0.depth.clone())
     }
 }
@@ -254,7 +254,7 @@ mod tests {
         let (mailbox, metrics) = mailbox(16);
         let taken = (0..100).filter(|_| mailbox.clone().try_send(ToCounter::Add).is_ok()).count();
         assert_eq!((taken, metrics.messages.get(), metrics.full.get()), (16, 16, 84));
-        assert_eq!(metrics.peak.load(Ordering::Relaxed), 16);
+        assert_eq!(metrics.peak.get(), 16);
         assert_eq!(count(&mailbox).await, 16);
         assert_eq!(metrics.messages.get(), 0);
         assert_eq!(mailbox.try_send(ToCounter::Add), Ok(()), "there is room again");

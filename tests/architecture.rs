@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// The modules of the crate's root from the ground up. A file imports from lower floors only, and from its own module.
 const FLOORS: &[&[&str]] = &[
     &["files", "ids", "limits", "logging", "protocol", "turns"],
-    &["event", "metrics"],
-    &["config"],
+    &["event"],
+    &["config", "metrics"],
     &["delivery", "directory", "mailbox"],
     &["actors"],
     &["http"],

@@ -48,7 +48,7 @@ pub fn talk() -> Talk {
 /// What all others are told of it, not encoded yet.
 pub fn update() -> Broadcast {
     let event = ServerEvent::Update { username: &username(1), talk: &talk() };
-    Broadcast::new("/max".into(), event.name(), event.json())
+    Broadcast::new("/max".into(), event.name().as_str(), event.json())
 }
 
 /// The same as a client of today is sent it: about 150 bytes.

@@ -18,7 +18,7 @@ use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
-use crate::metrics::{ActorClass, EventLabel, Metrics};
+use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::{self, Rest};
 
@@ -223,8 +223,8 @@ impl ConversationActor {
             && self.announces(self.members.users().len())
         {
             let event = ServerEvent::Joined { conversation: &self.id, username: &username };
-            let broadcast = self.encode(&event);
-            self.broadcast(broadcast, Some(session), ctx);
+            let fan_out = self.fan_out(&event, Some(session));
+            self.broadcast(fan_out, ctx);
         }
         pending_entry.arrived();
     }
@@ -235,8 +235,8 @@ impl ConversationActor {
             && !self.members.is_empty()
         {
             let event = ServerEvent::Left { conversation: &self.id, username: &username };
-            let broadcast = self.encode(&event);
-            self.broadcast(broadcast, None, ctx);
+            let fan_out = self.fan_out(&event, None);
+            self.broadcast(fan_out, ctx);
         }
         if self.members.is_empty() {
             self.linger(ctx);
@@ -244,8 +244,8 @@ impl ConversationActor {
     }
 
     fn talk(&mut self, session: SessionId, username: &Username, talk: &Talk, ctx: &mut Context<Self>) {
-        let broadcast = self.encode(&ServerEvent::Update { username, talk });
-        self.broadcast(broadcast, Some(session), ctx);
+        let fan_out = self.fan_out(&ServerEvent::Update { username, talk }, Some(session));
+        self.broadcast(fan_out, ctx);
     }
 
     fn people(&self) -> People {
@@ -259,18 +259,21 @@ impl ConversationActor {
         self.settings.presence_members_max == 0 || users <= self.settings.presence_members_max
     }
 
-    fn encode(&self, event: &ServerEvent<'_>) -> Broadcast {
-        Broadcast::new(self.settings.namespace.clone(), event.name(), event.json())
+    /// An event on its way to everybody here, `except` one session.
+    fn fan_out(&self, event: &ServerEvent<'_>, except: Option<SessionId>) -> FanOut {
+        let name = event.name();
+        let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
+        let label = EventLabel { event: name, path: DeliveryPath::Local };
+        FanOut { broadcast, label, except, next: 0, rested: false }
     }
 
-    /// Sends an event to everybody here, `except` one session. What is not done at once is done before the next message
-    /// is handled, so that the order of events is the same for all.
-    fn broadcast(&mut self, broadcast: Broadcast, except: Option<SessionId>, ctx: &mut Context<Self>) {
-        let recipients = self.members.seats().len() - usize::from(except.is_some());
+    /// Sends an event to its recipients. The slices that are not sent at once are sent before the next message is
+    /// handled, so that the order of events is the same for all.
+    fn broadcast(&mut self, mut fan_out: FanOut, ctx: &mut Context<Self>) {
+        let recipients = self.members.seats().len() - usize::from(fan_out.except.is_some());
         self.settings.metrics.fanout_members.observe(recipients as f64);
-        let mut fanout = FanOut { broadcast, except, next: 0, rested: false };
-        if !fanout.advance(self) {
-            ctx.wait(fanout);
+        if !fan_out.advance(self) {
+            ctx.wait(fan_out);
         }
     }
 
@@ -353,6 +356,7 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
 /// A broadcast under way.
 struct FanOut {
     broadcast: Broadcast,
+    label: EventLabel,
     except: Option<SessionId>,
     next: usize,
     /// Whether others had their turn since the handler did the first slice.
@@ -374,8 +378,7 @@ impl FanOut {
         }
         drop(batching);
         self.next = end;
-        let label = EventLabel { event: self.broadcast.name(), path: "local" };
-        conversation.settings.metrics.deliveries.get_or_create(&label).inc_by(delivered);
+        conversation.settings.metrics.deliveries.get_or_create(&self.label).inc_by(delivered);
         end == seats.len()
     }
 }

@@ -24,7 +24,7 @@ use crate::directory::Question;
 use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk};
 use crate::logging::{escape, log_refusal};
 use crate::mailbox::Mailbox;
-use crate::metrics::{Metrics, RefusalLabel, ResultLabel};
+use crate::metrics::{Metrics, OkOrCode, OrOther, RefusalLabel, ResultLabel};
 use crate::protocol::connection::Alarm;
 use crate::protocol::socketio::Arguments;
 
@@ -108,7 +108,7 @@ struct Answers {
 
 impl Answers {
     fn emit(&self, event: &ServerEvent<'_>) {
-        self.emitter.emit(event.name(), &event.json());
+        self.emitter.emit(event.name().as_str(), &event.json());
     }
 
     fn done(&self, ack: Option<u64>) {
@@ -130,8 +130,7 @@ impl Answers {
         conversation: Option<&ConversationId>,
         ack: Option<u64>,
     ) {
-        let label = RefusalLabel { event: event.as_str(), code: code.as_str() };
-        self.settings.metrics.refusals.get_or_create(&label).inc();
+        self.count_refusal(Some(event), code);
         let (session, peer) = (self.emitter.session.0, self.emitter.peer);
         let line = format_args!("session {session} of {peer}: {} refused: {}", event.as_str(), code.as_str());
         log_refusal(Instant::now(), line);
@@ -158,9 +157,12 @@ impl Answers {
     }
 
     fn refuse_other(&self, ack: u64, code: Code) {
-        let label = RefusalLabel { event: "other", code: code.as_str() };
-        self.settings.metrics.refusals.get_or_create(&label).inc();
+        self.count_refusal(None, code);
         self.nack(ack, code, code.reason());
+    }
+
+    fn count_refusal(&self, event: Option<EventName>, code: Code) {
+        self.settings.metrics.refusals.get_or_create(&RefusalLabel { event: OrOther(event), code }).inc();
     }
 
     fn nack(&self, ack: u64, code: Code, reason: &str) {
@@ -341,18 +343,18 @@ impl Port for Desk {
         self.answers.refuse(event, code, conversation, ack);
     }
 
-    fn join_ended(&mut self, since: Instant, user: Option<&User>, result: &'static str) {
+    fn join_ended(&mut self, since: Instant, user: Option<&User>, result: Result<(), Code>) {
         let Answers { emitter, settings } = &self.answers;
         if let Some(user) = user {
             emitter.slot.joined();
             log::debug!("session {}: {} joined", emitter.session.0, escape(user.name().as_str()));
         }
-        settings.metrics.joins.get_or_create(&ResultLabel { result }).inc();
+        settings.metrics.joins.get_or_create(&ResultLabel { result: OkOrCode(result) }).inc();
         settings.metrics.join_seconds.observe(since.elapsed().as_secs_f64());
     }
 
-    fn talk_ended(&mut self, result: &'static str) {
-        self.answers.settings.metrics.talks.get_or_create(&ResultLabel { result }).inc();
+    fn talk_ended(&mut self, result: Result<(), Code>) {
+        self.answers.settings.metrics.talks.get_or_create(&ResultLabel { result: OkOrCode(result) }).inc();
     }
 }
 

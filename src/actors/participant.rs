@@ -395,7 +395,7 @@ impl<S: Seat> Participant<S> {
         {
             match outcome {
                 Outcome::Joined(Joining { ack, since, .. }) => {
-                    port.join_ended(since, self.user.as_ref(), "ok");
+                    port.join_ended(since, self.user.as_ref(), Ok(()));
                     self.tell_listening(port);
                     port.done(ack);
                 }
@@ -428,7 +428,7 @@ impl<S: Seat> Participant<S> {
     }
 
     fn refuse_join(&self, joining: &Joining, code: Code, port: &mut impl Port<Seat = S>) {
-        port.join_ended(joining.since, None, code.as_str());
+        port.join_ended(joining.since, None, Err(code));
         port.refuse(EventName::Join, code, None, joining.ack);
     }
 
@@ -465,7 +465,7 @@ impl<S: Seat> Participant<S> {
             Ok((user, seat)) => port.talk(seat, user, &talk),
             Err(code) => Err(code),
         };
-        port.talk_ended(outcome.map_or_else(Code::as_str, |()| "ok"));
+        port.talk_ended(outcome);
         self.answer(EventName::Talk, outcome, Some(&talk.conversation), ack, port);
     }
 

@@ -35,14 +35,14 @@ impl SessionMetrics {
     pub(super) fn close(&mut self, reason: CloseReason) {
         if std::mem::take(&mut self.open) {
             let SessionLabel { transport, protocol } = self.label();
-            let label = CloseLabel { transport, protocol, reason: reason.as_str() };
+            let label = CloseLabel { transport, protocol, reason };
             self.metrics.sessions.get_or_create(&self.label()).dec();
             self.metrics.sessions_closed.get_or_create(&label).inc();
         }
     }
 
     fn label(&self) -> SessionLabel {
-        SessionLabel { transport: self.kind.as_str(), protocol: self.generation.as_str() }
+        SessionLabel { transport: self.kind, protocol: self.generation }
     }
 }
 

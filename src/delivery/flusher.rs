@@ -644,7 +644,7 @@ mod tests {
             }
             (0..2 * OUTBOXES as u64 * FRAMES).for_each(|_| hear());
         });
-        assert_eq!(metrics.outbox_messages.get(), 0);
+        assert_eq!(metrics.session_queue_messages.get(), 0);
         for worker in workers {
             worker.stop.send(()).unwrap();
             worker.thread.join().unwrap();

@@ -292,8 +292,8 @@ impl Outbox {
             queue.ahead = queue.ahead.saturating_add_signed(bytes as isize);
             queue.extra = queue.extra.min(queue.ahead);
         }
-        self.metrics.outbox_messages.inc_by(messages);
-        self.metrics.outbox_bytes.inc_by(bytes);
+        self.metrics.session_queue_messages.inc_by(messages);
+        self.metrics.session_queue_bytes.inc_by(bytes);
         let slow = self.is_half_full(queue);
         if slow != std::mem::replace(&mut queue.slow, slow) {
             self.metrics.slow_sessions.inc_by(if slow { 1 } else { -1 });
@@ -366,9 +366,9 @@ pub(crate) mod tests {
         assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
         assert!(!outbox.push(frame(10)), "a fourth");
         assert_eq!(outbox.closed(), Some(CloseReason::Slow));
-        assert_eq!((outbox.metrics.outbox_messages.get(), outbox.metrics.outbox_bytes.get()), (0, 0));
+        assert_eq!((outbox.metrics.session_queue_messages.get(), outbox.metrics.session_queue_bytes.get()), (0, 0));
         outbox.written(1, 10);
-        assert_eq!(outbox.metrics.outbox_messages.get(), 0, "nothing is counted twice after the close");
+        assert_eq!(outbox.metrics.session_queue_messages.get(), 0, "nothing is counted twice after the close");
         assert_eq!(outbox.metrics.slow_sessions.get(), 0);
     }
 
@@ -381,7 +381,7 @@ pub(crate) mod tests {
         assert!(outbox.push(frame(12)));
         taken.remove(0);
         outbox.put_back(taken.clone());
-        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (2, 23));
+        assert_eq!((outbox.len(), outbox.metrics.session_queue_bytes.get()), (2, 23));
         let mut lens = Vec::new();
         outbox.drain_while(|frame| {
             lens.push(frame.len());
@@ -390,7 +390,7 @@ pub(crate) mod tests {
         assert_eq!(lens, [11, 12]);
         outbox.close(CloseReason::Stop);
         outbox.put_back(taken);
-        assert_eq!((outbox.len(), outbox.metrics.outbox_bytes.get()), (0, 0));
+        assert_eq!((outbox.len(), outbox.metrics.session_queue_bytes.get()), (0, 0));
     }
 
     #[test]
@@ -409,7 +409,7 @@ pub(crate) mod tests {
         assert!(outbox.push_answer(frame(500)));
         assert!(!outbox.has_room(), "nobody asks for more");
         assert!(outbox.push(frame(50)), "what others say has as much room as before");
-        assert_eq!((outbox.closed(), outbox.metrics.outbox_bytes.get()), (None, 592));
+        assert_eq!((outbox.closed(), outbox.metrics.session_queue_bytes.get()), (None, 592));
         outbox.drain_while(|_| true);
         outbox.written(2, 542);
         assert!(outbox.push(frame(40)));
@@ -477,7 +477,8 @@ pub(crate) mod tests {
         let outbox = outbox(1, 1000);
         outbox.push(frame(10));
         let metrics = outbox.metrics.clone();
-        let gauges = || [metrics.outbox_messages.get(), metrics.outbox_bytes.get(), metrics.slow_sessions.get()];
+        let gauges =
+            || [metrics.session_queue_messages.get(), metrics.session_queue_bytes.get(), metrics.slow_sessions.get()];
         assert_eq!(gauges(), [1, 10, 1]);
         drop(outbox);
         assert_eq!(gauges(), [0, 0, 0]);

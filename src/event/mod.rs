@@ -13,4 +13,4 @@ pub mod told;
 pub use asked::{ClientEvent, EventName, Talk};
 pub use codes::{CloseReason, Code};
 pub use ids::{ConversationId, Scalar, SessionId, Token, USERNAME_BYTES_MAX, Username};
-pub use told::ServerEvent;
+pub use told::{ServerEvent, ServerEventName};

@@ -58,16 +58,47 @@ pub enum ServerEvent<'a> {
     },
 }
 
-impl ServerEvent<'_> {
+/// The names of the events that a client is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerEventName {
+    /// `listening`
+    Listening,
+    /// `joined`
+    Joined,
+    /// `left`
+    Left,
+    /// `update`
+    Update,
+    /// `people`
+    People,
+    /// `refused`
+    Refused,
+}
+
+impl ServerEventName {
     /// The name on the wire.
-    pub fn name(&self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Listening { .. } => "listening",
-            Self::Joined { .. } => "joined",
-            Self::Left { .. } => "left",
-            Self::Update { .. } => "update",
-            Self::People { .. } => "people",
-            Self::Refused { .. } => "refused",
+            Self::Listening => "listening",
+            Self::Joined => "joined",
+            Self::Left => "left",
+            Self::Update => "update",
+            Self::People => "people",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl ServerEvent<'_> {
+    /// The name of the event.
+    pub fn name(&self) -> ServerEventName {
+        match self {
+            Self::Listening { .. } => ServerEventName::Listening,
+            Self::Joined { .. } => ServerEventName::Joined,
+            Self::Left { .. } => ServerEventName::Left,
+            Self::Update { .. } => ServerEventName::Update,
+            Self::People { .. } => ServerEventName::People,
+            Self::Refused { .. } => ServerEventName::Refused,
         }
     }
 

@@ -30,7 +30,7 @@ use super::response::{Asked, Framing, NO_ROOM, write_head};
 use super::socket::reset_on_drop;
 use super::wire::{Incoming, Wire, linger, say_at_once};
 use crate::limits::clients::{Clients, ConnectionSlot};
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::{Limit, ListenerName, Metrics};
 use crate::turns::Rest;
 
 /// A body of this size is copied behind its head, and both go out by one write.
@@ -79,8 +79,8 @@ pub struct Deadlines {
 
 /// What the connections of one thread have in common.
 pub struct Service {
-    /// What their listener is called in the metrics.
-    pub listener: &'static str,
+    /// Their listener.
+    pub listener: ListenerName,
     /// Answers requests.
     pub app: AppService,
     /// Takes WebSockets, where there are any.
@@ -414,7 +414,7 @@ mod tests {
         let long = Duration::from_secs(600);
         let (_, stopping) = watch::channel(false);
         let service = Service {
-            listener: "clients",
+            listener: ListenerName::Clients,
             app: boxed::service(actix_service::fn_service(move |request| {
                 let answer = app.call(request);
                 async move { answer.await.map(ServiceResponse::map_into_boxed_body) }

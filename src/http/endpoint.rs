@@ -18,7 +18,7 @@ use crate::ids::Ids;
 use crate::limits::clients::{Clients, SessionSlot};
 use crate::limits::proxies::TrustedProxies;
 use crate::logging::log_refusal;
-use crate::metrics::{HandshakeLabel, Limit, Metrics};
+use crate::metrics::{HandshakeLabel, HandshakeResult, Limit, Metrics, OrOther};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyOpen, Open, RequestError};
@@ -76,13 +76,9 @@ pub struct Edge {
     pub worker: Rc<Worker>,
 }
 
-fn name_of(generation: Option<Generation>) -> &'static str {
-    generation.map_or("other", Generation::as_str)
-}
-
 impl Endpoint {
-    fn note_handshake(&self, generation: Option<Generation>, result: &'static str) {
-        let label = HandshakeLabel { protocol: name_of(generation), result };
+    fn note_handshake(&self, generation: Option<Generation>, result: HandshakeResult) {
+        let label = HandshakeLabel { protocol: OrOther(generation), result };
         self.metrics.handshakes.get_or_create(&label).inc();
     }
 
@@ -138,12 +134,12 @@ impl Edge {
     pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeError> {
         let endpoint = &self.endpoint;
         if endpoint.stopping.load(Ordering::Relaxed) {
-            endpoint.note_handshake(Some(generation), "stopping");
+            endpoint.note_handshake(Some(generation), HandshakeResult::Stopping);
             return Err(HandshakeError::Stopping);
         }
         endpoint.clients.admit(address, Instant::now()).map_err(|limit| {
             endpoint.metrics.limited(limit);
-            endpoint.note_handshake(Some(generation), "limited");
+            endpoint.note_handshake(Some(generation), HandshakeResult::Limited);
             log_refusal(Instant::now(), format_args!("a handshake of {address} refused: {}", limit.as_str()));
             HandshakeError::Limited(limit)
         })
@@ -183,28 +179,15 @@ impl Edge {
             metrics: endpoint.metrics.clone(),
         };
         SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
-        endpoint.note_handshake(Some(generation), "ok");
+        endpoint.note_handshake(Some(generation), HandshakeResult::Ok);
         Ok(open)
     }
 
     /// Counts and logs a request that was refused. `generation` is what it says that its client speaks, if that is
     /// served.
     pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, address: IpAddr) {
-        log_refusal(
-            Instant::now(),
-            format_args!("a request of {address} by {} refused: {}", name_of(generation), error.message()),
-        );
-        self.endpoint.note_handshake(generation, label_of(error));
-    }
-}
-
-fn label_of(error: RequestError) -> &'static str {
-    match error {
-        RequestError::UnknownTransport => "unknown_transport",
-        RequestError::UnknownSid => "unknown_sid",
-        RequestError::BadMethod => "bad_method",
-        RequestError::BadRequest => "bad_request",
-        RequestError::Forbidden => "forbidden",
-        RequestError::UnsupportedVersion => "unsupported_version",
+        let speaks = generation.map_or("other", Generation::as_str);
+        log_refusal(Instant::now(), format_args!("a request of {address} by {speaks} refused: {}", error.message()));
+        self.endpoint.note_handshake(generation, HandshakeResult::Refused(error));
     }
 }

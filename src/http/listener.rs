@@ -22,14 +22,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::connection::{Service, serve};
 use super::response::NO_ROOM;
 use crate::limits::clients::{Clients, ConnectionSlot};
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::{Limit, ListenerName, Metrics};
 use crate::turns::Rest;
-
-/// What the listener for clients is called in metrics, threads and log.
-pub const CLIENTS: &str = "clients";
-
-/// What the listener for operators is called.
-pub const OPERATORS: &str = "operators";
 
 /// Connections that are taken in before the workers are looked after.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -58,8 +52,8 @@ pub type NewService = dyn Fn(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output
 
 /// What a listener is made of.
 pub struct ListenerParts {
-    /// What it is called in the names of its threads and in the log.
-    pub name: &'static str,
+    /// The name in metrics, threads and log.
+    pub name: ListenerName,
     /// The socket, bound and listening.
     pub socket: TcpListener,
     /// How many threads serve its connections.
@@ -140,7 +134,7 @@ impl Listener {
             farewells: VecDeque::new(),
             last_error: None,
         };
-        thread::Builder::new().name(format!("accept {name}")).spawn(move || {
+        thread::Builder::new().name(format!("accept {}", name.as_str())).spawn(move || {
             if let Err(why) = acceptor.run(poll, &stop) {
                 let _ = failed.send(why);
             }
@@ -243,7 +237,7 @@ impl WorkerState {
 
 /// The accepting thread.
 struct Acceptor {
-    name: &'static str,
+    name: ListenerName,
     socket: mio::net::TcpListener,
     workers: Vec<Worker>,
     clients: Arc<Clients>,
@@ -386,7 +380,7 @@ impl Acceptor {
             let silence = worker.state.silence();
             longest = longest.max(silence);
             if (silence >= STUCK) != std::mem::replace(&mut worker.is_stuck, silence >= STUCK) {
-                let name = self.name;
+                let name = self.name.as_str();
                 if silence >= STUCK {
                     log::error!(
                         "worker {number} of the listener {name} has done nothing for {} ms",
@@ -397,16 +391,16 @@ impl Acceptor {
                 }
             }
         }
-        self.metrics.workers_silence(self.name, longest);
+        self.metrics.worker_silence(self.name, longest);
         Ok(())
     }
 
     fn has_failed(&self, error: &io::Error) -> String {
-        format!("the listener {} has failed: {error}", self.name)
+        format!("the listener {} has failed: {error}", self.name.as_str())
     }
 
     fn has_ended(&self) -> String {
-        format!("a worker of the listener {} has ended", self.name)
+        format!("a worker of the listener {} has ended", self.name.as_str())
     }
 }
 
@@ -421,7 +415,7 @@ mod tests {
 
     fn setup(new_service: Arc<NewService>) -> ListenerParts {
         ListenerParts {
-            name: "test",
+            name: ListenerName::Operators,
             socket: TcpListener::bind("127.0.0.1:0").unwrap(),
             workers: 2,
             new_service,
@@ -436,7 +430,7 @@ mod tests {
         Arc::new(|stopping| {
             let long = Duration::from_secs(600);
             let service = Service {
-                listener: "clients",
+                listener: ListenerName::Clients,
                 app: boxed::service(fn_service(|_| std::future::pending())),
                 upgrade: None,
                 deadlines: Deadlines { request: long, keep_alive: long, write: long },
@@ -459,7 +453,7 @@ mod tests {
     async fn a_worker_that_ends_is_the_end_of_the_listener() {
         let mut listener = Listener::start(setup(mute())).unwrap();
         listener.workers[1].stop();
-        assert_eq!(listener.failed().await, "a worker of the listener test has ended");
+        assert_eq!(listener.failed().await, "a worker of the listener operators has ended");
     }
 
     #[test]

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 use super::connection::{Upgrade, Upgraded};
 use super::endpoint::{Edge, HandshakeError};
 use super::legacy;
-use super::listener::CLIENTS;
 use super::request::{decoded, elements, is_token};
 use super::websocket::UnattachedWebSocket;
 use super::wire::{linger, say_at_once};
 use crate::actors::session::SessionMessage;
 use crate::delivery::transport::Attach;
 use crate::limits::clients::ConnectionSlot;
+use crate::metrics::ListenerName;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, Request, RequestError, is_endpoint};
 use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
@@ -198,7 +198,7 @@ async fn hand_over(
                     return Ok(());
                 }
             };
-            edge.endpoint.metrics.http_answered(CLIENTS, 101);
+            edge.endpoint.metrics.http_answered(ListenerName::Clients, 101);
             if generation == Generation::Eio3 {
                 let head = std::mem::take(&mut head);
                 tokio::time::timeout(HTTP_WAIT, stream.write_all(&head)).await??;
@@ -225,7 +225,7 @@ async fn hand_over(
         }
         return Ok(());
     };
-    edge.endpoint.metrics.http_answered(CLIENTS, 101);
+    edge.endpoint.metrics.http_answered(ListenerName::Clients, 101);
     if generation == Generation::Sio09 {
         head.extend_from_slice(Frame::text(GREETING).bytes());
     }
@@ -261,7 +261,7 @@ fn handover(
 async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>, refusal: UpgradeError) {
     let is_crowded = matches!(refusal, UpgradeError::Handshake(_));
     let (status, reason, headers, text) = refusal.answer();
-    edge.endpoint.metrics.http_answered(CLIENTS, status);
+    edge.endpoint.metrics.http_answered(ListenerName::Clients, status);
     let length = text.len();
     let answer = format!(
         "HTTP/1.1 {status} {reason}\r\nConnection: close\r\n{headers}Content-Type: text/html\r\n\

@@ -98,11 +98,6 @@ impl Broadcast {
         Self { namespace, name, argument, frames: Default::default() }
     }
 
-    /// The name of the event.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// The event for a reader of `generation`.
     pub fn frame(&mut self, generation: Generation) -> &Frame {
         self.frames[generation as usize].get_or_insert_with(|| {

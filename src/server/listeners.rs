@@ -28,10 +28,11 @@ use crate::http::admin::{self, Admin};
 use crate::http::answers::every_answer;
 use crate::http::connection::{AppService, Service, Upgrade};
 use crate::http::endpoint::{Edge, Endpoint};
-use crate::http::listener::{self, CLIENTS, Listener, OPERATORS};
+use crate::http::listener::{self, Listener};
 use crate::http::{demo, legacy, pages, polling};
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
+use crate::metrics::ListenerName;
 
 /// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;
@@ -72,7 +73,7 @@ impl ClientWorkers {
             Box::pin(async move {
                 let app = app_service(app).await?;
                 Some(Service {
-                    listener: CLIENTS,
+                    listener: ListenerName::Clients,
                     app,
                     upgrade,
                     deadlines,
@@ -85,7 +86,7 @@ impl ClientWorkers {
             }) as Pin<Box<dyn Future<Output = _>>>
         };
         let setup = listener::ListenerParts {
-            name: CLIENTS,
+            name: ListenerName::Clients,
             socket: listener,
             workers: worker_count(config),
             new_service: Arc::new(new_service),
@@ -115,7 +116,7 @@ pub(super) fn serve_operators(
             Box::pin(async move {
                 let app = app_service(app).await?;
                 Some(Service {
-                    listener: OPERATORS,
+                    listener: ListenerName::Operators,
                     app,
                     upgrade: None,
                     deadlines,
@@ -129,7 +130,7 @@ pub(super) fn serve_operators(
         }
     };
     let setup = listener::ListenerParts {
-        name: OPERATORS,
+        name: ListenerName::Operators,
         socket: listener,
         workers: 1,
         new_service: Arc::new(new_service),

@@ -20,7 +20,7 @@ use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
-use crate::metrics::{Metrics, ReadAtScrape};
+use crate::metrics::{Metrics, ReadAtScrape, Reading};
 use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 
@@ -69,10 +69,11 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
 pub(super) fn read_at_scrape(gate: &Arc<Gate>) -> ReadAtScrape {
     let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
     ReadAtScrape {
-        log_lines_lost: logging::lines_lost,
-        max_inflight: Box::new(move || inflight.inflight()),
-        max_inflight_limit: Box::new(move || limit.limit()),
-        max_waiting: Box::new(move || waiting.waiting()),
+        log_lines_lost: Reading::counter(logging::lines_lost),
+        max_inflight: Reading::gauge(move || inflight.inflight()),
+        max_inflight_limit: Reading::gauge(move || limit.limit()),
+        max_waiting: Reading::gauge(move || waiting.waiting()),
+        ..ReadAtScrape::default()
     }
 }
 

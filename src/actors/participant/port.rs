@@ -56,11 +56,11 @@ pub trait Port {
     /// The one answer to an event that was not done: its ack if it wants one, else `refused`.
     fn refuse(&mut self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>);
 
-    /// A join has ended: `ok`, or the code.
-    fn join_ended(&mut self, since: Instant, user: Option<&User>, result: &'static str);
+    /// A join has ended.
+    fn join_ended(&mut self, since: Instant, user: Option<&User>, result: Result<(), Code>);
 
-    /// A talk has ended: `ok`, or the code.
-    fn talk_ended(&mut self, result: &'static str);
+    /// A talk has ended.
+    fn talk_ended(&mut self, result: Result<(), Code>);
 }
 
 /// The bounds of a participant.

@@ -105,9 +105,9 @@ impl Port for World {
         self.said(format!("{}{ack} {}", event.as_str(), code.as_str()));
     }
 
-    fn join_ended(&mut self, _: Instant, _: Option<&User>, _: &'static str) {}
+    fn join_ended(&mut self, _: Instant, _: Option<&User>, _: Result<(), Code>) {}
 
-    fn talk_ended(&mut self, _: &'static str) {}
+    fn talk_ended(&mut self, _: Result<(), Code>) {}
 }
 
 struct Scene {

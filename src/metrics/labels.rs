@@ -1,0 +1,200 @@
+//! The labels of the metrics. Each value is of a closed set; no user, conversation or session is ever a label.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+
+use crate::event::{CloseReason, Code, EventName, ServerEventName};
+use crate::limits::Limit;
+use crate::protocol::handshake::RequestError;
+use crate::protocol::{Generation, TransportKind};
+
+/// Declares the values of a label.
+macro_rules! label_values {
+    ($(#[doc = $about:literal] $Name:ident { $(#[doc = $doc:literal] $Variant:ident = $text:literal,)+ })+) => {$(
+        #[doc = $about]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $Name {
+            $(#[doc = $doc] $Variant,)+
+        }
+
+        impl $Name {
+            /// All of them.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$Variant),+];
+
+            /// The value of the label.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$Variant => $text),+ }
+            }
+        }
+    )+};
+}
+
+label_values! {
+    /// The classes of actor that stand behind a mailbox.
+    ActorClass {
+        /// One connected client.
+        Session = "session",
+        /// One conversation.
+        Conversation = "conversation",
+        /// The registry of conversations.
+        Registry = "registry",
+    }
+
+    /// How an actor ended.
+    ActorEnd {
+        /// As it should.
+        Done = "done",
+        /// By a panic.
+        Panic = "panic",
+    }
+
+    /// Why a mailbox refused a message.
+    MailboxRefusal {
+        /// The mailbox was full.
+        Full = "full",
+        /// The actor was gone.
+        Closed = "closed",
+    }
+
+    /// How an event came to this node.
+    DeliveryPath {
+        /// From an actor of this process.
+        Local = "local",
+    }
+
+    /// The listeners of a server.
+    ListenerName {
+        /// The listener for clients.
+        Clients = "clients",
+        /// The listener for operators.
+        Operators = "operators",
+    }
+
+    /// Actions against readers that are too slow.
+    SlowAction {
+        /// The connection was closed.
+        Disconnected = "disconnected",
+    }
+}
+
+/// The result of a join or a talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OkOrCode(pub Result<(), Code>);
+
+impl OkOrCode {
+    /// `ok`, or the code.
+    pub fn as_str(self) -> &'static str {
+        self.0.map_or_else(Code::as_str, |()| "ok")
+    }
+}
+
+/// The result of a handshake or of another request to the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandshakeResult {
+    /// A session began.
+    Ok,
+    /// The server stops.
+    Stopping,
+    /// A bound on clients was reached.
+    Limited,
+    /// The request was refused.
+    Refused(RequestError),
+}
+
+impl HandshakeResult {
+    /// The value of the label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Stopping => "stopping",
+            Self::Limited => "limited",
+            Self::Refused(RequestError::UnknownTransport) => "unknown_transport",
+            Self::Refused(RequestError::UnknownSid) => "unknown_sid",
+            Self::Refused(RequestError::BadMethod) => "bad_method",
+            Self::Refused(RequestError::BadRequest) => "bad_request",
+            Self::Refused(RequestError::Forbidden) => "forbidden",
+            Self::Refused(RequestError::UnsupportedVersion) => "unsupported_version",
+        }
+    }
+}
+
+macro_rules! encode_as_str {
+    ($($Value:ty),+ $(,)?) => {$(
+        impl EncodeLabelValue for $Value {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                self.as_str().encode(encoder)
+            }
+        }
+    )+};
+}
+
+encode_as_str! {
+    ActorClass, ActorEnd, CloseReason, Code, DeliveryPath, EventName, Generation, HandshakeResult, Limit, ListenerName,
+    MailboxRefusal, OkOrCode, ServerEventName, SlowAction, TransportKind,
+}
+
+/// A value that a client has sent: one of a closed set, or `other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OrOther<T>(pub Option<T>);
+
+impl<T: EncodeLabelValue> EncodeLabelValue for OrOther<T> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.encode(encoder),
+            None => "other".encode(encoder),
+        }
+    }
+}
+
+/// A set of labels.
+pub trait LabelNames {
+    /// The names of the labels, in the order in which they are written.
+    const NAMES: &'static [&'static str];
+}
+
+/// Declares the sets of labels that metrics have.
+macro_rules! label_sets {
+    ($(#[doc = $about:literal] $Name:ident { $($label:ident: $Value:ty),+ })+) => {$(
+        #[doc = $about]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub struct $Name {
+            $(#[doc = concat!("The label `", stringify!($label), "`.")] pub $label: $Value,)+
+        }
+
+        impl LabelNames for $Name {
+            const NAMES: &'static [&'static str] = &[$(stringify!($label)),+];
+        }
+    )+};
+}
+
+label_sets! {
+    /// The label of what belongs to a class of actor.
+    ActorLabel { actor: ActorClass }
+    /// The labels of a stopped actor.
+    StopLabel { actor: ActorClass, reason: ActorEnd }
+    /// The labels of a message that a mailbox refused.
+    RejectLabel { actor: ActorClass, reason: MailboxRefusal }
+    /// The labels of a session.
+    SessionLabel { transport: TransportKind, protocol: Generation }
+    /// The labels of a closed session; the transport is the last one.
+    CloseLabel { transport: TransportKind, protocol: Generation, reason: CloseReason }
+    /// The labels of an event that was refused; `other` is an event that is not in the protocol.
+    RefusalLabel { event: OrOther<EventName>, code: Code }
+    /// The labels of a handshake; `other` is a request that names no generation that is served.
+    HandshakeLabel { protocol: OrOther<Generation>, result: HandshakeResult }
+    /// The label of a join or a talk.
+    ResultLabel { result: OkOrCode }
+    /// The labels of an answer over HTTP; `status` is one of the few that maxtalk answers with.
+    StatusLabel { listener: ListenerName, status: u16 }
+    /// The label of a listener.
+    ListenerLabel { listener: ListenerName }
+    /// The label of a bound on clients.
+    LimitLabel { limit: Limit }
+    /// The labels of an event that clients are sent.
+    EventLabel { event: ServerEventName, path: DeliveryPath }
+    /// The label of what is counted by transport.
+    TransportLabel { transport: TransportKind }
+    /// The label of an action against a slow reader.
+    ActionLabel { action: SlowAction }
+}

@@ -1,0 +1,105 @@
+//! Metrics that get their value at a scrape.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+
+/// The version that runs.
+#[derive(Clone, Debug, Default)]
+pub struct Build;
+
+impl TypedMetric for Build {
+    const TYPE: MetricType = MetricType::Info;
+}
+
+impl EncodeMetric for Build {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// The highest number since the last scrape, which begins anew by it.
+#[derive(Clone, Debug, Default)]
+pub struct Peak(Arc<AtomicU64>);
+
+impl Peak {
+    /// Notes that the number is this now.
+    pub fn reached(&self, number: u64) {
+        // All threads come by here with every message, and a look takes the cache line from none of them.
+        if number > self.get() {
+            self.0.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
+    /// The highest number up to now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl TypedMetric for Peak {
+    const TYPE: MetricType = MetricType::Gauge;
+}
+
+impl EncodeMetric for Peak {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_gauge(&self.0.swap(0, Ordering::Relaxed))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// A number that is counted elsewhere, as a metric of type `M`.
+pub struct Reading<M>(Box<dyn Fn() -> M + Send + Sync>);
+
+impl Reading<ConstCounter> {
+    /// A counter.
+    pub fn counter(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Box::new(move || ConstCounter::new(read())))
+    }
+}
+
+impl Reading<ConstGauge<u64>> {
+    /// A gauge.
+    pub fn gauge(read: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+        Self(Box::new(move || ConstGauge::new(read() as u64)))
+    }
+}
+
+impl<M: Default + 'static> Default for Reading<M> {
+    /// Nothing is counted elsewhere.
+    fn default() -> Self {
+        Self(Box::new(M::default))
+    }
+}
+
+impl<M> fmt::Debug for Reading<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
+    }
+}
+
+impl<M: TypedMetric> TypedMetric for Reading<M> {
+    const TYPE: MetricType = M::TYPE;
+}
+
+impl<M: EncodeMetric> EncodeMetric for Reading<M> {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        (self.0)().encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        (self.0)().metric_type()
+    }
+}

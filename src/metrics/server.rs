@@ -1,0 +1,162 @@
+//! The metrics of one server: those of the table, and handles to the rows that change most, so that nobody has to look
+//! those up.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::labels::{
+    ActionLabel, ActorClass, ActorEnd, ActorLabel, LimitLabel, ListenerLabel, ListenerName, MailboxRefusal,
+    RejectLabel, SlowAction, StatusLabel, StopLabel, TransportLabel,
+};
+use super::scraped::Peak;
+use super::striped::{HotCounter, HotGauge};
+use super::table::{Families, PREFIX, ReadAtScrape};
+use crate::limits::Limit;
+use crate::protocol::TransportKind;
+
+/// The mailboxes of one class of actor, together.
+#[derive(Debug)]
+pub struct MailboxMetrics {
+    /// What is in them now.
+    pub messages: HotGauge,
+    /// The deepest single one since the last scrape.
+    pub peak: Peak,
+    /// From being put in to being handled.
+    pub wait: Histogram,
+    /// Offered messages.
+    pub enqueued: HotCounter,
+    /// Refused because the mailbox was full.
+    pub full: Counter,
+    /// Refused because the actor was gone.
+    pub closed: Counter,
+    /// Living actors.
+    pub actors: Gauge,
+    /// Actors ever started.
+    pub started: Counter,
+    /// Actors that ended as they should.
+    pub stopped: Counter,
+    /// Actors that ended by a panic.
+    pub panicked: Counter,
+}
+
+impl MailboxMetrics {
+    fn new(actor: ActorClass, families: &Families, scraped: &ReadAtScrape) -> Self {
+        let label = ActorLabel { actor };
+        let rejected = |reason| families.mailbox_rejected.get_or_create_owned(&RejectLabel { actor, reason });
+        let stopped = |reason| families.actors_stopped.get_or_create_owned(&StopLabel { actor, reason });
+        Self {
+            messages: families.mailbox_messages.get_or_create_owned(&label),
+            peak: scraped.mailbox_peak_messages.get_or_create_owned(&label),
+            wait: families.mailbox_wait_seconds.get_or_create_owned(&label),
+            enqueued: families.mailbox_enqueued.get_or_create_owned(&label),
+            full: rejected(MailboxRefusal::Full),
+            closed: rejected(MailboxRefusal::Closed),
+            actors: families.actors.get_or_create_owned(&label),
+            started: families.actors_started.get_or_create_owned(&label),
+            stopped: stopped(ActorEnd::Done),
+            panicked: stopped(ActorEnd::Panic),
+        }
+    }
+}
+
+/// The writes to the clients of one transport.
+#[derive(Debug)]
+pub struct Written {
+    writes: HotCounter,
+    bytes: HotCounter,
+}
+
+impl Written {
+    fn new(transport: TransportKind, families: &Families) -> Self {
+        let label = TransportLabel { transport };
+        let writes = families.writes.get_or_create_owned(&label);
+        Self { writes, bytes: families.written_bytes.get_or_create_owned(&label) }
+    }
+
+    /// Counts one more write, of `bytes`.
+    pub fn count(&self, bytes: usize) {
+        self.writes.inc();
+        self.bytes.inc_by(bytes as u64);
+    }
+}
+
+/// All metrics of one server. It gives those of the table by their names.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    mailboxes: [Arc<MailboxMetrics>; ActorClass::ALL.len()],
+    /// Readers that were closed because their outbox was full.
+    pub slow_closed: Counter,
+    /// Writes to WebSockets.
+    pub websocket_written: Written,
+    /// Answers to polls.
+    pub polling_written: Written,
+}
+
+impl Deref for Metrics {
+    type Target = Families;
+
+    fn deref(&self) -> &Families {
+        &self.families
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero. `capacities` are the bounds of the mailboxes, `scraped` reads what others count.
+    pub fn new(capacities: &[(ActorClass, usize)], scraped: ReadAtScrape) -> Arc<Self> {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let families = Families::register(&mut registry);
+        for &(actor, messages) in capacities {
+            let capacity = families.mailbox_capacity_messages.get_or_create_owned(&ActorLabel { actor });
+            capacity.set(messages.try_into().unwrap_or(i64::MAX));
+        }
+        for listener in ListenerName::ALL {
+            // Every scrape adds to this row, so it is there from the first one on.
+            drop(families.http_answers.get_or_create(&StatusLabel { listener, status: 200 }));
+        }
+        let mailboxes = ActorClass::ALL.map(|class| Arc::new(MailboxMetrics::new(class, &families, &scraped)));
+        let slow_closed = ActionLabel { action: SlowAction::Disconnected };
+        let slow_closed = families.slow_actions.get_or_create_owned(&slow_closed);
+        let websocket_written = Written::new(TransportKind::WebSocket, &families);
+        let polling_written = Written::new(TransportKind::Polling, &families);
+        registry.register_collector(Box::new(scraped));
+        Arc::new(Self { registry, families, mailboxes, slow_closed, websocket_written, polling_written })
+    }
+
+    /// The mailboxes of a class.
+    pub fn mailbox(&self, class: ActorClass) -> &Arc<MailboxMetrics> {
+        &self.mailboxes[class as usize]
+    }
+
+    /// Counts that a bound has refused something, or ended it.
+    pub fn limited(&self, limit: Limit) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Counts an answer over HTTP to a request to this listener.
+    pub fn http_answered(&self, listener: ListenerName, status: u16) {
+        self.http_answers.get_or_create(&StatusLabel { listener, status }).inc();
+    }
+
+    /// Sets how long ago the worker of this listener that is stuck the longest has shown that it runs.
+    pub fn worker_silence(&self, listener: ListenerName, silence: Duration) {
+        self.worker_silence_seconds.get_or_create(&ListenerLabel { listener }).set(silence.as_secs_f64());
+    }
+
+    /// The metrics as OpenMetrics text, which [`super::text::Form`] turns into other forms. Peaks begin anew.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            log::error!("the metrics could not be written");
+        }
+        text
+    }
+}
