@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::delivery::outbox::Outbox;
 use crate::directory::Directory;
 use crate::directory::demo::DemoMax;
-use crate::directory::max::{Gate, MaxDirectory, Target, Tokenless};
+use crate::directory::max::{Gate, MaxDirectory, Probe, Target, Tokenless, TrustError};
 use crate::event::CloseReason;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::listener::Listener;
@@ -58,15 +58,36 @@ pub enum Error {
         /// What the system says.
         cause: io::Error,
     },
-    /// The endpoint would be where the demo is.
-    #[error("{0}: the demo and its pages are there; allowed: another path")]
-    Path(String),
-    /// MAX cannot be asked as the settings say.
+    /// The endpoint has a path of the demo.
+    #[error("{setting}: the demo and its pages are there; allowed: another path")]
+    Path {
+        /// `protocol.path` with value and source.
+        setting: String,
+    },
+    /// There are no certificates to judge MAX by.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// MAX does not answer, or not as the settings need it.
     #[error("{0}")]
-    Max(String),
+    Max(Probe),
+    /// The system gives no random numbers for the demo.
+    #[error("the system gives no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
     /// Too few files may be open.
-    #[error("cannot start: {0}")]
-    Files(String),
+    #[error(
+        "cannot start: at most {limit} open files are allowed, and {needed} are needed at the least, with {workers} \
+         workers and {calls} calls to MAX: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
+    )]
+    Files {
+        /// The limit of the process.
+        limit: u64,
+        /// The smallest limit with which the server starts.
+        needed: u64,
+        /// Worker threads.
+        workers: usize,
+        /// Calls to MAX at the same time.
+        calls: usize,
+    },
     /// The system does not give what a server needs.
     #[error("cannot start {what}: {cause}")]
     Start {
@@ -118,9 +139,9 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
 /// What the start would say.
 pub fn check(config: &Config) -> Result<(), Error> {
     check_path(config)?;
-    if let Some(target) = Target::configured(&config.max).map_err(Error::Max)? {
+    if let Some(target) = Target::configured(&config.max) {
         let gate = Arc::new(Gate::new(&config.max));
-        MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
     }
     Ok(())
 }
@@ -130,17 +151,20 @@ pub fn check(config: &Config) -> Result<(), Error> {
 /// # Errors
 /// It does not answer, or not as the settings need it.
 pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
-    let Some(target) = Target::configured(&config.max).map_err(Error::Max)? else { return Ok(None) };
+    let Some(target) = Target::configured(&config.max) else { return Ok(None) };
     let probe = actix_rt::System::new().block_on(async {
         let gate = Arc::new(Gate::new(&config.max));
-        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
+        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
         Ok::<_, Error>(directory.probe().await)
     })?;
-    if probe.is_good() { Ok(Some(probe.to_string())) } else { Err(Error::Max(probe.to_string())) }
+    if probe.is_good() { Ok(Some(probe.to_string())) } else { Err(Error::Max(probe)) }
 }
 
 fn check_path(config: &Config) -> Result<(), Error> {
-    if pages::takes(&config.protocol.path) { Err(Error::Path(config.describe("protocol.path"))) } else { Ok(()) }
+    if pages::takes(&config.protocol.path) {
+        return Err(Error::Path { setting: config.describe("protocol.path") });
+    }
+    Ok(())
 }
 
 /// A running service.
@@ -166,7 +190,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, Error> {
         check_path(&config)?;
         let workers = settings::worker_count(&config);
-        let connections_max = files::for_clients(files::limit(), &config, workers).map_err(Error::Files)?;
+        let connections_max = files::for_clients(files::limit(), &config, workers)?;
         let (listener, addr) = listeners::listen(config.server.listen, "server.listen")?;
         let gate = Arc::new(Gate::new(&config.max));
         let metrics = Metrics::new(
@@ -177,19 +201,18 @@ impl Server {
             ],
             settings::read_at_scrape(&gate),
         );
-        let demo = if config.max.url.is_none() { Some(DemoMax::new(&config.demo).map_err(Error::Max)?) } else { None };
-        let target = match &demo {
-            Some(demo) => demo.target(addr),
+        let (target, demo) = match Target::configured(&config.max) {
+            Some(target) => (target, None),
             None => {
-                Target::configured(&config.max).map_err(Error::Max)?.ok_or(Error::Max("max.url is not set".into()))?
+                let demo = DemoMax::new(&config.demo)?;
+                (demo.target(addr), Some(demo))
             }
         };
         let tokenless = target.tokenless;
-        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate).map_err(Error::Max)?;
-        let max = config.max.url.is_some().then(|| directory.clone());
+        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
+        let max = demo.is_none().then(|| directory.clone());
         let arbiters = Arbiters::default();
-        let ids = Ids::from_system()
-            .map_err(|cause| Error::Start { what: "the source of session ids", cause: cause.into() })?;
+        let ids = Ids::from_system()?;
         let (new_application, registry_end) = application(&config, Rc::new(directory), &arbiters, &ids, &metrics);
         let clients = Clients::new(
             settings::client_bounds(&config, connections_max),

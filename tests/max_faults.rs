@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use maxtalk::config::{self, Config};
+use maxtalk::config::{self, BaseUrl, Config};
 use maxtalk::directory::max::{Gate, MaxDirectory, Target, Tokenless};
 use maxtalk::directory::{Directory, Failure, Question};
 use maxtalk::event::{Code, Token, Username};
@@ -19,7 +19,12 @@ use support::within;
 const TOKEN: &str = "t0k3n-of-the-user";
 
 fn settings(url: String) -> config::Max {
-    config::Max { url: Some(url), timeout_ms: 20_000, wait_ms: 60_000, ..Config::default().max }
+    config::Max {
+        url: Some(BaseUrl::parse(&url).unwrap()),
+        timeout_ms: 20_000,
+        wait_ms: 60_000,
+        ..Config::default().max
+    }
 }
 
 fn directory_with(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {

@@ -1,34 +1,36 @@
-//! The sets of values that a setting may be in: each reads a raw value into its type, says what is allowed in words for
-//! the operator, and knows how a value of it may be shown.
+//! The sets of values that settings allow. A set reads a raw value into its type, describes what is allowed in words
+//! for the operator, and knows how to show a value without its secrets.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use actix_http::header::HeaderValue;
 use ipnet::IpNet;
-use url::Url;
 
+use super::base_url::BaseUrl;
 use super::raw::Raw;
-use super::{NONE, Secret, filter};
+use super::{NONE, filter};
+use crate::event::{Token, Username};
+use crate::protocol::Generation;
 
-const USERNAME_BYTES_MAX: usize = 256;
 const HEADER_VALUE_BYTES_MAX: usize = 4096;
 
 /// A set of values of the type `T`.
 pub(super) trait Allowed<T> {
-    /// What is in the set, for "allowed: ...".
+    /// The members of the set in words, for "allowed: ...".
     fn form(&self) -> String;
 
-    /// The value that `raw` stands for, or what is wrong with it in a few words that do not quote it.
+    /// Reads `raw`. The error is a few words that say what is wrong and do not quote the value.
     fn read(&self, raw: &Raw) -> Result<T, &'static str>;
 
-    /// How `raw` looks in messages, without anything that is secret.
+    /// `raw` as messages show it, without secrets.
     fn shown(&self, raw: &Raw) -> String {
         raw.to_string()
     }
 
-    /// The value of a setting that no layer gives.
+    /// The value of a setting that no layer gives. `None` if there is no such value.
     fn absent(&self) -> Option<T> {
         None
     }
@@ -45,7 +47,7 @@ impl<T: Copy + Display + PartialOrd + TryFrom<i128>> Allowed<T> for RangeInclusi
     }
 }
 
-/// Numbers with a decimal point or without one.
+/// Numbers, with or without a decimal point.
 pub(super) struct Decimals(pub(super) RangeInclusive<f64>);
 
 impl Allowed<f64> for Decimals {
@@ -72,7 +74,7 @@ impl Allowed<bool> for Booleans {
     }
 }
 
-/// A set, and beside it no value, which is written as empty text.
+/// The values of a set, or no value, which is written as empty text.
 pub(super) struct Optional<A>(pub(super) A);
 
 impl<T, A: Allowed<T>> Allowed<Option<T>> for Optional<A> {
@@ -93,7 +95,7 @@ impl<T, A: Allowed<T>> Allowed<Option<T>> for Optional<A> {
     }
 }
 
-/// A set of which every value is written as text.
+/// A set whose values are written as text.
 pub(super) struct Text<T> {
     form: &'static str,
     read: fn(&str) -> Result<T, &'static str>,
@@ -128,36 +130,30 @@ impl<T> Allowed<T> for Text<T> {
     }
 }
 
-/// Lists of some of these words, each once and at least one: an array of a file, or text with commas.
-pub(super) struct Words(&'static [&'static str]);
+/// Lists of generations, each at most once and at least one in all: an array in a file, or text with commas.
+pub(super) struct Generations;
 
-/// What clients may speak.
-pub(super) const GENERATIONS: Words = Words(&["eio4", "eio3", "0.9"]);
-
-impl Allowed<Vec<&'static str>> for Words {
+impl Allowed<Vec<Generation>> for Generations {
     fn form(&self) -> String {
-        format!("a list of one or more of {}, in the environment with commas between", self.0.join(", "))
+        let words = Generation::ALL.map(Generation::as_str).join(", ");
+        format!("a list of one or more of {words}, in the environment with commas between")
     }
 
-    fn read(&self, raw: &Raw) -> Result<Vec<&'static str>, &'static str> {
-        let given = raw.words().ok_or("not a list of words")?;
+    fn read(&self, raw: &Raw) -> Result<Vec<Generation>, &'static str> {
         let mut read = Vec::new();
-        for word in given {
-            let known = self.0.iter().find(|known| **known == word).ok_or("not such a word")?;
-            if read.contains(known) {
+        for word in raw.words().ok_or("not a list of words")? {
+            let generation = Generation::parse(word).ok_or("not such a word")?;
+            if read.contains(&generation) {
                 return Err("a word twice");
             }
-            read.push(*known);
+            read.push(generation);
         }
         if read.is_empty() { Err("empty") } else { Ok(read) }
     }
 }
 
-/// Lists of addresses and networks: an array of a file, or text with commas.
+/// Lists of addresses and networks: an array in a file, or text with commas.
 pub(super) struct Networks;
-
-/// Hosts that are believed.
-pub(super) const NETWORKS: Networks = Networks;
 
 impl Allowed<Vec<IpNet>> for Networks {
     fn form(&self) -> String {
@@ -171,15 +167,17 @@ impl Allowed<Vec<IpNet>> for Networks {
     }
 }
 
-/// Where something listens; names are not resolved.
+/// Addresses to listen on. Names are not resolved.
 pub(super) const ADDRESSES: Text<SocketAddr> = Text::new("IP:PORT", |text| text.parse().map_err(|_| "not an address"));
 
-/// URLs to which paths can be appended: what they are made of, without a slash at the end.
-pub(super) const BASE_URLS: Text<String> =
-    Text::new("an http or https URL with a host, without user, password, query and fragment", read_base_url)
-        .shown_by(show_url);
+/// Base URLs of MAX.
+pub(super) const BASE_URLS: Text<BaseUrl> = Text::new(
+    "an http or https URL with a host, for https no IPv6 address, without user, password, query and fragment",
+    BaseUrl::parse,
+)
+.shown_by(show_url);
 
-/// Paths that requests can have and that routes can be made of as they are.
+/// Paths that need no encoding in requests and in routes.
 pub(super) const ENDPOINT_PATHS: Text<String> =
     Text::new("a path such as /socket.io/ that begins and ends with / and has only letters, digits and -._~", |text| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
@@ -188,7 +186,8 @@ pub(super) const ENDPOINT_PATHS: Text<String> =
         if inner.split('/').all(name) { Ok(text.to_owned()) } else { Err("not such a path") }
     });
 
-/// Names of Socket.IO namespaces. A comma ends one on the wire, and in 0.9 a colon; a question mark begins its query.
+/// Names of Socket.IO namespaces. On the wire a comma ends a name, in 0.9 a colon does, and a question mark begins its
+/// query.
 pub(super) const NAMESPACES: Text<String> = Text::new(
     "a name such as /max that begins with / and goes on, without comma, colon, question mark and white space",
     |text| {
@@ -198,7 +197,7 @@ pub(super) const NAMESPACES: Text<String> = Text::new(
     },
 );
 
-/// Files; whether one is there is for its reader to say.
+/// Paths of files. Whether the file exists is checked by its reader.
 pub(super) const FILES: Text<PathBuf> =
     Text::new(
         "the path of a file",
@@ -207,57 +206,35 @@ pub(super) const FILES: Text<PathBuf> =
         },
     );
 
-/// People as MAX knows them.
-pub(super) const USERNAMES: Text<String> =
+/// Names of people in MAX.
+pub(super) const USERNAMES: Text<Username> =
     Text::new("a username of at most 256 bytes, without control characters, and no white space at its ends", |text| {
-        let good = text.len() <= USERNAME_BYTES_MAX && text.trim() == text && !text.contains(char::is_control);
-        if good { Ok(text.to_owned()) } else { Err("not a username") }
+        Username::parse(text).map_err(|_| "not a username")
     });
 
-/// Proofs that go into an HTTP header and nowhere else.
-pub(super) const TOKENS: Text<Secret> =
+/// Secrets that are sent in an HTTP header and shown nowhere.
+pub(super) const TOKENS: Text<Token> =
     Text::new("a token of at most 4096 visible ASCII characters, without white space", |text| {
         let good = text.len() <= HEADER_VALUE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if good { Ok(Secret::from(text)) } else { Err("not a token") }
+        if good { Ok(Token::from(text)) } else { Err("not a token") }
     })
     .shown_by(|_| "***".to_owned());
 
-/// What an HTTP header can carry.
-pub(super) const HEADER_VALUES: Text<String> =
+/// Values of HTTP headers.
+pub(super) const HEADER_VALUES: Text<HeaderValue> =
     Text::new("at most 4096 visible ASCII characters, with spaces only between them", |text| {
         let fits = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
         let good = text.len() <= HEADER_VALUE_BYTES_MAX && text.trim() == text && text.bytes().all(fits);
-        if good { Ok(text.to_owned()) } else { Err("not the value of a header") }
+        HeaderValue::from_str(text).ok().filter(|_| good).ok_or("not the value of a header")
     });
 
-/// Filters of env_logger.
+/// Log filters in the form of env_logger.
 pub(super) const LOG_FILTERS: Text<String> =
     Text::new("a filter in the form of env_logger, such as info or warn,maxtalk=debug", |text| {
         filter::check(text).map(|()| text.to_owned())
     });
 
-fn read_base_url(text: &str) -> Result<String, &'static str> {
-    // The parser of browsers forgives much ("http:host", inner tabs): what it would have to forgive is refused here.
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return Err("not an http or https URL");
-    }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err("not a URL");
-    }
-    let url = Url::parse(text).map_err(|_| "not a URL")?;
-    if !url.username().is_empty() || url.password().is_some() {
-        Err("a URL with a user or a password")
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Err("a URL with a query or a fragment")
-    } else if url.port() == Some(0) {
-        Err("a URL with the port 0")
-    } else {
-        Ok(url.as_str().trim_end_matches('/').to_owned())
-    }
-}
-
-/// A URL that is refused may carry a password or a token where it must not: they are not shown all the same.
+/// Shows a URL without user, password, query and fragment: a URL that is refused may hold secrets there.
 fn show_url(raw: &Raw) -> String {
     let Some(text) = raw.text() else { return raw.to_string() };
     let (place, query) = text.find(['?', '#']).map_or((text, ""), |at| text.split_at(at));

@@ -1,5 +1,5 @@
-//! Where values come from: the file, the environment and the flags, taken apart into raw values that know their source,
-//! and the reader that turns them into settings, the highest layer last.
+//! The layers that give values: file, environment and flags, taken apart into raw values with their sources; and the
+//! reader that turns these into settings, the highest layer last.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,20 +8,21 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::allowed::Allowed;
+use super::print::{Setting, annotated_defaults};
 use super::problem::Problem;
 use super::raw::{Raw, Source, clip};
 use super::variables::{self, Meaning};
-use super::{NONE, Origin, Origins, SECTIONS, Setting, annotated_defaults, near};
+use super::{NONE, Origin, Origins, SECTIONS, near};
 
-/// So many variables that name no setting are warned of.
+/// Most warnings of variables that name no setting.
 const WARNINGS_MAX: usize = 20;
 
-/// Everything that is laid over the defaults. What is not ours in the environment may be in it.
+/// Everything that is laid over the defaults.
 #[derive(Default)]
 pub struct Sources {
     /// The operator's file.
     pub file: Option<File>,
-    /// Names and values, as [`std::env::vars_os`] gives them.
+    /// Names and values as [`std::env::vars_os`] gives them, including those of others.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags of the command line that stand for settings.
     pub flags: Vec<Flag>,
@@ -29,36 +30,36 @@ pub struct Sources {
 
 /// A file that was read.
 pub struct File {
-    /// How messages call it.
+    /// Its path, for messages.
     pub path: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
 }
 
-/// A flag that was given.
+/// A flag of the command line.
 pub struct Flag {
     /// Its name, such as `--listen`.
     pub name: &'static str,
     /// The setting that it stands for, such as `server.listen`.
     pub key: &'static str,
-    /// Its value, as it was written.
+    /// Its value as written.
     pub value: String,
 }
 
-/// Reads settings out of the layers, and gathers on the way what is wrong with them.
+/// Reads settings from the layers, and collects the problems.
 pub(super) struct Reader {
-    /// What is given for a key, the lowest layer first.
+    /// The values given for each key, the lowest layer first.
     given: BTreeMap<&'static str, Vec<(Raw, Source)>>,
     read: Read,
 }
 
-/// What is known beside the values when all of them are read.
+/// The result of reading, apart from the values.
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) origins: Origins,
-    /// What is wrong.
+    /// Problems that refuse the configuration.
     pub(super) problems: Vec<Problem>,
-    /// What is odd and stops nothing.
+    /// Problems that stop nothing.
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -81,7 +82,7 @@ impl Reader {
         reader
     }
 
-    /// The value of `key`: of all that is given for it, each is checked and the highest counts.
+    /// Returns the value of `key` from the highest layer that gives it. The values of all layers are checked.
     pub(super) fn value<T>(&mut self, key: &'static str, allowed: &impl Allowed<T>) -> Option<T> {
         let mut value = allowed.absent();
         let mut origin = Origin { shown: NONE.to_owned(), source: Source::Default };
@@ -118,7 +119,7 @@ impl Reader {
 
     fn take_toml(&mut self, text: &str, source: impl Fn(usize) -> Source) {
         let source_at = |at: usize| source(1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count());
-        // Of the parser's error only the message is taken: its full form quotes the line, and with it perhaps a token.
+        // Only the parser's message is used: its full error quotes the line, which may hold a token.
         let document = match DeTable::parse(text) {
             Ok(document) => document.into_inner(),
             Err(error) => {
@@ -162,7 +163,7 @@ impl Reader {
     }
 }
 
-/// What is not in the table, with all that it could have been: the settings of its section, or the sections.
+/// The problem of a key that is not in the table. It lists the settings of the section, or else the sections.
 fn unknown_key(key: &str, origin: Source) -> Problem {
     let section = key.split_once('.').and_then(|(name, _)| SECTIONS.iter().find(|section| section.name == name));
     let allowed = match section {

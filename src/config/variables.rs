@@ -1,30 +1,30 @@
-//! What a variable of the environment means by its name: a setting, almost a setting, a link or service of an
-//! orchestrator, or nothing that is known. Pure.
+//! The meaning of an environment variable by its name: a setting, almost a setting, a link or service of an
+//! orchestrator, or nothing known. Pure.
 
-use super::Setting;
 use super::near::{letters, nearest};
+use super::print::Setting;
 
-/// What the names of our environment variables begin with.
+/// The prefix of our environment variables.
 pub(super) const PREFIX: &str = "MAXTALK_";
 
-/// What a name means.
+/// The meaning of a name.
 pub(super) enum Meaning {
     /// A setting.
     Setting(&'static Setting),
-    /// A setting, but for a mistake in the name.
+    /// A setting, with a mistake in the name.
     Almost(&'static Setting),
-    /// Written as a setting is, `SECTION__KEY`, of which there is none.
+    /// The form of a setting, `SECTION__KEY`, but there is no such setting.
     NoSetting {
         /// `section.key`.
         key: String,
     },
-    /// Ours by its prefix, and nothing that is known.
+    /// Has our prefix, but is not known.
     Unknown,
-    /// Nothing of ours.
+    /// A variable of somebody else.
     Other,
 }
 
-/// What the variable `name` means. Its value tells a link of Docker from a name that only looks like one.
+/// Returns the meaning of the variable `name`. Its value tells a link of Docker from a name that only looks like one.
 pub(super) fn meaning(name: &str, value: &str) -> Meaning {
     if let Some(setting) = Setting::all().find(|setting| setting.variable() == name) {
         return Meaning::Setting(setting);
@@ -32,7 +32,7 @@ pub(super) fn meaning(name: &str, value: &str) -> Meaning {
     let letters_of_name = letters(name);
     let Some(letters_of_rest) = letters_of_name.strip_prefix(letters(PREFIX).as_str()) else { return Meaning::Other };
     if let Some(setting) = Setting::all().find(|setting| letters(setting.key) == letters_of_rest) {
-        // With three underscores it is a setting that is not there, which is said with all that are.
+        // A name such as MAXTALK_MAX___URL has the form of a setting: the message then lists the section's settings.
         return if section_and_key(name).is_some() { no_setting(name) } else { Meaning::Almost(setting) };
     }
     let Some(rest) = name.strip_prefix(PREFIX) else { return Meaning::Other };
@@ -56,17 +56,17 @@ fn section_and_key(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(PREFIX)?.split_once("__").filter(|(section, _)| !section.is_empty())
 }
 
-/// Whether a variable comes from an orchestrator.
+/// How surely a variable comes from an orchestrator.
 #[derive(Debug, PartialEq)]
 enum Injected {
     Surely,
-    /// It has the name, and a value that no orchestrator gives.
+    /// The name is one that orchestrators give, the value is not.
     Perhaps,
 }
 
-/// Looks whether a variable is one that Docker makes of a link, or Kubernetes of a service. `rest` is its name without
-/// our prefix: it begins with the rest of the name of the link or service, of which nothing may be left, and all that
-/// is no letter or digit in that has become an underscore.
+/// Tells whether Docker makes such a variable of a link, or Kubernetes of a service. `rest` is its name without our
+/// prefix: first the rest of the name of the link or service, which may be empty and in which every character except
+/// letters and digits has become an underscore.
 fn injected(rest: &str, value: &str) -> Option<Injected> {
     let name = format!("_{rest}");
     let expected = |fits: bool| Some(if fits { Injected::Surely } else { Injected::Perhaps });
@@ -88,7 +88,7 @@ fn injected(rest: &str, value: &str) -> Option<Injected> {
     }
 }
 
-/// `6545_TCP`, and what may stand behind it.
+/// Whether `text` is `6545_TCP` or the like, alone or with one of the suffixes of Docker.
 fn is_port_and_protocol(text: &str) -> bool {
     let Some((port, rest)) = text.split_once('_') else { return false };
     let (protocol, part) = rest.split_once('_').map_or((rest, None), |(protocol, part)| (protocol, Some(part)));
@@ -100,13 +100,18 @@ fn is_port_and_protocol(text: &str) -> bool {
 }
 
 impl Setting {
-    /// The setting that somebody meant who wrote `key`: nearly the same, or the same without its section.
+    /// The name of its environment variable, which for `server.listen` is `MAXTALK_SERVER__LISTEN`.
+    pub(super) fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.key.replacen('.', "__", 1).to_uppercase())
+    }
+
+    /// The setting whose key is most like `key`. `None` if all of them differ much.
     pub(super) fn nearest(key: &str) -> Option<&'static Self> {
         let near = nearest(key, Self::all().map(|setting| setting.key))?;
         Self::all().find(|setting| setting.key == near)
     }
 
-    /// The first setting that is called like the last part of `key`, in whatever section.
+    /// The first setting of any section whose name is the last part of `key`.
     pub(super) fn of_any_section(key: &str) -> Option<&'static Self> {
         let name = letters(key.rsplit('.').next().unwrap_or(key));
         Self::all().find(|setting| letters(setting.name) == name)

@@ -1,6 +1,5 @@
-//! The embedded demo MAX: a handful of people and their conversations, in memory, in the shapes, errors and headers of
-//! MAX 5. maxtalk asks it over HTTP like a real one. For load tests there can be as many others as wanted, who only
-//! listen.
+//! The embedded demo MAX: a few people and their conversations, in memory, with the JSON, errors and headers of MAX 5.
+//! maxtalk asks it over HTTP like a real MAX. For load tests it can have any number of other people, who only listen.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use self::crowd::Crowd;
 use self::world::World;
 use super::max::{Target, Tokenless};
-use crate::config;
+use crate::config::{self, BaseUrl};
 use crate::event::{Token, Username};
 
 pub(crate) mod crowd;
@@ -20,45 +19,48 @@ pub(crate) mod world;
 
 pub use crowd::USER_PREFIX;
 
-/// Where the demo MAX is mounted: what clients are given as its base URL is this below the address of the server.
+/// The path of the demo MAX on the server. Its base URL is this path below the server's address.
 pub const MOUNT: &str = "/demo/max";
 
-/// The demo MAX, one for all workers.
+/// The demo MAX, which all workers share.
 pub struct DemoMax {
     world: Mutex<World>,
     crowd: Crowd,
 }
 
 impl DemoMax {
-    /// Makes its people, with tokens that hold for this process only, and those that the settings ask for.
+    /// Makes the demo's own people, with tokens that are valid in this process only, and the crowd of the settings.
     ///
     /// # Errors
-    /// A sentence where the system gives no random numbers.
-    pub fn new(settings: &config::Demo) -> Result<Arc<Self>, String> {
-        let secret = || getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"));
-        Ok(Arc::new(Self { world: Mutex::new(World::new(secret, now())?), crowd: Crowd::new(settings) }))
+    /// The system gives no random numbers.
+    pub fn new(settings: &config::Demo) -> Result<Arc<Self>, getrandom::Error> {
+        let world = Mutex::new(World::new(getrandom::u64, now())?);
+        Ok(Arc::new(Self { world, crowd: Crowd::new(settings) }))
     }
 
-    /// The account that may ask about anybody, as a MAX Manager may.
+    /// The account that may ask about everybody, like a MAX Manager.
     pub fn service_account(&self) -> (Username, Token) {
         self.world.lock().service_account()
     }
 
-    /// How a server asks its own demo at the address that it has bound. Joins without a token are for this machine.
+    /// The target for a server that serves this demo at the address `bound`. Clients on this machine may join without a
+    /// token.
     pub fn target(&self, bound: SocketAddr) -> Target {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
+        let url = format!("http://{}{MOUNT}", SocketAddr::new(ip, bound.port()));
         Target {
-            url: format!("http://{}{MOUNT}", SocketAddr::new(ip, bound.port())),
+            // The address of a listener and a path of ours: always a URL.
+            url: BaseUrl::parse(&url).unwrap_or_else(|flaw| unreachable!("{url}: {flaw}")),
             service: Some(self.service_account()),
             tokenless: Tokenless::FromLoopback,
         }
     }
 
-    /// Its own people, with what they have said.
+    /// The demo's own people and their conversations.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock()
     }
@@ -69,7 +71,7 @@ impl DemoMax {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|age| age.as_secs().try_into().ok()).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! What conversations, people and sessions are called, and the values that are carried through as they came.
+//! Names of conversations, people and sessions, and values that are passed through unchanged.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,10 +11,7 @@ use serde_json::value::RawValue;
 
 use super::codes::Code;
 
-/// A username may take up this many bytes, before and after it is lowercased.
-pub const USERNAME_BYTES_MAX: usize = 256;
-
-/// The id of a conversation as MAX gives it: an opaque string, cheap to clone.
+/// The id that MAX gives a conversation: an opaque string, cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ConversationId(Arc<str>);
 
@@ -43,18 +40,21 @@ impl fmt::Debug for ConversationId {
     }
 }
 
-/// A person as MAX knows them: lowercased, 1 to [`USERNAME_BYTES_MAX`] bytes, no control characters, no white space at
-/// either end (an HTTP header would lose it, and MAX would answer for somebody else).
+/// The name of a person in MAX: lowercased, 1 to [`Username::BYTES_MAX`] bytes, without control characters, and without
+/// white space at either end (an HTTP header would lose it, and MAX would answer for somebody else).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Username(Arc<str>);
 
 impl Username {
-    /// Lowercases and checks `name`.
+    /// Longest username, before and after it is lowercased.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Lowercases and checks `name`. This is the only rule about usernames: of clients, of MAX and of settings.
     ///
     /// # Errors
-    /// [`Code::BadUsername`] where the text cannot be a username.
+    /// [`Code::BadUsername`] if the text cannot be a username.
     pub fn parse(name: &str) -> Result<Self, Code> {
-        let fits = |text: &str| (1..=USERNAME_BYTES_MAX).contains(&text.len());
+        let fits = |text: &str| (1..=Self::BYTES_MAX).contains(&text.len());
         if !fits(name) || name.chars().any(char::is_control) || name.trim() != name {
             return Err(Code::BadUsername);
         }
@@ -80,21 +80,21 @@ impl fmt::Debug for Username {
     }
 }
 
-/// An OAuth token (or the password of a service account). It prints as `***` wherever it may end up: only
-/// [`Token::reveal`] gives the text, for the header that MAX reads.
+/// An OAuth token, or the password of a service account. Its `Debug` form is `***`; only [`Token::reveal`] returns the
+/// text, for the header that MAX reads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 
 impl Token {
-    /// Longer than any OAuth token; what is longer would be refused by MAX's proxy.
+    /// Longest token. No OAuth token is longer, and MAX's proxy would refuse a longer header.
     pub const BYTES_MAX: usize = 8192;
 
-    /// Whether there is anything in it that MAX could be asked with: spaces are nothing in a header.
+    /// Whether MAX can be asked with this token: it is not too long, and not only spaces, which a header loses.
     pub fn is_usable(&self) -> bool {
         !self.0.trim().is_empty() && self.0.len() <= Self::BYTES_MAX
     }
 
-    /// The secret itself.
+    /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -124,12 +124,12 @@ impl<'de> Deserialize<'de> for Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
-/// A `timestamp` or `messageID`: carried through as the same JSON value that came in.
+/// A `timestamp` or `messageID`, which is passed through as the JSON value that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scalar {
     /// A number, `true`, `false` or `null`, digit for digit.
     Literal(Box<str>),
-    /// A string, decoded; it is encoded anew for each reader.
+    /// A string, decoded. Each reader gets it encoded again.
     Text(Box<str>),
 }
 
@@ -137,7 +137,7 @@ impl Scalar {
     /// Reads one JSON value.
     ///
     /// # Errors
-    /// [`Code::BadTalk`] for an object, an array, a string with a lone surrogate, or more than `bytes_max` bytes.
+    /// [`Code::BadTalk`] for an object, an array, a string with a lone surrogate, and more than `bytes_max` bytes.
     pub fn parse(json: &RawValue, bytes_max: usize) -> Result<Self, Code> {
         let text = json.get();
         let value = match text.as_bytes().first() {

@@ -1,9 +1,9 @@
 //! The vocabulary of the written protocol. Pure values; the wire is in [`crate::protocol`].
 //!
-//! * [`ids`]: what conversations, people and sessions are called.
-//! * [`asked`]: the events that a client may send.
-//! * [`told`]: the events that a client is sent.
-//! * [`codes`]: why something was refused, and why a connection was closed.
+//! * [`ids`]: names of conversations, people and sessions, and values that are passed through.
+//! * [`asked`]: the events that clients send.
+//! * [`told`]: the events that the server sends.
+//! * [`codes`]: the reasons for refusing something and for closing a connection.
 
 pub mod asked;
 pub mod codes;
@@ -12,5 +12,5 @@ pub mod told;
 
 pub use asked::{ClientEvent, EventName, Talk};
 pub use codes::{CloseReason, Code};
-pub use ids::{ConversationId, Scalar, SessionId, Token, USERNAME_BYTES_MAX, Username};
+pub use ids::{ConversationId, Scalar, SessionId, Token, Username};
 pub use told::{ServerEvent, ServerEventName};

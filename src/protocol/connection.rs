@@ -42,19 +42,6 @@ pub struct LegacyPeriods {
     pub handshake_timeout: Duration,
 }
 
-impl Default for LegacyPeriods {
-    /// Those of the official server.
-    fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(25),
-            heartbeat_timeout: Duration::from_secs(60),
-            polling_duration: Duration::from_secs(20),
-            close_timeout: Duration::from_secs(60),
-            handshake_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
 /// While an upgrade is under way, one poll is ended in this time: the client may poll again before it changes over.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 

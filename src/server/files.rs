@@ -1,5 +1,6 @@
 //! Open files: what the process needs for itself, and what is left for clients.
 
+use super::Error;
 use crate::config::Config;
 use crate::files::raise_file_limit;
 
@@ -29,18 +30,15 @@ pub(super) fn limit() -> u64 {
 /// How many connections of clients there can be, with so many open files and worker threads.
 ///
 /// # Errors
-/// A sentence for the operator, where too few are left.
-pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, String> {
+/// [`Error::Files`] if too few are left.
+pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, Error> {
     // The workers, and the threads that run the registry, hear signals, accept, and serve the operator.
     let threads = workers as u64 + 5;
-    let calls = config.max.inflight_max as u64;
-    let reserve = OWN + ADMIN_CONNECTIONS_MAX as u64 + PER_THREAD * threads + calls;
-    let least = reserve + CONNECTIONS_MIN;
-    if limit < least {
-        return Err(format!(
-            "at most {limit} open files are allowed, and {least} are needed at the least, with {workers} workers and \
-             {calls} calls to MAX: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
-        ));
+    let calls = config.max.inflight_max;
+    let reserve = OWN + ADMIN_CONNECTIONS_MAX as u64 + PER_THREAD * threads + calls as u64;
+    let needed = reserve + CONNECTIONS_MIN;
+    if limit < needed {
+        return Err(Error::Files { limit, needed, workers, calls });
     }
     let left = usize::try_from(limit - reserve).unwrap_or(usize::MAX);
     match config.limits.connections_max {

@@ -21,7 +21,6 @@ use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
 use crate::metrics::{Metrics, ReadAtScrape, Reading};
-use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 
 /// How many threads serve clients.
@@ -88,7 +87,7 @@ pub(super) fn endpoint(
     let (protocol, legacy) = (&config.protocol, &config.legacy);
     Endpoint {
         path: protocol.path.clone(),
-        generations: protocol.generations.iter().filter_map(|name| Generation::parse(name)).collect(),
+        generations: protocol.generations.clone(),
         jsonp: protocol.jsonp,
         periods: Arc::new(Periods {
             ping_interval: Duration::from_millis(protocol.ping_interval_ms),

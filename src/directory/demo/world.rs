@@ -1,5 +1,5 @@
 //! The people, conversations and messages of the demo MAX, and MAX's rules about them. No I/O: time is an argument,
-//! answers are the JSON of MAX 5, and every bound is refused in MAX's own form.
+//! answers are the JSON of MAX 5, and refusals have MAX's form.
 
 use std::collections::VecDeque;
 
@@ -11,16 +11,18 @@ use crate::event::{Token, Username};
 
 /// The scope that MAX asks for in every call.
 pub(crate) const SCOPE: &str = "widgetcli";
-/// Conversations in all, and messages kept of each: the oldest are forgotten.
+/// Most conversations.
 pub(crate) const CONVERSATIONS_MAX: usize = 100;
+/// Messages kept of each conversation: the oldest are deleted.
 pub(crate) const MESSAGES_MAX: usize = 200;
-/// Characters of a message, and of the name of a conversation.
+/// Longest message in characters.
 pub(crate) const CONTENT_CHARS_MAX: usize = 2000;
+/// Longest name of a conversation in characters.
 pub(crate) const NAME_CHARS_MAX: usize = 100;
-/// Messages of one page, where the client does not say.
+/// Messages of one page if the client gives no limit.
 const PAGE: usize = 10;
 
-/// Why MAX does not do something: a status, and the two texts of its error form.
+/// A refusal of MAX: a status, and the two texts of its error form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MaxError {
     pub(crate) status: u16,
@@ -58,11 +60,11 @@ impl MaxError {
     }
 }
 
-/// Somebody whom [`World::actor`] has accepted: an index into the people, the last of whom is the service account.
+/// A caller whom [`World::actor`] has accepted: an index into the people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Actor(usize);
 
-/// Which messages of a conversation are wanted: the newest within the bounds.
+/// The messages of a conversation that a call asks for: the newest within these bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     limit: usize,
@@ -71,7 +73,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Reads `limit`, `before` and `after` as MAX does: 10 by default, 0 for all that there are.
+    /// Reads `limit`, `before` and `after` as MAX does: the limit is 10 by default, and 0 means all messages.
     pub(crate) fn parse(limit: Option<&str>, before: Option<&str>, after: Option<&str>) -> Result<Self, MaxError> {
         let limit = match limit.map_or(Ok(PAGE), str::parse) {
             Ok(0) => usize::MAX,
@@ -95,7 +97,7 @@ struct Person {
 }
 
 impl Person {
-    /// As an actor or a participant.
+    /// The JSON of an actor or a participant.
     fn json(&self) -> Value {
         json!({ "username": self.username, "displayName": self.display_name, "objectType": "person" })
     }
@@ -113,16 +115,16 @@ struct Conversation {
     owner: usize,
     published: i64,
     name: Option<String>,
-    /// Two who began as two stay two, and find this conversation again; a group may grow.
+    /// Whether the conversation may grow. Two people who begin a conversation stay two, and find it again.
     group: bool,
     participants: Vec<usize>,
-    /// Those of the participants who still listen.
+    /// The participants who still listen.
     subscribed: Vec<usize>,
     messages: VecDeque<Message>,
 }
 
 impl Conversation {
-    /// A conversation that somebody alone is left in takes no messages.
+    /// Whether the conversation takes no more messages, because at most one participant is left.
     fn archived(&self) -> bool {
         self.subscribed.len() < 2
     }
@@ -133,9 +135,9 @@ impl Conversation {
     }
 }
 
-/// Everything that the demo MAX knows.
+/// The state of the demo MAX.
 pub(crate) struct World {
-    /// The service account comes last: it is nobody whom others can talk to.
+    /// The service account comes last. Others cannot talk to it.
     people: Vec<Person>,
     conversations: Vec<Conversation>,
     last_second: i64,
@@ -143,15 +145,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The demo's people in the middle of their conversations. `secret` is drawn from for their tokens.
-    pub(crate) fn new(mut secret: impl FnMut() -> Result<u64, String>, now: i64) -> Result<Self, String> {
+    /// The demo's people in the middle of their conversations. `secret` returns random numbers for their tokens.
+    pub(crate) fn new<E>(mut secret: impl FnMut() -> Result<u64, E>, now: i64) -> Result<Self, E> {
         let mut people = Vec::new();
         for (username, display_name) in PEOPLE.iter().chain([&SERVICE]) {
             let token = format!("{:016x}{:016x}", secret()?, secret()?);
-            let username = Username::parse(username).map_err(|code| format!("{username}: {}", code.reason()))?;
+            // The names come from this file, not from outside: a wrong one fails every test.
+            let username = Username::parse(username).unwrap_or_else(|_| unreachable!("{username} is a username"));
             people.push(Person { username, display_name: (*display_name).to_owned(), token: token.as_str().into() });
         }
-        // Half of the numbers are left to count up to.
+        // The serial starts in the lower half of the numbers, so that it can be counted up.
         let mut world = Self { people, conversations: Vec::new(), last_second: 0, serial: secret()? >> 1 };
         for (name, participants, history) in CONVERSATIONS {
             world.last_second = 0;
@@ -166,7 +169,7 @@ impl World {
         Ok(world)
     }
 
-    /// Everybody but the service account, and their tokens: the demo page picks one.
+    /// All people except the service account, with their tokens. The demo page picks one.
     pub(crate) fn everybody(&self) -> Value {
         let people = self.people[..self.service()].iter();
         let with_token = people.map(|person| {
@@ -178,25 +181,25 @@ impl World {
         with_token.collect()
     }
 
-    /// The account that may ask about anybody.
+    /// The account that may ask about everybody.
     pub(crate) fn service_account(&self) -> (Username, Token) {
         let service = &self.people[self.service()];
         (service.username.clone(), service.token.clone())
     }
 
-    /// Whether a call is made as that account.
+    /// Whether a caller is that account.
     pub(crate) fn is_service(&self, Actor(actor): Actor) -> bool {
         actor == self.service()
     }
 
-    /// Who makes a call, by its three headers.
+    /// Identifies the caller by the three headers of a call.
     pub(crate) fn actor(&self, username: &str, token: &str, scope: &str) -> Result<Actor, MaxError> {
         let known = Username::parse(username).ok().and_then(|name| self.people.iter().position(|p| p.username == name));
         let actor = known.filter(|who| self.people[*who].token.reveal() == token && scope == SCOPE);
         actor.map(Actor).ok_or_else(MaxError::unauthorized)
     }
 
-    /// `GET /people/{username}`. What somebody is talking in is for themselves, and for the service account.
+    /// `GET /people/{username}`. Only that person and the service account see the conversations.
     pub(crate) fn profile(&self, Actor(actor): Actor, username: &str) -> Result<Value, MaxError> {
         let who = self.person(username)?;
         let mut profile = self.people[who].json();
@@ -221,8 +224,8 @@ impl World {
         conversations.map(|conversation| self.conversation_json(conversation, actor)).collect()
     }
 
-    /// `POST /conversations`: says something to these people, in the conversation that two of them have already or in
-    /// a new one.
+    /// `POST /conversations`: posts a message to these people, in a new conversation, or in the one that two people
+    /// have already.
     pub(crate) fn start(
         &mut self,
         Actor(actor): Actor,
@@ -262,7 +265,7 @@ impl World {
                 )));
             }
             None => {
-                // The one who begins owns it.
+                // The caller comes first and so owns the conversation.
                 who.sort_by_key(|person| *person != actor);
                 self.conversation(&who, name, now)
             }
@@ -273,7 +276,7 @@ impl World {
         Ok(message)
     }
 
-    /// `GET /conversations/{id}/messages`: oldest first, and whether there are more.
+    /// `GET /conversations/{id}/messages`: the messages, oldest first, and whether there are more.
     pub(crate) fn messages(&self, actor: Actor, id: &str, page: &Page) -> Result<(Value, bool), MaxError> {
         let conversation = &self.conversations[self.find(actor, id)?];
         let wanted = |message: &&Message| {
@@ -299,7 +302,7 @@ impl World {
         Ok(message)
     }
 
-    /// `POST /conversations/{id}/participants`: the subscribe activity, and whether it is new.
+    /// `POST /conversations/{id}/participants`: the subscribe activity, and whether the participant is new.
     pub(crate) fn invite(&mut self, actor: Actor, id: &str, name: &str, now: i64) -> Result<(Value, bool), MaxError> {
         let found = self.find(actor, id)?;
         let who = self.person(name)?;
@@ -329,7 +332,7 @@ impl World {
         Ok((subscription, new))
     }
 
-    /// `DELETE /conversations/{id}/participants/{username}`: by oneself, or by the owner.
+    /// `DELETE /conversations/{id}/participants/{username}`, which is for that participant and the owner.
     pub(crate) fn expel(&mut self, actor: Actor, id: &str, name: &str) -> Result<(), MaxError> {
         let found = self.find(actor, id)?;
         let who = self.person(name)?;
@@ -408,14 +411,14 @@ impl World {
         json
     }
 
-    /// 24 hex digits as of a MongoDB ObjectId: the second, then a number. A later id is always the greater one.
+    /// A new id of 24 hex digits like a MongoDB ObjectId: the second, then a number. Later ids are greater.
     fn id(&mut self, now: i64) -> String {
         self.last_second = self.last_second.max(now).clamp(0, u32::MAX.into());
         self.serial += 1;
         format!("{:08x}{:016x}", self.last_second, self.serial)
     }
 
-    /// Two people see each other's name, a group its own, or everybody's.
+    /// The name of a conversation for a reader: of two people, the other's name; of a group, its own name or all names.
     fn display_name(&self, conversation: &Conversation, reader: usize) -> String {
         let name_of = |who: &usize| self.people[*who].display_name.as_str();
         match (&conversation.name, conversation.group) {
@@ -487,7 +490,7 @@ fn date(second: i64) -> String {
     OffsetDateTime::from_unix_timestamp(second).ok().and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
-/// Usernames and names, all invented. The conversations below name them by their place here.
+/// Usernames and names, all invented. The conversations below refer to them by index.
 const PEOPLE: [(&str, &str); 7] = [
     ("aina.roca", "Aina Roca"),
     ("bernat.puig", "Bernat Puig"),
@@ -498,11 +501,13 @@ const PEOPLE: [(&str, &str); 7] = [
     ("greta.lindqvist", "Greta Lindqvist"),
 ];
 
-/// A MAX Manager.
+/// The service account, a MAX Manager.
 const SERVICE: (&str, &str) = ("maxtalk.service", "maxtalk");
 
-/// How each begins: its name, the people in it (the first owns it), and who said what how many minutes ago.
+/// A conversation at the start: its name, its people (the first owns it), and its messages, each with its author, its
+/// age in minutes and its text.
 type History = (Option<&'static str>, &'static [usize], &'static [(usize, i64, &'static str)]);
+/// The conversations at the start.
 const CONVERSATIONS: &[History] = &[
     (
         Some("Friday hike"),

@@ -1,9 +1,8 @@
-//! One call to MAX by HTTP: a GET with three headers, one deadline over all of it, a bound on its answer; and the words
-//! for how it failed.
+//! One HTTP call to MAX: a GET with three headers, one deadline for all of it, a bound on the answer, and a description
+//! of each failure.
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::{ParseError, PayloadError};
@@ -18,28 +17,28 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connection::Connections;
 use super::dial::{Dialer, Lookup, Tls};
 use super::response::Fault;
-use crate::config;
+use crate::config::{self, BaseUrl};
 use crate::directory::Failure;
 use crate::event::{Code, Token};
 
-/// As much of a refusal is read as may hold its reason.
+/// Bytes that are read of a refusal, to find its reason.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
-/// As much of what MAX says goes into a cause.
+/// Characters of MAX's words that a cause quotes.
 const QUOTE_CHARS_MAX: usize = 200;
-/// A shorter secret is part of ordinary words: hiding it would hide those.
+/// Shorter secrets are not hidden: they may be part of ordinary words.
 const HIDDEN_CHARS_MIN: usize = 8;
 
-/// One question to MAX, ready to be sent.
+/// One call, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) url: Uri,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// What the cause of a failure must not show.
+    /// The secret that the cause of a failure must not show.
     pub(super) secret: Option<Token>,
 }
 
 impl Call {
-    /// A failure with a cause that says which call it was, quotes at most a line, and never the token.
+    /// Makes a failure whose cause names the call and quotes at most one line, without the token.
     pub(super) fn failed(&self, code: Code, what: &str) -> Failure {
         Failure::new(code, format!("GET {}: {}", self.url, self.quote(what)))
     }
@@ -49,7 +48,7 @@ impl Call {
         let hide = |text: &str, secret: &str| {
             if secret.chars().count() < HIDDEN_CHARS_MIN { text.to_owned() } else { text.replace(secret, "***") }
         };
-        // What MAX or a parser echoes may be escaped already.
+        // MAX or a parser may echo the secret in escaped form.
         let safe = hide(&hide(text, secret), &secret.escape_debug().to_string());
         let safe = safe.escape_debug().to_string();
         match safe.char_indices().nth(QUOTE_CHARS_MAX) {
@@ -59,133 +58,79 @@ impl Call {
     }
 }
 
-/// What MAX has answered.
+/// An answer of MAX.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// Whether the body is known to be whole: only the close has told the end of another.
+    /// Whether the body is known to be complete. If it is not, it ended with the connection.
     pub(super) whole: bool,
-    /// Where a redirect leads to.
+    /// The target of a redirect.
     pub(super) location: Option<String>,
 }
 
-/// Where MAX is.
-pub(super) struct BaseUrl {
-    /// The URL without a slash at its end.
-    pub(super) url: String,
-    pub(super) https: bool,
-    /// A name or an address, one of IPv6 without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// Host and port as a request says them.
-    pub(super) authority: String,
-}
-
-impl BaseUrl {
-    /// Reads a base URL.
-    ///
-    /// # Errors
-    /// What is wrong with it, in a few words that do not quote it.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
-        let https = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err("needs to begin with http:// or https://".to_owned()),
-        };
-        let authority = uri.authority().filter(|authority| !authority.host().is_empty());
-        let authority = match authority.ok_or("names no host")? {
-            with if with.as_str().contains('@') => return Err("cannot carry a name and password".to_owned()),
-            ip if https && ip.host().starts_with('[') => {
-                return Err("https needs a host name or an IPv4 address".to_owned());
-            }
-            _ if uri.query().is_some() || url.contains('#') => {
-                return Err("cannot have a query or a fragment".to_owned());
-            }
-            authority => authority,
-        };
-        let usual = if https { 443 } else { 80 };
-        let port = authority.port_u16().unwrap_or(usual);
-        let host = authority.host();
-        let said = if port == usual { host.to_owned() } else { format!("{host}:{port}") };
-        Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            https,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            authority: said,
-        })
-    }
-}
-
-/// The client of one thread for one MAX.
+/// The HTTP client of one thread for one MAX.
 pub(super) struct Http {
     /// Reuses its connections.
     pool: Client,
-    /// Never does: for the second try of a call that met a connection which MAX was closing.
+    /// Uses a new connection for each call: for a repeated call, whose first connection MAX was closing.
     fresh: Client,
     connections: Connections,
     base: BaseUrl,
-    host: HeaderValue,
     timeout: Duration,
     body_bytes_max: usize,
 }
 
 impl Http {
-    /// Connects to nothing yet.
-    ///
-    /// # Errors
-    /// A sentence for the operator where the URL cannot be used.
-    pub(super) fn new(settings: &config::Max, base: BaseUrl, tls: Option<Tls>, lookup: Lookup) -> Result<Self, String> {
+    /// Makes the client. It does not connect yet.
+    pub(super) fn new(settings: &config::Max, base: BaseUrl, tls: Option<Tls>, lookup: Lookup) -> Self {
         let timeout = Duration::from_millis(settings.timeout_ms);
-        let dialer = Dialer::new(&base.host, base.port, tls, settings.allow_link_local, timeout, lookup);
+        let dialer = Dialer::new(base.host(), base.port(), tls, settings.allow_link_local, timeout, lookup);
         let connections = Connections::new(dialer);
         let client = || {
-            // One deadline of ours is over everything: awc's own are set to come after it.
+            // Our own deadline covers the whole call, so awc's timeouts are set to come later.
             let later = timeout + Duration::from_secs(1);
             let connector = Connector::new().connector(connections.clone()).timeout(later).handshake_timeout(later);
             Client::builder()
-                // The gate bounds the calls; beside them there is the probe.
+                // The gate bounds the calls. The probe needs one more connection.
                 .connector(connector.limit(settings.inflight_max.max(1) + 1))
                 .disable_timeout()
                 .disable_redirects()
                 .add_default_header(("User-Agent", concat!("maxtalk/", env!("CARGO_PKG_VERSION"))))
                 .finish()
         };
-        let host = HeaderValue::from_str(&base.authority).map_err(|_| "max.url: not a host".to_owned())?;
         let (pool, fresh) = (client(), client());
-        Ok(Self { pool, fresh, connections, base, host, timeout, body_bytes_max: settings.body_bytes_max })
+        Self { pool, fresh, connections, base, timeout, body_bytes_max: settings.body_bytes_max }
     }
 
-    /// The base URL, as it was given.
+    /// The base URL of MAX.
     pub(super) fn base_url(&self) -> &str {
-        &self.base.url
+        self.base.as_str()
     }
 
-    /// When a call that begins now has to be over.
+    /// The deadline of calls that begin now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 
-    /// A join of base and route that keeps the path of the base.
+    /// Returns the URL of `route` below the base URL.
     ///
     /// # Errors
-    /// There is no such URL.
+    /// The result is not a URL.
     pub(super) fn url(&self, route: &str) -> Result<Uri, Failure> {
-        let url = format!("{}{route}", self.base.url);
+        let url = format!("{}{route}", self.base.as_str());
         url.parse().map_err(|error| Failure::new(Code::MaxError, format!("cannot ask for {url}: {error}")))
     }
 
-    /// An answer was somebody else's: what lies in the connections is not believed any more.
+    /// Stops using the present connections, because one of them has delivered an answer to another question.
     pub(super) fn distrust(&self) {
         self.connections.distrust();
     }
 
-    /// Asks, and reads the answer whatever its status.
+    /// Makes the call and reads the answer, whatever its status.
     ///
     /// # Errors
-    /// There is no answer, or no whole one with the status 200.
+    /// There is no answer, or an incomplete one with the status 200.
     pub(super) async fn get(&self, call: &Call, deadline: Instant) -> Result<Response, Failure> {
         let response = match timeout_at(deadline, self.send(call)).await {
             Ok(Ok(response)) => response,
@@ -203,19 +148,19 @@ impl Http {
         Ok(Response { status, body, whole, location })
     }
 
-    /// Sends the call, and again on a new connection: where this one was lost before it brought an answer, for MAX may
-    /// have been closing it just then, and awc cannot know; and where the address is silent and there is another one.
+    /// Sends the call. It is repeated on a new connection in two cases: the connection was lost before an answer, which
+    /// may happen if MAX was just closing it; or the address is silent and there is another one.
     async fn send(&self, call: &Call) -> Result<ClientResponse, SendRequestError> {
         let request = |client: &Client| {
-            let get = client.get(plain(&call.url)).insert_header((HOST, self.host.clone()));
+            let get = client.get(plain(&call.url)).insert_header((HOST, self.base.authority()));
             call.headers.iter().cloned().fold(get, |get, header| get.insert_header(header))
         };
         let dialer = self.connections.dialer();
         let mut asking = request(&self.pool).send();
-        // An address that fails is asked last from then on.
+        // From now on, an address that fails is asked last.
         let mut tries = 0;
         loop {
-            // The first connection may be an old one, which says nothing of its address.
+            // The first connection may be an old one, so its loss says nothing about the address.
             let more = tries < dialer.count().max(1);
             match patiently(dialer, more, asking).await {
                 Some(Err(error)) if more && lost(&error) => {}
@@ -249,7 +194,7 @@ impl Http {
     }
 }
 
-/// Waits for the head of an answer. None where the address that was asked is silent, and another one is to be asked.
+/// Waits for the head of an answer. Returns `None` if the address is silent and another one should be asked.
 async fn patiently<T>(dialer: &Dialer, may_give_up: bool, asking: impl Future<Output = T>) -> Option<T> {
     let mut asking = pin!(asking);
     let failures = dialer.failures();
@@ -257,14 +202,14 @@ async fn patiently<T>(dialer: &Dialer, may_give_up: bool, asking: impl Future<Ou
         match timeout(patience, &mut asking).await {
             Ok(outcome) => return Some(outcome),
             Err(_) if dialer.has_another(failures) => return None,
-            // The others have refused the connection in the meantime.
+            // The other addresses have refused a connection in the meantime.
             Err(_) => {}
         }
     }
     Some(asking.await)
 }
 
-/// awc is asked by http always: the TLS is that of our connection.
+/// Returns the URL with the scheme http, for awc: our connection does the TLS itself.
 fn plain(url: &Uri) -> Uri {
     let mut parts = url.clone().into_parts();
     parts.scheme = Some(awc::http::uri::Scheme::HTTP);
@@ -275,7 +220,7 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get("content-length")?.to_str().ok()?.parse().ok()
 }
 
-/// What a refusal says by the deadline and within its bound; its status alone is enough.
+/// Reads the body of a refusal as far as it comes by the deadline. The status alone is enough.
 async fn refusal(mut response: ClientResponse, deadline: Instant) -> Bytes {
     let mut body = BytesMut::new();
     let reading = async {
@@ -286,17 +231,16 @@ async fn refusal(mut response: ClientResponse, deadline: Instant) -> Bytes {
             }
         }
     };
-    // A body that does not come in time is read as far as it came.
     let _ = timeout_at(deadline, reading).await;
     body.freeze()
 }
 
-/// What our side of the connection has found wrong with the answer.
+/// Returns the fault that our connection has found in the answer. `None` if the error is another one.
 fn fault(error: &std::io::Error) -> Option<&Fault> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Whether the connection was there and went away before the first byte of an answer.
+/// Whether the connection was lost before an answer.
 fn lost(error: &SendRequestError) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
@@ -309,7 +253,7 @@ fn lost(error: &SendRequestError) -> bool {
     }
 }
 
-/// What it means that no head of an answer came.
+/// The failure of a call that got no head of an answer.
 fn unanswered(call: &Call, error: SendRequestError) -> Failure {
     let (code, what) = match error {
         SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
@@ -329,7 +273,7 @@ fn unanswered(call: &Call, error: SendRequestError) -> Failure {
     call.failed(code, &what)
 }
 
-/// What it means that a body stopped.
+/// The failure of a call whose answer broke off in the body.
 fn broken(call: &Call, error: PayloadError) -> Failure {
     let (code, what) = match error {
         PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => match fault(&error) {
@@ -350,63 +294,15 @@ fn code_of(fault: &Fault) -> Code {
     }
 }
 
-/// The TLS for `base`, where it wants one.
-///
-/// # Errors
-/// A sentence for the operator where the host has no name that a certificate could have.
-pub(super) fn tls(base: &BaseUrl, config: Arc<rustls::ClientConfig>) -> Result<Option<Tls>, String> {
-    if !base.https {
-        return Ok(None);
-    }
-    let name = base.host.clone().try_into().map_err(|_| "max.url: no certificate can be for this host".to_owned())?;
-    Ok(Some(Tls { config, name }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[test]
-    fn a_base_url_is_checked_and_keeps_its_path() {
-        for (url, base, https, host, port, authority) in [
-            ("http://max.example", "http://max.example", false, "max.example", 80, "max.example"),
-            ("http://max.example:80/", "http://max.example:80", false, "max.example", 80, "max.example"),
-            ("http://max.example:443", "http://max.example:443", false, "max.example", 443, "max.example:443"),
-            (
-                "https://max.example:8443/max/domain/",
-                "https://max.example:8443/max/domain",
-                true,
-                "max.example",
-                8443,
-                "max.example:8443",
-            ),
-            ("https://10.0.0.1:80/max", "https://10.0.0.1:80/max", true, "10.0.0.1", 80, "10.0.0.1:80"),
-            ("http://[::1]:8081/max", "http://[::1]:8081/max", false, "::1", 8081, "[::1]:8081"),
-        ] {
-            let read = BaseUrl::parse(url).unwrap();
-            assert_eq!((read.url.as_str(), read.https), (base, https));
-            assert_eq!((read.host.as_str(), read.port, read.authority.as_str()), (host, port, authority));
-        }
-        for url in [
-            "",
-            "max.example",
-            "/max",
-            "ftp://max.example/",
-            "http:///max",
-            "http://me:secret@max.example/",
-            "https://[::1]/",
-            "http://max.example/?a",
-            "http://max.example/#a",
-            "http://max example/",
-        ] {
-            assert!(BaseUrl::parse(url).is_err(), "{url}");
-        }
-    }
-
-    /// So many listeners at one port, each at an address of its own.
+    /// Listeners on the same port of different addresses.
     fn listeners(count: u8) -> Vec<TcpListener> {
         loop {
             let first = TcpListener::bind("127.0.0.2:0").unwrap();
@@ -419,7 +315,7 @@ mod tests {
         }
     }
 
-    /// Answers every request after `delay`, and says how many there were.
+    /// Answers every request after `delay`. Returns the number of requests.
     fn answering(listener: TcpListener, delay: Duration) -> Arc<AtomicUsize> {
         let count = Arc::new(AtomicUsize::new(0));
         let counting = count.clone();
@@ -438,7 +334,7 @@ mod tests {
         count
     }
 
-    /// Asks so many times for a name with these addresses, one after the other.
+    /// Makes calls to a name with these addresses, one after the other.
     async fn ask(addresses: Vec<SocketAddr>, timeout_ms: u64, times: usize) -> Vec<Result<Bytes, Failure>> {
         let http = http(addresses, timeout_ms);
         let mut answers = Vec::new();
@@ -455,7 +351,7 @@ mod tests {
     fn http(addresses: Vec<SocketAddr>, timeout_ms: u64) -> Http {
         let settings = config::Max { timeout_ms, ..config::Config::default().max };
         let base = BaseUrl::parse(&format!("http://max.example:{}", addresses[0].port())).unwrap();
-        Http::new(&settings, base, None, Arc::new(move |_, _| Ok(addresses.clone()))).unwrap()
+        Http::new(&settings, base, None, Arc::new(move |_, _| Ok(addresses.clone())))
     }
 
     fn call(http: &Http) -> Call {
@@ -504,7 +400,7 @@ mod tests {
         assert_eq!(works.load(Ordering::SeqCst), 2);
     }
 
-    /// Reads a request on each connection, writes these bytes, and keeps the connection open or closes it.
+    /// Reads a request on each connection, writes `bytes`, and keeps the connection open or closes it.
     fn beginning(listener: TcpListener, bytes: &'static [u8], closes: bool) {
         std::thread::spawn(move || {
             let mut held = Vec::new();
@@ -541,7 +437,7 @@ mod tests {
         }
     }
 
-    /// An address that was good for long and is silent now costs a share of the deadline, and not all of it.
+    /// An address that answered before and is silent now costs a share of the deadline, not all of it.
     #[actix_rt::test]
     async fn a_silence_that_comes_later_is_noticed_too() {
         let mut listeners = listeners(2);
@@ -562,7 +458,7 @@ mod tests {
         drop(first);
     }
 
-    /// A name such as `localhost` has two addresses of which MAX often has one.
+    /// A name such as `localhost` has two addresses, and MAX often listens on one of them only.
     #[actix_rt::test]
     async fn a_slow_answer_is_waited_for_where_the_other_addresses_take_no_connection() {
         let mut listeners = listeners(2);

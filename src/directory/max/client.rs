@@ -1,4 +1,4 @@
-//! Whose conversations: which MAX is asked, as whom, in which calls, and what becomes of a failure.
+//! The directory that asks MAX: as the user or as the service account, by one call or two, and what failures mean.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,28 +12,30 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant as Deadline, sleep};
 
 use super::answer::Bounds;
-use super::call::{self, BaseUrl, Call, Http};
+use super::call::{self, Call, Http};
+use super::dial::{self, Tls};
 use super::flights::Flights;
 use super::identity::{header, identity};
 use super::pace::Ended;
 use super::route::{self, Next, Outcome, Plan, Route, Served};
+use super::trust::{self, TrustError};
 use super::verdict::{self, Caller};
-use super::{Gate, Probe, dial, probe, trust};
-use crate::config;
+use super::{Gate, Probe, probe};
+use crate::config::{self, BaseUrl};
 use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{Code, Token, Username};
 
-/// The shortest wait before a call that crashed is tried again; the longest is three times this.
+/// The shortest wait before a failed call is repeated. The longest is three times as long.
 const JITTER_MS: u64 = 50;
 
-/// Who may join without a token, and then be whoever they say.
+/// Who may join without a token, under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tokenless {
     /// Nobody: `token_required`.
     Never,
-    /// Whoever connects from this machine.
+    /// Clients on this machine.
     FromLoopback,
-    /// Everybody.
+    /// All clients.
     Always,
 }
 
@@ -47,41 +49,27 @@ impl Tokenless {
     }
 }
 
-/// Which MAX is asked, and as whom where a join has no token.
+/// The MAX to ask, and the account for joins without a token.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The base URL: http or https, with MAX's path, if any.
-    pub url: String,
-    /// A MAX Manager and its token.
+    /// The base URL of MAX.
+    pub url: BaseUrl,
+    /// Name and token of the service account, a MAX Manager.
     pub service: Option<(Username, Token)>,
     /// Who may join without a token. Needs `service`.
     pub tokenless: Tokenless,
 }
 
 impl Target {
-    /// The MAX of the configuration; none where `max.url` is not set.
-    ///
-    /// # Errors
-    /// A sentence for the operator where the settings of the service account do not fit each other.
-    pub fn configured(settings: &config::Max) -> Result<Option<Self>, String> {
-        let Some(url) = settings.url.clone() else { return Ok(None) };
-        let service = match (&settings.service_username, &settings.service_token) {
-            (Some(name), Some(token)) => {
-                let name = Username::parse(name).map_err(|code| format!("max.service_username: {}", code.reason()))?;
-                Some((name, Token::from(token.reveal())))
-            }
-            (None, None) => None,
-            _ => return Err("max.service_username and max.service_token go together".to_owned()),
-        };
-        if settings.tokenless_joins && service.is_none() {
-            return Err("max.tokenless_joins needs max.service_username and max.service_token".to_owned());
-        }
+    /// The MAX of the configuration. `None` if `max.url` is not set.
+    pub fn configured(settings: &config::Max) -> Option<Self> {
         let tokenless = if settings.tokenless_joins { Tokenless::Always } else { Tokenless::Never };
-        Ok(Some(Self { url, service, tokenless }))
+        let service = settings.service_username.clone().zip(settings.service_token.clone());
+        Some(Self { url: settings.url.clone()?, service, tokenless })
     }
 }
 
-/// MAX, as one thread asks it. A clone is cheap and shares the connections; [`Gate`] is shared between threads.
+/// MAX, as one thread asks it. A clone is cheap and shares the connections. The [`Gate`] is shared between threads.
 #[derive(Clone)]
 pub struct MaxDirectory(Rc<Inner>);
 
@@ -96,24 +84,29 @@ struct Inner {
     served: RefCell<Served>,
 }
 
-/// What makes two questions the same: the username, the token where there is one, and the scope.
+/// The parts that make two questions the same: the username, the user's token if there is one, and the scope.
 type Key = (Username, Option<Box<str>>, HeaderValue);
 
 impl MaxDirectory {
-    /// Makes the client of this thread. It connects to nothing yet, but reads the certificates.
+    /// Makes the client of this thread. It reads the certificates, but does not connect yet.
     ///
     /// # Errors
-    /// A sentence for the operator where the URL, the scope or `max.ca_file` cannot be used.
-    pub fn new(settings: &config::Max, target: Target, id_bytes_max: usize, gate: Arc<Gate>) -> Result<Self, String> {
-        let base = BaseUrl::parse(&target.url).map_err(|flaw| format!("max.url: {flaw}"))?;
-        let scope = HeaderValue::from_str(&settings.scope).map_err(|_| "max.scope: not a header value".to_owned())?;
-        // A file that cannot be read is told, whether it is needed or not.
-        let tls = call::tls(&base, trust::tls(base.https, settings.ca_file.as_deref())?)?;
+    /// There are no certificates to judge MAX by, or `max.ca_file` cannot be used.
+    pub fn new(
+        settings: &config::Max,
+        target: Target,
+        id_bytes_max: usize,
+        gate: Arc<Gate>,
+    ) -> Result<Self, TrustError> {
+        let Target { url, service, tokenless } = target;
+        // The file is read even for http, so that an error in it is found.
+        let config = trust::tls(url.server_name().is_some(), settings.ca_file.as_deref())?;
+        let tls = url.server_name().cloned().map(|name| Tls { config, name });
         Ok(Self(Rc::new(Inner {
-            http: Http::new(settings, base, tls, dial::system_lookup())?,
-            scope,
-            service: target.service,
-            tokenless: target.tokenless,
+            http: Http::new(settings, url, tls, dial::system_lookup()),
+            scope: settings.scope.clone(),
+            service,
+            tokenless,
             gate,
             bounds: Bounds { conversations_max: settings.conversations_max, id_bytes_max },
             flights: Flights::new(),
@@ -121,7 +114,7 @@ impl MaxDirectory {
         })))
     }
 
-    /// Asks whether MAX answers at all, and whether as it has to for what is configured.
+    /// Asks whether MAX answers, and whether it answers as the settings need it.
     pub fn probe(&self) -> impl Future<Output = Probe> + use<> {
         let inner = Rc::clone(&self.0);
         async move { probe::probe(&inner.http, inner.service.as_ref(), &inner.scope).await }
@@ -129,9 +122,8 @@ impl MaxDirectory {
 }
 
 impl Directory for MaxDirectory {
-    /// Asks as the user if there is a token, otherwise as the service account if that is allowed. All that ask the
-    /// same at the same time share one answer. Dropping the future gives up the call and its place at once, unless
-    /// others wait for it too.
+    /// Asks as the user if there is a token, otherwise as the service account if that is allowed. Equal questions at
+    /// the same time share one call. Dropping the future ends the call at once, unless others wait for it too.
     fn conversations_of(&self, question: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
         let inner = Rc::clone(&self.0);
         Box::pin(async move {
@@ -143,7 +135,7 @@ impl Directory for MaxDirectory {
     }
 }
 
-/// A question, and as whom it is asked.
+/// A question with the identity by which it is asked.
 struct Asked {
     caller: Caller,
     username: Username,
@@ -161,11 +153,11 @@ impl Asked {
 }
 
 impl Inner {
-    /// Decides who is asked.
+    /// Decides by whose account to ask.
     fn asked(&self, question: Question) -> Result<Asked, Failure> {
         let Question { username, token, scope, peer } = question;
         if let Some(secret) = token {
-            // An empty scope is none.
+            // An empty scope counts as no scope.
             let scope = scope.filter(|scope| !scope.trim().is_empty());
             let scope = scope.as_deref().map(header).transpose()?.unwrap_or_else(|| self.scope.clone());
             let headers = identity(&username, &secret, scope.clone())?;
@@ -187,9 +179,9 @@ impl Inner {
         Ok(Call { url, headers: asked.headers.clone(), secret: Some(asked.secret.clone()) })
     }
 
-    /// Asks by one call or the other, until there is an answer, nothing is left to try or the time is over.
+    /// Makes calls until one is answered, none is left to try, or the time is over.
     async fn answer(self: Rc<Self>, asked: Asked) -> Result<Answer, Failure> {
-        let place = self.gate.enter().await?;
+        let permit = self.gate.enter().await?;
         let deadline = self.http.deadline();
         let mut plan = match asked.caller {
             Caller::User => Plan::as_user(asked.username.as_str(), &self.served.borrow(), Instant::now()),
@@ -199,7 +191,7 @@ impl Inner {
         let mut failed = Failed::default();
         loop {
             let call = self.call(&asked, route)?;
-            let timing = place.begin();
+            let timing = permit.begin();
             let response = self.http.get(&call, deadline).await;
             timing.end(ended(&response));
             let verdict =
@@ -238,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// Remembers that this call has worked, and the other one not.
+    /// Remembers that `route` has worked, and that the other call was not served if it was tried.
     fn learn(&self, failed: &Failed, route: Route, username: &Username) {
         let mut served = self.served.borrow_mut();
         served.trust(route);
@@ -246,12 +238,12 @@ impl Inner {
         if let Some((not, outcome, failure)) = failed.0.iter().find(|(_, outcome, _)| is_unserved(*outcome)) {
             let is_for_all = served.learn(*not, *outcome, username.as_str(), Instant::now());
             let level = if is_for_all { log::Level::Info } else { log::Level::Debug };
-            log::log!(level, "MAX did not serve one of its calls, and is asked by {route:?} for a while: {failure}");
+            log::log!(level, "MAX did not serve one of its calls and is asked by {route:?} for a while: {failure}");
         }
     }
 }
 
-/// The calls for one question that have failed.
+/// The failed calls for one question.
 #[derive(Default)]
 struct Failed(Vec<(Route, Outcome, Failure)>);
 
@@ -260,8 +252,8 @@ impl Failed {
         self.0.push((route, outcome, failure));
     }
 
-    /// The one that says most: what cannot be mended, else what MAX failed at, else that the time was over in a later
-    /// call, else what one call said of the user, else the last.
+    /// Returns the failure that says most: one that another call cannot mend; else a crash or outage of MAX; else a
+    /// timeout of a later call; else what a call says about the user; else the last one.
     fn reported(self) -> Failure {
         let later = self.0.len() > 1;
         let rank = |(_, outcome, failure): &(Route, Outcome, Failure)| match outcome {
@@ -276,7 +268,7 @@ impl Failed {
     }
 }
 
-/// What a call says of how much MAX bears.
+/// Classifies a call for the pace of the gate.
 fn ended(response: &Result<call::Response, Failure>) -> Ended {
     match response {
         Err(Failure { code: Code::MaxTimeout, .. }) => Ended::Late,
@@ -285,7 +277,7 @@ fn ended(response: &Result<call::Response, Failure>) -> Ended {
     }
 }
 
-/// All members of a conversation that is just being made fail at once, and are not to come back at once.
+/// Returns a random wait. All members of a new conversation may fail at once, and should not all come back at once.
 fn jitter() -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     Duration::from_millis(JITTER_MS + u64::from(random) % (2 * JITTER_MS))

@@ -1,14 +1,14 @@
-//! MAX as it is in the field, asked through awc.
+//! MAX, asked over HTTP through awc.
 //!
-//! * [`client`]: who is asked, as whom, in how many calls.
-//! * [`gate`]: how many joins may ask at a time, and how many may wait for it; `pace` finds the first number.
-//! * [`probe`]: whether MAX answers at all, and as what.
-//! * `route`: the calls that serve a question, and what follows one that failed; pure.
-//! * `verdict`, `answer`: what an answer means, and its JSON in every release; pure.
-//! * `flights`: one call for all that ask the same.
-//! * `call`, `identity`: one call through awc, with its deadline and bounds; who asks.
-//! * `connection`, `response`: what awc holds for a connection, and what comes on it, made plain; the latter is pure.
-//! * `dial`, `trust`, `socket`: the way to MAX, which certificates are believed, and the socket at its end.
+//! * [`client`]: the directory that asks MAX, and the account by which it asks.
+//! * [`gate`]: the bounds on calls and on joins that wait for one; `pace` adapts the first bound.
+//! * [`probe`]: the check whether MAX answers, at the start.
+//! * `route`: the calls that serve a question, and the next one after a failure; pure.
+//! * `verdict`, `answer`: the meaning of an answer, and its JSON in every release; pure.
+//! * `flights`: one call for all who ask the same.
+//! * `call`, `identity`: one call through awc, with its deadline and bounds; the headers of the caller.
+//! * `connection`, `response`: the connection that awc uses, and the normalization of its answers; the latter is pure.
+//! * `dial`, `trust`, `socket`: the way to MAX, the certificates to trust, and the socket.
 
 mod answer;
 mod call;
@@ -29,3 +29,4 @@ mod verdict;
 pub use client::{MaxDirectory, Target, Tokenless};
 pub use gate::Gate;
 pub use probe::Probe;
+pub use trust::{CaFileError, TrustError};

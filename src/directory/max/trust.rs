@@ -1,46 +1,83 @@
-//! Which certificates of MAX are believed: those that the system's roots vouch for, and those of `max.ca_file`.
+//! The certificates that MAX is judged by: the system's roots and those of `max.ca_file`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The TLS of a client: HTTP/1.1, the system's roots where `system` says so, and the PEM file beside them.
+/// Why no certificate of MAX can be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// `max.ca_file` cannot be used.
+    #[error("max.ca_file {}: {cause}", path.display())]
+    CaFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        cause: CaFileError,
+    },
+    /// Neither the system nor the file has a root certificate.
+    #[error("max.url is https, but this system has no root certificates{}: set max.ca_file", in_brackets(cause))]
+    NoRoots {
+        /// The first error of reading the system's roots.
+        cause: Option<rustls_native_certs::Error>,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
+}
+
+/// Why a file of certificate authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaFileError {
+    /// The file cannot be read, or is not PEM.
+    #[error("{0}")]
+    Unreadable(pem::Error),
+    /// A certificate in it is not usable.
+    #[error("not a certificate authority: {0}")]
+    NoAuthority(rustls::Error),
+    /// There is no certificate in it.
+    #[error("holds no certificate in PEM form")]
+    Empty,
+}
+
+fn in_brackets(cause: &Option<rustls_native_certs::Error>) -> String {
+    cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()
+}
+
+/// Returns TLS for a client of HTTP/1.1 that trusts the certificates of the PEM file, and the system's roots if
+/// `system` is set.
 ///
 /// # Errors
-/// A sentence for the operator where the file cannot be read or holds no usable certificate, or where there is no root
-/// at all to judge MAX by.
-pub(super) fn tls(system: bool, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+/// The file cannot be used, or there is no root at all.
+pub(super) fn tls(system: bool, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
-        add_file(&mut roots, path).map_err(|flaw| format!("max.ca_file {}: {flaw}", path.display()))?;
+        add_file(&mut roots, path).map_err(|cause| TrustError::CaFile { path: path.to_owned(), cause })?;
     }
     if system {
         let found = rustls_native_certs::load_native_certs();
-        // A system's store may hold an odd certificate or two: those are passed over, as every TLS client does.
+        // The system's store may hold some unusable certificates. Like other TLS clients, we ignore them.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-            return Err(format!("max.url is https, but this system has no root certificates{why}: set max.ca_file"));
+            return Err(TrustError::NoRoots { cause: found.errors.into_iter().next() });
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .map_err(TrustError::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| format!("not a certificate authority: {error}"))?;
+fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), CaFileError> {
+    for certificate in CertificateDer::pem_file_iter(path).map_err(CaFileError::Unreadable)? {
+        roots.add(certificate.map_err(CaFileError::Unreadable)?).map_err(CaFileError::NoAuthority)?;
     }
-    if roots.is_empty() { Err("holds no certificate in PEM form".to_owned()) } else { Ok(()) }
+    if roots.is_empty() { Err(CaFileError::Empty) } else { Ok(()) }
 }

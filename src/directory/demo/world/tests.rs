@@ -1,21 +1,18 @@
 //! The demo MAX against the answers of the real one, without HTTP.
 
+use std::convert::Infallible;
+
 use super::*;
 
 const NOW: i64 = 1_700_000_000;
 
 fn world() -> World {
     let mut next = 0;
-    World::new(
-        || {
-            Ok({
-                next += 1;
-                next
-            })
-        },
-        NOW,
-    )
-    .unwrap()
+    let secret = || {
+        next += 1;
+        Ok::<_, Infallible>(next)
+    };
+    World::new(secret, NOW).unwrap()
 }
 
 fn ids(list: &Value) -> Vec<String> {

@@ -1,0 +1,101 @@
+//! The rules between settings: combinations of values that cannot work, although each value is allowed by itself.
+
+use std::net::SocketAddr;
+
+use super::{BaseUrl, Config, Problem};
+
+impl Config {
+    /// Everything that is wrong between settings.
+    pub(super) fn impossible_combinations(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut check = |possible: bool, keys: &[&str], why: String| {
+            if !possible {
+                let settings = keys.iter().map(|key| self.describe(key)).collect();
+                problems.push(Problem::Combination { settings, why });
+            }
+        };
+
+        let needed = self.mailbox.conversation + self.conversation.presence_members_max + 1;
+        check(
+            self.outbox.messages_max >= needed,
+            &["outbox.messages_max", "mailbox.conversation", "conversation.presence_members_max"],
+            format!("the first must be above the sum of the others; allowed here: at least {needed}"),
+        );
+
+        let legacy = &self.legacy;
+        check(
+            legacy.heartbeat_interval_ms < legacy.heartbeat_timeout_ms,
+            &["legacy.heartbeat_timeout_ms", "legacy.heartbeat_interval_ms"],
+            "the first must be above the second, or clients leave between two heartbeats".to_owned(),
+        );
+        let longest = legacy.heartbeat_interval_ms.max(legacy.polling_duration_ms);
+        check(
+            longest < legacy.close_timeout_ms,
+            &["legacy.close_timeout_ms", "legacy.heartbeat_interval_ms", "legacy.polling_duration_ms"],
+            format!("the first must be above both others, or clients leave in between; allowed here: above {longest}"),
+        );
+
+        let max = &self.max;
+        let account = max.service_username.is_some() && max.service_token.is_some();
+        check(
+            !max.tokenless_joins || (account && max.url.is_some()),
+            &["max.tokenless_joins", "max.url", "max.service_username", "max.service_token"],
+            "joins without a token need all of the others".to_owned(),
+        );
+        check(
+            max.allow_link_local || !max.url.as_ref().is_some_and(BaseUrl::is_link_local),
+            &["max.url", "max.allow_link_local"],
+            "a link-local address is asked only if the second is true".to_owned(),
+        );
+        check(
+            max.service_username.is_some() == max.service_token.is_some(),
+            &["max.service_username", "max.service_token"],
+            "one needs the other".to_owned(),
+        );
+
+        check(
+            self.demo.people == 0 || max.url.is_none(),
+            &["demo.people", "max.url"],
+            "the first needs the demo MAX, which runs only without the second".to_owned(),
+        );
+
+        check(
+            self.metrics.listen.is_none_or(|metrics| !overlap(metrics, self.server.listen)),
+            &["metrics.listen", "server.listen"],
+            "the two listeners must differ".to_owned(),
+        );
+        problems
+    }
+}
+
+/// Whether the kernel would refuse the second of two listeners. An unspecified address takes its port on all other
+/// addresses; the unspecified address of IPv6 takes it on those of IPv4 too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    let same_place = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+    one.port() == other.port() && one.port() != 0 && same_place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_overlap_where_the_kernel_would_refuse_them() {
+        let table = [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("127.0.0.1:1", "[::]:1", true),
+            ("0.0.0.0:1", "[::]:1", true),
+            ("[::1]:1", "0.0.0.0:1", false),
+            ("[::1]:1", "[::]:1", true),
+            ("0.0.0.0:0", "0.0.0.0:0", false),
+        ];
+        for (one, other, expected) in table {
+            let (a, b) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!((overlap(a, b), overlap(b, a)), (expected, expected), "{one} {other}");
+        }
+    }
+}
