@@ -1,11 +1,11 @@
-//! Filters of the log in the form of env_logger. Its parser takes every unknown word for a module, and a filter of
-//! nothing but such a word logs nothing: here it is said what is wrong with the word.
+//! The check of log filters in the form of env_logger. Its parser takes every unknown word for the name of a module,
+//! and a filter of one such word logs nothing. The check finds words that are probably mistakes.
 
 use log::LevelFilter;
 
 use super::near::{letters, nearest};
 
-/// Each level with what is said to somebody who almost wrote it.
+/// The levels, each with the message for a word that is almost this level.
 const LEVELS: [(&str, &str); 6] = [
     ("off", "not a level; did you mean off?"),
     ("error", "not a level; did you mean error?"),
@@ -15,7 +15,7 @@ const LEVELS: [(&str, &str); 6] = [
     ("trace", "not a level; did you mean trace?"),
 ];
 
-/// What levels are called elsewhere.
+/// Names that other programs use for levels.
 const OTHER_NAMES: [(&str, &str); 12] = [
     ("none", "off"),
     ("no", "off"),
@@ -31,7 +31,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("all", "trace"),
 ];
 
-/// Ours, and the crates under us that log.
+/// The crates that log: ours, and those below it.
 const CRATES: [&str; 12] = [
     "maxtalk",
     "actix",
@@ -47,10 +47,10 @@ const CRATES: [&str; 12] = [
     "rustls",
 ];
 
-/// Looks for what is wrong with a filter.
+/// Checks a filter.
 ///
 /// # Errors
-/// A few words that say what it is.
+/// A few words that say what is wrong.
 pub(super) fn check(filter: &str) -> Result<(), &'static str> {
     let (directives, needle) = filter.split_once('/').map_or((filter, None), |(before, needle)| (before, Some(needle)));
     let directives = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty());
@@ -62,7 +62,7 @@ pub(super) fn check(filter: &str) -> Result<(), &'static str> {
     if directives.is_empty() && needle.is_none() {
         return Err("not a filter");
     }
-    // A level for all makes a filter that logs something whatever else is in it.
+    // A filter with a level for all modules logs something in any case.
     let for_all = directives.iter().any(|(name, level)| level.is_none() && is_level(name));
     directives.into_iter().try_for_each(|(name, level)| check_directive(name, level, for_all))?;
     env_filter::Builder::new().try_parse(filter).map(drop).map_err(|_| "not a filter")
@@ -95,7 +95,7 @@ fn is_level(word: &str) -> bool {
     word.parse::<LevelFilter>().is_ok()
 }
 
-/// What is said of a word that is almost a level, or is one elsewhere.
+/// The message for a word that is almost a level, or that other programs use for one.
 fn meant_level(word: &str) -> Option<&'static str> {
     let letters = letters(word);
     let elsewhere = OTHER_NAMES.iter().find(|(name, _)| *name == letters).map(|(_, level)| *level);

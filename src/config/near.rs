@@ -1,15 +1,15 @@
-//! Which known name somebody meant who wrote an unknown one. Pure.
+//! The known name that is most like an unknown one. Pure.
 
-/// Names that are longer than this are not compared: nobody mistypes so much.
+/// Longer names are not compared: they are no typing errors.
 const LETTERS_MAX: usize = 64;
 
-/// The letters and digits of a name, in lower case: what is left where separators and case are taken for mistakes.
+/// Returns the letters and digits of a name in lower case, so that separators and case make no difference.
 pub(super) fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The candidate that differs least from `name`, if one is near: with the same letters, or with one mistake, and in
-/// longer names two. The first of those that are alike counts.
+/// Returns the candidate that differs least from `name`: by at most one mistake, or two in longer names. `None` if
+/// there is no such candidate; the first one if several are equally near.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = letters(name);
     let near = |candidate: &'a str| {
@@ -21,7 +21,8 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     candidates.into_iter().filter_map(near).min_by_key(|(mistakes, _)| *mistakes).map(|(_, candidate)| candidate)
 }
 
-/// How many letters are missing, added, wrong or swapped with the next one: the optimal string alignment distance.
+/// Counts the letters that are missing, added, wrong or swapped with the next one: the optimal string alignment
+/// distance.
 fn mistakes(a: &[u8], b: &[u8]) -> usize {
     if a.len().max(b.len()) > LETTERS_MAX {
         return usize::MAX;

@@ -1,11 +1,11 @@
-//! What can be wrong with a configuration, as values. Each names the key, where it came from and what is allowed; none
-//! holds the text of a secret.
+//! The problems that a configuration can have, as values. Each names the key, its source and what is allowed, and holds
+//! no secret.
 
 use std::fmt;
 
 use super::raw::Source;
 
-/// All that is wrong with a configuration, a line each.
+/// All problems of a configuration, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(pub Vec<Problem>);
 
@@ -21,7 +21,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One thing that is wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file is not TOML.
@@ -29,22 +29,22 @@ pub enum Problem {
     Syntax {
         /// The place in the file.
         origin: Source,
-        /// What the parser says of it.
+        /// The message of the parser.
         message: String,
     },
     /// There is no such setting or section.
     #[error("{key} ({origin}): unknown key; allowed: {allowed}{}", hint(meant))]
     UnknownKey {
-        /// What was named, as `section.key`.
+        /// The key, as `section.key`.
         key: String,
-        /// Where it was named.
+        /// The source that gives it.
         origin: Source,
         /// The settings of the section, or the sections.
         allowed: String,
-        /// What was probably meant.
+        /// The key that was probably meant.
         meant: Option<String>,
     },
-    /// A variable of the environment begins like ours, and there is no such setting.
+    /// An environment variable has our prefix, but names no setting.
     #[error("{origin}: names no setting{}", hint(meant))]
     UnknownVariable {
         /// The variable.
@@ -52,26 +52,26 @@ pub enum Problem {
         /// The variable that was probably meant.
         meant: Option<String>,
     },
-    /// The value of a setting is not one that it may have.
+    /// A value is not allowed.
     #[error("{key} = {shown} ({origin}): {fault}; allowed: {allowed}")]
     Value {
         /// The setting, as `section.key`.
         key: String,
-        /// The value, as it may be shown.
+        /// The value without secrets.
         shown: String,
-        /// Where it was given.
+        /// The source that gives it.
         origin: Source,
-        /// What is wrong with it.
+        /// A few words that say what is wrong.
         fault: &'static str,
-        /// What it may be.
+        /// A description of the allowed values.
         allowed: String,
     },
-    /// Settings that are right each by itself, but not together.
+    /// Several settings are allowed each by itself, but not together.
     #[error("{}: {why}", settings.join(", "))]
     Combination {
-        /// The settings, each with value and source.
+        /// The settings with their values and sources.
         settings: Vec<String>,
-        /// What there must be between them.
+        /// The rule that they break.
         why: String,
     },
 }

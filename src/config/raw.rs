@@ -1,4 +1,4 @@
-//! A value as it was given, before its setting reads it, and where it came from.
+//! A value as it was given, before its setting reads it, and its source.
 
 use std::fmt;
 use std::iter;
@@ -7,17 +7,17 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Longer values are cut in messages.
+/// Messages cut values that are longer.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody said anything else.
+    /// No layer gives a value.
     Default,
     /// A line of a file, counted from 1.
     File {
-        /// How the file was called.
+        /// The path of the file.
         path: Arc<str>,
         /// The line of the key.
         line: usize,
@@ -39,27 +39,27 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value before anybody has asked what its setting allows.
+/// A value that no setting has read yet.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
-    /// Text without a type of its own, from a flag or the environment: the setting decides how it is read.
+    /// Text from a flag or the environment. It has no type of its own: the setting decides how to read it.
     Plain(String),
-    /// Text that a file has in quotes.
+    /// Text in quotes, from a file.
     Quoted(String),
-    /// An integer of a file as it was written, and its value, which stops at the ends of its type.
+    /// An integer from a file as written, and its value, which is clamped to its type.
     Integer(String, i128),
-    /// A number of a file with a decimal point or an exponent, as it was written, and its value.
+    /// A number with a decimal point or an exponent from a file as written, and its value.
     Decimal(String, f64),
-    /// A boolean of a file.
+    /// A boolean from a file.
     Boolean(bool),
-    /// An array of a file that has nothing but text.
+    /// An array of texts from a file.
     Words(Vec<String>),
-    /// What no setting is: dates, other arrays, tables, and bytes that are not UTF-8.
+    /// A value that no setting allows: a date, another array, a table, or bytes that are not UTF-8.
     Other(String),
 }
 
 impl Raw {
-    /// The value as text, where it may be one.
+    /// The value as text. `None` if it cannot be read as one.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Plain(text) | Self::Quoted(text) => Some(text),
@@ -67,7 +67,7 @@ impl Raw {
         }
     }
 
-    /// The value as an integer, where it may be one.
+    /// The value as an integer. `None` if it cannot be read as one.
     pub(super) fn integer(&self) -> Option<i128> {
         match self {
             Self::Plain(digits) => integer(digits, 10),
@@ -76,7 +76,7 @@ impl Raw {
         }
     }
 
-    /// The value as a number, where it may be one.
+    /// The value as a number. `None` if it cannot be read as one.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Plain(text) => text.parse().ok(),
@@ -86,7 +86,7 @@ impl Raw {
         }
     }
 
-    /// The value as a boolean, where it may be one.
+    /// The value as a boolean. `None` if it cannot be read as one.
     pub(super) fn boolean(&self) -> Option<bool> {
         match self {
             Self::Plain(word) => word.parse().ok(),
@@ -95,7 +95,7 @@ impl Raw {
         }
     }
 
-    /// The value as a list of words, where it may be one.
+    /// The value as a list of words. `None` if it cannot be read as one.
     pub(super) fn words(&self) -> Option<Vec<&str>> {
         match self {
             Self::Plain(text) | Self::Quoted(text) => {
@@ -106,6 +106,7 @@ impl Raw {
         }
     }
 
+    /// Takes a value of a TOML document.
     pub(super) fn from_toml(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Quoted(text.clone().into_owned()),
@@ -143,7 +144,7 @@ impl fmt::Display for Raw {
     }
 }
 
-/// Digits with or without a sign. Numbers too large for any setting are still numbers.
+/// Reads digits with or without a sign. A number that is too large for its type becomes the largest one.
 fn integer(text: &str, radix: u32) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
@@ -152,6 +153,7 @@ fn integer(text: &str, radix: u32) -> Option<i128> {
     Some(sign * i128::from_str_radix(digits, radix).unwrap_or(i128::MAX))
 }
 
+/// Cuts a long text for messages.
 pub(super) fn clip(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((at, _)) => text[..at].chars().chain(iter::once('…')).collect(),

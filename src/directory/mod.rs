@@ -1,8 +1,8 @@
-//! The directory of people and conversations, as a port, and those who stand behind it.
+//! The directory of people and conversations: a port, and its implementation by MAX.
 //!
-//! * [`port`]: what is asked, what is answered, and why there may be no answer.
+//! * [`port`]: the question, the answer and the failure.
 //! * [`max`]: MAX, asked over HTTP.
-//! * [`demo`]: an embedded MAX for a first look and for load tests. The HTTP edge serves it.
+//! * [`demo`]: an embedded MAX for a first look and for load tests, which the HTTP edge serves.
 
 pub mod demo;
 pub mod max;

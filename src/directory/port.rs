@@ -1,4 +1,4 @@
-//! The port: what maxtalk asks of a directory of people and conversations, and how that can fail.
+//! The port: the question that maxtalk asks a directory of people and conversations, its answer, and its failure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,43 +7,43 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::event::{Code, ConversationId, Token, Username};
 
-/// Knows people and their conversations. One thread asks it.
+/// A directory of people and their conversations, as one thread asks it.
 pub trait Directory {
-    /// Asks for the conversations of a user. Dropping the future gives the question up.
+    /// Asks for the conversations of a user. Dropping the future cancels the question.
     ///
     /// # Errors
-    /// The code that the client is told, and for the log why.
+    /// A code for the client, and a cause for the log.
     fn conversations_of(&self, question: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
 }
 
-/// Who wants to join.
+/// A user who wants to join.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Who the client says it is.
+    /// The name that the client claims.
     pub username: Username,
-    /// The proof, where there is one; without it the service account is asked, where that is allowed.
+    /// The token that proves the name. Without it the service account is asked, if that is allowed.
     pub token: Option<Token>,
     /// The OAuth scope that the client named.
     pub scope: Option<String>,
-    /// Where the client connects from.
+    /// The address of the client.
     pub peer: IpAddr,
 }
 
-/// What MAX says of somebody.
+/// The conversations of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The name to announce: the one that was asked for, as MAX knows it.
+    /// The name that was asked for, as MAX writes it. Other users see this name.
     pub username: Username,
-    /// In the order of MAX, without duplicates.
+    /// The conversations in the order of MAX, without duplicates.
     pub conversations: Vec<ConversationId>,
 }
 
-/// Why there is no answer. Each has its [`Code`]; the cause is for the log and never holds a token.
+/// The reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the client is told.
+    /// The reason for the client.
     pub code: Code,
-    /// What the operator is told.
+    /// The reason for the log, in words. It never holds a token.
     pub cause: String,
 }
 

@@ -1,4 +1,4 @@
-//! The events that a client may send, read from their JSON.
+//! The events that clients send, read from their JSON.
 
 use serde::Deserialize;
 use serde::de::Deserializer;
@@ -7,38 +7,38 @@ use serde_json::value::RawValue;
 use super::codes::Code;
 use super::ids::{ConversationId, Scalar, Token, Username};
 
-/// What a client asks for.
+/// An event of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// Say who one is, and listen to all of one's conversations.
+    /// Become a user, and listen to all conversations of that user.
     Join {
-        /// Who the client says it is.
+        /// The name that the client claims.
         username: Username,
-        /// The token that proves it, where the packet carries one.
+        /// The token that proves the name, if the event has one.
         token: Option<Token>,
-        /// The OAuth scope of the token, where the packet carries one.
+        /// The OAuth scope of the token, if the event has one.
         scope: Option<String>,
     },
-    /// There is something new in a conversation.
+    /// Tell the others in a conversation that there is something new.
     Talk(Talk),
-    /// Who listens? In one conversation, or in all of one's own.
+    /// Ask who listens to one conversation, or (`None`) to each of one's own.
     Ask(Option<ConversationId>),
-    /// Stop listening to one conversation, or to all.
+    /// Stop listening to one conversation, or (`None`) to all.
     Leave(Option<ConversationId>),
 }
 
-/// The news of one talk, without its author.
+/// The content of a `talk`, without its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Talk {
-    /// Where.
+    /// The conversation with something new.
     pub conversation: ConversationId,
-    /// The client's own time, uninterpreted.
+    /// The client's own time, not interpreted.
     pub timestamp: Option<Scalar>,
-    /// The id of the message in MAX, uninterpreted.
+    /// The id of the message in MAX, not interpreted.
     pub message_id: Option<Scalar>,
 }
 
-/// The names of the events that a client may send.
+/// The names of the events that clients send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventName {
     /// `join`
@@ -52,7 +52,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    /// The event that `name` stands for, if it is one of the written protocol.
+    /// Returns the event of this name. `None` if the protocol has no such event.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "join" => Self::Join,
@@ -75,7 +75,7 @@ impl EventName {
 }
 
 impl ClientEvent {
-    /// What the event is called.
+    /// The name of the event.
     pub fn name(&self) -> EventName {
         match self {
             Self::Join { .. } => EventName::Join,
@@ -85,7 +85,7 @@ impl ClientEvent {
         }
     }
 
-    /// The one conversation that it is about, if it is about one.
+    /// The conversation that the event is about. `None` if it is about none or about all.
     pub fn conversation(&self) -> Option<&ConversationId> {
         match self {
             Self::Join { .. } => None,
@@ -94,10 +94,10 @@ impl ClientEvent {
         }
     }
 
-    /// Reads the arguments of an event. Arguments beyond the first are ignored, as are unknown members of an object.
+    /// Reads the first argument of an event. Unknown members of an object are ignored.
     ///
     /// # Errors
-    /// The code to refuse it with.
+    /// The code to refuse the event with.
     pub fn parse(name: EventName, argument: Option<&RawValue>, id_bytes_max: usize) -> Result<Self, Code> {
         match name {
             EventName::Join => parse_join(argument),
@@ -125,16 +125,16 @@ fn parse_join(argument: Option<&RawValue>) -> Result<ClientEvent, Code> {
         let join: Join<'_> = serde_json::from_str(json).map_err(|_| Code::BadJoin)?;
         (join.username.get(), join.token, join.scope)
     } else {
-        // serde would read an array as the members in their order.
+        // serde would also accept an array with the members in their order.
         return Err(Code::BadJoin);
     };
     let username: String = serde_json::from_str(username).map_err(|_| Code::BadJoin)?;
-    // Token and scope become HTTP headers: a control character would split them.
+    // Token and scope become HTTP headers, which a control character would split.
     let plain = |text: &str| !text.chars().any(char::is_control);
     if !token.as_ref().is_none_or(|token| plain(token.reveal())) || !scope.as_deref().is_none_or(plain) {
         return Err(Code::BadJoin);
     }
-    // They are kept for the life of the session.
+    // Both are kept for the life of the session.
     let is_long = token.as_ref().is_some_and(|token| token.reveal().len() > Token::BYTES_MAX);
     if is_long || scope.as_ref().is_some_and(|scope| scope.len() > Token::BYTES_MAX) {
         return Err(Code::Unauthorized);
@@ -168,16 +168,16 @@ fn parse_talk(argument: Option<&RawValue>, id_bytes_max: usize) -> Result<Talk, 
     })
 }
 
-/// Keeps `null` apart from an absent member: `Option`'s own reading would take both for `None`.
+/// Reads a member that is present, even `null`. The usual reading of an `Option` makes `None` of `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// What `ask` and `leave` are about: an id, `{"conversation": id}`, or nothing (also `{}` and `null`) for all.
+/// Reads the argument of `ask` and `leave`: an id or `{"conversation": id}`; nothing, `{}` or `null` for all.
 fn parse_subject(argument: Option<&RawValue>, id_bytes_max: usize) -> Result<Option<ConversationId>, Code> {
     #[derive(Deserialize)]
     struct Subject {
-        // A client that says null does not know which one it means; it does not mean all.
+        // `{"conversation": null}` is refused: the client has lost an id, and does not mean all conversations.
         #[serde(default, deserialize_with = "present")]
         conversation: Option<String>,
     }

@@ -1,6 +1,6 @@
-//! The closed tables of the written protocol: why something was refused, and why a connection was closed.
+//! The closed tables of the protocol: the reasons for refusing an event, and for closing a connection.
 
-/// Writes one closed table: the variant, its text on the wire and in labels, and what it says to a person.
+/// Writes one closed table. Each row has the variant, its text on the wire and in labels, and a sentence for a person.
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal: $reason:literal,)* }) => {
         $(#[$doc])*
@@ -10,7 +10,7 @@ macro_rules! table {
         }
 
         impl $name {
-            /// Every row of the table.
+            /// All rows of the table.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The text on the wire, in logs and in metric labels.
@@ -27,7 +27,7 @@ macro_rules! table {
 }
 
 table! {
-    /// Why something that a client asked was not done: the closed table of the written protocol.
+    /// The reason for which an event of a client was refused.
     Code {
         BadJoin = "bad_join": "join takes a username, or an object with a username",
         BadUsername = "bad_username": "a username is 1 to 256 bytes, without control characters and outer white space",
@@ -52,22 +52,22 @@ table! {
 }
 
 table! {
-    /// Why a connection was closed: the label of a metric, the reason in the log.
+    /// The reason for which a connection was closed: a metric label, and a sentence in the log.
     CloseReason {
         TransportClose = "transport_close": "the client closed the connection",
         TransportError = "transport_error": "the connection broke",
         PingTimeout = "ping_timeout": "the client was silent for too long",
-        ParseError = "parse_error": "the client sent what is not Engine.IO or Socket.IO",
+        ParseError = "parse_error": "the client sent something that is not Engine.IO or Socket.IO",
         TooLarge = "too_large": "the client sent more than maxPayload at once",
         BadText = "bad_text": "the client sent text that is not UTF-8",
         ConnectTimeout = "connect_timeout": "the client connected to no namespace",
-        Overlap = "overlap": "the client had two requests of a kind under way at once",
+        Overlap = "overlap": "the client had two polls or two POSTs in progress at once",
         Direction = "heartbeat_direction": "the client sent a heartbeat in the wrong direction",
         Slow = "slow": "the client read too slowly",
         RateLimited = "rate_limited": "the client sent too much and did not slow down",
-        WriteTimeout = "write_timeout": "the client took nothing of what was written for too long",
+        WriteTimeout = "write_timeout": "the client did not read for too long",
         Flood = "flood": "the client sent too much for too long",
-        Memory = "memory": "the client made the server hold much while its memory was short",
+        Memory = "memory": "the client occupied much memory while the server was short of it",
         ConversationLost = "conversation_lost": "a conversation of the session failed",
         Panic = "panic": "the session failed",
         Stop = "stop": "the server stops",

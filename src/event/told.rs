@@ -1,4 +1,4 @@
-//! The events that a client is sent, written as JSON.
+//! The events that the server sends, written as JSON.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -7,53 +7,53 @@ use super::asked::{EventName, Talk};
 use super::codes::Code;
 use super::ids::{ConversationId, Username};
 
-/// What a client is told.
+/// An event for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent<'a> {
-    /// Every conversation that the session listens to, each time it is sent.
+    /// Lists all conversations that the session listens to.
     Listening {
-        /// In the order in which MAX gave them.
+        /// The conversations in the order of MAX.
         conversations: Vec<&'a ConversationId>,
     },
-    /// A user was not listening there before and now is.
+    /// A user began to listen, with their first session in the conversation.
     Joined {
-        /// Where.
+        /// The conversation.
         conversation: &'a ConversationId,
-        /// Who.
+        /// The user.
         username: &'a Username,
     },
-    /// A user's last session there went.
+    /// A user stopped listening: their last session in the conversation left.
     Left {
-        /// Where.
+        /// The conversation.
         conversation: &'a ConversationId,
-        /// Who.
+        /// The user.
         username: &'a Username,
     },
     /// There is something new in a conversation.
     Update {
-        /// Who talked.
+        /// The author of the talk.
         username: &'a Username,
-        /// What they said of it.
+        /// The content of the talk.
         talk: &'a Talk,
     },
-    /// Who listens in a conversation.
+    /// The users who listen to a conversation.
     People {
-        /// Where.
+        /// The conversation.
         conversation: &'a ConversationId,
-        /// How many users, whatever the number of their sessions.
+        /// The number of users, regardless of how many sessions each has.
         inroom: usize,
-        /// Sorted, without duplicates; absent above the presence limit.
+        /// The users, sorted and without duplicates. `None` above the presence limit.
         people: Option<&'a [Username]>,
     },
-    /// Something that the client asked was not done.
+    /// An event of the client was not carried out.
     Refused {
-        /// What it asked.
+        /// The event.
         event: EventName,
-        /// Why not.
+        /// The reason.
         code: Code,
-        /// The same in words for a person: the code's own, where there is nothing more to say.
+        /// The reason in words, usually those of the code.
         reason: &'a str,
-        /// Which conversation it was about, where it was about one.
+        /// The conversation that the event was about, if it was about one.
         conversation: Option<&'a ConversationId>,
     },
 }
@@ -102,9 +102,9 @@ impl ServerEvent<'_> {
         }
     }
 
-    /// The one argument of the event, as JSON.
+    /// The only argument of the event, as JSON.
     pub fn json(&self) -> String {
-        // Serialising these shapes into memory cannot fail: every key is a string, every literal was parsed as JSON.
+        // Serialization into memory cannot fail here: all keys are strings, and all literals were parsed as JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
 }

@@ -1,5 +1,5 @@
-//! People by the thousand for load tests, beside the demo's own: users u0, u1 and so on, in conversations c0, c1 and so
-//! on, by rule. An answer about one of them is made when it is asked for, and nothing of them is kept.
+//! The crowd for load tests, in addition to the demo's own people: users u0, u1 and so on, in conversations c0, c1 and
+//! so on, by rule. Answers about them are computed when asked for; nothing is stored.
 
 use serde::Serialize;
 
@@ -7,33 +7,35 @@ use super::rule::Rule;
 use super::world::{MaxError, SCOPE};
 use crate::config;
 
-/// What their names, and those of their conversations, begin with.
+/// The prefix of usernames.
 pub const USER_PREFIX: &str = "u";
+/// The prefix of conversation ids.
 const CONVERSATION_PREFIX: &str = "c";
 
-/// Somebody of the crowd, by number.
+/// A person of the crowd, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member(usize);
 
-/// Everybody of the crowd.
+/// All people of the crowd.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     rule: Rule,
 }
 
-/// `GET /people/{username}`, as far as anybody reads it.
+/// The answer to `GET /people/{username}`, reduced to the members that clients read.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Profile {
     username: String,
     display_name: String,
     object_type: &'static str,
-    /// For themselves, and for the service account.
+    /// `None` unless the person or the service account asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     talking_in: Option<[Conversation; 1]>,
 }
 
-/// One of the answer to `GET /conversations`, or of the profile. It does not say who is in it: they may be very many.
+/// A conversation in the answer to `GET /conversations` or in a profile. It lists no participants: there may be very
+/// many.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Conversation {
@@ -45,28 +47,29 @@ pub(crate) struct Conversation {
 }
 
 impl Crowd {
-    /// The crowd that the settings ask for: none by default.
+    /// Makes the crowd of the settings, which is empty by default.
     pub(crate) fn new(settings: &config::Demo) -> Self {
         Self { rule: Rule::new(settings.people, settings.members, settings.zipf) }
     }
 
-    /// Who has this name, whatever its case, as MAX knows people.
+    /// Returns the person with this name, in either case. `None` if there is no such person.
     pub(crate) fn find(&self, username: &str) -> Option<Member> {
         let digits = username.strip_prefix(USER_PREFIX).or_else(|| username.strip_prefix('U'))?;
-        // One name for each: neither "u007" nor "u+7".
+        // Each person has one name: "u007" and "u+7" are not names of u7.
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         let number = digits.parse().ok().filter(|_| plain)?;
         self.rule.conversation_of(number).map(|_| Member(number))
     }
 
-    /// Who makes a call, by its three headers. The token of one of the crowd is the username.
+    /// Identifies the caller by the three headers of a call. The token of each person is the username. `None` if the
+    /// name is not of the crowd.
     pub(crate) fn actor(&self, username: &str, token: &str, scope: &str) -> Option<Result<Member, MaxError>> {
         let member = self.find(username)?;
         let proven = token.eq_ignore_ascii_case(username) && scope == SCOPE;
         Some(if proven { Ok(member) } else { Err(MaxError::unauthorized()) })
     }
 
-    /// `GET /people/{username}`, with what they are talking in or without.
+    /// `GET /people/{username}`, with or without the conversations.
     pub(crate) fn profile(&self, Member(number): Member, with_conversations: bool) -> Profile {
         Profile {
             username: format!("{USER_PREFIX}{number}"),
@@ -76,7 +79,7 @@ impl Crowd {
         }
     }
 
-    /// `GET /conversations`: everybody is in one.
+    /// `GET /conversations`: each person is in one conversation.
     pub(crate) fn conversations(&self, Member(number): Member) -> Option<[Conversation; 1]> {
         let (conversation, members) = self.rule.conversation_of(number)?;
         Some([Conversation {

@@ -1,13 +1,14 @@
-//! Who is in which conversation, by rule instead of by list: users are numbers, and each is in one conversation, the
-//! first ones in the first. The demo MAX answers by it for as many people as a load test needs, and the test knows by
+//! The rule that assigns users to conversations without a list: users are numbers, and each is in one conversation,
+//! beginning with the first. The demo MAX answers by this rule for any number of people, and a load test computes by
 //! the same rule what to expect. Pure.
 
-/// Sizes of the conversations into which `people` are cut, the largest first: consecutive users each, from user 0 and
-/// conversation 0 on. Their sum is `people`, and each has at least two members where there are two people at all.
+/// Returns the sizes of the conversations into which `people` are divided, the largest first. Each conversation has
+/// consecutive users, from user 0 and conversation 0 on. The sum is `people`; every size is at least two if there are
+/// two people.
 ///
-/// There are as many conversations as bring the average nearest to `members` (of which there are at least 2). They
-/// differ by at most one, so that all have exactly `members` where that divides `people`; or with `zipf` the k-th has
-/// members in proportion to 1/k^zipf, rounded, down to two.
+/// The number of conversations is chosen so that the average is nearest to `members`, which counts as 2 if it is less.
+/// Without `zipf`, sizes differ by at most one, so they are exactly `members` if that divides `people`. With `zipf`,
+/// the k-th size is in proportion to 1/k^zipf, rounded, and at least two.
 pub fn sizes(people: usize, members: usize, zipf: Option<f64>) -> Vec<usize> {
     if people == 0 {
         return Vec::new();
@@ -19,19 +20,20 @@ pub fn sizes(people: usize, members: usize, zipf: Option<f64>) -> Vec<usize> {
         None => vec![people / count; count],
         Some(exponent) => heavy_tailed(people, count, exponent),
     };
-    // What rounding has left: never more than one for each.
+    // The people that rounding has left out: at most one for each conversation.
     let left = people - sizes.iter().sum::<usize>();
     sizes.iter_mut().take(left).for_each(|size| *size += 1);
     sizes
 }
 
-/// At most `people` in `count` conversations, as many as go by the power law with a floor of two: the scale is
-/// searched, since the conversations at the floor change what is left for the others.
+/// Returns `count` sizes by the power law with a minimum of two, whose sum is as large as possible and at most
+/// `people`. The scale is found by bisection, because the conversations at the minimum change how many people the
+/// others share.
 fn heavy_tailed(people: usize, count: usize, exponent: f64) -> Vec<usize> {
     let weights: Vec<f64> = (1..=count).map(|rank| (rank as f64).powf(-exponent)).collect();
     let size = |scale: f64, weight: f64| ((scale * weight) as usize).max(2);
     let sum = |scale: f64| weights.iter().map(|weight| size(scale, *weight)).sum::<usize>();
-    // With nothing to share all have two, which fits; with one more than all for the first alone, it does not.
+    // Scale 0 gives every conversation two members, which fits. The upper end gives the first one too many.
     let (mut fits, mut too_many) = (0.0, people as f64 + 1.0);
     loop {
         let middle = (fits + too_many) / 2.0;
@@ -47,15 +49,15 @@ fn heavy_tailed(people: usize, count: usize, exponent: f64) -> Vec<usize> {
     weights.iter().map(|weight| size(fits, *weight)).collect()
 }
 
-/// The same sizes, to be asked about single users: a few bytes for each conversation, whatever the number of people.
+/// The [`sizes`] in a form that answers for single users. It takes a few bytes per conversation.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// The first user of each conversation, and behind the last one the number of people.
+    /// The first user of each conversation, and at the end the number of people.
     starts: Vec<usize>,
 }
 
 impl Rule {
-    /// The rule for these [`sizes`].
+    /// Makes the rule for these [`sizes`].
     pub fn new(people: usize, members: usize, zipf: Option<f64>) -> Self {
         let ends = sizes(people, members, zipf).into_iter().scan(0, |end, size| {
             *end += size;
@@ -64,7 +66,7 @@ impl Rule {
         Self { starts: std::iter::once(0).chain(ends).collect() }
     }
 
-    /// The conversation of a user, and how many are in it. None where there is no such user.
+    /// Returns the conversation of a user and its size. `None` if there is no such user.
     pub fn conversation_of(&self, user: usize) -> Option<(usize, usize)> {
         let conversation = self.starts.partition_point(|start| *start <= user).checked_sub(1)?;
         let members = self.starts.get(conversation + 1)? - self.starts.get(conversation)?;

@@ -1,5 +1,5 @@
-//! The JSON that MAX answers with, of every release in the field: lists that come bare or in an envelope, of
-//! which only the ids are certain. Bytes in, ids out.
+//! The JSON of MAX's answers, in every release in the field. Lists come bare or in an envelope, and only their ids are
+//! certain. Bytes go in, ids come out.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,23 +12,23 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::event::ConversationId;
 
-/// What an answer may hold at most.
+/// The bounds on an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) conversations_max: usize,
     pub(super) id_bytes_max: usize,
 }
 
-/// What is wrong with an answer.
+/// The reason why an answer cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// There is nothing of it.
+    /// The body is empty.
     Empty,
-    /// It ends in the middle of its JSON.
+    /// The body ends in the middle of its JSON.
     CutOff,
-    /// It is something else, and how. May quote the answer.
+    /// The body is something else, with an explanation that may quote it.
     Garbage(String),
-    /// It lists more conversations than `conversations_max`.
+    /// The answer lists more conversations than `conversations_max`.
     TooMany,
 }
 
@@ -37,11 +37,11 @@ pub(super) fn conversations(body: &[u8], bounds: Bounds) -> Result<Vec<Conversat
     read::<List<'_>>(body)?.ids(bounds)
 }
 
-/// What MAX says of a person.
+/// A person in MAX.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) username: String,
-    /// None where MAX does not tell the one who asks.
+    /// The conversations of the person. `None` if MAX does not show them to the caller.
     pub(super) talking_in: Option<Vec<ConversationId>>,
 }
 
@@ -67,25 +67,25 @@ pub(super) struct Refusal {
     pub(super) description: Option<String>,
 }
 
-/// Reads a refusal, where it has the form of MAX: others that speak JSON have forms of their own.
+/// Reads a refusal. `None` if it does not have the form of MAX: other servers that speak JSON have other forms.
 pub(super) fn refusal(body: &[u8]) -> Option<Refusal> {
     #[derive(Deserialize)]
     struct Raw {
         error: String,
         error_description: Option<String>,
-        /// MAX says it from 3.5 on.
+        /// Present from MAX 3.5 on.
         #[serde(rename = "objectType")]
         object_type: Option<String>,
     }
     let Object(Raw { error, error_description, object_type }) = read::<Object<Raw>>(body).ok()?;
-    // Names of errors are in camel case. `invalid_token` and the like are of OAuth (RFC 6749): a proxy says those.
+    // MAX's names are in camel case. Names such as `invalid_token` are from OAuth (RFC 6749), so a proxy sent them.
     let of_max = object_type.as_deref().is_none_or(|kind| kind == "error")
         && error.starts_with(|first: char| first.is_ascii_uppercase())
         && error.bytes().all(|byte| byte.is_ascii_alphanumeric());
     of_max.then_some(Refusal { error, description: error_description })
 }
 
-/// The release of MAX that `GET /info` names.
+/// Reads the release of MAX from the answer to `GET /info`.
 pub(super) fn version(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Info {
@@ -95,8 +95,7 @@ pub(super) fn version(body: &[u8]) -> Option<String> {
     Some(version)
 }
 
-/// serde_json skips what nobody asked for without recursion, and everything asked for here is shallow: the depth of
-/// an answer costs nothing.
+/// Reads JSON of any depth: serde_json skips unknown members without recursion, and the known ones are shallow.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Flaw> {
     serde_json::from_slice(body).map_err(|error| match body {
         [] => Flaw::Empty,
@@ -111,11 +110,11 @@ struct Item<'a> {
     id: Cow<'a, str>,
 }
 
-/// `[{"id":..},..]`, or `{"items":[{"id":..},..],..}`.
+/// A list of conversations: `[{"id":..},..]` or `{"items":[{"id":..},..],..}`.
 struct List<'a>(Vec<Object<Item<'a>>>);
 
 impl List<'_> {
-    /// The ids in their order, each once.
+    /// Returns the ids in their order, without duplicates.
     fn ids(self, bounds: Bounds) -> Result<Vec<ConversationId>, Flaw> {
         let mut seen = HashSet::new();
         for Object(Item { id }) in &self.0 {
@@ -159,7 +158,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for List<'a> {
     }
 }
 
-/// A struct that is a JSON object and nothing else: by itself serde takes an array of its fields too.
+/// Reads a struct from a JSON object only. serde by itself would also accept an array of the fields.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

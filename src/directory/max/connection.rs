@@ -1,5 +1,5 @@
-//! The connection that awc holds towards MAX: a socket of ours, and between it and awc what makes every answer plain.
-//! It closes itself as soon as nothing may be asked on it any more, so that awc's pool finds it closed.
+//! The connection to MAX that awc uses: our own socket, with the normalization of answers between the socket and awc.
+//! The connection closes itself as soon as no call may be made on it any more, so that awc's pool drops it.
 
 use std::cell::Cell;
 use std::io;
@@ -22,14 +22,14 @@ use super::dial::Dialer;
 use super::response::Responses;
 use super::socket::Socket;
 
-/// How much is read from the socket at a time.
+/// Bytes that are read from the socket at once.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Gives awc its connections to one MAX, whatever it asks for.
+/// Gives awc connections to one MAX, regardless of the address that awc asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     dialer: Rc<Dialer>,
-    /// Connections of an earlier epoch are not used again.
+    /// The present epoch. Connections of an earlier epoch are not used again.
     epoch: Rc<Cell<u64>>,
 }
 
@@ -43,7 +43,7 @@ impl Connections {
         &self.dialer
     }
 
-    /// Has every connection closed that there is now, those under way at the end of their answer.
+    /// Closes all present connections. Those with a call in progress close at the end of its answer.
     pub(super) fn distrust(&self) {
         self.epoch.set(self.epoch.get() + 1);
     }
@@ -77,33 +77,34 @@ impl Service<ConnectInfo<Uri>> for Connections {
     }
 }
 
-/// What awc reads from and writes to.
+/// The connection that awc reads from and writes to.
 #[derive(Debug)]
 pub(super) struct MaxConnection {
-    /// None once it is closed.
+    /// `None` after the connection is closed.
     socket: Option<Socket>,
     responses: Responses,
     address: SocketAddr,
-    /// When the request was sent whose answer has not come to its end.
+    /// When the request in progress was sent.
     asked_at: Option<Instant>,
-    /// What is wrong with the answer behind the part of it that awc has not read yet.
+    /// The fault in the answer, to be reported after awc has read the part before it.
     fault: Option<io::Error>,
-    /// Something was asked on it.
+    /// Whether a request was sent.
     used: bool,
-    /// One answer has come to its end.
+    /// Whether one answer was completed.
     has_answered: bool,
+    /// The epoch in which the connection was made.
     born: u64,
     connections: Connections,
 }
 
 impl MaxConnection {
-    /// Closes a connection between two requests that is not to be used any more.
+    /// Between two requests: closes the connection if it should not be used again.
     fn look(&mut self) {
         let Some(socket) = &self.socket else { return };
-        // A TLS server may send tickets behind the handshake.
+        // A TLS server may send tickets after the handshake, so unread bytes on a new connection say nothing.
         let looked_at = self.used || !socket.is_tls();
         let is_distrusted = self.born != self.connections.epoch.get();
-        // A new one is how an address shows that it works again. An only address has to do.
+        // A failed address proves itself on new connections only. The only address is used in any case.
         let dialer = &self.connections.dialer;
         let is_dead = self.used && dialer.count() > 1 && dialer.has_failed(self.address);
         let is_stale = is_distrusted || is_dead || (looked_at && !socket.is_quiet());
@@ -113,7 +114,8 @@ impl MaxConnection {
         }
     }
 
-    /// The connection brings no answer any more. One that has brought an answer before may have been at its end.
+    /// Notes that the connection brings no more answers. If it has brought one, it may just have reached its idle
+    /// timeout, which is no failure of the address.
     fn has_gone(&mut self) {
         self.asked_at = None;
         if !self.has_answered {
@@ -121,7 +123,7 @@ impl MaxConnection {
         }
     }
 
-    /// Reads from the socket what there is, and closes it where nothing more is wanted of it.
+    /// Reads from the socket, and closes it if no more answers are wanted from it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
         let mut space = [0; READ_BYTES];
@@ -150,7 +152,7 @@ impl MaxConnection {
             self.socket = None;
         }
         match outcome {
-            // The status alone says something: it is given on before what is wrong behind it.
+            // The status alone is worth something: awc gets it before the fault that follows.
             Err(fault) if !self.responses.output().is_empty() => self.fault = Some(fault),
             outcome => return Poll::Ready(outcome),
         }
@@ -195,7 +197,7 @@ impl AsyncWrite for MaxConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.responses.is_idle() {
-            // What is there before the request was sent cannot be its answer.
+            // Bytes that arrive before the request is sent cannot be its answer.
             this.look();
             while this.socket.is_some() && this.responses.is_idle() && this.fill(cx)?.is_ready() {}
             if this.socket.is_some() {
@@ -259,7 +261,7 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
 
-    /// A connection on which one question was answered, and the other end of it.
+    /// A connection on which one request was answered, and its other end.
     async fn used() -> (Connections, MaxConnection, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -277,7 +279,7 @@ mod tests {
         (connections, connection, peer)
     }
 
-    /// What awc's pool finds when it looks at an idle connection: nothing, or its end.
+    /// The result of the look of awc's pool at an idle connection: nothing, or the end.
     fn looked_at(connection: &mut MaxConnection) -> Poll<usize> {
         let (mut space, mut cx) = ([0; 2], Context::from_waker(noop_waker_ref()));
         let mut buffer = ReadBuf::new(&mut space);

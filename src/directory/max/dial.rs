@@ -1,4 +1,4 @@
-//! The way to MAX: resolves its name on a thread of its own, tries its addresses as RFC 8305 has it, and sets up TLS.
+//! The way to MAX: resolves its name on a thread of its own, tries its addresses by RFC 8305, and sets up TLS.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,39 +24,39 @@ use tokio_rustls::TlsConnector;
 use super::socket::Socket;
 use crate::config::is_link_local;
 
-/// How long an address is tried before the next one is tried beside it (RFC 8305, 5).
+/// How long one address is tried before the next one is tried too (RFC 8305, 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// A lookup that takes longer is left to itself, and the next connection begins another.
+/// Longest lookup. After that, the next connection begins a new one.
 const LOOKUP_MAX: Duration = Duration::from_secs(30);
 
-/// Looks a host and port up. It may block.
+/// Looks up a host and port. It may block.
 pub(super) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// A lookup under way, for all that wait for it.
+/// A lookup in progress, which all connections share.
 type Resolving = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, String>>>;
 
-/// The lookup of the system.
+/// Returns the lookup of the system.
 pub(super) fn system_lookup() -> Lookup {
     Arc::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect))
 }
 
-/// TLS towards MAX: which certificates are believed, and whose is expected.
+/// TLS to MAX: the trusted certificates, and the name that MAX's certificate must have.
 #[derive(Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
 }
 
-/// What an address has shown of itself.
+/// The experience with an address. Better ones are tried first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// It has given a whole answer, and has not failed since.
+    /// It has given a complete answer, and has not failed since.
     Answered,
     /// It was not tried yet.
     Unknown,
-    /// It takes no connection.
+    /// It accepts no connection.
     Refused,
-    /// It takes a connection and has not answered on it, as the so-manieth such failure: the oldest is tried first.
+    /// It accepted a connection, but did not answer. The number counts such failures: the oldest is tried first.
     Failed(u64),
 }
 
@@ -69,11 +69,12 @@ pub(super) struct Dialer {
     timeout: Duration,
     lookup: Lookup,
     under_way: RefCell<Option<(Instant, Resolving)>>,
-    /// What the last lookup said, and what is known of each of these addresses.
+    /// The addresses of the last lookup.
     known: RefCell<Vec<SocketAddr>>,
+    /// The standing of each of these addresses that was tried.
     standings: RefCell<HashMap<SocketAddr, Standing>>,
     failures: Cell<u64>,
-    /// When any of them has answered last.
+    /// The time of the last answer from any address.
     answered_at: Cell<Option<Instant>>,
 }
 
@@ -84,8 +85,8 @@ impl fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// `host` is a name or an address, one of IPv6 without brackets; `timeout` is the deadline of a call, of which each
-    /// address has its share.
+    /// `host` is a name or an address (an IPv6 address without brackets); `timeout` is the deadline of a call, which
+    /// the addresses share.
     pub(super) fn new(
         host: &str,
         port: u16,
@@ -100,21 +101,21 @@ impl Dialer {
         Self { host, port, tls, allow_link_local, timeout, lookup, under_way, known, standings, failures, answered_at }
     }
 
-    /// Connects to the first address that takes the connection.
+    /// Connects to the first address that accepts a connection.
     ///
     /// # Errors
-    /// What is wrong with the name, or with each address.
+    /// The name has no usable address, or all addresses failed; the message has one cause for each.
     pub(super) async fn connect(&self) -> io::Result<(Socket, SocketAddr)> {
         let addresses = self.addresses().await.map_err(io::Error::other)?;
         let delay = ATTEMPT_DELAY.min(self.share(addresses.len()));
         race(addresses, delay, |address| self.attempt(address)).await.map_err(io::Error::other)
     }
 
-    /// How long to wait for the head of an answer before another address is asked: none where there is no other,
-    /// and none where one of them has proved itself just now, because it is asked first.
+    /// Returns how long to wait for the head of an answer before another address is asked. `None` means to wait until
+    /// the deadline: there is no other address, or one has just answered and is asked first.
     pub(super) async fn patience(&self) -> Option<Duration> {
         if self.known.borrow().is_empty() {
-            // Where there is no address, the connection says why.
+            // If this fails, the connection reports the cause.
             let _ = self.addresses().await;
         }
         let count = self.known.borrow().len();
@@ -123,18 +124,18 @@ impl Dialer {
         (count > 1 && !proven).then(|| self.share(count))
     }
 
-    /// How many addresses there are.
+    /// The number of addresses.
     pub(super) fn count(&self) -> usize {
         self.known.borrow().len()
     }
 
-    /// How often an address has failed so far.
+    /// The number of failures of all addresses so far.
     pub(super) fn failures(&self) -> u64 {
         self.failures.get()
     }
 
-    /// Whether there is another address that may answer than the one that was asked after so many failures. Where none
-    /// has failed since, that one still is among those that may.
+    /// Whether an address may answer other than the one that was asked when there were `failures`. If there was no
+    /// failure since, the asked address itself counts as one that may answer, so a second one is needed.
     pub(super) fn has_another(&self, failures: u64) -> bool {
         let standings = self.standings.borrow();
         let may_answer =
@@ -143,38 +144,38 @@ impl Dialer {
         self.known.borrow().iter().filter(may_answer).count() > asked
     }
 
-    /// Whether this address has not answered when it was asked last.
+    /// Whether this address did not answer when it was asked last.
     pub(super) fn has_failed(&self, address: SocketAddr) -> bool {
         matches!(self.standings.borrow().get(&address), Some(Standing::Failed(_)))
     }
 
-    /// This address has given a whole answer.
+    /// Notes that this address has given a complete answer.
     pub(super) fn answered(&self, address: SocketAddr) {
         self.answered_at.set(Some(Instant::now()));
         self.standings.borrow_mut().insert(address, Standing::Answered);
     }
 
-    /// This address was waited for in vain, for so long.
+    /// Notes that a call waited for this address in vain.
     pub(super) fn was_silent(&self, address: SocketAddr, waited: Duration) {
-        // A call that is given up early says nothing. The connection took its part of the share.
+        // A call that was given up early says nothing. Half of the share is enough, since connecting took time too.
         let count = self.count();
         if count > 1 && waited >= self.share(count) / 2 {
             self.failed(address);
         }
     }
 
-    /// This address takes connections and does not answer.
+    /// Notes that this address accepts connections but does not answer.
     pub(super) fn failed(&self, address: SocketAddr) {
         self.failures.set(self.failures.get() + 1);
         self.standings.borrow_mut().insert(address, Standing::Failed(self.failures.get()));
     }
 
-    /// The share of the deadline that one of `count` addresses has.
+    /// The share of the deadline for one of `count` addresses.
     fn share(&self, count: usize) -> Duration {
         self.timeout / u32::try_from(count + 1).unwrap_or(u32::MAX)
     }
 
-    /// Where to try, in this order.
+    /// Returns the addresses in the order in which to try them.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let found = match self.host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, self.port)],
@@ -184,7 +185,7 @@ impl Dialer {
             found.iter().copied().filter(|address| self.allow_link_local || !is_link_local(address.ip())).collect();
         if let (Some(first), []) = (found.first(), &allowed[..]) {
             return Err(format!(
-                "{} is the link-local address {}: such are asked only where max.allow_link_local is set",
+                "{} is the link-local address {}, which is asked only if max.allow_link_local is set",
                 self.host,
                 first.ip()
             ));
@@ -197,8 +198,7 @@ impl Dialer {
         if addresses.is_empty() { Err(format!("{} has no address", self.host)) } else { Ok(addresses) }
     }
 
-    /// Looks the name up, or waits for the lookup that is under way. Where that takes long, what was known before will
-    /// do.
+    /// Looks up the name, or waits for the lookup in progress. If that takes long, returns the known addresses.
     async fn resolved(&self) -> Result<Vec<SocketAddr>, String> {
         let lookup = self.lookup();
         let known = self.known.borrow().clone();
@@ -218,10 +218,10 @@ impl Dialer {
         }
         let (sender, receiver) = oneshot::channel();
         let (lookup, host, port) = (Arc::clone(&self.lookup), self.host.clone(), self.port);
-        // A resolver may hang. On a thread of its own it holds nobody up, not even the end of the process.
+        // A resolver may hang. On a thread of its own it blocks nothing, not even the end of the process.
         let begun = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             let found = lookup(&host, port).map_err(|error| format!("cannot resolve {host}: {error}"));
-            // Nobody may wait for it any more.
+            // The send fails if nobody waits any more.
             let _ = sender.send(found);
         });
         let lookup = async move {
@@ -258,7 +258,8 @@ impl Dialer {
     }
 }
 
-/// A connection that is being tried. Where another address was faster by far, this one counts as one that refuses.
+/// A connection attempt. If it is dropped after [`ATTEMPT_DELAY`] because another address was faster, its address
+/// counts as one that refuses.
 struct Attempt<'a> {
     dialer: &'a Dialer,
     address: SocketAddr,
@@ -274,7 +275,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The addresses with their families in turn, beginning with that of the first (RFC 8305, 4).
+/// Returns the addresses with alternating families, beginning with the family of the first (RFC 8305, 4).
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut in_order = Vec::with_capacity(addresses.len());
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
@@ -286,7 +287,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
             break;
         }
         for address in pair.into_iter().flatten() {
-            // A resolver may name an address for each kind of socket.
+            // A resolver may return the same address once for each kind of socket.
             if !in_order.contains(&address) {
                 in_order.push(address);
             }
@@ -295,8 +296,8 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     in_order
 }
 
-/// Tries one address after the other: the next as soon as one fails, or beside it after `delay`. The first that works
-/// is taken, the others are dropped.
+/// Tries the addresses in order. The next attempt begins when one fails, or after `delay` in addition to it. Returns
+/// the first that works and drops the others.
 async fn race<T, F: Future<Output = Result<T, String>>>(
     addresses: Vec<SocketAddr>,
     delay: Duration,
@@ -403,11 +404,11 @@ mod tests {
         let (one, other, ()) = futures_util::future::join3(dialer.addresses(), dialer.addresses(), told).await;
         assert_eq!((one, other), (Ok(found.clone()), Ok(found.clone())));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        // The next lookup does not end: what was known will do, at once for nobody and in time for all.
+        // The next lookup does not end: after a share of the deadline, all get the known addresses.
         assert_eq!(dialer.addresses().await, Ok(found.clone()));
         assert_eq!(dialer.addresses().await, Ok(found));
         assert_eq!(count.load(Ordering::SeqCst), 2);
-        // What it says in the end is taken, and after that the name is looked up anew.
+        // Its late result is used, and after that the name is looked up again.
         let moved = addresses(&["10.0.0.2:80"]);
         answer.send(moved.clone()).unwrap();
         answer.send(moved.clone()).unwrap();
@@ -450,7 +451,7 @@ mod tests {
         dialer.answered(found[2]);
         assert_eq!(dialer.addresses().await, Ok(vec![found[2], found[1], found[0]]));
         assert_eq!((dialer.patience().await, dialer.has_another(dialer.failures())), (None, true));
-        // Where all have failed, each has its turn.
+        // If all have failed, they take turns.
         for address in [found[2], found[1]] {
             dialer.failed(address);
         }

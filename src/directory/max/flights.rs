@@ -1,4 +1,4 @@
-//! One call serves all that ask the same at the same time.
+//! One call for all who ask the same at the same time.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
 type Flight<T> = LocalBoxFuture<'static, T>;
 
-/// What is being asked now, by question.
+/// The calls in progress, by question.
 pub(super) struct Flights<K, T: Clone>(Rc<RefCell<HashMap<K, WeakShared<Flight<T>>>>>);
 
 impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
@@ -19,8 +19,8 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
         Self(Rc::default())
     }
 
-    /// Waits for the answer that is under way, or begins to ask. The asking lives as long as anybody waits; when it has
-    /// its answer, the next one asks anew.
+    /// Joins the call in progress for `question`, or begins one. The call lives as long as anybody waits for it.
+    /// Questions after its answer begin a new call.
     pub(super) fn join<F: Future<Output = T> + 'static>(
         &self,
         question: &K,
@@ -43,7 +43,7 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
     }
 }
 
-/// Ends a flight, whether it has its answer or was given up.
+/// Removes a flight when it is answered or given up.
 struct Landing<K: Eq + Hash, T: Clone> {
     flights: Rc<RefCell<HashMap<K, WeakShared<Flight<T>>>>>,
     question: K,

@@ -1,5 +1,5 @@
-//! The gate before MAX: so many calls at a time, behind them so many joins for so long, beyond either `busy`. One gate
-//! serves a whole process, whatever the number of clients behind it.
+//! The gate before MAX. It bounds the calls at the same time, the joins that wait for a call, and their wait; other
+//! joins are refused as `busy`. All threads of the process share one gate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,78 +13,78 @@ use crate::config;
 use crate::directory::Failure;
 use crate::event::Code;
 
-/// Counts the calls under way and the joins that wait for one. First come, first served.
+/// Gives out permits to call MAX, first come, first served.
 #[derive(Debug)]
 pub struct Gate {
-    places: Arc<Semaphore>,
-    room: Mutex<Room>,
+    permits: Arc<Semaphore>,
+    issued: Mutex<Issued>,
     waiting: AtomicUsize,
     waiting_max: usize,
     wait: Duration,
 }
 
-/// How many places there are to be, and how many there are.
+/// The number of permits, and its target.
 #[derive(Debug)]
-struct Room {
+struct Issued {
     pace: Pace,
-    /// Places that are free or taken. More than the pace allows only until one of them is given back.
-    places: usize,
+    /// Permits that are free or taken. They may exceed the limit of the pace until taken ones are returned.
+    count: usize,
 }
 
-/// The right to ask MAX. Dropping it gives the place to the next in line.
+/// The right to call MAX. Dropping it passes it to the next join that waits.
 #[derive(Debug)]
-#[must_use = "the place is given back when this is dropped"]
+#[must_use = "the permit is returned when this is dropped"]
 pub struct Permit {
     gate: Arc<Gate>,
-    /// Is there until the drop.
+    /// `Some` until the drop.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
-    /// The gate of `max.inflight_max`, `max.waiting_max` and `max.wait_ms`.
+    /// Makes the gate of `max.inflight_max`, `max.waiting_max` and `max.wait_ms`.
     pub fn new(settings: &config::Max) -> Self {
         let inflight_max = settings.inflight_max.min(Semaphore::MAX_PERMITS);
         let pace = Pace::new(inflight_max, Duration::from_millis(settings.timeout_ms));
-        let places = pace.limit();
+        let count = pace.limit();
         Self {
-            places: Arc::new(Semaphore::new(places)),
-            room: Mutex::new(Room { pace, places }),
+            permits: Arc::new(Semaphore::new(count)),
+            issued: Mutex::new(Issued { pace, count }),
             waiting: AtomicUsize::new(0),
             waiting_max: settings.waiting_max,
             wait: Duration::from_millis(settings.wait_ms),
         }
     }
 
-    /// Waits for a place. Dropping the future leaves the line at once.
+    /// Waits for a permit. Dropping the future leaves the queue at once.
     ///
     /// # Errors
-    /// [`Code::Busy`] where the line is full, or did not move for long enough.
+    /// [`Code::Busy`] if the queue is full, or if the wait is over.
     pub async fn enter(self: &Arc<Self>) -> Result<Permit, Failure> {
-        let place = |permit| Permit { gate: Arc::clone(self), permit: Some(permit) };
-        // Freed places go to those who wait first, so that this cannot jump the queue.
-        if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Ok(place(permit));
+        let entered = |permit| Permit { gate: Arc::clone(self), permit: Some(permit) };
+        // This cannot jump the queue, because returned permits go to waiting joins first.
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(entered(permit));
         }
         let _waiting =
             self.line_up().ok_or_else(|| busy(format!("{} joins wait for MAX already", self.waiting_max)))?;
-        match tokio::time::timeout(self.wait, self.places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(place(permit)),
+        match tokio::time::timeout(self.wait, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(entered(permit)),
             Ok(Err(_)) | Err(_) => Err(busy(format!("waited {} ms for a call to MAX", self.wait.as_millis()))),
         }
     }
 
-    /// Calls to MAX under way.
+    /// The number of calls in progress.
     pub fn inflight(&self) -> usize {
-        let room = self.room.lock();
-        room.places.saturating_sub(self.places.available_permits())
+        let issued = self.issued.lock();
+        issued.count.saturating_sub(self.permits.available_permits())
     }
 
-    /// Calls that may be under way now: at most `max.inflight_max`, and fewer where MAX is slow.
+    /// The present limit on calls: at most `max.inflight_max`, and less while MAX is slow.
     pub fn limit(&self) -> usize {
-        self.room.lock().pace.limit()
+        self.issued.lock().pace.limit()
     }
 
-    /// Joins that wait for their call.
+    /// The number of joins that wait for a call.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -96,21 +96,21 @@ impl Gate {
     }
 
     fn ended(&self, ended: Ended, began: Instant) {
-        let mut room = self.room.lock();
-        let full = self.places.available_permits() == 0;
-        room.pace.ended(ended, began, Instant::now(), full);
-        let limit = room.pace.limit();
-        if room.places < limit {
-            self.places.add_permits(limit - room.places);
-            room.places = limit;
+        let mut issued = self.issued.lock();
+        let full = self.permits.available_permits() == 0;
+        issued.pace.ended(ended, began, Instant::now(), full);
+        let limit = issued.pace.limit();
+        if issued.count < limit {
+            self.permits.add_permits(limit - issued.count);
+            issued.count = limit;
         } else {
-            room.places -= self.places.forget_permits(room.places - limit);
+            issued.count -= self.permits.forget_permits(issued.count - limit);
         }
     }
 }
 
 impl Permit {
-    /// One call begins. The pace of the gate follows from how it ends.
+    /// Begins one call. Its end adapts the pace of the gate.
     pub(super) fn begin(&self) -> Timing<'_> {
         Timing { gate: &self.gate, began: Instant::now(), ended: Ended::GivenUp }
     }
@@ -118,17 +118,17 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut room = self.gate.room.lock();
-        if room.places > room.pace.limit()
+        let mut issued = self.gate.issued.lock();
+        if issued.count > issued.pace.limit()
             && let Some(permit) = self.permit.take()
         {
             permit.forget();
-            room.places -= 1;
+            issued.count -= 1;
         }
     }
 }
 
-/// One call, from its beginning to its end. Dropped before it was said how it ended, it was given up.
+/// The time of one call. A call counts as given up if this is dropped without [`Timing::end`].
 #[derive(Debug)]
 pub(super) struct Timing<'a> {
     gate: &'a Gate,
@@ -148,7 +148,7 @@ impl Drop for Timing<'_> {
     }
 }
 
-/// One join in the line, for as long as it stands there.
+/// One join in the queue, until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {

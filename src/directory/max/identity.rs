@@ -1,11 +1,11 @@
-//! Who asks MAX, as its headers say it.
+//! The headers that tell MAX who asks.
 
 use awc::http::header::{HeaderName, HeaderValue};
 
 use crate::directory::Failure;
 use crate::event::{Code, Token, Username};
 
-/// The three headers that MAX wants with every call.
+/// Returns the three headers that MAX needs with every call.
 pub(super) fn identity(
     username: &Username,
     token: &Token,
@@ -20,7 +20,8 @@ pub(super) fn identity(
     ])
 }
 
-/// Text as UTF-8 bytes. What cannot be a header cannot be anybody's token or scope either.
+/// Returns a token, scope or username as the value of a header, in UTF-8. The failure says that nobody can have such
+/// one.
 pub(super) fn header(text: &str) -> Result<HeaderValue, Failure> {
     let value = (text.len() <= Token::BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
     value.ok_or_else(|| Failure::new(Code::Unauthorized, "a token or scope that cannot be sent in a header"))

@@ -1,68 +1,67 @@
-//! How many calls to MAX at a time: as many as it answers soon, found by trying (additive increase, multiplicative
-//! decrease). Pure.
+//! The limit on calls to MAX at the same time, found by additive increase and multiplicative decrease. Pure.
 //!
-//! MAX is one process that works on one call after the other, and goes on with calls that were given up. More calls at
-//! a time than it answers well before their deadline only make all of them late.
+//! MAX is one process that handles one call after the other, including calls that were given up. If it has more calls
+//! than it can answer well before their deadline, all of them are late.
 
 use std::time::{Duration, Instant};
 
-/// What one process of MAX bears: the beginning, and the default of the setting.
+/// Calls that one process of MAX bears: the initial limit, and the default of the setting.
 const START: usize = 8;
-/// What becomes of the limit after a call that was slow.
+/// Factor of the limit after a slow call.
 const SLOW_FACTOR: f64 = 0.75;
-/// What becomes of the limit after a call that was not answered in time.
+/// Factor of the limit after a call that missed its deadline.
 const LATE_FACTOR: f64 = 0.5;
-/// A call is slow from this share of its deadline on.
+/// A call is slow if it takes more than the deadline divided by this.
 const SLOW_SHARE: u32 = 4;
 
-/// How a call has ended.
+/// The end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// MAX has answered, whatever it was.
+    /// MAX has answered, with any status.
     Answered,
     /// The deadline has passed.
     Late,
-    /// Nobody waits for it any more.
+    /// Nobody waits for the answer any more.
     GivenUp,
-    /// There was no connection: that says nothing of how much MAX bears.
+    /// There was no connection, which says nothing about the load of MAX.
     Unconnected,
 }
 
-/// The limit on calls at a time.
+/// The limit on calls at the same time.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     limit: f64,
     max: usize,
     slow: Duration,
-    /// Calls that began before this have been answered for.
+    /// When the limit was lowered last. Calls that began before do not lower it again.
     lowered: Option<Instant>,
 }
 
 impl Pace {
-    /// `max` bounds the limit, `timeout` is the deadline of a call.
+    /// `max` is the upper bound of the limit, `timeout` the deadline of a call.
     pub(super) fn new(max: usize, timeout: Duration) -> Self {
         Self { limit: max.clamp(1, START) as f64, max: max.max(1), slow: timeout / SLOW_SHARE, lowered: None }
     }
 
-    /// Calls that may be under way.
+    /// The present limit.
     pub(super) fn limit(&self) -> usize {
         self.limit as usize
     }
 
-    /// A call that began at `began` has ended now. `full` says whether as many were under way as may be.
+    /// Adapts the limit to the end of a call. `full` says whether the limit was reached.
     pub(super) fn ended(&mut self, ended: Ended, began: Instant, now: Instant, full: bool) {
         let slow = now.saturating_duration_since(began) > self.slow;
         match ended {
             Ended::Unconnected => {}
             Ended::Late => self.lower(LATE_FACTOR, began, now),
             Ended::Answered | Ended::GivenUp if slow => self.lower(SLOW_FACTOR, began, now),
-            // One more after as many answers as there are calls at a time.
+            // The limit grows by one after as many answers as the limit.
             Ended::Answered if full => self.limit = (self.limit + 1.0 / self.limit).min(self.max as f64),
             Ended::Answered | Ended::GivenUp => {}
         }
     }
 
-    /// Lowers the limit once for all calls that were under way together.
+    /// Lowers the limit, once for all calls that were in progress together.
     fn lower(&mut self, factor: f64, began: Instant, now: Instant) {
         if self.lowered.is_none_or(|lowered| began >= lowered) {
             self.limit = (self.limit * factor).max(1.0);
@@ -77,8 +76,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// MAX answers one call after the other, each in `service`; as many are under way as may be. What the limit is
-    /// after so many calls.
+    /// Returns the limit after a number of calls to a MAX that answers one call after the other, each in `service`. The
+    /// limit is always reached.
     fn after(calls: usize, service: Duration, pace: &mut Pace, mut now: Instant) -> usize {
         let mut under_way = std::collections::VecDeque::new();
         for _ in 0..calls {
@@ -99,7 +98,7 @@ mod tests {
         for (max, service_ms, low, high) in [
             (8, 10, 8, 8),
             (8, 100, 8, 8),
-            // 1250 ms are a quarter of the deadline: no more calls at a time than are answered in it.
+            // A quarter of the deadline is 1250 ms. The limit is the number of calls that are answered in that time.
             (64, 100, 8, 13),
             (64, 300, 2, 5),
             (64, 700, 1, 2),
@@ -123,7 +122,7 @@ mod tests {
             pace.ended(Ended::Late, now + n * SECOND, now + n * SECOND, true);
         }
         assert_eq!(pace.limit(), 1);
-        // What was slow once is not held against it: it grows again, up to its bound.
+        // The limit grows again up to its bound when calls are fast.
         assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now + 60 * SECOND), 64);
     }
 
@@ -145,7 +144,7 @@ mod tests {
             (Ended::Unconnected, 1, true),
             (Ended::Unconnected, 3000, true),
             (Ended::GivenUp, 10, true),
-            // There was room for more, so nothing was tried.
+            // The limit was not reached, so it is not tried out.
             (Ended::Answered, 10, false),
         ] {
             for _ in 0..100 {
@@ -153,7 +152,7 @@ mod tests {
             }
             assert_eq!(pace.limit(), 8, "{ended:?}");
         }
-        // A call that was given up when it was slow already is as good a sign as its answer.
+        // A slow call that was given up counts like its answer.
         pace.ended(Ended::GivenUp, now, now + 2 * SECOND, true);
         assert_eq!(pace.limit(), 6);
     }

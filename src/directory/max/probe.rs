@@ -1,5 +1,4 @@
-//! Whether MAX answers, and whether as it has to for what is configured: asked once, at the start and by
-//! `maxtalk check`.
+//! The check at the start and in `maxtalk check`: whether MAX answers, and whether it answers as the settings need it.
 
 use std::fmt;
 
@@ -14,26 +13,26 @@ use super::verdict;
 use crate::directory::Failure;
 use crate::event::{Token, Username};
 
-/// Nothing of an answer is used here but whether it is there.
+/// No bounds: the content of an answer is not used here.
 const BOUNDS: Bounds = Bounds { conversations_max: usize::MAX, id_bytes_max: usize::MAX };
 
-/// What MAX has shown of itself.
+/// The result of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     url: String,
-    /// Its release where it says so, or why nothing here is MAX.
+    /// The release of MAX, if MAX names it; or the reason why there is no MAX.
     max: Result<Option<String>, String>,
-    /// Why joins without a token cannot work.
+    /// The reason why joins without a token cannot work.
     trouble: Option<String>,
 }
 
 impl Probe {
-    /// Whether everything that is configured can work.
+    /// Whether MAX answers and all settings can work.
     pub fn is_good(&self) -> bool {
         self.max.is_ok() && self.trouble.is_none()
     }
 
-    /// Says it in the log, in one line.
+    /// Logs the result in one line.
     pub fn log(&self) {
         if self.is_good() { log::info!("{self}") } else { log::warn!("{self}") }
     }
@@ -50,7 +49,7 @@ impl fmt::Display for Probe {
     }
 }
 
-/// Asks for the release of MAX, and where there is a service account, whether it is one.
+/// Asks MAX for its release, and checks the service account if there is one.
 pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scope: &HeaderValue) -> Probe {
     let deadline = http.deadline();
     let max = release(http, deadline).await;
@@ -63,7 +62,7 @@ pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scop
 
 async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, String> {
     let mut last = None;
-    // Old releases may have no `/info`; each of them refuses a call without headers in the words of MAX.
+    // Old releases may have no `/info`, but all refuse `/conversations` without headers in the form of MAX.
     for route in ["/info", "/conversations"] {
         let response = get(http, route, None, deadline)
             .await
@@ -82,7 +81,7 @@ async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, Strin
     Err(format!("something answers there{status}, but not as MAX does; check the path of max.url"))
 }
 
-/// Why the service account cannot answer joins without a token.
+/// Returns why the service account cannot answer joins without a token. `None` if there is no such reason.
 async fn trouble(
     http: &Http,
     account: &(Username, Token),
@@ -103,7 +102,7 @@ async fn trouble(
              tokens, and max.tokenless_joins, max.service_username and max.service_token are of no use"
         ));
     }
-    // What cannot be asked now says nothing against the account.
+    // A call that fails now says nothing against the account.
     let settings = get(http, "/info/settings", Some((account, scope)), deadline).await.ok()?;
     match (settings.status.as_u16(), answer::refusal(&settings.body)) {
         (200, _) => return None,
@@ -112,7 +111,7 @@ async fn trouble(
         (403, Some(_)) => return Some(no_manager),
         _ => {}
     }
-    // Before 5.x that call is not there. Everybody may see their own conversations, so this finds less.
+    // That call exists from 5.x on. This one finds less, because everybody may see their own conversations.
     let route = Route::Person.path(name);
     let person = get(http, &route, Some((account, scope)), deadline).await.ok()?;
     match (person.status.as_u16(), answer::refusal(&person.body)) {

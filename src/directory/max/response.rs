@@ -1,10 +1,9 @@
-//! What a peer says on an HTTP/1.1 connection, made plain: bytes of the peer in, and for each request one answer out
-//! that awc cannot misread. Pure: the socket is in [`connection`](super::connection).
+//! The normalization of HTTP/1.1 answers: bytes of the peer go in, and for each request one answer comes out that awc
+//! cannot misread. Pure: the socket is in [`connection`](super::connection).
 //!
-//! awc 3.11 takes an interim answer for the final one, an answer without a length for an empty one, and whatever lies
-//! in a connection for the answer to the next question. So it never sees what the peer has said. It sees a head with a
-//! length or in chunks, behind it a body that ends as that head says, or an error. Where anything came that was not
-//! asked for, the connection is spent.
+//! awc 3.11 takes an interim answer for the final one, an answer without a length for an empty one, and unsolicited
+//! bytes for the answer to the next request. So awc gets no bytes of the peer, but a new head with a length or in
+//! chunks, and a body that ends as that head says; or an error. Unsolicited bytes end the use of a connection.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,27 +13,27 @@ use httparse::{Header, ParserConfig, Status};
 
 use crate::protocol::chunked::{Chunked, NotChunked, Piece};
 
-/// More headers than any MAX or proxy sends.
+/// Most headers of an answer. No MAX or proxy sends as many.
 pub(super) const HEADERS_MAX: usize = 96;
 /// Longest head of an answer, and longest trailer.
 pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Headers that the reader of an answer looks at; it gets no others.
+/// The headers that are passed on: the readers of answers use no others.
 const PASSED_ON: [&str; 3] = ["content-type", "content-encoding", "location"];
 
-/// Why there is no answer, or not a whole one.
+/// The reason why there is no answer, or no complete one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The peer speaks something else, and how.
+    /// The peer does not speak HTTP, with an explanation.
     NotHttp(String),
-    /// The head or trailer has more than is taken, and of what.
+    /// The head or trailer is above this bound.
     TooLarge(String),
-    /// The peer wants to speak something else from now on: 101, which nobody asks for.
+    /// The peer changes the protocol (101), although nobody asked for that.
     Switching,
-    /// The peer has closed without a byte of an answer.
+    /// The peer closed before the answer.
     Unanswered,
-    /// The peer has closed within the head.
+    /// The peer closed within the head.
     HeadCut,
-    /// The peer has closed after so many bytes of the body, of so many where that is known.
+    /// The peer closed within the body, after this number of bytes. The second number is the length, if it is known.
     BodyCut(u64, Option<u64>),
 }
 
@@ -60,36 +59,37 @@ impl std::error::Error for Fault {}
 #[derive(Debug)]
 pub(super) struct Responses {
     state: State,
-    /// Whether a request may follow the answer that is read now.
+    /// Whether another request may follow the answer in progress.
     reusable: bool,
-    /// The request was a HEAD: its answer has no body.
+    /// Whether the request was a HEAD, whose answer has no body.
     bodiless: bool,
-    /// What came and is not used yet.
+    /// Received bytes that are not used yet.
     input: BytesMut,
-    /// How much of `input` was searched for the end of the head.
+    /// The part of `input` that was searched for the end of the head.
     searched: usize,
+    /// The normalized answer, as far as awc has not read it.
     output: BytesMut,
-    /// Reads a body in chunks.
+    /// The decoder of a body in chunks.
     chunks: Chunked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No request is under way.
+    /// No request is in progress.
     Idle,
-    /// The final head has not come yet.
+    /// The final head is not complete.
     Head,
     /// A body of a known length.
     Sized { length: u64, read: u64 },
     /// A body in chunks.
     Chunked { read: u64 },
-    /// The body lasts as long as the connection.
+    /// A body that ends with the connection.
     UntilClose { read: u64 },
-    /// Nothing may be asked on this connection any more.
+    /// The connection cannot be used for another request.
     Spent,
 }
 
-/// How long a body is.
+/// How the end of a body is found.
 enum Framing {
     Sized(u64),
     Chunked,
@@ -114,22 +114,22 @@ impl Responses {
         self.state == State::Idle
     }
 
-    /// Whether the connection is of no use any more, but for what is still in [`Self::output`].
+    /// Whether the connection is finished, except for the rest in [`Self::output`].
     pub(super) fn is_spent(&self) -> bool {
         self.state == State::Spent
     }
 
-    /// The connection is not to be used again, whatever happened to it.
+    /// Ends the use of the connection.
     pub(super) fn spend(&mut self) {
         self.state = State::Spent;
     }
 
-    /// The plain answer, as far as it has come and was not taken.
+    /// The normalized answer as far as it has arrived and was not read.
     pub(super) fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }
 
-    /// A request is sent, which begins with these bytes.
+    /// Begins a request, whose first bytes are these.
     pub(super) fn asked(&mut self, request: &[u8]) {
         self.bodiless = request.starts_with(b"HEAD ");
         self.reusable = true;
@@ -137,10 +137,10 @@ impl Responses {
         self.state = State::Head;
     }
 
-    /// The peer has said this.
+    /// Takes bytes of the peer.
     ///
     /// # Errors
-    /// There is no answer, or no whole one; the connection is spent.
+    /// The answer cannot be used. The connection is spent.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.input.extend_from_slice(bytes);
         let outcome = self.go_on();
@@ -150,10 +150,10 @@ impl Responses {
         outcome
     }
 
-    /// The peer has closed in order, which a reset and a TLS connection without a close_notify are not.
+    /// Takes the orderly end of the connection. A reset, and TLS without a close_notify, are not orderly.
     ///
     /// # Errors
-    /// The answer is not whole.
+    /// The answer is not complete.
     pub(super) fn closed(&mut self) -> Result<(), Fault> {
         match std::mem::replace(&mut self.state, State::Spent) {
             State::Idle | State::Spent => Ok(()),
@@ -176,7 +176,7 @@ impl Responses {
         Ok(())
     }
 
-    /// One step, where enough has come for it.
+    /// Makes one step of reading. Returns whether another step may follow.
     fn step(&mut self) -> Result<bool, Fault> {
         match self.state {
             State::Idle | State::Spent => Ok(false),
@@ -221,12 +221,12 @@ impl Responses {
         }
     }
 
-    /// How much of `wanted` is there.
+    /// The number of received bytes, at most `wanted`.
     fn take(&self, wanted: u64) -> usize {
         usize::try_from(wanted).unwrap_or(usize::MAX).min(self.input.len())
     }
 
-    /// Gives on so many bytes as one chunk.
+    /// Passes on `count` bytes as one chunk.
     fn chunk(&mut self, count: usize) {
         let piece = self.input.split_to(count);
         self.output.extend_from_slice(format!("{count:x}\r\n").as_bytes());
@@ -234,14 +234,14 @@ impl Responses {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// The answer is whole.
+    /// Ends a complete answer.
     fn answered(&mut self) {
         self.state = if self.reusable { State::Idle } else { State::Spent };
     }
 
-    /// Reads a head, once it has come: an interim one is passed over, the final one is given on.
+    /// Reads a head if it is complete: skips an interim one, passes on the final one. Returns whether it was complete.
     fn head(&mut self) -> Result<bool, Fault> {
-        // A robust reader passes over empty lines before a head.
+        // A robust reader skips empty lines before a head.
         let blank = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.input.advance(blank);
         let start = self.input.len().min(b"HTTP/".len());
@@ -283,7 +283,8 @@ impl Responses {
         } else {
             framing(&transfer_encoding, head.headers)?
         };
-        // RFC 9112, 6.1: what says both a length and chunks, or chunks in HTTP/1.0, is taken with care.
+        // RFC 9112, 6.1: after a head with both length and chunks, or with chunks in HTTP/1.0, the connection is not
+        // reused.
         let doubtful = !transfer_encoding.is_empty() && (!modern || !list(head.headers, "content-length").is_empty());
         self.reusable =
             !doubtful && !matches!(framing, Framing::UntilClose) && !says("close") && (modern || says("keep-alive"));
@@ -299,7 +300,7 @@ impl Responses {
         let framed_by = match framing {
             Framing::Sized(length) => format!("content-length: {length}\r\n\r\n"),
             Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
-            // Says to the reader that nothing but the close has told the end of this body.
+            // Tells the reader that only the close has ended this body.
             Framing::UntilClose => "transfer-encoding: chunked\r\nconnection: close\r\n\r\n".to_owned(),
         };
         plain.extend_from_slice(framed_by.as_bytes());
@@ -316,7 +317,7 @@ impl Responses {
         Ok(true)
     }
 
-    /// Whether the end of a head has come. What was searched once is not searched again.
+    /// Whether `input` has a complete head. The part that was searched before is skipped.
     fn has_empty_line(&mut self) -> bool {
         let mut from = self.searched;
         while let Some(at) = memchr::memchr(b'\n', &self.input[from..]).map(|at| from + at) {
@@ -338,9 +339,9 @@ fn too_many_bytes() -> Fault {
     Fault::TooLarge(format!("{HEAD_BYTES_MAX} bytes of headers"))
 }
 
-/// RFC 9112, 6.3: how the length of a body is said, or that it is not.
+/// Returns how the end of a body is found (RFC 9112, 6.3).
 fn framing(transfer_encoding: &[String], headers: &[Header<'_>]) -> Result<Framing, Fault> {
-    // An old way to say that there is no coding.
+    // "identity" is an old way to say that there is no coding.
     let codings: Vec<_> = transfer_encoding.iter().map(String::as_str).filter(|coding| *coding != "identity").collect();
     match codings[..] {
         [] => {}
@@ -358,11 +359,11 @@ fn framing(transfer_encoding: &[String], headers: &[Header<'_>]) -> Result<Frami
     if !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Fault::NotHttp(format!("the length {length}")));
     }
-    // A length that no integer holds is larger than any bound.
+    // A length that does not fit an integer is above any bound.
     Ok(Framing::Sized(length.parse().unwrap_or(u64::MAX)))
 }
 
-/// The elements of a header that is a list, in lower case, of all its lines.
+/// Returns the elements of all lines of a list header, in lower case.
 fn list(headers: &[Header<'_>], name: &str) -> Vec<String> {
     let mut elements = Vec::new();
     for header in headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)) {
@@ -373,7 +374,7 @@ fn list(headers: &[Header<'_>], name: &str) -> Vec<String> {
     elements
 }
 
-/// The value of a header in one line: RFC 9112, 5.2 has each fold become a space.
+/// Returns the value of a header in one line: each fold becomes a space (RFC 9112, 5.2).
 fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value.trim_ascii());

@@ -1,31 +1,31 @@
-//! The two calls by which MAX says who talks where, which of them is asked first, and what is asked after one that
-//! failed. Pure.
+//! The two calls that return the conversations of a user, the one to make first, and the next one after a failure.
+//! Pure.
 
 use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stays as it is in a path segment (RFC 3986, unreserved).
+/// Everything but the characters that need no encoding in a path segment (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Characters that a decoding proxy or a server may take for a part of the path, or for its end: encoded once or twice
-/// they lead to other calls of MAX, or to other tenants.
+/// Characters that a proxy or a server may decode and take for a separator or the end of the path. Encoded once or
+/// twice, they could lead to other calls of MAX or to other tenants.
 const PATH_BREAKERS: &[char] = &['/', '\\', '%', '?', '#', ';'];
 
-/// How long a call is passed over that this MAX does not serve.
+/// How long a call is not tried again after MAX did not serve it.
 const RECHECK_AFTER: Duration = Duration::from_secs(600);
 
-/// A call that gives the conversations of somebody.
+/// A call that returns the conversations of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// `GET /people/{username}`: for MAX the cheaper one, a handful of database calls.
+    /// `GET /people/{username}`: the cheaper one, which costs MAX a few database calls.
     Person,
-    /// `GET /conversations`: one database call for each conversation, and more.
+    /// `GET /conversations`, which costs MAX more than one database call per conversation.
     List,
 }
 
 impl Route {
-    /// The path of the call, below that of the base URL. For [`Route::Person`], the name has to fit a path.
+    /// The path of the call below the base URL. For [`Route::Person`], the name has to fit a path.
     pub(super) fn path(self, username: &str) -> String {
         match self {
             Self::Person => format!("/people/{}", utf8_percent_encode(username, SEGMENT)),
@@ -41,58 +41,58 @@ impl Route {
     }
 }
 
-/// Whether a username may stand in a path.
+/// Whether a username may be part of a path.
 pub(super) fn fits_a_path(username: &str) -> bool {
     !matches!(username, "." | "..") && !username.contains(PATH_BREAKERS)
 }
 
-/// Whether every MAX finds this username in a path: some fail for any that is not ASCII.
+/// Whether every release of MAX finds this username in a path. Some fail for names that are not ASCII.
 fn is_plain(username: &str) -> bool {
     username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@+".contains(&byte))
 }
 
-/// What one call came to.
+/// The outcome of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// An answer, or a failure that the other call would not mend.
     Final,
-    /// MAX failed at it: 500, which it often does for the members of a conversation that is just being made.
+    /// MAX failed (500), which happens often for members of a conversation that is just being created.
     Crash,
-    /// What stands before MAX says that MAX is away just now: 502 or 503.
+    /// A proxy says that MAX is away (408, 502 or 503).
     Away,
     /// This MAX does not serve this call.
     NotServed,
-    /// This call has given nothing for this user: MAX may not serve it to users, or not to this one.
+    /// The call returned nothing for this user: MAX may not serve it to users, or not to this one.
     NotForUser,
 }
 
-/// What to do after a call.
+/// The next step after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Ask by this call at once.
+    /// Make this call at once.
     Ask(Route),
-    /// Ask by the same call after a little while.
+    /// Repeat this call after a short wait.
     Again(Route),
-    /// No other call would bring more.
+    /// Give up: no other call would help.
     Stop,
 }
 
-/// Which calls serve one question.
+/// The calls for one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     route: Route,
-    /// The other call can be asked too, and was not.
+    /// Whether the other call is possible and was not made yet.
     other_left: bool,
     repeated: bool,
 }
 
 impl Plan {
-    /// For a question as the service account, which can ask about others by one call only.
+    /// The plan for the service account, which can ask about others by one call only.
     pub(super) fn as_service() -> Self {
         Self { route: Route::Person, other_left: false, repeated: false }
     }
 
-    /// For a question as the user.
+    /// The plan for asking as the user.
     pub(super) fn as_user(username: &str, served: &Served, now: Instant) -> Self {
         let both = fits_a_path(username);
         let wanted = if both && is_plain(username) { Route::Person } else { Route::List };
@@ -101,12 +101,12 @@ impl Plan {
         Self { route, other_left: both, repeated: false }
     }
 
-    /// The call to ask by.
+    /// The call to make now.
     pub(super) fn route(&self) -> Route {
         self.route
     }
 
-    /// The call has come to `outcome`.
+    /// Returns the next step after a call with this outcome.
     pub(super) fn next(&mut self, outcome: Outcome) -> Next {
         match outcome {
             Outcome::Crash | Outcome::Away if !self.repeated => {
@@ -123,19 +123,19 @@ impl Plan {
     }
 }
 
-/// Which call this MAX was found not to serve, while it served the other.
+/// The call that this MAX did not serve although it served the other one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Served {
     not: Option<(Route, Instant)>,
-    /// The call that gave nothing for this user, and worked for nobody since.
+    /// A call that returned nothing for this user, and has worked for nobody since.
     doubted: Option<(Route, String, Instant)>,
 }
 
 impl Served {
-    /// For this user, `not` has come to `outcome` and the other call was served. What may be a matter of one user
-    /// counts for that one, until it is the same for another. True where it counts for all.
+    /// Learns that for this user `not` had this outcome and the other call was served. An outcome that may concern this
+    /// user only is remembered for this user, until another user has it too. Returns whether it is remembered for all.
     pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) -> bool {
-        // A firewall may refuse a path because of the name in it.
+        // A firewall may have refused the path because of the name in it.
         let is_harmless = username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         let is_known = matches!(&self.doubted, Some((route, of, _)) if *route == not && of != username);
         let is_for_all = is_known || (outcome == Outcome::NotServed && is_harmless);
@@ -147,7 +147,7 @@ impl Served {
         is_for_all
     }
 
-    /// This call has worked.
+    /// Learns that this call has worked.
     pub(super) fn trust(&mut self, route: Route) {
         self.doubted.take_if(|(doubted, _, _)| *doubted == route);
     }
@@ -189,7 +189,7 @@ mod tests {
             ("messi", Person, &[(NotServed, Ask(List)), (Crash, Again(List)), (Crash, Stop)]),
             ("messi", Person, &[(Crash, Again(Person)), (NotServed, Ask(List)), (Final, Stop)]),
             ("messi", Person, &[(Final, Stop)]),
-            // Some releases cannot find these by a path; what breaks a path is never in one.
+            // Some releases cannot find these names by a path. Names that break a path are never part of one.
             ("dídac", List, &[(Crash, Again(List)), (Crash, Ask(Person)), (Final, Stop)]),
             ("a b", List, &[(NotServed, Ask(Person))]),
             ("a/b", List, &[(Crash, Again(List)), (Crash, Stop)]),
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(first(&served, "messi", now + RECHECK_AFTER), Person);
         served.learn(List, NotServed, "messi", now);
         assert_eq!((first(&served, "messi", now), first(&served, "é", now)), (Person, Person));
-        // There is no other way for what breaks a path.
+        // For a name that breaks a path there is no other call.
         assert_eq!(first(&served, "a/b", now), List);
     }
 

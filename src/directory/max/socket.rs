@@ -27,19 +27,19 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// Whether nothing lies in it, not even its end. The system is asked: what the runtime knows of a socket may be a
-    /// moment old.
+    /// Whether there is nothing to read, not even the end. Asks the system, because the runtime's knowledge of a socket
+    /// may be a moment old.
     pub(super) fn is_quiet(&self) -> bool {
         let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Whether it speaks TLS.
+    /// Whether the connection uses TLS.
     pub(super) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// The TCP connection below it.
+    /// The underlying TCP connection.
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,

@@ -1,4 +1,4 @@
-//! What an answer of MAX means to the one who joins: the table of statuses, routes and errors. Pure.
+//! The meaning of an answer of MAX for a join: the table of statuses, routes and errors. Pure.
 
 use awc::http::StatusCode;
 
@@ -7,22 +7,24 @@ use super::call::Response;
 use super::route::{Outcome, Route};
 use crate::event::{Code, ConversationId, Username};
 
-/// As whom MAX is asked.
+/// The account by which MAX is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
+    /// The user who joins.
     User,
+    /// The service account.
     Service,
 }
 
-/// Why an answer is no list of conversations.
+/// The meaning of an answer that is no list of conversations.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) code: Code,
-    /// For the log. May quote what MAX has said.
+    /// An explanation for the log, which may quote MAX.
     pub(super) what: String,
-    /// What to make of it for the next call.
+    /// The outcome, for the choice of the next call.
     pub(super) outcome: Outcome,
-    /// The answer was about somebody else.
+    /// Whether the answer was about somebody else.
     pub(super) misdelivered: bool,
 }
 
@@ -32,7 +34,7 @@ impl Verdict {
     }
 }
 
-/// Reads the answer to a question about `username`: its conversations.
+/// Reads the conversations of `username` from an answer.
 pub(super) fn judge(
     response: &Response,
     caller: Caller,
@@ -44,7 +46,7 @@ pub(super) fn judge(
         return Err(refused(response, caller, route, username));
     }
     let flawed = |flaw| match flaw {
-        // The close is all that has told where it ends.
+        // Only the close has marked the end of the body.
         Flaw::Empty if !response.whole => {
             Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed before the answer's body")
         }
@@ -54,7 +56,7 @@ pub(super) fn judge(
             Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed half-way through the answer")
         }
         Flaw::Garbage(how) => {
-            // A back end without this call may answer it with a page.
+            // A server that does not know this call may answer with a page.
             let is_json = matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'['));
             let outcome = if is_json { Outcome::NotForUser } else { Outcome::NotServed };
             Verdict::new(Code::MaxGarbage, outcome, format!("not the expected JSON: {how}"))
@@ -83,7 +85,7 @@ pub(super) fn judge(
     })
 }
 
-/// What a status other than 200 means.
+/// The meaning of a status other than 200.
 fn refused(response: &Response, caller: Caller, route: Route, username: &Username) -> Verdict {
     let said = answer::refusal(&response.body);
     let (code, outcome) = meaning(response.status, caller, route, username, said.as_ref());
@@ -97,7 +99,7 @@ fn refused(response: &Response, caller: Caller, route: Route, username: &Usernam
         None => what.push_str(", not in the form of MAX"),
     }
     if caller == Caller::Service && matches!(response.status.as_u16(), 400 | 401 | 403) {
-        // 3.x has no Managers who may ask about others.
+        // In MAX 3.x no Manager may ask about others.
         let hint = if says(said.as_ref(), "permission to access") {
             ": this is a MAX before 4.0.0, which answers no joins without a token, or the service account is no MAX \
              Manager"
@@ -109,7 +111,8 @@ fn refused(response: &Response, caller: Caller, route: Route, username: &Usernam
     Verdict::new(code, outcome, what)
 }
 
-/// The table. MAX's own errors count only in MAX's own form: the same status of a proxy says nothing of a user.
+/// The table of meanings. Errors count as MAX's own only in MAX's form: the same status from a proxy says nothing about
+/// a user.
 fn meaning(
     status: StatusCode,
     caller: Caller,
@@ -119,28 +122,28 @@ fn meaning(
 ) -> (Code, Outcome) {
     use Outcome::{Away, Crash, Final, NotForUser, NotServed};
     let error = said.map(|said| said.error.as_str());
-    // Other servers have an error `Unauthorized` too, and none of them describes it as MAX does.
+    // Other servers have an error `Unauthorized` too, but without MAX's description.
     let described = said.is_some_and(|said| said.description.is_some());
     match (status.as_u16(), caller) {
-        // MAX says so of the one who asks. (One whom the service account asks about is an unknown object.)
+        // This is about the caller. A person whom the service account asks about would be an unknown object.
         (400, Caller::Service) if error == Some("UnknownUserError") && !names(said, username) => {
             (Code::MaxUnavailable, Final)
         }
         (400, _) if error == Some("UnknownUserError") => (Code::UnknownUser, Final),
-        // A back end without this call may say so in the very words in which MAX says it of a person.
+        // A MAX without this call may use the same words as for an unknown person.
         (404, Caller::User) if error == Some("ObjectNotFound") && route == Route::Person => {
             (Code::UnknownUser, NotForUser)
         }
         (404, _) if error == Some("ObjectNotFound") => (Code::UnknownUser, Final),
         (401 | 403, Caller::Service) => (Code::MaxUnavailable, Final),
-        // The headers were sent: a proxy has lost them.
+        // The headers were sent, so a proxy has removed them.
         (401, Caller::User) if says(said, "No auth headers") => (Code::MaxError, Final),
-        // A back end may keep this call for others than the person itself, and refuse it as it refuses a bad token.
+        // A MAX may deny this call to the person, in the same way as it refuses a bad token.
         (401 | 403, Caller::User) if route == Route::Person => {
             (if described { Code::Unauthorized } else { Code::MaxError }, NotForUser)
         }
         (401 | 403, Caller::User) if described => (Code::Unauthorized, Final),
-        // A proxy has closed the connection for want of a request just when this one came (RFC 9110, 15.5.9).
+        // A proxy closed the idle connection just when this request came (RFC 9110, 15.5.9).
         (408, _) => (Code::MaxUnavailable, Away),
         (500, _) => (Code::MaxUnavailable, Crash),
         (501, _) => (Code::MaxUnavailable, NotServed),
@@ -152,8 +155,7 @@ fn meaning(
     }
 }
 
-/// Whether a refusal may be about this user: it says nothing of anybody, or names that one. MAX says
-/// `Unknown user: messi`.
+/// Whether a refusal may be about this user: it names this user or nobody. MAX's words are `Unknown user: messi`.
 fn names(said: Option<&Refusal>, username: &Username) -> bool {
     let Some(description) = said.and_then(|said| said.description.as_deref()) else { return true };
     let text = description.to_lowercase();
@@ -164,7 +166,7 @@ fn names(said: Option<&Refusal>, username: &Username) -> bool {
     }
 }
 
-/// Whether MAX describes its refusal with these words.
+/// Whether the description of a refusal contains these words.
 pub(super) fn says(said: Option<&Refusal>, words: &str) -> bool {
     said.and_then(|said| said.description.as_deref()).is_some_and(|description| description.contains(words))
 }
@@ -205,7 +207,7 @@ mod tests {
             (Service, Person, 404, &gone, Code::UnknownUser, Final),
             (User, Person, 404, &gone, Code::UnknownUser, NotForUser),
             (User, List, 404, &gone, Code::UnknownUser, Final),
-            // The same names behind other statuses, and other forms behind the same statuses.
+            // The same names with other statuses, and other forms with the same statuses.
             (Service, Person, 404, &unknown, Code::MaxError, NotServed),
             (Service, Person, 400, &gone, Code::MaxError, Final),
             (Service, Person, 404, page, Code::MaxError, NotServed),
