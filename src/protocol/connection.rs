@@ -1,106 +1,109 @@
-//! The machine that keeps a session alive: heartbeats, polls, the change of its transport, expiry. It is driven:
-//! packets and the time go in, what is to be done comes out. The messages that it carries are the business of
-//! [`super::socketio`].
+//! The machine that keeps a session alive: heartbeats, polls, changes of the transport, expiry. Its driver passes it
+//! packets and the time, and does what it returns. The messages in the packets are read by [`super::socketio`].
 //!
-//! Engine.IO sessions begin on the transport that they were opened by, and may be upgraded once from polling to a
-//! WebSocket. Sessions of Socket.IO 0.9 begin without one, and move to whatever their client comes by next.
+//! An Engine.IO session keeps the transport that it was opened by, but may be upgraded once from polling to a
+//! WebSocket. A session of Socket.IO 0.9 begins without a transport, and moves to the transport that its client uses
+//! next.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use super::alarms::Alarm;
+use super::alarms::{Alarms, Place};
 use super::engine::Packet;
 use super::{Generation, ProtocolError, TransportKind};
+use heart::Heart;
+
+mod heart;
 
 /// The periods of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Periods {
-    /// Engine.IO: between two heartbeats (protocol section 1.3).
+    /// Engine.IO: the time between two heartbeats (protocol section 1.3).
     pub ping_interval: Duration,
-    /// Engine.IO: for the answer to one.
+    /// Engine.IO: the time for the answer to a heartbeat.
     pub ping_timeout: Duration,
-    /// Engine.IO: for an upgrade, from the new socket to the client's `5`.
+    /// Engine.IO: the time for an upgrade, from the new socket to the client's `5`.
     pub upgrade_timeout: Duration,
-    /// How long a session that was closed between two polls waits for the next one.
+    /// How long a closed session is kept so that its next poll can be told.
     pub close_timeout: Duration,
-    /// Socket.IO 0.9.
+    /// The periods of sessions of Socket.IO 0.9.
     pub legacy: LegacyPeriods,
 }
 
 /// The periods of sessions of Socket.IO 0.9 (protocol section 3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegacyPeriods {
-    /// Between two heartbeats over a WebSocket.
+    /// The time between two heartbeats over a WebSocket.
     pub heartbeat_interval: Duration,
-    /// For the answer to one; the handshake says it.
+    /// The time for the answer to a heartbeat. The handshake tells it to the client.
     pub heartbeat_timeout: Duration,
-    /// Longest wait of a poll.
+    /// The longest wait of a poll.
     pub polling_duration: Duration,
-    /// From one poll to the next; the handshake says it.
+    /// The time from one poll to the next. The handshake tells it to the client.
     pub close_timeout: Duration,
-    /// From the handshake to the first transport.
+    /// The time from the handshake to the first transport.
     pub handshake_timeout: Duration,
 }
 
-/// While an upgrade is under way, one poll is ended in this time: the client may poll again before it changes over.
-const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A session: which transport it has, when it must be heard of, and whether that transport is about to change.
-#[derive(Debug)]
-pub struct Connection {
-    generation: Generation,
-    transport: TransportKind,
-    periods: Arc<Periods>,
-    /// When to say something where there is nothing else to say: a ping, or, to a poll of 0.9, that there is nothing.
-    /// None while the answer to a ping is awaited, and where the client is the one who pings.
-    speak_at: Option<Instant>,
-    /// When the session is over unless its client is heard of.
-    expires_at: Instant,
-    /// When the session is over unless its client polls, over Engine.IO as long as no poll waits: a client that says
-    /// things and hears nothing is not there.
-    poll_by: Instant,
-    /// When the last alarms for these three are due. A deadline that a client may put off at will is not announced each
-    /// time: where it has moved by little, it is looked at again when the older alarm comes.
-    alarmed_until: [Instant; 3],
-    /// In a box because an upgrade is soon over.
-    upgrade: Option<Box<Upgrade>>,
-    /// Whether a session whose time was over, and was found to be so late, was given more: that happens once.
-    excused: bool,
-    /// Whether a poll waits.
-    polled: bool,
-    /// Whether polls that are answered by text, and by a script, have been told `1::`: to a client of 0.9 these are two
-    /// transports, and it takes the second where it hears nothing by the first.
-    greeted: [bool; 2],
-    /// Whether the client has said anything yet.
-    used: bool,
-    /// Deadlines that were set and that nobody has been told of: at rest there are none.
-    unannounced: Option<Box<[Option<Alarm>; 5]>>,
+impl Periods {
+    /// Returns the heartbeat of sessions of this generation.
+    fn heartbeat(&self, generation: Generation) -> Heartbeat {
+        let (interval, timeout) = match generation {
+            Generation::Eio4 | Generation::Eio3 => (self.ping_interval, self.ping_timeout),
+            Generation::Sio09 => (self.legacy.heartbeat_interval, self.legacy.heartbeat_timeout),
+        };
+        Heartbeat { interval, timeout }
+    }
 }
 
-/// An upgrade whose transport is there.
+/// The periods of a heartbeat.
+#[derive(Clone, Copy)]
+struct Heartbeat {
+    /// The time between two pings.
+    interval: Duration,
+    /// The time for the answer to a ping.
+    timeout: Duration,
+}
+
+impl Heartbeat {
+    /// Returns how long a client that pings, or is pinged, may say nothing.
+    fn silence_max(self) -> Duration {
+        self.interval + self.timeout
+    }
+}
+
+/// The time between two noops that end polls during an upgrade: the client may poll again before it changes over.
+const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The state of one session: its transport, the deadlines that keep it alive, and the upgrade that is under way.
+#[derive(Debug)]
+pub struct Connection {
+    periods: Arc<Periods>,
+    heart: Heart,
+    alarms: Alarms,
+    /// In a box because an upgrade is soon over.
+    upgrade: Option<Box<Upgrade>>,
+    /// Whether the session was given more time since its client was last heard of. It is given that only once.
+    excused: bool,
+}
+
+/// An upgrade of an Engine.IO session, which has begun with a new transport.
 #[derive(Debug)]
 struct Upgrade {
-    /// When it is given up.
+    /// When the upgrade is given up.
     by: Instant,
-    /// When a poll that waits is ended; none before the probe.
+    /// When a poll that waits is ended. `None` before the probe.
     noop_at: Option<Instant>,
 }
 
-/// A deadline that the machine has set: `due` is `period` from when it was set, so that one queue per period is sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// How long from the setting.
-    pub period: Duration,
-    /// When [`Connection::handle_timeout`] wants to be called.
-    pub due: Instant,
-}
-
-/// What a packet from a session's transport means for its driver.
+/// The meaning of a packet from the session's transport.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<'a> {
     /// Nothing to do.
     Nothing,
-    /// A ping, with what it carries: a pong has to carry the same.
+    /// A ping with its data. It is answered by a pong with the same data.
     Ping(&'a str),
     /// A text message for the layer above.
     Text(&'a str),
@@ -110,116 +113,84 @@ pub enum Received<'a> {
     Close,
 }
 
-/// What is to be done with a poll.
+/// How the driver has to treat a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// It waits for packets.
     Waits,
-    /// It waits, and the one that has waited is to be ended.
+    /// It waits, and the older poll that has waited is to be ended.
     Replaces,
-    /// It is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone; whatever other transport there
-    /// was is to go.
+    /// It is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone. Any older transport is to be
+    /// closed.
     Greeted,
-    /// There is one already: the session is over.
+    /// Another poll waits already: the session is over.
     Overlaps,
     /// The session is no longer on polling.
     Refused,
 }
 
-/// What is to be done with a socket for a session that exists.
+/// How the driver has to treat a socket for a session that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// It is the transport of an upgrade, to be read by [`Connection::handle_probe`].
     Probes,
-    /// It is the session's transport from now on; whatever other there was is to go.
+    /// It is the session's transport from now on. Any older transport is to be closed.
     Takes,
     /// There is nothing to upgrade.
     Refused,
 }
 
-/// What a packet from the transport of an upgrade means for its driver.
+/// How the driver has to treat a packet from the transport of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// Answer `3probe` on that transport; from now on polls do not wait for long.
+    /// Answer `3probe` on that transport. From now on polls do not wait for long.
     Answer,
     /// That transport is now the session's.
     Upgraded,
-    /// Close that transport; the session lives on as it was.
+    /// Close that transport. The session keeps its own.
     Close,
 }
 
-/// What has to be done because time has passed.
+/// What the driver has to do because time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Send a ping.
     Ping,
-    /// End the poll that waits: there is nothing new.
+    /// End the poll that waits by a noop.
     Noop,
     /// The client was silent for too long: the session is over.
     Expired,
-    /// The upgrade was not finished: close its transport; the session lives on as it was.
+    /// Close the transport of the upgrade, which was not finished. The session keeps its own.
     UpgradeExpired,
 }
 
-/// The places in the list of deadlines that nobody has been told of.
-const SPEAK: usize = 0;
-const EXPIRE: usize = 1;
-const POLL: usize = 2;
-const UPGRADE: usize = 3;
-const NOOP: usize = 4;
-
 impl Connection {
-    /// A session that begins `now` on `transport`; one of 0.9 has none yet, which looks like polling.
+    /// Returns a session that begins `now` on `transport`. A session of 0.9 has none yet, which looks like polling.
     pub fn new(generation: Generation, transport: TransportKind, periods: Arc<Periods>, now: Instant) -> Self {
-        let mut connection = Self {
-            generation,
-            transport,
-            periods,
-            speak_at: None,
-            expires_at: now,
-            poll_by: now,
-            alarmed_until: [now; 3],
-            upgrade: None,
-            excused: false,
-            polled: false,
-            greeted: [false; 2],
-            used: false,
-            unannounced: None,
-        };
-        match generation {
-            Generation::Eio4 => connection.await_pong(now),
-            Generation::Eio3 => connection.expire_in(connection.silence_max(), now),
-            Generation::Sio09 => connection.expire_in(connection.periods.legacy.handshake_timeout, now),
-        }
-        // The alarm for the first of them comes at the same time.
-        (connection.poll_by, connection.alarmed_until[POLL]) = (connection.expires_at, connection.expires_at);
-        connection
+        let mut alarms = Alarms::new(now);
+        let heart = Heart::begin(generation, transport, &periods, &mut alarms, now);
+        Self { periods, heart, alarms, upgrade: None, excused: false }
     }
 
-    /// How long it waits for what.
+    /// Returns the periods that the session was opened with.
     pub fn periods(&self) -> &Periods {
         &self.periods
     }
 
-    /// What the client speaks.
+    /// Returns the generation that the client speaks.
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.heart.generation()
     }
 
-    /// Which transport carries the session.
+    /// Returns the transport that carries the session.
     pub fn transport(&self) -> TransportKind {
-        self.transport
+        self.heart.transport()
     }
 
-    /// Whether the session is over though no [`Self::handle_timeout`] came: a request that comes now is too late. Where
-    /// we speak before that, it may happen late, and the client has its time to answer from then on.
+    /// Whether a request that comes `now` is too late, even if [`Self::handle_timeout`] was not called in time. While a
+    /// ping or noop is still to be sent, its sending may be late too, so the client's time to answer is added.
     pub fn is_over(&self, now: Instant) -> bool {
-        let expires_at = match (self.generation, self.speak_at) {
-            (Generation::Sio09, Some(noop_at)) if self.polled => noop_at + self.periods.legacy.close_timeout,
-            (_, Some(_)) if self.has_heartbeat() => self.expires_at + self.heartbeat().1,
-            _ => self.expires_at,
-        };
-        expires_at <= now && !self.may_be_excused(expires_at, now)
+        self.heart.over_at(&self.periods).is_some_and(|due| due <= now && !self.may_be_excused(due, now))
     }
 
     /// Takes a packet that came by the session's transport.
@@ -227,99 +198,63 @@ impl Connection {
     /// # Errors
     /// [`ProtocolError::Direction`]: the session is over.
     pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, now: Instant) -> Result<Received<'a>, ProtocolError> {
-        if self.generation == Generation::Eio3 {
-            self.expires_at = self.put_off(EXPIRE, self.silence_max(), now);
-        }
+        let is_first_after_greeting = self.heart.hear(&self.periods, &mut self.alarms, now);
         self.excused = false;
-        let is_first = !std::mem::replace(&mut self.used, true);
-        match (packet, self.generation) {
-            // A client of 0.9 whose session was ended by the server keeps its own end of it, and says it when it is
-            // greeted in the next one.
-            (Packet::Close, Generation::Sio09) if is_first && self.is_greeted() => Ok(Received::Nothing),
+        match (packet, self.generation()) {
+            // A client of 0.9 whose session was ended by the server sends the `0::` of that session when it is greeted
+            // in the next one.
+            (Packet::Close, _) if is_first_after_greeting => Ok(Received::Nothing),
             (Packet::Text(text), _) => Ok(Received::Text(text)),
             (Packet::Binary(data), _) => Ok(Received::Binary(data)),
             (Packet::Close, _) => Ok(Received::Close),
             (Packet::Ping(data), Generation::Eio3) => Ok(Received::Ping(data)),
             (Packet::Ping(_), Generation::Eio4) | (Packet::Pong(_), Generation::Eio3) => Err(ProtocolError::Direction),
             (Packet::Pong(_), Generation::Eio4 | Generation::Sio09) => {
-                // Only the first answer counts: a flood of pongs would set a deadline each.
-                if self.speak_at.is_none() && self.has_heartbeat() {
-                    self.await_pong(now);
-                }
+                self.heart.hear_pong(&self.periods, &mut self.alarms, now);
                 Ok(Received::Nothing)
             }
             (Packet::Open(_) | Packet::Upgrade | Packet::Noop | Packet::Ping(_), _) => Ok(Received::Nothing),
         }
     }
 
-    /// Takes a poll, to be answered by a script or not. [`Self::end_poll`] has to be called when one that waits was
+    /// Takes a poll, which is answered by a script or not. If it waits, [`Self::end_poll`] has to be called when it was
     /// answered.
     pub fn begin_poll(&mut self, script: bool, now: Instant) -> Polled {
-        match self.generation {
-            Generation::Eio4 | Generation::Eio3 if self.transport == TransportKind::WebSocket => Polled::Refused,
-            Generation::Eio4 | Generation::Eio3 if self.polled => Polled::Overlaps,
-            Generation::Eio4 | Generation::Eio3 => {
-                self.polled = true;
-                Polled::Waits
-            }
-            Generation::Sio09 if !self.greeted[usize::from(script)] => {
-                (self.transport, self.polled) = (TransportKind::Polling, false);
-                self.greeted[usize::from(script)] = true;
-                self.speak_at = None;
-                self.expire_in(self.periods.legacy.close_timeout, now);
-                Polled::Greeted
-            }
-            Generation::Sio09 => {
-                self.speak_at = Some(self.put_off(SPEAK, self.periods.legacy.polling_duration, now));
-                if std::mem::replace(&mut self.polled, true) { Polled::Replaces } else { Polled::Waits }
-            }
-        }
+        self.heart.begin_poll(script, &self.periods, &mut self.alarms, now)
     }
 
-    /// The poll that waited was answered.
+    /// Takes note that the poll that waited was answered.
     pub fn end_poll(&mut self, now: Instant) {
-        self.polled = false;
-        if self.generation == Generation::Sio09 {
-            self.expires_at = self.put_off(EXPIRE, self.periods.legacy.close_timeout, now);
-        } else if self.transport == TransportKind::Polling {
-            self.poll_by = self.put_off(POLL, self.silence_max(), now);
-        }
+        self.heart.end_poll(&self.periods, &mut self.alarms, now);
     }
 
-    /// The client has dropped the poll that waited. True where the session lives on: 0.9 tries again with the same sid.
+    /// Takes note that the client has dropped the poll that waited. Returns whether the session lives on: 0.9 tries
+    /// again with the same sid.
     pub fn lose_poll(&mut self, now: Instant) -> bool {
         self.end_poll(now);
-        self.generation == Generation::Sio09
+        self.generation() == Generation::Sio09
     }
 
-    /// The socket is gone. True where the session lives on: a client of 0.9 that has not said anything yet, because
-    /// something on the way of its socket lets nothing through, comes by another transport with the same sid.
+    /// Takes note that the socket is gone. Returns whether the session lives on: a client of 0.9 that has not said
+    /// anything yet, because something on the way blocks its socket, comes by another transport with the same sid.
     pub fn lose_socket(&mut self, now: Instant) -> bool {
-        if self.generation != Generation::Sio09 || self.used {
-            return false;
-        }
-        (self.transport, self.speak_at) = (TransportKind::Polling, None);
-        self.expire_in(self.periods.legacy.close_timeout, now);
-        true
+        self.heart.lose_socket(&self.periods, &mut self.alarms, now)
     }
 
     /// Whether a POST is taken now.
     pub fn takes_posts(&self) -> bool {
-        self.transport == TransportKind::Polling || self.generation == Generation::Sio09
+        self.transport() == TransportKind::Polling || self.generation() == Generation::Sio09
     }
 
     /// Takes a socket with this session's sid.
     pub fn attach(&mut self, now: Instant) -> Attached {
-        if self.generation == Generation::Sio09 {
-            (self.transport, self.polled) = (TransportKind::WebSocket, false);
-            self.greeted = [false; 2];
-            self.await_pong(now);
+        if self.heart.take_socket(&self.periods, &mut self.alarms, now) {
             return Attached::Takes;
         }
-        if self.transport != TransportKind::Polling || self.upgrade.is_some() {
+        if self.transport() != TransportKind::Polling || self.upgrade.is_some() {
             return Attached::Refused;
         }
-        let by = self.set_alarm(UPGRADE, self.periods.upgrade_timeout, now);
+        let by = self.alarms.set(Place::Upgrade, self.periods.upgrade_timeout, now);
         self.upgrade = Some(Box::new(Upgrade { by, noop_at: None }));
         Attached::Probes
     }
@@ -334,7 +269,7 @@ impl Connection {
             // Some clients do not probe (elephant.io of PHP), and the official server upgrades them.
             (Packet::Upgrade, Some(_)) => {
                 self.abandon_upgrade();
-                (self.transport, self.polled) = (TransportKind::WebSocket, false);
+                self.heart.upgrade();
                 Probed::Upgraded
             }
             _ => {
@@ -344,153 +279,49 @@ impl Connection {
         }
     }
 
-    /// The transport of the upgrade is gone. The session stays where it was, and may be upgraded again.
+    /// Takes note that the transport of the upgrade is gone. The session keeps its transport, and may be upgraded
+    /// again.
     pub fn abandon_upgrade(&mut self) {
         self.upgrade = None;
     }
 
-    /// The next deadline that was set since the last call. Call until there is none, after anything else was called.
+    /// Returns the next alarm that was set since the last call, or `None` if there are no more. After each call of
+    /// another method, call it until it returns `None`.
     pub fn poll_alarm(&mut self) -> Option<Alarm> {
-        let alarm = self.unannounced.as_mut()?.iter_mut().find_map(Option::take);
-        if alarm.is_none() {
-            self.unannounced = None;
-        }
-        alarm
+        self.alarms.poll()
     }
 
-    /// What is due `now`. Call until there is nothing.
+    /// Returns what is due `now`. Call it until it returns `None`.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
-        if self.speak_at.take_if(|due| *due <= now).is_some() {
-            if self.has_heartbeat() {
-                // A ping that goes out late, because the machine slept, still leaves the client time to answer.
-                let least = self.heartbeat().1 / 2;
-                if self.expires_at < now + least {
-                    self.expire_in(least, now);
-                }
-                return Some(Due::Ping);
-            }
-            if self.polled {
-                return Some(Due::Noop);
-            }
+        if let Some(due) = self.heart.speak(&self.periods, &mut self.alarms, now) {
+            return Some(due);
         }
-        self.renew_alarms(now);
-        if let Some(due) = self.silent_until().filter(|due| *due <= now) {
+        self.heart.renew_alarms(&self.periods, &mut self.alarms, now);
+        if let Some(due) = self.heart.silent_until().filter(|due| *due <= now) {
             if !self.may_be_excused(due, now) {
                 return Some(Due::Expired);
             }
-            // Half of the time for an answer, as for one to a ping that goes out late.
             self.excused = true;
-            self.expire_in(self.heartbeat().1 / 2, now);
-            self.poll_by = self.expires_at.max(self.poll_by);
+            self.heart.excuse(&self.periods, &mut self.alarms, now);
         }
         let upgrade = self.upgrade.as_mut()?;
         if upgrade.by <= now {
             self.abandon_upgrade();
             return Some(Due::UpgradeExpired);
         }
-        if self.polled && upgrade.noop_at.is_some_and(|due| due <= now) {
-            upgrade.noop_at = Some(now + NOOP_INTERVAL);
-            self.set_alarm(NOOP, NOOP_INTERVAL, now);
+        if self.heart.is_polled() && upgrade.noop_at.is_some_and(|due| due <= now) {
+            upgrade.noop_at = Some(self.alarms.set(Place::Noop, NOOP_INTERVAL, now));
             return Some(Due::Noop);
         }
         None
     }
 
-    /// When the silence of the client is the end of the session. None while a poll of 0.9 waits: its client is there.
-    fn silent_until(&self) -> Option<Instant> {
-        match self.generation {
-            Generation::Sio09 => Some(self.expires_at).filter(|_| !self.polled),
-            Generation::Eio4 | Generation::Eio3 => Some(self.poll_by().unwrap_or(self.expires_at).min(self.expires_at)),
-        }
-    }
-
-    /// When the client has to have polled, where it has to.
-    fn poll_by(&self) -> Option<Instant> {
-        let has_to = self.generation != Generation::Sio09 && self.transport == TransportKind::Polling && !self.polled;
-        has_to.then_some(self.poll_by)
-    }
-
-    /// Whether a session that was over at `due`, and is looked at so late that the process must have stood still, may
-    /// have a client that could not be heard of. An alarm alone is late by no more than an eighth of its period.
+    /// Whether a session that was over at `due` gets more time. It does once, if `now` is so late that the process must
+    /// have stood still and could not read what the client sent: an alarm alone is late by at most an eighth of its
+    /// period.
     fn may_be_excused(&self, due: Instant, now: Instant) -> bool {
-        !self.excused && now.saturating_duration_since(due) > self.silence_max() / 4
-    }
-
-    /// Whether a client of 0.9 was told `1::`.
-    fn is_greeted(&self) -> bool {
-        self.transport == TransportKind::WebSocket || self.greeted != [false; 2]
-    }
-
-    /// Whether we are the ones who ping.
-    fn has_heartbeat(&self) -> bool {
-        match self.generation {
-            Generation::Eio4 => true,
-            Generation::Eio3 => false,
-            Generation::Sio09 => self.transport == TransportKind::WebSocket,
-        }
-    }
-
-    /// Between two pings, and for the answer to one.
-    fn heartbeat(&self) -> (Duration, Duration) {
-        match self.generation {
-            Generation::Eio4 | Generation::Eio3 => (self.periods.ping_interval, self.periods.ping_timeout),
-            Generation::Sio09 => (self.periods.legacy.heartbeat_interval, self.periods.legacy.heartbeat_timeout),
-        }
-    }
-
-    /// How long a client that pings, or is pinged, may say nothing.
-    fn silence_max(&self) -> Duration {
-        let (interval, timeout) = self.heartbeat();
-        interval + timeout
-    }
-
-    /// The client was heard of: the next ping is to come, and the answer to it.
-    fn await_pong(&mut self, now: Instant) {
-        self.speak_at = Some(self.set_alarm(SPEAK, self.heartbeat().0, now));
-        self.expire_in(self.silence_max(), now);
-    }
-
-    fn expire_in(&mut self, period: Duration, now: Instant) {
-        self.expires_at = self.set_alarm(EXPIRE, period, now);
-    }
-
-    /// A deadline `period` from now, which a client may put off at will: so there are no more than eight alarms in a
-    /// period, and one that has come too early is [renewed](Self::renew_alarms).
-    fn put_off(&mut self, place: usize, period: Duration, now: Instant) -> Instant {
-        let due = now + period;
-        let soon_enough = (due - period / 8..=due).contains(&self.alarmed_until[place]);
-        if soon_enough { due } else { self.set_alarm(place, period, now) }
-    }
-
-    /// Sees to it that deadlines which were put off since their alarm was set are looked at again, not much too late.
-    fn renew_alarms(&mut self, now: Instant) {
-        if self.alarmed_until.iter().all(|until| *until > now) {
-            return;
-        }
-        let legacy = self.periods.legacy;
-        let silence_max = match self.generation {
-            Generation::Eio4 | Generation::Eio3 => self.silence_max(),
-            Generation::Sio09 => legacy.close_timeout,
-        };
-        let deadlines = [
-            (SPEAK, self.speak_at, legacy.polling_duration),
-            (EXPIRE, Some(self.expires_at), silence_max),
-            (POLL, self.poll_by(), silence_max),
-        ];
-        for (place, due, period) in deadlines {
-            if due.is_some_and(|due| due > now) && self.alarmed_until[place] <= now {
-                self.set_alarm(place, period / 8, now);
-            }
-        }
-    }
-
-    fn set_alarm(&mut self, place: usize, period: Duration, now: Instant) -> Instant {
-        let due = now + period;
-        if let Some(until) = self.alarmed_until.get_mut(place) {
-            *until = due;
-        }
-        self.unannounced.get_or_insert_default()[place] = Some(Alarm { period, due });
-        due
+        let silence_max = self.periods.heartbeat(self.generation()).silence_max();
+        !self.excused && now.saturating_duration_since(due) > silence_max / 4
     }
 }
 

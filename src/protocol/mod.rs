@@ -1,19 +1,21 @@
-//! The wire, pure: bytes in, bytes out, time as an argument. No actix, no tokio, no I/O, and nothing of maxtalk's own
-//! events: whoever speaks Socket.IO could use it.
+//! The wire, pure: bytes in, bytes out, time as an argument. It has no actix, no tokio, no I/O, and knows nothing of
+//! maxtalk's own events: any Socket.IO server could use it.
 //!
-//! * [`generation`]: what a client speaks, and by which transport; [`error`]: why its bytes are not the protocol.
+//! * [`generation`]: the generations of the protocol and the transports; [`error`]: the errors in what a client sends.
 //! * [`engine`]: Engine.IO packets.
 //! * [`payload`]: several of them in the body of one request or answer.
 //! * [`packet`]: Socket.IO packets over Engine.IO, binary attachments included.
-//! * [`handshake`]: query and path to generation and transport; what the handshake answers.
-//! * [`connection`], [`socketio`]: the machine that keeps a session alive, and over it the one that reads its messages.
+//! * [`handshake`]: the queries and paths of requests, and the answers to a handshake.
+//! * [`connection`]: the machine that keeps a session alive; `alarms`: its deadlines, announced as rarely as possible.
+//! * [`socketio`]: the machine that reads the messages of a session.
 //! * [`legacy`]: the packets of Socket.IO 0.7 to 0.9, which has no Engine.IO.
-//! * `json`, `text`: what packets of both kinds are made of.
-//! * [`jsonp`]: polling by scripts and forms, where a page of another origin has nothing better.
+//! * `json`, `text`: the parts that packets of both kinds are made of.
+//! * [`jsonp`]: polling by scripts and forms, for browsers without cross-origin requests.
 //! * [`frame`]: an event encoded once per generation, for both transports.
-//! * [`websocket`]: RFC 6455, with the size law before anything is buffered.
+//! * [`websocket`]: RFC 6455, with messages refused for their size before they are buffered.
 //! * [`chunked`]: the bodies of HTTP whose length is not known beforehand.
 
+mod alarms;
 pub mod chunked;
 pub mod connection;
 pub mod engine;

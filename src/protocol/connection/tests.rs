@@ -1,4 +1,4 @@
-//! The machine, driven by hand: what is due when, and what becomes of polls, sockets and upgrades.
+//! The machine, driven by hand: its deadlines, and its treatment of polls, sockets and upgrades.
 
 use super::*;
 
@@ -16,7 +16,7 @@ const PERIODS: Periods = Periods {
     },
 };
 
-/// A machine, and a clock in ms since its beginning.
+/// Returns a machine, and a clock in ms since its beginning.
 fn begin(generation: Generation, transport: TransportKind) -> (Connection, impl Fn(u64) -> Instant) {
     let start = Instant::now();
     let connection = Connection::new(generation, transport, Arc::new(PERIODS), start);
@@ -64,6 +64,16 @@ fn a_machine_that_slept_still_gives_its_clients_time_to_answer() {
     assert_eq!(alarms(&mut connection, &at), [60_100]);
     assert_eq!(connection.handle_timeout(at(60_099)), None);
     assert_eq!(connection.handle_timeout(at(60_100)), Some(Due::Expired));
+}
+
+#[test]
+fn a_ping_that_is_late_leaves_half_of_the_time_for_its_answer() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(450)), Some(Due::Ping));
+    assert_eq!(alarms(&mut connection, &at), [550]);
+    assert_eq!(connection.handle_timeout(at(549)), None);
+    assert_eq!(connection.handle_timeout(at(550)), Some(Due::Expired));
 }
 
 #[test]
@@ -152,7 +162,7 @@ fn a_client_of_engine_io_3_pings() {
     assert_eq!(connection.handle_timeout(at(500)), None, "nobody is pinged");
     assert_eq!(connection.handle_packet(Packet::Text("x"), at(799)), Ok(Received::Text("x")));
     assert_eq!(connection.handle_timeout(at(800)), None, "whatever it says, it lives");
-    assert_eq!(connection.expires_at, at(1299));
+    assert_eq!(connection.heart.silent_until(), Some(at(1299)));
     assert_eq!(connection.handle_timeout(at(1299)), Some(Due::Expired));
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(800)), Err(ProtocolError::Direction));
 }
@@ -181,7 +191,7 @@ fn a_client_of_0_9_that_has_said_nothing_may_lose_its_socket() {
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     assert_eq!(connection.attach(at(0)), Attached::Takes);
     assert!(connection.lose_socket(at(10)));
-    assert_eq!((connection.transport(), connection.expires_at), (TransportKind::Polling, at(650)));
+    assert_eq!((connection.transport(), connection.heart.silent_until()), (TransportKind::Polling, Some(at(650))));
     assert_eq!(connection.begin_poll(false, at(20)), Polled::Greeted);
     assert_eq!(connection.attach(at(30)), Attached::Takes);
     connection.handle_packet(Packet::Text("1::/max"), at(40)).unwrap();
@@ -198,7 +208,7 @@ fn a_flood_sets_few_deadlines() {
         set += alarms(&mut connection, &at).len();
     }
     assert!(set <= 9, "{set}");
-    assert_eq!(connection.expires_at, at(499 + 500), "each counts all the same");
+    assert_eq!(connection.heart.silent_until(), Some(at(499 + 500)), "each counts all the same");
 
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     let mut set = 0;
@@ -208,6 +218,15 @@ fn a_flood_sets_few_deadlines() {
         set += alarms(&mut connection, &at).len();
     }
     assert!(set <= 9 + 8 * 640 / 200, "{set}");
+
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::Polling);
+    let mut set = alarms(&mut connection, &at).len();
+    for ms in 0..500 {
+        connection.begin_poll(false, at(ms));
+        connection.end_poll(at(ms));
+        set += alarms(&mut connection, &at).len();
+    }
+    assert!(set <= 9, "{set}");
 }
 
 #[test]
@@ -222,19 +241,21 @@ fn a_handshake_of_0_9_waits_for_its_transport() {
 fn polls_of_0_9_take_turns() {
     let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
     assert_eq!(connection.begin_poll(false, at(0)), Polled::Greeted);
-    assert_eq!(connection.expires_at, at(640));
+    assert_eq!(connection.heart.silent_until(), Some(at(640)));
     assert_eq!(connection.begin_poll(false, at(100)), Polled::Waits);
-    assert!(!connection.is_over(at(300 + 639)), "while a poll waits the client is there");
+    assert!(!connection.is_over(at(310)), "while a poll waits the client is there");
+    assert!(!connection.is_over(at(300 + 639)) && connection.is_over(at(300 + 640)), "the noop may be late");
     assert_eq!(connection.begin_poll(false, at(110)), Polled::Replaces);
     alarms(&mut connection, &at);
     assert_eq!(connection.handle_timeout(at(300)), None, "the newer poll has its time too");
     assert_eq!(alarms(&mut connection, &at), [325], "an alarm that came too early is renewed");
     assert_eq!(connection.handle_timeout(at(310)), Some(Due::Noop));
+    assert_eq!(connection.handle_timeout(at(310)), None, "one noop, not one for each call");
     connection.end_poll(at(310));
     assert_eq!(connection.begin_poll(false, at(900)), Polled::Waits);
     assert_eq!(connection.handle_timeout(at(1090)), None);
     assert!(connection.lose_poll(at(1090)), "its client may try again");
-    assert_eq!(connection.expires_at, at(1730), "the noop that was due gives no more time");
+    assert_eq!(connection.heart.silent_until(), Some(at(1730)), "the noop that was due gives no more time");
     assert_eq!(connection.handle_timeout(at(1100)), None, "nobody waits for a noop");
     assert_eq!(connection.handle_timeout(at(1729)), None);
     assert_eq!(connection.handle_timeout(at(1730)), Some(Due::Expired));
@@ -260,11 +281,11 @@ fn a_client_of_0_9_may_come_by_another_transport() {
     assert_eq!(alarms(&mut connection, &at), [250, 850]);
     assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(260)), Ok(Received::Nothing));
-    assert_eq!(connection.expires_at, at(260 + 850));
+    assert_eq!(connection.heart.silent_until(), Some(at(260 + 850)));
     assert_eq!(connection.begin_poll(false, at(300)), Polled::Greeted, "as if it were the first");
     assert_eq!(connection.transport(), TransportKind::Polling);
     assert_eq!(connection.handle_packet(Packet::Pong(""), at(310)), Ok(Received::Nothing), "no heartbeat here");
-    assert_eq!(connection.expires_at, at(940));
+    assert_eq!(connection.heart.silent_until(), Some(at(940)));
     assert_eq!(connection.begin_poll(false, at(320)), Polled::Waits);
     assert_eq!(connection.attach(at(330)), Attached::Takes);
     assert_eq!(connection.attach(at(340)), Attached::Takes, "a second socket takes the place of the first");
@@ -306,7 +327,7 @@ fn an_upgrade_needs_no_probe() {
     assert_eq!(connection.transport(), TransportKind::WebSocket);
 }
 
-/// Nobody can be heard of while the process stands still: what waits is read before the session is declared dead.
+/// The server reads nothing while the process stands still. Packets that wait are read before the session is over.
 #[test]
 fn a_session_that_is_found_to_be_over_late_is_excused_once() {
     for (generation, transport) in
@@ -315,7 +336,7 @@ fn a_session_that_is_found_to_be_over_late_is_excused_once() {
         let (mut connection, at) = begin(generation, transport);
         alarms(&mut connection, &at);
         assert!(connection.is_over(at(500)) && connection.is_over(at(625)), "that is not late");
-        assert!(!connection.is_over(at(60_000)), "a request that waited is heard");
+        assert!(!connection.is_over(at(626)) && !connection.is_over(at(60_000)), "a request that waited is heard");
         assert_eq!(connection.handle_timeout(at(60_000)), None);
         assert!(alarms(&mut connection, &at).contains(&60_100));
         assert_eq!(connection.handle_timeout(at(60_099)), None);
@@ -330,6 +351,32 @@ fn a_session_that_is_found_to_be_over_late_is_excused_once() {
         assert_eq!(connection.handle_timeout(at(120_000)), None, "and through the next pause too");
         assert_eq!(connection.handle_timeout(at(120_100)), Some(Due::Expired));
     }
+}
+
+#[test]
+fn a_session_of_0_9_is_excused_too() {
+    for transport in [TransportKind::Polling, TransportKind::WebSocket] {
+        let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+        if transport == TransportKind::WebSocket {
+            connection.attach(at(0));
+            assert_eq!(connection.handle_timeout(at(250)), Some(Due::Ping));
+        }
+        alarms(&mut connection, &at);
+        assert_eq!(connection.handle_timeout(at(60_000)), None);
+        assert_eq!(alarms(&mut connection, &at), [60_300], "half of the time for an answer");
+        assert_eq!(connection.handle_timeout(at(60_299)), None);
+        assert_eq!(connection.handle_timeout(at(60_300)), Some(Due::Expired));
+    }
+}
+
+#[test]
+fn an_excuse_takes_no_time_for_the_next_poll_away() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::Polling);
+    connection.begin_poll(false, at(0));
+    connection.end_poll(at(450));
+    assert_eq!(connection.handle_timeout(at(700)), None, "nobody was heard of until 500");
+    connection.handle_packet(Packet::Ping(""), at(790)).unwrap();
+    assert_eq!(connection.heart.silent_until(), Some(at(450 + 500)), "the client has to poll by then");
 }
 
 #[test]
@@ -354,7 +401,7 @@ fn a_client_that_is_heard_of_and_never_polls_is_not_there() {
     }
 }
 
-/// It kept it from its last session, which the server has ended.
+/// The client kept the packet from its last session, which the server has ended.
 #[test]
 fn an_end_that_is_the_first_packet_of_0_9_is_passed_over() {
     for transport in [TransportKind::Polling, TransportKind::WebSocket] {
@@ -372,7 +419,7 @@ fn an_end_that_is_the_first_packet_of_0_9_is_passed_over() {
         let (mut connection, at) = begin(generation, TransportKind::WebSocket);
         assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Close));
     }
-    // Who was not greeted does not come back.
+    // A client that was not greeted has no older session.
     {
         let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
         assert_eq!(connection.handle_packet(Packet::Close, at(1)), Ok(Received::Close));
@@ -387,4 +434,31 @@ fn a_deadline_that_was_put_off_is_announced_so_often_and_no_less() {
     assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new(), "the alarm for 500 is soon enough for 562");
     connection.handle_packet(Packet::Ping(""), at(63)).unwrap();
     assert_eq!(alarms(&mut connection, &at), [563], "and not for 563");
+}
+
+#[test]
+fn an_alarm_that_came_before_its_deadline_is_renewed() {
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+    connection.handle_packet(Packet::Ping(""), at(62)).unwrap();
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(500)), None);
+    assert_eq!(alarms(&mut connection, &at), [562], "a packet has moved it");
+
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::Polling);
+    assert_eq!(alarms(&mut connection, &at), [500], "the packet and the poll share their first alarm");
+    connection.begin_poll(false, at(0));
+    connection.end_poll(at(62));
+    assert_eq!(alarms(&mut connection, &at), Vec::<u128>::new());
+    connection.handle_packet(Packet::Ping(""), at(100)).unwrap();
+    assert_eq!(alarms(&mut connection, &at), [600]);
+    assert_eq!(connection.handle_timeout(at(500)), None);
+    assert_eq!(alarms(&mut connection, &at), [562], "a poll has moved it");
+
+    let (mut connection, at) = begin(Generation::Sio09, TransportKind::Polling);
+    connection.begin_poll(false, at(0));
+    connection.begin_poll(false, at(1));
+    connection.end_poll(at(50));
+    alarms(&mut connection, &at);
+    assert_eq!(connection.handle_timeout(at(640)), None);
+    assert_eq!(alarms(&mut connection, &at), [720], "a poll of 0.9 has moved it");
 }
