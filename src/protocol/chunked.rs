@@ -1,10 +1,11 @@
-//! The chunked transfer coding of HTTP/1.1 (RFC 9112, 7.1), as it is read: of sizes, extensions, data and trailers, the
-//! data stays. The reader owns no buffer, and takes the bytes in whatever pieces they come.
+//! A reader for the chunked transfer coding of HTTP/1.1 (RFC 9112, 7.1). It returns the data, and drops sizes,
+//! extensions and trailers. It owns no buffer, and takes the bytes in pieces of any size.
 
-/// Sizes have at most so many digits: more than any body that is taken.
+/// The largest number of digits in a size: enough for any body that is accepted.
 const SIZE_DIGITS_MAX: u8 = 15;
 
-/// Bytes of the extensions of one chunk, and of all trailers. They mean nothing here, and could go on for ever.
+/// Largest length of the extensions of one chunk, and of all trailers. They are ignored, and would have no end
+/// otherwise.
 const IGNORED_BYTES_MAX: u16 = 8192;
 
 /// Reads one chunked body.
@@ -16,19 +17,19 @@ pub struct Chunked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The digits of a size; how many there were, and the size so far.
+    /// In the digits of a size: their number, and the size so far.
     Size { digits: u8, bytes: u64 },
-    /// Whatever stands between a size and the end of its line.
+    /// Between a size and the end of its line.
     Extension { bytes: u64 },
-    /// The line feed that ends the line of a size.
+    /// Before the line feed that ends the line of a size.
     SizeEnd { bytes: u64 },
-    /// So much data of the chunk is still to come.
+    /// In the data of a chunk: the number of bytes that are still to come.
     Data { bytes: u64 },
-    /// The line break behind the data of a chunk.
+    /// In the line break after the data of a chunk: whether its carriage return has come.
     DataEnd { cr: bool },
-    /// The trailers, line by line; whether the line has begun.
+    /// In the trailers: whether their current line has begun.
     Trailer { begun: bool },
-    /// Behind the last byte of the body.
+    /// After the last byte of the body.
     End,
 }
 
@@ -38,18 +39,18 @@ impl Default for State {
     }
 }
 
-/// What the front of the input is.
+/// The meaning of the bytes at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// Data, never empty.
     Data(&'a [u8]),
-    /// Nothing: the whole input was read, and the body goes on.
+    /// No data: the whole input was read, and the body goes on.
     More,
-    /// The end of the body. What follows in the input is no part of it.
+    /// The end of the body. The rest of the input is not part of it.
     End,
 }
 
-/// The bytes are no chunked body.
+/// The error of bytes that are not a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a chunked body")]
 pub struct NotChunked;
@@ -60,7 +61,7 @@ impl Chunked {
         self.state == State::End
     }
 
-    /// Reads the front of `input`: how many bytes that were, and what they are.
+    /// Reads the front of `input`. Returns the number of bytes that it read, and their meaning.
     ///
     /// # Errors
     /// [`NotChunked`], after which nothing more can be read.
@@ -84,7 +85,7 @@ impl Chunked {
         Ok((at, Piece::End))
     }
 
-    /// The state behind a byte that is no data.
+    /// Returns the state after a byte that is not data.
     fn step(&mut self, byte: u8) -> Result<State, NotChunked> {
         let first_byte_of = |bytes| if bytes == 0 { State::Trailer { begun: false } } else { State::Data { bytes } };
         Ok(match (self.state, byte) {
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reads `input` in pieces of these sizes: the data, and what is left behind the end, if there was one.
+    /// Reads `input` in pieces of these sizes. Returns the data, and the rest after the end, if there was an end.
     fn read(input: &[u8], pieces: impl Fn(usize) -> usize) -> Result<(Vec<u8>, Option<Vec<u8>>), NotChunked> {
         let (mut chunked, mut data, mut at) = (Chunked::default(), Vec::new(), 0);
         let mut fed = 0;

@@ -1,5 +1,5 @@
-//! Engine.IO packets. Socket.IO 0.9 knows none, but has what they are for in packets of its own: these are told apart
-//! here, so that what keeps a session alive need not know of it.
+//! Engine.IO packets. Socket.IO 0.9 has no Engine.IO, but packets of its own for heartbeat, noop and close. They are
+//! mapped to Engine.IO packets here, so that [`super::connection`] reads the same packets from all generations.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Generation, ProtocolError, legacy};
 
-/// Writes padding, as the official clients expect. Reads base64 as Node does: with or without padding, and whatever the
-/// bits say that nobody needs.
+/// Writes padding, as the official clients expect. Reads base64 as Node does: padding is optional, and unused bits at
+/// the end are ignored.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -18,22 +18,22 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// One Engine.IO packet as it arrived. Nothing is judged here but its form: whether a client may send it, and when, is
-/// the business of [`super::connection`].
+/// One Engine.IO packet as it arrived. Only its form has been checked: [`super::connection`] decides whether a client
+/// may send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// `0`: only servers send it.
+    /// `0`, which only servers send.
     Open(&'a str),
     /// `1`
     Close,
-    /// `2`, with what the client wrote behind it (`probe`).
+    /// `2` and its data, such as `probe`.
     Ping(&'a str),
-    /// `3`, likewise.
+    /// `3` and its data.
     Pong(&'a str),
-    /// `4` and text. Of 0.9 the whole packet, good or bad, for [`legacy::Packet::decode`].
+    /// `4` and text. In 0.9: the whole packet, undecoded, for [`legacy::Packet::decode`].
     Text(&'a str),
-    /// A binary message: a WebSocket binary frame without the type that Engine.IO 3 puts before it, or base64 in text,
-    /// behind `b` or, in Engine.IO 3, behind `b4`.
+    /// A binary message. It came as a WebSocket binary frame, in Engine.IO 3 after a byte for its type, or as base64 in
+    /// text, after `b` or in Engine.IO 3 after `b4`.
     Binary(Cow<'a, [u8]>),
     /// `5`
     Upgrade,
@@ -41,25 +41,25 @@ pub enum Packet<'a> {
     Noop,
 }
 
-/// What a server says on its own account, in the words of a generation.
+/// The packets that a server sends on its own account, as a generation writes them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ServerPackets {
-    /// Are you there?
+    /// The heartbeat.
     pub ping: &'static str,
-    /// Nothing new: the end of a poll.
+    /// The end of a poll that has nothing new.
     pub noop: &'static str,
-    /// The session is over, to whoever polls it.
+    /// Answer to a poll of a session that is over.
     pub close: &'static str,
-    /// As you wish, to a client that polls and has closed its session.
+    /// Answer to a poll of a client that has just closed the session.
     pub closed: &'static str,
-    /// The server stops. What would keep a client from coming back is not said: a stop is not for ever.
+    /// Answer to a poll when the server stops. It does not keep the client from coming back later.
     pub stop: &'static str,
-    /// As you wish, to a client that has closed its session by a packet over a WebSocket, if that is answered at all.
+    /// Answer to a client that has closed its session by a packet over a WebSocket, if the generation has one.
     pub farewell: Option<&'static str>,
 }
 
 impl Generation {
-    /// The words of this generation.
+    /// Returns the packets of this generation.
     pub fn server_packets(self) -> &'static ServerPackets {
         match self {
             Self::Eio4 | Self::Eio3 => {
@@ -77,15 +77,15 @@ impl Generation {
     }
 }
 
-/// The type that carries data of the layer above.
+/// The type of the packets that carry messages of the layer above.
 pub(super) const MESSAGE: u8 = 4;
 
 impl<'a> Packet<'a> {
-    /// Reads a packet that came as text: a WebSocket text message, or one record of a polling payload. What stands
-    /// behind the digit of a packet that carries nothing is ignored, as the official server does.
+    /// Reads a packet that came as text: a WebSocket text message, or one record of a polling payload. Data after the
+    /// digit of a packet that carries none is ignored, as the official server does.
     ///
-    /// Of 0.9 the heartbeat `2::` is a pong, `8::` a noop, and `0::` without an endpoint closes. All else is text: the
-    /// servers of that time ignore garbage.
+    /// In 0.9 the heartbeat `2::` is a pong, `8::` a noop, and `0::` without an endpoint a close. Everything else is
+    /// text, even if malformed: the servers of that time ignored such packets.
     ///
     /// # Errors
     /// [`ProtocolError::Engine`] for an empty text, an unknown type and bad base64. Never in 0.9.
@@ -98,7 +98,7 @@ impl<'a> Packet<'a> {
                 _ => Self::Text(text),
             });
         }
-        // Every type is one byte of ASCII.
+        // Each type is one byte of ASCII.
         let (kind, data) = text.split_at_checked(1).ok_or(ProtocolError::Engine)?;
         match kind.as_bytes() {
             [b'b'] => {
@@ -112,11 +112,11 @@ impl<'a> Packet<'a> {
     }
 
     /// Reads a packet that came as a WebSocket binary message, or as a binary record of a payload. In Engine.IO 3 it
-    /// begins with the type, as a number: only a message has binary data, and what else has some that is no text loses
-    /// it. In 0.9 there is none: it is ignored.
+    /// begins with the type, as a number. Messages keep any data; other packets keep theirs only if it is UTF-8. 0.9
+    /// has no binary packets: they are ignored.
     ///
     /// # Errors
-    /// [`ProtocolError::Engine`] for an unknown type or none, in Engine.IO 3.
+    /// [`ProtocolError::Engine`] for an unknown type or an empty packet, in Engine.IO 3.
     pub fn from_binary(generation: Generation, data: &'a [u8]) -> Result<Self, ProtocolError> {
         match generation {
             Generation::Eio4 => Ok(Self::Binary(data.into())),
@@ -131,7 +131,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// A packet that is no message.
+    /// Returns the packet of a type other than message.
     fn control(kind: u8, data: &'a str) -> Result<Self, ProtocolError> {
         Ok(match kind {
             0 => Self::Open(data),
@@ -145,7 +145,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// A binary message as a text packet: `bAQIDBA==`, or in Engine.IO 3 `b4AQIDBA==`.
+/// Returns a binary message as a text packet: `bAQIDBA==`, or in Engine.IO 3 `b4AQIDBA==`.
 pub(super) fn base64_packet(generation: Generation, message: &[u8]) -> String {
     let mut packet = String::with_capacity(base64_packet_bytes(generation, message.len()));
     packet.push('b');
@@ -154,12 +154,12 @@ pub(super) fn base64_packet(generation: Generation, message: &[u8]) -> String {
     packet
 }
 
-/// How long that packet is.
+/// Returns the length of the text packet of a binary message.
 pub(super) fn base64_packet_bytes(generation: Generation, message_bytes: usize) -> usize {
     1 + base64_type(generation).len() + message_bytes.div_ceil(3) * 4
 }
 
-/// What stands between `b` and base64: in Engine.IO 3 the type, which can only be that of a message.
+/// Returns the text between `b` and the base64: in Engine.IO 3 the type, which is always that of a message.
 fn base64_type(generation: Generation) -> &'static str {
     match generation {
         Generation::Eio4 | Generation::Sio09 => "",
@@ -217,7 +217,7 @@ mod tests {
         }
         assert_eq!(base64_packet(Eio4, &[1, 2, 3, 4]), "bAQIDBA==");
         assert_eq!(base64_packet(Eio3, &[1, 2, 3, 4]), "b4AQIDBA==");
-        // What stands behind the b of Engine.IO 4 is no type.
+        // Engine.IO 4 has no type after the b.
         assert_eq!(Packet::from_text(Eio4, "b4AQI"), Ok(binary(&[0xe0, 0x04, 0x08])));
     }
 

@@ -1,12 +1,12 @@
-//! Why bytes from a client are not the protocol.
+//! The errors in what a client sends.
 
-/// Why bytes from a client are not the protocol. The connection ends.
+/// An error in what a client sent. It ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// An Engine.IO packet of an unknown type, an empty one, or bad base64.
     #[error("not an Engine.IO packet")]
     Engine,
-    /// An Engine.IO packet that this side never takes, such as a ping from an Engine.IO 4 client.
+    /// An Engine.IO packet that only servers send, such as a ping in Engine.IO 4.
     #[error("an Engine.IO packet in the wrong direction")]
     Direction,
     /// A Socket.IO packet that cannot be decoded, or whose payload has the wrong shape.
@@ -15,13 +15,13 @@ pub enum ProtocolError {
     /// A packet for a namespace that is not connected, or a second CONNECT.
     #[error("a packet that has no place here")]
     OutOfPlace,
-    /// More attachments than are allowed, or not the ones that were announced.
+    /// More attachments than are allowed, or other ones than were announced.
     #[error("attachments that do not fit their packet")]
     Attachments,
-    /// A WebSocket frame against RFC 6455.
+    /// A WebSocket frame that breaks RFC 6455.
     #[error("not a WebSocket frame")]
     Frame,
-    /// More than `maxPayload` at once.
+    /// A message or a POST larger than `maxPayload`.
     #[error("larger than maxPayload")]
     TooLarge,
     /// Text that is not UTF-8.

@@ -1,4 +1,4 @@
-//! An Engine.IO packet ready for both transports, and an event encoded once per generation whatever the number of its
+//! An Engine.IO packet ready for both transports, and an event that is encoded once per generation for any number of
 //! recipients.
 
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use super::websocket::{self, Opcode};
 use super::{Generation, engine, legacy, packet};
 
 /// One Engine.IO packet, encoded as the WebSocket frame that carries it. Servers do not mask, so the same bytes serve
-/// every reader; a polling transport takes what is behind the frame header. Clones share the bytes.
+/// every reader; a polling transport takes the payload after the frame header. Clones share the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
-/// What a [`Frame`] carries.
+/// The payload of a [`Frame`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// A packet as text, its type digit included.
     Text(&'a str),
-    /// A binary message as a WebSocket carries it: in Engine.IO 3 behind its type, the byte 04.
+    /// A binary message as a WebSocket carries it: in Engine.IO 3 after its type, the byte 04.
     Binary(&'a [u8]),
 }
 
 impl Frame {
-    /// A packet as text, its type digit included.
+    /// Returns the frame of a packet as text, its type digit included.
     pub fn text(packet: &str) -> Self {
         Self::encode(Opcode::Text, &[], packet.as_bytes())
     }
 
-    /// A binary message; for Engine.IO 3 the byte 04, the type of a message, comes first. Socket.IO 0.9 knows no binary
-    /// messages: its clients get a noop.
+    /// Returns the frame of a binary message. For Engine.IO 3 it begins with the byte 04, the type of a message.
+    /// Clients of Socket.IO 0.9, which has no binary messages, get a noop.
     pub fn binary(generation: Generation, data: &[u8]) -> Self {
         match generation {
             Generation::Eio4 => Self::encode(Opcode::Binary, &[], data),
@@ -38,7 +38,8 @@ impl Frame {
         }
     }
 
-    /// A binary message for a client that takes text only: `bAQIDBA==`, or for Engine.IO 3 `b4AQIDBA==`.
+    /// Returns the frame of a binary message for a client that takes only text: `bAQIDBA==`, or for Engine.IO 3
+    /// `b4AQIDBA==`.
     pub fn base64(generation: Generation, data: &[u8]) -> Self {
         match generation {
             Generation::Eio4 | Generation::Eio3 => Self::text(&engine::base64_packet(generation, data)),
@@ -46,10 +47,10 @@ impl Frame {
         }
     }
 
-    /// The payload in two parts, so that a type needs no copy of what it stands before.
+    /// Returns a frame whose payload comes in two parts, so that the data need not be copied behind its type first.
     fn encode(opcode: Opcode, kind: &[u8], data: &[u8]) -> Self {
         let len = kind.len() + data.len();
-        // Exactly what is needed, so that the bytes are shared as they are.
+        // The exact capacity, so that the conversion to `Bytes` does not copy.
         let header = match len {
             0..126 => 2,
             126..65536 => 4,
@@ -62,12 +63,12 @@ impl Frame {
         Self(frame.into())
     }
 
-    /// The whole WebSocket frame.
+    /// Returns the whole WebSocket frame.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// What the frame carries.
+    /// Returns the payload of the frame.
     pub fn payload(&self) -> Payload<'_> {
         match websocket::split_header(&self.0) {
             Some((Opcode::Binary, header)) => Payload::Binary(&self.0[header..]),
@@ -76,14 +77,14 @@ impl Frame {
         }
     }
 
-    /// Bytes on a WebSocket.
+    /// Returns the length of the whole WebSocket frame.
     #[allow(clippy::len_without_is_empty, reason = "a frame is never empty: it has a header")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// An event on its way to many readers: encoded when the first reader of a generation asks for it, and never again.
+/// An event for many readers. It is encoded when the first reader of a generation asks for it, and not again.
 #[derive(Debug)]
 pub struct Broadcast {
     namespace: Arc<str>,
@@ -93,12 +94,12 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// The event `name` with one argument in JSON.
+    /// Returns the event `name` with one argument in JSON.
     pub fn new(namespace: Arc<str>, name: &'static str, argument: String) -> Self {
         Self { namespace, name, argument, frames: Default::default() }
     }
 
-    /// The event for a reader of `generation`.
+    /// Returns the event for a reader of `generation`.
     pub fn frame(&mut self, generation: Generation) -> &Frame {
         self.frames[generation as usize].get_or_insert_with(|| {
             Frame::text(&packet::event(generation, &self.namespace, None, self.name, &[&self.argument]))

@@ -1,6 +1,6 @@
-//! What a client speaks, and the transport by which it is reached.
+//! The generation of the protocol that a client speaks, and the transport that it uses.
 
-/// What a client speaks. A value, not a feature: all are served at once, on one port.
+/// A generation of the protocol. It is a value and no feature of the build: all are served at once, on one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Generation {
     /// Engine.IO 4 and Socket.IO protocol 5: clients 3.x and 4.x.
@@ -12,10 +12,10 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// All of them, the youngest first.
+    /// All generations, the newest first.
     pub const ALL: [Self; 3] = [Self::Eio4, Self::Eio3, Self::Sio09];
 
-    /// The name in the configuration, in metric labels and in logs.
+    /// Returns the name in the configuration, in metric labels and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Eio4 => "eio4",
@@ -24,13 +24,13 @@ impl Generation {
         }
     }
 
-    /// The generation of this name.
+    /// Returns the generation of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|generation| generation.as_str() == name)
     }
 }
 
-/// How a session is reached just now.
+/// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportKind {
     /// HTTP long-polling.
@@ -40,7 +40,7 @@ pub enum TransportKind {
 }
 
 impl TransportKind {
-    /// The name in the query, in metric labels and in logs.
+    /// Returns the name in the query, in metric labels and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Polling => "polling",

@@ -1,4 +1,4 @@
-//! Query and path to generation and transport; what the handshake answers.
+//! Handshakes: the queries and paths of requests, the answers to a handshake, and the errors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,32 +10,32 @@ use super::jsonp::Callback;
 use super::payload::Form;
 use super::{Generation, TransportKind};
 
-/// No server makes longer session ids, so a longer one is not worth a look-up.
+/// Largest length of a session id. No server makes longer ones, so a longer one is not looked up.
 const SID_BYTES_MAX: usize = 64;
 
-/// What a request to the endpoint says of itself in its query.
+/// The query of a request to the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `EIO`
     pub generation: Generation,
     /// `transport`
     pub transport: TransportKind,
-    /// `sid`: the session, where the query names one. An empty one is none.
+    /// `sid`: the session. `None` if the query names none, or an empty one.
     pub sid: Option<String>,
-    /// In what form the client takes polls.
+    /// The form in which the client takes polls.
     pub form: Form,
-    /// `j`: the answer to a poll is to be a script.
+    /// `j`: the function that the answer to a poll has to call, as a script.
     pub jsonp: Option<Callback>,
 }
 
 impl Request {
-    /// Reads the query of a request, without its question mark. Names and values are percent-decoded; of a parameter
-    /// given twice the first counts. The transport is judged first, then the version, which has to be one of those
-    /// `served`. The sid is not looked up here: one with bytes that are no text simply names no session.
+    /// Reads the query of a request, without its question mark. Names and values are percent-decoded; the first of two
+    /// equal parameters counts. The transport is checked first, then the version, which has to be one of those
+    /// `served`. The sid is not looked up here, so one that is not UTF-8 is accepted; it names no session.
     ///
     /// # Errors
     /// [`RequestError::UnknownTransport`], [`RequestError::UnsupportedVersion`], [`RequestError::BadRequest`] for a `j`
-    /// without a digit, and [`RequestError::UnknownSid`] for a sid too long to be one.
+    /// without a digit, and [`RequestError::UnknownSid`] for a sid that is too long.
     pub fn parse(query: &str, served: &[Generation]) -> Result<Self, RequestError> {
         let [transport, version, sid, b64, j, t] = parameters(query, ["transport", "EIO", "sid", "b64", "j", "t"]);
         let transport = match transport.as_deref() {
@@ -43,8 +43,8 @@ impl Request {
             Some("websocket") => TransportKind::WebSocket,
             _ => return Err(RequestError::UnknownTransport),
         };
-        // The official server takes whatever is not "4" for 3; its own suites, and we, want the version to be said. The
-        // clients 1.0 say 2 and speak 3.
+        // The official server takes everything but "4" for 3. Its own suites, and we, demand a version. Clients 1.0
+        // send 2 and speak 3.
         let is_of_1_0 = version.as_deref() == Some("2");
         let generation = match version.as_deref() {
             Some("4") => Generation::Eio4,
@@ -74,15 +74,15 @@ impl Request {
     }
 }
 
-/// Whether the parameter against caches is of the kind `1400000000000-7`: the clients of engine.io-client before 1.6,
-/// and socketIO-client of Python, which read a poll in bytes and no other. (Later ones write the time in 64 digits, and
-/// read both; the official test suite, which reads text, writes none.)
+/// Whether the parameter against caches is of the kind `1400000000000-7`. It is sent by engine.io-client before 1.6 and
+/// by socketIO-client of Python, which read polls only in bytes. (Later clients write the time to the base of 64, and
+/// read both forms; the official test suite, which reads text, sends no such parameter.)
 fn is_counted_timestamp(t: &str) -> bool {
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     t.split_once('-').is_some_and(|(time, count)| is_number(time) && is_number(count))
 }
 
-/// The values of these parameters of a query; of one given twice the first.
+/// Returns the values of these parameters of a query, the first one of equal parameters.
 fn parameters<'a, const N: usize>(query: &'a str, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
     let mut values = [const { None }; N];
     for parameter in query.split('&') {
@@ -105,20 +105,20 @@ pub fn is_endpoint(base: &str, path: &str) -> bool {
     bare(base) == bare(path)
 }
 
-/// What a request of Socket.IO 0.7 to 0.9 asks for, by its path below the endpoint and its query (protocol sections
-/// 3.1, 3.2, 3.4).
+/// A request of Socket.IO 0.7 to 0.9, read from its path below the endpoint and its query (protocol sections 3.1, 3.2,
+/// 3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LegacyRequest {
-    /// `1/`: a sid.
+    /// `1/`: asks for a session.
     Handshake {
-        /// `jsonp`: the answer is to be a script.
+        /// `jsonp`: the function that the answer has to call, as a script.
         jsonp: Option<Callback>,
     },
     /// `1/xhr-polling/<sid>`, `1/jsonp-polling/<sid>`: a poll, or a POST.
     Polling {
         /// The session.
         sid: String,
-        /// `i`: the answer to a poll is to be a script, and a POST is a form.
+        /// `i`: the function that the answer to a poll has to call, as a script. A POST is then a form.
         jsonp: Option<Callback>,
     },
     /// `1/websocket/<sid>`
@@ -126,28 +126,28 @@ pub enum LegacyRequest {
         /// The session.
         sid: String,
     },
-    /// `?disconnect=1` behind any transport, and behind none.
+    /// `?disconnect=1` after any transport, or without a transport.
     Disconnect {
         /// The session.
         sid: String,
     },
 }
 
-/// Why a request of Socket.IO 0.7 to 0.9 makes no sense.
+/// An error in a request of Socket.IO 0.7 to 0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyError {
-    /// The path is none of this protocol.
+    /// A path that the protocol does not have.
     NotFound,
-    /// Not version 1.
+    /// A version other than 1.
     UnsupportedVersion,
     /// A transport that is not offered, such as `flashsocket`.
     UnknownTransport,
-    /// The index of a script has no digit.
+    /// An index of a script without a digit.
     BadRequest,
 }
 
 impl LegacyError {
-    /// What it says to the client.
+    /// Returns the text for the client.
     pub fn message(self) -> &'static str {
         match self {
             Self::UnsupportedVersion => "Protocol version not supported.",
@@ -155,7 +155,7 @@ impl LegacyError {
         }
     }
 
-    /// The error of Engine.IO that comes closest, for the metrics and the log.
+    /// Returns the closest error of Engine.IO, for the metrics and the log.
     pub fn counts_as(self) -> RequestError {
         match self {
             Self::NotFound | Self::BadRequest => RequestError::BadRequest,
@@ -166,16 +166,16 @@ impl LegacyError {
 }
 
 impl LegacyRequest {
-    /// The function that waits for the answer to a handshake, where its query names one.
+    /// Returns the function that takes the answer to a handshake, or `None` if the query names none.
     pub fn handshake_callback(query: &str) -> Option<Callback> {
         let [jsonp] = parameters(query, ["jsonp"]);
         Callback::legacy(&jsonp?)
     }
 
-    /// Reads what is behind `/socket.io/` in the path, and the query.
+    /// Reads the part of the path after `/socket.io/`, and the query.
     ///
     /// # Errors
-    /// [`LegacyError`]
+    /// [`LegacyError`] if the protocol has no such path, version or transport, or a script has no index.
     pub fn parse(path: &str, query: &str) -> Result<Self, LegacyError> {
         let [jsonp, i, disconnect] = parameters(query, ["jsonp", "i", "disconnect"]);
         let script = |index: Option<Cow<'_, str>>| match index {
@@ -198,7 +198,7 @@ impl LegacyRequest {
         if sid.is_empty() || sid.contains('/') {
             return Err(LegacyError::NotFound);
         }
-        // A sid too long to be one is as unknown as any.
+        // A sid that is too long is cut, and still too long to be found.
         let sid = sid.chars().take(SID_BYTES_MAX + 1).collect();
         if disconnect.is_some_and(|disconnect| disconnect == "1") {
             return Ok(Self::Disconnect { sid });
@@ -212,16 +212,16 @@ impl LegacyRequest {
     }
 }
 
-/// The errors of Engine.IO's HTTP answers. Integers, texts and statuses are those of the official server.
+/// An error of Engine.IO's HTTP answers. Integers, texts and statuses are those of the official server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestError {
-    /// The transport is missing or none of ours.
+    /// The transport is missing or unknown.
     UnknownTransport,
-    /// There is no such session, or there is no more.
+    /// There is no such session, or it is over.
     UnknownSid,
     /// Only GET opens a session.
     BadMethod,
-    /// Well-formed, and out of place: such as a poll after the upgrade.
+    /// The request is well-formed but out of place, such as a poll after the upgrade.
     BadRequest,
     /// The origin, or the client, is not allowed.
     Forbidden,
@@ -230,7 +230,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The integer in the JSON body.
+    /// Returns the integer in the JSON body.
     pub fn code(self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
@@ -242,7 +242,7 @@ impl RequestError {
         }
     }
 
-    /// The text in the JSON body; the whole body where a WebSocket upgrade is refused.
+    /// Returns the text in the JSON body. It is the whole body of a refused WebSocket upgrade.
     pub fn message(self) -> &'static str {
         match self {
             Self::UnknownTransport => "Transport unknown",
@@ -254,7 +254,7 @@ impl RequestError {
         }
     }
 
-    /// The HTTP status; a refused WebSocket upgrade is always 400.
+    /// Returns the HTTP status. A refused WebSocket upgrade always has 400 instead.
     pub fn status(self) -> u16 {
         match self {
             Self::Forbidden => 403,
@@ -262,7 +262,7 @@ impl RequestError {
         }
     }
 
-    /// The body: `{"code":0,"message":"Transport unknown"}`.
+    /// Returns the body: `{"code":0,"message":"Transport unknown"}`.
     pub fn json(self) -> String {
         format!(r#"{{"code":{},"message":"{}"}}"#, self.code(), self.message())
     }
@@ -276,23 +276,24 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// What the open packet tells the client.
+/// The content of the open packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open<'a> {
     /// The Engine.IO session id, which is a bearer secret.
     pub sid: &'a str,
-    /// What the session may be upgraded to.
+    /// The transports that the session may be upgraded to.
     pub upgrades: &'a [TransportKind],
     /// Time between two heartbeats.
     pub ping_interval: Duration,
-    /// How long the answer to a heartbeat may take.
+    /// Time for the answer to a heartbeat.
     pub ping_timeout: Duration,
     /// Largest message or POST that the client may send.
     pub payload_bytes_max: usize,
 }
 
 impl Open<'_> {
-    /// The open packet, type digit included: `0{"sid":…}`, with exactly the five keys that the official suites want.
+    /// Returns the open packet, type digit included: `0{"sid":…}`, with exactly the five keys that the official suites
+    /// want.
     pub fn packet(&self) -> String {
         let upgrades: Vec<_> = self.upgrades.iter().map(|transport| format!("\"{}\"", transport.as_str())).collect();
         format!(
@@ -306,22 +307,22 @@ impl Open<'_> {
     }
 }
 
-/// What the handshake of Socket.IO 0.7 to 0.9 tells the client.
+/// The answer to a handshake of Socket.IO 0.7 to 0.9.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyOpen<'a> {
-    /// The session id, which is a bearer secret. It has no `:`, `/` and `?`.
+    /// The session id, which is a bearer secret. It must not have a `:`, `/` or `?`.
     pub sid: &'a str,
-    /// How long the answer to a heartbeat may take.
+    /// Time for the answer to a heartbeat.
     pub heartbeat_timeout: Duration,
-    /// How long the client may be without a transport.
+    /// Time that the client may be without a transport.
     pub close_timeout: Duration,
-    /// What it may come by, the best first.
+    /// The names of the transports that the client may use, the best first.
     pub transports: &'a [&'a str],
 }
 
 impl LegacyOpen<'_> {
-    /// `<sid>:60:60:websocket,xhr-polling`. The client counts in whole seconds, and a client of 0.9.17 takes 0 for "at
-    /// once": a part of a second counts as one.
+    /// Returns `<sid>:60:60:websocket,xhr-polling`. Clients count in whole seconds, and those of 0.9.17 take 0 for "at
+    /// once", so a part of a second is rounded up.
     pub fn text(&self) -> String {
         let seconds = |period: Duration| period.as_millis().div_ceil(1000);
         let (heartbeat, close) = (seconds(self.heartbeat_timeout), seconds(self.close_timeout));
@@ -353,7 +354,7 @@ mod tests {
             ("&&EIO=4&&transport=polling&", request(TransportKind::Polling, None)),
             ("%45IO=%34&transport=%70olling&sid=a%2Db", request(TransportKind::Polling, Some("a-b"))),
             ("EIO=4&EIO=3&transport=polling&transport=x&sid=a&sid=b", request(TransportKind::Polling, Some("a"))),
-            // No text: no session has such a name, and the look-up will say so.
+            // Not UTF-8: no session has such a sid.
             ("EIO=4&transport=polling&sid=%FF", request(TransportKind::Polling, Some("\u{fffd}"))),
             ("EIO=4&transport=polling&sid=%zz%", request(TransportKind::Polling, Some("%zz%"))),
             (&format!("EIO=4&transport=polling&sid={long}"), request(TransportKind::Polling, Some(&long))),

@@ -1,11 +1,11 @@
-//! JSON as text: written for a generation, and the strings in it.
+//! JSON as text: how each generation writes it, and the strings in it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Generation;
 
-/// Valid JSON as it is written to `generation`: for all but the youngest in ASCII.
+/// Returns valid JSON as `generation` reads it: all but the newest generation get ASCII.
 pub(super) fn for_generation(generation: Generation, json: &str) -> Cow<'_, str> {
     match generation {
         Generation::Eio4 => json.into(),
@@ -13,8 +13,8 @@ pub(super) fn for_generation(generation: Generation, json: &str) -> Cow<'_, str>
     }
 }
 
-/// The same valid JSON, in one line of ASCII. Clients of Engine.IO 3 count and encode what is beyond ASCII in two ways,
-/// and the parsers of 0.8 end at a line break, U+2028 included: of all that nothing is left to go wrong.
+/// Returns the same valid JSON in one line of ASCII. Clients of Engine.IO 3 disagree on how to count and encode other
+/// characters, and the parsers of 0.8 stop at a line break, U+2028 included.
 pub(in super::super) fn ascii(json: &str) -> Cow<'_, str> {
     let is_plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'\n' | b'\r');
     let plain = json.bytes().take_while(|byte| is_plain(byte)).count();
@@ -26,17 +26,17 @@ pub(in super::super) fn ascii(json: &str) -> Cow<'_, str> {
     text.push_str(plain);
     for c in rest.chars() {
         match c {
-            // Valid JSON has it between its tokens only.
+            // Valid JSON has line breaks only between its tokens.
             '\n' | '\r' => text.push(' '),
             c if c.is_ascii() => text.push(c),
-            // Only strings have such a character, and no backslash can stand before it.
+            // Only strings hold such a character, and never after a backslash.
             c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(text, "\\u{unit:04x}")),
         }
     }
     text.into()
 }
 
-/// `text` as a string of JSON, for `generation`.
+/// Returns `text` as a string of JSON, for `generation`.
 pub(super) fn string(generation: Generation, text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     match for_generation(generation, &json) {
@@ -45,12 +45,12 @@ pub(super) fn string(generation: Generation, text: &str) -> String {
     }
 }
 
-/// `text` as a string of JSON in ASCII.
+/// Returns `text` as a string of JSON in ASCII.
 pub(in super::super) fn ascii_string(text: &str) -> String {
     string(Generation::Sio09, text)
 }
 
-/// The text of a valid JSON string, quotes included; `None` where a lone surrogate makes it no text.
+/// Returns the text of a valid JSON string with its quotes, or `None` if it holds a lone surrogate.
 pub(in super::super) fn decode_string(json: &str) -> Option<Cow<'_, str>> {
     if json.contains('\\') {
         serde_json::from_str(json).ok().map(Cow::Owned)
@@ -59,7 +59,7 @@ pub(in super::super) fn decode_string(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Appends what stands between the brackets of an array.
+/// Appends the elements of an array, without its brackets.
 pub(in super::super) fn push_elements<'a>(out: &mut String, elements: impl IntoIterator<Item = Cow<'a, str>>) {
     for (at, element) in elements.into_iter().enumerate() {
         out.push_str(if at == 0 { "" } else { "," });

@@ -1,4 +1,4 @@
-//! JSONP: a poll's answer as a script, and a POST as a form.
+//! JSONP: the answer to a poll as a script, and a POST as a form.
 
 use std::borrow::Cow;
 
@@ -6,31 +6,32 @@ use percent_encoding::percent_decode;
 
 use super::json;
 
-/// Clients count their requests from 0: no honest index has more digits.
+/// The largest number of digits in an index. Clients count their requests from 0, so no honest index has more.
 const INDEX_DIGITS_MAX: usize = 16;
 
-/// The function that a page has for the answer to one of its requests.
+/// The function in a page that takes the answer to one of its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback(String);
 
 impl Callback {
-    /// Of Engine.IO: `___eio[7]`, for `j=7`. Only the digits of `index` count, since whatever else it holds would run
-    /// as script in somebody's page; none without any.
+    /// Returns the function of Engine.IO: `___eio[7]`, for `j=7`. Only the digits of `index` are used, because other
+    /// characters would run as a script in the page. `None` if it has no digit.
     pub fn engine_io(index: &str) -> Option<Self> {
         digits(index).map(|digits| Self(format!("___eio[{digits}]")))
     }
 
-    /// Of Socket.IO 0.9: `io.j[7]`, for `i=7` or `jsonp=7`. Likewise.
+    /// Returns the function of Socket.IO 0.9: `io.j[7]`, for `i=7` or `jsonp=7`. `index` is read as by
+    /// [`Self::engine_io`].
     pub fn legacy(index: &str) -> Option<Self> {
         digits(index).map(|digits| Self(format!("io.j[{digits}]")))
     }
 
-    /// The script that calls it with `body` as its argument: `___eio[0]("7:40/max,");`
+    /// Returns the script that calls the function with `body`: `___eio[0]("7:40/max,");`
     pub fn call(&self, body: &str) -> String {
         format!("{}({});", self.0, quote(body))
     }
 
-    /// The script that calls it with an error: `io.j[0](new Error("handshake unauthorized"));`
+    /// Returns the script that calls the function with an error: `io.j[0](new Error("handshake unauthorized"));`
     pub fn call_with_error(&self, message: &str) -> String {
         format!("{}(new Error({}));", self.0, quote(message))
     }
@@ -41,23 +42,24 @@ fn digits(index: &str) -> Option<String> {
     (!digits.is_empty()).then_some(digits)
 }
 
-/// A string of JSON that is a string of JavaScript too, which U+2028 was not for long, and that ends no `<script>`.
+/// Returns `text` as a string of JavaScript. It is JSON in ASCII, because older JavaScript took U+2028 for a line
+/// break, and cannot end the `<script>` around it.
 fn quote(text: &str) -> String {
     json::ascii_string(text).replace('<', "\\u003c")
 }
 
-/// The field `d` of a form, decoded; the first, if there are several. None where there is none, or it is no text.
+/// Returns the first field `d` of a form, decoded. `None` if there is no such field, or it is not UTF-8.
 ///
-/// Strict about UTF-8, unlike the usual parsers of forms: the U+FFFD that they put for what is none frames the packets
-/// of 0.9.
+/// It is stricter about UTF-8 than the usual parsers of forms: those replace bad bytes by U+FFFD, which is 0.9's frame
+/// delimiter.
 pub fn form_data(form: &[u8]) -> Option<String> {
     let value = form.split(|byte| *byte == b'&').find_map(|field| field.strip_prefix(b"d="))?;
     let value: Vec<_> = value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&value).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// What an Engine.IO client meant by its `d`. Browsers write line breaks in forms as they like, so the client writes
-/// one as `\n`, and the `\n` of a JSON string as `\\n`.
+/// Returns the payload in the `d` of an Engine.IO client. Browsers change line breaks in forms, so the client writes a
+/// line break as `\n`, and the `\n` of a JSON string as `\\n`.
 pub fn engine_io_payload(data: String) -> String {
     let data = unify_line_breaks(data);
     let mut payload = String::with_capacity(data.len());
@@ -72,14 +74,14 @@ pub fn engine_io_payload(data: String) -> String {
     payload + rest
 }
 
-/// What a 0.7 to 0.9 client meant by its `d`: since 0.9 a JSON string, before it the payload as it is. None of what
-/// begins like such a string and is none.
+/// Returns the payload in the `d` of a 0.7 to 0.9 client. Since 0.9 it is a JSON string, before 0.9 the payload itself.
+/// `None` if it begins like a JSON string and is not one.
 pub fn legacy_payload(data: String) -> Option<String> {
     let data = unify_line_breaks(data);
     if data.starts_with('"') { serde_json::from_str(&data).ok() } else { Some(data) }
 }
 
-/// Browsers send every line break of a form as CR LF, whatever the page wrote.
+/// Writes each line break as LF. Browsers send those in a form as CR LF.
 fn unify_line_breaks(data: String) -> String {
     if data.contains("\r\n") { data.replace("\r\n", "\n") } else { data }
 }

@@ -1,7 +1,7 @@
 //! Packets of Socket.IO 0.7 to 0.9: the text `<type>:<id>[+]:<endpoint>[:<data>]`.
 //!
-//! What is no packet is no error: the servers of that time passed over it in silence, and so does whoever asks here.
-//! What is written is ASCII as far as it is JSON, and on one line: the parsers of 0.8 end at a line break.
+//! Malformed packets are ignored, as the servers of that time did: decoding returns `None`. JSON is written as ASCII on
+//! one line, because the parsers of 0.8 stop at a line break.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,20 +12,19 @@ use serde_json::value::RawValue;
 use super::json;
 use super::text::{NAMESPACE_BYTES_MAX, take_digits, without_query};
 
-/// No client may send it: the server raises it.
+/// The event that the server itself raises, so that no client may send it.
 const RESERVED: &str = "disconnect";
 
-/// What a client of 0.9 is told whose sid is unknown: that it is, and that it is to begin anew, which it does by
-/// itself.
+/// Answer to a client of 0.9 whose sid is unknown. It makes the client begin a new session by itself.
 pub const NOT_HANDSHAKEN: &str = "7:::1+0";
 
-/// The first word on every new transport of 0.9, whose client is then in the namespace `/`.
+/// The first packet on each new transport of 0.9. Its client is then in the namespace `/`.
 pub const GREETING: &str = "1::";
 
-/// Nothing new.
+/// The end of a poll that has nothing new.
 pub const NOOP: &str = "8::";
 
-/// The connection is over, as its client wished: it does not come back by itself.
+/// Answer to a client that has closed the connection. It does not come back by itself.
 pub const BYE: &str = "0::";
 
 /// One packet as it arrived. The endpoint is empty for the namespace `/`.
@@ -33,51 +32,51 @@ pub const BYE: &str = "0::";
 pub enum Packet<'a> {
     /// `0::/max`: leaves a namespace, or, without an endpoint, the connection.
     Disconnect {
-        /// Which.
+        /// The namespace.
         endpoint: &'a str,
     },
-    /// `1::/max`: enters a namespace. A query behind it is cut off. Without an endpoint it is what 0.8 says of a packet
-    /// that it could not read, and means nothing.
+    /// `1::/max`: enters a namespace. A query after it is cut off. Clients of 0.8 send it without an endpoint after a
+    /// packet that they could not read; it means nothing then.
     Connect {
-        /// Which.
+        /// The namespace.
         endpoint: &'a str,
     },
-    /// `3:1::text` and `4:1::{"json":1}`: messages without a name, which nobody listens to.
+    /// `3:1::text` and `4:1::{"json":1}`: messages without a name, which no listener can have.
     Message {
-        /// In which namespace.
+        /// The namespace.
         endpoint: &'a str,
-        /// The id that is to be acknowledged at once: the packet has one without `+`.
+        /// The id, if it has no `+`: it is acknowledged at once.
         receipt: Option<u64>,
     },
     /// `5:1+:/max:{"name":"join","args":[...]}`
     Event {
-        /// In which namespace.
+        /// The namespace.
         endpoint: &'a str,
-        /// The id that is to be acknowledged at once: the packet has one without `+`.
+        /// The id, if it has no `+`: it is acknowledged at once.
         receipt: Option<u64>,
-        /// The id that the namespace answers: the packet has one with `+`.
+        /// The id, if it has a `+`: the namespace answers it.
         ack: Option<u64>,
-        /// The name.
+        /// The name of the event.
         name: Cow<'a, str>,
         /// The arguments, as the client wrote them.
         arguments: Vec<&'a RawValue>,
     },
     /// `6::/max:1+[...]`, or without arguments `6::/max:1`.
     Ack {
-        /// In which namespace.
+        /// The namespace.
         endpoint: &'a str,
-        /// What is answered.
+        /// The id of the event that is answered.
         id: u64,
         /// The answer.
         arguments: Vec<&'a RawValue>,
     },
-    /// `7::…`, and `2::` and `8::`, which keep the connection alive before anybody looks here: nothing to do.
+    /// `7::…`, `2::` and `8::`: nothing to do. The latter two have kept the connection alive already.
     Other,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads one packet. None of what is no packet, which 0.9 servers pass over in silence; of an event that no client
-    /// may send; and of one whose name or id a namespace could not repeat: a lone surrogate, an id beyond u64.
+    /// Reads one packet. `None` for a malformed packet, which 0.9 servers ignore; for an event that no client may send;
+    /// and for one whose name or id the server could not repeat: a lone surrogate, an id beyond `u64`.
     pub fn decode(text: &'a str) -> Option<Self> {
         let Parts { kind, id, plus, endpoint, data } = Parts::split(text)?;
         if endpoint.len() > NAMESPACE_BYTES_MAX {
@@ -110,22 +109,22 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// A packet taken apart, nothing of it judged but its type.
+/// The parts of a packet. Only its type has been checked.
 pub(super) struct Parts<'a> {
     /// A digit from `0` to `8`.
     pub(super) kind: u8,
-    /// Digits, or none.
+    /// Digits, or empty.
     pub(super) id: &'a str,
     /// Whether a `+` follows the id.
     pub(super) plus: bool,
-    /// Without its query.
+    /// The endpoint without its query.
     pub(super) endpoint: &'a str,
-    /// Whatever stands behind the third colon.
+    /// The text after the third colon.
     pub(super) data: &'a str,
 }
 
 impl<'a> Parts<'a> {
-    /// By the rule of the official server, `([^:]+):([0-9]+)?(\+)?:([^:]+)?:?([\s\S]*)?`.
+    /// Splits a packet by the rule of the official server, `([^:]+):([0-9]+)?(\+)?:([^:]+)?:?([\s\S]*)?`.
     pub(super) fn split(text: &'a str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
         let &[kind @ b'0'..=b'8'] = kind.as_bytes() else { return None };
@@ -137,7 +136,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The object of an event. As in JavaScript, of a key given twice the last counts, and other keys are left alone.
+/// The object of an event. As in JavaScript, the last of two equal keys counts, and other keys are ignored.
 #[derive(Default)]
 struct EventData<'a> {
     name: Option<&'a RawValue>,
@@ -172,8 +171,8 @@ impl<'de> Deserialize<'de> for EventData<'de> {
     }
 }
 
-/// The elements of an array. Any other value is one argument, but for the ones that JavaScript takes for nothing: the
-/// official server reads `args || []`, and appends what that gives to the name of the event.
+/// Returns the elements of an array. Any other value is one argument, except those that JavaScript takes for false: the
+/// official server reads `args || []`, and appends the result to the name of the event.
 fn arguments_of(json: &RawValue) -> Vec<&RawValue> {
     let is_zero = || json.get().parse() == Ok(0.0);
     match json.get() {
@@ -183,17 +182,18 @@ fn arguments_of(json: &RawValue) -> Vec<&RawValue> {
     }
 }
 
-/// `1::/max`: the client is in the namespace; `1::` for the connection itself.
+/// Returns `1::/max`, which grants a namespace, or `1::` for the connection itself.
 pub fn connect(namespace: &str) -> String {
     format!("1::{}", endpoint(namespace))
 }
 
-/// `7::/nope:2`: the client has no right to the namespace.
+/// Returns `7::/nope:2`, which refuses a namespace.
 pub fn unauthorized(namespace: &str) -> String {
     format!("7::{}:2", endpoint(namespace))
 }
 
-/// `5::/max:{"name":"update","args":[...]}`, or `5:7+:…` where an ack is asked for. The arguments are JSON already.
+/// Returns an event: `5::/max:{"name":"update","args":[...]}`, or `5:7+:…` if an ack is asked for. The arguments are
+/// JSON already.
 pub fn event(namespace: &str, id: Option<u64>, name: &str, arguments: &[&str]) -> String {
     let id = id.map(|id| format!("{id}+")).unwrap_or_default();
     let mut packet = format!(r#"5:{id}:{}:{{"name":{}"#, endpoint(namespace), json::ascii_string(name));
@@ -205,7 +205,7 @@ pub fn event(namespace: &str, id: Option<u64>, name: &str, arguments: &[&str]) -
     packet
 }
 
-/// The answer to an event: `6::/max:7+[...]`, or `6::/max:7` without arguments.
+/// Returns the answer to an event: `6::/max:7+[...]`, or `6::/max:7` without arguments.
 pub fn ack(namespace: &str, id: u64, arguments: &[&str]) -> String {
     let mut packet = format!("6::{}:{id}", endpoint(namespace));
     if !arguments.is_empty() {
@@ -215,7 +215,7 @@ pub fn ack(namespace: &str, id: u64, arguments: &[&str]) -> String {
     packet
 }
 
-/// The acknowledgement that nobody has to give: `6::/max:7`.
+/// Returns the acknowledgement that the server gives by itself: `6::/max:7`.
 pub fn receipt(namespace: &str, id: u64) -> String {
     ack(namespace, id, &[])
 }

@@ -1,9 +1,9 @@
 //! Socket.IO packets over Engine.IO: the text `<type>[<attachments>-][<nsp>,][<id>][<json>]`.
 //!
-//! [`Packet::decode`] reads what stands behind Engine.IO's `4`; the encoders write that `4` too, since each of their
-//! packets is sent as an Engine.IO message. JSON is checked, never built: payloads stay slices of the text that came.
-//! What is said to Socket.IO 0.7 to 0.9 goes through the same encoders, so that nobody else has to tell the generations
-//! apart; they leave it to [`super::legacy`]. All JSON for these and for Engine.IO 3 is ASCII.
+//! [`Packet::decode`] reads the text after Engine.IO's `4`. The encoders write that `4` too, because each of their
+//! packets is sent as an Engine.IO message. JSON is checked but not parsed into values: payloads stay slices of the
+//! text. Packets for Socket.IO 0.7 to 0.9 go through the same encoders, which leave them to [`super::legacy`], so that
+//! callers need not tell the generations apart. All JSON for these and for Engine.IO 3 is ASCII.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,14 +15,14 @@ use super::json::{self, decode_string};
 use super::text::{NAMESPACE_BYTES_MAX, take_digits, without_query};
 use super::{Generation, ProtocolError, legacy};
 
-/// More attachments than these are refused before anything is kept.
+/// The largest number of attachments. More are refused before anything is kept.
 pub const ATTACHMENTS_MAX: usize = 10;
 
-/// Events that Socket.IO itself raises: no peer may send them.
+/// Events that Socket.IO itself raises, so that no peer may send them.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// What a Socket.IO packet is. The discriminants are the types on the wire.
+/// The type of a Socket.IO packet. The discriminants are those on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -34,11 +34,11 @@ pub enum Kind {
     Event = 2,
     /// `3`: answers an event that had an id.
     Ack = 3,
-    /// `4`: refuses a namespace; only servers send it.
+    /// `4`: refuses a namespace. Only servers send it.
     ConnectError = 4,
     /// `5`: an event whose binary arguments follow.
     BinaryEvent = 5,
-    /// `6`: likewise an ack.
+    /// `6`: an ack whose binary arguments follow.
     BinaryAck = 6,
 }
 
@@ -62,28 +62,28 @@ impl Kind {
     }
 }
 
-/// One Socket.IO packet as it arrived, its text checked to be `<type>[<attachments>-][<nsp>,][<id>][<json>]`.
+/// One Socket.IO packet as it arrived. Its text has been checked to be `<type>[<attachments>-][<nsp>,][<id>][<json>]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// The type.
     pub kind: Kind,
-    /// Binary messages that follow; 0 unless the kind is binary. At most [`ATTACHMENTS_MAX`].
+    /// The number of binary messages that follow: at most [`ATTACHMENTS_MAX`], and 0 unless the kind is binary.
     pub attachments: usize,
-    /// `/` where the text has none. Never with a query.
+    /// The namespace without a query: `/` if the text has none.
     pub namespace: &'a str,
     /// The ack id.
     pub id: Option<u64>,
-    /// Valid JSON of any depth, if there is any: an object for CONNECT, an array for acks and for events, whose first
-    /// element is a name that a client may send, or a number. None for DISCONNECT.
+    /// The JSON, valid and of any depth, if there is any. It is an object for CONNECT, and an array for acks and
+    /// events. The first element of an event is a number, or a name that a client may send. DISCONNECT has no JSON.
     pub data: Option<&'a RawValue>,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads the text of an Engine.IO message (behind its `4`).
+    /// Reads the text of an Engine.IO message, after its `4`.
     ///
     /// # Errors
-    /// [`ProtocolError::Attachments`] for too many attachments, [`ProtocolError::Packet`] for everything else, the
-    /// JSON and its shape included.
+    /// [`ProtocolError::Attachments`] for too many attachments, and [`ProtocolError::Packet`] for all other errors,
+    /// including those in the JSON and its shape.
     pub fn decode(generation: Generation, text: &'a str) -> Result<Self, ProtocolError> {
         let mut chars = text.chars();
         let kind = chars.next().and_then(Kind::parse).ok_or(ProtocolError::Packet)?;
@@ -97,7 +97,7 @@ impl<'a> Packet<'a> {
         let (id, rest) = take_id(rest)?;
         let data = match rest {
             "" => None,
-            // RawValue checks without recursion and keeps nothing, however deep the JSON is.
+            // RawValue checks the JSON without recursion or memory, however deep it is.
             json => Some(serde_json::from_str::<&RawValue>(json).map_err(|_| ProtocolError::Packet)?),
         };
         if let Some(data) = data {
@@ -107,7 +107,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// `<digits>-`
+/// Takes `<digits>-` from the front.
 fn take_attachments(text: &str) -> Result<(usize, &str), ProtocolError> {
     let (digits, rest) = take_digits(text);
     let rest = rest.strip_prefix('-').filter(|_| !digits.is_empty()).ok_or(ProtocolError::Packet)?;
@@ -117,8 +117,8 @@ fn take_attachments(text: &str) -> Result<(usize, &str), ProtocolError> {
     }
 }
 
-/// `/<namespace>,`, of which the comma may be missing at the end of the text. A query means nothing to the namespace:
-/// older clients hang one on.
+/// Takes `/<namespace>,` from the front; the comma may be missing at the end of the text. The query that older clients
+/// append is ignored.
 fn take_namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return ("/", text);
@@ -143,20 +143,21 @@ fn check_shape(generation: Generation, kind: Kind, data: &RawValue) -> Result<()
         Kind::Disconnect => false,
         Kind::Event | Kind::BinaryEvent => event_name(data)?.is_none_or(|name| !RESERVED.contains(&&*name)),
         Kind::Ack | Kind::BinaryAck => data.get().starts_with('['),
-        // No client may send it, whatever it says.
+        // No client may send it, so its shape does not matter.
         Kind::ConnectError => true,
     };
     if fits { Ok(()) } else { Err(ProtocolError::Packet) }
 }
 
-/// The name of an event: the first element of its array, decoded. `None` for a name that no event can have, which the
-/// protocol takes and nobody listens to: a number, or a string with a lone surrogate.
+/// Returns the name of an event: the first element of its array, decoded. `None` if it is a number or a string with a
+/// lone surrogate, which the protocol allows but no listener can have.
 ///
 /// # Errors
-/// [`ProtocolError::Packet`] where there is no array, it is empty, or it begins with anything else (CVE-2023-32695).
+/// [`ProtocolError::Packet`] if there is no array, or it is empty, or its first element is neither a string nor a
+/// number (CVE-2023-32695).
 pub fn event_name(data: &RawValue) -> Result<Option<Cow<'_, str>>, ProtocolError> {
     let elements = data.get().strip_prefix('[').ok_or(ProtocolError::Packet)?;
-    // Reads the first element and leaves the others alone; of an empty array it fails at the bracket.
+    // Reads only the first element. In an empty array it fails at the bracket.
     let first = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(elements))
         .map_err(|_| ProtocolError::Packet)?
         .get();
@@ -167,21 +168,21 @@ pub fn event_name(data: &RawValue) -> Result<Option<Cow<'_, str>>, ProtocolError
     }
 }
 
-/// The elements of the array of an event or ack.
+/// Returns the elements of the array of an event or ack.
 ///
 /// # Errors
-/// [`ProtocolError::Packet`] where it is not an array.
+/// [`ProtocolError::Packet`] if it is not an array.
 pub fn arguments(data: &RawValue) -> Result<Vec<&RawValue>, ProtocolError> {
     serde_json::from_str(data.get()).map_err(|_| ProtocolError::Packet)
 }
 
-/// The indices of all `{"_placeholder":true,"num":n}` in the arguments have to be below the number of attachments.
-/// As in JavaScript, of a key given twice the last counts.
+/// Checks that the indices of all `{"_placeholder":true,"num":n}` in the arguments are below the number of attachments.
+/// As in JavaScript, the last of two equal keys counts.
 ///
 /// # Errors
-/// [`ProtocolError::Attachments`]
+/// [`ProtocolError::Attachments`] for an index that is not.
 pub fn check_placeholders(data: &RawValue, attachments: usize) -> Result<(), ProtocolError> {
-    /// What an object says of itself; an array says nothing.
+    /// The keys of an open object that were read so far. An array has none.
     #[derive(Default)]
     struct Container {
         placeholder: bool,
@@ -192,7 +193,7 @@ pub fn check_placeholders(data: &RawValue, attachments: usize) -> Result<(), Pro
         Num,
         Other,
     }
-    // A walk over tokens, with a stack of our own: the text is valid JSON, but of any depth.
+    // A walk over tokens with its own stack, because the JSON is valid but of any depth.
     let mut open: Vec<Container> = Vec::new();
     let mut key = Key::Other;
     let mut rest = data.get();
@@ -237,7 +238,7 @@ pub fn check_placeholders(data: &RawValue, attachments: usize) -> Result<(), Pro
     Ok(())
 }
 
-/// The length of the token at the front of valid JSON that does not begin with white space; never 0.
+/// Returns the length of the token at the front of valid JSON that does not begin with white space. It is never 0.
 fn token_len(json: &str) -> usize {
     let mut bytes = json.bytes().enumerate().skip(1);
     match json.as_bytes().first() {
@@ -258,8 +259,8 @@ fn token_len(json: &str) -> usize {
     }
 }
 
-/// Grants a namespace: `40/max,{"sid":"…"}`. The sid is the Socket.IO one, which is no secret. Older clients are told
-/// no sid: `40/max,`, and `1::/max`.
+/// Returns the packet that grants a namespace: `40/max,{"sid":"…"}`. The sid is the Socket.IO one, which is no secret.
+/// Older clients get no sid: `40/max,` and `1::/max`.
 pub fn connect(generation: Generation, namespace: &str, sid: &str) -> String {
     let head = || head(Kind::Connect, None, namespace, None);
     match generation {
@@ -269,9 +270,9 @@ pub fn connect(generation: Generation, namespace: &str, sid: &str) -> String {
     }
 }
 
-/// Refuses a namespace: `44/nope,{"message":"Invalid namespace"}`. Engine.IO 3 has the message as a string:
-/// `44/nope,"Invalid namespace"`; 0.9 has no words for it, and is silent where a namespace is unknown: what its servers
-/// say to a client that has no right to one comes closest, [`legacy::unauthorized`].
+/// Returns the packet that refuses a namespace: `44/nope,{"message":"Invalid namespace"}`. In Engine.IO 3 the message
+/// is a string: `44/nope,"Invalid namespace"`. 0.9 has no such packet, and its servers do not answer for an unknown
+/// namespace; [`legacy::unauthorized`] comes closest.
 pub fn connect_error(generation: Generation, namespace: &str, message: &str) -> String {
     let head = || head(Kind::ConnectError, None, namespace, None);
     match generation {
@@ -281,7 +282,8 @@ pub fn connect_error(generation: Generation, namespace: &str, message: &str) -> 
     }
 }
 
-/// An event: `42/max,["name",…]`, or `42/max,7["name",…]` where an ack is asked for. The arguments are JSON already.
+/// Returns an event: `42/max,["name",…]`, or `42/max,7["name",…]` if an ack is asked for. The arguments are JSON
+/// already.
 pub fn event(generation: Generation, namespace: &str, id: Option<u64>, name: &str, arguments: &[&str]) -> String {
     match generation {
         Generation::Eio4 | Generation::Eio3 => {
@@ -291,7 +293,7 @@ pub fn event(generation: Generation, namespace: &str, id: Option<u64>, name: &st
     }
 }
 
-/// The answer to the event that had this id: `43/max,7[…]`. The arguments are JSON already.
+/// Returns the answer to the event with this id: `43/max,7[…]`. The arguments are JSON already.
 pub fn ack(generation: Generation, namespace: &str, id: u64, arguments: &[&str]) -> String {
     match generation {
         Generation::Eio4 | Generation::Eio3 => {
@@ -301,8 +303,8 @@ pub fn ack(generation: Generation, namespace: &str, id: u64, arguments: &[&str])
     }
 }
 
-/// Like [`event`], with placeholders for the binary messages that have to follow: `451-/max,["name",…]`. 0.9 knows no
-/// binary messages: there it is [`event`], and nothing may follow.
+/// Returns an event with placeholders for the binary messages that have to follow: `451-/max,["name",…]`. 0.9 has no
+/// binary messages: it gets a plain [`event`], and nothing may follow.
 pub fn binary_event(
     generation: Generation,
     namespace: &str,
@@ -319,7 +321,8 @@ pub fn binary_event(
     }
 }
 
-/// Like [`ack`], with placeholders for the binary messages that have to follow: `461-/max,7[…]`. For 0.9 it is [`ack`].
+/// Returns an answer with placeholders for the binary messages that have to follow: `461-/max,7[…]`. 0.9 gets a plain
+/// [`ack`].
 pub fn binary_ack(generation: Generation, namespace: &str, attachments: usize, id: u64, arguments: &[&str]) -> String {
     match generation {
         Generation::Eio4 | Generation::Eio3 => {
@@ -329,7 +332,7 @@ pub fn binary_ack(generation: Generation, namespace: &str, attachments: usize, i
     }
 }
 
-/// Everything before the JSON, Engine.IO's `4` included.
+/// Returns the part of a packet before the JSON, including Engine.IO's `4`.
 fn head(kind: Kind, attachments: Option<usize>, namespace: &str, id: Option<u64>) -> String {
     // Writing into a string cannot fail.
     let mut packet = String::from("4");

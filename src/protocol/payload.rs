@@ -1,9 +1,9 @@
 //! Polling payloads: several packets in the body of one request or answer.
 //!
-//! Engine.IO 4 separates them, `4a\x1e2`; Engine.IO 3 counts them, `2:4a1:2`, or `00 02 FF "4a"` where they are bytes;
-//! Socket.IO 0.9 frames them where there is more than one, `\ufffd3\ufffd1::`. Text is counted in UTF-16 code units, as
-//! JavaScript does. A length is a claim of the client's: it is compared with what is there, and nothing is allocated by
-//! it.
+//! Engine.IO 4 separates them: `4a\x1e2`. Engine.IO 3 writes the length before each: `2:4a1:2`, or `00 02 FF "4a"` in a
+//! body of bytes. Socket.IO 0.9 frames them if there are several: `\ufffd3\ufffd1::`. The length of text is counted in
+//! UTF-16 code units, as JavaScript does. A length from a client is compared with the body, and nothing is allocated
+//! for it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,28 +13,32 @@ use super::engine::{self, Packet};
 use super::frame::{Frame, Payload};
 use super::{Generation, ProtocolError};
 
-/// Between the packets of an Engine.IO 4 payload. JSON and base64 never hold it.
+/// Separates the packets of an Engine.IO 4 payload. JSON and base64 never hold it.
 const SEPARATOR: char = '\x1e';
 
-/// Before and behind each length of a Socket.IO 0.9 payload.
+/// Stands before and after each length of a Socket.IO 0.9 payload.
 const FRAMING: char = '\u{fffd}';
 
-/// Enough for a gigabyte, and any such number fits a usize.
+/// The largest number of digits in a length: enough for a gigabyte, and every such number fits a usize.
 const LENGTH_DIGITS_MAX: usize = 9;
 
-/// Before each packet of an Engine.IO 3 payload in bytes, and behind its length.
+/// Begins a text packet of an Engine.IO 3 payload in bytes.
 const TEXT_RECORD: u8 = 0;
+
+/// Begins a binary packet of an Engine.IO 3 payload in bytes.
 const BINARY_RECORD: u8 = 1;
+
+/// Ends each length of an Engine.IO 3 payload in bytes.
 const LENGTH_END: u8 = 0xff;
 
-/// In what form a client takes packets by polling.
+/// The form in which a client takes packets by polling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As text, in which binary messages are base64.
+    /// Text, in which binary messages are base64.
     Text,
-    /// As text, or, in Engine.IO 3, as bytes where there is a binary message among them.
+    /// Text, or in Engine.IO 3 bytes if there is a binary message among the packets.
     Mixed,
-    /// As bytes, in Engine.IO 3: its first clients read nothing else.
+    /// Bytes in Engine.IO 3, whose first clients read nothing else.
     Bytes,
 }
 
@@ -43,12 +47,12 @@ pub enum Form {
 pub enum Body {
     /// `text/plain`
     Text(String),
-    /// `application/octet-stream`, in Engine.IO 3 alone.
+    /// `application/octet-stream`, in Engine.IO 3 only.
     Binary(Vec<u8>),
 }
 
 impl Body {
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         match self {
@@ -58,20 +62,20 @@ impl Body {
     }
 }
 
-/// Reads the packets of the body of a POST, in order. What is before a bad one is still given, and the bad one is the
-/// last. The reader owns the body, so that it may be put aside between two packets.
+/// Reads the packets of the body of a POST, in order. The packets before a bad one are still returned; the bad one is
+/// the last. The reader owns the body, so that it may be put aside between two packets.
 #[derive(Debug)]
 pub struct PayloadReader {
     generation: Generation,
     body: Body,
-    /// Where the next packet begins; none behind the last.
+    /// Where the next packet begins. `None` after the last one.
     at: Option<usize>,
-    /// The text of the last packet, where it had to be decoded.
+    /// The text of the last packet, if it had to be decoded.
     decoded: Option<String>,
     encodes_once: bool,
 }
 
-/// Where a packet stands in its body, and where the one behind it begins.
+/// The place of a packet in its body, and of the packet after it.
 struct Record {
     range: Range<usize>,
     next: Option<usize>,
@@ -80,20 +84,21 @@ struct Record {
 }
 
 impl PayloadReader {
-    /// Begins with the first packet of `body`.
+    /// Returns a reader that begins with the first packet of `body`.
     pub fn new(generation: Generation, body: Body) -> Self {
         Self { generation, body, at: Some(0), decoded: None, encodes_once: false }
     }
 
-    /// The same of a client of which it is known whether it [encodes once](Self::encodes_once).
+    /// Returns the reader with knowledge from an earlier body of the same client: whether it
+    /// [encodes once](Self::encodes_once).
     #[must_use]
     pub fn knowing(mut self, encodes_once: bool) -> Self {
         self.encodes_once = encodes_once;
         self
     }
 
-    /// Whether the client has shown that it is no Engine.IO 1.x, which encodes text twice: its text is not guessed
-    /// about.
+    /// Whether the client has shown that it is not Engine.IO 1.x, which encodes text twice. Its text is then never
+    /// decoded a second time.
     pub fn encodes_once(&self) -> bool {
         self.encodes_once
     }
@@ -103,14 +108,14 @@ impl PayloadReader {
         self.at.is_none()
     }
 
-    /// The next packet. None behind the last one.
+    /// Returns the next packet, or `None` after the last one.
     ///
-    /// An empty body holds no packet: a bad one in Engine.IO, none in 0.9. The rest of a 0.9 body that is badly framed
-    /// is passed over, since its servers ignore garbage.
+    /// An empty body is a bad packet in Engine.IO, and no packet in 0.9. The rest of a 0.9 body that is badly framed is
+    /// ignored, as its servers did.
     ///
     /// # Errors
-    /// [`ProtocolError::Engine`], and [`ProtocolError::Utf8`] for text among bytes that is none; there is nothing
-    /// behind it.
+    /// [`ProtocolError::Engine`] for a bad packet or record, and [`ProtocolError::Utf8`] for a text record in bytes
+    /// that is not UTF-8. Nothing follows an error.
     pub fn read(&mut self) -> Option<Result<Packet<'_>, ProtocolError>> {
         let at = self.at.take()?;
         let found = match (&self.body, self.generation) {
@@ -126,7 +131,7 @@ impl PayloadReader {
             Err(error) => return Some(Err(error)),
         };
         let packet = match &self.body {
-            // The official server passes over them too: an empty payload is written `0:`.
+            // An empty payload is written `0:`, and the official server ignores empty packets too.
             Body::Text(_) if range.is_empty() && self.generation == Generation::Eio3 => Ok(Packet::Noop),
             Body::Text(body) => {
                 let text = &body[range];
@@ -145,20 +150,20 @@ impl PayloadReader {
     }
 }
 
-/// The record of Engine.IO 4 at `at`.
+/// Returns the record of Engine.IO 4 at `at`.
 fn separated(body: &str, at: usize) -> Record {
     let end = body[at..].find(SEPARATOR).map_or(body.len(), |len| at + len);
     Record { range: at..end, next: (end < body.len()).then_some(end + SEPARATOR.len_utf8()), binary: false }
 }
 
-/// The record of Engine.IO 3 at `at`.
+/// Returns the record of Engine.IO 3 at `at`.
 fn counted(body: &str, at: usize) -> Result<Record, ProtocolError> {
     let (record, rest) = take_counted(&body[at..], ':').ok_or(ProtocolError::Engine)?;
     let end = body.len() - rest.len();
     Ok(Record { range: end - record.len()..end, next: (!rest.is_empty()).then_some(end), binary: false })
 }
 
-/// The record of Engine.IO 3 in bytes at `at`.
+/// Returns the record of Engine.IO 3 in bytes at `at`.
 fn counted_bytes(body: &[u8], at: usize) -> Result<Record, ProtocolError> {
     let &[kind @ (TEXT_RECORD | BINARY_RECORD), ref rest @ ..] = &body[at..] else { return Err(ProtocolError::Engine) };
     let digits = rest.iter().take(LENGTH_DIGITS_MAX).take_while(|digit| **digit <= 9).count();
@@ -174,7 +179,7 @@ fn counted_bytes(body: &[u8], at: usize) -> Result<Record, ProtocolError> {
     }
 }
 
-/// The record of Socket.IO 0.9 at `at`: framed, or the whole body where it does not begin with framing.
+/// Returns the record of Socket.IO 0.9 at `at`: a framed one, or the whole body if it does not begin with a frame.
 fn framed(body: &str, at: usize) -> Option<Record> {
     let rest = &body[at..];
     let (record, rest) = match rest.strip_prefix(FRAMING) {
@@ -186,14 +191,14 @@ fn framed(body: &str, at: usize) -> Option<Record> {
     Some(Record { range: end - record.len()..end, next: (!rest.is_empty()).then_some(end), binary: false })
 }
 
-/// `<length><separator><record>` at the front of `text`, and what stands behind it.
+/// Returns the record in `<length><separator><record>` at the front of `text`, and the text after it.
 fn take_counted(text: &str, separator: char) -> Option<(&str, &str)> {
     let digits = text.bytes().take(LENGTH_DIGITS_MAX).take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at(digits);
     split_at_utf16(rest.strip_prefix(separator)?, digits.parse().ok()?)
 }
 
-/// Splits behind so many UTF-16 code units. None where there are fewer, or where that cuts a surrogate pair.
+/// Splits after `units` UTF-16 code units. `None` if there are fewer, or if the split would cut a surrogate pair.
 fn split_at_utf16(text: &str, units: usize) -> Option<(&str, &str)> {
     if let Some(split) = text.split_at_checked(units)
         && split.0.is_ascii()
@@ -210,16 +215,16 @@ fn split_at_utf16(text: &str, units: usize) -> Option<(&str, &str)> {
     (missing == 0).then_some((text, ""))
 }
 
-/// Whether no client of Engine.IO 1.x would write this packet: it has a character that stands for no byte, or asks for
-/// (or leaves) a namespace with a comma behind the name, as Socket.IO 2.x does.
+/// Whether no client of Engine.IO 1.x would write this packet: it has a character beyond U+00FF, or it connects to (or
+/// leaves) a namespace with a comma after the name, as Socket.IO 2.x does.
 fn shows_one_encoding(text: &str) -> bool {
     let namespace = text.strip_prefix("40/").or_else(|| text.strip_prefix("41/"));
     let has_comma = namespace.is_some_and(|name| name.find(',') == name.len().checked_sub(1));
     has_comma || text.chars().any(|c| c > '\u{ff}')
 }
 
-/// What Engine.IO 1.x meant: its clients encode text in UTF-8 before they count it, and the request does it again. None
-/// of text that does not look like that.
+/// Returns the text that a client of Engine.IO 1.x meant: it encodes text in UTF-8 before it counts it, and the request
+/// encodes it again. `None` if the text does not look encoded twice.
 fn decode_twice_encoded(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
@@ -227,23 +232,23 @@ fn decode_twice_encoded(text: &str) -> Option<String> {
     String::from_utf8(text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<_>>()?).ok()
 }
 
-/// Gathers the packets of a poll's answer.
+/// Gathers the packets of the answer to a poll.
 #[derive(Debug)]
 pub struct PayloadWriter {
     generation: Generation,
     form: Form,
     packets: Vec<Frame>,
-    /// How long the body will be at most.
+    /// An upper bound of the length of the body.
     bytes: usize,
 }
 
 impl PayloadWriter {
-    /// An empty body for a client that takes this form. Other generations than Engine.IO 3 have text in any case.
+    /// Returns an empty body for a client that takes this form. All generations but Engine.IO 3 always get text.
     pub fn new(generation: Generation, form: Form) -> Self {
         Self { generation, form, packets: Vec::new(), bytes: 0 }
     }
 
-    /// Whether the body would be at most `bytes_max` long with one more packet; the first always fits.
+    /// Whether the body would be at most `bytes_max` long with one more packet. The first packet always fits.
     pub fn fits(&self, frame: &Frame, bytes_max: usize) -> bool {
         self.is_empty() || self.bytes + self.record_bytes_max(frame) <= bytes_max
     }
@@ -259,7 +264,7 @@ impl PayloadWriter {
         self.packets.is_empty()
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn finish(self) -> Body {
         let is_binary = |frame: &Frame| matches!(frame.payload(), Payload::Binary(_));
         let in_bytes = match self.form {
@@ -275,9 +280,9 @@ impl PayloadWriter {
         }
     }
 
-    /// How long the record of `frame` would be at most, with what separates it from those before. It is exactly that
-    /// but where a length counts characters beyond ASCII, and for text of Engine.IO 3, which has one byte more where
-    /// the body turns out to be bytes.
+    /// Returns an upper bound of the length of the record of `frame`, its separator included. It is exact except in two
+    /// cases: non-ASCII text may have a shorter length prefix, and Engine.IO 3 text takes one byte less unless the body
+    /// becomes binary.
     fn record_bytes_max(&self, frame: &Frame) -> usize {
         let base64 = |message_bytes| engine::base64_packet_bytes(self.generation, message_bytes);
         let bytes = match frame.payload() {
@@ -295,7 +300,7 @@ impl PayloadWriter {
             }
     }
 
-    /// The packets as text.
+    /// Returns the packets as text.
     fn texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.packets.iter().map(|frame| match (frame.payload(), self.generation) {
             (Payload::Text(text), _) => text.into(),
@@ -347,7 +352,7 @@ impl PayloadWriter {
         if let [frame] = self.packets.as_slice() {
             return match frame.payload() {
                 Payload::Text(text) => text.to_owned(),
-                // 0.9 has none, and no frame for it is one.
+                // 0.9 has no binary packets, and no frame for it is binary.
                 Payload::Binary(_) => String::new(),
             };
         }

@@ -1,7 +1,7 @@
 //! The machine that reads the messages of a session: namespaces, event names, raw arguments, attachments, ack ids.
 //!
-//! It is strict towards clients over Engine.IO, whose connection ends with the first message that makes no sense
-//! (protocol section 2.3), and forgiving towards those of 0.9, whose servers have passed over such things in silence.
+//! It is strict towards clients over Engine.IO: their connection ends with the first malformed message (protocol
+//! section 2.3). Malformed messages of 0.9 are ignored, as its servers did.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::packet::{self, Kind};
 use super::{Generation, ProtocolError, legacy};
 
-/// The Socket.IO side of a connection: which of the served namespaces it is in, and the event whose attachments are
-/// still on their way. Namespaces are named by their place in the list that [`SocketIo::new`] was given.
+/// The Socket.IO side of a connection: the namespaces that it is in, and the event whose attachments are still to come.
+/// A namespace is named by its index in the list that [`SocketIo::new`] was given.
 #[derive(Debug)]
 pub struct SocketIo {
     generation: Generation,
@@ -22,7 +22,7 @@ pub struct SocketIo {
     reassembly: Option<Box<Reassembly>>,
 }
 
-/// Places in the list of namespaces, a bit for each.
+/// A set of indices in the list of namespaces, with a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
 struct Places(u64);
 
@@ -31,7 +31,7 @@ impl Places {
         self.0 & 1 << place != 0
     }
 
-    /// False where it was in already.
+    /// Adds an index. Returns whether it is new.
     fn enter(&mut self, place: usize) -> bool {
         let is_new = !self.holds(place);
         self.0 |= 1 << place;
@@ -51,54 +51,54 @@ struct Reassembly {
     bytes: usize,
 }
 
-/// What a message means.
+/// The meaning of a message.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Nothing, or nothing yet: attachments are still to come.
+    /// Nothing to do, or attachments are still to come.
     Nothing,
-    /// The client has asked for this namespace; it has to be told that it is in it, before anything else of it. A
-    /// client of 0.9 may have spoken there before, and may ask again.
+    /// The client has asked for a namespace. It has to be told that it is in it before it is sent anything else there.
+    /// A client of 0.9 may have sent events there before, and may ask again.
     Connected {
-        /// Which.
+        /// The namespace.
         namespace: usize,
-        /// What the client gave with its CONNECT: an object.
+        /// The object that the client sent with its CONNECT.
         auth: Option<&'a RawValue>,
     },
-    /// The client asked for a namespace that is not served; it has to be told, and stays connected.
+    /// The client asked for a namespace that is not served. It has to be told, and stays connected.
     UnknownNamespace {
-        /// What it asked for.
+        /// The name of the namespace.
         name: &'a str,
     },
     /// The client has left the namespace.
     Disconnected {
-        /// Which.
+        /// The namespace.
         namespace: usize,
     },
-    /// A message without a name, of 0.9: it only has to be acknowledged.
+    /// A message without a name, in 0.9. It only has to be acknowledged.
     Unnamed {
-        /// In which namespace.
+        /// The namespace.
         namespace: usize,
         /// The id that is to be acknowledged.
         receipt: u64,
     },
     /// An event. In 0.9 it may come before the client has asked for the namespace.
     Event {
-        /// In which namespace.
+        /// The namespace.
         namespace: usize,
-        /// The id that has to be acknowledged at once, whatever becomes of the event.
+        /// The id that has to be acknowledged at once, even if the event is refused.
         receipt: Option<u64>,
-        /// The ack that the client wants.
+        /// The id of the ack that the client asks for.
         ack: Option<u64>,
-        /// Its name and arguments.
+        /// The name and arguments of the event.
         event: Arguments<'a>,
     },
     /// The answer to an event that asked for one.
     Ack {
-        /// In which namespace.
+        /// The namespace.
         namespace: usize,
-        /// The id of what is answered.
+        /// The id of the event that is answered.
         id: u64,
-        /// The answer.
+        /// The arguments of the answer.
         answer: Arguments<'a>,
     },
 }
@@ -106,17 +106,17 @@ pub enum Event<'a> {
 /// The JSON array of an event or ack, with its attachments.
 #[derive(Debug)]
 pub struct Arguments<'a> {
-    /// The name of an event, where it is a string.
+    /// The name of an event, if it is a string.
     pub name: Option<Cow<'a, str>>,
     /// The arguments, without the name of the event, as the client wrote them.
     pub values: Vec<&'a RawValue>,
-    /// What the placeholders among the values stand for.
+    /// The binary messages that the placeholders among the values stand for.
     pub attachments: &'a [Bytes],
 }
 
 impl SocketIo {
-    /// A connection that is in none of the namespaces `served`, but for `/` before Engine.IO 4.
-    /// `payload_bytes_max` bounds the attachments of one packet in all. Only the first 64 namespaces are served.
+    /// Returns a connection that is in none of the namespaces `served`, except in `/` before Engine.IO 4.
+    /// `payload_bytes_max` bounds all attachments of one packet together. Only the first 64 namespaces are served.
     pub fn new(generation: Generation, served: &[impl AsRef<str>], payload_bytes_max: usize) -> Self {
         let mut connected = Places::default();
         if let Some(root) = find(served, "/").filter(|_| generation != Generation::Eio4) {
@@ -125,15 +125,16 @@ impl SocketIo {
         Self { generation, payload_bytes_max, connected, reassembly: None }
     }
 
-    /// The namespaces that the client is in without having asked.
+    /// Returns the namespace that the client is in without having asked, directly after [`Self::new`].
     pub fn connected_unasked(&self) -> Option<usize> {
         (self.connected.0 != 0).then(|| self.connected.0.trailing_zeros() as usize)
     }
 
-    /// Takes a text message; `served` are the names of the namespaces, in the order of their numbers.
+    /// Takes a text message. `served` are the names of the namespaces, in the order of their indices.
     ///
     /// # Errors
-    /// What is not Socket.IO, or has no place here: the whole connection is over (protocol section 2.3).
+    /// A [`ProtocolError`] for a message that is not Socket.IO, or that the client may not send now. It ends the whole
+    /// connection (protocol section 2.3).
     pub fn handle_text<'a>(
         &'a mut self,
         text: &'a str,
@@ -177,15 +178,16 @@ impl SocketIo {
         }
     }
 
-    /// Bytes of an event of which attachments have still to come.
+    /// Returns the number of bytes that are kept of an event whose attachments are still to come.
     pub fn kept_bytes(&self) -> usize {
         self.reassembly.as_ref().map_or(0, |event| event.text.len() + event.bytes)
     }
 
-    /// Takes a binary message; `served` as in [`Self::handle_text`].
+    /// Takes a binary message. `served` is the same as in [`Self::handle_text`].
     ///
     /// # Errors
-    /// An attachment that nobody announced, or attachments that are too large in all: the whole connection is over.
+    /// [`ProtocolError::Attachments`] for an attachment that was not announced, and [`ProtocolError::TooLarge`] for
+    /// attachments that are too large together. Malformed packets are refused as by [`Self::handle_text`].
     pub fn handle_binary<'a>(
         &'a mut self,
         data: &[u8],
@@ -202,29 +204,29 @@ impl SocketIo {
         if event.missing > 0 {
             return Ok(Event::Nothing);
         }
-        // The text was decoded once before it was kept, when its namespace was found to be connected.
+        // The text was decoded before it was kept, and its namespace was connected then.
         let packet = packet::Packet::decode(self.generation, &event.text)?;
         let namespace = find(served, packet.namespace).ok_or(ProtocolError::OutOfPlace)?;
         finish(&packet, namespace, &event.attachments)
     }
 
-    /// Gives back what a finished event with attachments held.
+    /// Frees the memory of a finished event with attachments.
     pub fn release(&mut self) {
         self.reassembly.take_if(|event| event.missing == 0);
     }
 }
 
-/// The place of a namespace in the list.
+/// Returns the index of a namespace in the list.
 fn find(served: &[impl AsRef<str>], name: &str) -> Option<usize> {
     served.iter().take(u64::BITS as usize).position(|served| served.as_ref() == name)
 }
 
-/// What a packet of 0.9 means; none where that is nothing, as of a namespace that is not served.
+/// Returns the meaning of a packet of 0.9, or `None` if there is nothing to do, such as for an unknown namespace.
 fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
     let find = |endpoint: &str| find(served, if endpoint.is_empty() { "/" } else { endpoint });
     let told = |name, values| Arguments { name, values, attachments: &[] };
     Some(match packet {
-        // The connection itself ends by a packet that never comes this far, and begins with ours.
+        // `super::connection` has handled the end of the connection, and our greeting has begun it.
         legacy::Packet::Connect { endpoint: "" } | legacy::Packet::Disconnect { endpoint: "" } => return None,
         legacy::Packet::Connect { endpoint } => Event::Connected { namespace: find(endpoint)?, auth: None },
         legacy::Packet::Disconnect { endpoint } => Event::Disconnected { namespace: find(endpoint)? },
@@ -241,7 +243,7 @@ fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option
     })
 }
 
-/// An event or ack that is whole.
+/// Returns the event or ack of a packet whose attachments have all come.
 fn finish<'a>(
     packet: &packet::Packet<'a>,
     namespace: usize,
@@ -275,7 +277,7 @@ mod tests {
         SocketIo::new(Generation::Eio4, &SERVED, 1000)
     }
 
-    /// What comes of a message, in short.
+    /// Returns the result of a message as a short text.
     fn outcome(event: Result<Event<'_>, ProtocolError>) -> String {
         match event {
             Ok(Event::Nothing) => "nothing".into(),

@@ -1,16 +1,22 @@
-//! RFC 6455, the server's side: frames from a client, frame headers towards it. A data frame is judged by its header,
-//! so that what is too large is refused before any of it is buffered.
+//! RFC 6455, the server's side: frames from a client, and headers of frames for it. A data frame that is too large is
+//! refused by its header, before any of its payload is buffered.
 
 use super::ProtocolError;
 
-/// A message in more fragments than these is refused: empty ones cost nothing to send and never reach the size law.
+/// The largest number of fragments of a message. Empty fragments cost the client nothing, and no limit of size stops
+/// them.
 pub const FRAGMENTS_MAX: usize = 1024;
 
 /// Largest payload of a control frame, and largest length that the second byte holds by itself.
 const SHORT_MAX: u8 = 125;
 
+/// The bit of the first byte that marks the last fragment of a message.
 const FIN: u8 = 0x80;
+
+/// The bits of the first byte that must be 0.
 const RESERVED: u8 = 0x70;
+
+/// The bit of the second byte that marks a masked payload.
 const MASKED: u8 = 0x80;
 
 const CONTINUATION: u8 = 0;
@@ -20,8 +26,8 @@ const CLOSE: u8 = Opcode::Close as u8;
 const PING: u8 = Opcode::Ping as u8;
 const PONG: u8 = Opcode::Pong as u8;
 
-/// Reads the frames of one client. Keeps only the parts of a fragmented message, and nothing between messages; bytes of
-/// an incomplete frame stay with the caller.
+/// Reads the frames of one client. It keeps the parts of a fragmented message and nothing else; the caller keeps the
+/// bytes of an incomplete frame.
 #[derive(Debug)]
 pub struct Reader {
     bytes_max: usize,
@@ -34,21 +40,21 @@ pub struct Reader {
 struct Assembly {
     text: bool,
     frames: usize,
-    /// The message was given, and may be borrowed until the next step.
+    /// Whether the message was returned. It may be borrowed until the next step.
     complete: bool,
     bytes: Vec<u8>,
 }
 
-/// What one step of the [`Reader`] found at the front of its input.
+/// The result of one step of the [`Reader`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The input ends inside a frame: call again with more bytes behind the same ones, none of which was changed.
+    /// The input ends inside a frame, and was not changed. Call again when more bytes have been appended.
     Incomplete,
     /// A frame, now unmasked.
     Frame {
-        /// How many bytes of the input it took.
+        /// The length of the frame in the input.
         consumed: usize,
-        /// The message that it completed, if it did.
+        /// The message that the frame completed, or `None` if more fragments follow.
         message: Option<Message<'a>>,
     },
 }
@@ -60,27 +66,29 @@ pub enum Message<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
-    /// To be answered by a pong with the same payload.
+    /// A ping, to be answered by a pong with the same payload.
     Ping(&'a [u8]),
-    /// What a ping of ours asked for, or nobody.
+    /// A pong, whether or not a ping of ours asked for it.
     Pong(&'a [u8]),
-    /// The status code, where the frame has one. No frame that comes behind it counts.
+    /// A close with its status code, if the frame has one. Frames after it are ignored.
     Close(Option<u16>),
 }
 
 impl Reader {
-    /// A reader that refuses messages over `bytes_max`, fragmented or whole, by their headers.
+    /// Returns a reader that refuses messages over `bytes_max`, fragmented or whole, by their headers.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, assembly: None }
     }
 
-    /// Takes one frame from the front of `input`, unmasking it in place. Call it until it says [`Step::Incomplete`]
-    /// (as it does of an empty input): that is also what frees the memory of a fragmented message.
+    /// Takes one frame from the front of `input` and unmasks it in place. Call it until it returns
+    /// [`Step::Incomplete`], which it also does for an empty input. The next call after a fragmented message frees its
+    /// memory.
     ///
-    /// A length in more bytes than it needs is taken, as other servers do.
+    /// A length in more bytes than it needs is accepted, as other servers do.
     ///
     /// # Errors
-    /// [`ProtocolError::Frame`], [`ProtocolError::TooLarge`], [`ProtocolError::Utf8`]; the connection has to end.
+    /// [`ProtocolError::Frame`] for a frame that breaks the RFC, [`ProtocolError::TooLarge`] for a message that is too
+    /// large, and [`ProtocolError::Utf8`] for text that is not UTF-8. The connection has to end.
     pub fn step<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         self.release();
         let &[first, second, ref extended @ ..] = &*input else { return Ok(Step::Incomplete) };
@@ -112,7 +120,7 @@ impl Reader {
         if matches!(opcode, CONTINUATION | TEXT | BINARY) && len > room {
             return Err(ProtocolError::TooLarge);
         }
-        // It fits: the size law above, or the length of a control frame, has bounded it by a usize.
+        // The length fits a usize: the check above, or the largest length of a control frame, has bounded it.
         let consumed = (head + 4usize).saturating_add(len as usize);
         let Some((head, payload)) = input.get_mut(..consumed).and_then(|frame| frame.split_at_mut_checked(head + 4))
         else {
@@ -131,12 +139,12 @@ impl Reader {
         Ok(Step::Frame { consumed, message })
     }
 
-    /// Bytes of a message of which more fragments have to come.
+    /// Returns the number of bytes that are kept of a fragmented message.
     pub fn kept_bytes(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len())
     }
 
-    /// Frees the memory of a fragmented message that was given, before the next step.
+    /// Frees the memory of a fragmented message that was returned, before the next step.
     pub fn release(&mut self) {
         self.assembly.take_if(|assembly| assembly.complete);
     }
@@ -163,7 +171,8 @@ fn whole(text: bool, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
     }
 }
 
-/// The status of a close frame: one that RFC 6455 and its registry let an endpoint send, with a reason that is text.
+/// Returns the status of a close frame. RFC 6455 and its registry must let an endpoint send it, and its reason must be
+/// UTF-8.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, ProtocolError> {
     match payload {
         [] => Ok(None),
@@ -199,9 +208,9 @@ pub enum Opcode {
     Text = 1,
     /// A binary message.
     Binary = 2,
-    /// The end, with a status code or without one.
+    /// The end of the connection, with or without a status code.
     Close = 8,
-    /// RFC 6455's own heartbeat, not Engine.IO's.
+    /// The heartbeat of RFC 6455, not that of Engine.IO.
     Ping = 9,
     /// The answer to a ping.
     Pong = 10,
@@ -230,8 +239,8 @@ pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     }
 }
 
-/// The opcode and the length of the header of a frame that [`write_frame`] made: its payload begins there. `None` of
-/// anything else.
+/// Returns the opcode and the length of the header of a frame that [`write_frame`] wrote, or `None` for any other
+/// bytes. The payload begins after the header.
 pub fn split_header(frame: &[u8]) -> Option<(Opcode, usize)> {
     let &[first, second, ..] = frame else { return None };
     let opcode = [Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong]
@@ -268,7 +277,7 @@ pub(crate) mod tests {
         frame(0x88, payload)
     }
 
-    /// Feeds whole frames one by one and shows what came of each.
+    /// Feeds whole frames one by one and returns the result of each as text.
     fn read(reader: &mut Reader, frames: &[Vec<u8>]) -> Vec<String> {
         let mut seen = Vec::new();
         for frame in frames {
@@ -418,7 +427,7 @@ pub(crate) mod tests {
         assert_eq!(judge(&mut Reader::new(300), vec![0x81, 0xfe, 0x01, 0x2d]), Err(ProtocolError::TooLarge));
         assert_eq!(judge(&mut Reader::new(10), vec![0x81, 0x80 | 11]), Err(ProtocolError::TooLarge));
 
-        // What has been assembled counts; a control frame between does not.
+        // The fragments so far count; a control frame between them does not.
         let mut reader = Reader::new(10);
         assert_eq!(read(&mut reader, &[frame(0x01, b"12345678"), frame(0x89, &[0; 125])])[0], "-");
         assert_eq!(judge(&mut reader, vec![0x80, 0x80 | 3]), Err(ProtocolError::TooLarge));

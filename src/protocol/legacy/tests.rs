@@ -1,8 +1,8 @@
-//! Packets of 0.9 read and written, byte for byte, and what is passed over.
+//! Packets of 0.9 read and written, byte for byte, and malformed packets that are ignored.
 
 use super::*;
 
-/// What a packet says, in a form that compares.
+/// Returns a packet in a form that can be compared.
 fn read(text: &str) -> Option<String> {
     let json = |arguments: &[&RawValue]| arguments.iter().map(|json| json.get()).collect::<Vec<_>>().join(" ");
     Some(match Packet::decode(text)? {

@@ -1,4 +1,4 @@
-//! Packets read and written, byte for byte, and what is refused.
+//! Packets read and written, byte for byte, and malformed packets that are refused.
 
 use super::*;
 
@@ -88,7 +88,7 @@ fn refuses_what_is_no_packet() {
         "3null",
         r#"6"x""#,
         "61-{}",
-        // JSON that is none.
+        // Invalid JSON.
         r#"2/max,abc["x"]"#,
         r#"2["a""#,
         r#"2["a"]]"#,

@@ -3,7 +3,7 @@
 use super::*;
 use Generation::{Eio3, Eio4, Sio09};
 
-/// A packet as a test writes it; none is a bad one.
+/// A packet as a test writes it. `None` stands for a bad one.
 type Expected<'a> = Option<Packet<'a>>;
 
 fn binary(data: &[u8]) -> Expected<'static> {
@@ -53,10 +53,10 @@ fn text_of_engine_io_3_is_counted_in_utf_16() {
         ("007:40/max,", &[text("0/max,")]),
         ("1:1", &[Some(Packet::Close)]),
         (&open, &[Some(Packet::Open(&connect[1..])), text("0")]),
-        // Nothing in it: what an official server says too where there is nothing to say.
+        // An empty payload, as an official server writes it too.
         ("0:", &[Some(Packet::Noop)]),
         ("0:0:1:60:", &[const { Some(Packet::Noop) }; 4]),
-        // Twice in UTF-8, as 1.x has it, and what only looks a little like it.
+        // Text that is encoded twice, as 1.x does, and text that only looks similar.
         ("10:4\u{c3}\u{a9}\u{e2}\u{82}\u{ac}\u{f0}\u{9f}\u{98}\u{80}1:3", &[text("é€😀"), Some(Packet::Pong(""))]),
         ("2:4é", &[text("é")]),
         ("3:4é\u{a9}", &[text("é\u{a9}")]),
@@ -68,7 +68,7 @@ fn text_of_engine_io_3_is_counted_in_utf_16() {
     }
 }
 
-/// A text of Engine.IO 3 that looks as if it were encoded twice is left as it is where its client cannot be 1.x.
+/// Text of Engine.IO 3 that looks as if it were encoded twice is not decoded if its client cannot be 1.x.
 #[test]
 fn a_client_that_encodes_once_is_not_guessed_about() {
     let (twice, once) = ("\u{c3}\u{a9}", "é");
@@ -190,7 +190,7 @@ fn payloads_of_0_9_are_raw_or_framed() {
         ("\u{fffd}9\u{fffd}\u{fffd}3\u{fffd}1::xyz", &[text("\u{fffd}3\u{fffd}1::xyz")]),
         ("\u{fffd}0\u{fffd}\u{fffd}3\u{fffd}8::", &[text(""), Some(Packet::Noop)]),
         ("garbage \u{fffd}3\u{fffd}1::", &[text("garbage \u{fffd}3\u{fffd}1::")]),
-        // Whatever is badly framed is passed over, with all behind it.
+        // A badly framed record is ignored, with everything after it.
         ("", &[]),
         ("\u{fffd}", &[]),
         ("\u{fffd}\u{fffd}1::", &[]),
@@ -207,12 +207,12 @@ fn payloads_of_0_9_are_raw_or_framed() {
         assert_eq!(reader.read(), None, "{body:?}");
         assert!(reader.is_finished(), "{body:?}");
     }
-    // Not decoded once more, as Engine.IO 3 is.
+    // It is not decoded a second time, as Engine.IO 3 is.
     check(Sio09, Body::Text("\u{c3}\u{a9}".into()), &[text("\u{c3}\u{a9}")]);
     check(Sio09, Body::Binary(b"1::".into()), &[]);
 }
 
-/// The body of frames, and the least limit under which the last of them fits.
+/// Returns the body of the frames, and the least limit under which the last of them fits.
 fn write(generation: Generation, form: Form, frames: &[Frame]) -> (Body, usize) {
     let mut writer = PayloadWriter::new(generation, form);
     assert!(writer.is_empty());
@@ -237,7 +237,7 @@ fn writes_what_it_measured() {
         (Eio3, Form::Text, &[], "0:", 0),
         (Eio3, Form::Text, &[text("4hello"), text("4€")], "6:4hello2:4€", 14),
         (Eio3, Form::Text, &[text("4€"), Frame::binary(Eio3, &data)], "2:4€10:b4AQIDBA==", 19),
-        // Two bytes more, in case that it turns out to be bytes.
+        // Two bytes more, in case the body becomes binary.
         (Eio3, Form::Mixed, &[text("4hello"), text("43/max,1[]")], "6:4hello10:43/max,1[]", 23),
         (Sio09, Form::Mixed, &[], "", 0),
         (Sio09, Form::Mixed, &[text("1::")], "1::", 0),
@@ -276,7 +276,7 @@ fn the_first_packet_always_fits() {
 
 #[test]
 fn a_large_payload_takes_time_in_proportion() {
-    // 300 000 packets: whatever looks at all of the rest for each of them would not come back.
+    // 300 000 packets: a reader that looks at the whole rest for each of them would take too long.
     for (generation, record) in [(Eio4, "4é\x1e"), (Eio3, "2:4é"), (Sio09, "\u{fffd}3\u{fffd}1:é")] {
         let mut reader = PayloadReader::new(generation, Body::Text(record.repeat(300_000)));
         let mut packets = 0;
