@@ -1,4 +1,4 @@
-//! What operators look at, on a listener of its own: `/metrics` and `/health`.
+//! The operators' pages, on a listener of their own: `/metrics` and `/health`.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use super::sessions::Sessions;
 use crate::metrics::Metrics;
 use crate::metrics::text::Form;
 
-/// What all admin paths take.
+/// The methods that all admin paths take.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// What the admin listener shows.
+/// The state behind the admin pages.
 #[derive(Debug)]
 pub struct Admin {
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// Its sessions.
+    /// The sessions of the server.
     pub sessions: Arc<Sessions>,
 }
 
 /// Mounts the admin paths.
 pub fn routes(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(admin).service(looked_at("/", index));
-        config.service(looked_at("/metrics", metrics)).service(looked_at("/health", health));
-        config.service(looked_at("/health/", health));
+        config.app_data(admin).service(read_only("/", index));
+        config.service(read_only("/metrics", metrics)).service(read_only("/health", health));
+        config.service(read_only("/health/", health));
         config.default_service(to(elsewhere));
     }
 }
 
-/// A resource that is only looked at. Load balancers probe by GET, HEAD or OPTIONS, each as its maker is used to.
-fn looked_at<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
+/// A resource that can only be read. Load balancers probe by GET, HEAD or OPTIONS.
+fn read_only<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
 where
     Args: FromRequest + 'static,
 {
@@ -47,7 +47,7 @@ where
         .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
 }
 
-/// What is here.
+/// The text of the index page.
 const INDEX: &str = "Here are /metrics and /health.\n";
 
 async fn index() -> HttpResponse {
@@ -67,14 +67,14 @@ async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.content_type(form.content_type());
     answer.insert_header((header::VARY, "Accept")).insert_header((header::CACHE_CONTROL, "no-store"));
-    // A look without reading is no scrape: the peaks are kept for the next one.
+    // HEAD is no scrape: the peaks are kept for the next GET.
     if request.method() == Method::HEAD {
         return answer.body(body::None::new());
     }
     answer.body(form.of(admin.metrics.render()))
 }
 
-/// Whether this process serves. It asks nobody else: a MAX that is down is no reason to restart maxtalk.
+/// Reports whether this process serves. MAX is not asked: restarting maxtalk would not help a MAX that is down.
 async fn health(admin: Data<Admin>) -> HttpResponse {
     let version = env!("CARGO_PKG_VERSION");
     HttpResponse::Ok()

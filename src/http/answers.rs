@@ -1,4 +1,4 @@
-//! What a refused request is answered, and what all answers have in common.
+//! Answers to refused requests, and the CORS headers of all answers.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,22 +11,22 @@ use super::endpoint::HandshakeError;
 use crate::actors::front::FrontError;
 use crate::protocol::handshake::RequestError;
 
-/// What a request to the endpoint is refused with: the one place where errors become responses.
+/// Why a request to the endpoint is refused. This is the one place where errors become responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// One of Engine.IO's errors, as JSON.
+    /// An Engine.IO error, answered as JSON.
     Error(RequestError),
-    /// 400 without a body: a second request of a kind, or a body of a kind that is not taken.
+    /// 400 without a body: a second POST or poll at the same time, or a body that is not accepted.
     Empty,
-    /// Neither GET nor POST with a valid sid: 500 without a body, as by the official server.
+    /// Neither GET nor POST with a valid sid: 500 without a body, as the official server answers.
     Method,
     /// A POST larger than `maxPayload`.
     TooLarge,
     /// A POST that did not arrive in time.
     Late,
-    /// More requests wait for the session than its mailbox holds, or memory is too short for what was posted.
+    /// The session's mailbox is full, or memory is too short for the posted body.
     Busy,
-    /// No new session now.
+    /// The handshake is refused.
     Handshake(HandshakeError),
 }
 
@@ -70,11 +70,11 @@ impl HttpError {
     }
 }
 
-/// What all answers have in common. Serves every origin, and reads no cookie: reflects `Origin` on every answer,
-/// errors included, and answers preflights before anything is looked up (protocol section 1.5).
+/// Middleware for every answer: reflects `Origin`, on errors too, and answers preflights before anything is looked up
+/// (protocol section 1.5). All origins are served; no cookie is read.
 ///
 /// # Errors
-/// None of its own.
+/// Those of `next`.
 pub async fn every_answer<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -99,7 +99,7 @@ pub async fn every_answer<B: MessageBody + 'static>(
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        // MAX's own header, which a page of another origin could not read otherwise.
+        // A header of MAX that pages of other origins may read only if it is listed here.
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Has-Remaining-Items"));
     }
     Ok(response)

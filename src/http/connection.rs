@@ -1,6 +1,6 @@
-//! One HTTP/1 connection. A request is read, answered by the `App`, and its answer written, before the next one is
-//! looked at: what a client sends ahead stays with the kernel. Each head, body and answer has its deadline, and between
-//! two requests others have their turn. A request for a WebSocket takes the socket out of here.
+//! One HTTP/1 connection. A request is read, the `App` answers it, and the answer is written before the next request is
+//! looked at: pipelined requests stay in the kernel. Each head, body and answer has its deadline, and other tasks run
+//! between two requests. A WebSocket request takes the socket out of here.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -28,15 +28,15 @@ use super::newcomers::Newcomers;
 use super::request::{self, Head, HeadError, Length};
 use super::response::{Asked, Framing, NO_ROOM, write_head};
 use super::socket::reset_on_drop;
-use super::wire::{Incoming, Wire, linger, say_at_once};
+use super::wire::{Incoming, Wire, linger, send_at_once};
 use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, ListenerName, Metrics};
 use crate::turns::Rest;
 
-/// A body of this size is copied behind its head, and both go out by one write.
+/// Bodies up to this size are copied behind their head, so that one write sends both.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 
-/// How long a client may take for the rest of a head, or to read more of an answer, when the server stops.
+/// How long a client may take for the rest of a head, or to read more of an answer, once the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The `App` of a listener, on one thread.
@@ -44,10 +44,10 @@ pub type AppService = BoxService<Request, ServiceResponse<BoxBody>, actix_web::E
 
 /// Takes over the connections that become WebSockets.
 pub trait Upgrade {
-    /// Whether a request that asks for a WebSocket asks at the right place. ReadAtScrape it is answered like any other.
+    /// Returns whether this WebSocket request is for a path that serves WebSockets. Any other is answered by the `App`.
     fn takes(&self, request: &Request) -> bool;
 
-    /// Goes on with the connection.
+    /// Continues the connection as a WebSocket.
     fn upgrade(&self, request: Request, socket: Upgraded) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
@@ -56,56 +56,56 @@ pub trait Upgrade {
 pub struct Upgraded {
     /// The socket.
     pub stream: TcpStream,
-    /// Where it comes from.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// What came behind the request.
+    /// Bytes that arrived behind the request.
     pub read: Vec<u8>,
-    /// Its place among the open connections.
+    /// Its slot among the open connections.
     pub slot: ConnectionSlot,
-    /// As [`Service::stopping`].
+    /// See [`Service::stopping`].
     pub stopping: watch::Receiver<bool>,
 }
 
-/// How long a connection of a listener may take for what.
+/// The deadlines of a listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From the first byte of a request to its last, and from the connect to the first byte.
+    /// The time from the first byte of a request to its last, and from the connect to the first byte.
     pub request: Duration,
-    /// From the end of an answer to the next request.
+    /// The time from the end of an answer to the next request.
     pub keep_alive: Duration,
-    /// For an answer to make any progress.
+    /// The time in which the client must read some of an answer.
     pub write: Duration,
 }
 
-/// What the connections of one thread have in common.
+/// The settings and counters that all connections of a thread share.
 pub struct Service {
-    /// Their listener.
+    /// The name of the listener in the metrics.
     pub listener: ListenerName,
     /// Answers requests.
     pub app: AppService,
-    /// Takes WebSockets, where there are any.
+    /// Takes WebSockets; `None` on a listener that has none.
     pub upgrade: Option<Box<dyn Upgrade>>,
-    /// How long things may take.
+    /// The deadlines of each connection.
     pub deadlines: Deadlines,
-    /// Bytes of the head of a request.
+    /// The largest head of a request.
     pub head_bytes_max: usize,
-    /// Who is connected.
+    /// The connected clients.
     pub clients: Arc<Clients>,
-    /// Who of them has not been served yet.
+    /// The clients whose first request is not served yet.
     pub newcomers: Rc<Newcomers>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// True when the server stops: every answer is then the last of its connection.
+    /// True when the server stops: every answer is then the last one of its connection.
     pub stopping: watch::Receiver<bool>,
 }
 
-/// What comes next on a connection.
+/// The next thing on a connection.
 enum Next {
     Head(Box<Head>),
-    /// Nothing that has to be answered.
+    /// The connection ends without an answer.
     Over,
     Refused(StatusCode),
-    /// Memory is too short for it.
+    /// Memory is too short for the request.
     Crowded,
 }
 
@@ -136,7 +136,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
         request.head_mut().peer_addr = Some(peer);
         if asks_for_websocket && let Some(upgrade) = service.upgrade.as_ref().filter(|upgrade| upgrade.takes(&request))
         {
-            // Nobody else holds the socket between two requests.
+            // No request is under way, so nothing else holds the socket.
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
             let (read, stopping) = (incoming.to_vec(), service.stopping.clone());
@@ -152,15 +152,16 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
             Err(_) => return,
         }
         if wire.borrow_mut().is_ahead() {
-            // One request behind the other would keep everybody else from this thread.
+            // Pipelined requests would otherwise keep this thread from everyone else.
             Rest::default().await;
         }
     }
 }
 
 impl Service {
-    /// Waits for a newcomer from this address to begin its first request, and then for its turn, which is not the
-    /// client's time. False where none comes: browsers connect in advance, and such a connection just closes.
+    /// Waits until the client begins its first request, then for the client's turn; waiting for the turn does not count
+    /// as the client's time. Returns false if no request comes: browsers open connections in advance, and such a
+    /// connection is just closed.
     async fn welcome(&self, wire: &RefCell<Wire>, address: IpAddr) -> bool {
         let mut stopping = self.stopping.clone();
         let has_come = tokio::select! {
@@ -170,7 +171,7 @@ impl Service {
             _ = stopping.wait_for(|stops| *stops) => false,
         };
         if has_come {
-            // A stop keeps nobody waiting who is to be answered.
+            // At a stop, clients that wait for their turn are answered at once.
             tokio::select! {
                 () = self.newcomers.pass(address) => {}
                 _ = stopping.wait_for(|stops| *stops) => {}
@@ -179,7 +180,7 @@ impl Service {
         has_come
     }
 
-    /// Waits for a request and reads its head. The first of a connection has begun to come.
+    /// Waits for a request and reads its head. The `is_first` request of a connection has already begun to arrive.
     async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
         let mut stopping = self.stopping.clone();
         let mut is_stopping = false;
@@ -224,7 +225,7 @@ impl Service {
         }
     }
 
-    /// Takes a head off the front of `incoming`, if it is whole. `looked_at` bytes have no end of it.
+    /// Takes a head off the front of `incoming`, if it is complete. The first `looked_at` bytes do not contain its end.
     fn read_head(&self, incoming: &mut BytesMut, looked_at: &mut usize) -> Option<Next> {
         if *looked_at == 0 {
             request::skip_blanks(incoming);
@@ -244,10 +245,10 @@ impl Service {
         })
     }
 
-    /// There is too little memory for this client. Lingering with it would take some more.
+    /// Turns a client away because memory is short. Lingering would take more memory.
     fn turn_away(&self, wire: &RefCell<Wire>) {
         self.metrics.limited(Limit::Memory);
-        say_at_once(&wire.borrow().stream, NO_ROOM);
+        send_at_once(&wire.borrow().stream, NO_ROOM);
     }
 
     fn refuse(&self, error: HeadError) -> Next {
@@ -257,7 +258,7 @@ impl Service {
         Next::Refused(error.status())
     }
 
-    /// Has the `App` answer. None where the client has gone in the meantime: whatever was being done for it is dropped.
+    /// Lets the `App` answer. Returns `None` if the client has gone in the meantime; the unfinished answer is dropped.
     async fn answer(
         &self,
         wire: &Rc<RefCell<Wire>>,
@@ -286,7 +287,7 @@ impl Service {
                     if only_asks {
                         return Poll::Ready(Some(Err(ErrorRequestTimeout("the body is late\n"))));
                     }
-                    // Who reads the body hears of it by the next poll.
+                    // Polls the reader of the body again, which then sees the error.
                     cx.waker().wake_by_ref();
                 }
             }
@@ -298,7 +299,7 @@ impl Service {
         })
     }
 
-    /// Writes an answer. True where the connection persists.
+    /// Writes an answer. Returns whether the connection persists.
     async fn write(&self, wire: &RefCell<Wire>, answer: HttpResponse<BoxBody>, asked: Asked) -> io::Result<bool> {
         self.metrics.http_answered(self.listener, answer.status().as_u16());
         let (head, body) = answer.into_parts();
@@ -327,7 +328,7 @@ impl Service {
         Ok(persists)
     }
 
-    /// Writes a body that comes by and by. False where it was not as long as its head says.
+    /// Writes a body piece by piece. Returns false if it was not as long as its head says.
     async fn stream(&self, wire: &RefCell<Wire>, body: BoxBody, framing: Framing, size: BodySize) -> io::Result<bool> {
         let mut body = pin!(body);
         let mut bytes = 0;
@@ -348,7 +349,7 @@ impl Service {
         Ok(!matches!(size, BodySize::Sized(announced) if announced != bytes))
     }
 
-    /// Writes all of this, as long as the client reads.
+    /// Writes all `bytes`, for as long as the client reads.
     async fn send(&self, wire: &RefCell<Wire>, mut bytes: Bytes) -> io::Result<()> {
         loop {
             match wire.borrow().stream.try_write(&bytes) {
@@ -379,8 +380,7 @@ impl Service {
         }
     }
 
-    /// Ends a connection whose client may still be sending: it is told that there is no more, and what it sends is
-    /// thrown away until it has read that. A stop does not wait for it.
+    /// Ends a connection whose client may still be sending: see [`linger`].
     async fn linger(&self, wire: Rc<RefCell<Wire>>) {
         if let Some(wire) = Rc::into_inner(wire) {
             linger(wire.into_inner().stream, self.stopping.clone()).await;

@@ -1,4 +1,4 @@
-//! The routes of the embedded demo MAX: the REST calls that a chat client uses.
+//! The routes of the demo MAX: the REST calls that a chat client uses.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::directory::demo::crowd::Member;
 use crate::directory::demo::world::{Actor, MaxError, Page};
 use crate::directory::demo::{DemoMax, MOUNT, now};
 
-/// The body of a request may be this long.
+/// The longest body of a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The release of MAX that is played.
+/// The release of MAX that the demo imitates.
 const VERSION: &str = "5.3.26";
 
 type Reply = Result<HttpResponse, MaxError>;
 
-/// Mounts the calls of MAX at [`MOUNT`], and `GET /demo/people`, the people with their tokens. For
-/// `App::configure`; CORS is the App's.
+/// Mounts the calls of MAX at [`MOUNT`], and `GET /demo/people`, the people with their tokens. For `App::configure`;
+/// the `App` adds CORS.
 pub fn routes(demo: &Arc<DemoMax>) -> impl FnOnce(&mut web::ServiceConfig) + Clone + 'static + use<> {
     let demo = web::Data::from(Arc::clone(demo));
     move |config: &mut web::ServiceConfig| {
@@ -159,14 +159,14 @@ struct Invited {
     username: String,
 }
 
-/// Whoever the three headers prove to be.
+/// The user that the three headers authenticate.
 enum Caller {
     World(Actor),
     Crowd(Member),
 }
 
 impl Caller {
-    /// For the calls that the crowd has no use for.
+    /// Returns the actor; an error for the crowd, which may not make this call.
     fn actor(self) -> Result<Actor, MaxError> {
         match self {
             Self::World(actor) => Ok(actor),
@@ -221,7 +221,7 @@ impl ResponseError for MaxError {
     }
 }
 
-/// Takes JSON whatever the request calls it, as MAX does.
+/// Accepts JSON with any content type, as MAX does.
 fn json_config() -> web::JsonConfig {
     web::JsonConfig::default().limit(BODY_BYTES_MAX).content_type_required(false).content_type(|_| true).error_handler(
         |error, _| {

@@ -1,4 +1,4 @@
-//! The endpoint for clients: its settings, its sessions, and how a session begins on a worker.
+//! The endpoint for clients: its settings, its sessions, and the start of a session on a worker.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -27,7 +27,8 @@ use crate::protocol::{Generation, TransportKind};
 
 use super::sessions::Sessions;
 
-/// Makes the layer over Engine.IO for a session: its number, where its client is, the way to it, and its slot.
+/// Creates the application over Engine.IO for a session, from its number, the client's address, its outbox and its
+/// slot.
 pub type NewApplication =
     dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<SessionSlot>) -> Box<dyn Application> + Send + Sync;
 
@@ -35,17 +36,17 @@ pub type NewApplication =
 pub struct Endpoint {
     /// The path, such as `/socket.io/`.
     pub path: String,
-    /// Which generations are served.
+    /// The generations that are served.
     pub generations: Vec<Generation>,
-    /// Whether polls may be answered by scripts.
+    /// Whether polls may be answered by scripts (JSONP).
     pub jsonp: bool,
-    /// Heartbeats, polls and upgrades.
+    /// The periods of heartbeats, polls and upgrades.
     pub periods: Arc<Periods>,
-    /// Who may come.
+    /// The clients, with their bounds.
     pub clients: Arc<Clients>,
-    /// Who is believed about whom it speaks for.
+    /// The proxies that are believed about their clients.
     pub trusted_proxies: TrustedProxies,
-    /// `maxPayload`.
+    /// The largest payload of a client: `maxPayload`.
     pub payload_bytes_max: usize,
     /// The bound of a session's mailbox.
     pub mailbox_max: usize,
@@ -53,26 +54,26 @@ pub struct Endpoint {
     pub outbox: Bounds,
     /// The bound of the kernel's send buffer.
     pub send_buffer_bytes: usize,
-    /// What sessions are for.
+    /// Creates the application of a session.
     pub new_application: Box<NewApplication>,
-    /// Where sids come from.
+    /// The generator of sids.
     pub ids: Ids,
-    /// The sessions by their sids.
+    /// The sessions, by sid.
     pub sessions: Arc<Sessions>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// No new sessions any more: the server stops.
+    /// Set when the server stops: no new sessions.
     pub stopping: AtomicBool,
     /// The number of the next session.
     pub next_session: AtomicU64,
 }
 
-/// An endpoint as one worker sees it.
+/// An endpoint on one worker.
 #[derive(Clone)]
 pub struct Edge {
-    /// What all workers share.
+    /// The part that all workers share.
     pub endpoint: Arc<Endpoint>,
-    /// This thread.
+    /// The worker of this thread.
     pub worker: Rc<Worker>,
 }
 
@@ -82,7 +83,7 @@ impl Endpoint {
         self.metrics.handshakes.get_or_create(&label).inc();
     }
 
-    /// What a client is told of its new session.
+    /// Returns the text that opens a session for its client.
     fn greeting(&self, generation: Generation, sid: &str, by_socket: bool) -> String {
         let periods = &self.periods;
         match generation {
@@ -101,36 +102,36 @@ impl Endpoint {
     }
 }
 
-/// Why there is no session after a handshake.
+/// Why a handshake opens no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeError {
     /// The server stops.
     Stopping,
-    /// As many clients as a bound allows are there.
+    /// This bound on clients is reached.
     Limited(Limit),
 }
 
 impl Edge {
-    /// Where the client of a request is: what a trusted proxy says, else where the connection comes from.
+    /// Returns the client's address: the one that a trusted proxy forwards, else the peer's.
     pub fn client_address(&self, head: &RequestHead) -> IpAddr {
         let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         if !self.endpoint.trusted_proxies.trusts(peer) {
             return peer;
         }
-        // A proxy appends to whatever the client has written.
+        // The client may have sent these headers itself; a proxy appends to them.
         let values = |name: &'static str| {
             let values = head.headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
             values.collect::<Vec<_>>()
         };
-        let (of_most, of_some) = (values("x-forwarded-for"), values("forwarded"));
+        let (x_forwarded_for, forwarded) = (values("x-forwarded-for"), values("forwarded"));
         let proxies = &self.endpoint.trusted_proxies;
-        proxies.client(peer, of_most.iter().map(AsRef::as_ref), of_some.iter().map(AsRef::as_ref))
+        proxies.client(peer, x_forwarded_for.iter().map(AsRef::as_ref), forwarded.iter().map(AsRef::as_ref))
     }
 
-    /// Whether there is room for one more session of a client at this address.
+    /// Reserves the slot of one more session for a client at this address.
     ///
     /// # Errors
-    /// The handshake is refused.
+    /// The server stops, or a bound is reached.
     pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeError> {
         let endpoint = &self.endpoint;
         if endpoint.stopping.load(Ordering::Relaxed) {
@@ -145,12 +146,12 @@ impl Edge {
         })
     }
 
-    /// Begins a session on this thread, over a socket or, without one, by polling. Gives what the handshake answers:
-    /// the open packet, which a socket finds in its outbox already, or the line of 0.9. `form` is what its
-    /// client takes by polling.
+    /// Opens a session on this thread, over a socket or, without one, by polling. Returns the body of the handshake's
+    /// answer: the open packet, which a socket already finds in its outbox, or the line of 0.9. `form` is the form of
+    /// payload that the client polls for.
     ///
     /// # Errors
-    /// The handshake is refused; the socket is dropped.
+    /// See [`HandshakeError`]; the socket is dropped.
     pub fn open(
         &self,
         slot: SessionSlot,
@@ -168,7 +169,7 @@ impl Edge {
             outbox.push(Frame::text(&open));
         }
         let id = SessionId(endpoint.next_session.fetch_add(1, Ordering::Relaxed));
-        let setup = SessionParts {
+        let parts = SessionParts {
             id,
             peer: address,
             periods: endpoint.periods.clone(),
@@ -178,13 +179,12 @@ impl Edge {
             outbox,
             metrics: endpoint.metrics.clone(),
         };
-        SessionActor::launch(setup, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
+        SessionActor::launch(parts, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
         endpoint.note_handshake(Some(generation), HandshakeResult::Ok);
         Ok(open)
     }
 
-    /// Counts and logs a request that was refused. `generation` is what it says that its client speaks, if that is
-    /// served.
+    /// Counts and logs a refused request. `generation` is the one that the request names; `None` if that is not served.
     pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, address: IpAddr) {
         let speaks = generation.map_or("other", Generation::as_str);
         log_refusal(Instant::now(), format_args!("a request of {address} by {speaks} refused: {}", error.message()));

@@ -1,5 +1,5 @@
-//! What the polling of all generations has in common: a request waits for the session that its sid names, a POST is
-//! read within its bounds, and a poll's answer is text, bytes, or a script.
+//! The code that polling shares in all generations: a request waits for the session that its sid names, a POST is read
+//! within its bounds, and a poll is answered with text, bytes or a script.
 
 use std::io;
 use std::sync::Arc;
@@ -28,24 +28,24 @@ use crate::protocol::handshake::RequestError;
 use crate::protocol::jsonp::Callback;
 use crate::protocol::payload::Body;
 
-/// What a session may need to answer on top of its heartbeat.
+/// Added to twice the longest regular wait: after that, a session's thread is taken for stuck.
 const STUCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Waits for packets, for an answer that will be a `script` or not. A client that goes away drops this future, and
-/// with it the receiver: its session sees that at once.
+/// Waits for packets, which will be answered by a `script` or not. A client that goes away drops this future and with
+/// it the receiver, which the session notices at once.
 ///
 /// # Errors
-/// The session does not take the poll, or is gone.
+/// The session refuses the poll, or is gone.
 pub(super) async fn poll(edge: &Edge, entry: &Entry, script: bool) -> Result<Body, HttpError> {
     let (reply, answer) = oneshot::channel();
     send(entry, SessionMessage::Poll(WaitingPoll { script, reply }))?;
     Ok(answered(edge, entry, answer).await??)
 }
 
-/// Gives the session what a POST has brought, and waits until it was taken.
+/// Gives a posted body to the session and waits until it is processed.
 ///
 /// # Errors
-/// The session does not take it, or is gone.
+/// The session refuses the body, or is gone.
 pub(super) async fn feed(edge: &Edge, posting: Posting, body: Body) -> Result<(), HttpError> {
     let (reply, answer) = oneshot::channel();
     let answer = match send(&posting.entry, SessionMessage::Post { body, reply }) {
@@ -63,9 +63,9 @@ fn send(entry: &Entry, message: SessionMessage) -> Result<(), HttpError> {
     })
 }
 
-/// Waits for a session's answer. It has one at its next heartbeat, or at the end of its longest poll, at the latest:
-/// the deadline is for a thread that is stuck, and generous, because a session that was stopped with the whole machine
-/// still has to come to its senses.
+/// Waits for a session's answer. A session answers at its next heartbeat or at the end of its longest poll at the
+/// latest; the deadline catches a thread that is stuck. It is generous because a session needs time to catch up after
+/// the whole machine was suspended.
 async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -> Result<T, HttpError> {
     let periods = &edge.endpoint.periods;
     let longest = match entry.generation {
@@ -78,19 +78,19 @@ async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -
     }
 }
 
-/// The answer to a poll or a handshake: as it is, or as a script for the page that has this function.
+/// The answer to a poll or a handshake, as it is or as a call of the page's callback.
 pub(super) fn answer(body: Body, script: Option<&Callback>) -> HttpResponse {
     let mut response = fresh();
     match (body, script) {
         (Body::Text(text), None) => response.content_type("text/plain; charset=UTF-8").body(text),
         (Body::Text(text), Some(callback)) => script_answer(callback.call(&text)),
-        // Only a poll that is answered by a script has no binary form, and it has asked for none.
+        // Polls answered by a script are never binary: the session encodes for `script`.
         (Body::Binary(bytes), _) => response.content_type("application/octet-stream").body(bytes),
     }
 }
 
-/// A script. It is of the type that it says, and nothing else; and filters against scripts that come back from a query,
-/// in browsers that still have one, are not to take it for such.
+/// An answer that is a script. Browsers must not sniff another type, and old XSS filters must not mistake it for an
+/// injected script.
 pub(super) fn script_answer(script: String) -> HttpResponse {
     fresh()
         .content_type("text/javascript; charset=UTF-8")
@@ -99,22 +99,22 @@ pub(super) fn script_answer(script: String) -> HttpResponse {
         .body(script)
 }
 
-/// An answer that nobody is to keep.
+/// An answer that must not be cached.
 pub(super) fn fresh() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response
 }
 
-/// A POST under way: there is one at a time. One too many, and one dropped before its end because the client has gone
-/// away in the middle of it, is over Engine.IO the end of the session. Those of 0.9 live on.
+/// A POST under way; a session has one at a time. Over Engine.IO, a second one at the same time ends the session, and
+/// so does one that its client abandons midway. Sessions of 0.9 live on.
 pub(super) struct Posting {
     entry: Arc<Entry>,
     reason: Option<CloseReason>,
 }
 
 impl Posting {
-    /// None where there is one already.
+    /// Returns `None` if a POST is already under way.
     pub(super) fn begin(entry: &Arc<Entry>) -> Option<Self> {
         if entry.posting.swap(true, Ordering::AcqRel) {
             fail(entry, CloseReason::Overlap);
@@ -123,10 +123,10 @@ impl Posting {
         Some(Self { entry: entry.clone(), reason: Some(CloseReason::TransportError) })
     }
 
-    /// The body, within the size that it may have. Its time is the connection's business.
+    /// Reads the body, up to the largest size. The connection keeps its deadline.
     ///
     /// # Errors
-    /// Too much, too late, or broken off; the posting is over then.
+    /// The body is too large, late, or broken off; the POST has ended.
     pub(super) async fn read(
         mut self,
         edge: &Edge,
@@ -142,7 +142,7 @@ impl Posting {
         };
         match body {
             Ok(Some(body)) => {
-                // It has come whole: a client that goes away now has said all that it had to say.
+                // The body is complete: a client that goes away now loses nothing.
                 self.reason = None;
                 Ok((self, body))
             }
@@ -161,7 +161,7 @@ impl Posting {
         }
     }
 
-    /// What was posted ends the session, over Engine.IO.
+    /// Ends the POST and, over Engine.IO, the session.
     pub(super) fn abort(mut self, reason: CloseReason) {
         self.reason = Some(reason);
     }
@@ -180,14 +180,14 @@ impl Drop for Posting {
     }
 }
 
-/// A POST went wrong. Only a session of Engine.IO is told, and only once: it ends by that.
+/// Tells a session of Engine.IO that a POST failed, which ends it. A session of 0.9 is not told.
 fn fail(entry: &Entry, reason: CloseReason) {
     if entry.generation != Generation::Sio09 {
         entry.mailbox.send_always(SessionMessage::AbortPost(reason));
     }
 }
 
-/// The whole body, or none where it is larger than `limit`. An error too where memory is too short for it.
+/// Returns the whole body, or `None` if it is larger than `limit`. Fails also if memory is too short.
 async fn collect(mut payload: Payload, limit: usize, clients: &Clients) -> Result<Option<Vec<u8>>, PayloadError> {
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {

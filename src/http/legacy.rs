@@ -1,5 +1,5 @@
-//! The requests of Socket.IO 0.7 to 0.9 (protocol sections 3.1 to 3.4): the handshake, xhr-polling, jsonp-polling, the
-//! forced disconnect. Its WebSockets come by [`super::upgrade`].
+//! The requests of Socket.IO 0.7 to 0.9 (protocol sections 3.1 to 3.4): handshake, xhr-polling, jsonp-polling, forced
+//! disconnect. [`super::upgrade`] serves its WebSockets.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::protocol::legacy::NOT_HANDSHAKEN;
 use crate::protocol::payload::{Body, Form};
 use crate::protocol::{Generation, jsonp};
 
-/// Serves what is below the endpoint to whatever is not an upgrade.
+/// Serves a request below the endpoint that asks for no upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let refuse = |error, status, text: &'static str| {
         edge.note_refusal(error, Some(Generation::Sio09), edge.client_address(request.head()));
@@ -31,7 +31,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
         Ok(LegacyRequest::Polling { sid, jsonp }) => polling(&request, payload, &edge, &sid, jsonp.as_ref()).await,
         Ok(LegacyRequest::Disconnect { sid }) => {
             if let Some(entry) = edge.endpoint.sessions.get(&sid, Generation::Sio09) {
-                // Where too many requests wait for it, its timeout has to do.
+                // If the mailbox is full, the session ends by its timeout.
                 let _ = entry.mailbox.try_send(SessionMessage::Abort(CloseReason::TransportClose));
             }
             fresh().finish()
@@ -42,7 +42,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
         Err(LegacyError::NotFound) => HttpResponse::NotFound().body("There is nothing here.\n"),
         Err(error @ LegacyError::UnsupportedVersion) => {
             let answer = refuse(error.counts_as(), StatusCode::INTERNAL_SERVER_ERROR, error.message());
-            // A page that waits for a script hears of nothing else.
+            // A page that waits for a script sees no other answer.
             match LegacyRequest::handshake_callback(request.query_string()).filter(|_| edge.endpoint.jsonp) {
                 Some(callback) => script_answer(callback.call_with_error(error.message())),
                 None => answer,
@@ -52,7 +52,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpRe
     }
 }
 
-/// What a request asks for, if that is served here.
+/// Parses a request, and checks that its generation and transport are served.
 pub(super) fn judge(edge: &Edge, path: &str, query: &str) -> Result<LegacyRequest, LegacyError> {
     let endpoint = &edge.endpoint;
     let below = path.strip_prefix(endpoint.path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
@@ -76,7 +76,7 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
         .and_then(|slot| edge.open(slot, Generation::Sio09, Form::Text, address, None));
     match opened {
         Ok(open) => answer(Body::Text(open), script),
-        // A page that waits for a script hears of nothing else, and would wait for ever.
+        // A page that waits for a script sees no other answer, and would wait forever.
         Err(refusal) => match script {
             Some(callback) => script_answer(callback.call_with_error("handshake error")),
             None => HttpError::Handshake(refusal).response(),
@@ -99,7 +99,7 @@ async fn polling(
     };
     match done {
         Ok(response) => response,
-        // Its client begins anew by itself.
+        // The client opens a new session by itself.
         Err(HttpError::Error(RequestError::UnknownSid)) => {
             edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), edge.client_address(request.head()));
             answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
@@ -108,7 +108,7 @@ async fn polling(
     }
 }
 
-/// Whatever is wrong with a POST, the session lives on.
+/// Feeds a POST to its session. The session lives on even if the POST is bad.
 async fn post(
     request: &HttpRequest,
     payload: Payload,

@@ -1,5 +1,5 @@
-//! A listener: one thread takes connections in, as many as there may be, and gives each to the worker that has the
-//! fewest. It also watches over the workers: one that ends is the end of the listener, one that is stuck is said.
+//! A listener: one thread accepts connections, up to their bound, and gives each to the worker with the fewest. It also
+//! watches the workers: one that ends makes the listener fail, one that is stuck is logged.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,44 +25,46 @@ use crate::limits::clients::{Clients, ConnectionSlot};
 use crate::metrics::{Limit, ListenerName, Metrics};
 use crate::turns::Rest;
 
-/// Connections that are taken in before the workers are looked after.
+/// Connections accepted before the thread checks for a stop and looks at the workers.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// Connections that a worker takes up before those that it has have their turn.
+/// Connections that a worker takes up before those that it already serves run again.
 const TAKEN_UP_PER_TURN: usize = 8;
 
-/// After the system has refused a connection, for want of files or memory.
+/// The pause after an accept failed for lack of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often each worker shows that it runs, and how often that is looked at.
+/// How often a worker reports that it runs, and how often the reports are read.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// A worker that has not shown itself for so long is stuck.
+/// A worker without a report for this long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
 
-/// What the accepting thread waits for.
+/// The token of the listening socket.
 const CLIENT: Token = Token(0);
+
+/// The token of the waker that announces a stop.
 const STOP: Token = Token(1);
 
-/// Connections that were refused and not yet closed, so that their clients have time to read why.
-const FAREWELLS_MAX: usize = 16;
+/// Refused connections that stay open for a moment, so that their clients can read the answer.
+const REFUSED_MAX: usize = 16;
 
-/// Makes the service of a worker, on its thread.
+/// Creates the service of a worker, on the worker's thread.
 pub type NewService = dyn Fn(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Option<Service>>>> + Send + Sync;
 
-/// What a listener is made of.
+/// The parts of a listener.
 pub struct ListenerParts {
-    /// The name in metrics, threads and log.
+    /// The name in metrics, names of threads, and log.
     pub name: ListenerName,
     /// The socket, bound and listening.
     pub socket: TcpListener,
-    /// How many threads serve its connections.
+    /// The number of worker threads.
     pub workers: usize,
-    /// What they serve.
+    /// Creates the service that each worker runs.
     pub new_service: Arc<NewService>,
-    /// Who is connected.
+    /// The connected clients.
     pub clients: Arc<Clients>,
-    /// How long the kernel tries to get something to a peer that takes nothing, before it gives the connection up.
+    /// How long the kernel retries sending to a peer that acknowledges nothing before it drops the connection.
     pub user_timeout: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
@@ -78,26 +80,26 @@ pub struct Listener {
     clients: Arc<Clients>,
 }
 
-/// A worker, as the accepting thread knows it.
+/// A worker, as the accepting thread sees it.
 #[derive(Debug)]
 struct Worker {
     arbiter: ArbiterHandle,
-    door: mpsc::UnboundedSender<Accepted>,
+    queue: mpsc::UnboundedSender<Accepted>,
     state: Arc<WorkerState>,
-    /// Whether it was said that it is stuck.
+    /// Whether it is logged as stuck.
     is_stuck: bool,
 }
 
 #[derive(Debug)]
 struct WorkerState {
-    /// Its open connections, WebSockets included.
+    /// The number of its open connections, WebSockets included.
     connections: Arc<AtomicUsize>,
-    /// When the worker last showed that it runs, in ms from `epoch`.
+    /// The time of the worker's last report, in ms since `epoch`.
     seen_ms: AtomicU64,
     epoch: Instant,
 }
 
-/// A connection on its way to its worker. There are no more of them than there may be connections.
+/// A connection on its way to its worker. The bound on connections bounds these too.
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
@@ -105,13 +107,13 @@ struct Accepted {
 }
 
 impl Listener {
-    /// Starts the workers, and then takes connections in. Needs an actix system on this thread, which waits until all
-    /// of them are ready.
+    /// Starts the workers, waits until they are ready, and then accepts connections. Needs an actix system on this
+    /// thread.
     ///
     /// # Errors
-    /// The system does not give the threads or files that are needed.
-    pub fn start(setup: ListenerParts) -> io::Result<Self> {
-        let ListenerParts { name, socket, workers, new_service, clients, user_timeout, metrics } = setup;
+    /// The system lacks threads or files, or a worker fails to start.
+    pub fn start(parts: ListenerParts) -> io::Result<Self> {
+        let ListenerParts { name, socket, workers, new_service, clients, user_timeout, metrics } = parts;
         let (stopping, stop) = watch::channel(false);
         let (arbiters, workers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| start_worker(&new_service, &stop))
@@ -131,7 +133,7 @@ impl Listener {
             clients: clients.clone(),
             user_timeout,
             metrics,
-            farewells: VecDeque::new(),
+            refused: VecDeque::new(),
             last_error: None,
         };
         thread::Builder::new().name(format!("accept {}", name.as_str())).spawn(move || {
@@ -142,12 +144,12 @@ impl Listener {
         Ok(Self { stopping, acceptor: waker, workers: arbiters, failure, clients })
     }
 
-    /// The threads of its workers.
+    /// The threads of the workers.
     pub fn arbiters(&self) -> impl Iterator<Item = ArbiterHandle> {
         self.workers.iter().map(Arbiter::handle)
     }
 
-    /// Resolves when the listener has failed, with what is wrong.
+    /// Resolves with the cause when the listener fails.
     pub async fn failed(&mut self) -> String {
         match (&mut self.failure).await {
             Ok(why) => why,
@@ -156,10 +158,10 @@ impl Listener {
         }
     }
 
-    /// Takes in no more connections, closes those that do nothing, and has every answer be the last of its connection.
+    /// Accepts no more connections, closes the idle ones, and makes every answer the last one of its connection.
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
-        // Where it fails, the thread sees it a moment later by itself.
+        // If this fails, the thread sees the stop within a [`PULSE`].
         let _ = self.acceptor.wake();
     }
 
@@ -180,29 +182,29 @@ impl Drop for Listener {
 
 fn start_worker(new_service: &Arc<NewService>, stop: &watch::Receiver<bool>) -> io::Result<(Arbiter, Worker)> {
     let arbiter = Arbiter::try_new()?;
-    let (door, mut accepted) = mpsc::unbounded_channel::<Accepted>();
+    let (queue, mut accepted) = mpsc::unbounded_channel::<Accepted>();
     let state =
         Arc::new(WorkerState { connections: Arc::default(), seen_ms: AtomicU64::new(0), epoch: Instant::now() });
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let (new_service, stop, shown) = (new_service.clone(), stop.clone(), state.clone());
+    let (new_service, stop, reported) = (new_service.clone(), stop.clone(), state.clone());
     arbiter.spawn_fn(move || {
         actix_rt::spawn(async move {
             let Some(service) = new_service(stop).await.map(Rc::new) else { return };
-            actix_rt::spawn(show(shown.clone()));
+            actix_rt::spawn(report(reported.clone()));
             let _ = ready.send(());
             let mut taken_up = 0;
             while let Some(accepted) = accepted.recv().await {
                 take_up(accepted, service.clone());
                 taken_up += 1;
                 if taken_up % TAKEN_UP_PER_TURN == 0 {
-                    // Each is a task that runs before anybody who comes now.
+                    // A new task runs before the older ones have their next turn.
                     Rest::default().await;
                 }
             }
         });
     });
     is_ready.recv().map_err(|_| io::Error::other("a worker ended as it began"))?;
-    let worker = Worker { arbiter: arbiter.handle(), door, state, is_stuck: false };
+    let worker = Worker { arbiter: arbiter.handle(), queue, state, is_stuck: false };
     Ok((arbiter, worker))
 }
 
@@ -215,8 +217,8 @@ fn take_up(accepted: Accepted, service: Rc<Service>) {
     }
 }
 
-/// Shows again and again that a worker runs.
-async fn show(state: Arc<WorkerState>) {
+/// Reports periodically that this worker runs.
+async fn report(state: Arc<WorkerState>) {
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -243,17 +245,17 @@ struct Acceptor {
     clients: Arc<Clients>,
     user_timeout: Duration,
     metrics: Arc<Metrics>,
-    farewells: VecDeque<(Instant, TcpStream)>,
-    /// When it was last said that a connection could not be taken in.
+    refused: VecDeque<(Instant, TcpStream)>,
+    /// The time of the last warning about a connection that was not accepted.
     last_error: Option<Instant>,
 }
 
 impl Acceptor {
-    /// Takes connections in until it is told to stop.
+    /// Accepts connections until the stop.
     fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let mut events = Events::with_capacity(8);
         let mut looked = Instant::now();
-        // The system tells once that somebody has come, and not again as long as anybody is left.
+        // The poll is edge-triggered: it reports new connections once, not those that still wait.
         let mut maybe_more = true;
         while !*stop.borrow() {
             let wait = if maybe_more { Duration::ZERO } else { PULSE };
@@ -261,23 +263,23 @@ impl Acceptor {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(&error)),
                 _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
             }
-            maybe_more = maybe_more && self.take_some_in()?;
+            maybe_more = maybe_more && self.accept_some()?;
             let pause = looked.elapsed();
             if pause >= PULSE {
                 looked = Instant::now();
-                // After a pause of the whole process the workers have not shown themselves either. They do so before
-                // the next look.
+                // If the whole process was paused, the workers could not report either. They do so before the next
+                // look.
                 if pause < STUCK {
-                    self.look_after_workers()?;
+                    self.check_workers()?;
                 }
-                self.part(FAREWELLS_MAX);
+                self.close_refused(REFUSED_MAX);
             }
         }
         Ok(())
     }
 
-    /// Takes in those who wait. False where nobody waits any more.
-    fn take_some_in(&mut self) -> Result<bool, String> {
+    /// Accepts some waiting connections. Returns false if none is left.
+    fn accept_some(&mut self) -> Result<bool, String> {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.socket.accept() {
                 Ok((stream, peer)) => self.take_in(stream.into(), peer)?,
@@ -309,36 +311,36 @@ impl Acceptor {
         let open = |worker: &&Worker| worker.state.connections.load(Ordering::Relaxed);
         let Some(worker) = self.workers.iter().min_by_key(open) else { return Err("there is no worker".to_owned()) };
         let slot = slot.counted_by(&worker.state.connections);
-        worker.door.send(Accepted { stream, peer, slot }).map_err(|_| self.has_ended())
+        worker.queue.send(Accepted { stream, peer, slot }).map_err(|_| self.has_ended())
     }
 
-    /// Says that there is no room, without waiting for anybody.
+    /// Answers 503 without waiting for the client.
     fn refuse(&mut self, mut stream: TcpStream, peer: SocketAddr, limit: Limit) {
         self.metrics.limited(limit);
-        self.say(format_args!("a connection of {} was refused: {}", peer.ip(), limit.as_str()));
+        self.warn(format_args!("a connection of {} was refused: {}", peer.ip(), limit.as_str()));
         if stream.write(NO_ROOM).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
-            self.part(FAREWELLS_MAX - 1);
-            self.farewells.push_back((Instant::now(), stream));
+            self.close_refused(REFUSED_MAX - 1);
+            self.refused.push_back((Instant::now(), stream));
         }
     }
 
-    /// Closes connections that were refused a while ago, and the oldest of more than `most`.
-    fn part(&mut self, most: usize) {
+    /// Closes the connections that were refused a [`PULSE`] ago, and the oldest ones beyond `most`.
+    fn close_refused(&mut self, most: usize) {
         let now = Instant::now();
-        while let Some((since, _)) = self.farewells.front()
-            && (self.farewells.len() > most || now >= *since + PULSE)
-            && let Some((_, mut stream)) = self.farewells.pop_front()
+        while let Some((since, _)) = self.refused.front()
+            && (self.refused.len() > most || now >= *since + PULSE)
+            && let Some((_, mut stream)) = self.refused.pop_front()
         {
-            // With its request unread, the close would throw the answer away that is on its way.
+            // A close with the request unread would discard the answer that is on its way.
             let _ = stream.read(&mut [0; 4096]);
         }
     }
 
-    /// Whether a failed accept is worth a pause: connections that are open live on. One that broke before it was taken
-    /// in is nothing.
+    /// Returns whether a failed accept calls for a pause. Open connections live on. A connection that broke before it
+    /// was accepted calls for none.
     fn survives(&mut self, error: &io::Error) -> Result<bool, String> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        // What is wrong with the network of one connection (accept(2)).
+        // Network errors of the one connection, which accept(2) passes on.
         let of_one = [
             Errno::NETDOWN,
             Errno::PROTO,
@@ -355,15 +357,15 @@ impl Acceptor {
             _ if is_among(&of_one) => Ok(false),
             _ if is_among(&shortages) => {
                 self.metrics.limited(Limit::Connections);
-                self.say(format_args!("connections cannot be taken in: {error}"));
+                self.warn(format_args!("connections cannot be accepted: {error}"));
                 Ok(true)
             }
             _ => Err(self.has_failed(error)),
         }
     }
 
-    /// Says something that may be so for many connections, once a second.
-    fn say(&mut self, what: std::fmt::Arguments<'_>) {
+    /// Logs a warning at most once a second: it may concern many connections.
+    fn warn(&mut self, what: std::fmt::Arguments<'_>) {
         let now = Instant::now();
         if self.last_error.is_none_or(|last| now >= last + Duration::from_secs(1)) {
             self.last_error = Some(now);
@@ -371,10 +373,10 @@ impl Acceptor {
         }
     }
 
-    fn look_after_workers(&mut self) -> Result<(), String> {
+    fn check_workers(&mut self) -> Result<(), String> {
         let mut longest = Duration::ZERO;
         for (number, worker) in self.workers.iter_mut().enumerate() {
-            if !worker.arbiter.alive() || worker.door.is_closed() {
+            if !worker.arbiter.alive() || worker.queue.is_closed() {
                 return Err(self.has_ended());
             }
             let silence = worker.state.silence();
@@ -413,7 +415,7 @@ mod tests {
     use crate::metrics::ReadAtScrape;
     use actix_service::{boxed, fn_service};
 
-    fn setup(new_service: Arc<NewService>) -> ListenerParts {
+    fn parts(new_service: Arc<NewService>) -> ListenerParts {
         ListenerParts {
             name: ListenerName::Operators,
             socket: TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -446,12 +448,12 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_worker_that_cannot_begin_is_an_error_at_the_start() {
-        assert!(Listener::start(setup(Arc::new(|_| Box::pin(async { None })))).is_err());
+        assert!(Listener::start(parts(Arc::new(|_| Box::pin(async { None })))).is_err());
     }
 
     #[actix_rt::test]
     async fn a_worker_that_ends_is_the_end_of_the_listener() {
-        let mut listener = Listener::start(setup(mute())).unwrap();
+        let mut listener = Listener::start(parts(mute())).unwrap();
         listener.workers[1].stop();
         assert_eq!(listener.failed().await, "a worker of the listener operators has ended");
     }

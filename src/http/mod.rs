@@ -1,17 +1,18 @@
-//! The edge. Connections are ours, from the accept to the close: one request at a time, and a deadline for each wait.
-//! Requests are answered by an actix-web `App`: the pages, the demo MAX, and the polling transport. A request for a
-//! WebSocket takes its socket out before that.
+//! The HTTP edge. maxtalk handles connections itself, from the accept to the close: one request at a time, and a
+//! deadline for each wait. An actix-web `App` answers the requests: pages, demo MAX, polling transport. A WebSocket
+//! request takes its socket out of HTTP before it reaches the `App`.
 //!
-//! * [`listener`]: takes connections in and gives them to workers.
-//! * [`endpoint`]: the settings and counters of the endpoint for clients, and the beginning of a session.
-//! * [`answers`]: what a refused request is answered, and what all answers have in common.
-//! * [`connection`], `wire`, [`newcomers`]: one connection: a request, its answer, the next request; its socket; the
-//!   order of first ones.
+//! * [`listener`]: accepts connections and gives them to workers.
+//! * [`endpoint`]: settings and counters of the clients' endpoint; creates sessions.
+//! * [`answers`]: answers to refused requests, and the CORS headers of all answers.
+//! * [`connection`]: one connection: a request, its answer, the next request.
+//! * `wire`: its socket, and the request body that is being read.
+//! * [`newcomers`]: the order in which first requests are served.
 //! * [`request`], [`response`]: heads, from bytes and to bytes.
 //! * [`upgrade`]: WebSocket handshakes; hands the socket to a session.
-//! * [`websocket`], [`socket`]: the transport of an owned socket, and its TCP settings.
-//! * [`polling`], [`legacy`]: GET drains, POST feeds: the requests of Engine.IO, and of Socket.IO 0.7 to 0.9.
-//! * [`exchange`]: what they have in common.
+//! * [`websocket`], [`socket`]: the WebSocket transport, and its TCP settings.
+//! * [`polling`], [`legacy`]: GET and POST of Engine.IO, and of Socket.IO 0.7 to 0.9.
+//! * [`exchange`]: the code that both share.
 //! * [`sessions`]: the table of sids.
 //! * [`pages`], [`demo`]: the demo page, and the routes of the demo MAX.
 //! * [`admin`]: metrics and health, on a listener of their own.

@@ -1,6 +1,6 @@
-//! The newcomers of a thread: connections whose first request has begun to come. In a round so many of them are served
-//! as do not hold up those who are here, of each address in its turn; every other turn is for an address that has just
-//! come. So a crowd that connects at once keeps nobody from elsewhere waiting either.
+//! The newcomers of a thread: connections whose first request has begun to arrive. Each round serves a few of them, so
+//! that they do not hold up established connections. Addresses take turns, and every other turn goes to an address that
+//! is new here. So a crowd that connects at once does not delay clients from other addresses either.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -12,41 +12,41 @@ use tokio::sync::oneshot;
 
 use crate::turns::{self, Rest, Share};
 
-/// Newcomers who pass in one round (about 0.3 ms of work).
+/// Newcomers served in one round (about 0.3 ms of work).
 const PER_ROUND: usize = 8;
 
-/// More of them pass where a round is long: one for so much of it, which is a fifth of the time of the thread.
+/// In a long round, one more is served for each such part of it: a fifth of the thread's time.
 const ROUND_EACH: Duration = Duration::from_micros(160);
 
-/// No more of them pass in a round, however long it is (about 5 ms of work).
+/// Newcomers served in one round at most, however long it is (about 5 ms of work).
 const PER_ROUND_MAX: usize = 128;
 
-/// Those who wait for their turn. Each is an open connection.
+/// Newcomers that wait for their turn. Each is an open connection.
 #[derive(Debug, Default)]
 pub struct Newcomers(RefCell<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Who waits, by address, the first to come first.
+    /// Waiting newcomers by address, oldest first.
     waiting: HashMap<IpAddr, VecDeque<oneshot::Sender<()>>>,
-    /// Addresses that have just come.
+    /// Addresses that have had no turn yet.
     new: VecDeque<IpAddr>,
-    /// Addresses that have had a turn.
+    /// Addresses that have had a turn and still have newcomers.
     old: VecDeque<IpAddr>,
-    /// Whose turn it is next.
+    /// Whether the next turn is for an address of `old`.
     is_for_old: bool,
     share: Share,
 }
 
 impl Newcomers {
-    /// Waits for the turn of one more newcomer from `address`.
+    /// Waits for the turn of a newcomer from `address`.
     pub async fn pass(self: &Rc<Self>, address: IpAddr) {
         if let Some(turn) = self.enter(address) {
             let _ = turn.await;
         }
     }
 
-    /// Has a newcomer wait, or none where it passes at once.
+    /// Queues a newcomer. Returns `None` if it may pass at once.
     fn enter(self: &Rc<Self>, address: IpAddr) -> Option<oneshot::Receiver<()>> {
         let mut queue = self.0.borrow_mut();
         if queue.is_empty() {
@@ -58,7 +58,7 @@ impl Newcomers {
         Some(queue.wait(address))
     }
 
-    /// Lets some pass in every round, as long as anybody waits.
+    /// Lets some pass in every round, until nobody waits.
     async fn call(self: Rc<Self>) {
         loop {
             let begun = Instant::now();
@@ -93,12 +93,12 @@ impl Queue {
         first.pop_front().or_else(|| second.pop_front())
     }
 
-    /// Calls at most so many in this round. False where nobody waits any more.
+    /// Lets at most `most` pass in this round. Returns false if nobody waits any more.
     fn call(&mut self, most: usize, round: u64) -> bool {
         while !self.is_empty() && self.share.take(1, most, round) == 1 {
             let Some(address) = self.next_address() else { break };
             let Some(of_address) = self.waiting.get_mut(&address) else { continue };
-            // Some wait no longer.
+            // Skips those that have gone.
             while of_address.pop_front().is_some_and(|next| next.send(()).is_err()) {}
             if of_address.is_empty() {
                 self.waiting.remove(&address);
@@ -108,7 +108,7 @@ impl Queue {
         }
         let more = !self.is_empty();
         if !more {
-            // A crowd leaves no room behind.
+            // Frees the memory that a crowd took.
             (self.waiting, self.new, self.old) = Default::default();
         }
         more
@@ -123,7 +123,7 @@ mod tests {
         [127, 0, 0, n].into()
     }
 
-    /// The names of those who were called.
+    /// Takes out the names of those who passed.
     fn called(waiting: &mut Vec<(&'static str, oneshot::Receiver<()>)>) -> Vec<&'static str> {
         waiting.extract_if(.., |(_, turn)| turn.try_recv().is_ok()).map(|(name, _)| name).collect()
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_the_only_one_from_an_address_does_not_wait_for_the_crowds_of_others() {
+    fn a_single_client_does_not_wait_for_crowds_from_other_addresses() {
         let mut queue = Queue::default();
         let mut waiting = (0..3).flat_map(|_| 1..=100).map(|n| ("crowd", queue.wait(address(n)))).collect::<Vec<_>>();
         (1..=26).for_each(|round| assert!(queue.call(8, round)));

@@ -1,10 +1,10 @@
-//! The pages that are built into the binary: the demo, in which two windows talk to each other through this server.
+//! The pages built into the binary: a demo in which two windows chat through this server.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Bytes, ServiceConfig, get, head, resource};
 
-/// Path, content type and content.
+/// Paths, content types and contents.
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", include_str!("pages/index.html")),
     ("/demo.css", "text/css; charset=utf-8", include_str!("pages/demo.css")),
@@ -14,25 +14,26 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/favicon.svg", "image/svg+xml", include_str!("pages/favicon.svg")),
 ];
 
-/// What of the index page says where the endpoint is.
+/// The part of the index page that names the endpoint.
 const DEFAULTS: &str = r#"data-path="/socket.io/" data-namespace="/max""#;
 
-/// Only what comes from here runs or is asked, over WebSocket too.
+/// Scripts and connections, WebSockets included, only of this origin.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Whether a path is taken by a page or the demo, so that no endpoint can be there.
+/// Returns whether a page or the demo MAX uses this path, so that no endpoint can.
 pub fn takes(path: &str) -> bool {
     path.starts_with("/demo/") || FILES.iter().any(|(page, ..)| *page == path.trim_end_matches('/'))
 }
 
-/// The official servers hand out a client here, which would be the wrong one for most: pages bring their own.
+/// The answer where official servers serve a client script. There is none: it would have the wrong version for most
+/// pages.
 pub async fn no_client() -> HttpResponse {
     let line = "maxtalk serves no client; take one from the npm package socket.io-client, of any version since 0.8\n";
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(line)
 }
 
-/// Mounts the pages. They learn where the endpoint is, and in which namespace conversations are talked of.
+/// Mounts the pages. They contain the path of the endpoint and the namespace of the conversations.
 pub fn routes(endpoint: &str, namespace: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let namespace = namespace.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     let here = format!(r#"data-path="{endpoint}" data-namespace="{namespace}""#);

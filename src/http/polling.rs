@@ -1,5 +1,5 @@
-//! The polling transport of Engine.IO: a GET drains the outbox of its session, a POST feeds it, and a GET without a sid
-//! begins one. Where the page of another origin has nothing better, answers are scripts and POSTs are forms (JSONP).
+//! The polling transport of Engine.IO. A GET drains the session's outbox, a POST feeds the session, and a GET without a
+//! sid opens one. For pages without cross-origin requests, answers are scripts and POSTs are forms (JSONP).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::protocol::handshake::{Request, RequestError};
 use crate::protocol::payload::{Body, PayloadWriter};
 use crate::protocol::{Generation, TransportKind, jsonp};
 
-/// Serves the endpoint to whatever is not an upgrade.
+/// Serves a request to the endpoint that asks for no upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let asked = Request::parse(request.query_string(), &edge.endpoint.generations);
     let generation = asked.as_ref().ok().map(|asked| asked.generation);

@@ -1,5 +1,5 @@
-//! The head of an HTTP/1 request: from bytes to what actix-web calls a request, and how long its body is (RFC 9112).
-//! No I/O: the connection brings the bytes.
+//! The head of an HTTP/1 request: from bytes to a request of actix-web and the length of its body (RFC 9112). No I/O:
+//! the connection brings the bytes.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -10,50 +10,49 @@ use actix_web::http::{Method, StatusCode, Uri, Version};
 use bytes::{Buf as _, BytesMut};
 use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
-/// Headers of one request: as many as the usual servers and proxies take.
+/// Headers of one request: as many as common servers and proxies accept.
 const HEADERS_MAX: usize = 100;
 
-/// Visible characters that a target has no place for (RFC 9112, 3.2), and that [`Uri`] does not take.
+/// Visible characters that a request target may not contain (RFC 9112, 3.2) and [`Uri`] refuses.
 const UNENCODED: &AsciiSet = &AsciiSet::EMPTY.add(b'"').add(b'<').add(b'>').add(b'`');
 
-/// A request without its body.
+/// The head of a request.
 #[derive(Debug)]
 pub struct Head {
-    /// What the `App` gets.
+    /// The request for the `App`, without a body.
     pub request: Request,
-    /// How long its body is.
+    /// The length of its body.
     pub length: Length,
-    /// Whether the client wants to send another request behind this one.
+    /// Whether the client wants to send another request on this connection.
     pub persists: bool,
     /// Whether the client waits for a `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Whether it asks for a WebSocket. Any other upgrade that a client offers is passed over (RFC 9110, 7.8).
+    /// Whether it asks for a WebSocket. Other upgrades are ignored (RFC 9110, 7.8).
     pub asks_for_websocket: bool,
 }
 
-/// How long a body is.
+/// The length of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
-    /// It says so itself, chunk by chunk.
+    /// Each chunk has its own length.
     Chunked,
 }
 
-/// Why bytes are no request that can be served. The connection ends with the answer: nobody knows where the next
-/// request begins.
+/// Why a head is refused. The connection ends with the answer, because the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// Not HTTP/1, or a length that is none or more than one.
+    /// Not HTTP/1, or with a bad or contradictory length.
     Malformed,
-    /// More bytes or more headers than a head may have.
+    /// Too many bytes or headers.
     TooLarge,
     /// A body in a transfer coding other than chunked.
     Coding,
 }
 
 impl HeadError {
-    /// What it is answered with.
+    /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
@@ -63,25 +62,25 @@ impl HeadError {
     }
 }
 
-/// The path as the routes of the `App` understand it. An encoded slash is none, there and here.
+/// Decodes a path as the routes of the `App` do. A path with an encoded slash stays encoded, as there.
 pub fn decoded(path: &str) -> Cow<'_, str> {
     if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }
 
-/// How many line breaks are in front of a request: they mean nothing (RFC 9112, 2.2).
+/// Returns the number of line breaks before a request, which mean nothing (RFC 9112, 2.2).
 fn blank_bytes(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
-/// Takes the line breaks off the front.
+/// Removes the line breaks before a request.
 pub fn skip_blanks(bytes: &mut BytesMut) {
     bytes.advance(blank_bytes(bytes));
 }
 
-/// Where the head at the front of `bytes` ends, if it ends there. `looked_at` bytes were looked at before, and had no
-/// end.
+/// Returns the position behind the head at the front of `bytes`; `None` if the head is incomplete. The first
+/// `looked_at` bytes are known not to contain its end.
 pub fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
-    // The end that is looked for may have begun in what was looked at.
+    // The line break that ends the head may have begun in the bytes looked at.
     let from = looked_at.saturating_sub(3);
     memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at + 1).find_map(|line| match &bytes[line..] {
         [b'\n', ..] => Some(line + 1),
@@ -90,12 +89,12 @@ pub fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
     })
 }
 
-/// Whether these bytes begin no request, whatever follows them: another protocol is spoken, such as TLS.
+/// Returns whether these bytes cannot begin a request: the client speaks another protocol, such as TLS.
 pub fn is_no_request(bytes: &[u8]) -> bool {
     bytes.get(blank_bytes(bytes)).is_some_and(|byte| !is_token_byte(*byte))
 }
 
-/// Whether this is a token (RFC 9110, 5.6.2).
+/// Returns whether this is a token (RFC 9110, 5.6.2).
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
@@ -104,10 +103,10 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Reads a whole head.
+/// Parses a complete head.
 ///
 /// # Errors
-/// [`HeadError`]
+/// See [`HeadError`].
 pub fn read(head: &[u8]) -> Result<Head, HeadError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -118,7 +117,7 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
         Err(_) => return Err(HeadError::Malformed),
     }
     let method = Method::from_str(parsed.method.unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
-    // Old clients write what browsers encode.
+    // Old clients leave characters unencoded that browsers encode.
     let target: Cow<'_, str> = utf8_percent_encode(parsed.path.unwrap_or_default(), UNENCODED).into();
     let uri = Uri::from_str(&target).map_err(|_| HeadError::Malformed)?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -134,8 +133,8 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
     let says = |token| has_token(map, header::CONNECTION, token);
     let persists = !says("close") && (version == Version::HTTP_11 || says("keep-alive"));
     let expects_continue = version == Version::HTTP_11 && has_token(map, header::EXPECT, "100-continue");
-    // The header has to include the token, whatever else it says (RFC 6455, 4.2.1): lighttpd puts `close` before it.
-    // The version does not matter: nginx speaks 1.0 by default, also where it hands upgrades on.
+    // The header must include the token, but may say more (RFC 6455, 4.2.1): lighttpd puts `close` before it. The
+    // version does not matter: nginx forwards upgrades as 1.0 by default.
     let asks_for_websocket = method == Method::GET
         && length == Length::Bytes(0)
         && says("upgrade")
@@ -146,8 +145,8 @@ pub fn read(head: &[u8]) -> Result<Head, HeadError> {
     Ok(Head { request, length, persists, expects_continue, asks_for_websocket })
 }
 
-/// The elements of a list that may be spread over several headers of one name (RFC 9110, 5.6.1). Elements that are no
-/// text are passed over.
+/// Returns the elements of a list that may be spread over several headers of one name (RFC 9110, 5.6.1). Elements that
+/// are not UTF-8 are skipped.
 pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let elements = headers.get_all(name).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let texts = elements.filter_map(|element| std::str::from_utf8(element).ok());
@@ -161,7 +160,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 fn length(headers: &HeaderMap, version: Version) -> Result<Length, HeadError> {
     let announced = headers.get_all(header::CONTENT_LENGTH).next().is_some();
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        // Two lengths are how requests are smuggled past a proxy, and 1.0 knows no chunks (RFC 9112, 6.1).
+        // A request with two lengths may be smuggled past a proxy; 1.0 has no chunks (RFC 9112, 6.1).
         if announced || version == Version::HTTP_10 {
             return Err(HeadError::Malformed);
         }
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_head_is_found_in_whatever_pieces_it_comes() {
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
         for (text, end) in [
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\nrest", Some(27)),
             ("GET / HTTP/1.1\n\nrest", Some(16)),
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_known_by_its_first_byte() {
+    fn other_protocols_are_known_by_their_first_byte() {
         for (bytes, none) in [
             (&b""[..], false),
             (b"\r\n", false),
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head() {
+    fn bad_heads_are_refused() {
         let many = format!("GET / HTTP/1.1{}", "\nX: y".repeat(101));
         for (lines, error) in [
             ("GET /", HeadError::Malformed),

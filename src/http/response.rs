@@ -1,5 +1,5 @@
-//! The head of an HTTP/1 answer: from what actix-web calls a response to bytes, and how its body is sent behind it.
-//! No I/O: the connection writes.
+//! The head of an HTTP/1 answer, from a response of actix-web to bytes, and the framing of its body. No I/O: the
+//! connection writes.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -9,50 +9,50 @@ use actix_http::ResponseHead;
 use actix_web::body::BodySize;
 use actix_web::http::{Method, StatusCode, Version, header};
 
-/// What a client hears for whom there is no room.
+/// The whole answer to a client for which there is no room.
 pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     retry-after: 5\r\nconnection: close\r\ncontent-length: 35\r\n\r\nThis server has no room: try later\n";
 
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not at all: its request was HEAD, or its status has no body.
+    /// Not sent: the request was HEAD, or the status has no body.
     Omitted,
-    /// As it is: its length stands in the head, or it ends with the connection.
+    /// As it is: the head has its length, or it ends with the connection.
     Plain,
     /// In chunks.
     Chunked,
 }
 
-/// What of a request its answer depends on.
+/// The properties of a request that its answer depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     /// Whether the answer is a head without its body.
     pub head_only: bool,
-    /// What the client speaks: 1.0 knows no chunks, and closes unless it is told otherwise.
+    /// The client's version of HTTP: 1.0 has no chunks, and closes unless told otherwise.
     pub version: Version,
-    /// Whether another request may come behind this one.
+    /// Whether another request may follow.
     pub persists: bool,
 }
 
 impl Asked {
-    /// A request that could not be read: nothing can follow it.
+    /// An unreadable request: no other can follow.
     pub const UNREADABLE: Self = Self { head_only: false, version: Version::HTTP_11, persists: false };
 
-    /// What matters of a request with this method.
+    /// Takes the properties of a request with this method.
     pub fn new(method: &Method, version: Version, persists: bool) -> Self {
         Self { head_only: method == Method::HEAD, version, persists }
     }
 }
 
-/// Appends the head of an answer with a body of this size to `out`. Says how the body is sent, and whether the
+/// Appends the head of an answer with a body of this size to `out`. Returns the framing of the body, and whether the
 /// connection persists.
 pub fn write_head(out: &mut Vec<u8>, answer: &ResponseHead, size: BodySize, asked: Asked) -> (Framing, bool) {
     let status = answer.status;
     let no_body = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let (framing, length) = match size {
         _ if no_body => (Framing::Omitted, None),
-        // How long the body would be is not known.
+        // The length of the omitted body is unknown.
         BodySize::None if asked.head_only => (Framing::Omitted, None),
         BodySize::None => (Framing::Omitted, Some(0)),
         BodySize::Sized(bytes) => (Framing::Plain, Some(bytes)),
@@ -62,7 +62,7 @@ pub fn write_head(out: &mut Vec<u8>, answer: &ResponseHead, size: BodySize, aske
     let ends_itself = framing != Framing::Plain || length.is_some();
     let persists = asked.persists && answer.keep_alive() && ends_itself;
 
-    // Every answer is of our own version (RFC 9110, 6.2). Writing to memory does not fail.
+    // The answer always names our own version (RFC 9110, 6.2). Writing to memory does not fail.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", status.as_u16(), answer.reason());
     if let Some(bytes) = length {
         let _ = write!(out, "content-length: {bytes}\r\n");
@@ -91,7 +91,7 @@ pub fn write_head(out: &mut Vec<u8>, answer: &ResponseHead, size: BodySize, aske
 }
 
 thread_local! {
-    /// A date line, and until when it is right: it changes once a second.
+    /// The current `date` line and the second that it belongs to.
     static DATE: RefCell<(SystemTime, String)> = const { RefCell::new((SystemTime::UNIX_EPOCH, String::new())) };
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use actix_web::HttpResponse;
     use actix_web::body::MessageBody as _;
 
-    /// The lines of a head, without its date, and what follows from it.
+    /// Returns the lines of a head without its date, the framing, and whether the connection persists.
     fn head(response: &HttpResponse, size: Option<BodySize>, asked: Asked) -> (String, Framing, bool) {
         let mut out = Vec::new();
         let size = size.unwrap_or_else(|| response.body().size());

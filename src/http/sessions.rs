@@ -1,5 +1,5 @@
-//! The table of sids: from a sid to the session's front door. A session is entered at its handshake and
-//! removed when it is dropped, in whatever way it ends.
+//! The table of sids: finds a session's front door by its sid. A session is entered at its handshake and removed when
+//! it is dropped, however it ended.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,13 +13,13 @@ use crate::actors::session::SessionActor;
 use crate::mailbox::Mailbox;
 use crate::protocol::Generation;
 
-/// Locks are short, but every request of a polling client takes one.
+/// Shards of the table. Locks are short, but every request of a polling client takes one.
 const SHARDS: usize = 16;
 
-/// Room for so many sessions is kept by each shard.
+/// Each shard keeps room for this number of sessions.
 const ROOM_MIN: usize = 128;
 
-/// The sids of a server.
+/// The sessions of a server, by sid.
 #[derive(Debug)]
 pub struct Sessions {
     shards: [Mutex<HashMap<Arc<str>, Arc<Entry>>>; SHARDS],
@@ -27,10 +27,10 @@ pub struct Sessions {
     count: AtomicUsize,
 }
 
-/// One session, as the edge knows it.
+/// One session, as requests see it.
 #[derive(Debug)]
 pub struct Entry {
-    /// What its client speaks.
+    /// The generation of its client.
     pub generation: Generation,
     /// Its front door.
     pub mailbox: Mailbox<SessionActor>,
@@ -49,7 +49,7 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Enters a session; the entry lasts as long as what is returned.
+    /// Enters a session. The entry lasts as long as the returned value.
     pub fn enter(
         self: &Arc<Self>,
         sid: &str,
@@ -63,22 +63,23 @@ impl Sessions {
         Box::new(Listed { sessions: self.clone(), sid })
     }
 
-    /// The session with this sid, of a client that speaks `generation`. Whether its time is over is its own business.
+    /// Returns the session with this sid if its client speaks `generation`. The session may have ended and say so
+    /// itself.
     pub fn get(&self, sid: &str, generation: Generation) -> Option<Arc<Entry>> {
         self.shard(sid).lock().get(sid).filter(|entry| entry.generation == generation).cloned()
     }
 
-    /// How many there are.
+    /// Returns the number of sessions.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether there is none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every session's front door.
+    /// Returns the front doors of all sessions.
     pub fn mailboxes(&self) -> Vec<Mailbox<SessionActor>> {
         self.shards
             .iter()
@@ -91,7 +92,7 @@ impl Sessions {
     }
 }
 
-/// An entry, held by its session.
+/// Keeps an entry in the table; held by its session.
 #[derive(Debug)]
 struct Listed {
     sessions: Arc<Sessions>,
@@ -104,7 +105,7 @@ impl Drop for Listed {
     fn drop(&mut self) {
         let mut shard = self.sessions.shard(&self.sid).lock();
         shard.remove(&self.sid);
-        // A storm that is over leaves no large table behind.
+        // Frees the memory that a storm of sessions took.
         if shard.capacity() > ROOM_MIN && shard.len() < shard.capacity() / 4 {
             let room = shard.len() * 2;
             shard.shrink_to(room);

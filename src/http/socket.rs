@@ -1,4 +1,4 @@
-//! What is set on the sockets of clients, and what a WebSocket transport needs of a stream.
+//! The TCP settings of clients' sockets, and the stream that a WebSocket transport needs.
 
 use std::io::{self, IoSlice};
 
@@ -8,15 +8,15 @@ use tokio::net::TcpStream;
 
 /// A stream that a WebSocket runs over.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static {
-    /// Has the kernel throw away what it still holds for the peer when the stream is dropped: the peer sees a reset.
+    /// Makes the kernel discard unsent data when the stream is dropped: the peer sees a reset.
     fn reset_on_drop(&self);
 
-    /// Writes as much as the kernel takes at once. The runtime is not asked before whether it takes anything, nor told
-    /// where it takes none: measured 3 to 5 % of a delivery where many leave at a time.
+    /// Writes as much as the kernel takes at once, without asking the runtime first whether it takes anything. Measured
+    /// to save 3 to 5 % of a delivery when many leave at a time.
     ///
     /// # Errors
-    /// Those of the system: of [`WouldBlock`](io::ErrorKind::WouldBlock) the runtime has to be told by a write of its
-    /// own, so that it wakes the task.
+    /// Those of the system. On [`WouldBlock`](io::ErrorKind::WouldBlock) the caller must write through the runtime,
+    /// which does not know yet that the socket is full and would not wake the task.
     fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
@@ -28,20 +28,20 @@ impl Stream for TcpStream {
     fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = SockRef::from(&*self);
         match slices {
-            // The plain call is cheaper than the one that gathers: measured 9 to 15 % of a delivery.
+            // The plain call is cheaper than the gathering one: measured 9 to 15 % of a delivery.
             [slice] => socket.send(slice),
             slices => socket.send_vectored(slices),
         }
     }
 }
 
-/// As [`Stream::reset_on_drop`].
+/// See [`Stream::reset_on_drop`].
 pub fn reset_on_drop(stream: &TcpStream) {
-    // Where it fails, the connection ends by a FIN instead, and the kernel's buffer goes with its own timeout.
+    // If this fails, the connection ends by a FIN, and the kernel's buffer by the kernel's own timeout.
     let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 
-/// Bounds what the kernel holds for a reader that is too slow: it comes on top of the outbox. 0 leaves it to the
+/// Bounds the kernel's send buffer, which a slow reader fills in addition to its outbox. 0 leaves the size to the
 /// kernel, which was measured to take up to 4 MB.
 pub fn bound_send_buffer(stream: &TcpStream, send_buffer_bytes: usize) {
     if send_buffer_bytes > 0

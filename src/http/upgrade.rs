@@ -1,5 +1,5 @@
-//! WebSocket handshakes (RFC 6455, 4.2): which requests ask for one here, what is wrong with them, and the hand-over of
-//! the socket to a session, a new one or that of a polling client.
+//! WebSocket handshakes (RFC 6455, 4.2): finds and checks them, and hands the socket to a session, a new one or that of
+//! a polling client.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -18,7 +18,7 @@ use super::endpoint::{Edge, HandshakeError};
 use super::legacy;
 use super::request::{decoded, elements, is_token};
 use super::websocket::UnattachedWebSocket;
-use super::wire::{linger, say_at_once};
+use super::wire::{linger, send_at_once};
 use crate::actors::session::SessionMessage;
 use crate::delivery::transport::Attach;
 use crate::limits::clients::ConnectionSlot;
@@ -29,20 +29,20 @@ use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
 use crate::protocol::websocket::{Opcode, write_frame};
 use crate::protocol::{Generation, TransportKind};
 
-/// How long a client may take to read what it is answered over HTTP.
+/// How long a client may take to read a refusal.
 const HTTP_WAIT: Duration = Duration::from_secs(1);
 
-/// Clients in the manner of their day, the official suite of Engine.IO 3 among them, listen for the open packet when
-/// the socket is open and not before: one that came together with the head of the answer they would miss.
+/// The pause between the answer to the handshake and the open packet. Old clients, the official suite of Engine.IO 3
+/// among them, begin to listen when the socket is open and miss an open packet that arrives together with the answer.
 const OPEN_DELAY: Duration = Duration::from_millis(5);
 
-/// The versions of the protocol that are served. The frames of 8, the last draft, are those of 13.
+/// The versions of WebSocket that are served. Version 8, the last draft, has the frames of 13.
 const VERSIONS: [&str; 2] = ["13", "8"];
 
-/// Why there is no WebSocket.
+/// Why an upgrade is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UpgradeError {
-    /// The headers are none of a handshake, and what is wrong with them.
+    /// The headers are not those of a handshake. The text is the answer.
     NotWebSocket(&'static str),
     Version,
     Error(RequestError),
@@ -50,19 +50,19 @@ enum UpgradeError {
     Handshake(HandshakeError),
 }
 
-/// Whose WebSocket it will be.
+/// The session that a WebSocket is for.
 enum Asked {
     EngineIo(Request),
     Legacy { sid: String },
 }
 
 impl UpgradeError {
-    /// What the client speaks, as far as that is known.
+    /// The client's generation, if it is known.
     fn generation(self) -> Option<Generation> {
         matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
     }
 
-    /// What it counts as, where it is not counted already.
+    /// The error to count; `None` if it is already counted.
     fn error(self) -> Option<RequestError> {
         match self {
             Self::NotWebSocket(_) | Self::Version => Some(RequestError::BadRequest),
@@ -72,8 +72,8 @@ impl UpgradeError {
         }
     }
 
-    /// Status, further header lines, and text. An upgrade is refused with 400 whatever the reason, as by the official
-    /// server, unless there is only no room for it now.
+    /// Returns status, reason, further header lines, and text. The status is 400 as with the official server, except
+    /// that a lack of room is 503.
     fn answer(self) -> (u16, &'static str, &'static str, &'static str) {
         let (status, reason) = (400, "Bad Request");
         match self {
@@ -117,7 +117,7 @@ impl Upgrade for Edge {
     }
 }
 
-/// Whether the request is a WebSocket handshake for the endpoint; the head of the answer to it.
+/// Checks that a request is a WebSocket handshake for the endpoint. Returns its session and the head of the answer.
 fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), UpgradeError> {
     let head = request.head();
     let (path, query) = (decoded(head.uri.path()), head.uri.query().unwrap_or(""));
@@ -140,7 +140,7 @@ fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), Upgrade
     Ok((asked, accept(head.headers())?))
 }
 
-/// The head of the answer to a WebSocket handshake with these headers.
+/// Returns the head of the answer to a WebSocket handshake with these headers.
 fn accept(headers: &HeaderMap) -> Result<Vec<u8>, UpgradeError> {
     let version = only(headers, header::SEC_WEBSOCKET_VERSION).and_then(|version| version.to_str().ok());
     if !version.is_some_and(|version| VERSIONS.contains(&version.trim())) {
@@ -152,7 +152,7 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, UpgradeError> {
     answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     answer.extend_from_slice(b"Sec-WebSocket-Accept: ");
     answer.extend_from_slice(&ws::hash_key(key.as_bytes()));
-    // Subprotocols mean nothing here, but who offers some has to be told one (RFC 6455, 4.1): the first it likes best.
+    // Subprotocols are not used, but a client that offers some must get one back (RFC 6455, 4.1): its first choice.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
         let mut different = HashSet::new();
@@ -165,13 +165,13 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, UpgradeError> {
     Ok(answer)
 }
 
-/// The value of a header that has to come once and no more (RFC 6455, 11.3).
+/// Returns the value of a header that must occur exactly once (RFC 6455, 11.3).
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name);
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether this is 16 bytes in base64. Its last digit has four bits that mean nothing, and some clients set them.
+/// Returns whether this is the base64 of 16 bytes. The last digit has four unused bits, which some clients set.
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
@@ -205,7 +205,7 @@ async fn hand_over(
                 tokio::time::sleep(OPEN_DELAY).await;
             }
             let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
-            // Without a session, the socket is dropped, and its client tries again.
+            // If the session is refused, the socket is dropped, and the client tries again.
             let _ =
                 edge.open(session_slot, generation, form, address, Some(handover.attach(&edge.worker.read_buffer)?));
             return Ok(());
@@ -213,13 +213,13 @@ async fn hand_over(
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),
         Asked::Legacy { sid } => (Generation::Sio09, sid),
     };
-    // 0.9 is told by a packet in either case: it begins, or its client has to begin anew.
+    // 0.9 clients get a packet in either case: a greeting, or the order to begin anew.
     let Some(entry) = edge.endpoint.sessions.get(&sid, generation) else {
         edge.note_refusal(RequestError::UnknownSid, Some(generation), address);
         if generation == Generation::Sio09 {
             head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
             write_frame(&mut head, Opcode::Close, &[]);
-            say_last(stream, stopping, &head).await;
+            send_and_linger(stream, stopping, &head).await;
         } else {
             refuse(edge, stream, stopping, UpgradeError::Error(RequestError::UnknownSid)).await;
         }
@@ -229,9 +229,9 @@ async fn hand_over(
     if generation == Generation::Sio09 {
         head.extend_from_slice(Frame::text(GREETING).bytes());
     }
-    // The session may live on another thread: the socket goes there without a runtime.
+    // The session may live on another thread, so the socket leaves the runtime of this one.
     let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
-    // A session that takes no more requests takes no upgrade: the socket closes, and polling goes on.
+    // A session with a full mailbox takes no upgrade: the socket closes, and polling goes on.
     let _ = entry.mailbox.try_send(SessionMessage::Attach(handover));
     Ok(())
 }
@@ -268,15 +268,15 @@ async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>,
          Content-Length: {length}\r\n\r\n{text}"
     );
     if is_crowded {
-        // There is no room for it to linger in.
-        say_at_once(&stream, answer.as_bytes());
+        // Lingering would need the room that is missing.
+        send_at_once(&stream, answer.as_bytes());
     } else {
-        say_last(stream, stopping, answer.as_bytes()).await;
+        send_and_linger(stream, stopping, answer.as_bytes()).await;
     }
 }
 
-async fn say_last(mut stream: TcpStream, stopping: watch::Receiver<bool>, words: &[u8]) {
-    if let Ok(Ok(())) = tokio::time::timeout(HTTP_WAIT, stream.write_all(words)).await {
+async fn send_and_linger(mut stream: TcpStream, stopping: watch::Receiver<bool>, bytes: &[u8]) {
+    if let Ok(Ok(())) = tokio::time::timeout(HTTP_WAIT, stream.write_all(bytes)).await {
         linger(stream, stopping).await;
     }
 }

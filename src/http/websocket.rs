@@ -1,5 +1,5 @@
-//! The transport of an owned socket: frames in, outbox out, partial writes, the close. It reads inside its session's
-//! task; the flusher of its worker and that task write.
+//! The WebSocket transport over a socket: frames in, outbox out, partial writes, the close. The session's task reads;
+//! that task and the flusher of its worker write.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -27,22 +27,22 @@ use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
 use crate::protocol::{Generation, ProtocolError};
 use crate::turns;
 
-/// Reads of one turn: a client that floods lets others have theirs.
+/// Reads in one turn, so that a flooding client does not keep others waiting.
 const READS_PER_TURN: usize = 4;
 
-/// Writes of one turn: a client that reads as fast as others talk lets others have theirs.
+/// Writes in one turn, so that a client that reads as fast as others talk does not keep others waiting.
 const WRITES_PER_TURN: usize = 16;
 
 /// Frames of one write.
 const FRAMES_PER_WRITE: usize = 64;
 
-/// What may wait to be written before anything of the outbox.
+/// Urgent frames that may wait to be written.
 const URGENT_MAX: usize = 16;
 
-/// A buffer of no more than this is kept as it is, though there is little in it.
+/// Buffers up to this size are kept even if nearly empty.
 const KEPT_BYTES: usize = 4096;
 
-/// Bytes that are read of a peer that has been told of the close.
+/// Bytes read from a peer after the close was sent.
 const FAREWELL_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a peer may take to answer a close.
@@ -56,50 +56,50 @@ pub struct WebSocket<S: Stream> {
     reader: Reader,
     buffer: Rc<ReadBuffer>,
     metrics: Arc<Metrics>,
-    /// Its place among the open connections, for as long as it is open.
+    /// Its slot among the open connections, while it is open.
     slot: Option<ConnectionSlot>,
-    /// The beginning of a frame that is not whole, or what nobody has looked at yet (`unread`).
+    /// The beginning of an incomplete frame, or bytes that are not parsed yet (`unread`).
     partial: Vec<u8>,
     unread: bool,
-    /// What the socket did not take yet. Hardly ever is there anything, and every connection has a socket.
+    /// Data that the socket has not taken yet. Boxed because it is rare and every connection has a socket.
     unsent: Option<Box<Unsent>>,
     close_code: Option<u16>,
 }
 
-/// What is to be written, in order: what is urgent, then what is from the outbox.
+/// Data to be written, in order: urgent frames, then frames of the outbox.
 #[derive(Debug, Default)]
 struct Unsent {
-    /// Goes out before any further frame: the head of the handshake's answer, a pong, the answer to a probe.
+    /// Sent before any other frame: the head of the handshake's answer, pongs, the answer to a probe.
     urgent: VecDeque<Bytes>,
-    /// Taken from the outbox.
+    /// Frames taken from the outbox.
     writing: Frames,
-    /// Bytes of the first of `urgent`, or else of `writing`, that are out.
+    /// Bytes already written of the first entry of `urgent`, or of `writing` if that comes first.
     written: usize,
-    /// Whether `written` is about `writing`: a frame that was begun is finished before anything urgent.
+    /// Whether `written` counts in `writing`: a frame that has begun is finished before anything urgent.
     mid_frame: bool,
     /// Since when the peer has taken nothing.
     blocked_since: Option<Instant>,
 }
 
-/// What went out of the outbox.
+/// The messages and bytes of the outbox that were written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     messages: usize,
     bytes: usize,
 }
 
-/// A socket on its way to its session, together with what was read from it and what it is sent first.
+/// A socket on its way to its session.
 #[derive(Debug)]
 pub struct UnattachedWebSocket {
-    /// The socket, registered with no runtime.
+    /// The socket, not registered with any runtime.
     pub stream: std::net::TcpStream,
-    /// Its place among the open connections.
+    /// Its slot among the open connections.
     pub slot: ConnectionSlot,
-    /// What the client speaks.
+    /// The client's generation.
     pub generation: Generation,
-    /// What came behind the request.
+    /// Bytes that arrived behind the request.
     pub read: Vec<u8>,
-    /// The head of the answer.
+    /// The head of the handshake's answer, to be sent first.
     pub head: Bytes,
     /// The largest message that the client may send.
     pub payload_bytes_max: usize,
@@ -122,7 +122,7 @@ impl Attach for UnattachedWebSocket {
 }
 
 impl<S: Stream> WebSocket<S> {
-    /// A socket whose peer is sent `head` first; `read` is what it has already sent.
+    /// A socket that sends `head` first; its peer has already sent `read`.
     pub fn new(
         stream: S,
         generation: Generation,
@@ -172,7 +172,7 @@ impl<S: Stream> WebSocket<S> {
         Poll::Ready(self.allow(self.partial.len() + self.reader.kept_bytes()))
     }
 
-    /// Whether so many bytes may be kept for this client now.
+    /// Fails if memory is too short to keep this number of bytes for the client.
     fn allow(&self, bytes: usize) -> Result<(), CloseReason> {
         if self.slot.as_ref().is_none_or(|slot| slot.may_keep(bytes)) {
             return Ok(());
@@ -195,8 +195,7 @@ impl<S: Stream> WebSocket<S> {
         Ok(())
     }
 
-    /// Takes the whole frames from the front of `input`, as long as `sink` takes more, and says how many bytes they
-    /// were.
+    /// Parses the complete frames at the front of `input` until `sink` wants no more. Returns how many bytes they had.
     fn parse(&mut self, input: &mut [u8], sink: &mut Sink<'_>) -> Result<usize, CloseReason> {
         let mut consumed = 0;
         loop {
@@ -217,7 +216,8 @@ impl<S: Stream> WebSocket<S> {
             let arrival = match message {
                 None | Some(Message::Pong(_)) => Inbound::Frame,
                 Some(Message::Ping(data)) => {
-                    // Not every ping has to be answered (RFC 6455, 5.5.3): who reads no pongs gets no more of them.
+                    // Not every ping needs an answer (RFC 6455, 5.5.3): a client that reads no pongs gets no more of
+                    // them.
                     let urgent = &mut self.unsent.get_or_insert_default().urgent;
                     if urgent.len() < URGENT_MAX {
                         let mut pong = Vec::with_capacity(data.len() + 2);
@@ -241,7 +241,7 @@ impl<S: Stream> WebSocket<S> {
         }
     }
 
-    /// What is still to be written, out of its box for as long as it is worked on.
+    /// Takes the unsent data out of its box while it is worked on.
     fn take_unsent(&mut self) -> Unsent {
         self.unsent.take().map_or_else(Unsent::default, |unsent| *unsent)
     }
@@ -250,7 +250,7 @@ impl<S: Stream> WebSocket<S> {
         self.unsent = (!unsent.is_empty()).then(|| Box::new(unsent));
     }
 
-    /// Writes `unsent`. Ready when all of it is out.
+    /// Writes `unsent`. Ready when all of it is written.
     fn poll_flush(&mut self, cx: &mut Context<'_>, unsent: &mut Unsent, sent: &mut Sent) -> Poll<io::Result<()>> {
         while !unsent.is_empty() {
             let written = match unsent.only() {
@@ -285,7 +285,7 @@ impl<S: Stream> WebSocket<S> {
         }
     }
 
-    /// Writes what the socket has not taken yet, and nothing of the outbox behind it.
+    /// Writes the unsent data, but nothing more of the outbox.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut unsent = self.take_unsent();
         let flushed = self.poll_flush(cx, &mut unsent, &mut Sent::default());
@@ -349,7 +349,7 @@ impl<S: Stream> Transport for WebSocket<S> {
                 Poll::Pending => outbox.written(sent.messages, sent.bytes),
             };
             if relieved {
-                // To read on: at once, it would be the only one that is read.
+                // The session reads on, but after the other tasks had their turn.
                 turns::rest(cx);
             }
             if flushed.is_pending() {
@@ -388,22 +388,22 @@ impl<S: Stream> Transport for WebSocket<S> {
         if reason == CloseReason::TransportError {
             return;
         }
-        // Nothing is read any more.
+        // No more is read.
         (self.partial, self.reader) = (Vec::new(), Reader::new(0));
         let mut frame = Vec::new();
         let payload = self.code_of(reason).map(u16::to_be_bytes);
         write_frame(&mut frame, Opcode::Close, payload.as_ref().map_or(&[], |code| code.as_slice()));
-        // What is left of a frame that was begun comes first, nothing else does.
+        // A frame that has begun is finished; the other frames are dropped.
         let unsent = self.unsent.get_or_insert_default();
         unsent.writing.truncate(usize::from(unsent.mid_frame));
         unsent.urgent.push_back(frame.into());
         match self.poll_finish(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
-            // It takes no more, so it cannot be told.
+            // The peer takes no more data, so it cannot be told.
             Poll::Pending if matches!(reason, CloseReason::Slow | CloseReason::WriteTimeout | CloseReason::Memory) => {
                 self.stream.reset_on_drop()
             }
-            Poll::Pending | Poll::Ready(Ok(())) => drop(actix_rt::spawn(part(self))),
+            Poll::Pending | Poll::Ready(Ok(())) => drop(actix_rt::spawn(finish_close(self))),
         }
     }
 }
@@ -413,12 +413,12 @@ impl Unsent {
         self.urgent.is_empty() && self.writing.is_empty()
     }
 
-    /// What is left of the only thing that is to be written, where it is a frame.
+    /// Returns the rest of the only frame to be written; `None` if there are several or something is urgent.
     fn only(&self) -> Option<&[u8]> {
         (self.urgent.is_empty() && self.writing.len() == 1).then(|| &self.writing[0].bytes()[self.written..])
     }
 
-    /// The slices of the next write, in order. Says how many it has filled.
+    /// Fills in the slices of the next write, in order. Returns how many.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; FRAMES_PER_WRITE]) -> usize {
         let begun = usize::from(self.mid_frame);
         let frames = |frame: &'a Frame| frame.bytes();
@@ -432,7 +432,7 @@ impl Unsent {
         count
     }
 
-    /// Takes `written` bytes off the front of what [`Self::gather`] gave.
+    /// Removes `written` bytes from the front of what [`Self::gather`] returned.
     fn consume(&mut self, written: usize, sent: &mut Sent) {
         let mut left = self.written + written;
         self.written = 0;
@@ -461,16 +461,16 @@ impl Unsent {
             }
         }
         self.writing.drain(..frames);
-        // A reader that is always a little behind keeps no room for all that was once taken for it.
+        // A reader that is always a little behind keeps no room for an earlier, longer queue.
         if self.writing.capacity() > FRAMES_PER_WRITE.max(4 * self.writing.len()) {
             self.writing.shrink_to_fit();
         }
     }
 }
 
-/// Ends our side and waits a moment for the peer to end its own: a socket that is closed with bytes unread would reset,
-/// and the peer might lose the close frame. A peer that goes on and on is not listened to for that.
-async fn part<S: Stream>(mut socket: Box<WebSocket<S>>) {
+/// Sends the close frame and waits a moment for the peer to close. Closing a socket with unread bytes would reset it,
+/// and the peer might lose the close frame. A peer that keeps sending is cut off.
+async fn finish_close<S: Stream>(mut socket: Box<WebSocket<S>>) {
     let drain = async {
         std::future::poll_fn(|cx| socket.poll_finish(cx)).await?;
         socket.stream.shutdown().await?;

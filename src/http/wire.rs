@@ -1,5 +1,5 @@
-//! The socket of an HTTP/1 connection, and what is known of the request that is read from it; and how one parts with a
-//! socket so that its client hears what was said last.
+//! The socket of an HTTP/1 connection with the body of the request that is being read from it, and ways to close a
+//! socket such that the client still gets the last answer.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,33 +23,33 @@ use crate::turns::Rest;
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// While a request is answered, no more is read than shows whether its client is still there.
+/// Bytes read ahead while a request is answered, in order to notice a client that goes away.
 const READ_AHEAD_BYTES: usize = 4096;
 
-/// How long a client may go on sending after the last answer. The kernel would throw that answer away with a connection
-/// that is closed before its input is read.
+/// How long a client may go on sending after the last answer. If a connection is closed with input unread, the kernel
+/// discards the answer.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The socket, and what is known of the request on it. Shared with the body of that request, for as long as it lasts.
+/// A socket and the state of its current request. Shared with the body of that request while the request lasts.
 pub(super) struct Wire {
     pub(super) stream: TcpStream,
-    /// Read, and not yet taken.
+    /// Bytes read and not yet taken.
     pub(super) incoming: BytesMut,
     body: Body,
-    /// The client waits for a word before it sends the body.
+    /// The client waits for `100 Continue` before it sends the body.
     owes_continue: bool,
-    /// The request is a GET or HEAD. A body means nothing then (RFC 9110, 9.3.1), and some gateways send an empty one:
-    /// it is passed over.
+    /// The request is a GET or HEAD. Its body means nothing (RFC 9110, 9.3.1) and is skipped; some gateways send an
+    /// empty one.
     only_asks: bool,
-    /// The client sends no more.
+    /// The client has closed its side.
     has_ended: bool,
 }
 
-/// What is left of a body.
+/// The part of a body that is still to come.
 enum Body {
     Bytes(u64),
     Chunked(Chunked),
-    /// It did not come to its end.
+    /// The body ended early.
     Broken(io::ErrorKind),
 }
 
@@ -77,7 +77,7 @@ impl Wire {
         }
     }
 
-    /// Old browsers send a line break behind a body, which belongs to no request.
+    /// Skips the line breaks that old browsers send behind a body; they belong to no request.
     pub(super) fn skip_blanks(&mut self) {
         request::skip_blanks(&mut self.incoming);
         self.drop_buffer();
@@ -91,7 +91,7 @@ impl Wire {
         }
     }
 
-    /// The time for the body is over. False where it is there already.
+    /// Ends the wait for the body. Returns false if the body is complete.
     pub(super) fn give_up_body(&mut self) -> bool {
         let is_late = !self.has_whole_body();
         if is_late {
@@ -100,34 +100,34 @@ impl Wire {
         is_late
     }
 
-    /// Says the word that the client waits for. Nothing else is being written, so that these few bytes find room; a
-    /// client that does not get them sends its body a little later (RFC 9110, 10.1.1).
+    /// Sends the `100 Continue` that the client waits for. Nothing else is being written, so these few bytes find room.
+    /// A client that misses them sends its body a little later (RFC 9110, 10.1.1).
     fn ask_for_body(&mut self) {
         if std::mem::take(&mut self.owes_continue) {
             let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 
-    /// Passes over what nobody has read of a body, as far as it is here. False where it goes on.
+    /// Skips the unread part of a body as far as it has arrived. Returns whether the body is complete.
     pub(super) fn skip_rest(&mut self) -> bool {
         while let Some(Ok(_)) = self.take_body() {}
         self.has_whole_body()
     }
 
-    /// Whether the next request has begun to come.
+    /// Returns whether the next request has begun to arrive.
     pub(super) fn is_ahead(&mut self) -> bool {
         self.drop_buffer();
         !self.incoming.is_empty()
     }
 
-    /// A connection at rest keeps no buffer.
+    /// Frees the buffer: an idle connection keeps none.
     fn drop_buffer(&mut self) {
         if self.incoming.is_empty() {
             self.incoming = BytesMut::new();
         }
     }
 
-    /// Reads what has come: so many bytes, 0 at the end.
+    /// Reads the bytes that have arrived. Returns their number, 0 at the end.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
@@ -139,8 +139,8 @@ impl Wire {
         }
     }
 
-    /// Whether the client has gone: it reads no answer any more. Looks as long as nothing else may come. Who has closed
-    /// his side behind a POST has only said all that he has to say; who has while he polls is gone.
+    /// Returns whether the client has gone and will read no answer. Reads ahead only while no body is awaited. A client
+    /// that closes its side after a POST has merely finished sending; one that does so during a poll has gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         if self.only_asks {
             self.ask_for_body();
@@ -159,8 +159,8 @@ impl Wire {
         self.has_ended && self.only_asks
     }
 
-    /// The next piece of the body, as far as it was read already. None where more has to be read first, or is not to
-    /// come.
+    /// Returns the next piece of the body among the bytes read; `None` if more must be read first or the body is
+    /// complete.
     fn take_body(&mut self) -> Option<Result<Bytes, PayloadError>> {
         match &mut self.body {
             Body::Broken(kind) => Some(Err(PayloadError::Io((*kind).into()))),
@@ -206,7 +206,7 @@ impl Wire {
     }
 }
 
-/// The body of a request, as its handler reads it: the socket is read no faster.
+/// The body of a request, as its handler reads it. The socket is read no faster than the handler reads.
 pub(super) struct Incoming(pub(super) Rc<RefCell<Wire>>);
 
 impl Stream for Incoming {
@@ -217,20 +217,20 @@ impl Stream for Incoming {
     }
 }
 
-/// Says this before a socket is dropped, as far as that needs no time. What the client has sent is taken out, because
-/// the system throws away what was written last where something unread is left.
-pub(super) fn say_at_once(stream: &TcpStream, words: &[u8]) {
+/// Sends a last answer before a socket is dropped, without waiting. Input is read first: if some is left unread, the
+/// kernel discards the answer.
+pub(super) fn send_at_once(stream: &TcpStream, bytes: &[u8]) {
     let _ = stream.try_read(&mut [0; READ_BYTES]);
-    let _ = stream.try_write(words);
+    let _ = stream.try_write(bytes);
 }
 
-/// Closes a socket whose client may still be sending: what it sends is thrown away until it closes too, for a while.
-/// A stop does not wait for that.
+/// Closes a socket whose client may still be sending: discards input until the client closes too, for at most
+/// [`LINGER`]. A stop ends it at once.
 pub(super) async fn linger(mut stream: TcpStream, mut stopping: watch::Receiver<bool>) {
     let discard = async {
         stream.shutdown().await?;
         loop {
-            // A statement of its own: the buffer would else be a part of every connection's future.
+            // Not inline in the `match`: the buffer would become part of every connection's future.
             let read = stream.try_read(&mut [0; READ_BYTES]);
             match read {
                 Ok(0) => return Ok::<_, io::Error>(()),
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use futures_util::task::noop_waker_ref;
 
-    /// A connection, and its other end.
+    /// A connection and its other end.
     async fn wire() -> (Wire, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -265,7 +265,7 @@ mod tests {
         wire.incoming.reserve(READ_BYTES);
         assert!(!wire.is_ahead());
         assert_eq!(wire.incoming.capacity(), 0);
-        // The runtime learns by a read in vain that there is no more.
+        // Only a read in vain tells the runtime that there is no more.
         client.write_all(b"\r\n").await.unwrap();
         std::future::poll_fn(|cx| wire.poll_fill(cx)).await.unwrap();
         wire.skip_blanks();

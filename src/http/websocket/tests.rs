@@ -1,4 +1,4 @@
-//! The transport over a peer that a test holds in its hand: cut reads and writes, floods, and ends.
+//! Tests of the transport over a peer that the test controls: cut reads and writes, floods, and ends.
 
 use super::*;
 use crate::delivery::outbox::Bounds;
@@ -16,9 +16,9 @@ struct Peer {
     input: VecDeque<Vec<u8>>,
     takes: VecDeque<usize>,
     output: Vec<u8>,
-    /// It breaks where it would take anything more.
+    /// Whether the peer breaks when `takes` is used up.
     breaks: bool,
-    /// There is news here as soon as anything was written.
+    /// The outbox that gets another message with every write.
     news: Option<Arc<Outbox>>,
 }
 
@@ -96,7 +96,7 @@ fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (WebSocket<Peer>, Outbox) {
     (WebSocket::new(stream, Generation::Eio4, reader, &Rc::default(), Vec::new(), head, metrics), outbox)
 }
 
-/// The frames in what was written behind the head.
+/// Returns the frames written behind the head.
 fn frames(output: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
     let mut rest = output.strip_prefix(b"HTTP/1.1 101\r\n\r\n").expect("the head is first and whole");
     let mut frames = Vec::new();
@@ -115,8 +115,8 @@ fn frames(output: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// However the socket cuts the writes, every frame arrives whole and in order, pongs only between them, and the
-    /// outbox counts down to nothing.
+    /// However writes are cut, every frame arrives whole and in order, pongs only between frames, and the outbox counts
+    /// down to zero.
     #[test]
     fn writes_may_be_cut_anywhere(
         takes in prop::collection::vec(0usize..40, 0..200),
@@ -130,7 +130,7 @@ proptest! {
             for (at, len) in lens.iter().enumerate() {
                 outbox.push(Frame::text(&format!("{at:<len$}")));
                 assert!(socket.poll_write(&mut cx, &outbox).is_pending());
-                // One read of at most a few pings; whatever was begun has to be finished first.
+                // Reads a few pings at most; a frame that has begun must be finished before their pongs.
                 assert!(socket.poll_read(&mut cx, &mut |_| Ok(true)).is_pending());
             }
             while !outbox.is_empty() || socket.unsent.is_some() {
@@ -201,7 +201,7 @@ fn a_peer_that_reads_as_fast_as_others_talk_is_written_to_so_often_and_then_agai
     });
 }
 
-/// A client that asks more than its outbox holds answers reads on behind others, not at once.
+/// A client whose outbox was full reads on after other tasks had their turn, not at once.
 #[test]
 fn room_again_wakes_the_task_when_others_had_their_turn() {
     actix_rt::System::new().block_on(async {
@@ -248,7 +248,7 @@ fn a_close_says_why() {
     });
 }
 
-/// A large message, and then always a little of the next one.
+/// Sends a large message, and then always the beginning of the next one.
 #[test]
 fn a_large_message_leaves_no_large_buffer_behind() {
     actix_rt::System::new().block_on(async {
@@ -273,7 +273,7 @@ fn a_large_message_leaves_no_large_buffer_behind() {
     });
 }
 
-/// A reader that takes nearly all of what it was once owed, and is never quite done.
+/// A reader that takes nearly all of a long queue, but never all of it.
 #[test]
 fn a_long_queue_leaves_no_room_for_one_behind() {
     actix_rt::System::new().block_on(async {
@@ -290,7 +290,7 @@ fn a_long_queue_leaves_no_room_for_one_behind() {
     });
 }
 
-/// Each byte that is taken counts, and nothing else does.
+/// Each written byte counts as progress, and nothing else does.
 #[test]
 fn a_socket_says_since_when_nothing_was_taken() {
     actix_rt::System::new().block_on(async {
