@@ -1,7 +1,7 @@
-//! The log: env_logger, and behind it a bounded queue to a thread of its own that writes to standard error. A standard
-//! error that stalls, is full or is closed stops nobody: lines that find no room are lost and counted.
+//! The log: env_logger writes into a bounded queue, and a thread of its own writes the queue to standard error. If
+//! standard error stalls, is full or is closed, nobody waits: lines without room are lost and counted.
 //!
-//! What clients write stands in the log only [escaped](escape), and their refusals only [so often](log_refusal).
+//! Text of clients is [escaped](escape) in the log, and refusals are [limited](log_refusal) to a number per second.
 
 mod backlog;
 pub mod limiter;
@@ -25,12 +25,13 @@ use parking_lot::{Condvar, Mutex};
 use backlog::Backlog;
 use limiter::Limiter;
 
-/// Longer names and ids are cut by [`escape`].
+/// [`escape`] cuts longer names and ids.
 const ESCAPED_BYTES_MAX: usize = 256;
 
-/// How often the thread looks for refusals of which nobody has been told, and how soon it tries again when a standard
-/// error that does not block takes nothing.
+/// How long the thread waits for lines before it logs the number of suppressed refusals.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon the thread tries again when a non-blocking standard error takes nothing.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The target of what [`log_refusal`] logs.
@@ -39,10 +40,10 @@ const REFUSALS_TARGET: &str = "maxtalk::refusals";
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 static REFUSALS: Mutex<Limiter> = Mutex::new(Limiter::new(10));
 
-/// Why the log cannot start.
+/// Why the log does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Standard error, or a thread that writes to it, cannot be had.
+    /// The system does not give a descriptor or a thread.
     #[error("the log cannot start: {0}")]
     Io(#[from] io::Error),
     /// There is a logger already.
@@ -50,21 +51,21 @@ pub enum StartError {
     Taken(#[from] log::SetLoggerError),
 }
 
-/// The log of this process, running.
+/// The running log of this process.
 #[derive(Clone)]
 pub struct Logging {
     queue: Arc<Queue>,
 }
 
-/// Starts the log of this process: what passes `filter` (in the form of env_logger) goes to standard error, of which at
-/// most `lines_max` lines wait, and panics go the same way.
+/// Starts the log of this process. Records that pass `filter` (in the form of env_logger) go to standard error; at most
+/// `lines_max` lines wait. Panics are logged too.
 ///
 /// # Errors
 /// See [`StartError`].
 pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Result<Logging, StartError> {
     let queue = Arc::new(Queue::new(lines_max, &LINES_LOST));
     REFUSALS.lock().set_per_second_max(refusals_per_second_max);
-    // A descriptor of our own: whoever else writes to standard error does not wait for a lock that a stalled one holds.
+    // A descriptor of our own: other writers to standard error must not wait for a lock that a stalled write holds.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     Builder::new()
         .parse_filters(filter)
@@ -78,21 +79,21 @@ pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Re
 }
 
 impl Logging {
-    /// Waits until all that was logged is written, at most for `timeout`. Says whether it is.
+    /// Waits until all lines are written, at most for `timeout`. Returns whether they are.
     pub fn flush(&self, timeout: Duration) -> bool {
-        // Whatever the limit: there may be no other opportunity.
+        // Without asking for room: there may be no other opportunity.
         tell_refusals(REFUSALS.lock().take_suppressed());
         self.queue.wait_until_written(Instant::now() + timeout)
     }
 }
 
-/// How many lines of the log were lost since the start of the process.
+/// Returns the number of log lines lost since the start of the process.
 pub fn lines_lost() -> u64 {
     LINES_LOST.load(Ordering::Relaxed)
 }
 
-/// `text` from outside as it may stand in a log: in quotes, with control characters, line breaks and what changes the
-/// direction of writing escaped, and cut where it is too long.
+/// Shows text from outside for the log: quoted, with control characters, line breaks and changes of the writing
+/// direction escaped, and cut if too long.
 pub fn escape(text: &str) -> impl fmt::Display + '_ {
     let shown = &text[..text.floor_char_boundary(ESCAPED_BYTES_MAX)];
     let more = text.len() - shown.len();
@@ -102,9 +103,8 @@ pub fn escape(text: &str) -> impl fmt::Display + '_ {
     })
 }
 
-/// Logs that something was refused, at info, unless the limit of lines per second is reached. Those beyond are counted,
-/// and "and n more" is logged when there is room again. What stands in `refusal` from outside is [escaped](escape) by
-/// the caller.
+/// Logs a refusal at info, up to the limit of lines per second. Further ones are counted, and the next line that passes
+/// says "and n more before". The caller [escapes](escape) text from outside.
 pub fn log_refusal(now: Instant, refusal: fmt::Arguments<'_>) {
     if !log::log_enabled!(target: REFUSALS_TARGET, Level::Info) {
         return;
@@ -123,8 +123,8 @@ fn tell_refusals(suppressed: u64) {
     }
 }
 
-/// A record is one line. Where its text has several, the others are indented, so that no text from outside can look
-/// like a record; other control characters are escaped.
+/// Writes a record as one line. Further lines of its text are indented, so that no text from outside can look like a
+/// record; other control characters are escaped.
 fn format_record(formatter: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let (time, level, target) = (formatter.timestamp_millis(), record.level(), record.target());
     write!(formatter, "{time} {level:<5} {target}: ")?;
@@ -133,7 +133,7 @@ fn format_record(formatter: &mut Formatter, record: &Record<'_>) -> io::Result<(
     writeln!(formatter, "{}", text.0.trim_end())
 }
 
-/// Text on its way into a record.
+/// The text of a record, with its further lines indented.
 struct Indented(String);
 
 impl fmt::Write for Indented {
@@ -142,7 +142,7 @@ impl fmt::Write for Indented {
             match c {
                 '\n' => self.0 += "\n    ",
                 '\t' => self.0.push(c),
-                // The escapes of Debug, without those of what is harmless here.
+                // `escape_debug` would escape these too, but they are harmless here.
                 '"' | '\'' | '\\' => self.0.push(c),
                 _ => self.0.extend(c.escape_debug()),
             }
@@ -159,18 +159,18 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
     }
 }
 
-/// The backlog between those who log and the thread that writes.
+/// The queue between those who log and the thread that writes.
 struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
     written: Condvar,
-    /// Lines that found no room, or could not be written.
+    /// Lines without room, or whose write failed.
     lost: &'static AtomicU64,
 }
 
 struct State {
     backlog: Backlog,
-    /// Whether the thread has taken lines that it has not written yet.
+    /// Whether the thread is writing lines that it has taken.
     writing: bool,
 }
 
@@ -188,7 +188,7 @@ impl Queue {
         }
     }
 
-    /// The next lines, once those taken before are written; none where there are none for a while.
+    /// Returns the next lines; `None` if none came for [`SETTLE_INTERVAL`]. The lines taken before count as written.
     fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.state.lock();
         state.writing = false;
@@ -212,7 +212,7 @@ impl Queue {
     }
 }
 
-/// The end of the queue that env_logger writes to, one record at a time.
+/// The entrance of the queue, for env_logger: each write is one record.
 struct Entrance(Arc<Queue>);
 
 impl Write for Entrance {
@@ -226,7 +226,7 @@ impl Write for Entrance {
     }
 }
 
-/// The thread's whole life.
+/// Runs the thread that writes.
 fn drain(queue: &Queue, mut output: impl Write) {
     loop {
         match queue.take() {
@@ -244,7 +244,7 @@ fn drain(queue: &Queue, mut output: impl Write) {
     }
 }
 
-/// Writes all of `lines`, also to what somebody else has made non-blocking: this thread has nothing else to do.
+/// Writes all `lines`, even if another process has made the output non-blocking: this thread has nothing else to do.
 fn write_patiently(output: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
     while !lines.is_empty() {
         match output.write(lines) {
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_from_outside_cannot_leave_its_quotes_or_its_line() {
+    fn text_from_outside_cannot_leave_its_quotes_or_its_line() {
         let table = [
             ("alice", r#""alice""#),
             ("o'brien \"é\\", r#""o'brien \"é\\""#),
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(text.0, "one\n    2026 INFO \"two\"\\r\\u{1b}[2J\\u{202e}");
     }
 
-    /// A standard error that takes nothing until it is told to, and then says what it took.
+    /// An output that takes a write for each message it receives, and sends back the bytes that it took.
     struct Stalled(mpsc::Receiver<()>, mpsc::Sender<String>);
 
     impl Write for Stalled {
@@ -316,7 +316,7 @@ mod tests {
         for n in 0..100 {
             queue.push(format!("line {n}\n").as_bytes());
         }
-        // The thread may have taken some of the first lines or none yet: at least 100 less those and the two waiting.
+        // Of 100 lines, two wait, and the thread may have taken some of the first ones: the others are lost.
         let lost = LOST.load(Ordering::Relaxed);
         assert!((90..=98).contains(&lost), "{lost}");
         assert!(!queue.wait_until_written(Instant::now()), "nothing is written yet");

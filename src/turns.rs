@@ -1,7 +1,7 @@
-//! How the tasks of a thread take turns. In a round its runtime looks at the sockets and runs whoever has something to
-//! do; a task that has done its share rests until the next round. Giving way by tokio's `yield_now` is not enough: that
-//! ends as soon as anything wakes the task, and tasks of two threads that wake each other would keep the runtime from
-//! the sockets for 61 of their turns (a tick of tokio's `LocalSet`).
+//! Turns of the tasks of a thread. In a round, the runtime polls the sockets and runs the tasks that are ready; a task
+//! that has done its share rests until the next round. tokio's `yield_now` is not enough: it ends as soon as anything
+//! wakes the task, and tasks of two threads that wake each other would keep the runtime from its sockets for 61 turns
+//! (a tick of tokio's `LocalSet`).
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -10,29 +10,29 @@ use std::task::{Context, Poll, Waker};
 
 use actix::{Actor, ActorFuture};
 
-/// Room for so many who rest is kept, where there was ever need of it.
+/// Capacity that the list of resting tasks keeps after it has grown.
 const ROOM: usize = 1024;
 
 thread_local! {
     static ROUNDS: Rounds = const { Rounds::new() };
 }
 
-/// The rounds of one thread. They are counted only while somebody rests.
+/// The rounds of one thread, counted only while a task rests.
 struct Rounds {
     number: Cell<u64>,
     resting: RefCell<Vec<Waker>>,
-    /// Whether there is a task that counts the rounds.
+    /// Whether the counting task runs.
     is_counted: Cell<bool>,
-    /// That task, while it waits for somebody to rest.
+    /// The waker of the counting task, while no task rests.
     counter: RefCell<Option<Waker>>,
 }
 
-/// The number of this thread's round, for tasks that have only so much to do in each.
+/// Returns the number of this thread's round, for tasks with a share per round.
 pub fn round() -> u64 {
     ROUNDS.with(|rounds| rounds.number.get())
 }
 
-/// Has the task run again in the next round. The thread needs a runtime of actix, and no other one that is alive.
+/// Wakes the task in the next round. Needs actix's runtime on this thread, and no other one that is alive.
 pub fn rest(cx: &mut Context<'_>) {
     ROUNDS.with(|rounds| rounds.rest(cx.waker()));
 }
@@ -60,7 +60,7 @@ impl Rounds {
         }
     }
 
-    /// Waits for somebody to rest.
+    /// Waits until a task rests.
     fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.resting.borrow().is_empty() {
             return Poll::Ready(());
@@ -69,7 +69,7 @@ impl Rounds {
         Poll::Pending
     }
 
-    /// Wakes all who rest. `room` is an empty list that has room.
+    /// Ends the round: wakes all resting tasks. `room` is an empty list with capacity.
     fn end(&self, room: &mut Vec<Waker>) {
         self.number.set(self.number.get() + 1);
         std::mem::swap(room, &mut self.resting.borrow_mut());
@@ -82,16 +82,16 @@ async fn count_rounds(_counting: Counting) {
     let mut room = Vec::new();
     loop {
         poll_fn(|cx| ROUNDS.with(|rounds| rounds.poll_begun(cx))).await;
-        // Nobody but the runtime wakes this task, when it has looked at the sockets.
+        // Only the runtime wakes this task, after it has polled the sockets.
         tokio::task::yield_now().await;
-        // The other threads of the server may have no core but this one, and would wait for milliseconds until it is
-        // taken from this thread.
+        // If the server's other threads share this core, they would wait for milliseconds until the system takes it
+        // from this thread.
         std::thread::yield_now();
         ROUNDS.with(|rounds| rounds.end(&mut room));
     }
 }
 
-/// Lives as long as the task that counts the rounds: until its runtime ends.
+/// Lives as long as the counting task: until the runtime ends.
 struct Counting;
 
 impl Drop for Counting {
@@ -104,7 +104,7 @@ impl Drop for Counting {
     }
 }
 
-/// What a task has done in a round, of what it may do.
+/// The part of a round's work that a task has done.
 #[derive(Debug, Default)]
 pub struct Share {
     round: u64,
@@ -112,7 +112,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes up to `wanted` of `most` in this round, and says how much that is.
+    /// Takes up to `wanted` of the `most` units of this round. Returns how many.
     pub fn take(&mut self, wanted: usize, most: usize, round: u64) -> usize {
         if round != std::mem::replace(&mut self.round, round) {
             self.used = 0;
@@ -123,7 +123,7 @@ impl Share {
     }
 }
 
-/// Resolves in the next round, whatever wakes its task before.
+/// Resolves in the next round, even if its task is woken before.
 #[derive(Debug, Default)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Rest {

@@ -1,13 +1,13 @@
-//! A token bucket: so much at once, and so much per second on top. Pure: the time is an argument.
+//! A token bucket: a burst at once, and then a rate per second. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// What a bucket allows. Clients share a rate, and each has a [`Bucket`] of its own.
+/// The rate and burst of a [`Bucket`]. Clients share a rate; each has a bucket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Units that come back in a second; 0 is no limit.
+    /// Units that come back per second; 0 is no limit.
     pub per_second: u64,
-    /// Units that can be taken at once after a rest.
+    /// Units that a rested client can take at once.
     pub burst: u64,
 }
 
@@ -15,21 +15,21 @@ impl Rate {
     /// No limit.
     pub const UNLIMITED: Self = Self { per_second: 0, burst: 0 };
 
-    /// How long `units` take to come back.
+    /// Returns how long `units` take to come back.
     fn time_for(self, units: u64) -> Duration {
         Duration::from_nanos(units.saturating_mul(1_000_000_000) / self.per_second.max(1))
     }
 }
 
-/// How much of a [`Rate`] one client has used up. A new one is full.
+/// The part of a [`Rate`] that one client has used up. A new bucket is full.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bucket {
-    /// When all that was taken has come back.
+    /// When all units have come back; `None` if none was ever taken.
     full_at: Option<Instant>,
 }
 
 impl Bucket {
-    /// Takes `units`. False where it does not hold so many: it then stays as it is.
+    /// Takes `units`. Returns false, and takes nothing, if the bucket holds fewer.
     pub fn take(&mut self, rate: Rate, units: u64, now: Instant) -> bool {
         let allowed = self.wait(rate, units, now).is_zero();
         if allowed {
@@ -38,14 +38,14 @@ impl Bucket {
         allowed
     }
 
-    /// Takes `units` whether it holds so many or not: what it then owes has to come back first.
+    /// Takes `units` even if the bucket holds fewer: it then owes the rest.
     pub fn charge(&mut self, rate: Rate, units: u64, now: Instant) {
         if rate.per_second > 0 && units > 0 {
             self.full_at = Some(self.full_at.unwrap_or(now).max(now) + rate.time_for(units));
         }
     }
 
-    /// How long until it holds `units`. More units than the burst are waited for like the burst.
+    /// Returns how long until the bucket holds `units`. More than the burst counts as the burst.
     pub fn wait(&self, rate: Rate, units: u64, now: Instant) -> Duration {
         if rate.per_second == 0 || self.is_full(now) {
             return Duration::ZERO;
@@ -55,7 +55,7 @@ impl Bucket {
         owed.saturating_sub(kept)
     }
 
-    /// Whether nothing is missing: such a bucket is like a new one.
+    /// Returns whether no units are missing. Such a bucket equals a new one.
     pub fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     proptest! {
-        /// In whatever rhythm it is asked, it gives no more than the burst and what has come back since.
+        /// However often it is asked, it gives no more than the burst and the units that have come back.
         #[test]
         fn never_more_than_allowed(pauses_ms in prop::collection::vec(0_u64..300, 1..200)) {
             let (mut bucket, start) = (Bucket::default(), Instant::now());

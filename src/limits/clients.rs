@@ -1,5 +1,5 @@
-//! How many clients there may be, and how fast new ones may come: connections and sessions, in all and by address. What
-//! is taken is a value, and its drop gives it back.
+//! The bounds on clients: how many connections and sessions there may be, in all and per address, and how fast new ones
+//! may come. A slot is a value that is given back by its drop.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,25 +13,25 @@ use super::Limit;
 use super::bucket::{Bucket, Rate};
 use super::memory::{Memory, Watch};
 
-/// From so much of the memory on, in percent, there are no new sessions.
+/// Percentage of memory in use from which on no new sessions are opened.
 const FULL_PERCENT: u8 = 85;
 
-/// From so much of the memory on, in percent, there are no new connections.
+/// Percentage of memory in use from which on no new connections are accepted.
 const CROWDED_PERCENT: u8 = 93;
 
-/// What is kept for one client while so much of the memory is in use, the largest share first.
+/// Bytes that may be kept for one client from this percentage of memory on, highest percentage first.
 const KEPT_BYTES_MAX: [(u8, usize); 2] = [(90, KEPT_ALWAYS), (FULL_PERCENT, 64 * 1024)];
 
-/// What is kept for one client, whatever is in use.
+/// Bytes that may be kept for one client however little memory is left.
 const KEPT_ALWAYS: usize = 4 * 1024;
 
-/// What a client takes that comes: its connection, its session and a first buffer.
+/// Memory that a new client takes: its connection, its session and a first buffer.
 const COMING_BYTES: u64 = 16 * 1024;
 
-/// What a client takes that sends: a buffer that has grown.
+/// Memory that a sending client takes: a buffer that has grown.
 const SENDING_BYTES: u64 = 64 * 1024;
 
-/// The bounds on clients. 0 is no limit, except for the connections, which always have one.
+/// The bounds on clients. 0 is no limit, except for `connections_max`, which always applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Open connections: each is a file of the process.
@@ -53,7 +53,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// So many connections, and no other bound.
+    /// Bounds only the connections.
     pub const fn connections_only(connections_max: usize) -> Self {
         Self {
             connections_max,
@@ -80,11 +80,11 @@ pub struct Clients {
 struct State {
     all: Counts,
     by_address: HashMap<IpAddr, Counts>,
-    /// Addresses that only have handshakes behind them are swept out when there are so many.
+    /// At this number of addresses, those that are idle are removed.
     sweep_at: usize,
 }
 
-/// What one address has, or all together.
+/// The counts of one address, or of all.
 #[derive(Debug, Default)]
 struct Counts {
     connections: usize,
@@ -99,14 +99,15 @@ impl Counts {
     }
 }
 
-/// The sweep waits for at least so many addresses.
+/// The smallest number of addresses that causes a sweep.
 const SWEEP_MIN: usize = 1024;
 
 fn is_reached(count: usize, max: usize) -> bool {
     max > 0 && count >= max
 }
 
-/// The address that a client counts under. A client has a network of IPv6 to itself, and not one address.
+/// Returns the address that a client counts as. For IPv6 that is its /64 network, since a client usually has one to
+/// itself.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -115,13 +116,13 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl Clients {
-    /// Nobody yet. Where `memory` is short, nobody more is let in.
+    /// No clients yet. If `memory` is short, no more are let in.
     pub fn new(bounds: Bounds, memory: Memory) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default(), memory: Watch::new(memory) })
     }
 
-    /// Whether so many bytes may be kept for a client: what it has sent and is not whole, or what it does not read. It
-    /// is asked whenever there is more of it.
+    /// Returns whether this number of bytes may be kept for a client: incomplete input, or output that it does not
+    /// read. Must be asked whenever that grows.
     pub fn may_keep(&self, bytes: usize) -> bool {
         if bytes <= KEPT_ALWAYS {
             return true;
@@ -131,27 +132,28 @@ impl Clients {
         max.is_none_or(|(_, max)| bytes <= *max)
     }
 
-    /// Whether there is memory for one more connection. Many may have come before the first of them took any.
+    /// Returns whether there is memory for one more connection. Asked again when a connection is served: many may have
+    /// been accepted before the first of them took any memory.
     pub fn may_stay(&self, now: Instant) -> bool {
         self.memory.percent_with(COMING_BYTES, now) < CROWDED_PERCENT
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.state.lock().all.connections
     }
 
-    /// How many sessions have not joined yet.
+    /// Returns the number of sessions that have not joined yet.
     pub fn unjoined(&self) -> usize {
         self.state.lock().all.unjoined
     }
 
-    /// Whether nine tenths of the connections are in use, so that none should be kept that does nothing.
+    /// Returns whether nine tenths of the connections are in use: idle ones should then be closed.
     pub fn is_crowded(&self) -> bool {
         self.connections() >= self.bounds.connections_max - self.bounds.connections_max / 10
     }
 
-    /// Takes in a connection from `address`.
+    /// Takes the slot of a connection from `address`.
     ///
     /// # Errors
     /// The bound that is reached.
@@ -174,7 +176,7 @@ impl Clients {
         Ok(ConnectionSlot { clients: self.clone(), address, of_worker: None })
     }
 
-    /// Takes in a session of a client at `address`.
+    /// Takes the slot of a session of a client at `address`.
     ///
     /// # Errors
     /// The bound that is reached.
@@ -202,7 +204,7 @@ impl Clients {
                 return Err(limit);
             }
         }
-        // An address over its rate takes nothing from the rate of all.
+        // Handshakes refused for their address do not count towards the rate of all.
         if !own.handshakes.take(bounds.handshakes_per_address, 1, now) {
             return Err(Limit::HandshakesPerAddress);
         }
@@ -217,13 +219,13 @@ impl Clients {
         Ok(SessionSlot { clients: self.clone(), address, has_joined: AtomicBool::new(false) })
     }
 
-    /// Gives back what an address has taken.
+    /// Gives back slots of an address.
     fn give_back(&self, address: IpAddr, give: impl Fn(&mut Counts)) {
         let mut state = self.state.lock();
         give(&mut state.all);
         if let Some(counts) = state.by_address.get_mut(&address) {
             give(counts);
-            // Where there is no rate, there is nothing to remember of an address that has gone.
+            // Without a rate there is nothing to remember of an address that has gone.
             if counts.connections == 0 && counts.sessions == 0 && self.bounds.handshakes_per_address.per_second == 0 {
                 state.by_address.remove(&address);
             }
@@ -241,17 +243,17 @@ impl State {
     }
 }
 
-/// An open connection, for as long as it is open.
+/// The slot of an open connection.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     clients: Arc<Clients>,
     address: IpAddr,
-    /// The connections of the thread that serves it.
+    /// The number of connections of the worker that serves it.
     of_worker: Option<Arc<AtomicUsize>>,
 }
 
 impl ConnectionSlot {
-    /// Counts the connection among those of its worker too.
+    /// Counts the connection in `of_worker` too, the number of its worker's connections.
     #[must_use]
     pub fn counted_by(mut self, of_worker: &Arc<AtomicUsize>) -> Self {
         of_worker.fetch_add(1, Ordering::Relaxed);
@@ -259,12 +261,12 @@ impl ConnectionSlot {
         self
     }
 
-    /// As [`Clients::may_keep`].
+    /// See [`Clients::may_keep`].
     pub fn may_keep(&self, bytes: usize) -> bool {
         self.clients.may_keep(bytes)
     }
 
-    /// The address as which its client counts.
+    /// The address that its client counts as.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -279,7 +281,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// A session, for as long as it lives.
+/// The slot of a session.
 #[derive(Debug)]
 pub struct SessionSlot {
     clients: Arc<Clients>,
@@ -288,12 +290,12 @@ pub struct SessionSlot {
 }
 
 impl SessionSlot {
-    /// As [`Clients::may_keep`].
+    /// See [`Clients::may_keep`].
     pub fn may_keep(&self, bytes: usize) -> bool {
         self.clients.may_keep(bytes)
     }
 
-    /// The client has joined: MAX vouches for it.
+    /// Counts the session as joined: MAX has confirmed its user.
     pub fn joined(&self) {
         if !self.has_joined.swap(true, Ordering::Relaxed) {
             self.clients.give_back(self.address, |counts| counts.unjoined -= 1);
@@ -322,16 +324,16 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// As many sessions of `from` as are let in, of `asked`; and what stops the next one.
+    /// Takes up to `asked` sessions from one address. Returns them, and the bound that stopped the next one.
     fn sessions(clients: &Arc<Clients>, from: &str, asked: usize, now: Instant) -> (Vec<SessionSlot>, Option<Limit>) {
-        let mut seats = Vec::new();
+        let mut slots = Vec::new();
         for _ in 0..asked {
             match clients.admit(address(from), now) {
-                Ok(seat) => seats.push(seat),
-                Err(limit) => return (seats, Some(limit)),
+                Ok(slot) => slots.push(slot),
+                Err(limit) => return (slots, Some(limit)),
             }
         }
-        (seats, None)
+        (slots, None)
     }
 
     #[test]
@@ -355,15 +357,15 @@ mod tests {
     }
 
     #[test]
-    fn who_has_joined_makes_room_for_others() {
+    fn a_join_makes_room_for_others() {
         let clients = Clients::new(Bounds { unjoined_max: 2, ..OPEN }, Memory::UNLIMITED);
-        let (seats, stopped) = sessions(&clients, "10.0.0.1", 9, Instant::now());
-        assert_eq!((seats.len(), stopped), (2, Some(Limit::Unjoined)));
-        seats[0].joined();
-        seats[0].joined();
+        let (slots, stopped) = sessions(&clients, "10.0.0.1", 9, Instant::now());
+        assert_eq!((slots.len(), stopped), (2, Some(Limit::Unjoined)));
+        slots[0].joined();
+        slots[0].joined();
         assert_eq!(clients.unjoined(), 1);
         assert_eq!(sessions(&clients, "10.0.0.1", 9, Instant::now()).0.len(), 1);
-        drop(seats);
+        drop(slots);
         assert_eq!(clients.unjoined(), 0);
     }
 
@@ -374,8 +376,8 @@ mod tests {
             Clients::new(Bounds { handshakes: rate(5), handshakes_per_address: rate(3), ..OPEN }, Memory::UNLIMITED);
         let now = Instant::now();
         let count = |from: &str, now| {
-            let (seats, limit) = sessions(&clients, from, 9, now);
-            (seats.len(), limit)
+            let (slots, limit) = sessions(&clients, from, 9, now);
+            (slots.len(), limit)
         };
         assert_eq!(count("10.0.0.1", now), (3, Some(Limit::HandshakesPerAddress)));
         assert_eq!(count("10.0.0.2", now), (2, Some(Limit::Handshakes)));
@@ -393,7 +395,7 @@ mod tests {
             drop(clients.admit(from, now));
         }
         assert!(clients.state.lock().by_address.len() <= 2 * SWEEP_MIN);
-        // Not before their rate allows all of it again.
+        // An address is kept until its bucket is full again.
         for n in 99_001..100_000 {
             let (from, _) = at(n);
             assert_eq!(clients.admit(from, at(100_000).1).err(), Some(Limit::HandshakesPerAddress), "{n}");

@@ -3,9 +3,9 @@
 /// A bound on what clients may do or hold. Each has a setting; the README's table of bounds has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Events that one session sends.
+    /// Events of one session.
     Events,
-    /// Packets and bytes that one session sends.
+    /// Packets and bytes of one session.
     Packets,
     /// Sessions of one user.
     UserSessions,
@@ -25,15 +25,15 @@ pub enum Limit {
     Handshakes,
     /// Handshakes of one address.
     HandshakesPerAddress,
-    /// Memory: no newcomers where it is short.
+    /// Memory: no new clients while it is short.
     Memory,
-    /// The time for a request to arrive.
+    /// The time in which a request must arrive.
     RequestTime,
-    /// The bytes or headers of the head of a request.
+    /// The bytes and headers of a request's head.
     RequestHead,
-    /// The bytes of the body of a request.
+    /// The bytes of a request's body.
     RequestBody,
-    /// The time in which an answer makes no progress because its client does not read.
+    /// The time in which a client must read some of its answer.
     WriteTime,
 }
 

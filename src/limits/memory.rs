@@ -1,34 +1,34 @@
-//! Whether memory is short: what the process has, beside what its control group or `ulimit -v` lets it have.
+//! How much memory the process uses, compared to the limit of its control group or of `ulimit -v`.
 
 use std::fs;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Where a limit is larger than this, it is none.
+/// A larger limit counts as none.
 const UNLIMITED: u64 = 1 << 60;
 
-/// After so many milliseconds memory is looked at anew.
+/// Memory is measured anew after this time, in milliseconds.
 const LOOK_MS: u64 = 25;
 
-/// After so many bytes that clients have taken memory is looked at anew, whatever the time: 300 connections can fill
-/// 300 MB in a quarter of a second, and a busy machine stops a thread for as long.
+/// Memory is also measured anew after clients have taken this number of bytes: 300 connections can fill 300 MB in a
+/// quarter of a second, and a busy machine may stop a thread for as long.
 const LOOK_BYTES: u64 = 1 << 20;
 
-/// What is known of memory, for threads that ask often.
+/// The last measurement of memory, for threads that ask often.
 #[derive(Debug)]
 pub struct Watch {
-    /// None where nothing is limited.
+    /// `None` if nothing is limited.
     memory: Option<Memory>,
     epoch: Instant,
-    /// When memory was looked at, in milliseconds since the epoch.
+    /// The time of the last measurement, in milliseconds since `epoch`.
     looked_ms: AtomicU64,
-    /// What clients have taken since.
+    /// Bytes that clients have taken since.
     taken_bytes: AtomicU64,
     percent: AtomicU8,
 }
 
 impl Watch {
-    /// Looks at `memory` from now on.
+    /// Watches `memory`.
     pub fn new(memory: Memory) -> Self {
         Self {
             memory: memory.is_limited().then_some(memory),
@@ -39,8 +39,7 @@ impl Watch {
         }
     }
 
-    /// How much of the memory is in use, in percent, as somebody wants to have so many bytes more. 0 where nothing is
-    /// limited.
+    /// Returns the percentage of memory in use, for a caller that wants `bytes` more. 0 if nothing is limited.
     pub fn percent_with(&self, bytes: u64, now: Instant) -> u8 {
         let Some(memory) = &self.memory else { return 0 };
         let now_ms = now.saturating_duration_since(self.epoch).as_millis().try_into().unwrap_or(u64::MAX);
@@ -55,24 +54,24 @@ impl Watch {
     }
 }
 
-/// How much the process may have.
+/// The limits on the memory of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes in memory; none where nobody limits them.
+    /// Limit on resident memory, in bytes.
     resident_max: Option<u64>,
-    /// Bytes of addresses; none where nobody limits them.
+    /// Limit on address space, in bytes.
     virtual_max: Option<u64>,
-    /// Threads and the allocator reserve many addresses from the start, which are no sign of a shortage: what counts is
-    /// the part that was free then.
+    /// Address space reserved at the start by threads and the allocator. It is no sign of a shortage, so usage is
+    /// measured against the rest.
     reserved: u64,
     page_bytes: u64,
 }
 
 impl Memory {
-    /// As much as there is.
+    /// No limit.
     pub const UNLIMITED: Self = Self { resident_max: None, virtual_max: None, reserved: 0, page_bytes: 4096 };
 
-    /// At most `bytes_max`, or where that is 0 what the system allows.
+    /// At most `bytes_max` bytes; if that is 0, the limit of the system.
     pub fn new(bytes_max: u64) -> Self {
         let resident_max = if bytes_max > 0 { Some(bytes_max) } else { control_group() };
         let virtual_max = rlimit::getrlimit(rlimit::Resource::AS).ok().map(|(soft, _)| soft);
@@ -85,7 +84,7 @@ impl Memory {
         self.resident_max.is_some() || self.virtual_max.is_some()
     }
 
-    /// How much is in use, in percent. Reads a file of the kernel.
+    /// Returns the percentage in use. Reads a file in `/proc`.
     fn percent(&self) -> u8 {
         usage().map_or(0, |usage| self.percent_of(usage))
     }
@@ -100,12 +99,12 @@ impl Memory {
     }
 }
 
-/// What the process has, in pages.
+/// The memory of the process, in pages.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
-    /// Of addresses.
+    /// Address space.
     pages: u64,
-    /// In memory.
+    /// Resident memory.
     resident: u64,
 }
 
@@ -118,7 +117,7 @@ fn read_usage(statm: &str) -> Option<Usage> {
     Some(Usage { pages: pages.next()??, resident: pages.next()?? })
 }
 
-/// The limit of the control group that this process is in, if there is one: the lowest on the way up.
+/// Returns the lowest limit among the control group of this process and the groups above it.
 fn control_group() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let lines = groups.lines().filter_map(|line| {
@@ -137,7 +136,7 @@ fn control_group() -> Option<u64> {
         let files = ancestors.map(move |group| format!("{root}{}/{file}", group.trim_end_matches('/')));
         files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
     });
-    // Without a limit, the first version of control groups says the largest number that it has pages for.
+    // In version 1 of control groups, no limit is written as the largest number of whole pages.
     limits.filter(|limit| *limit < UNLIMITED).min()
 }
 
@@ -147,7 +146,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_is_in_use_is_told_of_the_scarcer_kind() {
+    fn usage_is_that_of_the_scarcer_kind() {
         let resident = Memory { resident_max: Some(1 << 20), ..Memory::UNLIMITED };
         let addresses = Memory { virtual_max: Some(1 << 20), ..Memory::UNLIMITED };
         let both = Memory { resident_max: Some(1 << 20), reserved: 1 << 19, ..addresses };

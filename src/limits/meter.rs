@@ -1,21 +1,21 @@
-//! What one client may send: packets and bytes per second. A burst beyond that waits, so that its sender is slowed down
-//! as by a slow network; a client that goes on and on is found to flood. Pure: the time is an argument.
+//! The packets and bytes that one client may send per second. A client beyond its burst has to wait and is slowed down
+//! as by a slow network; one that never rests is found to flood. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, Rate};
 
-/// How long a client waits at least that has sent too much, and how long it is before it is looked at again.
+/// How long a client that has sent too much waits before it is judged again.
 pub const PAUSE: Duration = Duration::from_millis(100);
 
-/// What every client may send.
+/// The packets and bytes that each client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Packets, and whatever else costs work: frames without one, reads.
+    /// Packets, and other work: frames without a packet, reads.
     pub packets: Rate,
     /// Bytes.
     pub bytes: Rate,
-    /// How long a client may be made to wait without a rest.
+    /// How long a client may be held back without a rest before it counts as flooding.
     pub patience: Duration,
 }
 
@@ -24,44 +24,44 @@ impl Allowance {
     pub const UNLIMITED: Self = Self { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED, patience: Duration::MAX };
 }
 
-/// How much of an [`Allowance`] one client has used up.
+/// The part of an [`Allowance`] that one client has used up.
 #[derive(Debug, Default)]
 pub struct Meter {
     packets: Bucket,
     bytes: Bucket,
-    /// In a box because hardly any client ever sends too much.
+    /// Boxed because few clients ever send too much.
     flood: Option<Box<Flood>>,
 }
 
-/// A client has sent too much and has not rested since.
+/// The state of a client that has sent too much and has not rested since.
 #[derive(Debug)]
 struct Flood {
     since: Instant,
     wait_until: Instant,
 }
 
-/// Whether a client is listened to.
+/// Whether to read from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
+    /// Read on.
     Listen,
-    /// Not now. It is to be asked again after a [`PAUSE`], where that was not said before.
+    /// Do not read now. The client is judged again after a [`PAUSE`], which the caller schedules if `begins`.
     Wait {
         /// Whether the pause begins now.
         begins: bool,
     },
-    /// It floods.
+    /// The client floods: end its session.
     Floods,
 }
 
 impl Meter {
-    /// The client has sent so much. It counts whatever is left: what is missing has to come back first.
+    /// Counts packets and bytes that the client has sent, even if they are more than allowed: the rest is owed.
     pub fn charge(&mut self, allowance: &Allowance, packets: u64, bytes: u64, now: Instant) {
         self.packets.charge(allowance.packets, packets, now);
         self.bytes.charge(allowance.bytes, bytes, now);
     }
 
-    /// Whether the client is listened to `now`.
+    /// Judges whether to read from the client now.
     pub fn judge(&mut self, allowance: &Allowance, now: Instant) -> Verdict {
         if self.flood.as_ref().is_some_and(|flood| now < flood.wait_until) {
             return Verdict::Wait { begins: false };
@@ -84,7 +84,7 @@ impl Meter {
         Verdict::Wait { begins: true }
     }
 
-    /// Whether the client is made to wait.
+    /// Returns whether the client is held back now.
     pub fn holds_back(&self, now: Instant) -> bool {
         self.flood.as_ref().is_some_and(|flood| now < flood.wait_until)
     }
@@ -100,7 +100,8 @@ mod tests {
         patience: Duration::from_secs(10),
     };
 
-    /// Sends as many packets of so many bytes as it may, for so long, and says how many were taken and how it ended.
+    /// Sends as many packets of this size as allowed for so many seconds. Returns how many were taken, and the last
+    /// verdict.
     fn flood(seconds: u64, bytes: u64) -> (u64, Verdict) {
         let (mut meter, start) = (Meter::default(), Instant::now());
         let mut taken = 0;

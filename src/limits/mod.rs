@@ -1,11 +1,11 @@
-//! What bounds clients: how fast they may do something, and how much of it they may hold.
+//! The bounds on clients: how fast they may act, and how much they may hold.
 //!
 //! * [`Limit`]: the names of the bounds.
-//! * [`bucket`]: how fast; pure.
-//! * [`clients`]: how many connections and sessions, in all and by address.
-//! * [`meter`]: how much one client may send; pure.
-//! * [`memory`]: whether there is room for more of them.
-//! * [`proxies`]: which address that is, where proxies stand in front.
+//! * [`bucket`]: rates; pure.
+//! * [`clients`]: numbers of connections and sessions, in all and per address.
+//! * [`meter`]: packets and bytes of one client; pure.
+//! * [`memory`]: whether there is memory for more clients.
+//! * [`proxies`]: a client's address behind proxies.
 
 pub mod bucket;
 pub mod clients;

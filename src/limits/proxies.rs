@@ -1,31 +1,32 @@
-//! Who a request comes from where proxies stand in front: what trusted ones say of the client is believed.
+//! The address of a client behind proxies: the forwarding headers of trusted proxies are believed.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// The proxies that are believed.
+/// The proxies whose headers are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Those in these networks.
+    /// Trusts the proxies in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
-    /// Whether somebody is believed.
+    /// Returns whether this address is that of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a request that came from `peer`. `x_forwarded_for` are the values of its `X-Forwarded-For`
-    /// headers, `forwarded` those of its `Forwarded` (RFC 7239), which count where there is none of the other: nearly
-    /// every proxy writes `X-Forwarded-For`, and most pass a `Forwarded` of the client on as it is.
+    /// Returns the address of the client behind a request that came from `peer`. `x_forwarded_for` are the values of
+    /// its `X-Forwarded-For` headers, `forwarded` those of its `Forwarded` headers (RFC 7239). `Forwarded` counts only
+    /// if there is no `X-Forwarded-For`: nearly every proxy writes the latter, and most pass on a client's `Forwarded`
+    /// unchanged.
     ///
-    /// Each proxy appends the address that it was called from. From the last one on, as long as the one who says it is
-    /// trusted, it is believed; what stands before that, anybody may have written.
+    /// Each proxy appends the address that it was called from. Addresses are therefore believed from the last one
+    /// backwards, as long as the proxy that appended them is trusted; anyone may have written the ones before.
     pub fn client<'a>(
         &self,
         peer: IpAddr,
@@ -42,7 +43,7 @@ impl TrustedProxies {
         self.follow(peer, forwarded.rev().flat_map(|value| value.rsplit(',')).map(forwarded_for))
     }
 
-    /// `hops` are the addresses, the nearest first; none where one is hidden or is no address.
+    /// Follows `hops`, nearest first; a `None` is a hidden or malformed address.
     fn follow(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer;
         for hop in hops {
@@ -53,14 +54,14 @@ impl TrustedProxies {
     }
 }
 
-/// The address in one element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
+/// Returns the address in one element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     address_of(node.trim().trim_matches('"'))
 }
 
-/// An address, with or without a port.
+/// Parses an address with or without a port.
 fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

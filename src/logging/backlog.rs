@@ -1,20 +1,22 @@
-//! The lines that wait to be written: bounded in number and each in length, with the gaps that were left where lines
-//! found no room. Pure.
+//! The lines that wait to be written, bounded in number and in length. Gaps, where lines found no room, are recorded.
+//! Pure.
 
 use std::collections::VecDeque;
 
 /// Longer lines are cut.
 const LINE_BYTES_MAX: usize = 4096;
+
+/// The end of a cut line.
 const CUT: &[u8] = "…\n".as_bytes();
 
-/// So much is written at once.
+/// Bytes written at once.
 const BATCH_BYTES_MAX: usize = 65_536;
 
-/// A queue of lines that says in its own words how many it could not take, at the place where they are missing.
+/// A queue of lines. Where lines were lost, it has a notice of how many.
 pub(super) struct Backlog {
     lines: VecDeque<Vec<u8>>,
     lines_max: usize,
-    /// How many lines are missing after the last one.
+    /// The number of lines lost after the last one.
     lost: u64,
 }
 
@@ -27,7 +29,7 @@ impl Backlog {
         self.lines.is_empty() && self.lost == 0
     }
 
-    /// Takes `line` where there is room, and says whether there was.
+    /// Takes `line` if there is room. Returns whether there was.
     pub(super) fn push(&mut self, line: &[u8]) -> bool {
         if self.lines.len() >= self.lines_max {
             self.lost += 1;
@@ -36,7 +38,7 @@ impl Backlog {
         let mut kept = self.take_notice();
         kept.extend_from_slice(&line[..line.len().min(LINE_BYTES_MAX)]);
         if line.len() > LINE_BYTES_MAX {
-            // What is left of a character in the middle of which the cut fell is no UTF-8.
+            // The cut may leave a part of a character, which is not UTF-8.
             let whole = kept.utf8_chunks().map(|chunk| chunk.valid().len()).sum();
             kept.truncate(whole);
             kept.extend_from_slice(CUT);
@@ -45,7 +47,7 @@ impl Backlog {
         true
     }
 
-    /// As many of the oldest lines as are good to write at once; none where there are none.
+    /// Returns the oldest lines, as many as fit in one write; `None` if there are none.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let mut batch = self.lines.pop_front()?;
         while let Some(line) = self.lines.front()

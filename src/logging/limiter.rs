@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lets a number of lines pass in any second, wherever that second begins, and counts the others.
+/// Passes a number of lines in any second, wherever that second begins, and counts the others.
 #[derive(Debug)]
 pub struct Limiter {
     per_second_max: usize,
@@ -15,7 +15,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Lets `per_second_max` lines pass in any second.
+    /// Passes `per_second_max` lines in any second.
     pub const fn new(per_second_max: usize) -> Self {
         Self { per_second_max, passed: VecDeque::new(), suppressed: 0 }
     }
@@ -34,12 +34,12 @@ impl Limiter {
         }
     }
 
-    /// Returns how many lines did not pass, if a line of its own may say so now; otherwise 0.
+    /// Returns the number of suppressed lines if a line of its own may report it now; otherwise 0.
     pub(super) fn settle(&mut self, now: Instant) -> u64 {
         if self.suppressed > 0 && self.pass(now) { self.take_suppressed() } else { 0 }
     }
 
-    /// Returns how many lines did not pass, without asking for room.
+    /// Returns the number of suppressed lines, without asking for room.
     pub(super) fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_suppressed_is_told_when_nothing_more_comes() {
+    fn suppressed_lines_are_reported_when_no_more_come() {
         let start = Instant::now();
         let mut limiter = Limiter::new(1);
         assert_eq!([limiter.admit(start), limiter.admit(start), limiter.admit(start)], [Some(0), None, None]);

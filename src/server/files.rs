@@ -1,22 +1,22 @@
-//! Open files: what the process needs for itself, and what is left for clients.
+//! Open files: how many the process itself needs, and how many are left for clients.
 
 use super::Error;
 use crate::config::Config;
 use crate::files::raise_file_limit;
 
-/// What is open beside what is counted below: standard streams, the log, certificates as they are read, the resolver.
+/// Files besides those counted below: standard streams, the log, certificates while they are read, the resolver.
 const OWN: u64 = 16;
 
-/// Connections to the operator's listener at the same time.
+/// Connections of operators at the same time.
 pub(super) const ADMIN_CONNECTIONS_MAX: usize = 16;
 
-/// What one thread with a runtime holds open.
+/// Files of one thread with a runtime.
 const PER_THREAD: u64 = 4;
 
-/// A server for fewer connections than these is none.
+/// The fewest connections with which a server starts.
 const CONNECTIONS_MIN: u64 = 8;
 
-/// The limit of the process, raised as far as it may be.
+/// Returns the process's limit on open files, after raising it as far as allowed.
 pub(super) fn limit() -> u64 {
     match raise_file_limit(0) {
         Ok(files) => files,
@@ -27,12 +27,12 @@ pub(super) fn limit() -> u64 {
     }
 }
 
-/// How many connections of clients there can be, with so many open files and worker threads.
+/// Returns how many connections of clients fit in this limit on open files, with this number of workers.
 ///
 /// # Errors
 /// [`Error::Files`] if too few are left.
 pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, Error> {
-    // The workers, and the threads that run the registry, hear signals, accept, and serve the operator.
+    // Besides the workers, five threads: the registry, signals, two that accept, and the operators' worker.
     let threads = workers as u64 + 5;
     let calls = config.max.inflight_max;
     let reserve = OWN + ADMIN_CONNECTIONS_MAX as u64 + PER_THREAD * threads + calls as u64;

@@ -1,5 +1,5 @@
-//! The signals of the process. A thread of its own hears them: whatever a worker, the registry or a resolver is busy
-//! with, the server stops when it is told to.
+//! The signals of the process. A thread of its own receives them, so that a stop works even if a worker, the registry
+//! or a resolver is busy.
 
 use std::io;
 use std::process;
@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// What the stop may take beyond `server.stop_ms`, before the process ends without it.
+/// Time that a stop may take beyond `server.stop_ms` before the process exits anyway.
 const GRACE: Duration = Duration::from_millis(500);
 
 struct Signals {
@@ -20,13 +20,13 @@ struct Signals {
     hang_up: Signal,
 }
 
-/// Begins to listen. What is given back says which signal has told the server to stop.
+/// Starts to listen. The returned channel names the signal that tells the server to stop.
 ///
-/// `last_words` is called where the process has to end before the stop has: because there was a second signal, or the
-/// stop takes longer than `stop_timeout`.
+/// If a second signal comes, or the stop takes longer than `stop_timeout` plus [`GRACE`], `last_words` is called and
+/// the process exits.
 ///
 /// # Errors
-/// The system gives no thread or file for it.
+/// The system does not give a thread or a file.
 pub(super) fn listen(
     stop_timeout: Duration,
     last_words: impl FnOnce() + Send + 'static,
@@ -46,7 +46,7 @@ pub(super) fn listen(
             told.send_replace(Some(signals.next_to_stop().await));
             match timeout(stop_timeout + GRACE, signals.next_to_stop()).await {
                 Ok(name) => log::warn!("{name}, a second signal: stopping at once"),
-                Err(_) => log::error!("the stop does not come to its end: stopping at once"),
+                Err(_) => log::error!("the stop takes too long: stopping at once"),
             }
         });
         last_words();
@@ -56,13 +56,14 @@ pub(super) fn listen(
 }
 
 impl Signals {
-    /// Waits for a signal to stop, and says which.
+    /// Waits for a signal to stop and returns its name.
     async fn next_to_stop(&mut self) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                // A terminal that closes, or an operator who hopes for a reload, is not to end the service.
+                // SIGHUP does not end the service: it comes from a closed terminal, or from an operator who hopes for a
+                // reload.
                 _ = self.hang_up.recv() => log::info!("SIGHUP: nothing is reloaded; a restart reads the settings anew"),
             }
         }
