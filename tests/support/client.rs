@@ -1,6 +1,6 @@
-//! A client of our own, small enough to be beyond doubt, of every release: over a WebSocket, by polling, or upgraded
-//! from the one to the other, and over it Socket.IO in one namespace. It keeps its session alive by itself and gives
-//! everything else to the test, in one form for all releases; what they write and read is in `wire`.
+//! A small client of the tests' own, for every release: Socket.IO in one namespace, over a WebSocket, polling, or an
+//! upgrade. It keeps its session alive by itself and reports everything else to the test, in one form for all releases.
+//! Encoders and decoders are in `wire`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::socket::{BINARY, CLOSE, End, Frame, Reader, Socket, Writer, frame, te
 use super::wire::opened;
 use super::within;
 
-/// One connected client. Dropped, it is gone without a word.
+/// One connected client. If dropped, it closes its connection without a disconnect.
 pub struct Client {
     pub addr: SocketAddr,
     pub kind: Kind,
@@ -34,13 +34,13 @@ pub struct Client {
     next_ack: u64,
 }
 
-/// What a session reads and writes by, until it is upgraded.
+/// The transport of a session.
 struct Link {
     mouth: Mouth,
     reader: JoinHandle<()>,
-    /// Pings, over Engine.IO 3.
+    /// The task that pings, over Engine.IO 3.
     heart: Option<JoinHandle<()>>,
-    /// Polling is to end with the poll that is under way.
+    /// Ends polling after the poll that is under way.
     paused: Arc<AtomicBool>,
 }
 
@@ -51,7 +51,7 @@ enum Mouth {
 }
 
 impl Client {
-    /// A session that has said nothing yet.
+    /// Opens a session and sends nothing.
     pub async fn open(addr: SocketAddr, kind: Kind) -> Self {
         let (outlet, inbox) = unbounded_channel();
         let ear = Ear { kind, outlet, beats: watch::Sender::new(0) };
@@ -88,7 +88,7 @@ impl Client {
         Self { addr, kind, link, inbox, ear, ping_interval: opened.ping_interval(), sid: opened.sid, next_ack: 1000 }
     }
 
-    /// A session that is in the namespace; `auth` is what it gave for that, such as `{"token":"t-messi"}`.
+    /// Opens a session and connects to the namespace, with `auth`, such as `{"token":"t-messi"}`.
     pub async fn connect(addr: SocketAddr, kind: Kind, auth: &str) -> Self {
         let mut client = Self::open(addr, kind).await;
         client.send(&kind.connect(auth)).await;
@@ -96,8 +96,8 @@ impl Client {
         client
     }
 
-    /// A session of a page that has said these before it was connected. Up to 0.9 they follow the CONNECT, or precede
-    /// it when the page connects again; later releases wait for the answer.
+    /// Opens a session for a page that emitted `packets` before it was connected. Up to 0.9 they follow the CONNECT, or
+    /// precede it when the page connects again; later releases wait for the answer to the CONNECT.
     pub async fn connect_saying(addr: SocketAddr, kind: Kind, again: bool, packets: &[String]) -> Self {
         let packets = packets.iter().map(String::as_str);
         if kind.generation() != Generation::Sio09 {
@@ -114,7 +114,7 @@ impl Client {
         client
     }
 
-    /// A session that listens as `user`, to the conversations that it is in by the rules of the test.
+    /// Opens a session and joins as `user`, who is in `conversations` by the rules of the test.
     pub async fn join(server: &Fixture, kind: Kind, user: &str, conversations: &[&str]) -> Self {
         let mut client = Self::connect(server.addr, kind, "").await;
         client.emit("join", &join_of(user)).await;
@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    /// Goes from polling to a WebSocket, as the official client does.
+    /// Upgrades from polling to a WebSocket, as the official client does.
     pub async fn upgrade(&mut self) {
         let mut socket = Socket::open_at(self.addr, &self.kind.socket_target(Some(&self.sid))).await;
         socket.send("2probe").await;
@@ -144,13 +144,13 @@ impl Client {
         let Mouth::Polling(poster) = self.link.mouth.clone() else { panic!("upgraded already") };
         self.link.paused.store(true, Ordering::Relaxed);
         within("the last poll before an upgrade", &mut self.link.reader).await.unwrap();
-        // No ping is under way either, and none will be.
+        // While the poster is locked, no ping is being posted.
         let _paused = poster.lock().await;
         socket.send("5").await;
         self.link = Link::socket(socket, self.ear.clone(), self.ping_interval);
     }
 
-    /// Disconnects from the namespace and closes the session, and hears that it is over.
+    /// Disconnects from the namespace, closes the session, and waits for its end.
     pub async fn close(mut self) {
         let (disconnect, close) = (self.kind.disconnect(), self.kind.close());
         match &self.link.mouth {
@@ -163,7 +163,7 @@ impl Client {
         self.end().await;
     }
 
-    /// Sends an Engine.IO packet, or one of 0.9.
+    /// Sends a packet of Engine.IO or of 0.9.
     pub async fn send(&mut self, packet: &str) {
         self.send_all(&[packet]).await;
     }
@@ -173,7 +173,7 @@ impl Client {
         match &self.link.mouth {
             Mouth::Socket(writer) => {
                 let frames: Vec<u8> = packets.iter().flat_map(|packet| text(packet)).collect();
-                // Where it fails, the test hears of the end.
+                // If this fails, the test sees the end of the session.
                 let _ = writer.lock().await.write(&frames).await;
             }
             Mouth::Polling(poster) => {
@@ -196,7 +196,7 @@ impl Client {
         self.send(&self.kind.event(event, argument, None)).await;
     }
 
-    /// Emits an event that wants an answer, and hears it, behind nothing but `before`.
+    /// Emits an event with an ack, and expects `before` and then `answer`, nothing else.
     pub async fn call(&mut self, event: &str, argument: &str, before: &[Heard], answer: impl Fn(u64) -> Heard) {
         let ack = self.emit_ack(event, argument).await;
         for expected in before {
@@ -205,27 +205,27 @@ impl Client {
         assert_eq!(self.hear().await, answer(ack), "{event} {argument:.200}");
     }
 
-    /// Emits an event with an ack id of its own.
+    /// Emits an event with an ack, and returns its id.
     pub async fn emit_ack(&mut self, event: &str, argument: &str) -> u64 {
         self.next_ack += 1;
         self.send(&self.kind.event(event, argument, Some(self.next_ack))).await;
         self.next_ack
     }
 
-    /// The next that comes.
+    /// Waits for the next thing that the client hears.
     pub async fn hear(&mut self) -> Heard {
         // The outlet lives as long as the client, so the inbox never ends.
         within("anything to hear", self.inbox.recv()).await.unwrap()
     }
 
-    /// Hears exactly these, in this order.
+    /// Expects exactly these, in this order.
     pub async fn hears(&mut self, expected: &[Heard]) {
         for expected in expected {
             assert_eq!(self.hear().await, *expected);
         }
     }
 
-    /// Hears this, whatever comes before it.
+    /// Waits for `expected` and ignores everything before it.
     pub async fn hears_at_last(&mut self, expected: &Heard) {
         loop {
             match self.hear().await {
@@ -236,7 +236,7 @@ impl Client {
         }
     }
 
-    /// How the session ends; what comes before is passed over.
+    /// Waits for the end of the session and ignores everything before it.
     pub async fn end(&mut self) -> End {
         loop {
             if let Heard::End(end) = self.hear().await {
@@ -245,8 +245,8 @@ impl Client {
         }
     }
 
-    /// Everything that the server sent before now. It asks its conversations who is there: what they sent has gone out
-    /// before they answer, so what does not come now does not come at all.
+    /// Returns everything that the server has sent so far. Sends an `ask`: conversations answer it after everything
+    /// that they sent before.
     pub async fn so_far(&mut self) -> Vec<Heard> {
         let fence = self.emit_ack("ask", "{}").await;
         let mut heard = Vec::new();
@@ -260,12 +260,12 @@ impl Client {
         }
     }
 
-    /// Nothing was sent that was not heard yet.
+    /// Expects that nothing unheard was sent so far.
     pub async fn hears_nothing(&mut self) {
         assert_eq!(self.so_far().await, []);
     }
 
-    /// Waits until the session was kept alive so often, by whichever side its release leaves that to.
+    /// Waits until heartbeats have gone round `times` times, whichever side starts them in this release.
     pub async fn beats(&mut self, times: u32) {
         let mut beats = self.ear.beats.subscribe();
         within("signs of life", beats.wait_for(|beats| *beats >= times)).await.unwrap();
@@ -300,7 +300,7 @@ impl Drop for Link {
     }
 }
 
-/// The connection by which a session posts.
+/// The connection for a session's POSTs.
 struct Poster {
     http: Http,
     kind: Kind,
@@ -314,16 +314,16 @@ impl Poster {
     }
 }
 
-/// Takes what the server sends.
+/// Receives packets from the server.
 #[derive(Clone)]
 struct Ear {
     kind: Kind,
     outlet: UnboundedSender<Heard>,
-    /// Signs of life so far.
+    /// Heartbeats so far.
     beats: watch::Sender<u32>,
 }
 
-/// What a packet from the server leads to.
+/// The reaction to a packet from the server.
 enum Next {
     Nothing,
     Reply(&'static str),
@@ -367,7 +367,7 @@ impl Drop for Ear {
     }
 }
 
-/// Pings where that is left to the client.
+/// Starts the pings, in releases where the client sends them.
 fn beat(ear: &Ear, mouth: &Mouth, interval: Duration) -> Option<JoinHandle<()>> {
     let mouth = mouth.clone();
     (ear.kind.generation() == Generation::Eio3).then(|| {
@@ -423,7 +423,7 @@ async fn poll(mut http: Http, poster: Arc<Mutex<Poster>>, target: String, ear: E
     ear.end(end);
 }
 
-/// A server where `xavi` listens and knows of `messi`.
+/// Starts a server where `xavi` listens and has heard that `messi` is there.
 pub async fn with_xavi(settings: &str) -> (Fixture, Client) {
     let server = Fixture::start(settings);
     server.max.talks_in("messi", &["c1"]);
@@ -432,22 +432,22 @@ pub async fn with_xavi(settings: &str) -> (Fixture, Client) {
     (server, xavi)
 }
 
-/// Where a session of Engine.IO 4 polls and posts.
+/// The target of polls and POSTs of an Engine.IO 4 session.
 pub fn target(sid: &str) -> String {
     Kind::Polling.target(sid)
 }
 
-/// The sid in an open packet.
+/// Returns the sid in an open packet.
 pub fn sid_of(open: &str) -> String {
     opened(open).sid
 }
 
-/// The sid of a new session by polling.
+/// Opens a session by polling and returns its sid.
 pub async fn new_sid(addr: SocketAddr) -> String {
     sid_of(&Http::connect(addr).await.get("/socket.io/?EIO=4&transport=polling").await.body)
 }
 
-/// An event as a packet over Engine.IO. No argument where it is empty.
+/// An event as an Engine.IO packet. An empty `argument` is none.
 pub fn packet(event: &str, argument: &str, ack: Option<u64>) -> String {
     Kind::Polling.event(event, argument, ack)
 }

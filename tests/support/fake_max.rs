@@ -1,5 +1,5 @@
-//! A MAX for bad days: a raw TCP listener (or TLS) that reads each request and does with the socket what a script says,
-//! down to the single byte. It remembers what it was asked.
+//! A faulty MAX: a raw TCP or TLS listener that reads each request and lets a script write the answer, byte by byte. It
+//! remembers the requests.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,23 +8,23 @@ use std::thread;
 
 use tokio::sync::watch;
 
-/// One request, as it was read.
+/// One request, as read.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The request line, without the version.
     pub method: String,
     /// Path and query, as sent.
     pub target: String,
-    /// In their order, names in lower case, values as bytes.
+    /// In order; names in lower case, values as bytes.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Which connection it came on, from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
-    /// Its place on that connection, from 0.
+    /// Its number on that connection, from 0.
     pub nth: usize,
 }
 
 impl Request {
-    /// The one value of a header.
+    /// Returns the value of a header that must occur once.
     pub fn header(&self, name: &str) -> &[u8] {
         let mut values = self.headers.iter().filter(|(header, _)| header == name);
         let value = values.next().unwrap_or_else(|| panic!("no {name} in {self:?}"));
@@ -33,12 +33,12 @@ impl Request {
     }
 }
 
-/// What becomes of the connection after an answer.
+/// The fate of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The next request may come.
+    /// It waits for the next request.
     KeepAlive,
-    /// It is closed in order.
+    /// It is closed by a FIN.
     Close,
     /// It is reset.
     Reset,
@@ -64,7 +64,7 @@ impl Wire for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
 
 type Script = dyn Fn(&Request, &mut dyn Write) -> io::Result<After> + Send + Sync;
 
-/// The fake. Its threads end with their connections, its listener with the process.
+/// The fake MAX. Its threads end with their connections, its listener with the process.
 pub struct FakeMax {
     address: SocketAddr,
     scheme: &'static str,
@@ -74,13 +74,13 @@ pub struct FakeMax {
 }
 
 impl FakeMax {
-    /// Listens on a port of its own. The script writes the answer to each request; an error of it closes the
-    /// connection.
+    /// Listens on a port of its own. The script writes the answer to each request; if it fails, the connection is
+    /// closed.
     pub fn start(script: impl Fn(&Request, &mut dyn Write) -> io::Result<After> + Send + Sync + 'static) -> Self {
         Self::listen("http", |tcp| Ok(Box::new(tcp)), Arc::new(script))
     }
 
-    /// The same over TLS.
+    /// Listens with TLS.
     pub fn start_tls(
         config: Arc<rustls::ServerConfig>,
         script: impl Fn(&Request, &mut dyn Write) -> io::Result<After> + Send + Sync + 'static,
@@ -92,23 +92,23 @@ impl FakeMax {
         Self::listen("https", accept, Arc::new(script))
     }
 
-    /// Answers every request with the same bytes, and keeps the connection.
+    /// Answers every request with the same bytes and keeps the connection open.
     pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |_, wire| wire.write_all(&bytes).map(|()| After::KeepAlive))
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its base URL, with this path.
+    /// The URL of this path.
     pub fn url(&self, path: &str) -> String {
         format!("{}://localhost:{}{path}", self.scheme, self.address.port())
     }
 
-    /// All that it was asked so far.
+    /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
@@ -125,7 +125,7 @@ impl FakeMax {
         *self.connections.borrow()
     }
 
-    /// Waits until it was asked this often.
+    /// Waits until `times` requests have arrived.
     pub async fn asked(&self, times: usize) {
         self.count.clone().wait_for(|count| *count >= times).await.unwrap();
     }
@@ -154,7 +154,7 @@ impl FakeMax {
                         log.lock().unwrap().push(request.clone());
                         count.send_modify(|count| *count += 1);
                     };
-                    // However a connection ends, it is the client whose outcome a test judges.
+                    // Errors of a connection do not matter here: tests look at the client.
                     let _ = accept(tcp).and_then(|wire| serve(wire, connection, &*script, note));
                 });
             }
@@ -215,7 +215,7 @@ pub fn json(body: &str) -> Vec<u8> {
     answer("200 OK", "application/json", body)
 }
 
-/// A refusal in the form of MAX.
+/// An error in MAX's form.
 pub fn error(status: &str, error: &str, description: &str) -> Vec<u8> {
     let body = format!(r#"{{"objectType":"error","error":"{error}","error_description":"{description}"}}"#);
     answer(status, "application/json", &body)

@@ -1,4 +1,4 @@
-//! A server that a bench can talk to and that has a fault, to be caught.
+//! A server with a fault, to test that the bench catches it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -11,58 +11,59 @@ use maxtalk::protocol::websocket::{Message, Reader, Step};
 use maxtalk::protocol::{Generation, packet};
 use serde_json::{Value, json};
 
-/// Users of a conversation: `u0` to `u5` are in the first, the others in the second.
+/// Users of each conversation: `u0` to `u5` are in the first, the next six in the second.
 const MEMBERS: usize = 6;
 
-/// What a server does wrong with every tenth talk, to the first of those who should hear it.
+/// The fault in every tenth talk, towards the first of its recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
     Lose,
     Double,
-    /// Gives it behind the next.
+    /// Delivers it after the next one.
     Reorder,
-    /// Gives it to a member of another conversation, too.
+    /// Delivers it also to a member of another conversation.
     Misdeliver,
-    /// Gives it back to who said it, too.
+    /// Delivers it also to its talker.
     Echo,
-    /// Says it in another's name.
+    /// Delivers it under another name.
     Rename,
-    /// Gives what nobody has said, too.
+    /// Delivers also an update that nobody sent.
     Invent,
-    /// Gives another's text, too.
+    /// Delivers also another text.
     Garble,
-    /// Gives something that is no update, too.
+    /// Delivers also an event that is no update.
     Babble,
-    /// Gives it in the place of the next, and says that it stands for both.
+    /// Delivers the next one with the statement that it stands for both.
     Fold,
-    /// Closes the connection.
+    /// Closes the recipient's connection.
     Close,
-    /// Answers a join with a `listening` that says something else.
+    /// Answers a join with a wrong `listening`.
     Mumble,
-    /// Closes the connection of who has talked.
+    /// Closes the talker's connection.
     CloseTalker,
-    /// Reads no more from who has talked.
+    /// Stops reading from the talker.
     Ignore,
-    /// Refuses a join twice at once.
+    /// Refuses a join twice, in one segment.
     RefuseTwice,
-    /// Refuses a join behind its `listening`, and all at once.
+    /// Answers a join by `listening` and then `refused`, in one segment.
     ListenAndRefuse,
-    /// Lets a client into the namespace twice, and gives it a `listening` each time.
+    /// Connects a client to the namespace twice, and sends it a `listening` each time.
     ConnectTwice,
-    /// Refuses whoever joins again.
+    /// Refuses repeated joins.
     RefuseRejoin,
-    /// Never answers whoever joins again.
+    /// Never answers repeated joins.
     IgnoreRejoin,
-    /// Never answers whoever leaves.
+    /// Never answers a `leave`.
     IgnoreLeave,
-    /// Lets whoever joins again listen to nothing.
+    /// Answers repeated joins with an empty `listening`.
     ForgetConversation,
 }
 
-/// A server of Engine.IO 4 by WebSocket for few, with two conversations, which has a fault. How often is counted.
+/// A small server of Engine.IO 4 over WebSocket, with two conversations and a fault. It counts how often the fault
+/// occurs.
 pub struct Faulty {
-    /// Where it is.
+    /// The address that it listens on.
     pub addr: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -78,7 +79,7 @@ struct State {
 }
 
 impl Faulty {
-    /// Starts one.
+    /// Starts a server with this fault.
     pub fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -96,20 +97,20 @@ impl Faulty {
         Self { addr, state }
     }
 
-    /// How often it has done wrong.
+    /// Returns how often the fault has occurred.
     pub fn faults(&self) -> u64 {
         self.state.lock().unwrap().faults
     }
 }
 
 fn send(stream: &mut TcpStream, packet: &str) {
-    // Nothing has to arrive at once. Who has gone hears nothing.
+    // Packets are cut in two to test the bench's reader. Errors are ignored: the client may have gone.
     let frame = Frame::text(packet);
     let (head, tail) = frame.bytes().split_at(frame.bytes().len() / 2);
     let _ = stream.write_all(head).and_then(|()| stream.write_all(tail));
 }
 
-/// All in one segment.
+/// Sends all packets in one segment.
 fn send_all(stream: &mut TcpStream, packets: &[String]) {
     let bytes = packets.iter().flat_map(|packet| Frame::text(packet).bytes().to_vec()).collect::<Vec<_>>();
     let _ = stream.write_all(&bytes);
@@ -119,7 +120,7 @@ fn event(name: &str, argument: &Value) -> String {
     packet::event(Generation::Eio4, "/max", None, name, &[&argument.to_string()])
 }
 
-/// One connection.
+/// Serves one connection.
 fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     stream.set_nodelay(true).unwrap();
     let mut bytes = Vec::new();
@@ -149,7 +150,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                 let text = text.to_owned();
                 hear(&text, &mut user, &mut stream, state);
                 if text.contains(r#"["talk""#) && state.lock().unwrap().fault == Fault::Ignore {
-                    // The stream stays open among the members, and nobody reads it.
+                    // The stream stays open among the members, but nobody reads from it.
                     return;
                 }
             }

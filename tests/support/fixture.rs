@@ -1,4 +1,4 @@
-//! A server of a test's own, on ports that the system chooses, with a MAX that follows rules.
+//! A server for each test, on ports that the system chooses, with a MAX that follows rules.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use super::DEADLINE;
 use super::http::Http;
 use super::max_by_rule::{MaxByRule, SERVICE};
 
-/// What every server of a test has, unless the test says otherwise.
+/// The settings of every test server, unless the test overrides them.
 const SETTINGS: &str = r#"
     server.listen = "127.0.0.1:0"
     server.workers = 2
@@ -24,18 +24,18 @@ const SETTINGS: &str = r#"
     metrics.listen = "127.0.0.1:0"
 "#;
 
-/// Settings of a server that soon gives up a client of 0.9 that polls no more: it may poll again by another connection,
-/// so its session outlives the broken one.
+/// Settings with which a server soon closes a 0.9 session that does not poll. A session outlives a broken connection,
+/// because it may poll again by another one.
 pub const IMPATIENT: &str = "
     legacy.close_timeout_ms = 1000
     legacy.heartbeat_interval_ms = 500
     legacy.polling_duration_ms = 500
 ";
 
-/// Between two looks at what cannot be waited for.
+/// The interval between two scrapes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A running server. Dropped, it stops; a panic of one of its actors fails the test.
+/// A running server, which stops when dropped. A panic of one of its actors fails the test.
 pub struct Fixture {
     pub addr: SocketAddr,
     pub metrics_addr: SocketAddr,
@@ -44,13 +44,13 @@ pub struct Fixture {
     thread: Option<JoinHandle<()>>,
 }
 
-/// One scrape: from a row with its labels to its value.
+/// One scrape: the values of all rows, by name and labels.
 pub struct Scrape(BTreeMap<String, f64>);
 
 impl Fixture {
-    /// A server with these settings: lines of `section.key = value`.
+    /// Starts a server with these settings, lines of `section.key = value`.
     pub fn start(settings: &str) -> Self {
-        // Its clients are in this process too.
+        // The clients are in this process too.
         raise_file_limit(0).unwrap();
         let max = MaxByRule::start();
         let url = format!("max.url = {:?}", max.url());
@@ -77,7 +77,7 @@ impl Fixture {
         Self { addr, metrics_addr, max, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The same, with a service account, as which joins without a token are asked about.
+    /// Starts a server with a service account, for joins without a token.
     pub fn start_tokenless(settings: &str) -> Self {
         Self::start(&format!(
             "max.tokenless_joins = true\nmax.service_username = {SERVICE:?}\nmax.service_token = \"t-{SERVICE}\"\n\
@@ -85,7 +85,7 @@ impl Fixture {
         ))
     }
 
-    /// Tells the server to stop, as a signal would.
+    /// Stops the server as a signal would.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -98,7 +98,7 @@ impl Fixture {
         Scrape::read(&response.body)
     }
 
-    /// Waits until the metrics are as they have to be.
+    /// Waits until a scrape satisfies `is_so`.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Scrape) -> bool) {
         let begun = Instant::now();
         loop {
@@ -138,14 +138,14 @@ impl Scrape {
         )
     }
 
-    /// The sum of all rows of this name whose labels hold `label`.
+    /// Returns the sum of all rows of this name whose labels contain `label`.
     pub fn sum(&self, name: &str, label: &str) -> f64 {
         let of_name = |row: &str| row.split('{').next() == Some(name);
         let rows = self.0.iter().filter(|(row, _)| of_name(row) && row.contains(label));
         rows.map(|(_, value)| value).sum()
     }
 
-    /// Every row of what is under way and should come to nothing when nobody is connected.
+    /// Returns the rows that must be 0 when nobody is connected.
     pub fn rest(&self) -> Vec<(&str, f64)> {
         let gauges = [
             "maxtalk_sessions",

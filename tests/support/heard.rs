@@ -1,20 +1,20 @@
-//! What a client hears, in a form that is the same for all generations, and what the events and answers of the written
-//! protocol look like in it.
+//! The packets that a client hears, in one form for all generations, and builders for the events and answers of the
+//! written protocol.
 
 use maxtalk::event::Code;
 
 use super::socket::End;
 
-/// What a client hears.
+/// One thing that a client hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// An event: its name, and its one argument as it was written, but for the escapes that a generation needs.
+    /// An event: its name, and its one argument as written, without a generation's additional escapes.
     Event(String, String),
-    /// The answer to an event that wanted one.
+    /// The answer to an event with an ack: id and argument.
     Ack(u64, String),
     /// Any other packet.
     Packet(String),
-    /// Nothing more.
+    /// The end of the session.
     End(End),
 }
 
@@ -30,7 +30,7 @@ pub fn left(conversation: &str, username: &str) -> Heard {
     event("left", format!(r#"{{"conversation":"{conversation}","username":"{username}"}}"#))
 }
 
-/// What others hear of [`talk_of`].
+/// The update that others hear after [`talk_of`].
 pub fn update(username: &str, conversation: &str, message: &str) -> Heard {
     let fields = format!(r#""username":"{username}","conversation":"{conversation}","messageID":"{message}""#);
     event("update", format!("{{{fields}}}"))

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as it stands on the wire, so that a test can also do what no client library would.
+//! HTTP/1.1 over a raw socket, so that tests can also send requests that no client library would.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ pub struct Http {
     pub stream: BufReader<TcpStream>,
 }
 
-/// An answer, read whole.
+/// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The one value of a header.
+    /// Returns the value of a header that must occur once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(header, _)| header == name);
         let value = values.next()?;
@@ -39,12 +39,12 @@ impl Http {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Bytes as they are.
+    /// Writes bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// A request and its answer.
+    /// Sends a request and reads its answer.
     pub async fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let request = request(method, target, headers, body);
         let exchange = async {
@@ -63,7 +63,7 @@ impl Http {
         self.request("POST", target, &[("Content-Type", "text/plain;charset=UTF-8")], body.as_bytes()).await
     }
 
-    /// The next answer. An error where the connection ends before it.
+    /// Reads the next answer. Fails if the connection ends before it does.
     pub async fn response(&mut self) -> io::Result<Response> {
         let mut response = self.head().await?;
         if response.status >= 200 && response.status != 204 {
@@ -75,7 +75,7 @@ impl Http {
         Ok(response)
     }
 
-    /// The head of the next answer: all there is of the answer to a HEAD.
+    /// Reads the head of the next answer: the whole answer to a HEAD.
     pub async fn head(&mut self) -> io::Result<Response> {
         let mut lines = Vec::new();
         loop {
@@ -94,13 +94,13 @@ impl Http {
         Ok(Response { status, headers, body: String::new() })
     }
 
-    /// Whether the server closes the connection without another byte.
+    /// Returns whether the server closes the connection without another byte.
     pub async fn is_closed(&mut self) -> bool {
         within("the end of a connection", self.stream.read_u8()).await.is_err()
     }
 }
 
-/// A request as bytes. `Content-Length` is there wherever there is a body.
+/// Writes a request as bytes, with `Content-Length` if it has a body.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {

@@ -1,17 +1,17 @@
-//! Every way in which a client of some release connects: what a case is run over, and what the table of parity has as
-//! its columns.
+//! The ways in which clients of all releases connect. Cases of parity are run over each; they are the columns of its
+//! table.
 
-/// How a client connects: as which release of socket.io-client, and over which of its transports.
+/// A way to connect: a release of socket.io-client, and one of its transports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     WebSocket,
     Polling,
-    /// By polling first; upgraded when it has connected to its namespace.
+    /// By polling, upgraded after the client has connected to its namespace.
     Upgraded,
     Jsonp,
     V2WebSocket,
     V2Polling,
-    /// By polling where nothing binary can be read.
+    /// By polling in an environment without binary data.
     V2Base64,
     V2Upgraded,
     V2Jsonp,
@@ -25,20 +25,20 @@ pub enum Kind {
     V08Jsonp,
 }
 
-/// A release of socket.io-client that writes otherwise than the others.
+/// The releases of socket.io-client that differ in their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     /// 3.x and 4.x.
     V4,
     V2,
-    /// 1.x: text is encoded as UTF-8 before it goes into a payload, which is encoded as UTF-8 again.
+    /// 1.x: text is encoded as UTF-8 before it goes into a payload, which is then encoded again.
     V1,
     V09,
-    /// 0.8: a form has its payload raw.
+    /// 0.8: the payload of a form is not escaped.
     V08,
 }
 
-/// What a release speaks.
+/// The protocol of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Generation {
     /// Engine.IO 4.
@@ -49,7 +49,7 @@ pub enum Generation {
     Sio09,
 }
 
-/// A transport, and how a client comes to it.
+/// A transport, and the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     WebSocket,
@@ -80,7 +80,7 @@ impl Kind {
         Self::V08Jsonp,
     ];
 
-    /// Those of one generation.
+    /// Returns the kinds of one generation.
     pub fn of(generation: Generation) -> Vec<Self> {
         Self::ALL.into_iter().filter(|kind| kind.generation() == generation).collect()
     }

@@ -1,5 +1,5 @@
-//! A MAX that follows rules: the token of `messi` is `t-messi`, everybody `u0`, `u1`, ... talks in the conversation
-//! `crowd`, and others where a test says. For each user it can be made to keep silent, or to fail.
+//! A MAX with simple rules: the token of `messi` is `t-messi`; every user `u0`, `u1`, ... is in the conversation
+//! `crowd`; tests put other users into conversations. It can hold back or fail its answers about a user.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,9 +27,9 @@ struct World {
 #[derive(Clone, Default)]
 struct Person {
     conversations: Vec<String>,
-    /// No answer for as long as this is set.
+    /// Whether answers are held back.
     held: bool,
-    /// What is answered instead.
+    /// An answer that replaces the usual one.
     instead: Option<Vec<u8>>,
 }
 
@@ -50,13 +50,13 @@ impl MaxByRule {
         format!("http://{}", self.fake.address())
     }
 
-    /// From now on `user` talks in these.
+    /// Puts `user` into these conversations.
     pub fn talks_in(&self, user: &str, conversations: &[&str]) {
         let conversations = conversations.iter().map(|&id| id.to_owned()).collect();
         self.change(user, |person| person.conversations = conversations);
     }
 
-    /// No answers about `user` until [`Self::release`].
+    /// Holds back answers about `user` until [`Self::release`].
     pub fn hold(&self, user: &str) {
         self.change(user, |person| person.held = true);
     }
@@ -65,12 +65,12 @@ impl MaxByRule {
         self.change(user, |person| person.held = false);
     }
 
-    /// From now on questions about `user` fail with this status, such as `503 Service Unavailable`.
+    /// Answers questions about `user` with this status from now on, such as `503 Service Unavailable`.
     pub fn fails(&self, user: &str, status: &str) {
         self.answers(user, error(status, "Trouble", "As the test wants it."));
     }
 
-    /// From now on questions about `user` are answered with these bytes.
+    /// Answers questions about `user` with these bytes from now on.
     pub fn answers(&self, user: &str, instead: Vec<u8>) {
         self.change(user, |person| person.instead = Some(instead));
     }
@@ -79,7 +79,7 @@ impl MaxByRule {
         self.change(user, |person| person.instead = None);
     }
 
-    /// Waits until it was asked so often in all.
+    /// Waits until `times` requests have arrived.
     pub async fn asked(&self, times: usize) {
         super::within("a question to MAX", self.fake.asked(times)).await;
     }

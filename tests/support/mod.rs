@@ -1,4 +1,4 @@
-//! What the integration tests share. Each test binary uses its part of it.
+//! Code that the integration tests share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "every test binary compiles all of this and uses some")]
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -20,15 +20,15 @@ pub mod script;
 pub mod socket;
 pub mod wire;
 
-/// What has not happened after this time will not happen: only failures wait so long.
+/// Limit on every wait. Only failing tests wait this long.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs a test on this thread, tasks included.
+/// Runs a test and its tasks on this thread.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// Waits for what has to happen.
+/// Waits for something that must happen within [`DEADLINE`].
 pub async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, happens).await {
         Ok(value) => value,
@@ -36,7 +36,7 @@ pub async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     }
 }
 
-/// Every case as a test over each transport of Engine.IO 4.
+/// Makes each case a test over each transport of Engine.IO 4.
 #[macro_export]
 macro_rules! over_every_transport {
     ($($case:ident)+) => {
@@ -56,8 +56,9 @@ macro_rules! over_every_transport {
     };
 }
 
-/// The same, and over one transport of each older generation: that which has most to encode. Parity, which is over all
-/// of them, has a test of its own. Cases behind `engine_io_4` are about what only that has.
+/// Makes each case a test over each transport of Engine.IO 4, and over one transport of each older generation, the one
+/// that encodes most. Cases after `engine_io_4` run only there. `tests/parity.rs` covers all transports of all
+/// generations.
 #[macro_export]
 macro_rules! over_every_generation {
     ($($case:ident)+; engine_io_4: $($newest:ident)+) => {

@@ -1,4 +1,4 @@
-//! The program itself, as a process: what it says, how it ends.
+//! The program as a process: its log and its end.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,29 +9,29 @@ use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 
-/// A running maxtalk whose standard error is read. Dropped, it is killed.
+/// A running maxtalk whose standard error is read. It is killed when dropped.
 pub struct Process {
     pub child: Child,
-    /// The lines of its log so far, and those that come.
+    /// The lines of its standard error, from a thread that reads them.
     lines: Receiver<String>,
-    /// All that was read of them.
+    /// The lines read so far.
     pub log: Vec<String>,
 }
 
-/// A command for the program that knows nothing of this environment.
+/// A command that runs the program without this process's environment.
 pub fn maxtalk(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maxtalk"));
     command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
-/// Sends `TERM` or `INT`.
+/// Sends a signal: `TERM` or `INT`.
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
-/// How the process ended, and how long that took. One that does not end is killed.
+/// Waits for the end of a process. Returns its status and how long the end took; a process that does not end is killed.
 pub fn end_of(child: &mut Child) -> (ExitStatus, Duration) {
     let begun = Instant::now();
     loop {
@@ -70,13 +70,13 @@ impl Process {
         panic!("{text:?} was not said, but {:#?}", self.log);
     }
 
-    /// Where it listens.
+    /// Waits for the address that it listens on.
     pub fn addr(&mut self) -> SocketAddr {
         let line = self.says("listening on http://");
         line.rsplit("http://").next().unwrap().parse().unwrap()
     }
 
-    /// Waits for its end. All that it has said is then in the log.
+    /// Waits for its end. Its whole output is then in `log`.
     pub fn end(&mut self) -> (ExitStatus, Duration) {
         let end = end_of(&mut self.child);
         while let Ok(line) = self.lines.recv() {
@@ -93,7 +93,7 @@ impl Drop for Process {
     }
 }
 
-/// The memory of a process, in MiB.
+/// Returns the resident memory of a process, in MiB.
 pub fn resident_mib(server: &Process) -> usize {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / (1 << 20)

@@ -1,4 +1,4 @@
-//! Scripts of raw requests: a short form of their heads, and how they are played against a server.
+//! Scripts of raw requests: a short form for heads, and ways to play scripts against a server.
 
 use std::net::SocketAddr;
 
@@ -12,8 +12,8 @@ const UPGRADE: &str = "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Vers
 /// A key of a WebSocket handshake.
 pub const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A script in which `[GET /x|Connection: close]` stands for the head of such a request. `{UPGRADE}` and `{KEY}` are
-/// the header lines of a WebSocket handshake.
+/// Expands `[GET /x|Connection: close]` to the head of such a request. `{UPGRADE}` and `{KEY}` are the header lines of
+/// a WebSocket handshake.
 pub fn script(text: &str) -> String {
     let text = text.replace("{UPGRADE}", UPGRADE).replace("{KEY}", KEY);
     let mut parts = text.split('[');
@@ -31,12 +31,12 @@ pub fn script(text: &str) -> String {
     script
 }
 
-/// A client that plays a script.
+/// Starts a client that plays a script.
 pub fn client(addr: SocketAddr, text: &str) -> Peer {
     Peer::connect(addr, &script(text))
 }
 
-/// What is answered to a request for a WebSocket with these header lines.
+/// Returns the answer to a WebSocket request with these header lines.
 pub async fn upgrade(addr: SocketAddr, path: &str, headers: &[&str]) -> Response {
     let mut http = Http::connect(addr).await;
     let request =
@@ -45,18 +45,18 @@ pub async fn upgrade(addr: SocketAddr, path: &str, headers: &[&str]) -> Response
     within("an answer to a handshake", http.response()).await.unwrap()
 }
 
-/// Plays a script as a client of the server to its end: all that it has read.
+/// Plays a script against the server to its end. Returns all that the client has read.
 pub async fn play(addr: SocketAddr, text: &str) -> String {
     let end = client(addr, text).end().await;
     String::from_utf8_lossy(&end.unwrap_or_else(|fault| panic!("{fault}\n{text}"))).into_owned()
 }
 
-/// The same in a new session by polling: `{SESSION}` is where it polls and posts.
+/// Plays a script in a new polling session; `{SESSION}` is the target of its polls and POSTs.
 pub async fn play_in_session(addr: SocketAddr, text: &str) -> String {
     play(addr, &text.replace("{SESSION}", &target(&new_sid(addr).await))).await
 }
 
-/// The status lines in what was read.
+/// Returns the statuses of the answers in `read`.
 pub fn statuses(read: &str) -> Vec<u16> {
     let lines = read.split("HTTP/1.1 ").skip(1);
     lines.map(|line| line[..3].parse().unwrap()).collect()

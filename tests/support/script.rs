@@ -1,27 +1,27 @@
-//! The fault lab: a peer on a raw TCP socket that does what a short text says, byte for byte. It is a server, such as a
-//! MAX with a fault, or a client.
+//! The fault lab: a peer on a raw TCP socket that plays a short script, byte for byte. It is a server, such as a MAX
+//! with a fault, or a client.
 //!
-//! A script has one step on each line; `#` begins a comment line. Text is quoted and knows `\r \n \t \0 \" \\ \x7f`.
-//! Durations are `300ms` or `2s`.
+//! A script has one step per line; `#` begins a comment line. Text is quoted, with the escapes `\r \n \t \0 \" \\
+//! \x7f`. Durations are `300ms` or `2s`.
 //!
 //! | step | does |
 //! | --- | --- |
-//! | `connection:` | begins the steps of the next connection; the last such part serves all that follow |
-//! | `send "TEXT"`, `send 40 * "TEXT"` | writes the text, so often |
-//! | `... every 10ms` | writes the repetitions one by one, with this time between |
-//! | `... for 2s` | in place of a number of repetitions: writes for so long |
-//! | `... or closed` | goes on without a fault when the other side closes or takes nothing more |
-//! | `expect "TEXT"`, `expect 40 * "TEXT"` | reads until the text has come, so often, and passes over the rest |
+//! | `connection:` | begins the steps of the next connection; the last such part serves all later ones |
+//! | `send "TEXT"`, `send 40 * "TEXT"` | writes the text, this many times |
+//! | `... every 10ms` | writes the repetitions one by one, at this interval |
+//! | `... for 2s` | instead of a number of repetitions: writes for this time |
+//! | `... or closed` | does not fail if the other side closes or takes no more |
+//! | `expect "TEXT"`, `expect 40 * "TEXT"` | reads until the text has come, this many times, and ignores other bytes |
 //! | `expect head` | reads one HTTP head, up to its empty line |
-//! | `expect close` | reads until the other side has closed or reset, whatever comes before |
-//! | `expect nothing for 200ms` | fails where a byte or a close comes within this time |
+//! | `expect close` | reads until the other side has closed or reset, and ignores all bytes |
+//! | `expect nothing for 200ms` | fails if a byte or a close comes within this time |
 //! | `pause 300ms` | waits |
 //! | `say NAME` | tells the test: it waits with [`Peer::said`] |
 //! | `wait NAME` | waits for the test, which calls [`Peer::tell`] |
-//! | `shutdown`, `close`, `reset` | closes the writing side, all in order, or by a reset |
-//! | `again` | goes on with the first step of this connection |
+//! | `shutdown`, `close`, `reset` | closes the writing side, the socket, or the socket by a reset |
+//! | `again` | repeats the steps of this connection |
 //!
-//! At its end a script closes its connection in order.
+//! At the end of a script its connection is closed by a FIN.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -38,26 +38,26 @@ pub struct Peer {
     state: watch::Sender<State>,
 }
 
-/// What has happened so far.
+/// The events so far.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// The heads that `expect head` has read, in their order, each with the number of its connection from 0.
+    /// The heads read by `expect head`, in order, each with the number of its connection from 0.
     pub heads: Vec<(usize, String)>,
-    /// Connections that have begun.
+    /// The number of connections that have begun.
     pub connections: usize,
-    /// How each connection ended that has ended: all that was read, or the line of the fault and what is wrong.
+    /// How each finished connection ended: all bytes read, or the failed line and its error.
     pub ends: Vec<Result<Vec<u8>, String>>,
     said: Vec<String>,
     told: Vec<String>,
 }
 
 impl Peer {
-    /// A server with this script on a port of its own on 127.0.0.1.
+    /// Starts a server with this script on a port of its own on 127.0.0.1.
     pub fn listen(script: &str) -> Self {
         Self::listen_on("127.0.0.1:0".parse().unwrap(), script)
     }
 
-    /// The same at an address of the test's choice.
+    /// Starts a server with this script at an address of the test's choice.
     pub fn listen_on(addr: SocketAddr, script: &str) -> Self {
         let parts = parse(script).unwrap_or_else(|fault| panic!("{fault}"));
         let listener = TcpListener::bind(addr).unwrap();
@@ -72,7 +72,7 @@ impl Peer {
         peer
     }
 
-    /// A client of `addr` with this script, which has one part.
+    /// Starts a client of `addr` with this script, which has one part.
     pub fn connect(addr: SocketAddr, script: &str) -> Self {
         let part = parse(script).unwrap_or_else(|fault| panic!("{fault}")).remove(0);
         let peer = Self { addr, state: watch::Sender::default() };
@@ -80,49 +80,49 @@ impl Peer {
         peer
     }
 
-    /// Where it listens, or what it is connected to.
+    /// The address that it listens on or is connected to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL of this path at a server.
+    /// The URL of a path on this server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// What has happened so far.
+    /// The events so far.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Lets `wait NAME` go on, one for each call.
+    /// Lets one `wait NAME` continue.
     pub fn tell(&self, name: &str) {
         self.state.send_modify(|state| state.told.push(name.to_owned()));
     }
 
-    /// Waits until `say NAME` has been reached so often.
+    /// Waits until `say NAME` has been reached `times` times.
     pub async fn said(&self, name: &str, times: usize) {
         let so_often = |state: &State| state.said.iter().filter(|said| *said == name).count() >= times;
         self.until(name, so_often).await;
     }
 
-    /// Waits until something has happened.
+    /// Waits until the state satisfies `has_happened`.
     pub async fn until(&self, what: &str, has_happened: impl Fn(&State) -> bool) -> State {
         let mut state = self.state.subscribe();
         let reached = async { state.wait_for(|state| has_happened(state)).await.unwrap().clone() };
         super::within(what, reached).await
     }
 
-    /// Waits for the end of a client's script: all that it has read.
+    /// Waits for the end of a client's script. Returns all bytes read.
     pub async fn end(&self) -> Result<Vec<u8>, String> {
         self.until("the end of the script", |state| !state.ends.is_empty()).await.ends.remove(0)
     }
 }
 
-/// Whether a script can be read.
+/// Checks that a script can be parsed.
 ///
 /// # Errors
-/// The line that cannot, with its number.
+/// The number of the bad line, and the line.
 pub fn check(script: &str) -> Result<(), String> {
     parse(script).map(drop)
 }
@@ -143,7 +143,7 @@ enum Step {
     Again,
 }
 
-/// The steps of each connection, each with the number of its line.
+/// Returns the steps of each connection, with their line numbers.
 fn parse(script: &str) -> Result<Vec<Vec<(usize, Step)>>, String> {
     let mut parts = vec![Vec::new()];
     for (number, line) in (1..).zip(script.lines().map(str::trim)) {
@@ -200,7 +200,7 @@ fn step(line: &str) -> Option<Step> {
     })
 }
 
-/// `"TEXT"` or `40 * "TEXT"`, and what stands behind it.
+/// Parses `"TEXT"` or `40 * "TEXT"`. Returns the number, the text, and the rest of the line.
 fn repeated(rest: &str) -> Option<(usize, Vec<u8>, &str)> {
     let (times, quoted) = match rest.split_once('"')? {
         ("", quoted) => (1, quoted),
@@ -259,7 +259,7 @@ fn start(stream: TcpStream, part: Vec<(usize, Step)>, connection: usize, state: 
             }
         }
         let Player { stream, heard, state, .. } = player;
-        // The socket is closed before the end is told.
+        // The test must not see the end before the socket is closed.
         drop(stream);
         state.send_modify(|state| state.ends.push(fault.map_or(Ok(heard), Err)));
     });
@@ -267,16 +267,16 @@ fn start(stream: TcpStream, part: Vec<(usize, Step)>, connection: usize, state: 
 
 struct Player {
     stream: TcpStream,
-    /// All that was read.
+    /// All bytes read.
     heard: Vec<u8>,
-    /// How much of it earlier steps have used.
+    /// How many of them earlier steps have used.
     passed: usize,
     connection: usize,
     state: watch::Sender<State>,
 }
 
 impl Player {
-    /// Whether the script goes on.
+    /// Plays a step. Returns whether the script goes on.
     fn play(&mut self, step: &Step) -> Result<bool, String> {
         match step {
             Step::Send { text, times, every, lasting, or_closed } => {
@@ -319,7 +319,7 @@ impl Player {
         every: Option<Duration>,
         until: Option<Instant>,
     ) -> Result<(), String> {
-        // Many small repetitions in one write are what a flood is made of.
+        // Small repetitions are written together, for speed.
         let together = if every.is_some() { 1 } else { (65536 / text.len().max(1)).clamp(1, times) };
         let block = text.repeat(together);
         let mut left = times;
@@ -358,7 +358,7 @@ impl Player {
         }
     }
 
-    /// Reads what is there, or comes within this time: how many bytes, 0 at the end.
+    /// Reads available bytes, waiting up to `time`. Returns their number, 0 at the end; `None` if none came.
     fn read(&mut self, time: Duration) -> Result<Option<usize>, String> {
         let mut buffer = [0; 65536];
         self.stream.set_read_timeout(Some(time)).unwrap();
@@ -392,7 +392,7 @@ impl Player {
     }
 }
 
-/// What the two systems say of a timeout.
+/// The two errors that systems report for a timeout.
 fn is_late(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,5 +1,5 @@
-//! Socket.IO 0.7 to 0.9 as it stands on the wire, for tests that are about its very bytes: handshakes, polls, POSTs,
-//! frames, and nothing that a client would do by itself.
+//! Socket.IO 0.7 to 0.9, byte for byte: handshakes, polls, POSTs and frames, without anything that a client does by
+//! itself.
 #![allow(dead_code, reason = "every test binary compiles all of this and uses some")]
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -10,13 +10,13 @@ use crate::support::fixture::Fixture;
 use crate::support::http::{Http, Response, request};
 use crate::support::socket::Socket;
 
-/// Frames each length in the body of a poll or POST.
+/// Frames each length in a payload of several packets.
 pub const FRAMING: char = '\u{fffd}';
 
-/// What a client is told whose sid is unknown.
+/// The answer to an unknown sid.
 pub const BEGIN_ANEW: &str = "7:::1+0";
 
-/// A sid, with which a client may come by any transport.
+/// A sid, which any transport may use.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub addr: SocketAddr,
@@ -24,7 +24,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A handshake.
+    /// Makes a handshake.
     pub async fn begin(addr: SocketAddr) -> Self {
         let response = Http::connect(addr).await.get("/socket.io/1/").await;
         assert_eq!(response.status, 200, "{response:?}");
@@ -36,12 +36,12 @@ impl Session {
         format!("/socket.io/1/xhr-polling/{}", self.sid)
     }
 
-    /// The answer to a poll is for `io.j[0]`.
+    /// The target of a poll whose answer is for `io.j[0]`.
     pub fn jsonp(&self) -> String {
         format!("/socket.io/1/jsonp-polling/{}?i=0", self.sid)
     }
 
-    /// A WebSocket, greeted.
+    /// Opens a WebSocket and reads its greeting.
     pub async fn socket(&self) -> Socket {
         let target = format!("/socket.io/1/websocket/{}", self.sid);
         let mut socket = ask(self.addr, &target).await.unwrap_or_else(|response| panic!("{target}: {response:?}"));
@@ -49,21 +49,21 @@ impl Session {
         socket
     }
 
-    /// XHR polling, greeted.
+    /// Begins XHR polling and reads its greeting.
     pub async fn polling(&self) -> Polling {
         let mut polling = self.ungreeted().await;
         assert_eq!(polling.poll().await, "1::");
         polling
     }
 
-    /// XHR polling that does not begin by a poll of its own.
+    /// Begins XHR polling without a first poll.
     pub async fn ungreeted(&self) -> Polling {
         let (getter, poster) = (Http::connect(self.addr).await, Http::connect(self.addr).await);
         Polling { target: self.xhr(), getter, poster, heard: VecDeque::new() }
     }
 }
 
-/// Asks for a WebSocket.
+/// Requests a WebSocket.
 pub async fn ask(addr: SocketAddr, target: &str) -> Result<Socket, Response> {
     let headers = [
         ("Upgrade", "websocket"),
@@ -76,7 +76,7 @@ pub async fn ask(addr: SocketAddr, target: &str) -> Result<Socket, Response> {
     Socket::answered(http).await
 }
 
-/// Two connections, one for polls and one for POSTs.
+/// A session with two connections, one for polls and one for POSTs.
 pub struct Polling {
     pub target: String,
     pub getter: Http,
@@ -85,13 +85,13 @@ pub struct Polling {
 }
 
 impl Polling {
-    /// One poll: the body of its answer.
+    /// Polls once and returns the body.
     pub async fn poll(&mut self) -> String {
         self.begin_poll().await;
         self.polled().await
     }
 
-    /// Asks, and leaves the answer to [`Self::polled`].
+    /// Sends a poll; [`Self::polled`] reads the answer.
     pub async fn begin_poll(&mut self) {
         self.getter.write(&request("GET", &self.target, &[], b"")).await.unwrap();
     }
@@ -102,7 +102,7 @@ impl Polling {
         response.body
     }
 
-    /// Asks, and does not go on before the session knows: of two polls the one is ended for the other.
+    /// Sends a poll and waits until the session has it. Of two polls at once, the session ends the older one.
     pub async fn wait(&mut self) {
         let addr = self.getter.stream.get_ref().peer_addr().unwrap();
         let mut other = Http::connect(addr).await;
@@ -118,13 +118,13 @@ impl Polling {
         assert_eq!(ended.unwrap().body, "8::");
     }
 
-    /// A POST that is taken.
+    /// Sends a POST, which must be accepted.
     pub async fn post(&mut self, body: &str) {
         let response = self.poster.post(&self.target, body).await;
         assert_eq!((response.status, response.body.as_str()), (200, "1"), "{body}");
     }
 
-    /// The next packet, by as many polls as it takes.
+    /// Returns the next packet, polling as often as necessary.
     pub async fn hear(&mut self) -> String {
         while self.heard.is_empty() {
             let body = self.poll().await;
@@ -139,21 +139,23 @@ impl Polling {
         }
     }
 
-    /// Nothing was sent before now that was not heard yet.
+    /// Expects that nothing unheard was sent so far.
     pub async fn hears_nothing(&mut self) {
         self.post(FENCE).await;
         self.hears(&[FENCE_PASSED]).await;
     }
 
-    /// Listens as `user`.
+    /// Joins as `user`.
     pub async fn join(&mut self, user: &str, conversations: &[&str]) {
         self.post(&framed(&["1::/max", &join(user)])).await;
         self.hears(&["1::/max", &listening(conversations)]).await;
     }
 }
 
-/// What the session answers at once and in order.
+/// An event that the session acks at once and in order.
 const FENCE: &str = r#"5:4711+:/max:{"name":"fence"}"#;
+
+/// The ack of [`FENCE`].
 const FENCE_PASSED: &str = r#"6::/max:4711+[{"ok":false,"code":"unknown_event","reason":"there is no such event"}]"#;
 
 pub async fn hears(socket: &mut Socket, expected: &[&str]) {
@@ -162,8 +164,8 @@ pub async fn hears(socket: &mut Socket, expected: &[&str]) {
     }
 }
 
-/// Nothing was sent before now that was not heard yet: `socket` listens to conversations, and asks who is there, so
-/// that whatever they had to say came first.
+/// Expects that nothing unheard was sent so far. `socket` must have joined: it sends an `ask`, which conversations
+/// answer after everything that they sent before.
 pub async fn hears_nothing(socket: &mut Socket) {
     socket.send(r#"5:4712+:/max:{"name":"ask","args":[{}]}"#).await;
     loop {
@@ -174,7 +176,7 @@ pub async fn hears_nothing(socket: &mut Socket) {
     }
 }
 
-/// A server where `xavi` listens over a WebSocket and knows of `messi`.
+/// Starts a server where `xavi` listens over a WebSocket and has heard that `messi` is there.
 pub async fn with_xavi(settings: &str) -> (Fixture, Socket) {
     let server = Fixture::start(settings);
     server.max.talks_in("messi", &["c1"]);
@@ -186,13 +188,13 @@ pub async fn with_xavi(settings: &str) -> (Fixture, Socket) {
     (server, xavi)
 }
 
-/// Several packets in one body.
+/// Joins packets to a payload.
 pub fn framed(packets: &[&str]) -> String {
     let length = |packet: &str| packet.encode_utf16().count();
     packets.iter().map(|packet| format!("{FRAMING}{}{FRAMING}{packet}", length(packet))).collect()
 }
 
-/// The packets of a body.
+/// Splits a payload into packets.
 pub fn packets(body: &str) -> Vec<String> {
     let units: Vec<u16> = body.encode_utf16().collect();
     if units.first() != Some(&0xfffd) {
@@ -235,7 +237,7 @@ pub fn left(user: &str) -> String {
     event("left", &format!(r#"{{"conversation":"c1","username":"{user}"}}"#))
 }
 
-/// What others hear of [`talk`].
+/// The update that others hear after [`talk`].
 pub fn update(user: &str, message: &str) -> String {
     event("update", &format!(r#"{{"username":"{user}","conversation":"c1","messageID":"{message}"}}"#))
 }

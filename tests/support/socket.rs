@@ -1,4 +1,4 @@
-//! A WebSocket as it stands on the wire: frames are written byte by byte as a test wants them, and read one by one.
+//! A WebSocket, byte for byte: the test writes any bytes and reads frame by frame.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// The query of a WebSocket that begins a session.
+/// The query of a WebSocket that opens a session.
 pub const FRESH: &str = "EIO=4&transport=websocket";
 
 /// A frame from the server.
@@ -29,7 +29,7 @@ pub enum Frame {
     Close(Option<u16>),
 }
 
-/// How a connection ends.
+/// The way in which a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// By a close frame.
@@ -42,7 +42,7 @@ pub enum End {
     Packet,
     /// A poll was refused.
     Refused(u16, String),
-    /// By a panic of the client's own: it says more.
+    /// By a panic in the test client, with its own message.
     Panic,
 }
 
@@ -71,30 +71,30 @@ fn handshake_at(target: &str) -> Vec<u8> {
     request("GET", target, &headers, b"")
 }
 
-/// Returns a masked frame.
+/// Encodes a masked frame, as a client sends it.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     masked(fin, opcode, [0x12, 0x34, 0x56, 0x78], payload)
 }
 
-/// A text message in one frame.
+/// Encodes a text message in one frame.
 pub fn text(text: &str) -> Vec<u8> {
     frame(true, TEXT, text.as_bytes())
 }
 
 impl Socket {
-    /// Connects, and is answered with 101.
+    /// Opens a WebSocket; the answer must be 101.
     pub async fn open(addr: SocketAddr, query: &str) -> Self {
         Self::open_at(addr, &format!("/socket.io/?{query}")).await
     }
 
-    /// The same, wherever it is.
+    /// Opens a WebSocket at any target.
     pub async fn open_at(addr: SocketAddr, target: &str) -> Self {
         let mut http = Http::connect(addr).await;
         http.write(&handshake_at(target)).await.unwrap();
         Self::answered(http).await.unwrap_or_else(|response| panic!("no WebSocket for {target}: {response:?}"))
     }
 
-    /// Asks for a WebSocket; `behind` follows the request in the same segment.
+    /// Requests a WebSocket; `behind` follows the request in the same segment.
     pub async fn ask(addr: SocketAddr, query: &str, behind: &[u8]) -> Result<Self, Response> {
         let mut http = Http::connect(addr).await;
         http.write(&[handshake(query), behind.to_vec()].concat()).await.unwrap();
@@ -120,12 +120,12 @@ impl Socket {
         self.write(&text(message)).await;
     }
 
-    /// The next frame, or how the connection ended.
+    /// Returns the next frame, or how the connection ended.
     pub async fn next(&mut self) -> Result<Frame, End> {
         within("a frame", self.reader.next()).await
     }
 
-    /// The next message, which is text.
+    /// Returns the next message, which must be text.
     pub async fn hear(&mut self) -> String {
         match self.next().await {
             Ok(Frame::Text(text)) => text,
@@ -133,7 +133,7 @@ impl Socket {
         }
     }
 
-    /// How the connection ends; what comes before is passed over.
+    /// Returns how the connection ends, and ignores all frames before.
     pub async fn end(&mut self) -> End {
         loop {
             match self.next().await {
@@ -158,7 +158,7 @@ impl Writer {
 }
 
 impl Reader {
-    /// The next frame, or how the connection ended.
+    /// Returns the next frame, or how the connection ended.
     pub async fn next(&mut self) -> Result<Frame, End> {
         self.read().await.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => End::Eof,

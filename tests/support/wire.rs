@@ -1,5 +1,5 @@
-//! What each release of socket.io-client writes and reads, by encoders and decoders of the tests' own: a mistake of
-//! the server's must not meet the same mistake here. Texts and bodies; the sockets are elsewhere.
+//! The texts and bodies of each release of socket.io-client. The encoders and decoders are the tests' own, so that they
+//! do not share a mistake with the server.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::heard::Heard;
 use super::http::Response;
 use super::kind::{Generation, Kind, Release, Way};
 
-/// What comes before the length and before the text of a packet, where 0.9 has several in one body.
+/// Stands before the length and before the text of each packet, where 0.9 has several in one body.
 const FRAMING: char = '\u{fffd}';
 
-/// The number of a client's callback among those of its page: another one than the handshake's.
+/// The number of a client's callback in its page; not the one of the handshake.
 const CALLBACK: &str = "3";
 
-/// What an open packet, or the answer to a handshake of 0.9, says.
+/// The content of an open packet, or of the answer to a 0.9 handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Opened {
     pub sid: String,
-    /// In milliseconds; 0 where the generation has none.
+    /// In milliseconds; 0 in a generation without it.
     #[serde(rename = "pingInterval")]
     ping_interval_ms: u64,
 }
 
 impl Opened {
-    /// How often a client of Engine.IO 3 pings.
+    /// The interval at which an Engine.IO 3 client pings.
     pub fn ping_interval(&self) -> Duration {
         Duration::from_millis(self.ping_interval_ms)
     }
@@ -35,7 +35,7 @@ impl Opened {
 
 /// Targets of requests.
 impl Kind {
-    /// Where a session by polling begins, and any of 0.9.
+    /// The target that opens a polling session, or any session of 0.9.
     pub fn handshake(self) -> String {
         match (self.generation(), self.way()) {
             (Generation::Sio09, Way::Jsonp) => "/socket.io/1/?t=1700000000000&jsonp=0".to_owned(),
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// Where a session polls and posts.
+    /// The target of a session's polls and POSTs.
     pub fn target(self, sid: &str) -> String {
         match (self.generation(), self.way()) {
             (Generation::Sio09, Way::Jsonp) => {
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// Where the WebSocket of a session is, which Engine.IO may begin with it.
+    /// The target of a session's WebSocket. Without a sid it opens the session (Engine.IO).
     pub fn socket_target(self, sid: Option<&str>) -> String {
         match (self.generation(), sid) {
             (Generation::Sio09, sid) => format!("/socket.io/1/websocket/{}", sid.unwrap()),
@@ -78,7 +78,7 @@ impl Kind {
 
 /// Bodies.
 impl Kind {
-    /// Packets as the body of one POST, and its type.
+    /// Returns the content type and body of a POST with these packets.
     pub fn pack(self, packets: &[&str]) -> (&'static str, String) {
         let payload = match self.release() {
             Release::V4 => packets.join("\x1e"),
@@ -100,7 +100,7 @@ impl Kind {
         let field = match self.release() {
             Release::V08 => payload,
             Release::V09 => serde_json::json!(payload).to_string(),
-            // A form would make CR LF of a line feed.
+            // In a form, a line feed would become CR LF.
             _ => payload.replace("\\n", "\\\n").replace('\n', "\\n"),
         };
         let form = form_urlencoded::Serializer::new(String::new()).append_pair("d", &field).finish();
@@ -112,7 +112,7 @@ impl Kind {
         if self.generation() == Generation::Sio09 { "1" } else { "ok" }
     }
 
-    /// The packets in the answer to a poll.
+    /// Returns the packets in the answer to a poll.
     pub fn unpack(self, response: &Response) -> Vec<String> {
         let payload = self.payload(response, CALLBACK);
         match self.generation() {
@@ -123,7 +123,7 @@ impl Kind {
         }
     }
 
-    /// Reads the answer to a handshake: what it says, and the packets behind that.
+    /// Reads the answer to a handshake. Returns its content, and the packets behind the open packet.
     pub fn handshaken(self, response: &Response) -> (Opened, Vec<String>) {
         assert_eq!(response.status, 200, "{response:?}");
         if self.generation() != Generation::Sio09 {
@@ -133,20 +133,20 @@ impl Kind {
         let text = self.payload(response, "0");
         let fields: Vec<_> = text.split(':').collect();
         let [sid, heartbeat_s, close_s, transports] = fields[..] else { panic!("no handshake: {text}") };
-        // A client closes at once where it finds nothing, or nought.
+        // Clients close at once if a value is empty or 0.
         assert!(heartbeat_s.parse::<u32>().unwrap() > 0 && close_s.parse::<u32>().unwrap() > 0, "{text}");
         assert_eq!(transports, "websocket,xhr-polling,jsonp-polling");
         (Opened { sid: sid.to_owned(), ping_interval_ms: 0 }, Vec::new())
     }
 
-    /// The text that a body brings; for a script the one argument of the callback that it calls.
+    /// Returns the text of a body; for a script, the argument of the callback that it calls.
     fn payload(self, response: &Response, callback: &str) -> String {
         let (body, kind) = (&response.body, response.header("content-type").unwrap_or_default());
         if !self.is_jsonp() {
             assert!(kind.starts_with("text/plain"), "{response:?}");
             return body.clone();
         }
-        // A browser runs nothing else, and a script of that time has no such line ends in its strings.
+        // Browsers run no other content type, and scripts of that time have no such line ends in strings.
         assert!(kind.starts_with("text/javascript") || kind.starts_with("application/javascript"), "{response:?}");
         assert!(!body.contains(['\u{2028}', '\u{2029}']), "{response:?}");
         let name = if self.generation() == Generation::Sio09 { "io.j" } else { "___eio" };
@@ -158,7 +158,7 @@ impl Kind {
 
 /// Packets.
 impl Kind {
-    /// Connects to the namespace; `auth` is an object, or nothing.
+    /// Connects to the namespace; `auth` is an object or empty.
     pub fn connect(self, auth: &str) -> String {
         assert!(auth.is_empty() || self.release() == Release::V4, "{self:?} has no auth");
         match self.release() {
@@ -169,7 +169,7 @@ impl Kind {
         }
     }
 
-    /// Whether these are the packets that answer the first [`Self::connect`] of a session.
+    /// Returns whether these packets answer the first [`Self::connect`] of a session.
     pub fn greets(self, packets: &[String]) -> bool {
         match (self.generation(), packets) {
             (Generation::Eio3, [root, packet]) => root == "40" && self.greets_again(packet),
@@ -178,7 +178,7 @@ impl Kind {
         }
     }
 
-    /// Whether this packet answers a [`Self::connect`].
+    /// Returns whether this packet answers a later [`Self::connect`].
     pub fn greets_again(self, packet: &str) -> bool {
         match self.generation() {
             Generation::Eio4 => packet.starts_with(r#"40/max,{"sid":""#),
@@ -201,7 +201,7 @@ impl Kind {
         if self.generation() == Generation::Sio09 { "0::" } else { "1" }
     }
 
-    /// An event. No argument where it is empty.
+    /// An event. An empty `argument` is none.
     pub fn event(self, event: &str, argument: &str, ack: Option<u64>) -> String {
         let id = ack.map(|id| id.to_string()).unwrap_or_default();
         match (self.generation(), argument) {
@@ -215,7 +215,7 @@ impl Kind {
         }
     }
 
-    /// What a packet says. Everything from the server is plain ASCII, but for those who read UTF-8 as such.
+    /// Decodes a packet. Packets of the server are plain ASCII, except for releases that decode UTF-8.
     pub fn read(self, packet: String) -> Heard {
         if self.generation() == Generation::Eio4 {
             return read_current(packet, str::to_owned);
@@ -225,13 +225,13 @@ impl Kind {
     }
 }
 
-/// The sid and more in an open packet.
+/// Returns the content of an open packet.
 pub fn opened(open: &str) -> Opened {
     let json = open.strip_prefix('0').unwrap_or_else(|| panic!("no open packet: {open}"));
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in {open}"))
 }
 
-/// JSON with the shortest form of every string in it, and every other character as it is: numbers keep their digits.
+/// Rewrites JSON with the shortest form of every string. Other characters stay: numbers keep their digits.
 pub fn unescaped(json: &str) -> String {
     let mut plain = String::new();
     let mut rest = json;
@@ -249,7 +249,7 @@ fn utf16_len(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Packets behind their lengths in UTF-16 units: `before`, length, `after`, packet.
+/// Splits a payload into packets, each behind `before`, its length in UTF-16 units, and `after`.
 fn counted(payload: &str, before: &str, after: &str) -> Vec<String> {
     let mut packets = Vec::new();
     let mut rest = payload;
@@ -264,7 +264,7 @@ fn counted(payload: &str, before: &str, after: &str) -> Vec<String> {
     packets
 }
 
-/// An event or an answer over Engine.IO.
+/// Decodes an event or an ack of Engine.IO.
 fn read_current(packet: String, plain: impl Fn(&str) -> String) -> Heard {
     if let Some(json) = packet.strip_prefix("42/max,") {
         let parts: Vec<&RawValue> = serde_json::from_str(json).unwrap();
@@ -296,7 +296,7 @@ fn read_legacy(packet: String) -> Heard {
     Heard::Packet(packet)
 }
 
-/// The one value in an array.
+/// Returns the one value in an array.
 fn only<'a>(json: &'a str, packet: &str) -> &'a str {
     let parts: Vec<&RawValue> = serde_json::from_str(json).unwrap();
     let [answer] = parts[..] else { panic!("an answer has one argument: {packet}") };
