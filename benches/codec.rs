@@ -1,5 +1,5 @@
-//! The wire alone: a talk read, an update written for each generation, the answer of a poll with many updates, and the
-//! frames of a WebSocket taken apart.
+//! The codecs alone: decoding a talk, encoding an update for each generation and a poll's answer with many updates, and
+//! parsing WebSocket frames.
 
 #[path = "../tests/support/frame.rs"]
 mod frame;
@@ -23,7 +23,7 @@ const OLD_TALK: &str = concat!(
     r#""timestamp":1700000000000,"messageID":"65535f00c0ffee00c0ffee00"}]}"#,
 );
 
-/// From the text of a message to what the session acts upon.
+/// Decodes the text of a message to the event that the session handles.
 fn decode(text: &str) -> ClientEvent {
     let engine::Packet::Text(text) = engine::Packet::from_text(Generation::Eio4, text).expect("a packet") else {
         unreachable!("a message")
@@ -71,7 +71,7 @@ fn read_frames(criterion: &mut Criterion) {
         let (input, mut reader) = (masked(true, 1, [0x37, 0xfa, 0x21, 0x3d], text.as_bytes()), Reader::new(1 << 20));
         group.throughput(Throughput::Bytes(input.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-            // A frame is unmasked where it lies, so each is read once.
+            // A frame is unmasked in place, so each is parsed only once.
             bencher.iter_batched_ref(
                 || input.clone(),
                 |input| match reader.step(input) {

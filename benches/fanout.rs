@@ -1,4 +1,4 @@
-//! One talk into a conversation, up to the last of its members' sockets: all that a delivery costs outside the kernel.
+//! One talk in a conversation, up to the sockets of all members: the cost of a delivery outside the kernel.
 
 #[path = "support/room.rs"]
 mod room;

@@ -1,4 +1,4 @@
-//! The front door of an actor: a question and its answer, a full mailbox worked off, and a refusal.
+//! The front door of an actor: a question and its answer, a full mailbox that is drained, and a refusal.
 
 mod support;
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 const LIMIT: usize = 1024;
 
-/// Counts what it gets.
+/// Counts its messages.
 struct Counter(usize);
 
 enum ToCounter {
@@ -69,7 +69,7 @@ fn mailboxes(criterion: &mut Criterion) {
     });
     group.finish();
 
-    // Nobody runs the actor here, so that what is in stays in.
+    // The actor never runs here, so the mailbox stays full.
     while mailbox.try_send(ToCounter::Add).is_ok() {}
     criterion.bench_function("a refusal by a full mailbox", |bencher| {
         bencher.iter(|| assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full)));

@@ -1,11 +1,11 @@
-//! The queue towards one client: a push, and what its transport does until the queue is empty again.
+//! The queue towards one client: a push, and the work of a transport that empties it.
 
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use maxtalk::delivery::outbox::Frames;
 
-/// Pushes, takes all of it, and tells that it was written.
+/// Pushes frames, takes all of them, and reports them as written.
 fn through(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("push, take, written");
     let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
@@ -25,7 +25,7 @@ fn through(criterion: &mut Criterion) {
     }
 }
 
-/// What a push costs to a client that was closed for being too slow.
+/// The cost of a push to a client that was closed for being too slow.
 fn closed(criterion: &mut Criterion) {
     let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
     outbox.close(maxtalk::event::CloseReason::Slow);

@@ -1,4 +1,4 @@
-//! The operator's listener: what `/metrics` and `/health` answer to those who scrape and to those who balance load.
+//! The operators' listener: the answers of `/metrics` and `/health` to scrapers and load balancers.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -21,7 +21,7 @@ async fn scrape(server: &Fixture, accept: &[&str]) -> Response {
 #[test]
 fn metrics_come_in_the_form_that_is_accepted() {
     let server = Fixture::start("");
-    // What Prometheus 2 and 3, its agents and a browser send.
+    // Accept headers of Prometheus 2 and 3, its agents, and a browser.
     let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                         application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,\
                         text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
@@ -47,7 +47,7 @@ fn metrics_come_in_the_form_that_is_accepted() {
     });
 }
 
-/// Each row of a 0.0.4 text belongs to the name that a `TYPE` line before it gave, in the ways of its type.
+/// Each row of a 0.0.4 text belongs to the metric of the `TYPE` line before it, in the form of its type.
 #[test]
 fn the_text_form_is_that_of_0_0_4() {
     let server = Fixture::start("");
@@ -87,7 +87,7 @@ fn the_text_form_is_that_of_0_0_4() {
     assert!(differing.is_empty(), "not in both forms: {differing:?}");
 }
 
-/// A HEAD is no scrape, and takes no peak away from the next one.
+/// A HEAD is no scrape: the peaks are kept for the next GET.
 #[test]
 fn a_head_keeps_the_peaks_for_the_next_scrape() {
     let server = Fixture::start("");
@@ -96,7 +96,7 @@ fn a_head_keeps_the_peaks_for_the_next_scrape() {
         rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
     };
     run(async {
-        // A handshake and its poll are messages to the mailbox of a session.
+        // Each of the two sends a message to the mailbox of a session.
         let endpoint = "/socket.io/?EIO=4&transport=polling";
         let mut client = Http::connect(server.addr).await;
         let open = client.get(endpoint).await.body;
@@ -112,7 +112,7 @@ fn a_head_keeps_the_peaks_for_the_next_scrape() {
 }
 
 #[test]
-fn load_balancers_are_answered_by_whatever_method_they_ask() {
+fn load_balancers_may_ask_by_any_method() {
     let server = Fixture::start("");
     run(async {
         let mut connection = Http::connect(server.metrics_addr).await;
@@ -137,7 +137,7 @@ fn load_balancers_are_answered_by_whatever_method_they_ask() {
         assert_eq!(connection.get("/elsewhere").await.status, 404);
         assert_eq!(connection.request("OPTIONS", "*", &[], b"").await.status, 200);
 
-        // The oldest of them speak HTTP/1.0, and name no host.
+        // The oldest load balancers speak HTTP/1.0 without a `Host`.
         for method in ["GET", "HEAD", "OPTIONS"] {
             let mut connection = Http::connect(server.metrics_addr).await;
             connection.write(format!("{method} /health HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();

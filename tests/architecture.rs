@@ -1,5 +1,5 @@
-//! Holds the code to its shape: the floors, no circles of files, the purity of the protocol, the one door to a mailbox,
-//! and the form of a file. Each rule is also given made-up sources that break it, to prove that it notices.
+//! Checks the shape of the code: floors, no circles of files, pure modules, one way to send to a mailbox, and the form
+//! of files. Each rule is also tried on made-up sources that break it.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of the crate's root from the ground up. A file imports from lower floors only, and from its own module.
+/// The root modules of the crate, from the lowest floor to the highest. A file imports only from lower floors and from
+/// its own module.
 const FLOORS: &[&[&str]] = &[
     &["files", "ids", "limits", "logging", "protocol", "turns"],
     &["event"],
@@ -19,10 +20,10 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Modules that import nothing of the crate.
+/// Modules that import nothing else of the crate.
 const ISLANDS: &[&str] = &["files", "limits", "logging", "protocol", "turns"];
 
-/// Files and folders without I/O, clock and actors, and what would bring those in.
+/// Files and folders without I/O, clock and actors.
 const PURE: &[&str] = &[
     "protocol/",
     "protocol.rs",
@@ -40,6 +41,8 @@ const PURE: &[&str] = &[
     "actors/participant/",
     "actors/seats.rs",
 ];
+
+/// Crates that pure files do not import.
 const IMPURE_CRATES: &[&str] = &[
     "actix",
     "actix_http",
@@ -53,6 +56,8 @@ const IMPURE_CRATES: &[&str] = &[
     "socket2",
     "tokio",
 ];
+
+/// Modules of `std` that pure files do not import.
 const IMPURE_STD: &[&str] = &["fs", "io", "net", "process", "thread"];
 
 /// Macros that write to a standard stream and panic when it is closed.
@@ -81,7 +86,7 @@ fn the_code_keeps_its_shape() {
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
 
-/// What in a file of `src` is against the floors and the rules of the crate. `name` is relative to `src`.
+/// Returns the breaches of floors and crate rules in a file of `src`. `name` is relative to `src`.
 fn shape_breaches(name: &str, text: &str) -> Vec<String> {
     let tokens = tokens(text);
     let mut breaches = Vec::new();
@@ -124,7 +129,7 @@ fn shape_breaches(name: &str, text: &str) -> Vec<String> {
         if PRINTING_MACROS.contains(&word) && next(1) == "!" {
             breach(token.line, format!("`{word}!` panics when the stream is closed"));
         }
-        // The tests of what is pure may look at the clock, and set a thread up.
+        // Tests of pure modules may use the clock and threads.
         let is_test = at >= tests_at || name.ends_with("/tests.rs");
         if !is_test && PURE.iter().any(|pure| name == *pure || (pure.ends_with('/') && name.starts_with(pure))) {
             let outside = IMPURE_CRATES.contains(&word) && (path_start || (before == "use" && next(1) == ";"));
@@ -138,8 +143,8 @@ fn shape_breaches(name: &str, text: &str) -> Vec<String> {
     breaches
 }
 
-/// The circles of files that import one another, each once. A module and those below it know each other, and tests
-/// may know everybody.
+/// Returns the circles of files that import one another, each once. A module and its submodules may import each other,
+/// and tests may import anything.
 fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
     let is_code = |name: &str| !matches!(name, "lib.rs" | "main.rs") && !name.ends_with("tests.rs");
     let code = sources.iter().filter(|(name, _)| is_code(name)).map(|(name, text)| (module_path(name), text));
@@ -157,7 +162,7 @@ fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
         .collect();
     let mut circles = BTreeMap::new();
     for start in code.keys() {
-        // The shortest way from a file back to itself.
+        // Searches for the shortest way from a file back to itself.
         let mut ways: Vec<Vec<&Vec<String>>> = vec![vec![start]];
         let mut seen = BTreeSet::new();
         while let Some(way) = (!ways.is_empty()).then(|| ways.remove(0)) {
@@ -176,7 +181,7 @@ fn circles(sources: &BTreeMap<String, String>) -> Vec<String> {
     circles.into_values().collect()
 }
 
-/// The paths from the crate's root that stand in a file, as far as its tests.
+/// Returns the paths from the crate's root in a file, without its tests.
 fn paths(home: &[String], tokens: &[Token]) -> Vec<Vec<String>> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut paths = Vec::new();
@@ -201,7 +206,7 @@ fn paths(home: &[String], tokens: &[Token]) -> Vec<Vec<String>> {
     paths
 }
 
-/// Takes the path that goes on at `at` behind `path`, or all paths of a group, and says where they end.
+/// Collects the paths that continue `path` at `at`, one or a group. Returns where they end.
 fn branches(tokens: &[Token], mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     while at < tokens.len() {
@@ -223,13 +228,13 @@ fn branches(tokens: &[Token], mut at: usize, mut path: Vec<String>, paths: &mut 
     at
 }
 
-/// Where the tests in a file begin; its end where it has none.
+/// Returns where the tests of a file begin; the end of a file without tests.
 fn tests_at(tokens: &[Token]) -> usize {
     let texts = |at: usize| tokens[at..].iter().take(4).map(|token| token.text.as_str());
     (0..tokens.len()).find(|&at| texts(at).eq(["cfg", "(", "test", ")"])).unwrap_or(tokens.len())
 }
 
-/// What in the form of a file is against the rules. `name` is relative to the root of the project.
+/// Returns the breaches of the rules on the form of a file. `name` is relative to the root of the project.
 fn form_breaches(name: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     if !text.starts_with("//! ") {
@@ -256,7 +261,7 @@ fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
 }
 
-/// `actors/session.rs` is `[actors, session]`, and `max/mod.rs` is `[max]`.
+/// Returns the module of a file: `[actors, session]` for `actors/session.rs`, `[max]` for `max/mod.rs`.
 fn module_path(name: &str) -> Vec<String> {
     let mut path = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>();
     if path.len() > 1 && path.last().is_some_and(|last| last == "mod") {
@@ -265,10 +270,10 @@ fn module_path(name: &str) -> Vec<String> {
     path
 }
 
-/// The modules of the crate's root to which paths in a file lead, by `crate::` or by enough of `super::`, with lines.
+/// Returns the root modules that a file imports by `crate::` or `super::`, with the lines.
 fn imports(home: &[String], tokens: &[Token]) -> Vec<(usize, String)> {
     let mut imports = Vec::new();
-    // The braces that are open, and with each the module that it opened, if it was one.
+    // The open braces, each with its module if it opened one.
     let mut open: Vec<Option<&str>> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
@@ -295,7 +300,7 @@ fn imports(home: &[String], tokens: &[Token]) -> Vec<(usize, String)> {
     imports
 }
 
-/// The first names of a path or of a group of paths that begins at `start`: of `{a::b, c::{d, e}}`, `a` and `c`.
+/// Returns the first names of the path or group at `start`: `a` and `c` for `{a::b, c::{d, e}}`.
 fn names_at(tokens: &[Token], start: usize) -> impl Iterator<Item = &str> {
     let grouped = tokens.get(start).is_some_and(|token| token.text == "{");
     let mut depth = 0;
@@ -316,14 +321,14 @@ fn names_at(tokens: &[Token], start: usize) -> impl Iterator<Item = &str> {
     names.into_iter()
 }
 
-/// A word, `::`, or a single other character of the code.
+/// A word, `::`, or another single character of code.
 #[derive(Debug, PartialEq, Eq)]
 struct Token {
     text: String,
     line: usize,
 }
 
-/// The code of a file without its comments, strings, characters and lifetimes.
+/// Returns the code of a file without comments, strings, characters and lifetimes.
 fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (text, 1);
@@ -360,7 +365,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Block comments nest.
+/// Returns the length of a block comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0;
     let mut at = 0;
@@ -378,7 +383,7 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// The length of the string literal that `text` begins with, raw and byte strings included.
+/// Returns the length of the string literal at the start of `text`, raw and byte strings included.
 fn string(text: &str) -> Option<usize> {
     let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| {
         let rest = text.strip_prefix(prefix).unwrap_or("-");
@@ -466,7 +471,7 @@ fn breaches_of_the_floors_are_noticed() {
     }
 }
 
-/// Names and texts of files.
+/// Names and contents of files.
 type Files<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
@@ -481,7 +486,7 @@ fn circles_of_files_are_noticed() {
             &[("a.rs", "use crate::{b::{B, C}, d};"), ("b.rs", "use crate::c;"), ("c.rs", "use super::a::A;")],
             &["a circle of files: a -> b -> c -> a"],
         ),
-        // A module and its parts, the tests of a file, and a file of tests.
+        // Allowed: a module and its parts, the tests of a file, and a file of tests.
         (&[("a/mod.rs", "mod x; use self::x::X;"), ("a/x.rs", "use super::Y;")], &[]),
         (&[("a.rs", "use crate::b;"), ("b.rs", "#[cfg(test)]\nmod tests { use crate::a; }")], &[]),
         (&[("a.rs", "use crate::b::tests;"), ("b/tests.rs", "use crate::a;"), ("b.rs", "")], &[]),
@@ -506,7 +511,7 @@ fn comments_and_strings_are_no_code() {
     for text in quiet {
         assert_eq!(shape_breaches("event.rs", text), [""; 0], "{text}");
     }
-    // What stands behind them is.
+    // Code behind such text is still checked.
     for text in [&quiet[1..2], &quiet[3..]].concat() {
         let text = format!("{text} fn f<'a>(c: &'a str) {{ '\"'; crate::server::x() }}");
         assert_eq!(shape_breaches("event.rs", &text), ["src/event.rs:1: `server` is on a higher floor"], "{text}");

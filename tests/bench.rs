@@ -1,5 +1,5 @@
-//! The load bench: against the server over each way, where the accounts have to be right, and against one that loses,
-//! doubles, reorders and misdelivers on purpose, where each has to be caught.
+//! The load bench, against the server over each transport, where all must be delivered, and against servers that lose,
+//! double, reorder or misdeliver on purpose, which it must catch.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -25,7 +25,7 @@ use support::process::{end_of, maxtalk};
 const WEBSOCKET: Way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
 const CONNECTIONS: usize = 12;
 
-/// A short run with 50 talks a second.
+/// A short run with 50 talks per second.
 fn job(address: SocketAddr) -> Job {
     let plan = Plan {
         connections: CONNECTIONS,
@@ -92,7 +92,7 @@ fn accounts_are_right_over_every_way() {
             job.plan.pace = Pace::Open { rate: 50.0 };
             let report = run(&job);
             assert_clean(&report, &format!("{way:?}, open loop"));
-            // One of 12 and three of 4, of which each talks as often.
+            // One conversation of 12 members and three of 4. All talk equally often.
             assert_eq!((report.conversations, report.members_max), (4, CONNECTIONS));
             assert!((45..=50).contains(&report.accounts.sent), "{:?}", report.accounts);
             assert!(report.corrected.mean >= report.raw.mean);
@@ -106,10 +106,10 @@ fn accounts_are_right_over_every_way() {
 }
 
 #[test]
-fn who_has_not_posted_for_long_posts_by_a_new_connection() {
+fn a_client_that_has_not_posted_for_long_uses_a_new_connection() {
     let fixture = fixture_with("server.keep_alive_ms = 1000");
     let mut job = job(fixture.addr);
-    // Each of the four who talk does so every two seconds.
+    // Each of the four talkers talks every two seconds.
     job.plan.pace = Pace::Open { rate: 2.0 };
     job.plan.duration = Duration::from_secs(4);
     let way = |generation| (Way { generation, transport: TransportKind::Polling }, 1);
@@ -196,7 +196,7 @@ fn a_plan_without_talks_is_a_run_at_rest_and_one_that_nobody_hears_is_none() {
     assert!(matches!(error, RunError::NobodyListens { joined: 12 }), "{error}");
 }
 
-/// Accounts in which nothing is wrong.
+/// The accounts of a run without errors.
 const NONE: Accounts = Accounts {
     sent: 0,
     expected: 0,
@@ -224,7 +224,7 @@ fn every_fault_of_a_server_is_caught() {
         (Fault::Babble, misdelivered),
         (Fault::Fold, Accounts { declared_missing: 1, ..NONE }),
     ];
-    // What is lost is waited for, for seconds: all at once.
+    // Side by side: each waits some seconds for the messages that are lost.
     thread::scope(|scope| {
         for (fault, wrong) in table {
             scope.spawn(move || assert_caught(fault, wrong));
@@ -232,11 +232,11 @@ fn every_fault_of_a_server_is_caught() {
     });
 }
 
-/// Runs against a server with this fault, of which each is wrong by so much.
+/// Runs against a server with this fault. For each fault of the server, the accounts must be off by `wrong`.
 fn assert_caught(fault: Fault, wrong: Accounts) {
     let server = Faulty::start(fault);
     let mut job = job(server.addr);
-    // Each conversation talks 28 times; the faults are at the 5th, 15th and 25th.
+    // Each conversation has 28 talks; the 5th, 15th and 25th are faulty.
     job.plan.pace = Pace::Open { rate: 56.0 };
     let report = run(&job);
     let Accounts { sent, expected, received, .. } = report.accounts;
@@ -276,7 +276,7 @@ fn joins_and_leaves_that_fail_are_counted() {
         (Fault::IgnoreLeave, "leave: no listening until the end"),
         (Fault::ForgetConversation, "join: listening to other conversations than before"),
     ];
-    // What is never answered is waited for, for seconds: all at once.
+    // Side by side: each waits some seconds for answers that never come.
     thread::scope(|scope| {
         for (fault, error) in table {
             scope.spawn(move || {
@@ -296,7 +296,7 @@ fn joins_and_leaves_that_fail_are_counted() {
 }
 
 #[test]
-fn who_is_told_twice_about_a_join_is_counted_once() {
+fn a_join_answered_twice_is_counted_once() {
     let mut job = job(Faulty::start(Fault::RefuseTwice).addr);
     let error = engine::run(&job, pending()).unwrap_err().to_string();
     assert!(error.contains("join: refused with busy ("), "{error}");
@@ -317,13 +317,13 @@ fn talks_that_the_server_does_not_take_are_its_fault() {
         let server = Faulty::start(fault);
         let mut job = job(server.addr);
         job.plan.pace = Pace::Open { rate: 56.0 };
-        // More than the kernel takes on its own.
+        // More than the kernel's buffers take.
         job.plan.payload_bytes = if fault == Fault::Ignore { 400_000 } else { 150 };
         let report = run(&job);
         assert!(report.talks_not_taken > 0 && !report.is_clean(), "{fault:?}: {:?}", report.errors);
         assert_eq!(report.accounts.sent + report.talks_not_taken, 56, "{fault:?}");
         assert!(report.errors.contains(&(error.to_owned(), report.talks_not_taken)), "{fault:?}: {:?}", report.errors);
-        // On a busy machine the generator may be late by itself, and has then sent less by its own fault.
+        // On a busy machine the generator itself may be late, and then sends less.
         let was_late = report.generator.lag_p99 > 1_000;
         let doubts = report.doubts();
         let sent_too_few = doubts.iter().any(|doubt| matches!(doubt, Doubt::TooFew { .. }));
@@ -340,7 +340,7 @@ fn a_run_keeps_no_port_from_the_next() {
     let polling = Way { generation: Generation::Eio4, transport: TransportKind::Polling };
     job.plan.mix = vec![(WEBSOCKET, 1), (polling, 1)];
     run(&job);
-    // One line for each connection: its number, both addresses, and the state, of which 6 is TIME_WAIT.
+    // Each line is a connection: its number, both addresses, and its state; 6 is TIME_WAIT.
     let server = format!("0100007F:{:04X}", fixture.addr.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let of_server = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -368,13 +368,13 @@ fn a_closed_loop_goes_on_where_something_is_lost() {
     assert_eq!((report.accounts.lost, report.unaccounted()), (server.faults(), 0));
 }
 
-/// A server that gives this answer to whatever it is asked, and closes.
+/// A server that gives `answer` to every request, and closes.
 fn parrot(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // Who has gone hears nothing.
+            // Errors are ignored: the client may have gone.
             let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer.as_bytes()));
         }
     });
@@ -382,11 +382,11 @@ fn parrot(answer: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn a_server_that_does_not_speak_what_is_needed_is_told_so() {
+fn an_unfit_server_is_reported() {
     let asks = "(does it speak eio4 by websocket at /socket.io/? Flags --generations, --transports, --path)";
     let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 17\r\n\r\n<html>\nNot found\n";
     let bad_request = "HTTP/1.1 400 Bad Request\r\n\r\n{\"code\":0}\n";
-    // As socket.io answers a client of 3 when it does not allow them.
+    // The refusal of a Socket.IO server that does not allow clients of version 3.
     let upgrade = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\
         HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 28\r\n\r\n";
     let table = [
@@ -412,13 +412,13 @@ fn a_server_that_does_not_speak_what_is_needed_is_told_so() {
     assert!(error.contains(what), "{error}");
 }
 
-/// `maxtalk bench` with a short plan.
+/// Starts `maxtalk bench` with a short plan.
 fn bench(arguments: &[&str]) -> Child {
     let mut command: Command = maxtalk(&["bench", "--connections", "12", "--rate", "50", "--warm-up", "0s", "--quiet"]);
     command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Its exit code, and what it has written.
+/// Returns its exit code, standard output and standard error.
 fn outcome(mut child: Child) -> (Option<i32>, String, String) {
     let (status, _) = end_of(&mut child);
     let (mut out, mut err) = (String::new(), String::new());
@@ -435,7 +435,7 @@ fn the_exit_code_tells_whether_the_accounts_are_right() {
         let (code, out, err) = outcome(bench(&["--url", &url, "--duration", "1s", "--json"]));
         let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}"));
         assert_eq!(report["clean"], clean, "{out}");
-        // A busy machine may keep the bench from its plan, and it says so.
+        // On a busy machine the bench may fail to keep its plan, and reports so.
         assert_eq!(code, Some(if clean && report["valid"] == true { 0 } else { 1 }), "{out}");
     }
 }

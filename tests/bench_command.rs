@@ -1,4 +1,4 @@
-//! `maxtalk bench` as people run it: what it prints and writes, how it ends, and what it leaves behind.
+//! `maxtalk bench` as a command: its output and files, its exit code, and the processes that it leaves behind.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use support::DEADLINE;
 use support::process::{Process, end_of, maxtalk, signal};
 
-/// `maxtalk bench` with few connections.
+/// Starts `maxtalk bench` with few connections.
 fn bench(arguments: &[&str]) -> Child {
     let mut command = maxtalk(&["bench", "--connections", "12", "--members", "4", "--warm-up", "0s"]);
     command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// How it has ended.
+/// The exit code and output of a bench.
 struct Outcome {
     code: Option<i32>,
     out: String,
@@ -30,7 +30,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Waits for the end.
+    /// Waits for the end of a bench.
     fn of(mut child: Child) -> Self {
         let (out, err) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
         let (status, _) = end_of(&mut child);
@@ -42,7 +42,7 @@ impl Outcome {
     }
 }
 
-/// Reads to the end, so that whoever writes never waits.
+/// Reads to the end on a thread, so that the writer never waits.
 fn read(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
@@ -63,7 +63,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The server that a bench has spawned.
+/// Returns the process of the server that a bench has spawned.
 fn child_of(bench: &Child) -> u32 {
     let parent = format!("PPid:\t{}\n", bench.id());
     let is_child = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|it| it.contains(&parent));
@@ -73,7 +73,7 @@ fn child_of(bench: &Child) -> u32 {
     })
 }
 
-/// Waits until a process is over, whether or not somebody has asked how it ended.
+/// Waits until a process has ended, reaped or not.
 fn is_over(pid: u32) {
     until("the server is gone", || Accounts::of(pid).err());
 }
@@ -88,7 +88,7 @@ fn a_search_for_the_knee_tells_its_trials_and_leaves_no_server() {
     let trials = report["knee"]["steps"].as_array().unwrap();
     let rates = trials.iter().map(|trial| trial["talks_per_s"].as_f64().unwrap()).collect::<Vec<_>>();
     assert_eq!(rates, [2.0, 1.0], "{report}");
-    // A busy machine may keep the bench from its plan, and then it does not say that the server fails.
+    // On a busy machine the bench may fail to keep its plan; the trial is then `unproven`.
     assert!(trials.iter().all(|trial| trial["trial"] == "fails" || trial["trial"] == "unproven"), "{report}");
     assert_eq!((&report["knee"]["best_talks_per_s"], &report["clean"]), (&Value::Null, &json!(true)), "{report}");
     assert_eq!(outcome.code, Some(1), "nothing holds");
@@ -98,7 +98,7 @@ fn a_search_for_the_knee_tells_its_trials_and_leaves_no_server() {
 }
 
 #[test]
-fn a_run_prints_a_table_and_writes_what_it_is_told_to() {
+fn a_run_prints_a_table_and_writes_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let [page, json] = ["page.html", "report.json"].map(|name| folder.path().join(name).display().to_string());
     let line = ["--spawn", "--rate", "50", "--duration", "500ms", "--html", &page, "--json", &json];
@@ -126,7 +126,7 @@ fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
     assert_eq!(report["circumstances"]["server"], expected, "{report} {}", outcome.err);
 }
 
-/// A server with the crowd of the demo, and what is said to its metrics.
+/// Starts a server with the people of the demo. Returns its URL and that of its metrics.
 fn server() -> (Process, String, String) {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
     command.env("MAXTALK_DEMO__PEOPLE", "12").env("MAXTALK_DEMO__MEMBERS", "4");
@@ -138,17 +138,17 @@ fn server() -> (Process, String, String) {
     (server, url, metrics)
 }
 
-/// Whether the server has given an update to somebody.
+/// Returns whether the server has delivered an update.
 fn delivers(metrics: &str) -> bool {
     counts(metrics, |line| line.starts_with("maxtalk_deliveries_total{") && line.contains("\"update\""))
 }
 
-/// Whether somebody is connected to it.
+/// Returns whether the server has a session.
 fn sessions(metrics: &str) -> bool {
     counts(metrics, |line| line.starts_with("maxtalk_sessions{"))
 }
 
-/// Whether one of these metrics is not 0.
+/// Returns whether one of the metrics that `is_meant` selects is not 0.
 fn counts(metrics: &str, is_meant: impl Fn(&str) -> bool) -> bool {
     let mut stream = TcpStream::connect(metrics).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -173,7 +173,7 @@ fn a_signal_ends_a_run_with_the_figures_so_far() {
 }
 
 #[test]
-fn whatever_ends_the_bench_ends_the_server_that_it_spawned() {
+fn the_spawned_server_ends_with_the_bench_however_that_ends() {
     for (name, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
         let bench = bench(&["--spawn", "--duration", "10m"]);
         let server = child_of(&bench);
@@ -187,7 +187,7 @@ fn whatever_ends_the_bench_ends_the_server_that_it_spawned() {
 
 #[test]
 fn a_signal_that_comes_twice_at_once_is_one() {
-    // As timeout(1) sends it: to the process, and to its group.
+    // timeout(1) signals the process and then its group.
     let (_server, url, metrics) = server();
     let bench = bench(&["--url", &url, "--rate", "50", "--duration", "10m", "--json"]);
     until("somebody talks", || delivers(&metrics).then_some(()));
@@ -201,7 +201,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
 fn the_server_has_used_nothing_in_a_time_that_was_not_measured() {
     let (server, url, metrics) = server();
     let pid = server.child.id();
-    // What it has used before is more than a tick.
+    // Wait until the process has used more than a tick of CPU.
     until("it has used its CPU", || {
         delivers(&metrics);
         (!Accounts::of(pid).unwrap().cpu().is_zero()).then_some(())
@@ -248,13 +248,13 @@ fn tokens_and_names_come_from_a_file() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_one_line() {
+fn impossible_plans_are_refused_in_one_line() {
     let table: &[(&[&str], &str)] = &[
         (&["--url", "http://192.0.2.1"], "http://192.0.2.1/ is not on this machine (192.0.2.1): "),
         (&["--url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1/ "),
         (&["--url", "https://127.0.0.1:1"], "https://127.0.0.1:1/: the bench speaks http only"),
         (&["--spawn", "--json", "x", "--html", "x"], "--json and --html name the same file, x: give each one "),
-        // Said at once: nobody would wait for the end of such a run.
+        // Refused at the start: nobody would wait for the end of such a run to learn it.
         (&["--spawn", "--json", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),
         (&["--spawn", "--html", "/nowhere/x", "--duration", "10m"], "/nowhere/x: cannot be written: "),
     ];
@@ -282,7 +282,7 @@ fn a_report_that_cannot_be_written_costs_no_other_and_none_is_begun_in_vain() {
 
 #[test]
 fn a_hard_limit_on_files_that_is_too_low_is_explained() {
-    // Root may raise the limit, unless it gives up that right.
+    // Root may raise the limit unless it gives up that right.
     let script = r#"ulimit -n 300; set -- "$0" bench --spawn --connections 1000
         [ "$(id -u)" != 0 ] || set -- setpriv --bounding-set=-sys_resource "$@"; exec "$@""#;
     let mut shell = Command::new("sh");

@@ -1,5 +1,5 @@
-//! The server that a load bench starts for itself: it answers for its people, is seen at work, and is gone with its
-//! owner; one that does not start says why.
+//! The server that a bench starts for itself: it has enough people, its load is measured, and it ends with its owner. A
+//! server that does not start reports why.
 
 mod support;
 
@@ -13,7 +13,7 @@ use maxtalk::config::Demo;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_maxtalk");
 const DEMO: Demo = Demo { people: 50_000, members: 10, zipf: None };
 
-/// Whether the demo MAX knows the user, and takes the name for a token.
+/// Returns whether the demo MAX knows the user and accepts the name as a token.
 fn knows(server: &Child, user: &str) -> bool {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     let request = format!(

@@ -1,5 +1,5 @@
-//! The test client's own encoders and decoders, against bytes that the official clients and servers were seen to write:
-//! what the tests of the transports believe them for.
+//! The test client's encoders and decoders, compared to recorded bytes of official clients and servers. The tests of
+//! the transports rely on them.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -32,7 +32,7 @@ fn packets_are_packed_as_each_release_does() {
         (Kind::V09Polling, &["1::/max"], (plain, "1::/max")),
         (Kind::V09Polling, &["1::/max", "3:::😀"], (plain, "\u{fffd}7\u{fffd}1::/max\u{fffd}6\u{fffd}3:::😀")),
         (Kind::V2Jsonp, &["4é b"], (form, "d=4%3A4%C3%A9+b")),
-        // A backslash before an n is doubled, so that it can be told from a line feed.
+        // A backslash before an n is doubled, which tells it from a line feed.
         (Kind::V2Jsonp, &[r#"4"\n""#, "4\n"], (form, "d=5%3A4%22%5C%5Cn%222%3A4%5Cn")),
         (Kind::Jsonp, &["4a", "4b"], (form, "d=4a%1E4b")),
         (Kind::V1Jsonp, &["4é"], (form, "d=3%3A4%C3%83%C2%A9")),
@@ -42,7 +42,7 @@ fn packets_are_packed_as_each_release_does() {
     for (kind, packets, (content_type, body)) in table {
         assert_eq!(kind.pack(packets), (*content_type, (*body).to_owned()), "{kind:?} {packets:?}");
     }
-    // What 1.7.4 was seen to POST.
+    // A body that 1.7.4 was seen to POST.
     let (_, body) = Kind::V1Polling.pack(&[r#"42/max,["talk",{"t":"é€😀"}]"#]);
     assert!(body.starts_with("33:42/max,"), "{body}");
     assert!(body.as_bytes().windows(6).any(|bytes| bytes == b"\xc3\x83\xc2\xa9\xc3\xa2"));
@@ -67,7 +67,7 @@ fn polls_are_unpacked_as_each_release_does() {
 }
 
 #[test]
-fn what_no_client_could_read_is_noticed() {
+fn unreadable_answers_are_noticed() {
     let table: &[(Kind, &str, &str)] = &[
         (Kind::V2Polling, TEXT, "7:4hello"),
         (Kind::V2Polling, TEXT, "5:4hello"),

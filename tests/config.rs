@@ -1,4 +1,4 @@
-//! The program as an operator meets it: what `config`, `check` and a bad start print, where, and with which exit code.
+//! The program's command line: the output of `config`, `check` and failed starts, its stream, and the exit code.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The program in a directory of its own, with nothing of ours in its environment.
+/// The program in a directory of its own, without this process's environment.
 struct Operator {
     directory: TempDir,
 }
@@ -37,7 +37,7 @@ impl Operator {
         command
     }
 
-    /// Exit code, standard output and standard error.
+    /// Returns exit code, standard output and standard error.
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(arguments, environment).output().unwrap();
         (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
@@ -45,7 +45,7 @@ impl Operator {
 }
 
 #[test]
-fn what_config_prints_is_a_valid_file_and_changes_nothing() {
+fn the_output_of_config_is_a_valid_file_that_changes_nothing() {
     let operator = Operator::new();
     let (code, text, complaints) = operator.run(&["config"], &[]);
     assert_eq!((code, complaints.as_str()), (Some(0), ""));
@@ -80,9 +80,10 @@ fn check_says_what_differs_from_the_defaults() {
     assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), expected, ""));
 }
 
-/// Fault 72: an unknown key, a wrong type, 0, a negative number, an overflow, and both file and environment.
+/// Fault 72: an unknown key, a wrong type, 0, a negative number, an overflow, and a setting in both file and
+/// environment.
 #[test]
-fn bad_configurations_are_refused_with_key_value_source_and_what_is_allowed() {
+fn bad_configurations_are_refused_with_key_value_source_and_allowed_values() {
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
     let table: &[Case<'_>] = &[
         (
@@ -160,7 +161,7 @@ fn bad_configurations_are_refused_with_key_value_source_and_what_is_allowed() {
     let operator = Operator::new();
     for (text, environment, expected) in table {
         operator.file(text);
-        // Neither a check nor a start takes it.
+        // Neither a check nor a start accepts it.
         for command in [&["check"][..], &["serve"], &[]] {
             let arguments = [command, &["--config", "maxtalk.toml"]].concat();
             let (code, said, complaints) = operator.run(&arguments, environment);
@@ -231,7 +232,8 @@ fn variables_of_others_are_let_be_and_those_that_are_no_text_are_named() {
     assert!(complaints.starts_with("maxtalk: log.filter = (not UTF-8) (environment variable"), "{complaints}");
 }
 
-/// A variable that almost names a setting is meant for it: without it another MAX would be asked, or the demo.
+/// A variable whose name is close to a setting is taken for a mistake: ignoring it could start a server with another
+/// MAX, or with the demo.
 #[test]
 fn a_variable_that_almost_names_a_setting_stops_the_start() {
     let operator = Operator::new();
@@ -262,7 +264,7 @@ fn a_variable_that_almost_names_a_setting_stops_the_start() {
     }
 }
 
-/// Links of Docker and services of Kubernetes whose names begin like ours. None of them stops the start.
+/// Variables of Docker links and Kubernetes services whose names begin like ours do not stop the start.
 #[test]
 fn variables_of_orchestrators_are_let_be() {
     let operator = Operator::new();
@@ -347,7 +349,7 @@ fn unknown_keys_say_what_was_meant() {
     assert!(complaints.contains("unknown key") && !complaints.contains("did you mean"), "{complaints}");
 }
 
-/// With such a filter env_logger would say nothing any more.
+/// With such a filter, env_logger would log nothing.
 #[test]
 fn a_log_filter_that_logs_nothing_by_mistake_is_refused() {
     let operator = Operator::new();
@@ -395,7 +397,7 @@ fn a_log_filter_that_logs_nothing_by_mistake_is_refused() {
     }
 }
 
-/// Row 62 of the faults: whatever is wrong around it, nothing that is printed holds the token.
+/// Row 62 of the faults: the token is never printed, whatever else is wrong.
 #[test]
 fn tokens_are_never_printed() {
     let operator = Operator::new();
@@ -417,7 +419,7 @@ fn tokens_are_never_printed() {
     }
 }
 
-/// Row 71 of the faults, as far as it concerns the commands that only print.
+/// Row 71 of the faults, for the commands that only print.
 #[test]
 fn a_reader_that_has_heard_enough_is_no_failure_and_a_full_disk_is_one() {
     let operator = Operator::new();
@@ -441,7 +443,7 @@ fn a_standard_error_that_is_closed_or_stalled_does_not_keep_the_program_from_its
     drop(reader);
     assert_eq!(operator.command(&["check"], &bad).stderr(writer).status().unwrap().code(), Some(1));
 
-    // A pipe that nobody reads, filled to its capacity.
+    // A pipe without a reader, filled to its capacity.
     let (_reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&[b'x'; 65_536]).unwrap();
     let start = Instant::now();

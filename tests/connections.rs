@@ -1,5 +1,5 @@
-//! Connections of HTTP/1 as strangers use them: requests one behind the other, halves of them, answers that nobody
-//! reads, and the headers that proxies and old clients put around a WebSocket.
+//! HTTP/1 connections of unusual clients: pipelined and incomplete requests, answers that are not read, and the headers
+//! that proxies and old clients add to a WebSocket request.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -81,7 +81,7 @@ fn requests_behind_a_poll_wait_for_it_and_are_answered_in_order() {
 }
 
 #[test]
-fn what_is_sent_ahead_is_not_held() {
+fn pipelined_requests_are_not_held_in_memory() {
     run(async {
         let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
         command.env("MAXTALK_SERVER__WORKERS", "1");
@@ -112,12 +112,12 @@ fn what_is_sent_ahead_is_not_held() {
                 clients.push(peer);
             }
         }
-        // The one worker has looked at all connections when it answers this.
+        // When the only worker answers this, it has looked at all connections.
         let mut neighbour = Http::connect(addr).await;
         for _ in 0..10 {
             assert_eq!(neighbour.get("/favicon.svg").await.status, 200);
         }
-        // Each of these requests cost 5 KiB when it was decoded ahead, 26 MiB for each connection.
+        // When requests were decoded ahead, each of these took 5 KiB: 26 MiB per connection.
         let held = resident_mib(&server) - before;
         assert!(held < 60, "{held} MiB");
         for peer in &clients {
@@ -147,7 +147,7 @@ fn each_head_and_each_body_has_its_deadline() {
             assert_eq!(statuses(&read).last(), Some(&408), "{half}: {read}");
             assert!(read.contains("connection: close"), "{read}");
         }
-        // A connection that says nothing at all hears nothing.
+        // A connection that sends nothing gets no answer.
         assert_eq!(play(server.addr, "expect close").await, "");
         assert_eq!(server.scrape().await.sum("maxtalk_limited_total", "request_time"), 6.0);
     });
@@ -290,7 +290,7 @@ fn chunked_bodies_are_read_and_the_connection_goes_on() {
 }
 
 #[test]
-fn what_is_refused_is_told_though_the_client_goes_on() {
+fn a_refusal_arrives_though_the_client_keeps_sending() {
     run(async {
         let server = Fixture::start("");
         for (path, told) in [
@@ -302,7 +302,7 @@ fn what_is_refused_is_told_though_the_client_goes_on() {
                 "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\n{KEY}\r\n\r\n"
             );
-            // A reset would take the answer along.
+            // A reset would lose the answer.
             stream.write_all(&[head.as_bytes(), &[b'x'; 40_000]].concat()).unwrap();
             let mut answer = Vec::new();
             within(
@@ -370,7 +370,7 @@ fn a_poll_may_ask_whether_its_body_is_wanted() {
     });
 }
 
-/// What a proxy says of the connection is no business of the request's.
+/// A proxy's statement about the connection does not concern the request.
 #[test]
 fn a_connection_header_for_an_upgrade_changes_nothing_where_there_is_none() {
     run(async {
@@ -438,7 +438,7 @@ fn websockets_are_asked_for_in_more_than_one_way() {
             ("/socket.io/", &[up, version, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA"], 400, None),
             ("/socket.io/", &[up, KEY, "Sec-WebSocket-Version: 14"], 400, Some(("sec-websocket-version", "13, 8"))),
             ("/socket.io/", &[up, KEY], 400, Some(("sec-websocket-version", "13, 8"))),
-            // Whoever reads the first might disagree with whoever reads the last.
+            // Two parties could disagree about which of the two keys counts.
             ("/socket.io/", &[up, version, KEY, KEY], 400, None),
             (
                 "/socket.io/",
@@ -446,7 +446,8 @@ fn websockets_are_asked_for_in_more_than_one_way() {
                 400,
                 Some(("sec-websocket-version", "13, 8")),
             ),
-            // A proxy has lost one of the two: it is a request like any other, at the wrong place for its transport.
+            // A proxy has dropped one of the two headers: the request is answered as a plain one, at the wrong place
+            // for its transport.
             ("/socket.io/", &["Upgrade: websocket", version, KEY], 400, None),
             ("/socket.io/", &["Connection: upgrade", version, KEY], 400, None),
         ] {

@@ -1,5 +1,5 @@
-//! The written protocol among people who are in their conversations already: who hears what, and what not. Every case
-//! runs over transports of every generation.
+//! The written protocol among members of a conversation: which events reach whom. Every case runs over transports of
+//! every generation.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -14,9 +14,9 @@ over_every_generation! {
     a_user_is_announced_once_and_leaves_once
     a_talk_reaches_every_socket_but_its_own
     values_arrive_as_the_same_json
-    what_is_no_plain_value_is_a_bad_talk
+    a_value_that_is_not_plain_is_a_bad_talk
     an_ask_is_answered_with_people
-    who_leaves_hears_no_more
+    a_member_that_leaves_hears_no_more
     a_disconnect_leaves_and_a_second_connect_begins_anew
     every_event_can_be_acknowledged
     an_event_that_cannot_be_read_is_refused
@@ -113,7 +113,7 @@ async fn values_arrive_as_the_same_json(kind: Kind) {
     xavi.hears_nothing().await;
 }
 
-async fn what_is_no_plain_value_is_a_bad_talk(kind: Kind) {
+async fn a_value_that_is_not_plain_is_a_bad_talk(kind: Kind) {
     let server = Fixture::start("limits.id_bytes_max = 64");
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
@@ -166,7 +166,7 @@ async fn an_ask_is_answered_with_people(kind: Kind) {
     xavi.hears_nothing().await;
 }
 
-async fn who_leaves_hears_no_more(kind: Kind) {
+async fn a_member_that_leaves_hears_no_more(kind: Kind) {
     let server = Fixture::start("");
     server.max.talks_in("messi", &["c1", "c2", "c3"]);
     server.max.talks_in("xavi", &["c1", "c2", "c3"]);
@@ -236,7 +236,7 @@ async fn every_event_can_be_acknowledged(kind: Kind) {
     messi.call("leave", "", &[listening(&[])], ok).await;
     messi.hears_nothing().await;
 
-    // The ids are the client's, whatever they are.
+    // Acks return the client's ids, repeated ones too.
     for ack in [0, 1, 1, u64::MAX] {
         messi.send(&kind.event("ask", "", Some(ack))).await;
         messi.hears(&[ok(ack)]).await;
@@ -244,7 +244,7 @@ async fn every_event_can_be_acknowledged(kind: Kind) {
 }
 
 async fn an_event_that_cannot_be_read_is_refused(kind: Kind) {
-    // Three times what it takes elsewhere, where it is escaped for a form.
+    // Three times the size elsewhere, because the text is escaped in a form.
     let server = Fixture::start("protocol.payload_bytes_max = 3000000");
     let mut messi = Client::connect(server.addr, kind, "").await;
     let long = format!("\"{}\"", "x".repeat(257));
@@ -304,18 +304,18 @@ async fn an_unknown_event_is_ignored(kind: Kind) {
         messi.emit(name, "{}").await;
         messi.call(name, r#""<img onerror>""#, &[], |ack| not_ok(ack, "unknown_event")).await;
     }
-    // A number is the name of no event.
+    // A number is no event name.
     messi.send("42/max,[1]").await;
     messi.send("42/max,7[1,2]").await;
     messi.hears(&[not_ok(7, "unknown_event")]).await;
-    // Attachments come whole, and mean nothing here.
+    // Events with attachments are received and ignored.
     messi.send_all(&[r#"452-/max,["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#]).await;
     messi.send_binary(b"\x00\xff").await;
     messi.send_binary(b"").await;
     messi.send(r#"451-/max,9["join",{"_placeholder":true,"num":0}]"#).await;
     messi.send_binary(b"messi").await;
     messi.hears(&[not_ok(9, "bad_join")]).await;
-    // Answers that nobody asked for.
+    // Acks that nobody asked for are ignored.
     messi.send_all(&["43/max,7[]", r#"43/max,99999999999[{"a":1}]"#]).await;
     messi.hears_nothing().await;
     let scrape = server.scrape().await;
@@ -329,7 +329,7 @@ async fn the_root_namespace_has_no_events(kind: Kind) {
     messi.send("40").await;
     assert!(matches!(messi.hear().await, Heard::Packet(packet) if packet.starts_with(r#"40{"sid":""#)));
     messi.send_all(&[r#"42["join","xavi"]"#, r#"425["talk",{"conversation":"c1"}]"#]).await;
-    // Who speaks the written protocol here is told where to go; others are not answered.
+    // Events of the written protocol are answered with the right namespace here; others are ignored.
     let reason = "there is no such event here: connect to the namespace /max";
     messi.send(r#"42["other"]"#).await;
     for expected in [

@@ -1,4 +1,5 @@
-//! Many at once: a burst into one conversation, readers that do not read, and what is left when everybody has gone.
+//! Many clients at once: a burst into one conversation, clients that do not read, and the state after everybody has
+//! gone.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -17,11 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-/// Who takes part in the burst, and how many of them by polling.
+/// Members of the burst.
 const CROWD: usize = 1000;
+
+/// Members of the burst that poll.
 const POLLING: usize = 10;
 
-/// A server that is never late: how busy the machine is does not decide what comes of a burst.
+/// Settings of a server whose deadlines do not depend on how busy the machine is.
 const PATIENT: &str = "
     max.timeout_ms = 600000
     max.wait_ms = 600000
@@ -32,11 +35,11 @@ const PATIENT: &str = "
     server.request_timeout_ms = 600000
 ";
 
-/// A client that costs next to nothing, for a thousand of them in one thread.
+/// A cheap client: a thousand of them run in one thread.
 struct Light {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Where what was not looked at begins.
+    /// Where the bytes begin that are not parsed yet.
     at: usize,
 }
 
@@ -63,7 +66,7 @@ impl Light {
         }
     }
 
-    /// The next message. Heartbeats are answered.
+    /// Returns the next message, and answers heartbeats.
     async fn message(&mut self) -> io::Result<&[u8]> {
         loop {
             let (head, len) = match self.buffer[self.at..] {
@@ -91,19 +94,19 @@ impl Light {
     }
 }
 
-/// What one of the crowd has heard.
+/// The events that a member has heard.
 #[derive(Default)]
 struct Report {
     joined: usize,
-    /// The messages, in the order in which they came.
+    /// The numbers of the messages, in the order of arrival.
     updates: Vec<usize>,
 }
 
 impl Report {
-    /// True where it was `listening`.
+    /// Counts an event. Returns true if it was `listening`.
     fn take(&mut self, message: &[u8]) -> bool {
         if let Some(rest) = message.strip_prefix(br#"42/max,["update","#) {
-            // The number is the last thing: `"messageID":17}]`.
+            // The number stands last: `"messageID":17}]`.
             let digits = rest.iter().rev().skip(2).take_while(|c| c.is_ascii_digit()).count();
             let number = &rest[rest.len() - 2 - digits..rest.len() - 2];
             self.updates.push(number.iter().fold(0, |n, digit| n * 10 + usize::from(digit - b'0')));
@@ -117,7 +120,7 @@ impl Report {
     }
 }
 
-/// One of the crowd: it joins, says that it listens, waits for the sign, talks once, and hears what all others say.
+/// A member of the burst: joins, reports that it listens, waits for the sign, talks once, and hears all other talks.
 async fn member(
     mut light: Light,
     n: usize,
@@ -145,7 +148,7 @@ async fn member(
     (Box::new(light), report)
 }
 
-/// The same, by polling.
+/// The same by polling.
 async fn polling_member(
     mut client: Client,
     n: usize,
@@ -178,7 +181,7 @@ async fn polling_member(
 fn a_burst_of_joins_and_talks_reaches_everybody_in_one_order() {
     run(async {
         let server = Fixture::start(PATIENT);
-        // A second socket of one of them is there before all others, and hears everything.
+        // A second session of one of them is there before all others, and hears everything.
         let mut observer = Client::join(&server, Kind::Polling, "u0", &["crowd"]).await;
         let (listens, mut listening) = mpsc::unbounded_channel();
         let (sign, signal) = watch::channel(false);
@@ -208,7 +211,7 @@ fn a_burst_of_joins_and_talks_reaches_everybody_in_one_order() {
             reports.push(report);
         }
 
-        // Of every two, the one who came later was announced to the other, once.
+        // Each join is announced once to every earlier member.
         let joined: usize = reports[1..].iter().map(|report| report.joined).sum();
         assert_eq!(joined, (CROWD - 1) * (CROWD - 2) / 2);
         let mut all = Report::default();
@@ -269,7 +272,7 @@ fn a_burst_in_one_breath_misses_nothing_that_comes_behind_a_join() {
         for _ in 1..CROWD {
             within("another one to be done", done_by.recv()).await.unwrap();
         }
-        // Behind the first talk of each, its second one is in the conversation's mailbox.
+        // The observer's second talk waits in the conversation's mailbox behind the first talk of each member.
         assert_eq!(observer.emit_ack("talk", &format!(r#"{{"conversation":"crowd","messageID":{LAST}}}"#)).await, 1001);
         let mut all = Report::default();
         while all.updates.len() < 2 * (CROWD - 1) {
@@ -281,7 +284,7 @@ fn a_burst_in_one_breath_misses_nothing_that_comes_behind_a_join() {
         all.updates.push(LAST);
         for (n, member) in (1..).zip(members) {
             let heard = member.await.unwrap();
-            // It heard all of the list from somewhere on, and that is not behind its own first message.
+            // It heard the list from some position to the end, and that position is not after its own first message.
             let own = all.updates.iter().position(|said| *said == n).unwrap();
             let others = |list: &[usize]| list.iter().copied().filter(|said| *said != n).collect::<Vec<_>>();
             assert!(others(&all.updates).ends_with(&heard), "u{n} heard another order");
@@ -290,7 +293,7 @@ fn a_burst_in_one_breath_misses_nothing_that_comes_behind_a_join() {
     });
 }
 
-/// A WebSocket whose client has hardly any room to receive, and has joined as `user`.
+/// Opens a WebSocket whose client has a small receive buffer, and joins as `user`.
 async fn narrow(server: &Fixture, user: &str) -> Socket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -306,7 +309,7 @@ async fn narrow(server: &Fixture, user: &str) -> Socket {
     socket
 }
 
-/// Outboxes and kernel buffers that are full soon.
+/// Small outboxes and kernel buffers.
 const NARROW: &str = "
     server.send_buffer_bytes = 4096
     outbox.bytes_max = 65536
@@ -326,7 +329,7 @@ fn a_reader_that_does_not_read_is_closed_and_its_neighbours_notice_nothing() {
         let mut poller = Client::join(&server, Kind::Polling, "xavi", &["c1"]).await;
         let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
         let mut slow = narrow(&server, "slow").await;
-        // The other one polls no more.
+        // The other client stops polling.
         let mut http = Http::connect(server.addr).await;
         let sid = support::client::sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body);
         let target = support::client::target(&sid);
@@ -391,7 +394,8 @@ fn a_client_that_asks_and_never_reads_is_not_read_for_ever() {
     });
 }
 
-/// Of two members, one says as much as it can at once. All of it arrives, in order, and none of the other's is refused.
+/// Of two members, one talks as much as it can at once. All of it arrives in order, and no talk of the other is
+/// refused.
 #[test]
 fn a_member_that_talks_much_takes_no_place_from_others() {
     run(async {
@@ -437,7 +441,7 @@ fn a_member_that_talks_much_takes_no_place_from_others() {
 #[test]
 fn nothing_is_left_when_everybody_has_gone() {
     run(async {
-        // A polling client that goes between two polls is missed by its heartbeat only.
+        // A polling client that goes away between two polls is noticed only by its heartbeat.
         let server = Fixture::start(
             "conversation.linger_ms = 100\nserver.workers = 3\n\
              protocol.ping_interval_ms = 500\nprotocol.ping_timeout_ms = 1500",
@@ -461,10 +465,10 @@ fn nothing_is_left_when_everybody_has_gone() {
                 }
                 clients.push((n, client));
             }
-            // Some go without a word in the midst of what they do, others when all is said.
+            // Some clients go away abruptly while they are busy, others after all answers.
             clients.retain(|(_, client)| !client.sid.as_bytes()[0].is_multiple_of(2));
             for (n, client) in &mut clients {
-                // Who has disconnected may not ask any more.
+                // A client that has disconnected may not `ask`.
                 if round > 0 && *n % 5 != 1 {
                     client.so_far().await;
                 }
@@ -488,7 +492,7 @@ fn a_conversation_outlives_its_last_member_and_then_goes() {
         let server = Fixture::start("conversation.linger_ms = 2000");
         server.max.talks_in("messi", &["c1"]);
         for _ in 0..3 {
-            // It comes back in time.
+            // It comes back within the lingering time.
             drop(Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await);
         }
         let scrape = server.scrape().await;
@@ -509,7 +513,8 @@ fn a_join_that_races_the_end_of_a_conversation_is_not_lost() {
         let mut messi = Client::connect(server.addr, Kind::WebSocket, "").await;
         let mut xavi = Client::connect(server.addr, Kind::WebSocket, "").await;
         for n in 0..300 {
-            // The one leaves while the other comes: the conversation may go, or not, and then both are in it.
+            // One leaves while the other joins. Whether the conversation ends in between or not, the one that joins is
+            // in it.
             messi.emit("join", &join_of("messi")).await;
             messi.hears_at_last(&listening(&["c1"])).await;
             messi.emit("leave", "").await;

@@ -1,4 +1,4 @@
-//! What a delivery costs in allocations: nothing of its own.
+//! The allocations of a delivery: none per recipient.
 
 #[path = "../benches/support/room.rs"]
 mod room;
@@ -9,12 +9,12 @@ use allocation_counter::measure;
 use room::Room;
 
 #[test]
-fn who_hears_a_talk_costs_no_allocation() {
+fn a_recipient_costs_no_allocation() {
     let system = actix_rt::System::new();
     let counts = [1, 10, 1_000].map(|listeners| {
         let room = system.block_on(Room::with(listeners));
         let talk = || system.block_on(room.talk(listeners));
-        // The first ones make the lists as long as they have to be.
+        // The first talks grow the lists to their size.
         (0..100).for_each(|_| talk());
         measure(|| (0..100).for_each(|_| talk())).count_total
     });

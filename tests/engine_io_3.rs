@@ -1,5 +1,5 @@
-//! Engine.IO 3 at the HTTP edge, byte for byte: what clients of Socket.IO 1 and 2 are told and may say, over a
-//! WebSocket, by polling in its three forms, by JSONP, and in an upgrade.
+//! Engine.IO 3 over HTTP, byte for byte: the packets of Socket.IO 1 and 2 over a WebSocket, by polling in its three
+//! forms, by JSONP, and in an upgrade.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -30,12 +30,12 @@ fn status_and_body(response: &Response) -> (u16, &str) {
     (response.status, &response.body)
 }
 
-/// `<len>:<packet>`, one after the other.
+/// Encodes packets as `<len>:<packet>`.
 fn counted(packets: &[&str]) -> String {
     packets.iter().map(|packet| format!("{}:{packet}", packet.encode_utf16().count())).collect()
 }
 
-/// The packets of a body, which is ASCII whatever it says.
+/// Splits an ASCII body into packets.
 fn packets(body: &str) -> Vec<String> {
     assert!(body.is_ascii(), "{body}");
     let (mut packets, mut rest) = (Vec::new(), body);
@@ -48,14 +48,14 @@ fn packets(body: &str) -> Vec<String> {
     packets
 }
 
-/// The sid of an open packet that says what it has to.
+/// Returns the sid of an open packet, whose other values must be right.
 fn sid_of(open: &str, upgrades: &str) -> String {
     let rest = format!(r#"","upgrades":{upgrades},"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}}"#);
     let sid = open.strip_prefix(r#"0{"sid":""#).and_then(|open| open.strip_suffix(&rest));
     sid.unwrap_or_else(|| panic!("no open packet: {open}")).to_owned()
 }
 
-/// Two connections, one for polls and one for POSTs.
+/// A session with two connections, one for polls and one for POSTs.
 struct Polling {
     sid: String,
     target: String,
@@ -65,7 +65,7 @@ struct Polling {
 }
 
 impl Polling {
-    /// A session that has said nothing yet, and was told nothing but how it is called.
+    /// Opens a session and sends nothing.
     async fn open(addr: SocketAddr) -> Self {
         let mut getter = Http::connect(addr).await;
         let body = getter.get(HANDSHAKE).await.body;
@@ -74,14 +74,14 @@ impl Polling {
         Self { sid, target, getter, poster: Http::connect(addr).await, heard: VecDeque::new() }
     }
 
-    /// A session in `/`, as all are.
+    /// Opens a session and reads the connect to `/`, which the server sends by itself.
     async fn greeted(addr: SocketAddr) -> Self {
         let mut polling = Self::open(addr).await;
         polling.hears(&["40"]).await;
         polling
     }
 
-    /// A session that listens as `user`.
+    /// Opens a session and joins as `user`.
     async fn join(addr: SocketAddr, user: &str) -> Self {
         Self::join_by(addr, "40/max,", user).await
     }
@@ -117,14 +117,13 @@ impl Polling {
         }
     }
 
-    /// Nothing was sent before now that was not heard yet.
+    /// Expects that nothing unheard was sent so far.
     async fn hears_nothing(&mut self) {
         self.post(&counted(&["2fence"])).await;
         self.hears(&["3fence"]).await;
     }
 
-    /// What a poll is told that may come too late to be told anything but that its session is unknown; behind it, the
-    /// session is unknown to all.
+    /// Expects that the session has ended: one poll may still be told so, then its sid is unknown.
     async fn is_over(&mut self) {
         let told = self.getter.get(&self.target).await;
         let last = told.body.ends_with("1:1") && told.status == 200;
@@ -157,7 +156,7 @@ fn left(user: &str) -> String {
     format!(r#"42/max,["left",{{"conversation":"c1","username":"{user}"}}]"#)
 }
 
-/// A WebSocket that has heard what all hear.
+/// Opens a WebSocket and reads its greeting.
 async fn socket(addr: SocketAddr) -> Socket {
     let mut socket = Socket::open(addr, FRESH).await;
     sid_of(&socket.hear().await, "[]");
@@ -171,7 +170,7 @@ async fn hears(socket: &mut Socket, expected: &[&str]) {
     }
 }
 
-/// Nothing was sent before now that was not heard yet: `socket` listens to `c1`, and asks it who is there.
+/// Expects that nothing unheard was sent so far. `socket` listens to `c1` and sends it an `ask`.
 async fn hears_nothing(socket: &mut Socket) {
     socket.send(r#"42/max,4712["ask",{}]"#).await;
     let people = socket.hear().await;
@@ -179,7 +178,7 @@ async fn hears_nothing(socket: &mut Socket) {
     hears(socket, &[r#"43/max,4712[{"ok":true}]"#]).await;
 }
 
-/// A server where `xavi` listens over a WebSocket and knows of `messi`.
+/// Starts a server where `xavi` listens over a WebSocket and has heard that `messi` is there.
 async fn with_xavi(settings: &str) -> (Fixture, Socket) {
     let server = Fixture::start(settings);
     server.max.talks_in("messi", &["c1"]);
@@ -213,7 +212,7 @@ fn a_handshake_opens_and_greets_unasked() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_said_in_json() {
+fn errors_of_requests_are_answered_in_json() {
     run(async {
         let server = Fixture::start("");
         let polling = Polling::open(server.addr).await;
@@ -231,7 +230,7 @@ fn what_is_wrong_with_a_request_is_said_in_json() {
                 "/socket.io/?EIO=03&transport=polling",
                 (400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
             ),
-            // JSONP without a number, with a sid or without.
+            // JSONP without a number, with a sid and without.
             ("GET", "/socket.io/?EIO=3&transport=polling&j=", BAD_REQUEST),
             ("GET", "/socket.io/?EIO=3&transport=polling&j=alert", BAD_REQUEST),
             ("GET", &format!("{}&j", polling.target), BAD_REQUEST),
@@ -271,7 +270,7 @@ fn namespaces_come_with_and_without_comma_and_query() {
             socket.send(entry).await;
             hears(&mut socket, &[refusal]).await;
         }
-        // It has lived on, in the namespace that it has not asked for.
+        // The session lives on, in the namespace that it did not ask for.
         socket.send(r#"421["nope"]"#).await;
         hears(&mut socket, &[r#"431[{"ok":false,"code":"unknown_event","reason":"there is no such event"}]"#]).await;
         let mut polling = Polling::greeted(server.addr).await;
@@ -300,7 +299,7 @@ fn lengths_are_counted_in_utf_16_and_answers_are_ascii() {
         let updates = escaped.map(|escaped| update("xavi", escaped));
         let expected = counted(&updates.each_ref().map(String::as_str));
         assert_eq!(messi.getter.get(&messi.target).await.body, expected);
-        // Empty records are nothing.
+        // Empty records are ignored.
         messi.post(&format!("0:{}0:", counted(&["2", "2a"]))).await;
         messi.post("0:").await;
         messi.hears(&["3", "3a"]).await;
@@ -310,7 +309,7 @@ fn lengths_are_counted_in_utf_16_and_answers_are_ascii() {
 
 #[test]
 fn text_that_socket_io_1_encodes_twice_is_read_right() {
-    // As its parser does: UTF-8, of which each byte is a character.
+    // As the parser of 1.x encodes: each byte of the UTF-8 becomes a character.
     let twice = |packet: &str| packet.bytes().map(char::from).collect::<String>();
     run(async {
         let (server, mut xavi) = with_xavi("").await;
@@ -321,17 +320,17 @@ fn text_that_socket_io_1_encodes_twice_is_read_right() {
         messi.post(&counted(&[&packet, &talk("m1"), &packet])).await;
         let all = update("messi", r"\u00e9\u20ac\ud83d\ude00");
         hears(&mut xavi, &[&all, &update("messi", "m1"), &all]).await;
-        // In a form it is the same.
+        // The same in a form.
         let form = format!("d={}", utf8_percent_encode(&counted(&[&packet]), NON_ALPHANUMERIC));
         let target = format!("{}&j=0", messi.target);
         assert_eq!(status_and_body(&messi.poster.post(&target, &form).await), (200, "ok"));
         hears(&mut xavi, &[&all]).await;
-        // What only looks a little like it is not: it is what it says.
+        // Text that is not valid when decoded a second time stays as it is.
         messi.post(&counted(&[&talk("Ã"), &talk("Ã©€"), &talk("é")])).await;
         for escaped in [r"\u00c3", r"\u00c3\u00a9\u20ac", r"\u00e9"] {
             hears(&mut xavi, &[&update("messi", escaped)]).await;
         }
-        // Over a WebSocket nothing is encoded twice, whatever it looks like.
+        // Over a WebSocket no text is taken to be encoded twice.
         let mut socket = socket(server.addr).await;
         for packet in ["40/max", &join("messi"), &talk("Ã©")] {
             socket.send(packet).await;
@@ -340,7 +339,7 @@ fn text_that_socket_io_1_encodes_twice_is_read_right() {
     });
 }
 
-/// A client that shows that it is 2.x means what it says, in the same POST and in later ones.
+/// Text of a client that has shown itself to be 2.x is not decoded twice, in the same POST or later.
 #[test]
 fn text_that_looks_as_if_it_were_encoded_twice_is_left_as_2_x_has_said_it() {
     run(async {
@@ -376,13 +375,13 @@ fn posts_may_be_bytes() {
         hears(&mut xavi, &[&update("messi", r"\u00e9\u20ac\ud83d\ude00")]).await;
         let refusal = messi.hear().await;
         assert!(refusal.starts_with(r#"43/max,7[{"ok":false,"code":"bad_talk""#), "{refusal}");
-        // As text, it is base64 with its type.
+        // As text, a binary message is base64 with its type.
         messi.post(&counted(&[binary, "b4AQID"])).await;
         assert_eq!(messi.hear().await, refusal);
-        // A control packet has its type as a number.
+        // In a binary body, the type of a control packet is a number.
         assert_eq!(status_and_body(&post(&mut messi, record(1, b"\x02probe")).await), (200, "ok"));
         messi.hears(&["3probe"]).await;
-        // What is malformed ends the session; what stands before it counts.
+        // A malformed record ends the session; the records before it count.
         let malformed = [
             vec![0],
             vec![0, 0xff],
@@ -416,7 +415,7 @@ fn posts_may_be_bytes() {
 }
 
 #[test]
-fn malformed_lengths_end_the_session_behind_what_was_before_them() {
+fn malformed_lengths_end_the_session_after_the_packets_before_them() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         for bad in [
@@ -449,7 +448,7 @@ fn malformed_lengths_end_the_session_behind_what_was_before_them() {
             messi.post(&format!("{}{bad}", counted(&[&talk("m1")]))).await;
             hears(&mut xavi, &[&joined("messi"), &update("messi", "m1"), &left("messi")]).await;
             messi.is_over().await;
-            // With nothing before it, and while a poll waits: it may be told.
+            // Malformed first, while a poll waits: the poll may be told.
             let mut messi = Polling::greeted(server.addr).await;
             messi.begin_poll().await;
             messi.post(bad).await;
@@ -486,7 +485,7 @@ fn the_client_pings() {
         }
         socket.write(&frame(true, BINARY, b"\x02x")).await;
         hears(&mut socket, &["3x"]).await;
-        // What an open session has no use for is passed over.
+        // Packets without meaning for an open session are ignored.
         for idle in ["0", "5", "6", "6x"] {
             socket.send(idle).await;
             polling.post(&counted(&[idle])).await;
@@ -494,7 +493,7 @@ fn the_client_pings() {
         polling.hears_nothing().await;
         socket.send("2").await;
         hears(&mut socket, &["3"]).await;
-        // Who pongs is no client.
+        // A pong from a client is an error.
         socket.send("3").await;
         assert!(matches!(socket.end().await, End::Eof | End::Reset | End::Frame(None)));
         polling.post("1:3").await;
@@ -520,7 +519,7 @@ fn silence_ends_a_session_and_pings_keep_it() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        // Polls are no sign of life, and a session that is over is unknown.
+        // Polls do not keep a session alive. The sid of an ended session is unknown.
         let silent = async {
             let mut polls = 0;
             loop {
@@ -543,7 +542,7 @@ fn silence_ends_a_session_and_pings_keep_it() {
 }
 
 #[test]
-fn what_is_no_socket_io_ends_the_session() {
+fn packets_that_are_not_socket_io_end_the_session() {
     run(async {
         let server = Fixture::start("");
         for bad in ["4", "4abc", "40/max,", "42/nope,[\"x\"]", "42/max,{}", "42/max,[]", "7", ""] {
@@ -578,7 +577,8 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         let (mut getter, mut poster) = (Http::connect(server.addr).await, Http::connect(server.addr).await);
         assert_eq!(getter.get(&format!("{target}1")).await.body, r#"___eio[1]("2:40");"#);
 
-        // A line break of the client's is `\n`, and the `\n` of its JSON is `\\n`; browsers make CR LF of the others.
+        // The client writes its line breaks as `\n` and the `\n` of JSON as `\\n`; browsers make CR LF of other line
+        // breaks.
         let form = [("Content-Type", "application/x-www-form-urlencoded")];
         let post = async |poster: &mut Http, data: &str| {
             let body = format!("d={}", utf8_percent_encode(data, NON_ALPHANUMERIC)).replace("%20", "+");
@@ -615,7 +615,7 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         let fields = r#"{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}"#;
         let news = format!(r#"___eio[0]("87:42/max,[\"update\",{fields}]");"#);
         assert_eq!(getter.get(&format!("{target}0")).await.body, news);
-        // Without a form it is no payload: as any other, it ends the session.
+        // A body that is not a form is a bad payload, which ends the session.
         let response = poster.request("POST", &format!("{target}0"), &form, b"e=1").await;
         assert_eq!(status_and_body(&response), (400, ""));
         assert_eq!(status_and_body(&get(server.addr, &format!("{target}0")).await), UNKNOWN_SID);
@@ -633,10 +633,10 @@ fn polling_is_upgraded_to_a_websocket() {
         messi.begin_poll().await;
         socket.send("2probe").await;
         hears(&mut socket, &["3probe"]).await;
-        // Every poll ends now, also one that comes late.
+        // Every poll ends now, also a late one.
         assert_eq!(messi.getter.response().await.unwrap().body, "1:6");
         messi.hears(&["6"]).await;
-        // Until its end, polling carries what there is.
+        // Until the upgrade, polling delivers.
         xavi.send(&talk("m1")).await;
         hears_nothing(&mut xavi).await;
         messi.hears(&[&update("xavi", "m1")]).await;

@@ -1,4 +1,4 @@
-//! The fault lab itself: what two scripts say to each other.
+//! The fault lab itself: two scripts that talk to each other.
 
 mod support;
 
@@ -66,7 +66,7 @@ fn a_flood_ends_in_time_whether_it_is_read_or_not() {
 }
 
 #[test]
-fn what_cannot_be_read_says_its_line() {
+fn a_bad_step_is_reported_with_its_line() {
     for line in [
         r#"send 40 * "a\r\"\x7f" every 10ms or closed"#,
         r#"send "a" for 2s"#,

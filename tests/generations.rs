@@ -1,5 +1,5 @@
-//! The generations beside one another at one endpoint: which are served, which are not and how they are told, whose sid
-//! is whose, and how they are counted.
+//! Several generations at one endpoint: which are served, how the others are refused, whose sid is whose, and how they
+//! are counted.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -30,20 +30,20 @@ fn status_and_body(response: &Response) -> (u16, &str) {
     (response.status, &response.body)
 }
 
-/// Where a session of Engine.IO polls, or begins to.
+/// The target of a session's polls; without a sid, the target that opens one.
 fn polls(eio: u32, sid: Option<&str>) -> String {
     let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
     format!("/socket.io/?EIO={eio}&transport=polling{sid}")
 }
 
-/// The sid of a new session of Engine.IO on polling.
+/// Opens an Engine.IO session by polling and returns its sid.
 async fn engine_io(addr: SocketAddr, eio: u32) -> String {
     let response = get(addr, &polls(eio, None)).await;
     assert_eq!(response.status, 200, "{response:?}");
     response.body.split('"').nth(3).unwrap().to_owned()
 }
 
-/// The refusal of a WebSocket.
+/// Expects that a WebSocket is refused.
 async fn refused(asked: impl Future<Output = Result<Socket, Response>>) -> (u16, String) {
     let response = asked.await.map(|_| ()).unwrap_err();
     assert_eq!(response.header("connection"), Some("close"));
@@ -55,7 +55,7 @@ fn open(now: &Scrape, transport: &str, protocol: &str) -> f64 {
     now.sum("maxtalk_sessions", &labels)
 }
 
-/// A session by each transport of the generation.
+/// Opens a session by each transport of the generation.
 async fn is_served(server: &Fixture, generation: &str) {
     let addr = server.addr;
     if generation == "0.9" {
@@ -148,7 +148,7 @@ fn scripts_can_be_switched_off() {
                     assert_eq!(status_and_body(&response), (400, BAD_REQUEST), "{method} {target}");
                 }
             }
-            // Without it, the session is served as ever.
+            // Without JSONP the session is served.
             let (target, packet) = (polls(eio, Some(&sid)), if eio == 4 { "40/max," } else { "6:2probe" });
             let response = Http::connect(addr).await.post(&target, packet).await;
             assert_eq!(status_and_body(&response), (200, "ok"));
@@ -191,7 +191,7 @@ fn a_sid_is_known_to_its_own_generation_alone() {
             assert_eq!(socket.hear().await, BEGIN_ANEW);
             assert_eq!(socket.end().await, End::Frame(None));
         }
-        // None of the three has noticed.
+        // None of the three sessions has noticed.
         assert_eq!(get(addr, &polls(3, Some(&three))).await.body, "2:40");
         assert_eq!(
             status_and_body(&Http::connect(addr).await.post(&polls(4, Some(&four)), "40/max,").await),
@@ -217,7 +217,7 @@ fn sessions_of_each_generation_and_transport_are_counted() {
             Socket::open(addr, &format!("EIO=3&{WEBSOCKET}")).await,
             Session::begin(addr).await.socket().await,
         ];
-        // One that says nothing would wait for another transport.
+        // Without a packet from its client, the session of 0.9 would outlive its socket and wait for another transport.
         sockets[2].send("2::").await;
         server.until("one of each", |now| is(now, 1.0)).await;
         drop(sockets);

@@ -1,4 +1,4 @@
-//! The HTTP side of the endpoint: handshakes, what is refused and how, CORS, and the rules of polling.
+//! The endpoint over HTTP: handshakes, refusals, CORS, and the rules of polling.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -31,7 +31,7 @@ async fn polling(addr: SocketAddr) -> (String, Http, Http) {
     (target(&sid), http, Http::connect(addr).await)
 }
 
-/// A session by polling that listens as `messi`; its last poll is answered.
+/// A session by polling that has joined as `messi`, and whose last poll is answered.
 async fn polling_messi(server: &Fixture) -> (String, Http, Http) {
     let (target, mut getter, mut poster) = polling(server.addr).await;
     let join = packet("join", &join_of("messi"), None);
@@ -73,7 +73,7 @@ fn a_handshake_is_answered_as_the_official_server_does() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_said_in_json() {
+fn errors_of_requests_are_answered_in_json() {
     run(async {
         let server = Fixture::start("");
         let (polling_target, _, _) = polling(server.addr).await;
@@ -141,7 +141,7 @@ fn a_refused_websocket_hears_why_in_plain_http() {
             assert_eq!(response.header("connection"), Some("close"));
             assert!(http.is_closed().await);
         }
-        // Upgrades that are none, or to something else, or elsewhere.
+        // Incomplete upgrades, upgrades to another protocol, and upgrades elsewhere.
         let websocket = "/socket.io/?EIO=4&transport=websocket";
         for (target, headers, status) in [
             (websocket, &[("Upgrade", "websocket"), ("Connection", "Upgrade")][..], 400),
@@ -172,7 +172,7 @@ fn every_origin_is_served_and_preflights_come_before_all_else() {
             assert_eq!(response.header("access-control-allow-methods"), Some("GET,HEAD,PUT,PATCH,POST,DELETE"));
             assert_eq!(response.header("access-control-allow-headers"), Some("content-type,x-extra"));
         }
-        // Polls and POSTs too, and those that are too large.
+        // Polls and POSTs too, and POSTs that are too large.
         let origin = [("Origin", "null"), ("Cookie", "io=x; a=b")];
         let answers = [
             poster.request("POST", &known, &origin, b"40/max,").await,
@@ -184,7 +184,7 @@ fn every_origin_is_served_and_preflights_come_before_all_else() {
             assert_eq!(answer.header("access-control-allow-origin"), Some("null"));
         }
         assert_eq!(status_and_body(&answers[2]), (413, ""));
-        // An Origin that is no text is refused, on either way in.
+        // An `Origin` that is not ASCII is refused for polls and WebSockets.
         let bad = [b"GET ", HANDSHAKE.as_bytes(), b" HTTP/1.1\r\nHost: x\r\nOrigin: \xff\xfe\r\n\r\n"].concat();
         let mut http = Http::connect(server.addr).await;
         http.write(&bad).await.unwrap();
@@ -203,7 +203,7 @@ fn a_post_is_bounded_and_the_session_outlives_one_that_is_not() {
         assert_eq!(status_and_body(&poster.post(&target, &exact).await), (200, "ok"));
         assert!(getter.get(&target).await.body.starts_with("40/max,{"));
 
-        // Announced, the body need not even come; chunked, it is counted as it comes.
+        // A body whose announced length is too large need not arrive; a chunked one is counted as it arrives.
         let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
         let mut announced = Http::connect(server.addr).await;
         announced.write(head.as_bytes()).await.unwrap();
@@ -254,7 +254,7 @@ fn a_post_that_is_no_payload_ends_the_session() {
             let told = (told.status, told.body.rsplit('\x1e').next().unwrap().to_owned());
             assert!(told == (200, "1".to_owned()) || told.0 == 400, "{body:?}: {told:?}");
             assert_eq!(status_and_body(&get(server.addr, &target).await), UNKNOWN_SID, "{body:?}");
-            // The connection of a body that was not read is closed.
+            // A connection with an unread body is closed.
             let answer = Http::connect(server.addr).await.post(&target, "40").await;
             assert_eq!(status_and_body(&answer), UNKNOWN_SID, "{body:?}");
         }
@@ -272,7 +272,7 @@ fn packets_before_a_bad_one_count() {
         let answer = poster.post(&target, &format!("{talk}\x1e4{{bad\x1e{talk}")).await;
         assert_eq!(status_and_body(&answer), (200, "ok"));
         xavi.hears(&[update("messi", "c1", "m1")]).await;
-        // It is told by the next poll, with what was said before; after that it is unknown.
+        // The next poll gets the end of the session, after the earlier packets. Then the sid is unknown.
         let told = get(server.addr, &target).await;
         assert_eq!((told.status, told.body.rsplit('\x1e').next()), (200, Some("1")));
         xavi.hears(&[left("c1", "messi")]).await;
@@ -288,7 +288,7 @@ fn two_polls_at_once_end_the_session() {
         let (target, mut first, mut poster) = polling_messi(&server).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         first.write(&request("GET", &target, &[], b"")).await.unwrap();
-        // Which of the two comes first is not for us to say: one is told `1`, the other refused.
+        // The order of the two is open: one gets `1`, the other is refused.
         let second = get(server.addr, &target).await;
         let first = first.response().await.unwrap();
         let mut answers = [status_and_body(&first), status_and_body(&second)];
@@ -308,7 +308,7 @@ fn two_posts_at_once_end_the_session() {
         xavi.hears(&[joined("c1", "messi")]).await;
         let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n42/ma");
         first.write(head.as_bytes()).await.unwrap();
-        // Until the half of it that came was seen, the other is the first and is served.
+        // Until the server has seen the half POST, the other one is the first and is accepted.
         let mut second = Http::connect(server.addr).await;
         let refused = loop {
             let answer = second.post(&target, packet("talk", &talk_of("c1", "m"), None).as_str()).await;
@@ -316,7 +316,7 @@ fn two_posts_at_once_end_the_session() {
                 break answer;
             }
         };
-        // Where the half was seen while the other was being served, it is the half that was refused.
+        // If the server saw the half POST during the other one, it refused the half.
         if status_and_body(&refused) == UNKNOWN_SID {
             assert_eq!(status_and_body(&first.response().await.unwrap()), (400, ""));
         } else {
@@ -341,7 +341,7 @@ fn a_poll_or_post_that_its_client_drops_is_noticed_at_once() {
         xavi.hears(&[joined("c1", "messi")]).await;
         getter.write(&request("GET", &target, &[], b"")).await.unwrap();
         drop(getter);
-        // Long before any heartbeat, whether the poll was seen before its end or not.
+        // Long before any heartbeat, whether the server saw the poll before its end or not.
         xavi.hears(&[left("c1", "messi")]).await;
         assert_eq!(status_and_body(&get(server.addr, &target).await), UNKNOWN_SID);
 
@@ -418,14 +418,14 @@ fn a_heartbeat_is_answered_by_a_post() {
             assert_eq!(status_and_body(&getter.get(&target).await), (200, "2"));
             assert_eq!(status_and_body(&poster.post(&target, "3").await), (200, "ok"));
         }
-        // Nobody but the server pings.
+        // Pings of the client are an error.
         assert_eq!(poster.post(&target, "2").await.status, 200);
         assert_eq!(status_and_body(&get(server.addr, &target).await), UNKNOWN_SID);
     });
 }
 
 #[test]
-fn what_comes_too_slowly_is_not_waited_for() {
+fn slow_requests_are_not_waited_for() {
     run(async {
         let server = Fixture::start("server.request_timeout_ms = 1000");
         let mut half_a_head = Http::connect(server.addr).await;
@@ -442,7 +442,7 @@ fn what_comes_too_slowly_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_no_http_ends_its_connection_and_no_other() {
+fn bytes_that_are_not_http_end_only_their_connection() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let long = [b"GET /".as_slice(), &[b'a'; 200_000], b" HTTP/1.1\r\n\r\n"].concat();
@@ -456,7 +456,7 @@ fn what_is_no_http_ends_its_connection_and_no_other() {
         ];
         for bytes in garbage {
             let mut http = Http::connect(server.addr).await;
-            // The server may hang up before it has read everything.
+            // The server may close before it has read everything.
             let _ = http.write(bytes).await;
             let answer = support::within("an answer or an end", http.response()).await;
             assert!(answer.as_ref().map_or(true, |answer| (400..500).contains(&answer.status)), "{answer:?}");
@@ -471,7 +471,7 @@ fn a_stop_ends_polls_and_forbids_nobody_to_come_back() {
         let mut server = Fixture::start("");
         let mut client = Client::connect(server.addr, Kind::Polling, "").await;
         server.stop();
-        // Its poll ends without a word, for a close packet might keep it away; the next one finds nobody.
+        // The poll ends without a close packet, which might keep the client from coming back; the sid is then unknown.
         let end = client.end().await;
         let unknown = matches!(&end, End::Refused(400, body) if body == UNKNOWN_SID.1);
         assert!(unknown || [End::Eof, End::Reset].contains(&end), "{end:?}");

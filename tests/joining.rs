@@ -1,4 +1,4 @@
-//! Joins: who a client is, what becomes of what it sends while MAX is being asked, and what a second join changes.
+//! Joins: authentication, the events that a client sends while MAX is being asked, and the effects of a second join.
 //! Every case runs over transports of every generation.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
@@ -19,21 +19,21 @@ over_every_generation! {
     a_join_without_any_token_needs_one
     without_tokens_the_name_is_the_one_of_max
     a_user_is_the_same_whatever_its_case
-    what_max_says_decides
+    the_answer_of_max_decides
     a_failed_join_may_be_tried_again
     a_refresh_enters_and_leaves
-    a_refresh_that_fails_keeps_what_there_was
+    a_failed_refresh_keeps_the_memberships
     a_user_that_max_denies_is_out
     a_denial_is_asked_about_once_more
     long_answers_fit_into_any_outbox
     one_user_has_so_many_sessions
-    who_sends_too_much_is_told_and_then_closed
+    a_client_that_sends_too_much_is_told_and_then_closed
     a_join_as_somebody_else_leaves_first
     a_newer_join_wins
     a_newer_join_as_somebody_else_wins
     a_talk_in_the_same_breath_is_not_lost
     a_talk_during_a_refresh_goes_at_once
-    what_waits_for_a_failed_join_is_answered
+    events_that_wait_for_a_failed_join_are_answered
     too_much_in_one_breath_is_busy
     long_answers_to_one_breath_close_nobody
     a_client_that_goes_while_max_is_asked_never_was
@@ -72,10 +72,10 @@ async fn the_token_of_a_connection(kind: Kind) {
         with_auth.emit("join", join).await;
         with_auth.hears(&[listening(&conversations)]).await;
     }
-    // The packet's token goes before the one of the connection.
+    // The token of the packet takes precedence over that of the connection.
     with_auth.emit("join", r#"{"username":"messi","token":"t-xavi"}"#).await;
     with_auth.hears(&[refused("join", "unauthorized", None)]).await;
-    // Nothing is kept of a token that is far too long.
+    // A token that is far too long is not kept.
     let long = "x".repeat(9000);
     with_auth.emit("join", &format!(r#"{{"username":"messi","token":"{long}"}}"#)).await;
     with_auth.hears(&[refused("join", "unauthorized", None)]).await;
@@ -83,7 +83,7 @@ async fn the_token_of_a_connection(kind: Kind) {
     with_much.emit("join", r#""messi""#).await;
     with_much.hears(&[refused("join", "token_required", None)]).await;
 
-    // What is no token makes no difference to a CONNECT.
+    // Values that are not tokens do not affect a CONNECT.
     for auth in [r#"{"token":5}"#, r#"{"token":null}"#, r#"{"x":[]}"#, r#"{"pid":"a","offset":"b"}"#, "{}"] {
         let mut client = Client::connect(server.addr, kind, auth).await;
         client.call("join", &join_of("messi"), &[listening(&conversations)], ok).await;
@@ -98,7 +98,7 @@ async fn a_join_without_any_token_needs_one(kind: Kind) {
     client.emit("join", r#""messi""#).await;
     client.hears(&[refused("join", "token_required", None)]).await;
     client.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
-    // The token of the last join is that of its user, and of nobody else.
+    // The token of the last join is valid for its user only.
     client.call("join", r#""xavi""#, &[], |ack| not_ok(ack, "token_required")).await;
     client.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
     client.hears_nothing().await;
@@ -118,7 +118,7 @@ async fn without_tokens_the_name_is_the_one_of_max(kind: Kind) {
     xavi.hears(&[joined("c1", "lionel")]).await;
     lionel.emit("talk", &talk_of("c1", "m1")).await;
     xavi.hears(&[update("lionel", "c1", "m1")]).await;
-    // An answer about somebody else is no answer.
+    // An answer about another user is invalid.
     server.max.answers("messi", json(profile));
     let mut messi = Client::connect(server.addr, kind, "").await;
     messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, "max_garbage")).await;
@@ -146,12 +146,12 @@ async fn a_user_is_the_same_whatever_its_case(kind: Kind) {
     xavi.hears_nothing().await;
 }
 
-/// What MAX says of a token that is none.
+/// MAX's answer to a bad token.
 fn denied() -> Vec<u8> {
     error("401 Unauthorized", "Unauthorized", "Invalid token.")
 }
 
-async fn what_max_says_decides(kind: Kind) {
+async fn the_answer_of_max_decides(kind: Kind) {
     let server = Fixture::start(
         "max.conversations_max = 2\nmax.body_bytes_max = 2000\nmax.timeout_ms = 1000\nlimits.id_bytes_max = 64",
     );
@@ -159,7 +159,7 @@ async fn what_max_says_decides(kind: Kind) {
     let table = [
         ("unauthorized", denied()),
         ("unauthorized", error("403 Forbidden", "Forbidden", "No.")),
-        // A proxy's own refusals say nothing of the user.
+        // The refusal of a proxy says nothing about the user.
         ("max_error", answer("401 Unauthorized", "text/plain", "")),
         ("max_error", answer("403 Forbidden", "text/html", "<html>")),
         ("max_error", answer("404 Not Found", "text/html", "")),
@@ -204,7 +204,7 @@ async fn a_failed_join_may_be_tried_again(kind: Kind) {
         messi.call("talk", &talk_of("c1", "m1"), &[], |ack| not_ok(ack, "not_joined")).await;
     }
     server.max.recovers("messi");
-    // The token of the failed one is still good.
+    // The token of the failed join is still valid.
     messi.call("join", r#""messi""#, &[listening(&["c1"])], ok).await;
     messi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
     messi.hears_nothing().await;
@@ -237,7 +237,7 @@ async fn a_refresh_enters_and_leaves(kind: Kind) {
     messi.call("talk", &talk_of("gone", "m3"), &[], |ack| not_ok(ack, "forbidden")).await;
     messi.call("ask", r#""same""#, &[people("same", &["messi", "xavi"])], ok).await;
 
-    // However often: it is there once, and goes at once.
+    // However often it joins, it is a member once, and leaves at once.
     for _ in 0..5 {
         messi.call("join", r#""messi""#, &[listening(&["new", "same", "left"])], ok).await;
     }
@@ -249,7 +249,7 @@ async fn a_refresh_enters_and_leaves(kind: Kind) {
     xavi.hears(&[left("new", "messi")]).await;
 }
 
-async fn a_refresh_that_fails_keeps_what_there_was(kind: Kind) {
+async fn a_failed_refresh_keeps_the_memberships(kind: Kind) {
     let server = Fixture::start("max.timeout_ms = 1000");
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
@@ -286,7 +286,7 @@ async fn a_user_that_max_denies_is_out(kind: Kind) {
         server.max.answers("messi", denial);
         messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, code)).await;
         if code == "unauthorized" {
-            // That is believed when MAX says it once more, after a while.
+            // A denial is believed when MAX repeats it after a while.
             messi.hears(&[refused("join", code, None)]).await;
         }
         xavi.hears(&[left("c1", "messi")]).await;
@@ -304,7 +304,7 @@ async fn a_denial_is_asked_about_once_more(kind: Kind) {
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
     let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
     xavi.hears(&[joined("c1", "messi")]).await;
-    // As MAX says it while its OAuth server is down.
+    // MAX answers like this while its OAuth server is down.
     server.max.fails("messi", "401 Unauthorized");
     messi.call("join", r#""messi""#, &[], |ack| not_ok(ack, "unauthorized")).await;
     server.max.recovers("messi");
@@ -314,7 +314,7 @@ async fn a_denial_is_asked_about_once_more(kind: Kind) {
     messi.hears_nothing().await;
 }
 
-/// Ids that JSON makes six times as long, in outboxes of the least and of the usual size.
+/// Ids that JSON makes six times as long, in outboxes of the smallest and of the default size.
 async fn long_answers_fit_into_any_outbox(kind: Kind) {
     for (settings, count, id) in [("outbox.bytes_max = 65536", 600, "x".repeat(150)), ("", 1000, "\u{1}".repeat(250))] {
         let server = Fixture::start(settings);
@@ -334,9 +334,10 @@ async fn long_answers_fit_into_any_outbox(kind: Kind) {
     }
 }
 
-/// The answers to what waits for a join find no room, because nobody polls. More is said in the meantime.
+/// The answers to the events that waited for a join find no room, because nobody polls. More events come in the
+/// meantime.
 #[test]
-fn what_waited_for_a_join_is_not_overtaken() {
+fn events_that_waited_for_a_join_are_not_overtaken() {
     run(async {
         let server = Fixture::start(
             "mailbox.conversation = 64\nconversation.presence_members_max = 10\noutbox.messages_max = 200",
@@ -384,7 +385,7 @@ async fn one_user_has_so_many_sessions(kind: Kind) {
     let mut second = Client::join(&server, kind, "messi", &["c1"]).await;
     let mut third = Client::connect(server.addr, kind, "").await;
     third.call("join", &join_of("messi"), &[], |ack| not_ok(ack, "rate_limited")).await;
-    // Those who are there may refresh, and other users come in.
+    // Members may refresh, and other users may join.
     second.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
     third.call("join", &join_of("xavi"), &[listening(&["c1"])], ok).await;
     let limited = r#"limit="user_sessions""#;
@@ -395,7 +396,7 @@ async fn one_user_has_so_many_sessions(kind: Kind) {
     third.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
 }
 
-async fn who_sends_too_much_is_told_and_then_closed(kind: Kind) {
+async fn a_client_that_sends_too_much_is_told_and_then_closed(kind: Kind) {
     let server = Fixture::start("session.events_per_second_max = 1\nsession.events_burst_max = 20");
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
@@ -416,7 +417,7 @@ async fn who_sends_too_much_is_told_and_then_closed(kind: Kind) {
             }
         }
     }
-    // Over WebSocket, its end may come before what was to be written.
+    // Over a WebSocket, the close may come before the last answers.
     assert!(refused <= 1);
     xavi.hears_at_last(&left("c1", "messi")).await;
     let scrape = server.scrape().await;
@@ -439,7 +440,7 @@ async fn a_join_as_somebody_else_leaves_first(kind: Kind) {
     xavi.hears(&[update("iniesta", "c1", "m1")]).await;
     client.hears_nothing().await;
 
-    // Where it fails, the client is nobody.
+    // If the join of another user fails, the client is nobody.
     server.max.fails("messi", "503 Service Unavailable");
     client.emit("join", &join_of("messi")).await;
     client.hears(&[refused("join", "max_unavailable", None)]).await;
@@ -478,7 +479,7 @@ async fn a_newer_join_as_somebody_else_wins(kind: Kind) {
     client.hears(&[not_ok(1, "superseded"), listening(&["c1"]), ok(2)]).await;
     iniesta.hears(&[joined("c1", "xavi")]).await;
     server.max.release("messi");
-    // Back and forth, as fast as it goes: it is the last one that counts, and nobody stays behind.
+    // Joins in quick succession: the last one counts, and no old membership stays.
     for _ in 0..20 {
         client
             .send_all(&[&kind.event("join", &join_of("messi"), None), &kind.event("join", &join_of("xavi"), None)])
@@ -514,7 +515,7 @@ async fn a_talk_in_the_same_breath_is_not_lost(kind: Kind) {
         kind.event("talk", &talk_of("c1", "m3"), Some(4)),
     ];
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
-    // Who answers an ask is another than who takes a talk or a leave, so the answers are not in one line.
+    // An `ask` is answered by another actor than a talk or a leave, so the answers may come in another order.
     messi.hears(&[listening(&["c1"]), ok(1)]).await;
     let mut rest = [messi.hear().await, messi.hear().await, messi.hear().await, messi.hear().await];
     rest.sort_by_key(|heard| format!("{heard:?}"));
@@ -552,7 +553,7 @@ async fn a_talk_during_a_refresh_goes_at_once(kind: Kind) {
     assert_eq!(rest, [joined("c2", "messi"), left("c1", "messi"), update("messi", "c2", "m2")]);
 }
 
-async fn what_waits_for_a_failed_join_is_answered(kind: Kind) {
+async fn events_that_wait_for_a_failed_join_are_answered(kind: Kind) {
     let server = Fixture::start("");
     server.max.talks_in("messi", &["c1"]);
     server.max.hold("messi");
@@ -573,7 +574,8 @@ async fn what_waits_for_a_failed_join_is_answered(kind: Kind) {
     messi.hears(&[not_ok(2, "not_joined"), refused("ask", "not_joined", Some("c1"))]).await;
     messi.hears(&[refused("leave", "not_joined", Some("c1")), refused("leave", "not_joined", None)]).await;
 
-    // Where a refresh fails and the memberships stay, each event gets what it would have got without it.
+    // If a refresh fails and the memberships stay, each event gets the answer that it would have had without the
+    // refresh.
     server.max.recovers("messi");
     messi.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
     server.max.hold("messi");
@@ -609,7 +611,8 @@ async fn too_much_in_one_breath_is_busy(kind: Kind) {
     messi.hears_nothing().await;
 }
 
-/// Each leave is answered with all that is left: the answers to a breath of them do not fit into an outbox at once.
+/// Each leave is answered with the remaining conversations: the answers to several leaves at once do not fit in an
+/// outbox.
 async fn long_answers_to_one_breath_close_nobody(kind: Kind) {
     let server = Fixture::start("");
     let conversations: Vec<_> = (0..1000).map(|n| format!("519b0000000000000000{n:04}")).collect();
@@ -649,7 +652,7 @@ async fn a_client_that_goes_while_max_is_asked_never_was(kind: Kind) {
 }
 
 async fn a_full_mailbox_is_busy_and_loses_nothing(kind: Kind) {
-    // One worker: what a client sends at once is looked at before the conversation has its turn.
+    // One worker: the session handles all that a client sends at once before the conversation has its turn.
     let server = Fixture::start("mailbox.conversation = 2\nserver.workers = 1");
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
@@ -683,7 +686,7 @@ async fn a_full_mailbox_is_busy_and_loses_nothing(kind: Kind) {
             }
         }
     }
-    // All or nothing: it is in both of its conversations, or in none.
+    // It is in both of its conversations or in neither.
     let is_in = refreshes.iter().any(|answer| matches!(answer, Heard::Ack(_, text) if text == r#"{"ok":true}"#));
     let here: &[&str] = if is_in { &["iniesta", "messi", "xavi"] } else { &["messi", "xavi"] };
     xavi.call("ask", "", &[people("c1", here)], ok).await;

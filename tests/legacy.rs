@@ -1,5 +1,5 @@
-//! Socket.IO 0.7 to 0.9 at the HTTP edge, byte for byte: handshakes and what is refused, packets and what is passed
-//! over, framing, JSONP. How its polls, POSTs and transports come and go is in `legacy_transports.rs`.
+//! Socket.IO 0.7 to 0.9 over HTTP, byte for byte: handshakes, refusals, packets, ignored packets, framing, JSONP.
+//! `legacy_transports.rs` has the life of its polls, POSTs and transports.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -22,7 +22,7 @@ const ORIGIN: (&str, &str) = ("Origin", "https://chat.example");
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 const TEXT: &str = "text/plain; charset=UTF-8";
 
-/// More than a session answers: whatever of 0.9 makes no sense.
+/// 0.9 packets without meaning, more than a session has room to answer.
 const GARBAGE: &[&str] = &[
     "x",
     "::",
@@ -67,7 +67,7 @@ const GARBAGE: &[&str] = &[
     r#"5:3+:/max:{"name":"disconnect"}"#,
     r#"5:4+:/nope:{"name":"talk"}"#,
     r#"5::/max:{"__proto__":{"name":"talk"}}"#,
-    // An id that no number of ours is.
+    // An id that does not fit in 64 bits.
     r#"5:18446744073709551616:/max:{"name":"nope"}"#,
     r#"5:18446744073709551616+:/max:{"name":"nope"}"#,
     r#"42/max,["talk"]"#,
@@ -96,7 +96,7 @@ fn sid_of(line: &str) -> &str {
     sid
 }
 
-/// The string that a script gives to `io.j[index]`.
+/// Returns the string that a script passes to `io.j[index]`.
 fn argument(script: &str, index: u32) -> String {
     let argument = script.strip_prefix(&format!("io.j[{index}](")).and_then(|rest| rest.strip_suffix(");"));
     serde_json::from_str(argument.unwrap_or_else(|| panic!("{script}"))).unwrap()
@@ -118,14 +118,14 @@ fn a_handshake_gives_a_sid_its_timeouts_and_transports() {
             assert_eq!((response.status, content_type(&response)), (200, TEXT), "{method} {target}");
             assert_eq!(response.header("cache-control"), Some("no-store"));
             assert_eq!(response.header("access-control-allow-origin"), None);
-            // A poll is greeted once, with what is known of every answer to one.
+            // The first poll gets the greeting; it also shows the headers of every answer to a poll.
             let mut polling = Session { addr: server.addr, sid: sid_of(&response.body).to_owned() }.polling().await;
             polling.post("1::/max").await;
             let response = get(server.addr, &polling.target).await;
             assert_eq!((response.body.as_str(), content_type(&response)), ("1::/max", TEXT));
             assert_eq!(response.header("cache-control"), Some("no-store"));
         }
-        // What a POST brings means nothing.
+        // The body of a handshake POST is ignored.
         for method in ["GET", "POST"] {
             let mut http = Http::connect(server.addr).await;
             let response = http.request(method, "/socket.io/1/", &[ORIGIN], b"x").await;
@@ -175,7 +175,7 @@ fn timeouts_are_told_in_whole_seconds_and_never_as_nothing() {
 }
 
 #[test]
-fn what_is_no_request_of_this_protocol_is_refused() {
+fn requests_of_other_protocols_are_refused() {
     run(async {
         let server = Fixture::start("");
         let session = Session::begin(server.addr).await;
@@ -226,7 +226,7 @@ fn what_is_no_request_of_this_protocol_is_refused() {
             let refused = ask(server.addr, target).await.map(|_| ()).unwrap_err();
             assert_eq!(refused.status, 404, "{target}");
         }
-        // The session has not noticed any of it.
+        // The session is not affected.
         session.polling().await;
     });
 }
@@ -246,7 +246,7 @@ fn no_client_is_served() {
 }
 
 #[test]
-fn whoever_comes_with_an_unknown_sid_is_told_to_begin_anew() {
+fn a_client_with_an_unknown_sid_is_told_to_begin_anew() {
     run(async {
         let server = Fixture::start("");
         for sid in ["AAAAAAAAAAAAAAAAAAAA", "x", "%00%ff", "%C3%A9%2F", "x".repeat(5000).as_str()] {
@@ -295,7 +295,7 @@ fn a_namespace_is_entered_by_its_name_alone() {
     });
 }
 
-/// Nothing comes that was not heard yet of a session that listens to nothing.
+/// Expects that nothing unheard was sent so far to a session that has not joined.
 async fn hears_nothing_unjoined(socket: &mut support::socket::Socket) {
     socket.send(r#"5:1+:/max:{"name":"ask"}"#).await;
     assert_eq!(socket.hear().await, r#"6::/max:1+[{"ok":false,"code":"not_joined","reason":"join first"}]"#);
@@ -318,10 +318,10 @@ fn an_id_is_acknowledged_and_one_with_a_plus_is_answered() {
         (r#"5:5+:/max:{"name":"talk","args":[{"conversation":"c1"}]}"#.to_owned(), not_joined.to_owned()),
         (nope("0", ""), "6:::0".to_owned()),
         (nope("0+", ""), unknown("0", "")),
-        // Digits that a number of JavaScript would lose.
+        // Digits that a JavaScript number would lose.
         (nope("9007199254740993", "/max"), "6::/max:9007199254740993".to_owned()),
         (nope("18446744073709551615+", "/max"), unknown("18446744073709551615", "/max")),
-        // Neither acknowledged nor answered, as by the official server.
+        // Neither acked nor answered, as by the official server.
         (format!("3:2+:/max:text{FRAMING}"), String::new()),
         (nope("18446744073709551616", "/max"), String::new()),
     ];
@@ -340,7 +340,7 @@ fn an_id_is_acknowledged_and_one_with_a_plus_is_answered() {
         }
         hears_nothing_unjoined(&mut socket).await;
         polling.hears_nothing().await;
-        // All at once, they are answered in their order, in one body.
+        // All at once, they are answered in order, in one body.
         let (asked, answers): (Vec<_>, Vec<_>) =
             table.iter().map(|(packet, answer)| (packet.as_str(), answer.as_str())).unzip();
         polling.post(&framed(&asked)).await;
@@ -365,16 +365,16 @@ fn garbage_is_passed_over_and_the_connection_lives() {
             polling.post(garbage).await;
         }
         polling.post(&framed(GARBAGE)).await;
-        // The one answer: what was unknown is told by `refused` only of events that there are.
+        // The only answer: `refused` answers unknown events, not malformed packets.
         polling.hears_nothing().await;
-        // What is no text is refused, and costs nothing but itself.
+        // A body that is not UTF-8 is refused without other consequences.
         for body in [b"1::/max\xff".as_slice(), b"\xff\xfd3\xff\xfd1::", b"\xed\xa0\x80"] {
             let response = polling.poster.request("POST", &polling.target, &[], body).await;
             assert_eq!(status_and_body(&response), (400, ""), "{body:?}");
         }
         polling.hears_nothing().await;
         hears_nothing(&mut xavi).await;
-        // Over a WebSocket that is an end in any generation (RFC 6455, 8.1).
+        // Over a WebSocket, text that is not UTF-8 ends the session in every generation (RFC 6455, 8.1).
         xavi.write(&frame(true, support::socket::TEXT, b"1::/max\xff")).await;
         assert_eq!(xavi.end().await, End::Frame(Some(1007)));
     });
@@ -395,7 +395,7 @@ fn frames_of_a_body_are_counted_in_utf_16() {
         for escaped in escaped {
             assert_eq!(xavi.hear().await, update("messi", escaped));
         }
-        // One alone is not framed, two are.
+        // A single packet is not framed, two are.
         xavi.send(&talk("é😀")).await;
         hears_nothing(&mut xavi).await;
         let first = update("xavi", r"\u00e9\ud83d\ude00");
@@ -414,7 +414,7 @@ fn frames_of_a_body_are_counted_in_utf_16() {
 }
 
 #[test]
-fn frames_that_lie_are_passed_over_with_what_follows() {
+fn frames_with_a_wrong_length_are_ignored_with_the_rest_of_the_body() {
     let enter = "1::/max";
     let table = [
         format!("{FRAMING}8{FRAMING}{enter}"),
@@ -431,9 +431,9 @@ fn frames_that_lie_are_passed_over_with_what_follows() {
         format!("{FRAMING}{FRAMING}{FRAMING}{FRAMING}"),
         format!("{FRAMING}0{FRAMING}{enter}"),
         format!("{FRAMING}6{FRAMING}{enter}{FRAMING}7{FRAMING}{enter}"),
-        // It cuts a pair of surrogates.
+        // The length splits a surrogate pair.
         format!("{FRAMING}1{FRAMING}😀{FRAMING}7{FRAMING}{enter}"),
-        // What is framed within a frame is no frame.
+        // A frame within a frame is not decoded.
         framed(&[&framed(&[enter])]),
         framed(&[&framed(&[enter, enter]), &framed(&[enter])]),
         format!("x{}", framed(&[enter])),
@@ -446,13 +446,13 @@ fn frames_that_lie_are_passed_over_with_what_follows() {
             polling.post(body).await;
             polling.hears_nothing().await;
         }
-        // What stands before a lie counts, and so does what an empty frame stands before.
+        // Packets before a wrong length count, and so do those after an empty frame.
         for body in [format!("{FRAMING}7{FRAMING}{enter}{FRAMING}8{FRAMING}{enter}"), framed(&["", enter])] {
             polling.post(&body).await;
             polling.hears(&[enter]).await;
             polling.hears_nothing().await;
         }
-        // Over a WebSocket nothing is framed.
+        // Over a WebSocket there is no framing.
         let mut socket = session.socket().await;
         socket.send(&framed(&[enter])).await;
         socket.send(&framed(&[enter, enter])).await;
@@ -465,7 +465,7 @@ fn who_speaks_before_entering_is_heard_and_enters_once() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let mut messi = Session::begin(server.addr).await.socket().await;
-        // As the widget of 2013 comes back: first what it has kept, then the namespace.
+        // The widget of 2013 reconnects like this: first the packets that it has kept, then the namespace.
         for packet in [&join("messi"), &talk("m1"), "1::/max", &talk("m2")] {
             messi.send(packet).await;
         }
@@ -481,7 +481,7 @@ fn who_speaks_before_entering_is_heard_and_enters_once() {
         polling.post(&framed(&[&join("messi"), "1::/max"])).await;
         polling.hears(&["1::/max", &listening(&["c1"])]).await;
         polling.hears_nothing().await;
-        // The second session of somebody who is there is no news.
+        // The second session of a member is not announced.
         hears_nothing(&mut xavi).await;
         xavi.send(&talk("m3")).await;
         hears(&mut messi, &[&update("xavi", "m3")]).await;
@@ -527,7 +527,7 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert_eq!(response.header("access-control-allow-origin"), Some(ORIGIN.1));
 
-        // 0.9 quotes, 0.8 does not; browsers break lines as they like.
+        // 0.9 quotes, 0.8 does not; browsers choose the line breaks.
         let form = [("Content-Type", "application/x-www-form-urlencoded")];
         let quoted = serde_json::to_string(&framed(&[&join("messi"), &talk("é😀")])).unwrap();
         let encode =
@@ -555,7 +555,7 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
             heard.extend(packets(&argument(&response.body, 7)));
         }
         assert_eq!(heard, ["1::/max", "1::/max", &listening(&["c1"])]);
-        // Exact bytes, of one packet and of two.
+        // The exact bytes of one packet and of two.
         xavi.send(&talk("é</script>")).await;
         hears_nothing(&mut xavi).await;
         let fields = r#"{\"username\":\"xavi\",\"conversation\":\"c1\",\"messageID\":\"\\u00e9\u003c/script>\"}"#;
@@ -566,7 +566,7 @@ fn jsonp_polls_are_scripts_and_its_posts_are_forms() {
         let answers = r#"io.j[0]("\ufffd9\ufffd6::/max:1\ufffd5\ufffd6:::2");"#;
         assert_eq!(getter.get(&target).await.body, answers);
 
-        // Neither the one nor the other: refused, and the session lives.
+        // Neither of the two: refused, and the session lives on.
         for body in ["", "d", "e=1", "d=%221%3A%3A", "d=%22a%22b", "d=%22%5Cud800%22", "d=%ff", "1::/max"] {
             let response = poster.request("POST", &target, &form, body.as_bytes()).await;
             assert_eq!(status_and_body(&response), (400, ""), "{body}");
@@ -591,7 +591,7 @@ fn a_frame_of_any_shape_is_a_packet() {
         let mut heard = [socket.next().await.unwrap(), socket.next().await.unwrap()];
         heard.sort_by_key(|frame| matches!(frame, Frame::Text(_)));
         assert_eq!(heard, [Frame::Pong(b"p".to_vec()), Frame::Text("1::/max".to_owned())]);
-        // What is larger than it may be is not waited for.
+        // A message that is too large is refused by its header.
         let mut large = vec![0x81, 0xff];
         large.extend_from_slice(&1_000_001_u64.to_be_bytes());
         socket.write(&large).await;

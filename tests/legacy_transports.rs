@@ -1,5 +1,5 @@
-//! The transports of Socket.IO 0.7 to 0.9 as they come and go: polls that wait, end and are dropped, POSTs that fail,
-//! heartbeats, one sid by one transport after the other, and all the ways in which a session ends.
+//! The transports of Socket.IO 0.7 to 0.9: polls that wait, end and are dropped, POSTs that fail, heartbeats, changes
+//! of transport within a session, and all the ways in which a session ends.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -28,7 +28,7 @@ fn status_and_body(response: &Response) -> (u16, &str) {
     (response.status, &response.body)
 }
 
-/// A session by polling that listens as `messi`, which `xavi` has heard.
+/// A session by polling that has joined as `messi`, which `xavi` has heard.
 async fn polling_messi(server: &Fixture, xavi: &mut Socket) -> (Session, Polling) {
     let session = Session::begin(server.addr).await;
     let mut messi = session.polling().await;
@@ -37,7 +37,7 @@ async fn polling_messi(server: &Fixture, xavi: &mut Socket) -> (Session, Polling
     (session, messi)
 }
 
-/// The sid is unknown by every transport.
+/// Expects that the sid is unknown to every transport.
 async fn is_over(session: &Session) {
     assert_eq!(status_and_body(&get(session.addr, &session.xhr()).await), (200, BEGIN_ANEW));
     let posted = Http::connect(session.addr).await.post(&session.xhr(), "2::").await;
@@ -72,7 +72,7 @@ fn an_idle_poll_ends_with_a_noop_and_the_session_goes_on() {
 }
 
 #[test]
-fn a_waiting_poll_is_answered_by_what_comes() {
+fn a_waiting_poll_is_answered_by_the_next_packet() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let (_, mut messi) = polling_messi(&server, &mut xavi).await;
@@ -93,7 +93,7 @@ fn a_second_poll_ends_the_first_and_takes_its_place() {
         let (server, mut xavi) = with_xavi("").await;
         let (session, mut messi) = polling_messi(&server, &mut xavi).await;
         messi.wait().await;
-        // To its client a script is another transport, which it takes where it has heard nothing by the first.
+        // The client takes JSONP for another transport, which it tries if the first was silent.
         let mut script = Http::connect(server.addr).await;
         assert_eq!(script.get(&session.jsonp()).await.body, r#"io.j[0]("1::");"#);
         assert_eq!(messi.polled().await, "8::");
@@ -114,8 +114,8 @@ fn a_poll_that_its_client_drops_costs_neither_the_session_nor_its_news() {
         let (server, mut xavi) = with_xavi("server.workers = 1").await;
         let (_, mut messi) = polling_messi(&server, &mut xavi).await;
         messi.wait().await;
-        // The server hangs up when it has seen that its client has; the one worker has forgotten the poll before it
-        // sees anything else.
+        // The server closes when it sees that the client has. The only worker forgets the poll before it sees anything
+        // else.
         messi.getter.stream.get_mut().shutdown().await.unwrap();
         assert!(messi.getter.is_closed().await);
         for message in ["m1", "m2"] {
@@ -130,13 +130,13 @@ fn a_poll_that_its_client_drops_costs_neither_the_session_nor_its_news() {
 }
 
 #[test]
-fn who_polls_no_more_has_left_when_the_close_timeout_is_over() {
+fn a_client_that_stops_polling_has_left_after_the_close_timeout() {
     run(async {
         let settings = "legacy.close_timeout_ms = 1000\nlegacy.polling_duration_ms = 300
                         legacy.heartbeat_interval_ms = 300";
         let (server, mut xavi) = with_xavi(settings).await;
         let (session, mut messi) = polling_messi(&server, &mut xavi).await;
-        // It lives for as long as it polls, which may well be longer.
+        // The session lives as long as it polls, longer than the timeout.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1100) {
             assert_eq!(messi.poll().await, "8::");
@@ -148,7 +148,7 @@ fn who_polls_no_more_has_left_when_the_close_timeout_is_over() {
                 heard => break assert_eq!(heard, left("messi")),
             }
         }
-        // It may come an eighth too early.
+        // It may come an eighth of the period too early.
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
         is_over(&session).await;
         let closed = server.scrape().await;
@@ -176,14 +176,14 @@ fn a_websocket_has_heartbeats_of_which_only_answers_count() {
         for _ in 0..4 {
             let begun = Instant::now();
             for _ in 0..50 {
-                // Nobody asked, and nobody minds.
+                // A heartbeat that nobody asked for is accepted.
                 socket.send("2::").await;
             }
             assert_eq!(socket.hear().await, "2::");
             assert!(begun.elapsed() >= Duration::from_millis(50), "{:?}", begun.elapsed());
             socket.send("2::").await;
         }
-        // Polling has none: the next packet is the end of the poll.
+        // Polling has no heartbeats: the next packet is the end of the poll.
         let mut polling = Session::begin(server.addr).await.polling().await;
         assert_eq!(polling.poll().await, "8::");
     });
@@ -198,7 +198,7 @@ fn a_websocket_that_answers_no_heartbeat_is_closed() {
         let begun = Instant::now();
         let mut socket = session.socket().await;
         assert_eq!(socket.hear().await, "2::");
-        // What else it says is no answer.
+        // Other packets do not answer a heartbeat.
         socket.send("1::/max").await;
         assert_eq!(socket.hear().await, "1::/max");
         assert_eq!(socket.end().await, End::Frame(None));
@@ -216,7 +216,7 @@ fn one_sid_goes_from_transport_to_transport_and_misses_nothing() {
         let (session, mut polling) = polling_messi(&server, &mut xavi).await;
         let mut number = 0;
         for round in 0..2 {
-            // Polling, with no poll to answer, or with one that waits.
+            // On polling, without a waiting poll and with one.
             let mut talk_on = async |xavi: &mut Socket| {
                 number += 1;
                 xavi.send(&talk(&format!("m{number}"))).await;
@@ -240,15 +240,15 @@ fn one_sid_goes_from_transport_to_transport_and_misses_nothing() {
             }
             server.until("two sockets", |now| sessions(now, "websocket") == 2.0).await;
             assert_eq!(server.scrape().await.sum("maxtalk_sessions", ""), 2.0);
-            // A POST is heard whatever the transport is.
+            // A POST is accepted on any transport.
             polling.post(&talk("by POST")).await;
             hears(&mut xavi, &[&update("messi", "by POST")]).await;
-            // Another socket: the first is closed, without a word.
+            // A second socket closes the first without a packet.
             let mut second = session.socket().await;
             assert_eq!(socket.end().await, End::Frame(None));
             let update = talk_on(&mut xavi).await;
             hears(&mut second, &[&update]).await;
-            // What comes after the last word of a socket waits for the second poll, for the first is greeted.
+            // Packets after the end of a socket wait for the second poll, since the first is answered with a greeting.
             assert_eq!(polling.poll().await, "1::");
             assert_eq!(second.end().await, End::Frame(None));
             let update = talk_on(&mut xavi).await;
@@ -264,7 +264,7 @@ fn one_sid_goes_from_transport_to_transport_and_misses_nothing() {
 fn a_client_that_says_farewell_hears_it() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
-        // By a WebSocket.
+        // Over a WebSocket.
         let session = Session::begin(server.addr).await;
         let mut messi = session.socket().await;
         messi.send(&join("messi")).await;
@@ -275,7 +275,7 @@ fn a_client_that_says_farewell_hears_it() {
         hears(&mut xavi, &[&joined("messi"), &left("messi")]).await;
         is_over(&session).await;
 
-        // By a POST, with a poll that waits, behind what came with it.
+        // By a POST, while a poll waits, after other packets in the same POST.
         let (session, mut messi) = polling_messi(&server, &mut xavi).await;
         messi.wait().await;
         messi.post(&framed(&["3:1:/max:x", &talk("m1"), "0::", &talk("m2")])).await;
@@ -303,7 +303,7 @@ fn a_client_that_leaves_the_namespace_stays_connected() {
         hears(&mut xavi, &[&left("messi")]).await;
         xavi.send(&talk("m1")).await;
         hears_nothing(&mut xavi).await;
-        // It is not answered, and what it missed it missed.
+        // It is not answered, and missed updates are not repeated.
         messi.post("3:1::x").await;
         messi.hears(&["6:::1"]).await;
         messi.join("messi", &["c1"]).await;
@@ -332,7 +332,7 @@ fn a_page_that_goes_ends_its_session_by_a_request() {
             is_over(&session).await;
             assert_eq!(status_and_body(&get(server.addr, &target).await), (200, ""), "again: {form}");
         }
-        // Nothing less than 1 is meant so.
+        // Values below 1 do not ask for a disconnect.
         let (session, mut messi) = polling_messi(&server, &mut xavi).await;
         messi.target = session.xhr() + "?disconnect=0";
         messi.post("1::/max").await;
@@ -372,7 +372,7 @@ fn a_post_that_fails_costs_nothing_but_itself() {
         messi.wait().await;
         let head = |headers: &str| format!("POST {} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n", messi.target);
 
-        // Too large: announced, or chunk by chunk.
+        // Too large, announced or chunk by chunk.
         let mut announced = Http::connect(server.addr).await;
         announced.write(head("Content-Length: 1001").as_bytes()).await.unwrap();
         assert_eq!(status_and_body(&announced.response().await.unwrap()), (413, ""));
@@ -389,7 +389,7 @@ fn a_post_that_fails_costs_nothing_but_itself() {
         let mut half = 'halves: loop {
             let mut half = Http::connect(server.addr).await;
             half.write(front.as_bytes()).await.unwrap();
-            // Each whole one is answered before anything else is done, so it is the half that stands in its way.
+            // A whole POST is answered before the next one is sent, so only the half one can be in its way.
             loop {
                 let response = whole.post(&messi.target, "8::").await;
                 if response.status != 200 {
@@ -410,18 +410,18 @@ fn a_post_that_fails_costs_nothing_but_itself() {
         assert_eq!(status_and_body(&half.response().await.unwrap()), (200, "1"));
         hears(&mut xavi, &[&update("messi", "whole")]).await;
 
-        // Endless: it is not waited for.
+        // An endless one is not waited for.
         let mut endless = Http::connect(server.addr).await;
         endless.write((head("Content-Length: 900") + "5::/max").as_bytes()).await.unwrap();
         assert_eq!(endless.response().await.unwrap().status, 408);
 
-        // Broken off. The server hangs up when it has seen that.
+        // Broken off. The server closes when it sees that.
         let mut broken = Http::connect(server.addr).await;
         broken.write((head("Content-Length: 900") + "5::/max").as_bytes()).await.unwrap();
         broken.stream.get_mut().shutdown().await.unwrap();
         while within("the end of a POST", broken.response()).await.is_ok() {}
 
-        // All that time, a poll has waited.
+        // A poll has waited all the time.
         messi.post(&talk("m1")).await;
         hears(&mut xavi, &[&update("messi", "m1")]).await;
         xavi.send(&talk("m2")).await;
@@ -437,7 +437,7 @@ fn a_stop_sends_everybody_elsewhere() {
         let mut socket = Session::begin(server.addr).await.socket().await;
         polling.wait().await;
         server.stop();
-        // Not `0::`, behind which a client would never come back.
+        // Not `0::`, after which a client would never come back.
         assert_eq!(polling.polled().await, BEGIN_ANEW);
         assert_eq!(socket.next().await, Ok(Frame::Close(None)));
     });
@@ -458,7 +458,7 @@ fn a_handshake_that_comes_too_late_for_a_stop_is_told_so() {
         polling.wait().await;
         server.stop();
         assert_eq!(polling.polled().await, BEGIN_ANEW);
-        // A page would wait for its script for ever. Where the stop was faster, the connection is over, as good.
+        // A page would wait forever for its script. If the stop was faster, the connection is closed, which is as good.
         let expected = [(503, ""), (200, r#"io.j[7](new Error("handshake error"));"#)];
         for (http, expected) in late.iter_mut().zip(expected) {
             let _ = http.write(b"\r\n").await;
@@ -470,7 +470,7 @@ fn a_handshake_that_comes_too_late_for_a_stop_is_told_so() {
 }
 
 #[test]
-fn sessions_are_counted_by_what_they_are() {
+fn sessions_are_counted_by_kind() {
     run(async {
         let server = Fixture::start("");
         server.max.talks_in("messi", &["c1"]);
@@ -491,7 +491,7 @@ fn sessions_are_counted_by_what_they_are() {
 }
 
 #[test]
-fn who_lost_a_socket_that_said_nothing_comes_by_another_transport() {
+fn a_client_that_lost_a_silent_socket_may_use_another_transport() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let session = Session::begin(server.addr).await;
@@ -506,7 +506,7 @@ fn who_lost_a_socket_that_said_nothing_comes_by_another_transport() {
 }
 
 #[test]
-fn a_goodbye_by_post_is_answered_by_whatever_the_transport_is() {
+fn a_disconnect_by_post_is_answered_over_the_current_transport() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let (session, mut polling) = polling_messi(&server, &mut xavi).await;
@@ -519,12 +519,12 @@ fn a_goodbye_by_post_is_answered_by_whatever_the_transport_is() {
 }
 
 #[test]
-fn what_was_posted_is_not_lost_for_the_next_post() {
+fn a_post_is_not_lost_for_the_next_one() {
     run(async {
         let server = Fixture::start("");
         let session = Session::begin(server.addr).await;
         let mut messi = session.polling().await;
-        // More receipts than the outbox has room for at once: the POST waits for polls, and its client does not.
+        // More receipts than the outbox has room for at once: the POST waits for polls, but its client does not.
         let count = 6000;
         let packets: Vec<String> = (0..count).map(|id| format!("3:{id}::x")).collect();
         let body = framed(&packets.iter().map(String::as_str).collect::<Vec<_>>());
@@ -543,7 +543,7 @@ fn what_was_posted_is_not_lost_for_the_next_post() {
     });
 }
 
-/// A client that was sent away in the midst of a POST keeps its `0::` and says it first in its next session.
+/// A client that was disconnected during a POST keeps its `0::` and sends it first in its next session.
 #[test]
 fn a_session_that_begins_with_the_end_of_the_last_one_lives() {
     run(async {

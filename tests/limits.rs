@@ -1,5 +1,5 @@
-//! The bounds on clients: how many there may be and how fast they may come, which address one counts as, and what is
-//! kept for them while memory is short.
+//! The bounds on clients: their number, their rate, the address that a client counts as, and the bytes kept for it
+//! while memory is short.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -18,7 +18,7 @@ use support::process::{Process, maxtalk, resident_mib};
 use support::requests::{KEY, client, play, statuses, upgrade};
 use support::{DEADLINE, run, within};
 
-/// The status of a handshake by each way there is, and whether it says when to come again.
+/// Returns the status of a handshake over each transport, and whether it has a `Retry-After`.
 async fn handshakes(server: &Fixture, headers: &[(&str, &str)]) -> Vec<(u16, bool)> {
     let mut answers = Vec::new();
     for target in ["/socket.io/?EIO=4&transport=polling", "/socket.io/?EIO=3&transport=polling", "/socket.io/1/"] {
@@ -55,7 +55,7 @@ fn there_are_so_many_sessions_and_no_more() {
                 assert_eq!(opened, [(200, false), (200, false), (200, false), (101, false)], "{setting}");
             }
             let refused = handshakes(&server, &[]).await;
-            // A rate may let one of them in, a second later.
+            // A rate may admit one of them a second later.
             let told = refused.iter().filter(|answer| **answer == (503, true)).count();
             assert!(told >= 3, "{setting}: {refused:?}");
             let counted = server.scrape().await.sum("maxtalk_limited_total", &format!("\"{limit}\""));
@@ -64,11 +64,11 @@ fn there_are_so_many_sessions_and_no_more() {
     });
 }
 
-/// The program with so much memory.
+/// A command that runs the program with this limit on memory.
 fn within_memory(mib: usize) -> Command {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
     command.env("MAXTALK_LIMITS__MEMORY_BYTES_MAX", (mib << 20).to_string());
-    // On a busy machine it takes a while to fill.
+    // On a busy machine, filling takes a while.
     command.env("MAXTALK_PROTOCOL__PING_INTERVAL_MS", "3600000");
     command.env("MAXTALK_PROTOCOL__CONNECT_TIMEOUT_MS", "86400000");
     command
@@ -103,7 +103,7 @@ fn a_crowd_is_refused_before_memory_ends_and_leaves_none_behind() {
         for session in &crowd {
             assert_eq!(http.post(session, "1").await.status, 200, "who is here is served");
         }
-        // What is free goes back to the system within some ten seconds.
+        // Free memory goes back to the system within some ten seconds.
         let is_back = async {
             while resident_mib(&server) > before + (peak - before) / 2 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -151,7 +151,7 @@ fn nobody_fills_memory_with_halves_of_messages() {
 }
 
 #[test]
-fn nobody_fills_memory_with_what_he_does_not_poll() {
+fn answers_that_are_not_polled_do_not_fill_memory() {
     const MIB: usize = 64;
     run(async {
         let server = &mut Process::start(within_memory(MIB));
@@ -161,7 +161,7 @@ fn nobody_fills_memory_with_what_he_does_not_poll() {
         for _ in 0..400 {
             crowd.push(target(&new_sid(addr).await));
         }
-        // Each packet is refused, and nobody polls the refusals.
+        // Each packet is refused, and nobody polls for the refusals.
         let packets = vec!["40/a,"; 2048].join("\x1e");
         for session in &crowd {
             http.post(session, &packets).await;
@@ -197,7 +197,7 @@ fn nobody_fills_memory_with_half_heads() {
 }
 
 #[test]
-fn an_address_is_what_a_trusted_proxy_says() {
+fn a_trusted_proxy_names_the_address_of_a_client() {
     run(async {
         let server = Fixture::start(
             "limits.sessions_per_address_max = 3\nserver.trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n\

@@ -1,4 +1,4 @@
-//! The log of a whole process: this program starts itself again as one that logs, with a standard error that is read,
+//! The log of a whole process. This program starts itself again as a process that logs, with its standard error read,
 //! stalled or closed.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
@@ -13,16 +13,16 @@ use maxtalk::logging;
 const ROLE: &str = "LOGGING_TEST_ROLE";
 const LINES: usize = 20_000;
 
-/// What has not been written after this time never will be.
+/// Lines that are not written after this time never will be.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Not a test by itself: what the others start. It says on standard output how many lines were lost.
+/// Not a test itself, but the process that the others start. It prints the number of lost lines to standard output.
 #[test]
 fn a_process_that_logs() {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    // Where something does wait for standard error, this process must not wait for ever.
+    // If something does wait for standard error, this process must still end.
     thread::spawn(|| {
         thread::sleep(DEADLINE);
         std::process::exit(3);
@@ -47,7 +47,7 @@ fn a_process_that_logs() {
     println!("\nresult {flushed} {}", logging::lines_lost());
 }
 
-/// Runs the process that logs into `stderr`. Whether it could flush at its end, and how many lines it lost.
+/// Runs the process that logs to `stderr`. Returns whether it could flush at its end, and how many lines it lost.
 fn run(role: &str, stderr: impl Into<Stdio>) -> (bool, u64) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "a_process_that_logs", "--nocapture"]).env(ROLE, role).env("RUST_BACKTRACE", "0");

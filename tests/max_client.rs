@@ -1,4 +1,4 @@
-//! MAX on good days and on bad ones: what each answer, and each way to get none, means to the one who joins.
+//! The client for MAX: the outcome of each answer, and of each failure to get one, for the user who joins.
 
 mod support;
 
@@ -19,9 +19,12 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use support::fake_max::{After, FakeMax, answer, error, json};
 
-/// No cause, no Debug and no log may hold these.
+/// A user's token. No cause, no `Debug` and no log may contain it.
 const TOKEN: &str = "t0k3n-of-the-user";
+
+/// The service account's token, as secret as [`TOKEN`].
 const SERVICE_TOKEN: &str = "t0k3n-of-the-service";
+
 const ID_BYTES_MAX: usize = 64;
 
 fn settings(url: &str) -> config::Max {
@@ -41,7 +44,7 @@ fn with_service(url: &str, tokenless: Tokenless) -> Target {
     Target { url: BaseUrl::parse(url).unwrap(), service: Some(service), tokenless }
 }
 
-/// One thread's client, and the gate before it.
+/// The client of one thread, and the gate before it.
 fn directory(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {
     let gate = Arc::new(Gate::new(settings));
     let target = with_service(settings.url.as_ref().unwrap().as_str(), Tokenless::Always);
@@ -62,13 +65,13 @@ fn answer_of(username: &str, ids: &[&str]) -> Answer {
     Answer { username: Username::parse(username).unwrap(), conversations }
 }
 
-/// What MAX says of `messi`, who talks in these.
+/// MAX's answer about `messi`, who is in these conversations.
 fn messi(ids: &[&str]) -> Vec<u8> {
     let items: Vec<_> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
     json(&format!(r#"{{"username":"messi","talkingIn":[{}]}}"#, items.join(",")))
 }
 
-/// Asks once, and sees to it that nothing gives the tokens away.
+/// Asks once, and checks that the result does not reveal the tokens.
 async fn ask(directory: &MaxDirectory, token: Option<&str>) -> Result<Answer, Failure> {
     log_is_watched();
     let question = question(token);
@@ -97,7 +100,7 @@ fn assert_silent(text: &str) {
     assert!(!text.contains(TOKEN) && !text.contains(SERVICE_TOKEN), "{text}");
 }
 
-/// Keeps the lines of the log, at its most talkative, that hold a token.
+/// A logger at the most verbose level that keeps lines with a token.
 struct Watch(Mutex<(usize, Vec<String>)>);
 
 static WATCH: OnceLock<Watch> = OnceLock::new();
@@ -121,7 +124,7 @@ impl log::Log for Watch {
 
 fn log_is_watched() {
     WATCH.get_or_init(|| Watch(Mutex::default()));
-    // All but the first find it set.
+    // Only the first call succeeds; the logger is then set.
     let _ = log::set_logger(WATCH.get().unwrap());
     log::set_max_level(log::LevelFilter::Trace);
 }
@@ -224,7 +227,7 @@ async fn each_status_means_its_code() {
 }
 
 #[actix_web::test]
-async fn a_cause_says_what_max_said_and_hides_the_token() {
+async fn a_cause_quotes_max_without_the_token() {
     let said = format!("token {TOKEN} of\\nmessi, {SERVICE_TOKEN}");
     let max = FakeMax::answering(error("401 Unauthorized", "Unauthorized", &said));
     let settings = settings(&max.url("/max"));
@@ -258,7 +261,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[actix_web::test]
-async fn what_is_not_the_expected_json_is_garbage() {
+async fn unexpected_json_is_garbage() {
     for body in ["", "<html>", "null", "{}", r#"{"items":3}"#, "[{}]", r#"[{"id":7}]"#, "[1]", r#"[{"id":"a""#] {
         let max = FakeMax::answering(json(body));
         let cause = if body.ends_with("a\"") { "ends half-way" } else { "not the expected JSON" };
@@ -305,11 +308,11 @@ async fn a_body_is_read_up_to_its_bound() {
     let max = FakeMax::answering(json(&exact));
     assert_eq!(as_user(&settings(&max.url(""))).await, Ok(answer_of("messi", &[])));
 
-    // Announced: refused by its head. The body never comes.
+    // An announced length: refused by the head. The body never comes.
     let max = FakeMax::answering("HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n");
     assert_code(as_user(&settings(&max.url(""))).await, Code::MaxTooLarge, "4096 bytes");
 
-    // Not announced: endless, until the client goes.
+    // No announced length: the body is endless, until the client closes.
     let (sender, written) = mpsc::channel();
     let endless = move |_: &_, wire: &mut dyn Write| {
         wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -331,7 +334,7 @@ async fn a_body_is_read_up_to_its_bound() {
     assert_code(as_user(&settings(&max.url(""))).await, Code::MaxTooLarge, "head");
 }
 
-/// Runs what blocks on a thread of its own.
+/// Runs a blocking call on a thread of its own.
 async fn wait<T: Send + 'static>(block: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(block).await.unwrap()
 }
@@ -364,7 +367,7 @@ async fn one_deadline_is_over_head_and_body() {
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(3), "{cause}: {took:?}");
     }
-    // A refusal counts by its status, however slow its reason.
+    // A refusal counts by its status, even if its reason is slow.
     let slow_refusal = FakeMax::start(|_, wire| {
         wire.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n")?;
         slowly([b' '; 1000].into(), wire)
@@ -394,7 +397,7 @@ async fn a_connection_that_breaks_is_unavailable() {
         let max = FakeMax::start(move |_, wire| wire.write_all(bytes.as_bytes()).map(|()| after));
         assert_code(as_user(&settings(&max.url(""))).await, Code::MaxUnavailable, cause);
     }
-    // Without a length the end of the connection is the end of the body.
+    // Without a length, the end of the connection ends the body.
     let max =
         FakeMax::start(|_, wire| wire.write_all(b"HTTP/1.0 200 OK\r\n\r\n[{\"id\":\"a\"}]").map(|()| After::Close));
     assert_eq!(as_user(&settings(&max.url(""))).await, Ok(answer_of("messi", &["a"])));
@@ -408,7 +411,7 @@ async fn connections_are_reused() {
         ask(&directory, Some(TOKEN)).await.unwrap();
     }
     assert_eq!((max.connections(), max.requests().len()), (1, 5));
-    // A refusal leaves the connection as good as it was.
+    // The connection of a refusal can be used again.
     let max = FakeMax::answering(error("401 Unauthorized", "Unauthorized", "Invalid token."));
     let (directory, _) = self::directory(&settings(&max.url("")));
     for _ in 0..3 {
@@ -434,7 +437,7 @@ async fn a_reused_connection_that_max_was_closing_costs_nothing() {
 }
 
 #[actix_web::test]
-async fn the_second_try_goes_over_a_new_connection_whatever_the_pool_holds() {
+async fn the_second_try_always_goes_over_a_new_connection() {
     let both = Arc::new(std::sync::Barrier::new(2));
     let max = FakeMax::start(move |request, wire| match (request.connection, request.nth) {
         (0 | 1, 1..) => Ok(After::Close),
@@ -490,7 +493,7 @@ async fn the_gate_bounds_calls_and_the_joins_behind_them() {
     let settings = config::Max { inflight_max: 2, waiting_max: 3, ..settings(&held.max.url("")) };
     let (directory, gate) = directory(&settings);
     let numbers = std::cell::Cell::new(0);
-    // Each has a token of its own, so that none shares the call of another.
+    // Each user has a token of its own, so that no calls are shared.
     let join = || {
         numbers.set(numbers.get() + 1);
         actix_web::rt::spawn(directory.conversations_of(question(Some(&format!("{TOKEN}{}", numbers.get())))))
@@ -503,8 +506,8 @@ async fn the_gate_bounds_calls_and_the_joins_behind_them() {
     assert_code(ask(&directory, Some(TOKEN)).await, Code::Busy, "3 joins wait");
     assert_eq!(held.max.requests().len(), 2);
 
-    // One who waits goes: its place in the line is free at once. One who is being answered goes too: its call is given
-    // up, and the next in line moves up.
+    // A caller that waits may give up: its place in the queue is free at once. So may one whose call is under way: the
+    // call is given up, and the next in the queue moves up.
     drop_task(joins.remove(2)).await;
     assert_eq!((gate.inflight(), gate.waiting()), (2, 2));
     drop_task(joins.remove(0)).await;
@@ -521,7 +524,7 @@ async fn the_gate_bounds_calls_and_the_joins_behind_them() {
 }
 
 #[actix_web::test]
-async fn who_waits_too_long_is_told_so() {
+async fn a_caller_that_waits_too_long_is_told_so() {
     let held = Held::start();
     let settings = config::Max { inflight_max: 1, wait_ms: 200, ..settings(&held.max.url("")) };
     let (directory, gate) = directory(&settings);
@@ -556,7 +559,7 @@ async fn drop_task<T>(task: actix_web::rt::task::JoinHandle<T>) {
     assert!(task.await.is_err_and(|error| error.is_cancelled()));
 }
 
-/// Lets the other tasks of this thread run until something holds.
+/// Lets the other tasks of this thread run until `holds`.
 async fn until(holds: impl Fn() -> bool) {
     let running = async {
         while !holds() {
@@ -570,12 +573,12 @@ async fn within_reason<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("nothing happened for 10 s")
 }
 
-/// An authority of the test's own, in a PEM file, and a server that it vouches for under these names.
+/// Creates an authority in a PEM file, and the configuration of a server that it certifies for these names.
 fn authority(names: &[&str]) -> (tempfile::NamedTempFile, Arc<rustls::ServerConfig>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
-    // Each authority has a name of its own, as in the world outside.
+    // Each authority has its own name, as real ones do.
     params.distinguished_name.push(DnType::CommonName, format!("{:?}", key.public_key_raw()));
     let root = params.self_signed(&key).unwrap();
     let issuer = Issuer::new(params, key);
@@ -646,7 +649,7 @@ async fn a_bad_certificate_is_unavailable_and_the_token_stays_here() {
 }
 
 #[actix_web::test]
-async fn what_cannot_work_is_said_when_the_client_is_made() {
+async fn bad_settings_fail_when_the_client_is_made() {
     let made = |settings: &config::Max| {
         let target = with_service(settings.url.as_ref().unwrap().as_str(), Tokenless::Never);
         MaxDirectory::new(settings, target, ID_BYTES_MAX, Arc::new(Gate::new(settings))).map(drop)

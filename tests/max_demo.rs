@@ -1,5 +1,5 @@
-//! The embedded demo MAX over real HTTP: the calls of a chat client in the shapes of MAX, its refusals, and the
-//! directory asking it in both ways.
+//! The demo MAX over HTTP: the calls of a chat client in the shapes of MAX, its refusals, and the directory that asks
+//! it in both ways.
 
 mod support;
 
@@ -17,7 +17,7 @@ use maxtalk::event::{Code, ConversationId, Token, Username};
 use maxtalk::http::demo::routes as demo_routes;
 use serde_json::{Value, json};
 
-/// A server with nothing but the demo, and a client.
+/// A server with only the demo, and a client.
 struct Demo {
     demo: Arc<DemoMax>,
     address: std::net::SocketAddr,
@@ -25,7 +25,7 @@ struct Demo {
     people: Vec<(String, String)>,
 }
 
-/// Whose headers a call carries: one of the people, by number.
+/// The user of a call: one of the people, by number.
 type Who = usize;
 
 impl Demo {
@@ -33,14 +33,14 @@ impl Demo {
         Self::with_people(0).await
     }
 
-    /// With so many people by rule, ten to a conversation.
+    /// With a number of generated people, ten to a conversation.
     async fn with_people(people: usize) -> Self {
         let settings = config::Demo { people, members: 10, zipf: None };
         let demo = DemoMax::new(&settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let routes = demo_routes(&demo);
-        // Two workers, one state.
+        // Two workers share one state.
         let server = HttpServer::new(move || App::new().configure(routes.clone())).workers(2).disable_signals();
         actix_web::rt::spawn(server.listen(listener).unwrap().run());
         let client = Client::default();
@@ -56,7 +56,7 @@ impl Demo {
         &self.people[who].0
     }
 
-    /// One call: status, whether there are more items, and the JSON.
+    /// Makes a call. Returns the status, whether there are more items, and the JSON.
     async fn call(&self, who: Option<Who>, method: Method, route: &str, body: &str) -> (u16, bool, Value) {
         let mut request = self.client.request(method, format!("http://{}{MOUNT}{route}", self.address));
         if let Some((username, token)) = who.map(|who| &self.people[who]) {
@@ -105,7 +105,7 @@ fn assert_error(answer: &(u16, bool, Value), status: u16, error: &str) {
     assert!(answer.2["error_description"].is_string());
 }
 
-/// A username as a path holds it.
+/// Encodes a username for a path.
 fn encoded(username: &str) -> String {
     percent_encoding::utf8_percent_encode(username, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
@@ -247,7 +247,7 @@ async fn every_refusal_has_the_form_of_max() {
 async fn the_directory_asks_it_in_both_ways() {
     let demo = Demo::start().await;
     let settings = config::Max { waiting_max: 100, wait_ms: 5000, ..config::Config::default().max };
-    // A server that listens on every address asks itself on the loopback one.
+    // A server bound to all addresses asks its demo on loopback.
     let bound = (std::net::Ipv4Addr::UNSPECIFIED, demo.address.port()).into();
     let gate = Arc::new(Gate::new(&settings));
     let directory = MaxDirectory::new(&settings, demo.demo.target(bound), 256, gate).unwrap();
@@ -306,7 +306,7 @@ async fn the_crowd_is_as_large_as_one_likes_and_only_listens() {
     assert_eq!(near("u1000000", None).await, Err(Code::UnknownUser));
     assert_eq!(near("u1000000", Some("u1000000")).await, Err(Code::Unauthorized));
 
-    // What somebody is talking in is for themselves and for the service account.
+    // A user's conversations are visible to the user and to the service account only.
     let talking_in = async |who: Who, whom: &str| demo.get(who, &format!("/people/{whom}")).await["talkingIn"].clone();
     assert_eq!(talking_in(first, "u0").await, demo.get(first, "/conversations").await);
     assert_eq!(talking_in(first, "u1").await, Value::Null);

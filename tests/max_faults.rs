@@ -1,5 +1,5 @@
-//! MAX, and proxies before it, with faults, as scripts say them: an answer of MAX is given to the question that it
-//! answers, or to nobody; and what failed at MAX is told apart from what MAX refuses.
+//! MAX and proxies with scripted faults. An answer of MAX is given to the question that it belongs to or to nobody, and
+//! failures of MAX are told apart from refusals.
 
 mod support;
 
@@ -44,7 +44,7 @@ fn question(username: &str, token: Option<&str>) -> Question {
     Question { username, token: token.map(Token::from), scope: None, peer: [10, 0, 0, 1].into() }
 }
 
-/// The ids of the conversations that somebody is told of.
+/// Returns the ids of the user's conversations, or the code of the failure.
 async fn asked(directory: &MaxDirectory, username: &str, token: Option<&str>) -> Result<Vec<String>, Failure> {
     let asking = directory.conversations_of(question(username, token));
     let answer = within("an answer or a failure", asking).await?;
@@ -56,12 +56,12 @@ async fn failed(directory: &MaxDirectory, username: &str, token: Option<&str>) -
     asked(directory, username, token).await.expect_err("a failure")
 }
 
-/// What MAX says of somebody who talks in one conversation.
+/// MAX's answer about a user in one conversation.
 fn person(username: &str, id: &str) -> String {
     format!(r#"{{"username":"{username}","talkingIn":[{{"id":"{id}"}}]}}"#)
 }
 
-/// `text` as a script writes it.
+/// Quotes `text` for a script.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace("\r", "\\r").replace('\n', "\\n"))
 }
@@ -70,7 +70,7 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Answers requests about `u0`, `u1`, ... in this order on one connection, each behind `before`, `pause` apart.
+/// Answers requests about `u0`, `u1`, ... in this order on one connection, each after `before`, `pause` apart.
 fn max_with_interim(before: &str, pause: &str) -> Peer {
     let mut script = String::new();
     for n in 0..3 {
@@ -96,7 +96,7 @@ async fn interim_answers_are_passed_over() {
                     let who = format!("u{n}");
                     assert_eq!(asked(&directory, &who, token).await, Ok(vec![format!("c{n}")]), "{before} {pause}");
                 }
-                // What is passed over costs no connection.
+                // Interim answers are skipped on the same connection.
                 assert_eq!(max.state().connections, 1);
             }
         }
@@ -104,8 +104,9 @@ async fn interim_answers_are_passed_over() {
 }
 
 #[actix_web::test]
-async fn what_comes_late_is_nobodys_answer() {
-    // Behind the answer to u0 comes another one: in one segment, while the connection is idle, and an interim one.
+async fn a_late_answer_goes_to_nobody() {
+    // The answer to u0 is followed by another one: in the same segment, while the connection is idle, and as an interim
+    // one.
     let extra = ok(&person("u0", "stale"));
     let list = ok(r#"[{"id":"stale"}]"#);
     for late in
@@ -147,7 +148,7 @@ async fn an_answer_about_somebody_else_is_garbage() {
         let failure = failed(&directory, "bob", token).await;
         assert_eq!(failure.code, Code::MaxGarbage, "{failure}");
         assert!(failure.cause.contains("alice") && failure.cause.contains("not about bob"), "{failure}");
-        // A connection that gives the answers of others is not believed any more.
+        // A connection that delivered the answers of others is not used again.
         assert_eq!(asked(&directory, "bob", token).await, Ok(vec!["of-bob".to_owned()]));
         assert_eq!(max.state().connections, 2);
     }
@@ -170,14 +171,14 @@ async fn a_body_without_a_length_lasts_until_the_close() {
             assert_eq!(asked(&directory, "u0", None).await, Ok(vec!["c0".to_owned()]), "{head}");
         }
         assert_eq!(max.state().connections, 2);
-        // By a reset, and by a close in the middle of the JSON, the body is half an answer.
+        // With a reset or a close in the middle of the JSON, the body is incomplete.
         for end in [format!("send {}\nreset", quoted(&body)), format!("send {}\nclose", quoted(one))] {
             let max = Peer::listen(&format!("expect head\nsend {}\npause 20ms\n{end}", quoted(head)));
             let failure = failed(&self::directory(max.url("")), "u0", None).await;
             assert_eq!(failure.code, Code::MaxUnavailable, "{failure}");
         }
     }
-    // Where the connection stays open the deadline ends it, and what comes later is nobody's answer.
+    // If the connection stays open, the deadline ends it, and a later answer goes to nobody.
     let script = format!(
         "connection:\nexpect head\nsend \"HTTP/1.1 200 OK\\r\\n\\r\\n\"\nexpect close\n\
          connection:\nexpect head\nsend {}\nexpect close",
@@ -191,14 +192,14 @@ async fn a_body_without_a_length_lasts_until_the_close() {
 }
 
 #[actix_web::test]
-async fn a_status_counts_whatever_is_wrong_behind_it() {
+async fn a_status_counts_even_if_its_body_is_bad() {
     let broken = |status: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n<html>").into_bytes();
     for (bytes, code, calls) in [
         (broken("503 Service Unavailable"), Code::MaxUnavailable, 2),
         (broken("500 Internal Server Error"), Code::MaxUnavailable, 3),
         (broken("404 Not Found"), Code::MaxError, 2),
         (broken("200 OK"), Code::MaxGarbage, 1),
-        // A proxy has closed the connection just when the request came.
+        // The proxy closed the connection just as the request arrived.
         (answer("408 Request Timeout", "text/plain", ""), Code::MaxUnavailable, 2),
     ] {
         let said = String::from_utf8_lossy(&bytes).into_owned();
@@ -253,12 +254,12 @@ async fn offers_folds_and_equal_lengths_are_taken() {
     max.until("the connection is closed", |state| !state.ends.is_empty()).await;
 }
 
-/// A MAX behind a proxy that decodes a path and resolves it, as nginx does before it passes it on, and below which
-/// another tenant is.
+/// A MAX behind a proxy that decodes and resolves paths before it forwards them, as nginx does. Another tenant is below
+/// it.
 fn behind_a_decoding_proxy() -> FakeMax {
     FakeMax::start(|request, wire| {
         let decoded = percent_encoding::percent_decode_str(&request.target).decode_utf8_lossy().into_owned();
-        // Some servers decode once more.
+        // Some servers decode a second time.
         let decoded = percent_encoding::percent_decode_str(&decoded).decode_utf8_lossy().replace('\\', "/");
         let mut path = Vec::new();
         for segment in decoded.split(['?', '#']).next().unwrap().split('/') {
@@ -300,7 +301,7 @@ async fn a_username_that_breaks_a_path_is_unknown_before_anything_is_asked() {
         assert_eq!(failed(&directory, name, None).await.code, Code::UnknownUser, "{name}");
         assert_eq!(max.requests().len(), 0, "{name}");
     }
-    // With a token the name travels in a header, as itself.
+    // With a token, the name is sent unencoded in a header.
     for name in ["a/b", "..", "%2e", "dídac"] {
         assert_eq!(asked(&directory, name, Some(TOKEN)).await, Ok(vec!["listed".to_owned()]), "{name}");
         let request = max.requests().pop().unwrap();
@@ -314,8 +315,8 @@ async fn a_username_that_breaks_a_path_is_unknown_before_anything_is_asked() {
     }
 }
 
-/// A MAX that does with each call, which are `people` and `conversations`, what `script` says: the answer, by how often
-/// that call was made before.
+/// A MAX whose answers are chosen by `script`, from the call (`people` or `conversations`) and the number of such calls
+/// before.
 fn by_call(script: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> FakeMax {
     let counts = Mutex::new(std::collections::HashMap::<String, usize>::new());
     FakeMax::start(move |request, wire| {
@@ -337,7 +338,7 @@ fn calls(max: &FakeMax) -> Vec<String> {
 #[actix_web::test]
 async fn a_crash_is_tried_again_and_then_by_the_other_call() {
     let crash = || error("500 Internal Server Error", "ServerError", "Oh.");
-    // The window in which a conversation has no message: gone at the second look.
+    // A moment in which a conversation has no message; it is over at the second call.
     let max = by_call(move |_, count| if count == 0 { crash() } else { json(&person("messi", "a")) });
     assert_eq!(asked(&directory(max.url("")), "messi", Some(TOKEN)).await, Ok(vec!["a".to_owned()]));
     assert_eq!(calls(&max), ["people", "people"]);
@@ -346,7 +347,7 @@ async fn a_crash_is_tried_again_and_then_by_the_other_call() {
     let max = by_call(move |call, _| if call == "people" { crash() } else { json(r#"[{"id":"a"}]"#) });
     let directory = directory(max.url(""));
     for _ in 0..2 {
-        // A crash is no reason to ask otherwise the next time.
+        // A crash does not change how the next question is asked.
         assert_eq!(asked(&directory, "messi", Some(TOKEN)).await, Ok(vec!["a".to_owned()]));
     }
     assert_eq!(calls(&max), ["people", "people", "conversations"].repeat(2));
@@ -357,7 +358,7 @@ async fn a_crash_is_tried_again_and_then_by_the_other_call() {
     let failure = failed(&self::directory(max.url("")), "messi", Some(TOKEN)).await;
     assert!(failure.code == Code::MaxUnavailable && failure.cause.contains("500"), "{failure}");
     assert_eq!(calls(&max), ["people", "people", "conversations"]);
-    // Where MAX is away for a moment, the other call would find it no sooner. One that is late is not asked again.
+    // When MAX is away for a moment, the other call would not reach it sooner. A late answer is not asked for again.
     for (status, tries) in [("502 Bad Gateway", 2), ("503 Service Unavailable", 2), ("504 Gateway Time-out", 1)] {
         let max = by_call(move |_, _| answer(status, "text/html", "<html>"));
         assert_eq!(failed(&self::directory(max.url("")), "messi", Some(TOKEN)).await.code, Code::MaxUnavailable);
@@ -393,7 +394,7 @@ async fn a_back_end_with_one_call_is_asked_by_that_one() {
             _ => unserved.clone(),
         });
         let directory = directory(max.url(""));
-        // A name that is not ASCII is asked for by the list first.
+        // A name that is not ASCII is first looked for in the list.
         let (name, bad, good) =
             if of_person { ("messi", "people", "conversations") } else { ("dídac", "conversations", "people") };
         for _ in 0..3 {
@@ -427,7 +428,7 @@ async fn only_max_itself_says_who_is_unknown_and_what_is_not_allowed() {
 }
 
 #[actix_web::test]
-async fn what_a_service_account_lacks_is_said_in_words() {
+async fn the_missing_right_of_a_service_account_is_named() {
     let max = FakeMax::answering(json(r#"{"username":"messi","displayName":"Leo"}"#));
     let failure = failed(&directory(max.url("")), "messi", None).await;
     assert!(failure.cause.contains("no MAX Manager"), "{failure}");
@@ -455,7 +456,7 @@ async fn a_short_token_hides_no_letters_of_the_log() {
     assert!(failure.cause.contains("not the expected JSON"), "{failure}");
 }
 
-/// A MAX that holds each answer until the test tells it to go on, and says `asked` before.
+/// A MAX that says `asked` at each request and answers when the test tells it to.
 fn held(username: &str) -> Peer {
     let answer = quoted(&ok(&person(username, "a")));
     Peer::listen(&format!("expect head\nsay asked\nwait go\nsend {answer} or closed\nagain"))
@@ -468,7 +469,7 @@ async fn one_call_serves_all_that_ask_the_same() {
     let join = || actix_web::rt::spawn(directory.conversations_of(question("messi", Some(TOKEN))));
     let mut joins: Vec<_> = (0..1000).map(|_| join()).collect();
     max.said("asked", 1).await;
-    // The first one goes, and the others are served all the same.
+    // The first caller gives up, and the others are served.
     let first = joins.remove(0);
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -511,7 +512,7 @@ async fn a_call_that_nobody_waits_for_frees_its_place_and_closes_its_connection(
         assert!(join.await.unwrap_err().is_cancelled());
     }
     assert_eq!((gate.inflight(), gate.waiting()), (0, 0));
-    // Two answers are on their way, to nobody: the next one is asked on a connection of its own.
+    // Two answers are on their way to nobody: the next question goes over its own connection.
     (0..3).for_each(|_| max.tell("go"));
     within("an answer", join("four")).await.unwrap().unwrap();
     let state = max.state();
@@ -544,7 +545,7 @@ async fn there_are_fewer_calls_at_a_time_while_max_is_late() {
 
 #[actix_web::test]
 async fn a_max_that_works_on_one_call_at_a_time_serves_a_crowd() {
-    // As the real one: a call that was given up is worked on all the same.
+    // Like the real MAX, it works on even if a call is given up.
     let one_at_a_time = Arc::new(Mutex::new(()));
     let under_way = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
     let max = FakeMax::start({
@@ -561,7 +562,7 @@ async fn a_max_that_works_on_one_call_at_a_time_serves_a_crowd() {
             wire.write_all(&json(&person(name, "a"))).map(|()| After::KeepAlive)
         }
     });
-    // With the defaults, nothing has to be guessed.
+    // The default settings need no guess.
     let (directory, gate) = directory_with(&settings(max.url("")));
     let joins = (0..100).map(|n| {
         let directory = directory.clone();

@@ -1,4 +1,4 @@
-//! What an operator is told of MAX before the first join: by the start, and by `maxtalk check`.
+//! Reports about MAX before the first join: by the start, and by `maxtalk check`.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use support::fake_max::{After, FakeMax, answer, error, json};
 use support::process::{Process, maxtalk, signal};
 
-/// A MAX of this release, or one that does not say it, whose service account is a Manager or not.
+/// A MAX of this release, or of an unknown one, whose service account is a Manager or not.
 fn max(version: Option<&'static str>, manager: bool) -> FakeMax {
     FakeMax::start(move |request, wire| {
         let account = request.headers.iter().any(|(name, _)| name == "x-oauth-token");
@@ -30,14 +30,14 @@ fn max(version: Option<&'static str>, manager: bool) -> FakeMax {
     })
 }
 
-/// The program, on a machine that may be busy.
+/// The program, with deadlines for a busy machine.
 fn patient(arguments: &[&str]) -> Command {
     let mut command = maxtalk(arguments);
     command.env("MAXTALK_MAX__TIMEOUT_MS", "20000");
     command
 }
 
-/// Exit code, standard output and standard error of `maxtalk check` with these arguments.
+/// Returns exit code, standard output and standard error of `maxtalk check` with these arguments.
 fn check(arguments: &[&str], with_account: bool) -> (Option<i32>, String, String) {
     let mut command = patient(&[&["check"], arguments].concat());
     if with_account {
@@ -64,19 +64,19 @@ fn check_asks_max_unless_it_is_told_not_to() {
     let (code, _, complaints) = check(&["--max-url", "http://127.0.0.1:1/api", "--offline"], false);
     assert_eq!((code, complaints.as_str()), (Some(0), ""));
 
-    // Something else answers there: another path of MAX, and a page.
+    // Another server answers there: another path of MAX, and a web page.
     for other in [there.url("/other"), FakeMax::answering(answer("200 OK", "text/html", "<html>")).url("")] {
         let (code, _, complaints) = check(&["--max-url", &other], false);
         assert!(code == Some(1) && complaints.contains("not as MAX does"), "{complaints}");
     }
-    // An old release has no `/info`.
+    // Old releases have no `/info`.
     let old = max(None, true);
     let (code, said, _) = check(&["--max-url", &old.url("/api")], false);
     assert!(code == Some(0) && said.contains("MAX answers at"), "{said}");
 }
 
 #[test]
-fn check_says_what_the_service_account_lacks() {
+fn check_names_the_missing_right_of_the_service_account() {
     for (version, manager, words) in [
         (Some("5.3.26"), true, None),
         (Some("4.0.26"), true, None),

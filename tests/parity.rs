@@ -1,5 +1,5 @@
-//! Parity: one list of cases over every transport of every generation, and in each case clients of all generations in
-//! one conversation. Each cell of the table in the output is a test of its own.
+//! Parity: one list of cases, over every transport of every generation, with clients of all generations in one
+//! conversation. Each cell of the printed table is a test.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -21,19 +21,19 @@ use cases::{CASES, Case, Cast};
 use libtest_mimic::{Arguments, FormatSetting, Trial};
 use support::kind::{Generation, Kind, Release, Way};
 
-/// What became of the cells that were run, by row and column.
+/// Whether each cell that was run has passed, by row and column.
 type Outcomes = Arc<Mutex<HashMap<(usize, Kind), bool>>>;
 
 thread_local! {
-    /// What the case on this thread has said in its panics.
+    /// The panic messages of the case on this thread.
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The table says what a line per test would, and it is shorter.
+    // The table shows the same as a line per test, and is shorter.
     arguments.format.get_or_insert(FormatSetting::Terse);
-    // A case waits for its clients and servers more than it works.
+    // Cases mostly wait for their clients and servers.
     arguments.test_threads.get_or_insert(thread::available_parallelism().map_or(4, |n| 4 * n.get()));
     keep_what_a_panic_says();
 
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// One way to connect of each generation but that of `messi`: another pair of ways in the next row and column.
+/// Returns one kind of each generation except that of `messi`; other pairs in the next row and column.
 fn others(messi: Kind, turn: usize) -> [Kind; 2] {
     let others = [Generation::Eio4, Generation::Eio3, Generation::Sio09];
     let mut others = others.into_iter().filter(|generation| *generation != messi.generation()).map(|generation| {
@@ -69,7 +69,7 @@ fn others(messi: Kind, turn: usize) -> [Kind; 2] {
 }
 
 /// # Errors
-/// What the case said when it failed.
+/// The panic messages of the case.
 fn outcome(case: Case, cast: Cast) -> Result<(), String> {
     SAID.set(Some(String::new()));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| support::run(case(cast))));
@@ -77,7 +77,7 @@ fn outcome(case: Case, cast: Cast) -> Result<(), String> {
     outcome.map_err(|_: Box<dyn Any + Send>| said)
 }
 
-/// What a case says belongs to its failure, not between the others.
+/// Keeps panic messages for the report of the failure instead of printing them at once.
 fn keep_what_a_panic_says() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -91,7 +91,7 @@ fn keep_what_a_panic_says() {
     }));
 }
 
-/// A row for each case, a column for each way to connect.
+/// Draws a row for each case and a column for each kind.
 fn table(outcomes: &HashMap<(usize, Kind), bool>) -> String {
     let mut table = row("socket.io-client", |kind| match kind.release() {
         Release::V4 => "4.x",

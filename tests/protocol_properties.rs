@@ -1,5 +1,5 @@
-//! What holds of the codecs for all input: no bytes make them panic or loop or allocate much more than there is, and
-//! what they write they read again.
+//! Properties of the codecs for all input: no bytes make them panic, loop, or allocate out of proportion, and they
+//! decode their own output.
 
 use std::hint::black_box;
 use std::mem::take;
@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 
 use Generation::{Eio3, Eio4, Sio09};
 
-/// What a decoder may allocate beside a multiple of its input.
+/// Bytes that a decoder may allocate in addition to a multiple of its input.
 const BYTES_IN_ANY_CASE: usize = 512;
 
-/// Text that looks enough like the protocol to get past its first checks. Some of it is long, so that what is out of
-/// proportion shows.
+/// Text that is close enough to the protocol to pass its first checks. Some is long, so that disproportionate costs
+/// show.
 fn wire_text() -> impl Strategy<Value = String> {
     const PARTS: &[&str] = &[
         "0",
@@ -96,7 +96,7 @@ fn wire_text() -> impl Strategy<Value = String> {
         "d=",
         "<",
     ];
-    /// Good packets, however long: these are what takes up memory.
+    /// Valid packets of any length: these need the most memory.
     const WHOLE: &[[&str; 3]] = &[
         ["2[\"a\"", ",1", "]"],
         ["3[1", ",1", "]"],
@@ -118,7 +118,7 @@ fn wire_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Bytes that look enough like a payload to get past its first checks.
+/// Bytes that are close enough to a payload to pass its first checks.
 fn wire_bytes() -> impl Strategy<Value = Vec<u8>> {
     const PARTS: &[&[u8]] = &[
         b"\x00\x02\xff4a",
@@ -148,7 +148,7 @@ fn wire_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// JSON as the application gives it, on one line or on several.
+/// JSON as the application passes it, on one line or several.
 fn json_text() -> impl Strategy<Value = (Value, String)> {
     (json_value(), any::<bool>()).prop_map(|(value, pretty)| {
         let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
@@ -190,7 +190,7 @@ fn placeholders_fit(value: &Value, attachments: usize) -> bool {
     }
 }
 
-/// The most that `work` has allocated at once.
+/// Returns the peak of the bytes allocated during `work`.
 fn peak_bytes(work: impl FnMut()) -> usize {
     allocation_counter::measure(work).bytes_max as usize
 }
@@ -212,7 +212,7 @@ fn write(generation: Generation, form: Form, frames: &[Frame]) -> PayloadWriter 
     writer
 }
 
-/// All packets of a body, and the error at its end if there is one.
+/// Returns all packets of a body, and its error if it ends with one.
 fn read_back(generation: Generation, body: Body) -> Vec<String> {
     let mut reader = PayloadReader::new(generation, body);
     let mut packets = Vec::new();
@@ -222,12 +222,12 @@ fn read_back(generation: Generation, body: Body) -> Vec<String> {
     packets
 }
 
-/// What 1.x does to text before it counts it.
+/// Encodes text as 1.x does before counting it.
 fn encode_as_1_x(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 
-/// What the script of Engine.IO does to a payload before it puts it into a form.
+/// Escapes a payload for a form as the script of Engine.IO does.
 fn escape_line_breaks(payload: &str) -> String {
     payload.replace("\\n", "\\\n").replace('\n', "\\n")
 }
@@ -239,7 +239,7 @@ fn values(arguments: &[&RawValue]) -> Vec<Value> {
 proptest! {
     #[test]
     fn no_text_upsets_a_decoder(text in wire_text()) {
-        // A list of arguments takes 16 bytes for each, of which the text has as few as two, and grows by doubling.
+        // An argument takes 16 bytes in the list and as few as two in the text, and the list grows by doubling.
         let limit = 24 * text.len() + BYTES_IN_ANY_CASE;
         for generation in Generation::ALL {
             let peak = peak_bytes(|| {
@@ -312,7 +312,7 @@ proptest! {
             for record in &records {
                 match record {
                     Ok(text) => {
-                        // Nothing that separates, nor text that looks like that of 1.x.
+                        // Without separators, and not like text of 1.x.
                         let packet = format!("4{}€", text.replace('\x1e', ""));
                         sent.push(format!("{:?}", engine::Packet::from_text(generation, &packet)));
                         frames.push(Frame::text(&packet));
@@ -332,8 +332,8 @@ proptest! {
                 let slack = if generation == Eio4 { 0 } else { 2 * frames.len() };
                 prop_assert!(writer.fits(last, len + slack), "{:?} promised much more than {}", generation, len);
             }
-            // An empty body is a bad packet of Engine.IO 4, and of 3 in bytes, but nobody sends one. In text, 3 has an
-            // empty record for it.
+            // An empty body is a bad packet in Engine.IO 4, and in binary bodies of 3; in text, 3 reads an empty
+            // record. Nobody sends one.
             if generation == Eio3 && sent.is_empty() {
                 sent.push(format!("{:?}", Ok::<_, ()>(engine::Packet::Noop)));
             }
@@ -366,12 +366,12 @@ proptest! {
         let form = format!("x=1&d={}", utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string().replace("%20", "+"));
         prop_assert_eq!(jsonp::form_data(form.as_bytes()), Some(text.clone()));
         prop_assert_eq!(jsonp::legacy_payload(json!(text).to_string()), Some(text.clone()));
-        // A browser would write CR LF for each, and then nobody can tell them apart.
+        // A browser would write CR LF for each CR, which cannot be told from a line feed.
         let text = text.replace('\r', "");
         if !text.starts_with('"') {
             prop_assert_eq!(jsonp::legacy_payload(text.replace('\n', "\r\n")), Some(text.clone()));
         }
-        // JSON has no line break behind a backslash, which the script could not tell from an escape.
+        // JSON has no line break after a backslash; the script would take it for an escape.
         let text = text.replace("\\\n", "");
         prop_assert_eq!(jsonp::engine_io_payload(escape_line_breaks(&text)), text);
     }
@@ -513,7 +513,7 @@ proptest! {
 
 #[test]
 fn depth_costs_nothing() {
-    // A stack of 64 KiB holds no recursion over 10^5 levels.
+    // With a stack of 64 KiB, a recursion over 10^5 levels would overflow.
     let work = || {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let deep = format!("{}0{}", open.repeat(100_000), close.repeat(100_000));

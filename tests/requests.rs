@@ -1,4 +1,4 @@
-//! Requests as gateways, old clients and other protocols word them.
+//! Unusual requests of gateways, old clients and other protocols.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -10,7 +10,7 @@ use support::http::Http;
 use support::requests::{play, script, statuses};
 use support::run;
 
-/// nginx speaks 1.0 where nobody has told it otherwise, and hands the headers on that it is told to.
+/// nginx speaks 1.0 by default, and passes on only the headers that it is told to.
 #[test]
 fn a_proxy_may_ask_for_a_websocket_by_the_old_version() {
     run(async {
@@ -30,11 +30,11 @@ fn a_proxy_may_ask_for_a_websocket_by_the_old_version() {
     });
 }
 
-/// Gateways give a GET a body, most often an empty one in chunks.
+/// Gateways give a GET a body, most often an empty chunked one.
 #[test]
 fn a_poll_with_a_body_is_a_poll_like_any_other() {
     run(async {
-        // The first packet comes when the time for a body has long been over.
+        // The first packet comes long after the time for a body is over.
         let server = Fixture::start("server.request_timeout_ms = 1000\nprotocol.ping_interval_ms = 1500");
         for (nth, body) in [r"Transfer-Encoding: chunked]0\r\n\r\n", "Content-Length: 2]40"].iter().enumerate() {
             let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body;
@@ -84,10 +84,10 @@ fn a_client_that_has_said_all_it_has_to_say_is_answered() {
 }
 
 #[test]
-fn what_cannot_be_a_request_is_not_waited_for() {
+fn bytes_that_begin_no_request_are_refused_at_once() {
     run(async {
         let server = Fixture::start("server.request_timeout_ms = 60000");
-        // The beginning of TLS, of a proxy's header for TCP, and of what is sent to any open port.
+        // The first bytes of TLS, of the PROXY header, and of scans of open ports.
         for bytes in [r"\x16\x03\x01\x00\xc8\x01", r"\r\n\r\n\x00\r\nQUIT\n", r"\x80"] {
             let read = play(server.addr, &format!("send \"{bytes}\"\nexpect close")).await;
             assert_eq!(statuses(&read), [400], "{bytes}");
@@ -95,7 +95,7 @@ fn what_cannot_be_a_request_is_not_waited_for() {
     });
 }
 
-/// What browsers encode, other clients do not.
+/// Other clients do not encode all characters that browsers do.
 #[test]
 fn a_query_may_have_any_visible_character() {
     run(async {

@@ -1,4 +1,5 @@
-//! How long a session lives, what it may send and not read, and what becomes of it when the process stands still.
+//! The life of a session: how long it lasts, how much it may send or leave unread, and how it survives a stop of the
+//! whole process.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -16,20 +17,20 @@ use support::run;
 use support::socket::{End, FRESH, PING, Socket, frame, text};
 use tokio::io::AsyncReadExt;
 
-/// How many sessions were closed for this reason.
+/// Waits until this number of sessions was closed for this reason.
 async fn until_closed(server: &Fixture, reason: &str, count: f64) {
     let label = format!("reason=\"{reason}\"");
     server.until(reason, |now| now.sum("maxtalk_sessions_closed_total", &label) == count).await;
 }
 
-/// The wait for a last poll would be far longer than a test.
+/// The close timeout is far longer than the test.
 #[test]
 fn a_client_that_connects_to_nothing_is_not_waited_for() {
     run(async {
         let server = Fixture::start("protocol.connect_timeout_ms = 300\nprotocol.close_timeout_ms = 3600000");
         let open = Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await;
         let socket = Socket::open(server.addr, FRESH).await;
-        // One that polls is told.
+        // A client that polls is told.
         let polled =
             target(&sid_of(&Http::connect(server.addr).await.get("/socket.io/?EIO=4&transport=polling").await.body));
         assert_eq!(Http::connect(server.addr).await.get(&polled).await.body, "1");
@@ -39,7 +40,7 @@ fn a_client_that_connects_to_nothing_is_not_waited_for() {
     });
 }
 
-/// Whichever comes first.
+/// Of silence and heartbeat timeout, the earlier one ends the session.
 #[test]
 fn a_silent_client_lives_no_longer_than_its_heartbeat() {
     run(async {
@@ -58,7 +59,7 @@ fn a_silent_client_lives_no_longer_than_its_heartbeat() {
     });
 }
 
-/// A client of Engine.IO 3 says that it lives, and never asks what there is to hear.
+/// A client of Engine.IO 3 that pings, but never polls.
 #[test]
 fn a_client_that_posts_and_never_polls_is_not_there() {
     run(async {
@@ -85,7 +86,7 @@ fn start(settings: &[(&str, &str)]) -> (MaxByRule, Process, SocketAddr) {
     (max, server, addr)
 }
 
-/// What clients have said while the process stood still is read before any of them is declared dead.
+/// Packets that arrived while the process stood still are read before any client counts as dead.
 #[test]
 fn sessions_outlive_a_pause_of_the_process() {
     run(async {
@@ -151,7 +152,7 @@ fn sessions_outlive_a_pause_of_the_process() {
     });
 }
 
-/// It answers what it is asked, and takes nothing of what it asks for.
+/// The client answers pings, but reads none of the answers that it asks for.
 #[test]
 fn a_client_that_reads_nothing_is_closed_though_little_waits_for_it() {
     run(async {
@@ -164,7 +165,7 @@ fn a_client_that_reads_nothing_is_closed_though_little_waits_for_it() {
         let name = "n".repeat(250);
         let question = text(&format!("40/{name},"));
         let asks = async {
-            // Sooner or later the server reads no more, or resets the connection.
+            // In the end the server reads no more, or resets the connection.
             while socket.writer.write(&question.repeat(100)).await.is_ok() {}
         };
         tokio::select! {
@@ -176,7 +177,7 @@ fn a_client_that_reads_nothing_is_closed_though_little_waits_for_it() {
     });
 }
 
-/// Slowly is not never.
+/// A slow reader makes progress, which counts.
 #[test]
 fn a_client_that_reads_slowly_lives() {
     run(async {
@@ -235,7 +236,7 @@ fn a_heartbeat_in_the_wrong_direction_gets_a_close_frame() {
     });
 }
 
-/// The first clients of Engine.IO 3 read bytes and nothing else, and those of 1.0 say 2.
+/// The first clients of Engine.IO 3 read only bytes, and those of 1.0 say 2.
 #[test]
 fn the_first_clients_of_engine_io_3_are_answered_in_bytes() {
     run(async {
@@ -267,7 +268,7 @@ fn the_first_clients_of_engine_io_3_are_answered_in_bytes() {
             let target = format!("/socket.io/?EIO={version}&transport=polling&t=1369000000000-1&sid={sid}");
             assert_eq!(http.post(&target, "1:2").await.body, "ok");
             assert_eq!(ask(&mut http, &format!("&sid={sid}")).await.1, b"\x00\x01\xff3");
-            // A script is text, and so is what has asked for base64.
+            // A script is text, and so is the answer to a client that asks for base64.
             for more in ["&j=0", "&b64=1"] {
                 let (head, body) = ask(&mut http, more).await;
                 assert!(head.contains("content-type: text/") && std::str::from_utf8(&body).is_ok(), "{head}");

@@ -1,5 +1,5 @@
-//! The program from its start to its end: signals, exit codes, standard streams that fail, and what its log may not
-//! hold.
+//! The program from start to end: signals, exit codes, broken standard streams, and secrets that its log may not
+//! contain.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -18,7 +18,7 @@ use support::process::{Process, end_of, maxtalk, signal};
 use support::socket::{End, text};
 use support::{run, within};
 
-/// With 100 sockets and more, a stop has to be done in this time.
+/// A stop with 100 and more sockets must be done in this time.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 fn start(max: &MaxByRule, settings: &[(&str, &str)]) -> Process {
@@ -27,7 +27,7 @@ fn start(max: &MaxByRule, settings: &[(&str, &str)]) -> Process {
     Process::start(command)
 }
 
-/// A client of a server that this process did not make.
+/// Joins at a server of another process.
 async fn join(addr: SocketAddr, kind: Kind, user: &str, conversations: &[&str]) -> Client {
     let mut client = Client::connect(addr, kind, "").await;
     client.emit("join", &join_of(user)).await;
@@ -35,17 +35,17 @@ async fn join(addr: SocketAddr, kind: Kind, user: &str, conversations: &[&str]) 
     client
 }
 
-/// A machine that sleeps, or a debugger, stops all threads together.
+/// A sleeping machine or a debugger stops all threads together.
 #[test]
 fn a_pause_of_the_whole_process_is_no_fault_of_a_worker() {
     run(async {
         let mut server = Process::start(maxtalk(&["--listen", "127.0.0.1:0"]));
         let addr = server.addr();
         signal(&server.child, "STOP");
-        // A worker that shows nothing for two seconds is stuck.
+        // A worker without a report for two seconds is stuck.
         tokio::time::sleep(Duration::from_millis(2500)).await;
         signal(&server.child, "CONT");
-        // The thread that takes a connection in looks after the workers first.
+        // The accepting thread looks at the workers before it accepts a connection.
         for _ in 0..5 {
             assert_eq!(Http::connect(addr).await.get("/").await.status, 200);
         }
@@ -69,7 +69,7 @@ fn a_signal_stops_it_at_once_and_sends_nobody_away_for_good() {
                 clients.push(join(addr, kind, &format!("u{n}"), &["crowd"]).await);
             }
             let mut poller = join(addr, Kind::Polling, "u100", &["crowd"]).await;
-            // A poll that waits, connections that have nothing to do, and one in the midst of an upgrade.
+            // A waiting poll, idle connections, and one in the middle of an upgrade.
             let mut pending = Http::connect(addr).await;
             let sid = sid_of(&pending.get("/socket.io/?EIO=4&transport=polling").await.body);
             pending.write(&request("GET", &target(&sid), &[], b"")).await.unwrap();
@@ -102,7 +102,7 @@ fn a_signal_stops_it_at_once_and_sends_nobody_away_for_good() {
                     }
                 }
             }
-            // A close packet would be as good as being sent away.
+            // After a close packet the client would not come back.
             loop {
                 match poller.hear().await {
                     Heard::End(end) => break assert_ne!(end, End::Packet),
@@ -120,7 +120,7 @@ fn a_signal_stops_it_at_once_and_sends_nobody_away_for_good() {
 }
 
 #[test]
-fn what_will_not_end_is_not_waited_for() {
+fn connections_that_do_not_end_are_not_waited_for() {
     run(async {
         for (settings, second) in [(&[("MAXTALK_SERVER__STOP_MS", "300")][..], false), (&[], true)] {
             let max = MaxByRule::start();
@@ -128,10 +128,10 @@ fn what_will_not_end_is_not_waited_for() {
             let addr = server.addr();
             let mut http = Http::connect(addr).await;
             let sid = sid_of(&http.get("/socket.io/?EIO=4&transport=polling").await.body);
-            // Half a POST: the rest never comes.
+            // A half POST, whose rest never comes.
             let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4", target(&sid));
             http.write(head.as_bytes()).await.unwrap();
-            // A request that was answered later was taken later: the half one is there.
+            // This later request is answered, so the server has the half POST.
             Http::connect(addr).await.get("/socket.io/").await;
             signal(&server.child, "TERM");
             server.says("SIGTERM: stopping");
@@ -159,16 +159,16 @@ fn half_a_request_is_waited_for_a_moment() {
         signal(&server.child, "TERM");
         let (status, time) = server.end();
         assert_eq!(status.code(), Some(0));
-        // The moment is a second.
+        // The half request delays the stop by at most a second.
         assert!(time < STOP_TIME + Duration::from_secs(1), "{time:?}: {:#?}", server.log);
     });
 }
 
-/// Arguments, environment, and what is said about them.
+/// Arguments, environment variables, and expected words of the message.
 type Refusal<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
 
 #[test]
-fn what_keeps_it_from_starting_is_said_and_its_exit_code_is_1() {
+fn a_failed_start_gives_its_cause_and_exit_code_1() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let table: &[Refusal<'_>] = &[
@@ -192,7 +192,7 @@ fn what_keeps_it_from_starting_is_said_and_its_exit_code_is_1() {
             assert!(log.contains(said), "{arguments:?} {environment:?}: no {said:?} in {log}");
         }
     }
-    // A command line that is none.
+    // An invalid command line.
     let mut server = Process::start(maxtalk(&["--lissten", "x"]));
     assert_eq!(server.end().0.code(), Some(2));
 }
@@ -209,7 +209,7 @@ fn it_listens_where_it_is_told() {
     });
 }
 
-/// An address where nobody listens.
+/// An address on which nobody listens.
 fn free_addr() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
@@ -230,7 +230,7 @@ fn standard_streams_that_are_closed_or_stall_stop_nothing() {
                     command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(program).args(arguments).env_clear();
                 }
                 "stalled" => {
-                    // As much as a pipe holds, and nobody reads.
+                    // Fills the pipe, which nobody reads.
                     writer.write_all(&[b'x'; 65_536]).unwrap();
                     command.stdout(writer.try_clone().unwrap()).stderr(writer);
                 }
@@ -249,7 +249,7 @@ fn standard_streams_that_are_closed_or_stall_stop_nothing() {
             let mut one = join(addr, Kind::WebSocket, "u1", &["crowd"]).await;
             let mut other = join(addr, Kind::WebSocket, "u2", &["crowd"]).await;
             for n in 0..500 {
-                // Refusals are logged, as is everything at this level.
+                // Refusals are logged at this level.
                 one.emit("talk", &talk_of("elsewhere", "m")).await;
                 one.emit("talk", &talk_of("crowd", &n.to_string())).await;
                 other.hears(&[update("u1", "crowd", &n.to_string())]).await;
@@ -257,13 +257,13 @@ fn standard_streams_that_are_closed_or_stall_stop_nothing() {
             signal(&child, "TERM");
             let (status, time) = end_of(&mut child);
             assert_eq!(status.code(), Some(0), "{how}");
-            // The last lines are given a second to be written.
+            // The last lines have a second to be written.
             assert!(time < STOP_TIME + Duration::from_secs(1), "{how}: {time:?}");
         }
     });
 }
 
-/// Joins of every kind, good and bad, while everything is logged that can be: no token may be seen anywhere.
+/// Joins of every kind, good and bad, with everything logged: no token may appear anywhere.
 #[test]
 fn tokens_are_in_no_log_and_no_metric() {
     run(async {
@@ -282,7 +282,7 @@ fn tokens_are_in_no_log_and_no_metric() {
             let mut client = Client::connect(addr, kind, r#"{"token":"t-secret-of-auth","scope":"s"}"#).await;
             client.call("join", &join_of("u1"), &[listening(&["crowd"])], ok).await;
             for user in ["secret-u", "wrong-secret"] {
-                // The first is known and its MAX in trouble, and says the token aloud; the second is unknown.
+                // MAX fails for the first user, and its error repeats the token; the second user is unknown.
                 max.answers(
                     "secret-u",
                     answer("503 Service Unavailable", "text/plain", "t-secret-u is too much for me"),
@@ -314,7 +314,7 @@ fn tokens_are_in_no_log_and_no_metric() {
     });
 }
 
-/// The server within a limit of the shell's, such as `-n 30`.
+/// Starts the server within a limit of the shell, such as `-n 30`.
 fn start_within(limit: &str, environment: &[(&str, &str)]) -> Process {
     let program = maxtalk(&["--listen", "127.0.0.1:0"]);
     let mut command = Command::new("sh");
@@ -349,7 +349,7 @@ fn a_few_files_make_a_small_server_that_serves_operators_too() {
             ],
         );
         let addr = server.addr();
-        // More than there can be: those within the bound are served, the others told.
+        // More connections than the bound: those within it are served, the others are told.
         let mut held = Vec::new();
         let mut served = 0;
         for _ in 0..150 {

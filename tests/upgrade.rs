@@ -1,5 +1,5 @@
-//! The upgrade from polling to a WebSocket: the same session before, during and after it, whatever either side does in
-//! between.
+//! The upgrade from polling to a WebSocket: the session stays the same before, during and after it, whatever either
+//! side does meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -13,7 +13,7 @@ use support::http::{Http, request};
 use support::run;
 use support::socket::{BINARY, CLOSE, End, Frame, PING, Socket, TEXT, frame, text};
 
-/// A session on polling that listens as `messi`, a connection to poll with and one to post with.
+/// A session on polling that has joined as `messi`, with one connection for polls and one for POSTs.
 struct Polling {
     sid: String,
     target: String,
@@ -48,15 +48,15 @@ impl Polling {
         format!("EIO=4&transport=websocket&sid={}", self.sid)
     }
 
-    /// It still talks, and is answered.
+    /// Expects that the session still talks and is answered.
     async fn works(&mut self, ack: u64) {
         self.post(&packet("talk", &talk_of("c1", "still here"), Some(ack))).await;
         assert_eq!(self.poll().await, format!(r#"43/max,{ack}[{{"ok":true}}]"#));
     }
 }
 
-/// Talks flow in both directions while a client upgrades, again and again: every one arrives, once and in order,
-/// wherever among four workers the session and its two connections are.
+/// Talks flow in both directions while a client upgrades again and again. Each arrives once and in order, whichever of
+/// four workers have the session and its two connections.
 #[test]
 fn nothing_is_lost_doubled_or_reordered_around_an_upgrade() {
     run(async {
@@ -102,7 +102,7 @@ fn an_upgrade_may_come_in_one_segment() {
         for round in 0..10 {
             let mut messi = Polling::messi(server.addr).await;
             xavi.hears(&[joined("c1", "messi")]).await;
-            // The probe, the end of the upgrade and a talk follow the request without waiting for anything.
+            // The probe, the end of the upgrade and a talk follow the request at once.
             let talk = packet("talk", &talk_of("c1", "m1"), Some(1));
             let behind: Vec<u8> = ["2probe", "5", &talk].iter().flat_map(|message| text(message)).collect();
             let cut = behind.len() * round / 9;
@@ -111,7 +111,7 @@ fn an_upgrade_may_come_in_one_segment() {
             assert_eq!(socket.hear().await, "3probe");
             assert_eq!(socket.hear().await, r#"43/max,1[{"ok":true}]"#);
             xavi.hears(&[update("messi", "c1", "m1")]).await;
-            // Polling is over, and what comes by it changes nothing.
+            // Polling is over: requests by it change nothing.
             assert_eq!(messi.getter.get(&messi.target).await.status, 400);
             assert_eq!(messi.poster.post(&messi.target, "41/max,").await.status, 400);
             socket.send(&packet("talk", &talk_of("c1", "m2"), Some(2))).await;
@@ -129,7 +129,7 @@ fn during_an_upgrade_every_poll_ends_at_once_and_still_carries_data() {
         let (server, mut xavi) = with_xavi("").await;
         let mut messi = Polling::messi(server.addr).await;
         xavi.hears(&[joined("c1", "messi")]).await;
-        // One poll waits when the probe comes, others come behind it.
+        // One poll waits when the probe comes, others come after it.
         messi.getter.write(&request("GET", &messi.target, &[], b"")).await.unwrap();
         let mut socket = Socket::open(server.addr, &messi.query()).await;
         socket.send("2probe").await;
@@ -141,7 +141,7 @@ fn during_an_upgrade_every_poll_ends_at_once_and_still_carries_data() {
         xavi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
         xavi.hears_nothing().await;
         assert_eq!(messi.poll().await, r#"42/max,["update",{"username":"xavi","conversation":"c1","messageID":"m1"}]"#);
-        // What nobody polled for goes by the socket, behind nothing else.
+        // Packets that were not polled for come first over the socket.
         xavi.call("talk", &talk_of("c1", "m2"), &[], ok).await;
         socket.send("5").await;
         let news = r#"42/max,["update",{"username":"xavi","conversation":"c1","messageID":"m2"}]"#;
@@ -185,7 +185,8 @@ fn an_upgrade_that_goes_wrong_closes_nothing_but_its_socket() {
             messi.works(n as u64).await;
             xavi.hears(&[update("messi", "c1", "still here")]).await;
         }
-        // After all that, one that goes right, though it is probed twice. The server may not have seen the last one go.
+        // An upgrade that succeeds although it is probed twice. The server may not have noticed yet that the last
+        // failed socket is gone.
         let mut socket = loop {
             let mut socket = Socket::open(server.addr, &messi.query()).await;
             socket.write(&[frame(true, PING, b"?"), text("2probe"), text("2probe")].concat()).await;
@@ -216,7 +217,7 @@ fn an_upgrade_that_is_never_finished_is_given_up() {
             messi.works(1).await;
             xavi.hears(&[update("messi", "c1", "still here")]).await;
         }
-        // A poll waits again as it did before, and a second try goes through.
+        // A poll waits again as before, and a second try succeeds.
         messi.getter.write(&request("GET", &messi.target, &[], b"")).await.unwrap();
         xavi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
         assert!(messi.getter.response().await.unwrap().body.contains("m1"));
@@ -233,7 +234,7 @@ fn an_upgrade_that_is_never_finished_is_given_up() {
 fn a_second_socket_for_a_session_is_closed() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
-        // While the upgrade is under way.
+        // During the upgrade.
         let messi = Polling::messi(server.addr).await;
         xavi.hears(&[joined("c1", "messi")]).await;
         let mut socket = Socket::open(server.addr, &messi.query()).await;
@@ -243,7 +244,7 @@ fn a_second_socket_for_a_session_is_closed() {
         second.send("2probe").await;
         assert!(matches!(second.end().await, End::Frame(None) | End::Eof | End::Reset));
         socket.send("5").await;
-        // When it is done, and where there never was one.
+        // After the upgrade, and for a session that never polled.
         let born_a_socket = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
         for sid in [&messi.sid, &born_a_socket.sid] {
             let mut third = Socket::open(server.addr, &format!("EIO=4&transport=websocket&sid={sid}")).await;
@@ -271,7 +272,7 @@ fn a_session_that_ends_during_an_upgrade_takes_its_socket_along() {
             assert_eq!(socket.hear().await, "3probe");
             messi.post(how).await;
             xavi.hears(&[left("c1", "messi")]).await;
-            // It is told by a poll, if it polls, and by its socket in any case.
+            // A poll may be told the end, and the socket is told in any case.
             let _ = messi.getter.get(&messi.target).await;
             assert!(matches!(socket.end().await, End::Frame(None) | End::Eof), "{how}");
         }
@@ -286,7 +287,7 @@ fn heartbeats_go_on_across_an_upgrade() {
         let mut getter = Http::connect(server.addr).await;
         let sid = sid_of(&getter.get("/socket.io/?EIO=4&transport=polling").await.body);
         let mut socket = Socket::open(server.addr, &format!("EIO=4&transport=websocket&sid={sid}")).await;
-        // A ping that falls into the upgrade is found behind it.
+        // A ping that was due during the upgrade comes after it.
         socket.send("2probe").await;
         assert_eq!(socket.hear().await, "3probe");
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
@@ -298,7 +299,8 @@ fn heartbeats_go_on_across_an_upgrade() {
     });
 }
 
-/// A client that probes and does not go on polls again and again: it is answered now and then, not as fast as it asks.
+/// A client that probes but does not complete the upgrade polls again and again: it is answered now and then, not as
+/// fast as it asks.
 #[test]
 fn an_upgrade_that_is_not_finished_causes_no_storm_of_polls() {
     run(async {
@@ -317,7 +319,7 @@ fn an_upgrade_that_is_not_finished_causes_no_storm_of_polls() {
     });
 }
 
-/// As elephant.io of PHP does it.
+/// elephant.io of PHP does it like this.
 #[test]
 fn an_upgrade_needs_no_probe() {
     run(async {

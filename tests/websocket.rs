@@ -1,5 +1,5 @@
-//! A WebSocket to the last byte, heartbeats, and what ends a connection: frames, packets and silence that the protocol
-//! does not allow, and odd ones that it does.
+//! A WebSocket byte by byte: frames, packets and pauses that the protocol forbids, which end the connection, and odd
+//! ones that it allows.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
@@ -13,7 +13,7 @@ use support::run;
 use support::socket::{BINARY, CLOSE, CONTINUATION, End, FRESH, Frame, PING, PONG, Socket, TEXT, frame, text};
 
 over_every_transport! {
-    what_is_no_packet_ends_the_connection
+    malformed_packets_end_the_connection
     odd_packets_are_taken
     attachments_are_bounded_together
     a_client_that_enters_no_namespace_is_let_go
@@ -21,7 +21,7 @@ over_every_transport! {
     only_pings_keep_a_silent_client
 }
 
-/// A socket that listens as `messi`, frames and all.
+/// Opens a WebSocket and joins as `messi`.
 async fn socket_of_messi(server: &Fixture) -> Socket {
     let mut socket = Socket::open(server.addr, FRESH).await;
     socket.hear().await;
@@ -82,14 +82,14 @@ fn a_message_may_come_in_any_pieces() {
         xavi.hears(&[joined("c1", "messi")]).await;
         let talk = packet("talk", r#"{"conversation":"c1","messageID":"é😀"}"#, None);
 
-        // Every byte a segment of its own.
+        // Every byte in its own segment.
         for byte in text(&talk) {
             messi.write(&[byte]).await;
             tokio::task::yield_now().await;
         }
         xavi.hears(&[update("messi", "c1", "é😀")]).await;
 
-        // Every byte a fragment of its own, characters cut through, with a ping in the midst and empty ones around.
+        // Every byte in its own fragment, characters cut through, with a ping in between and empty fragments around.
         let mut pieces = frame(false, TEXT, b"");
         for (n, byte) in talk.bytes().enumerate() {
             if n == 20 {
@@ -115,7 +115,7 @@ fn a_message_may_come_in_any_pieces() {
 }
 
 #[test]
-fn what_comes_with_the_handshake_is_not_lost() {
+fn frames_behind_the_handshake_are_not_lost() {
     run(async {
         let (server, mut xavi) = with_xavi("").await;
         let breath = ["40/max,", &packet("join", &join_of("messi"), None), &packet("talk", &talk_of("c1", "m1"), None)];
@@ -144,7 +144,7 @@ fn pings_and_closes_are_answered_in_kind() {
             assert_eq!(messi.next().await, Ok(Frame::Pong(payload.to_vec())));
         }
         messi.write(&frame(true, PONG, b"unasked")).await;
-        // Many pings at once need not all be answered; what counts is that nothing else suffers.
+        // Not all of many pings must be answered, but nothing else may suffer.
         messi.write(&frame(true, PING, b"many").repeat(10_000)).await;
         messi.send(&packet("talk", &talk_of("c1", "m1"), Some(1))).await;
         loop {
@@ -154,7 +154,7 @@ fn pings_and_closes_are_answered_in_kind() {
             }
         }
         xavi.hears(&[update("messi", "c1", "m1")]).await;
-        // A close is answered with its code; what comes behind it does not count.
+        // A close is answered with its code; later frames are ignored.
         for (payload, code) in [(&[][..], None), (&[0x03, 0xe8], Some(1000)), (b"\x03\xe9going", Some(1001))] {
             let talk = text(&packet("talk", &talk_of("c1", "m2"), None));
             messi.write(&[frame(true, CLOSE, payload), talk].concat()).await;
@@ -166,7 +166,7 @@ fn pings_and_closes_are_answered_in_kind() {
     });
 }
 
-async fn what_is_no_packet_ends_the_connection(kind: Kind) {
+async fn malformed_packets_end_the_connection(kind: Kind) {
     let (server, mut xavi) = with_xavi("").await;
     let deep_name = format!("42/max,[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
     let table = [
@@ -229,14 +229,14 @@ async fn what_is_no_packet_ends_the_connection(kind: Kind) {
     for bad in table {
         let mut messi = Client::join(&server, kind, "messi", &["c1"]).await;
         xavi.hears(&[joined("c1", "messi")]).await;
-        // A client on polling says nothing with an empty payload but that.
+        // On polling, an empty packet is the whole body.
         messi.send(bad).await;
         let end = messi.end().await;
         let expected = match kind {
             Kind::Polling => End::Packet,
             _ => End::Frame(None),
         };
-        // Its poll may have been on the way just then: it finds nobody.
+        // A poll may just have been on its way: its sid is unknown.
         assert!(end == expected || matches!(end, End::Refused(400, _)), "{bad:.100}: {end:?}");
         xavi.hears(&[left("c1", "messi")]).await;
     }
@@ -258,7 +258,7 @@ async fn what_is_no_packet_ends_the_connection(kind: Kind) {
     }
     xavi.hears_nothing().await;
 
-    // Before CONNECT, nothing else has a place.
+    // Before the CONNECT, no other packet is allowed.
     for early in [packet("join", &join_of("messi"), None), "41/max,".to_owned(), "42[\"x\"]".to_owned()] {
         let mut client = Client::open(server.addr, kind).await;
         client.send(&early).await;
@@ -336,7 +336,7 @@ async fn a_client_that_enters_no_namespace_is_let_go(kind: Kind) {
         assert!(matches!(end, End::Packet | End::Frame(None) | End::Refused(400, _)), "{end:?}");
     }
     assert!(begun.elapsed().as_millis() >= 1000);
-    // Who was in a namespace once is not asked again.
+    // The connect timeout ends with the first CONNECT.
     inside.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
     has_left.send("40/max,").await;
     has_left.hear().await;
@@ -350,7 +350,7 @@ async fn ten_thousand_namespaces_are_refused_one_by_one(kind: Kind) {
         messi.upgrade().await;
     }
     let asked: Vec<_> = (0..10_000).map(|n| format!("40/n{n},")).collect();
-    // More than an outbox holds, in one go.
+    // More than an outbox holds, at once.
     messi.send_all(&asked.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for n in 0..10_000 {
         let refused = format!(r#"44/n{n},{{"message":"Invalid namespace"}}"#);
@@ -373,7 +373,7 @@ async fn only_pings_keep_a_silent_client(kind: Kind) {
     server.max.talks_in("messi", &["c1"]);
     server.max.talks_in("xavi", &["c1"]);
     let mut xavi = Client::join(&server, kind, "xavi", &["c1"]).await;
-    // This one answers no ping, though it talks: only pongs count. The first may come before its join is done.
+    // This client answers no ping, though it talks: only pongs count. The first ping may come before its join is done.
     let mut messi = Socket::open(server.addr, FRESH).await;
     let begun = Instant::now();
     messi.send("40/max,").await;
@@ -409,7 +409,7 @@ fn every_pong_is_followed_by_another_ping() {
         for _ in 0..5 {
             assert_eq!(socket.hear().await, "2");
             assert!(begun.elapsed().as_millis() >= 45, "a ping too soon: {:?}", begun.elapsed());
-            // More pongs than pings bring no more pings.
+            // Extra pongs bring no extra pings.
             begun = Instant::now();
             socket.write(&text("3").repeat(100)).await;
         }

@@ -1,4 +1,4 @@
-//! What holds of the WebSocket reader for all input: no bytes make it panic or loop, and the cuts of a TCP stream
+//! Properties of the WebSocket reader for all input: no bytes make it panic or loop, and the cuts of a TCP stream
 //! change nothing.
 
 #[path = "support/frame.rs"]
@@ -72,7 +72,7 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// Reads a stream that arrives in `chunks`, keeping the bytes of an incomplete frame as a transport does.
+/// Reads a stream in `chunks`, and keeps the bytes of an incomplete frame as a transport does.
 fn listen<'a>(reader: &mut Reader, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Said>, ProtocolError> {
     let (mut seen, mut partial) = (Vec::new(), Vec::new());
     for chunk in chunks {
@@ -91,7 +91,7 @@ fn listen<'a>(reader: &mut Reader, chunks: impl IntoIterator<Item = &'a [u8]>) -
 proptest! {
     #[test]
     fn no_bytes_upset_the_reader(mut bytes in vec(any::<u8>(), 0..200), tame in any::<bool>()) {
-        // Most random bytes fail at the second: with these two made tame, more of them get further.
+        // Most random input fails at its second byte; with valid bits in these two, more of it gets further.
         if let (true, [first, second, ..]) = (tame, bytes.as_mut_slice()) {
             *first &= 0x8f;
             *second |= 0x80;

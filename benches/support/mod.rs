@@ -1,4 +1,4 @@
-//! What the benches share: how long they take, an outbox, and an event of the usual size.
+//! Code that the benches share: measurement time, an outbox, and an event of the usual size.
 #![allow(dead_code, reason = "every bench compiles all of this and uses some")]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use maxtalk::metrics::{Metrics, ReadAtScrape};
 use maxtalk::protocol::Generation;
 use maxtalk::protocol::frame::{Broadcast, Frame};
 
-/// Long enough for a stable median; `--measurement-time` takes longer, `--quick` less.
+/// Criterion with enough time for a stable median; `--measurement-time` sets more, `--quick` less.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
@@ -19,23 +19,23 @@ pub fn criterion() -> Criterion {
         .nresamples(10_000)
 }
 
-/// The metrics of a server.
+/// Metrics that nobody scrapes.
 pub fn metrics() -> Arc<Metrics> {
     Metrics::new(&[], ReadAtScrape::default())
 }
 
-/// An outbox with the bounds of the defaults, towards a client of today.
+/// An outbox of a current client, with the default bounds.
 pub fn outbox(metrics: &Arc<Metrics>) -> Arc<Outbox> {
     let bounds = Bounds { messages_max: 4096, bytes_max: 1 << 20 };
     Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()))
 }
 
-/// Somebody, by number.
+/// A username by number.
 pub fn username(number: u64) -> Username {
     Username::parse(&format!("user.number.{number}")).expect("a username")
 }
 
-/// What somebody says when there is news.
+/// A talk as a client sends it.
 pub fn talk() -> Talk {
     let scalar = |json: &str| Scalar::parse(serde_json::from_str(json).expect("JSON"), 256).expect("a scalar");
     Talk {
@@ -45,13 +45,13 @@ pub fn talk() -> Talk {
     }
 }
 
-/// What all others are told of it, not encoded yet.
+/// The update for the other members, not encoded yet.
 pub fn update() -> Broadcast {
     let event = ServerEvent::Update { username: &username(1), talk: &talk() };
     Broadcast::new("/max".into(), event.name().as_str(), event.json())
 }
 
-/// The same as a client of today is sent it: about 150 bytes.
+/// The update as a frame for a current client: about 150 bytes.
 pub fn frame() -> Frame {
     update().frame(Generation::Eio4).clone()
 }

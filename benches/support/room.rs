@@ -1,5 +1,5 @@
-//! A conversation with all that a delivery takes but the system: its mailbox, the encoding, the members' outboxes, the
-//! flusher, and WebSockets whose stream throws away what is written to it.
+//! A conversation with everything that a delivery passes except the system: its mailbox, the encoding, the members'
+//! outboxes, the flusher, and WebSockets whose stream discards its input.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -35,12 +35,12 @@ pub struct Room {
     drain: Drain,
 }
 
-/// Takes whatever it is given, and counts the writes of all that are made of it.
+/// Accepts all writes and counts them, those of its clones included.
 #[derive(Clone, Debug, Default)]
 struct Drain(Rc<Cell<u64>>);
 
 impl Room {
-    /// A conversation in which `listeners` hear what one more says.
+    /// A conversation in which `listeners` hear the talks of one more member.
     pub async fn with(listeners: u64) -> Self {
         let metrics = support::metrics();
         let conversation = empty_conversation(&metrics);
@@ -64,7 +64,7 @@ impl Room {
         Self { conversation, _sockets: sockets, drain }
     }
 
-    /// Says something, and waits until so many others have been written to.
+    /// Talks, and waits until `listeners` members have been written to.
     pub async fn talk(&self, listeners: u64) {
         let before = self.drain.0.get();
         let (session, username) = (SessionId(0), support::username(0));
@@ -80,7 +80,7 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let settings = Config::default();
     let settings = Arc::new(ConversationSettings {
         namespace: "/max".into(),
-        // Nobody is told of the others: that would be members² events.
+        // Without presence, which would be members² events.
         presence_members_max: 1,
         burst_max: settings.conversation.burst_max,
         linger: Duration::from_millis(settings.conversation.linger_ms),

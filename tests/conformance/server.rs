@@ -1,9 +1,9 @@
-//! The server that the official test suites of Engine.IO and Socket.IO expect (protocol section 6), over this library's
-//! own protocol layer, session actor and HTTP edge: an echo in the place of conversations.
+//! The server for the official test suites of Engine.IO and Socket.IO (protocol section 6): this library's protocol
+//! layer, session actor and HTTP edge, with an echo instead of conversations.
 //!
 //! `cargo run --release --example conformance -- engine` serves `/engine.io/` for the suite of `engine.io-protocol`,
-//! `cargo run --release --example conformance -- socket` serves `/socket.io/` for that of `socket.io-protocol`; both on
-//! port 3000, or on the one that is given behind. Run the suites themselves from their own repositories.
+//! `cargo run --release --example conformance -- socket` serves `/socket.io/` for that of `socket.io-protocol`. The
+//! port is 3000, or the one given as a further argument. The suites are run from their own repositories.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -48,9 +48,9 @@ impl Application for EngineEcho {
 }
 
 /// The application of the Socket.IO suite, the same in both of its namespaces.
-struct EchoResidents([Arc<str>; 2]);
+struct EchoNamespaces([Arc<str>; 2]);
 
-impl Namespaces for EchoResidents {
+impl Namespaces for EchoNamespaces {
     fn names(&self) -> &[Arc<str>] {
         &self.0
     }
@@ -97,7 +97,7 @@ fn main() {
         "engine" => ("/engine.io/", Box::new(|_, _, outbox, _| Box::new(EngineEcho(outbox.clone())))),
         "socket" => {
             let settings = Arc::new(SocketIoSettings {
-                namespaces: Arc::new(EchoResidents(["/".into(), "/custom".into()])),
+                namespaces: Arc::new(EchoNamespaces(["/".into(), "/custom".into()])),
                 ids: ids.clone(),
                 rates: RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,

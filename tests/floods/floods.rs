@@ -1,4 +1,4 @@
-//! The floods by name: what each does, with what settings its server runs, and how many sockets take part.
+//! The floods by name: their actions, the settings of their server, and their numbers of sockets.
 
 use crate::generator::{Flow, Generator};
 use crate::{http, socket};
@@ -6,9 +6,9 @@ use crate::{http, socket};
 /// One flood.
 pub struct Flood {
     pub name: &'static str,
-    /// What it does, in a few words.
+    /// Its action, in a few words.
     pub about: &'static str,
-    /// Settings of the server that are not the defaults, as `SECTION__KEY` and value.
+    /// The settings of the server that are not defaults, as `SECTION__KEY` and value.
     pub settings: &'static [(&'static str, &'static str)],
     /// Starts its tasks.
     pub start: fn(&Generator),
@@ -16,7 +16,7 @@ pub struct Flood {
 
 const DEFAULTS: &[(&str, &str)] = &[];
 
-/// Room for users of ten thousand conversations with short ids.
+/// Room for users with ten thousand conversations and short ids.
 const MANY_CONVERSATIONS: &[(&str, &str)] =
     &[("MAX__CONVERSATIONS_MAX", "10000"), ("LIMITS__ID_BYTES_MAX", "64"), ("OUTBOX__BYTES_MAX", "8388608")];
 

@@ -1,4 +1,4 @@
-//! The process that floods: prebuilt bytes, poured into as many connections as a flood has, until standard input ends.
+//! The flooding process: prebuilt bytes, written to all connections of a flood until standard input ends.
 
 use std::future::Future;
 use std::io;
@@ -13,17 +13,17 @@ use tokio::time::sleep;
 use crate::floods::FLOODS;
 use crate::wire::Line;
 
-/// How soon a flood comes back where it was thrown out.
+/// How soon a client of a flood comes back after it was disconnected.
 const RETURN_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Whether a flood reads what it is answered.
+/// Whether a flood reads its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Read,
     Unread,
 }
 
-/// What the tasks of a flood share.
+/// The state that the tasks of a flood share.
 #[derive(Clone)]
 pub struct Generator {
     pub addr: SocketAddr,
@@ -37,11 +37,11 @@ struct Counts {
     read_bytes: AtomicU64,
 }
 
-/// Runs a flood until standard input ends, and says then what it has done.
+/// Runs a flood until standard input ends, and then reports what it has done.
 pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
     let flood = FLOODS.iter().find(|flood| flood.name == name).ok_or(io::ErrorKind::NotFound)?;
     maxtalk::files::raise_file_limit(0)?;
-    // Neighbours and MAX share this core: they come first.
+    // Neighbours and MAX share this core and have priority.
     let _ = rustix::process::nice(5);
     let generator = Generator { addr, counts: Arc::default() };
     let counts = generator.counts.clone();
@@ -61,7 +61,7 @@ pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
 }
 
 impl Generator {
-    /// Runs one client for ever: it begins anew when it is thrown out.
+    /// Runs one client forever; it reconnects when it is disconnected.
     pub fn client<F>(&self, life: impl Fn(Self) -> F + Send + 'static)
     where
         F: Future<Output = io::Result<()>> + Send,
@@ -75,19 +75,19 @@ impl Generator {
         });
     }
 
-    /// A connection from the address that most floods come from.
+    /// A connection from the usual address of floods.
     pub async fn connect(&self) -> io::Result<Line> {
         self.connect_from(Ipv4Addr::LOCALHOST.into()).await
     }
 
-    /// A connection from elsewhere.
+    /// A connection from another address.
     pub async fn connect_from(&self, from: IpAddr) -> io::Result<Line> {
         let line = Line::connect(self.addr, from).await?;
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         Ok(line)
     }
 
-    /// Writes `chunk` over and over. Ends with the connection.
+    /// Writes `chunk` over and over until the connection ends.
     pub async fn pour(&self, line: Line, chunk: &[u8], flow: Flow) -> io::Result<()> {
         let (mut reader, mut writer) = line.stream.into_split();
         let write = async {
@@ -102,7 +102,7 @@ impl Generator {
         }
     }
 
-    /// Reads all that comes.
+    /// Reads and discards everything.
     pub async fn discard(&self, reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<()> {
         let mut bytes = vec![0; 65_536];
         loop {

@@ -14,7 +14,7 @@ const HALF_HEADS: usize = 200;
 const SILENT: usize = 15_000;
 const PAYLOAD_BYTES: usize = 990_000;
 
-/// The same request over and over, without waiting for answers.
+/// Sends the same request over and over without waiting for answers.
 pub fn pipeline(generator: &Generator, method: &'static str, target: &'static str, connections: usize, flow: Flow) {
     for _ in 0..connections {
         generator.client(move |generator| async move {
@@ -24,7 +24,7 @@ pub fn pipeline(generator: &Generator, method: &'static str, target: &'static st
     }
 }
 
-/// A poll that waits, and requests without end behind it.
+/// Sends a poll that waits, and endless requests behind it.
 pub fn behind_a_poll(generator: &Generator, connections: usize) {
     for _ in 0..connections {
         generator.client(|generator| async move {
@@ -35,7 +35,7 @@ pub fn behind_a_poll(generator: &Generator, connections: usize) {
     }
 }
 
-/// WebSockets at `target`, each opened and reset.
+/// Opens and resets WebSockets at `target`.
 pub fn websockets(generator: &Generator, target: &'static str) {
     generator.client(move |generator| async move {
         loop {
@@ -44,7 +44,7 @@ pub fn websockets(generator: &Generator, target: &'static str) {
     });
 }
 
-/// The same for 0.9, where a handshake comes before each.
+/// The same with 0.9, where each needs a handshake first.
 pub fn websockets_of_0_9(generator: &Generator) {
     generator.client(|generator| async move {
         let mut handshakes = generator.connect().await?;
@@ -61,11 +61,11 @@ async fn open_and_reset(generator: &Generator, target: &str) -> io::Result<()> {
     let mut line = generator.connect().await?;
     line.write(&upgrade(target)).await?;
     line.expect("\r\n\r\n").await?;
-    // A reset keeps no port: one that is closed in order would be kept for a minute.
+    // A reset keeps no port; a FIN would keep it for a minute.
     socket2::SockRef::from(&line.stream).set_linger(Some(Duration::ZERO))
 }
 
-/// Connections that begin a request and do not end it, `before` having been sent and answered.
+/// Opens connections that begin a request and do not finish it, after `before` was sent and answered.
 pub fn half_heads(generator: &Generator, before: &'static [u8]) {
     for _ in 0..HALF_HEADS {
         generator.client(move |generator| async move {
@@ -80,20 +80,20 @@ pub fn half_heads(generator: &Generator, before: &'static [u8]) {
     }
 }
 
-/// Connections that say nothing at all.
+/// Opens connections that send nothing.
 pub fn silent_connections(generator: &Generator) {
     for _ in 0..SILENT {
         generator.client(|generator| async move {
             let mut line = generator.connect().await?;
             let ended = generator.discard(&mut line.stream).await;
-            // As a crowd that was turned away comes back, not as a hammer.
+            // The pace of a crowd that was turned away, not of an attacker.
             sleep(Duration::from_secs(1)).await;
             ended
         });
     }
 }
 
-/// POSTs of as many `packet`s as the server takes in one, over and over, by two sessions.
+/// Two sessions POST as many `packet`s as the server takes at once, over and over.
 pub fn large_posts(generator: &Generator, packet: &'static str) {
     for _ in 0..2 {
         generator.client(move |generator| async move {
@@ -105,7 +105,7 @@ pub fn large_posts(generator: &Generator, packet: &'static str) {
     }
 }
 
-/// A new session by polling that has connected to `/max`, and its target.
+/// Opens a session by polling that connects to `/max`. Returns its target.
 async fn session(generator: &Generator) -> io::Result<(Line, String)> {
     let mut line = generator.connect().await?;
     line.write(&request("GET", ENDPOINT, "")).await?;

@@ -1,14 +1,14 @@
-//! Floods: what one client, or few, can do to a server and to the neighbours beside them.
+//! Floods: the damage that one or a few clients can do to a server and to the neighbours on it.
 //!
 //! `cargo test --release --test floods -- measure-floods` starts a server for each flood, lets honest clients join,
-//! talk and hear beside it, floods it for 30 s, and prints memory and waits in peace, under the flood and afterwards.
-//! It exits with 1 where memory grows by more than 150 MiB, a neighbour's p99 by more than 20 times, or memory is not
-//! back within 20 %. Names behind it choose floods, `--seconds N` the time, `list-floods` says which there are, and
-//! `MAXTALK_BIN` may name another build of the server. With two cores and `taskset` the server has the first core and
-//! everything else the last.
+//! talk and hear on it, floods it for 30 s, and prints memory and waits before, during and after the flood. It exits
+//! with 1 if memory grows by more than 150 MiB, if a neighbour's p99 grows by more than 20 times, or if memory does not
+//! return to within 20 %. Further arguments choose floods by name, `--seconds N` sets the time, `list-floods` lists the
+//! floods, and `MAXTALK_BIN` may name another build of the server. With two cores and `taskset`, the server has the
+//! first core and everything else the last.
 //!
-//! As a part of `cargo test` some of them run for a moment, and are only held to memory and to neighbours that are
-//! served afterwards: these do not depend on how busy the machine is.
+//! As a part of `cargo test`, some of them run for a moment and are held only to memory and to neighbours that are
+//! served afterwards, which do not depend on how busy the machine is.
 
 mod floods;
 #[path = "../support/frame.rs"]
@@ -33,26 +33,29 @@ use floods::{FLOODS, Flood};
 use libtest_mimic::{Arguments, Failed, Trial};
 use measure::{Outcome, Plan};
 
-/// How long a flood is measured for where nothing else is said.
+/// The default duration of a measured flood.
 const SECONDS: u64 = 30;
 
-/// What runs as a part of `cargo test`: one flood of each kind, for a moment.
+/// The floods that run as a part of `cargo test`: one of each kind, for a moment.
 const SHORT_FLOODS: &[&str] =
     &["join-6", "talk", "get-read", "handshake-poll-eio4", "half-heads-2", "connections", "leaves", "deaf-askers"];
+
+/// The durations of a short flood.
 const SHORT: Plan = Plan { quiet: Duration::from_millis(200), flood: Duration::from_secs(1), settle: Duration::ZERO };
-/// They are not measured, and so may run side by side.
+
+/// Short floods that run side by side, since they are not measured.
 const SHORT_THREADS: usize = 4;
 
 fn main() -> io::Result<ExitCode> {
-    let words = std::env::args().skip(1).collect::<Vec<_>>();
-    let words = words.iter().map(String::as_str).collect::<Vec<_>>();
-    // Words that nobody gives to `cargo test` as the name of a test.
-    match words.as_slice() {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    // These arguments are unlikely as names of tests for `cargo test`.
+    match arguments.as_slice() {
         ["generate-flood", flood, addr] => {
             let addr = addr.parse().map_err(io::Error::other)?;
             generator::run(flood, addr).map(|()| ExitCode::SUCCESS)
         }
-        ["measure-floods", words @ ..] => measure_all(words),
+        ["measure-floods", arguments @ ..] => measure_all(arguments),
         ["list-floods"] => {
             FLOODS.iter().for_each(|flood| println!("{:<20} {}", flood.name, flood.about));
             Ok(ExitCode::SUCCESS)
@@ -61,15 +64,15 @@ fn main() -> io::Result<ExitCode> {
     }
 }
 
-/// Measures what `words` name, or everything.
-fn measure_all(words: &[&str]) -> io::Result<ExitCode> {
-    let seconds_at = words.iter().position(|word| *word == "--seconds");
+/// Measures the floods that `arguments` name, or all.
+fn measure_all(arguments: &[&str]) -> io::Result<ExitCode> {
+    let seconds_at = arguments.iter().position(|word| *word == "--seconds");
     let seconds = match seconds_at {
-        Some(at) => words.get(at + 1).and_then(|word| word.parse().ok()).ok_or_else(|| usage("--seconds N"))?,
+        Some(at) => arguments.get(at + 1).and_then(|word| word.parse().ok()).ok_or_else(|| usage("--seconds N"))?,
         None => SECONDS,
     };
     let is_name = |at: usize| seconds_at.is_none_or(|option| at != option && at != option + 1);
-    let names = (0..words.len()).filter(|at| is_name(*at)).map(|at| words[at]).collect::<Vec<_>>();
+    let names = (0..arguments.len()).filter(|at| is_name(*at)).map(|at| arguments[at]).collect::<Vec<_>>();
     if let Some(unknown) = names.iter().find(|name| FLOODS.iter().all(|flood| flood.name != **name)) {
         return Err(usage(&format!("there is no flood {unknown:?}; \"list-floods\" says which there are")));
     }
@@ -82,7 +85,7 @@ fn measure_all(words: &[&str]) -> io::Result<ExitCode> {
     let mut outcomes = Vec::new();
     let mut all_hold = true;
     for flood in FLOODS.iter().filter(|flood| names.is_empty() || names.contains(&flood.name)) {
-        // One that cannot be measured keeps the others from nothing.
+        // A failed measurement does not stop the others.
         match one(flood, max, plan) {
             Ok(outcome) => {
                 print!("{}", report::paragraph(&outcome));
@@ -114,7 +117,7 @@ fn test_all() -> io::Result<ExitCode> {
             Err(Failed::from(format!("{}\n{}", faults.join(", "), report::paragraph(&outcome))))
         })
     };
-    // ReadAtScrape a client has one address of its own, and nobody says how much memory a process has.
+    // On other systems a client has only one address, and the memory of a process is not known.
     let floods = FLOODS.iter().filter(|flood| cfg!(target_os = "linux") && SHORT_FLOODS.contains(&flood.name));
     Ok(libtest_mimic::run(&arguments, floods.map(test).collect()).exit_code())
 }

@@ -1,5 +1,4 @@
-//! A MAX that answers at once: the conversations of a user follow from the name. It runs on a thread of its own, in
-//! the process that measures.
+//! A MAX that answers at once, on a thread of the measuring process. The conversations of a user follow from the name.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,10 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::wire::find;
 
-/// Conversations of a user whose name begins with `many.`
+/// Conversations of a user whose name begins with `many.`.
 pub const MANY: usize = 10_000;
 
-/// Starts it, and returns where it listens. It ends with the process.
+/// Starts it and returns its address. It ends with the process.
 pub fn start() -> io::Result<SocketAddr> {
     let (say, said) = mpsc::channel();
     thread::spawn(move || {
@@ -49,7 +48,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// The answer to a request: users called `a.b` are in the conversation `a`.
+/// Returns the answer to a request: the user `a.b` is in the conversation `a`.
 fn answer(head: &str) -> String {
     let target = head.split(' ').nth(1).unwrap_or_default();
     let header = |name: &str| {
@@ -76,7 +75,7 @@ fn conversation(id: &str) -> String {
     format!(r#"{{"id":"{id}","objectType":"conversation"}}"#)
 }
 
-/// Very many conversations. To write them anew for every answer would keep neighbours waiting.
+/// The many conversations. Encoding them for every answer would delay the neighbours.
 fn many() -> &'static str {
     static LIST: LazyLock<String> =
         LazyLock::new(|| (0..MANY).map(|n| conversation(&format!("c{n}"))).collect::<Vec<_>>().join(","));

@@ -1,4 +1,4 @@
-//! One measurement: a server and its neighbours in peace, under a flood, and afterwards; and what it is held to.
+//! One measurement: a server and its neighbours before, during and after a flood, and the limits that they must keep.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,53 +11,53 @@ use crate::neighbours::Neighbours;
 use crate::samples::{Kind, Samples};
 use crate::subject::{Generator, Subject};
 
-/// How much memory a flood may take, in MiB.
+/// How much a flood may let memory grow, in MiB.
 const RSS_GROWTH_MAX_MIB: f64 = 150.0;
-/// How much of its memory a server may have on top when a flood is over.
+/// How large memory may stay after a flood, as a multiple of that before.
 const RSS_AFTER_MAX: f64 = 1.2;
 /// How many times longer neighbours may wait at p99.
 const SLOWER_MAX: f64 = 20.0;
 
 const RSS_INTERVAL: Duration = Duration::from_millis(100);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// How long neighbours may take to come in, and to be served again when a flood is over.
+/// How long neighbours may take to join at first, and to be served again after a flood.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long each part takes.
+/// The duration of each part.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub quiet: Duration,
     pub flood: Duration,
-    /// The longest time for memory to go back.
+    /// The longest time for memory to return.
     pub settle: Duration,
 }
 
-/// What was seen.
+/// The measured values.
 pub struct Outcome {
     pub flood: &'static str,
     pub before_mib: f64,
     pub peak_mib: f64,
     pub after_mib: f64,
-    /// How long after the end of the flood memory was back, or was given up.
+    /// The time after the flood until memory had returned, or until the limit.
     pub settled: Duration,
     pub quiet: Samples,
     pub flooded: Samples,
-    /// What the generator says it has done.
+    /// The generator's own report.
     pub done: String,
-    /// What kept the measurement from its end.
+    /// The error that ended the measurement early.
     pub broken: Option<String>,
 }
 
 /// Measures one flood with a server of its own.
 ///
 /// # Errors
-/// The server cannot start, or its neighbours do not come in.
+/// The server does not start, or its neighbours do not join.
 pub async fn measure(flood: &'static Flood, max: SocketAddr, plan: Plan) -> io::Result<Outcome> {
     let server = Subject::start(max, flood.settings)?;
     let rss = || server.rss_mib().ok_or_else(|| io::Error::other("the server has died"));
     let neighbours = Neighbours::start(server.addr);
     all_present(&neighbours).await?;
-    // The first of everything is slower than the rest.
+    // The first requests are slower than the rest.
     sleep(plan.quiet.min(Duration::from_secs(1))).await;
     neighbours.take();
     sleep(plan.quiet).await;
@@ -136,17 +136,17 @@ impl Outcome {
         self.after_mib <= self.before_mib * RSS_AFTER_MAX
     }
 
-    /// How many times longer neighbours waited for what became slowest.
+    /// Returns how many times longer neighbours waited, in the kind of wait that grew most.
     pub fn slower(&self) -> f64 {
         let ratio = |kind| match (self.quiet.at(kind, 0.99), self.flooded.at(kind, 0.99)) {
             (Some(quiet), Some(flooded)) => flooded / quiet,
-            // Nothing at all came of it.
+            // None succeeded.
             _ => f64::INFINITY,
         };
         Kind::ALL.into_iter().map(ratio).fold(0.0, f64::max)
     }
 
-    /// Everything that it is held to and does not hold.
+    /// Returns all limits that were not kept.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.grave_faults();
         if self.slower() > SLOWER_MAX {
@@ -158,7 +158,7 @@ impl Outcome {
         faults
     }
 
-    /// What is a fault on a busy machine and in a short time too.
+    /// Returns the faults that count even on a busy machine and in a short time.
     pub fn grave_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.peak_mib - self.before_mib > RSS_GROWTH_MAX_MIB {

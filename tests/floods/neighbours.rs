@@ -1,5 +1,5 @@
-//! The honest clients beside a flood: pairs that talk at a steady rate, over WebSocket and by polling, and people who
-//! come, join and go. Each has an address and a user of its own, as strangers have.
+//! The honest clients beside a flood: pairs that talk at a steady rate, over WebSocket and by polling, and clients that
+//! come, join and go. Each has an address and a user of its own.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,38 +13,39 @@ use tokio::time::{interval, sleep, timeout};
 use crate::samples::{Kind, Samples};
 use crate::wire::{Line, PATIENCE, join, request, talk, text};
 
-/// Pairs over WebSocket; one more polls.
+/// Pairs over WebSocket; one more pair polls.
 const PAIRS: usize = 3;
+
 const TALK_INTERVAL: Duration = Duration::from_millis(50);
 const POLLED_TALK_INTERVAL: Duration = Duration::from_millis(100);
 const JOIN_INTERVAL: Duration = Duration::from_millis(100);
 const POLLED_JOIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How soon a neighbour who was thrown out comes back.
+/// How soon a disconnected neighbour comes back.
 const RETURN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// All neighbours, with what they have seen. They run on the runtime that starts them, until it ends.
+/// All neighbours and their measurements. They run on the runtime that starts them, until it ends.
 #[derive(Clone, Default)]
 pub struct Neighbours(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     samples: Samples,
-    /// What was said and not yet heard, with when it was said.
+    /// Messages that were sent and not yet heard, with the time of sending.
     waiting: HashMap<(Kind, String), Instant>,
-    /// Sessions that are in, of those that stay.
+    /// The number of lasting sessions that have joined.
     present: usize,
 }
 
 impl State {
-    /// Whether all that stay are in.
+    /// Returns whether all lasting sessions have joined.
     fn is_complete(&self) -> bool {
         self.present == 2 * (PAIRS + 1)
     }
 }
 
 impl Neighbours {
-    /// Brings them in. They are [`all_present`](Self::all_present) a little later.
+    /// Starts the neighbours. They are [`all_present`](Self::all_present) a little later.
     pub fn start(addr: SocketAddr) -> Self {
         let all = Self::default();
         for pair in 0..PAIRS {
@@ -62,12 +63,12 @@ impl Neighbours {
         all
     }
 
-    /// Whether all that stay are in.
+    /// Returns whether all lasting sessions have joined.
     pub fn all_present(&self) -> bool {
         self.state().is_complete()
     }
 
-    /// What was seen since the last time. What has been waited for for long counts with the time so far.
+    /// Returns the samples since the last call. A message that has long been waited for counts with its wait so far.
     pub fn take(&self) -> Samples {
         let mut state = self.state();
         let now = Instant::now();
@@ -90,7 +91,7 @@ impl Neighbours {
         let now = Instant::now();
         let mut state = self.state();
         state.waiting.insert((Kind::Talk, id.to_owned()), now);
-        // The first to come talk to nobody.
+        // The first ones would talk to nobody.
         if state.is_complete() {
             state.waiting.insert((Kind::Delivery, id.to_owned()), now);
         }
@@ -103,7 +104,7 @@ impl Neighbours {
         }
     }
 
-    /// Reads the packets that a neighbour hears.
+    /// Handles the packets that a neighbour hears.
     fn hear(&self, packet: &str, place: &Place) -> io::Result<()> {
         if let Some(ack) = packet.strip_prefix("43/max,") {
             let number = ack.split('[').next().unwrap_or_default();
@@ -141,7 +142,7 @@ impl Neighbours {
                 if let Ok(Ok(())) = joined {
                     return all.came(Kind::Join, &user);
                 }
-                // A neighbour who is refused waits as one who is not answered.
+                // A refusal counts as a wait without an answer.
                 let mut state = all.state();
                 state.waiting.remove(&(Kind::Join, user));
                 state.samples.add(Kind::Join, PATIENCE);
@@ -168,7 +169,7 @@ async fn join_by_polling(addr: SocketAddr, from: IpAddr, user: String) -> io::Re
     }
 }
 
-/// A new session by polling, and its target.
+/// Opens a session by polling and returns its target.
 async fn polling(addr: SocketAddr, from: IpAddr) -> io::Result<(Line, String)> {
     let endpoint = "/socket.io/?EIO=4&transport=polling";
     let mut line = Line::connect(addr, from).await?;
@@ -179,7 +180,7 @@ async fn polling(addr: SocketAddr, from: IpAddr) -> io::Result<(Line, String)> {
     Ok((line, format!("{endpoint}&sid={sid}")))
 }
 
-/// Lives one life after the other. A neighbour whose life ends has been thrown out.
+/// Runs one life after the other. A life ends when the neighbour is disconnected.
 async fn again_and_again<F: Future<Output = io::Result<()>>>(all: Neighbours, life: impl Fn(Neighbours) -> F) {
     loop {
         if life(all.clone()).await.is_err() {
@@ -211,7 +212,7 @@ impl Place {
         let _present = Present::new(&all);
         let mut ticks = interval(TALK_INTERVAL);
         for n in 0_u64.. {
-            // Only whole frames are taken, and reading more can be given up at any time.
+            // Only whole frames are taken, so reading may be cancelled at any time.
             loop {
                 tokio::select! {
                     packet = line.frame() => match packet?.as_str() {
@@ -271,7 +272,7 @@ impl Place {
     }
 }
 
-/// That somebody is in.
+/// Counts a session as present while it lives.
 struct Present<'a>(&'a Neighbours);
 
 impl<'a> Present<'a> {

@@ -1,9 +1,9 @@
-//! The figures as text: a paragraph for each flood as it is measured, and one table at the end.
+//! The results as text: a paragraph after each flood, and one table at the end.
 
 use crate::measure::Outcome;
 use crate::samples::{Kind, Samples};
 
-/// All that was seen of one flood.
+/// All values of one flood.
 pub fn paragraph(outcome: &Outcome) -> String {
     let mut text = format!("{}: {}\n", outcome.flood, outcome.done);
     for kind in Kind::ALL {

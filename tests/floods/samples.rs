@@ -1,8 +1,8 @@
-//! What neighbours have seen: how long joins, talks and deliveries took.
+//! The measurements of neighbours: how long joins, talks and deliveries took.
 
 use std::time::Duration;
 
-/// What a neighbour waits for.
+/// A kind of wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// From the connect of a new session to `listening`.
@@ -29,7 +29,7 @@ impl Kind {
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     waits_ms: [Vec<f64>; 3],
-    /// Answers other than "ok", refused joins, and sessions that were thrown out.
+    /// Answers other than "ok", refused joins, and sessions that were disconnected.
     pub refused: usize,
 }
 
@@ -38,12 +38,12 @@ impl Samples {
         self.waits_ms[kind as usize].push(wait.as_secs_f64() * 1e3);
     }
 
-    /// How many there are of the kind that there are fewest of.
+    /// Returns the number of samples of the rarest kind.
     pub fn fewest(&self) -> usize {
         self.waits_ms.iter().map(Vec::len).min().unwrap_or_default()
     }
 
-    /// The wait in milliseconds that this share of all did not exceed; none where there were none at all.
+    /// Returns the wait, in milliseconds, that this share of the samples did not exceed; `None` if there are none.
     pub fn at(&self, kind: Kind, share: f64) -> Option<f64> {
         let mut waits = self.waits_ms[kind as usize].clone();
         waits.sort_by(f64::total_cmp);

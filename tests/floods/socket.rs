@@ -1,4 +1,4 @@
-//! Floods of packets over WebSockets: joins, talks, heartbeats, leaves; and readers that never read.
+//! Floods of packets over WebSockets: joins, talks, heartbeats, leaves; and clients that never read.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,10 +13,10 @@ const DEAF_MEMBERS: usize = 200;
 const DEAF_ASKERS: usize = 50;
 const CONNECTIONS: usize = 15_000;
 
-/// A talk of a deaf crowd, and how often there is one.
+/// The interval between talks to a crowd that does not read.
 const CROWD_TALK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Joins with a token as fast as they can be sent.
+/// Sends joins with a token as fast as possible.
 pub fn joins(generator: &Generator, sockets: usize) {
     for n in 0..sockets {
         generator.client(move |generator| async move {
@@ -26,7 +26,7 @@ pub fn joins(generator: &Generator, sockets: usize) {
     }
 }
 
-/// Joins without a token, which the server refuses.
+/// Sends joins without a token, which the server refuses.
 pub fn refused_joins(generator: &Generator, sockets: usize) {
     for n in 0..sockets {
         generator.client(move |generator| async move {
@@ -37,7 +37,7 @@ pub fn refused_joins(generator: &Generator, sockets: usize) {
     }
 }
 
-/// Talks of one who is in a conversation of neighbours.
+/// Talks in a conversation of neighbours.
 pub fn talks(generator: &Generator) {
     generator.client(|generator| async move {
         let line = generator.connect().await?.enter_as("quiet0.flood").await?;
@@ -45,7 +45,7 @@ pub fn talks(generator: &Generator) {
     });
 }
 
-/// The same frame over and over.
+/// Sends the same frame over and over.
 pub fn frames(generator: &Generator, opcode: u8, payload: &'static [u8]) {
     for _ in 0..SOCKETS {
         generator.client(move |generator| async move {
@@ -55,7 +55,7 @@ pub fn frames(generator: &Generator, opcode: u8, payload: &'static [u8]) {
     }
 }
 
-/// One message that never ends, of parts without a byte.
+/// Sends one endless message of empty fragments.
 pub fn empty_frames(generator: &Generator) {
     for _ in 0..SOCKETS {
         generator.client(|generator| async move {
@@ -66,7 +66,7 @@ pub fn empty_frames(generator: &Generator) {
     }
 }
 
-/// Sessions of a user with very many conversations that join, leave all, and join again.
+/// Joins, leaves all conversations and joins again, as a user with very many conversations.
 pub fn leaves(generator: &Generator) {
     for n in 0..LEAVERS {
         generator.client(move |generator| async move {
@@ -82,7 +82,7 @@ pub fn leaves(generator: &Generator) {
     }
 }
 
-/// Many sessions at once, from so many `places`. One that is turned away comes back a second later.
+/// Opens many sessions at once, from this number of addresses. A session that is turned away comes back a second later.
 pub fn connections(generator: &Generator, places: usize) {
     for n in 0..CONNECTIONS {
         let from = match places {
@@ -101,7 +101,7 @@ pub fn connections(generator: &Generator, places: usize) {
     }
 }
 
-/// A conversation of which nobody reads what one says.
+/// A conversation in which one talks and nobody reads.
 pub fn deaf_members(generator: &Generator) {
     for n in 0..DEAF_MEMBERS {
         generator.client(move |generator| async move {
@@ -120,7 +120,7 @@ pub fn deaf_members(generator: &Generator) {
     });
 }
 
-/// Sessions that ask who is there, and read no answer.
+/// Sessions that send `ask` and read no answer.
 pub fn deaf_askers(generator: &Generator) {
     for n in 0..DEAF_ASKERS {
         generator.client(move |generator| async move {

@@ -1,5 +1,5 @@
-//! The server that is flooded: a process of its own, on the first core where there are several, with what the system
-//! knows of its memory.
+//! The flooded server: a process of its own, on the first core if there are several, and the memory that the system
+//! reports for it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to end.
+/// The longest time that a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A running server. Dropped, it is killed.
+/// A running server, which is killed when dropped.
 pub struct Subject {
     child: Child,
     pub addr: SocketAddr,
@@ -34,7 +34,7 @@ impl Subject {
         for (key, value) in ours.into_iter().chain(given) {
             command.env(format!("MAXTALK_{key}"), value);
         }
-        // It goes with this process: a pipe that nobody holds any more ends.
+        // The server ends with this process, when its standard input ends.
         command.arg("--until-eof").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let mut log = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?);
@@ -50,12 +50,12 @@ impl Subject {
             }
             said += &line;
         };
-        // Read on, so that its log never stalls.
+        // The log is read so that it never stalls.
         thread::spawn(move || io::copy(&mut log.into_inner(), &mut io::sink()));
         Ok(Self { child, addr })
     }
 
-    /// Resident memory in MiB; none where the server is gone.
+    /// Returns the resident memory in MiB; `None` if the server has ended.
     pub fn rss_mib(&self) -> Option<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -63,7 +63,7 @@ impl Subject {
         Some(kib / 1024.0)
     }
 
-    /// Tells it to stop, and waits for that. An error where it does not end.
+    /// Stops the server. Fails if it does not end.
     pub fn stop(mut self) -> io::Result<ExitStatus> {
         drop(self.child.stdin.take());
         let begun = Instant::now();
@@ -84,18 +84,18 @@ impl Drop for Subject {
     }
 }
 
-/// The process that floods. Dropped, it is killed.
+/// The flooding process, which is killed when dropped.
 pub struct Generator(Child);
 
 impl Generator {
-    /// Starts this program as the generator of a flood, on the last core and behind all others that run there.
+    /// Starts this program as the generator of a flood, on the last core and with low priority.
     pub fn start(flood: &str, addr: SocketAddr) -> io::Result<Self> {
         let mut command = pinned(cores() - 1, &std::env::current_exe()?.display().to_string());
         command.args(["generate-flood", flood, &addr.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.spawn().map(Self)
     }
 
-    /// Ends it, and returns what it says it has done.
+    /// Stops the generator and returns its report.
     pub fn stop(mut self) -> io::Result<String> {
         drop(self.0.stdin.take());
         let mut said = String::new();
@@ -113,7 +113,7 @@ impl Drop for Generator {
     }
 }
 
-/// Keeps this process to the last core, away from the server.
+/// Binds this process to the last core, away from the server.
 pub fn keep_to_the_last_core() {
     if can_pin() {
         let (core, process) = ((cores() - 1).to_string(), std::process::id().to_string());
@@ -121,7 +121,7 @@ pub fn keep_to_the_last_core() {
     }
 }
 
-/// A command that runs on this core alone, where that is possible.
+/// A command that runs on this core alone, if that is possible.
 fn pinned(core: usize, program: &str) -> Command {
     if !can_pin() {
         return Command::new(program);
@@ -136,7 +136,7 @@ fn can_pin() -> bool {
     cores() > 1 && taskset()
 }
 
-/// Cores of the machine, whatever this process is kept to later.
+/// Returns the number of cores of the machine, even if this process is bound to some.
 fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))

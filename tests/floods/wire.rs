@@ -1,5 +1,5 @@
-//! What stands on the wire between a client and the server, as far as neighbours and floods need it: requests, answers,
-//! masked frames, and a connection that waits for what it expects and passes over the rest.
+//! The bytes between a client and the server, as far as neighbours and floods need them: requests, answers, masked
+//! frames, and a connection that waits for expected text and ignores the rest.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,17 +13,17 @@ use crate::frame::masked;
 
 const TEXT: u8 = 1;
 
-/// What has not come after this time counts as never: a neighbour has given up by then.
+/// A packet that has not come after this time counts as lost.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Larger answers do not exist: they mean that reader and server are out of step.
+/// The largest valid answer is smaller: a larger one means that reader and server are out of step.
 const BUFFER_BYTES_MAX: usize = 64 << 20;
 
-/// A connection with what was read from it and not yet taken.
+/// A connection, and the bytes read from it that are not yet taken.
 pub struct Line {
     pub stream: TcpStream,
     input: Vec<u8>,
-    /// So much of the input is taken.
+    /// How many bytes of the input are taken.
     taken: usize,
 }
 
@@ -31,7 +31,8 @@ impl Line {
     /// Connects from the address `from`, which on Linux may be any of 127.0.0.0/8.
     pub async fn connect(addr: SocketAddr, from: IpAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // The search for a free port at a bind is slow where thousands are taken, and this address is the usual one.
+        // A bind searches for a free port, which is slow when thousands are taken; this address, the default one, needs
+        // none.
         if from != IpAddr::from(Ipv4Addr::LOCALHOST) {
             socket.set_reuseaddr(true)?;
             socket.bind(SocketAddr::new(from, 0))?;
@@ -49,7 +50,7 @@ impl Line {
         &self.input[self.taken..]
     }
 
-    /// Reads more. An error where there is nothing more to read.
+    /// Reads more. Fails at the end of the connection.
     async fn fill(&mut self) -> io::Result<()> {
         self.input.drain(..self.taken);
         self.taken = 0;
@@ -62,7 +63,7 @@ impl Line {
         }
     }
 
-    /// Reads until `text` has come, and passes over all up to its end.
+    /// Reads until `text` has come, and discards everything up to its end.
     pub async fn expect(&mut self, text: &str) -> io::Result<()> {
         let come = async {
             loop {
@@ -76,7 +77,7 @@ impl Line {
         timeout(PATIENCE, come).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
-    /// Reads one answer, whose body has a length. An error where it is none with status 200.
+    /// Reads one answer, whose head has a length. Fails unless its status is 200.
     pub async fn answer(&mut self) -> io::Result<String> {
         loop {
             let input = self.untaken();
@@ -96,7 +97,7 @@ impl Line {
         }
     }
 
-    /// Reads one frame of the server, and returns its payload.
+    /// Reads one frame of the server and returns its payload.
     pub async fn frame(&mut self) -> io::Result<String> {
         loop {
             let input = self.untaken();
@@ -132,7 +133,7 @@ impl Line {
         Ok(self)
     }
 
-    /// The same, with a join behind it that has been answered.
+    /// The same, and joins.
     pub async fn enter_as(self, user: &str) -> io::Result<Self> {
         let mut line = self.enter().await?;
         line.write(&text(&join(user))).await?;
@@ -146,7 +147,7 @@ pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// A request. `Content-Length` is there wherever there is a body, and with every POST and PUT.
+/// Encodes a request. `Content-Length` is there with every body, POST and PUT.
 pub fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
     let length = match method {
         "POST" | "PUT" => format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", body.len()),
@@ -155,7 +156,7 @@ pub fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n{body}").into_bytes()
 }
 
-/// The request of a WebSocket handshake.
+/// Encodes the request of a WebSocket handshake.
 pub fn upgrade(target: &str) -> Vec<u8> {
     format!(
         "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -164,27 +165,27 @@ pub fn upgrade(target: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A text message in one frame, masked.
+/// Encodes a text message in one masked frame.
 pub fn text(text: &str) -> Vec<u8> {
     frame(true, TEXT, text.as_bytes())
 }
 
-/// Returns a masked frame.
+/// Encodes a masked frame, as a client does.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     masked(fin, opcode, [0x12, 0x34, 0x56, 0x78], payload)
 }
 
-/// The packet of a join with a token.
+/// Encodes a join with a token.
 pub fn join(user: &str) -> String {
     format!(r#"42/max,["join",{{"username":"{user}","token":"t"}}]"#)
 }
 
-/// The packet of a talk, which asks for the acknowledgement `ack` where there is one.
+/// Encodes a talk; `ack` is the id of its ack, or empty.
 pub fn talk(conversation: &str, id: &str, ack: &str) -> String {
     format!(r#"42/max,{ack}["talk",{{"conversation":"{conversation}","timestamp":1,"messageID":"{id}"}}]"#)
 }
 
-/// As many of `unit` as fill about 32 KiB, so that a flood costs its generator few writes.
+/// Repeats `unit` to about 32 KiB, so that a flood needs few writes.
 pub fn many(unit: &[u8]) -> Vec<u8> {
     unit.repeat((32_768 / unit.len()).max(1))
 }

@@ -1,5 +1,5 @@
-//! The cases of parity. In each, messi connects in the one way that is under test, and xavi and iniesta, who listen in
-//! the same conversation, by clients of the other two generations.
+//! The cases of parity. In each, messi connects in the way under test; xavi and iniesta listen in the same
+//! conversation, with clients of the other two generations.
 
 mod values;
 
@@ -13,11 +13,11 @@ use crate::support::client::{
 };
 use crate::support::fixture::{Fixture, IMPATIENT};
 
-/// Who connects how.
+/// The kind of each client.
 #[derive(Clone, Copy, Debug)]
 pub struct Cast {
     pub messi: Kind,
-    /// Of xavi and of iniesta.
+    /// The kinds of xavi and iniesta.
     pub others: [Kind; 2],
 }
 
@@ -25,7 +25,7 @@ pub type Case = fn(Cast) -> Pin<Box<dyn Future<Output = ()>>>;
 
 macro_rules! cases {
     ($($case:ident)+) => {
-        /// Every case with its name.
+        /// All cases with their names.
         pub const CASES: &[(&str, Case)] = &[$((stringify!($case), |cast| Box::pin($case(cast)))),+];
     };
 }
@@ -33,9 +33,9 @@ macro_rules! cases {
 cases! {
     a_join_is_answered_with_all_conversations
     a_bare_username_joins
-    who_joins_is_announced_to_the_others
-    who_disconnects_has_left
-    who_closes_has_left
+    a_join_is_announced_to_the_others
+    a_client_that_disconnects_has_left
+    a_client_that_closes_has_left
     whose_connection_breaks_has_left
     a_talk_is_an_update_for_the_others
     the_others_talks_are_updates
@@ -51,14 +51,14 @@ cases! {
     refused_unknown_user
     refused_superseded
     refused_busy
-    an_ack_comes_behind_what_it_is_about
+    an_ack_comes_after_its_events
     an_unknown_event_is_ignored_without_an_ack
     a_join_again_refreshes
     a_join_as_somebody_else_leaves_first
     a_talk_in_the_same_breath_as_its_join
-    what_is_said_before_the_connection
-    what_is_said_before_it_is_there_again
-    who_leaves_hears_no_more
+    events_before_the_connect_count
+    events_before_a_reconnect_count
+    a_member_that_leaves_hears_no_more
     an_ask_is_answered_with_people
     names_beyond_ascii
     conversations_beyond_ascii
@@ -70,7 +70,7 @@ cases! {
     a_quiet_session_lives
 }
 
-/// A server where xavi and iniesta listen in `c1`, and messi may too.
+/// Starts a server where xavi and iniesta listen in `c1`, and messi may join it.
 async fn scene(cast: Cast, settings: &str) -> (Fixture, Others) {
     scene_in(cast, settings, &["c1"]).await
 }
@@ -93,7 +93,7 @@ async fn scene_in(cast: Cast, settings: &str, conversations: &[&str]) -> (Fixtur
     (server, Others { xavi, iniesta })
 }
 
-/// A server where all three listen in `c1`.
+/// Starts a server where all three listen in `c1`.
 async fn three(cast: Cast, settings: &str) -> (Fixture, Client, Others) {
     let (server, mut others) = scene(cast, settings).await;
     let messi = Client::join(&server, cast.messi, "messi", &["c1"]).await;
@@ -101,7 +101,7 @@ async fn three(cast: Cast, settings: &str) -> (Fixture, Client, Others) {
     (server, messi, others)
 }
 
-/// Two who hear the same.
+/// Two clients that hear the same.
 struct Others {
     xavi: Client,
     iniesta: Client,
@@ -113,7 +113,7 @@ impl Others {
         self.iniesta.hears(expected).await;
     }
 
-    /// What comes in any order.
+    /// Expects these in any order.
     async fn hear_all_of(&mut self, expected: &[Heard]) {
         for client in [&mut self.xavi, &mut self.iniesta] {
             let mut heard = Vec::new();
@@ -158,7 +158,7 @@ async fn a_bare_username_joins(cast: Cast) {
     xavi.hears_nothing().await;
 }
 
-async fn who_joins_is_announced_to_the_others(cast: Cast) {
+async fn a_join_is_announced_to_the_others(cast: Cast) {
     let (server, mut others) = scene(cast, "").await;
     let mut messi = Client::join(&server, cast.messi, "messi", &["c1"]).await;
     others.hear(&[joined("c1", "messi")]).await;
@@ -169,13 +169,13 @@ async fn who_joins_is_announced_to_the_others(cast: Cast) {
     messi.hears_nothing().await;
 }
 
-async fn who_disconnects_has_left(cast: Cast) {
+async fn a_client_that_disconnects_has_left(cast: Cast) {
     let (_server, mut messi, mut others) = three(cast, "").await;
     messi.send(cast.messi.disconnect()).await;
     others.hear(&[left("c1", "messi")]).await;
     others.xavi.call("talk", &talk_of("c1", "m1"), &[], ok).await;
 
-    // The session goes on, and is as good as new.
+    // The session lives on, as good as new.
     messi.send(&cast.messi.connect("")).await;
     let heard = messi.hear().await;
     assert!(matches!(&heard, Heard::Packet(packet) if cast.messi.greets_again(packet)), "{heard:?}");
@@ -185,7 +185,7 @@ async fn who_disconnects_has_left(cast: Cast) {
     others.xavi.hears(&[joined("c1", "messi")]).await;
 }
 
-async fn who_closes_has_left(cast: Cast) {
+async fn a_client_that_closes_has_left(cast: Cast) {
     let (_server, messi, mut others) = three(cast, "").await;
     messi.close().await;
     others.hear(&[left("c1", "messi")]).await;
@@ -233,7 +233,7 @@ async fn two_sessions_of_a_user_are_one_person(cast: Cast) {
     others.hear_nothing().await;
     messi.hears_nothing().await;
 
-    // Her other sessions hear what she says; the one that says it does not.
+    // Her other sessions hear her talks; the session that talks does not.
     messi.emit("talk", &talk_of("c1", "m1")).await;
     for client in [&mut second, &mut third] {
         client.hears(&[update("messi", "c1", "m1")]).await;
@@ -252,7 +252,7 @@ async fn two_sessions_of_a_user_are_one_person(cast: Cast) {
 
 // --- Refusals and answers -------------------------------------------------------------------------------------------
 
-/// What is refused is said once: without an ack by an event, with one by the answer. Nobody else hears of it.
+/// A refusal is sent once, to its client only: as an event, or as the answer if there is an ack.
 async fn is_refused(client: &mut Client, asked: (&str, &str), code: &str, about: Option<&str>) {
     client.emit(asked.0, asked.1).await;
     client.hears(&[refused(asked.0, code, about)]).await;
@@ -371,7 +371,7 @@ async fn refused_busy(cast: Cast) {
     others.hear_nothing().await;
 }
 
-async fn an_ack_comes_behind_what_it_is_about(cast: Cast) {
+async fn an_ack_comes_after_its_events(cast: Cast) {
     let (server, _others) = scene(cast, "").await;
     server.max.talks_in("messi", &["c1", "c2"]);
     let mut messi = Client::connect(server.addr, cast.messi, "").await;
@@ -381,7 +381,7 @@ async fn an_ack_comes_behind_what_it_is_about(cast: Cast) {
     messi.call("ask", "", &[here.clone(), people("c2", &["messi"])], ok).await;
     messi.call("ask", r#""c1""#, &[here], ok).await;
     messi.call("leave", r#""c2""#, &[listening(&["c1"])], ok).await;
-    // The ids are the client's, whatever they are.
+    // Acks return the client's ids, repeated ones too.
     for ack in [0, 1, 1, 9_007_199_254_740_993, u64::MAX] {
         messi.send(&cast.messi.event("talk", &talk_of("c1", "m2"), Some(ack))).await;
         messi.hears(&[ok(ack)]).await;
@@ -399,7 +399,7 @@ async fn an_unknown_event_is_ignored_without_an_ack(cast: Cast) {
     others.hear_nothing().await;
 }
 
-// --- Joining again, and saying much at once -------------------------------------------------------------------------
+// --- Joining again, and many events at once -------------------------------------------------------------------------
 
 async fn a_join_again_refreshes(cast: Cast) {
     let (server, mut others) = scene_in(cast, "", &["gone", "new", "same"]).await;
@@ -407,7 +407,7 @@ async fn a_join_again_refreshes(cast: Cast) {
     let mut messi = Client::join(&server, cast.messi, "messi", &["same", "gone"]).await;
     others.hear_all_of(&[joined("gone", "messi"), joined("same", "messi")]).await;
     server.max.talks_in("messi", &["new", "same"]);
-    // The token of the last join is still good.
+    // The token of the last join is still valid.
     messi.emit("join", r#""messi""#).await;
     messi.hears(&[listening(&["new", "same"])]).await;
     others.hear_all_of(&[joined("new", "messi"), left("gone", "messi")]).await;
@@ -440,7 +440,7 @@ async fn a_talk_in_the_same_breath_as_its_join(cast: Cast) {
     messi.send_all(&breath.each_ref().map(String::as_str)).await;
     messi.hears(&[listening(&["c1"]), ok(1)]).await;
     others.hear(&[joined("c1", "messi"), update("messi", "c1", "m1"), update("messi", "c1", "é😀")]).await;
-    // As the widget does when it has made a conversation.
+    // As the widget does after it has created a conversation.
     server.max.talks_in("messi", &["c1", "c2"]);
     server.max.talks_in("xavi", &["c1", "c2"]);
     others.xavi.call("join", r#""xavi""#, &[listening(&["c1", "c2"])], ok).await;
@@ -451,8 +451,8 @@ async fn a_talk_in_the_same_breath_as_its_join(cast: Cast) {
     others.iniesta.hears_nothing().await;
 }
 
-/// What a page says at once: up to 0.9 it follows the CONNECT on its heels.
-async fn what_is_said_before_the_connection(cast: Cast) {
+/// Events that a page emits at once: up to 0.9 they follow the CONNECT directly.
+async fn events_before_the_connect_count(cast: Cast) {
     let (server, mut others) = scene(cast, "").await;
     let packets =
         [cast.messi.event("join", &join_of("messi"), None), cast.messi.event("talk", &talk_of("c1", "m1"), Some(7))];
@@ -462,8 +462,8 @@ async fn what_is_said_before_the_connection(cast: Cast) {
     messi.hears_nothing().await;
 }
 
-/// What a page says while it has no connection: up to 0.9 it precedes the next CONNECT.
-async fn what_is_said_before_it_is_there_again(cast: Cast) {
+/// Events that a page emits while it is disconnected: up to 0.9 they precede the next CONNECT.
+async fn events_before_a_reconnect_count(cast: Cast) {
     let (server, messi, mut others) = three(cast, IMPATIENT).await;
     let first_sid = messi.sid.clone();
     drop(messi);
@@ -479,7 +479,7 @@ async fn what_is_said_before_it_is_there_again(cast: Cast) {
     messi.hears_nothing().await;
 }
 
-async fn who_leaves_hears_no_more(cast: Cast) {
+async fn a_member_that_leaves_hears_no_more(cast: Cast) {
     let (server, mut others) = scene_in(cast, "", &["c1", "c2", "c3"]).await;
     let mut messi = Client::join(&server, cast.messi, "messi", &["c1", "c2", "c3"]).await;
     others.hear_all_of(&[joined("c1", "messi"), joined("c2", "messi"), joined("c3", "messi")]).await;
@@ -522,7 +522,7 @@ async fn an_ask_is_answered_with_people(cast: Cast) {
 
 // --- Silence ---------------------------------------------------------------------------------------------------------
 
-/// Nobody says anything for longer than silence is borne; what keeps the sessions alive is their heartbeats.
+/// Nobody sends anything for longer than the timeout; heartbeats keep the sessions alive.
 async fn a_quiet_session_lives(cast: Cast) {
     let settings = "protocol.ping_interval_ms = 150\nprotocol.ping_timeout_ms = 750\n\
                     legacy.heartbeat_interval_ms = 150\nlegacy.heartbeat_timeout_ms = 750\n\

@@ -1,11 +1,11 @@
-//! The cases of parity about values: whatever a name, an id or a time is made of arrives as it was.
+//! The cases of parity about values: every name, id and time arrives unchanged.
 
 use super::{Cast, scene, scene_in, three};
 use crate::support::client::{
     Client, Kind, event, join_of, joined, left, listening, not_ok, ok, people, refused, talk_of, update,
 };
 
-/// Text of which every generation, and each way of polling, has something to escape, to count or to encode.
+/// Texts that need escaping, counting or encoding somewhere, in every generation and form of polling.
 const TEXTS: &[&str] = &[
     "é",
     "žižek",
@@ -35,7 +35,7 @@ pub(super) async fn names_beyond_ascii(cast: Cast) {
         let mut here = ["iniesta", lower, "xavi"];
         here.sort_unstable();
         client.call("ask", "", &[people("c1", &here)], ok).await;
-        // The others speak of it too.
+        // The others talk of it too.
         let mut second = Client::connect(server.addr, cast.others[0], "").await;
         second.call("join", &join, &[listening(&["c1"])], ok).await;
         second.emit("talk", &talk_of("c1", "m2")).await;
@@ -50,7 +50,7 @@ pub(super) async fn names_beyond_ascii(cast: Cast) {
 
 pub(super) async fn conversations_beyond_ascii(cast: Cast) {
     let ids = ["é", "a\u{2028}😀", r#"\"\n"#];
-    // The last one, as it stands in JSON.
+    // The last text, as written in JSON.
     let written = r#"\\\"\\n"#;
     let (server, mut others) = scene_in(cast, "", &ids[..2]).await;
     server.max.talks_in("messi", &ids);
