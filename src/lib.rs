@@ -1,7 +1,7 @@
 //! maxtalk: a notification server for conversations. Socket.IO clients on one side, MAX on the other.
 //!
 //! The map of this tree, by floors. A file imports from lower floors only, and siblings not at all except within one
-//! folder; `tests/architecture.rs` holds the code to it.
+//! folder; `tests/architecture` holds the code to it.
 //!
 //! | floor | what lives there |
 //! | --- | --- |

@@ -1,0 +1,99 @@
+//! The crate as one program without a library. Everything is private in it, so that the compiler sees what nobody uses.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What the program does not use: the file, the name, and who needs it all the same.
+const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("src/actors/roster.rs", "is_empty", "clippy wants it beside `len`"),
+    ("src/actors/roster.rs", "len", "the file's own tests"),
+    ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
+    ("src/directory/demo.rs", "crowd::USER_PREFIX", "nobody, it can go"),
+    ("src/event/codes.rs", "ALL", "tests/support/heard.rs, for `Code`"),
+    ("src/event/codes.rs", "reason", "nobody, for `CloseReason`; `Code` and it are made by one macro"),
+    ("src/event/mod.rs", "Scalar", "benches/support/mod.rs and tests"),
+    ("src/event/mod.rs", "USERNAME_BYTES_MAX", "nobody, it can go"),
+    ("src/http/connection.rs", "peer", "nobody, it can go"),
+    ("src/http/listener.rs", "arbiters", "nobody, it can go"),
+    ("src/limits/clients.rs", "unjoined", "the file's own tests"),
+    ("src/protocol/handshake.rs", "Forbidden", "a row of the written protocol that no server sends"),
+    ("src/protocol/socketio.rs", "attachments", "tests/conformance/server.rs, which echoes them"),
+    ("src/server.rs", "addr", "tests/support/fixture.rs"),
+    ("src/server.rs", "metrics_addr", "tests/support/fixture.rs"),
+    ("src/server.rs", "raise_file_limit", "tests/support/fixture.rs, tests/limits.rs, tests/floods/generator.rs"),
+];
+
+#[test]
+#[ignore = "it checks the whole crate once more, so tests/run asks for it by name"]
+fn a_private_build_has_no_dead_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("private-build");
+    write_program(root, &scratch);
+    let check = Command::new(env!("CARGO"))
+        .args(["check", "--locked", "--bins", "--message-format=json", "--target-dir"])
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        .current_dir(&scratch)
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+
+    let dead: BTreeSet<_> = String::from_utf8(check.stdout).unwrap().lines().flat_map(dead_items).collect();
+    let needed = NEEDED_ELSEWHERE.iter().map(|(file, name, _)| format!("{file}: {name}")).collect();
+    let differences: Vec<_> = dead.symmetric_difference(&needed).cloned().collect();
+    assert!(differences.is_empty(), "dead, or needless in the table:\n{}", differences.join("\n"));
+}
+
+/// Copies the crate, and makes the modules of its library those of the program.
+fn write_program(root: &Path, scratch: &Path) {
+    if scratch.exists() {
+        fs::remove_dir_all(scratch).unwrap();
+    }
+    let src = scratch.join("src");
+    copy(&root.join("src"), &src);
+    let library = fs::read_to_string(src.join("lib.rs")).unwrap().replace("pub mod", "mod");
+    let program = fs::read_to_string(src.join("main.rs")).unwrap();
+    let program = program.replace("maxtalk::", "crate::").replace("fn main()", "pub(crate) fn main()");
+    fs::remove_file(src.join("lib.rs")).unwrap();
+    fs::write(src.join("program.rs"), program).unwrap();
+    let main = "mod program;\nfn main() -> std::process::ExitCode {\n    program::main()\n}\n";
+    fs::write(src.join("main.rs"), library + main).unwrap();
+
+    let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    manifest.retain(|key, _| !matches!(key, "bench" | "example" | "lib" | "lints" | "test"));
+    fs::write(scratch.join("Cargo.toml"), manifest.to_string()).unwrap();
+    fs::copy(root.join("Cargo.lock"), scratch.join("Cargo.lock")).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copied = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, copied).unwrap();
+        }
+    }
+}
+
+/// The items that a line of cargo's output calls unused, each with its file.
+fn dead_items(line: &str) -> Vec<String> {
+    let message = &serde_json::from_str::<Value>(line).unwrap()["message"];
+    if !matches!(message["code"]["code"].as_str(), Some("dead_code" | "unused_imports")) {
+        return Vec::new();
+    }
+    let spans = message["spans"].as_array().into_iter().flatten().filter(|span| span["is_primary"] == true);
+    let items = spans.map(|span| {
+        let column = |key: &str| span["text"][0][key].as_u64().unwrap() as usize - 1;
+        let text = span["text"][0]["text"].as_str().unwrap().chars();
+        let (start, end) = (column("highlight_start"), column("highlight_end"));
+        let name: String = text.skip(start).take(end - start).collect();
+        format!("{}: {name}", span["file_name"].as_str().unwrap())
+    });
+    items.collect()
+}
