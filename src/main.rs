@@ -3,6 +3,8 @@
 //! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a bench that
 //! was interrupted.
 
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
+
 use std::env;
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;

@@ -218,7 +218,7 @@ impl Server {
             settings::client_bounds(&config, connections_max),
             Memory::new(config.limits.memory_bytes_max),
         );
-        let endpoint = Arc::new(settings::endpoint(&config, new_application, ids, clients, metrics.clone()));
+        let endpoint = Arc::new(settings::endpoint(&config, new_application, ids, clients, metrics));
         // Bound before the first client is taken in, so that nobody hears of a server that then ends.
         let operators = config.metrics.listen.map(|wanted| listeners::listen(wanted, "metrics.listen")).transpose()?;
         let serving = ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };

@@ -98,7 +98,7 @@ fn a_second_poll_ends_the_first_and_takes_its_place() {
         assert_eq!(script.get(&session.jsonp()).await.body, r#"io.j[0]("1::");"#);
         assert_eq!(messi.polled().await, "8::");
         messi.wait().await;
-        script.write(&support::http::request("GET", &session.jsonp(), &[], b"")).await.unwrap();
+        script.write(&request("GET", &session.jsonp(), &[], b"")).await.unwrap();
         assert_eq!(messi.polled().await, "8::");
         messi.begin_poll().await;
         assert_eq!(script.response().await.unwrap().body, r#"io.j[0]("8::");"#);

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     // The table shows the same as a line per test, and is shorter.
     arguments.format.get_or_insert(FormatSetting::Terse);
     // Cases mostly wait for their clients and servers.
-    arguments.test_threads.get_or_insert(thread::available_parallelism().map_or(4, |n| 4 * n.get()));
+    arguments.test_threads.get_or_insert_with(|| thread::available_parallelism().map_or(4, |n| 4 * n.get()));
     keep_what_a_panic_says();
 
     let outcomes = Outcomes::default();

@@ -10,7 +10,7 @@
 //! * [`front`]: what the HTTP edge and a session say to one another.
 //! * [`application`], [`socketio`]: the layer over the transport: what a session asks of it; Socket.IO, with namespaces
 //!   and their residents.
-//! * [`allowance`]: how fast a session may send events.
+//! * [`event_rates`]: how fast a session may send events.
 //! * [`namespace`], [`participant`]: the `/max` namespace: what becomes of what a client asks; the decision of that.
 //! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
 //! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.

@@ -360,7 +360,7 @@ impl Port for Desk {
 
 impl Seat for Membership {
     fn id(&self) -> &ConversationId {
-        Membership::id(self)
+        Self::id(self)
     }
 }
 

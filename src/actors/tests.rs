@@ -401,7 +401,7 @@ async fn a_thread_that_ends_leaves_nobody_behind() {
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let before = metrics.enqueued.get();
     std::thread::spawn(move || {
-        actix_rt::System::new().block_on(async move {
+        System::new().block_on(async move {
             departures::start();
             let mut memberships = Memberships::default();
             (0..5000).for_each(|at| memberships.push(Membership::new("c".into(), SessionId(at), door.clone())));

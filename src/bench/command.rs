@@ -172,7 +172,7 @@ impl Files {
     pub fn write(self, report: &Report) -> Result<(), BenchError> {
         let json = self.json.map(|output| output.write(&json::json(report)));
         let html = self.html.map(|output| output.write(&page::page(report)));
-        json.unwrap_or(Ok(())).and(html.unwrap_or(Ok(())))
+        json.unwrap_or(Ok(())).and_then(|()| html.unwrap_or(Ok(())))
     }
 }
 

@@ -241,7 +241,7 @@ mod tests {
             search.tried(&faulty, Trial::Fails);
             assert_eq!(search.into_steps()[0].lost, u64::from(loses), "a step shows what it fails for");
         }
-        let silent = Report { plan: Plan { pace: Pace::Open { rate: 0.0 }, ..late.plan.clone() }, ..samples::empty() };
+        let silent = Report { plan: Plan { pace: Pace::Open { rate: 0.0 }, ..late.plan }, ..samples::empty() };
         assert!(!holds("max<1s", &silent) && !holds("p99<1s", &silent), "nothing came");
         for bad in ["", "p99", "p100<1s", "q<1s", "p99<5", "loss=1", "p99<1s,"] {
             assert!(bad.parse::<Objective>().is_err(), "{bad}");

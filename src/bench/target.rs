@@ -143,7 +143,7 @@ fn cores(cpuinfo: &str) -> String {
         count => count,
     };
     let noun = if count == 1 { "core" } else { "cores" };
-    values("model name").next().map_or(format!("{count} {noun}"), |model| format!("{count} {noun} of {model}"))
+    values("model name").next().map_or_else(|| format!("{count} {noun}"), |model| format!("{count} {noun} of {model}"))
 }
 
 #[cfg(test)]

@@ -146,7 +146,8 @@ impl fmt::Display for Raw {
 
 /// Reads digits with or without a sign. A number that is too large for its type becomes the largest one.
 fn integer(text: &str, radix: u32) -> Option<i128> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
+    let (sign, digits) =
+        text.strip_prefix('-').map_or_else(|| (1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return None;
     }

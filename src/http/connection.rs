@@ -436,7 +436,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_connection_is_small() {
         let (serving, _client) = connection().await;
-        let bytes = std::mem::size_of_val(&*serving);
+        let bytes = size_of_val(&*serving);
         assert!(bytes < 2048, "{bytes} bytes");
     }
 

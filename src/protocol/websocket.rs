@@ -285,7 +285,7 @@ pub(crate) mod tests {
             match reader.step(&mut input) {
                 Ok(Step::Frame { consumed, message }) => {
                     assert_eq!(consumed, frame.len());
-                    seen.push(message.map_or("-".into(), |message| format!("{message:?}")));
+                    seen.push(message.map_or_else(|| "-".into(), |message| format!("{message:?}")));
                 }
                 Ok(Step::Incomplete) => seen.push("incomplete".into()),
                 Err(error) => seen.push(format!("{error:?}")),

@@ -194,7 +194,7 @@ impl Model {
 
     fn account(&mut self, last: u64) -> Accounts {
         let due = self.due..=last;
-        let mut accounts = std::mem::take(&mut self.faults);
+        let mut accounts = mem::take(&mut self.faults);
         for number in due {
             accounts.expected += 1;
             accounts.received += u64::from(self.came.contains(&number));

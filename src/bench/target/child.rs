@@ -281,7 +281,7 @@ fn shown(environment: Vec<(OsString, OsString)>) -> Vec<String> {
     let settings = config.iter().flat_map(config::Config::changed);
     // All come from the environment, so the source is cut off.
     settings
-        .map(|setting| setting.rsplit_once(" (").map_or(setting.clone(), |(setting, _)| setting.to_owned()))
+        .map(|setting| setting.rsplit_once(" (").map_or_else(|| setting.clone(), |(setting, _)| setting.to_owned()))
         .collect()
 }
 
