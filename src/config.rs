@@ -51,6 +51,8 @@ use crate::protocol::Generation;
 
 /// No wait of a server should be longer than a day.
 const DAY_MS: u64 = 86_400_000;
+
+/// Bytes of a GiB.
 const GIB: usize = 1 << 30;
 
 /// The default in the table of a setting that has none.

@@ -75,8 +75,8 @@ pub enum Error {
     Random(#[from] getrandom::Error),
     /// Too few files may be open.
     #[error(
-        "cannot start: the limit on open files is {limit}, but {workers} workers and {calls} calls to MAX need at least \
-         {needed}: raise it (ulimit -n, or LimitNOFILE of systemd)"
+        "cannot start: the limit on open files is {limit}, but {workers} workers and {calls} calls to MAX need at \
+         least {needed}: raise it (ulimit -n, or LimitNOFILE of systemd)"
     )]
     Files {
         /// The limit of the process.

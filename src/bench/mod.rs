@@ -27,4 +27,4 @@ pub mod plan;
 mod printable;
 pub mod report;
 pub mod target;
-mod units;
+pub mod units;

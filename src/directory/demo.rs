@@ -14,7 +14,9 @@ use crate::config::{self, BaseUrl};
 use crate::event::{Token, Username};
 
 pub(crate) mod crowd;
+pub(crate) mod max_error;
 pub mod rule;
+mod samples;
 pub(crate) mod world;
 
 pub use crowd::USER_PREFIX;

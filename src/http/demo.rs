@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::directory::demo::crowd::Member;
-use crate::directory::demo::world::{Actor, MaxError, Page};
+use crate::directory::demo::max_error::MaxError;
+use crate::directory::demo::world::{Actor, Page};
 use crate::directory::demo::{DemoMax, MOUNT, now};
 
 /// The longest body of a request.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::words::doubts;
-use crate::bench::outcome::{Knee, Latency, Report, Server};
+use crate::bench::outcome::{Accounts, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
 /// Returns the report as one indented object and a line break.
@@ -13,7 +13,7 @@ pub fn json(report: &Report) -> String {
 }
 
 fn value(report: &Report) -> Value {
-    let (circumstances, accounts, generator) = (&report.circumstances, &report.accounts, &report.generator);
+    let (circumstances, generator) = (&report.circumstances, &report.generator);
     let seconds = report.seconds.iter().map(|second| {
         json!({
             "talks": second.talks,
@@ -66,22 +66,26 @@ fn value(report: &Report) -> Value {
         "last_receipts": latency(&report.last),
         "seconds": seconds.collect::<Value>(),
         "by_size": by_size.collect::<Value>(),
-        "accounts": {
-            "sent": accounts.sent,
-            "expected": accounts.expected,
-            "received": accounts.received,
-            "declared_missing": accounts.declared_missing,
-            "lost": accounts.lost,
-            "duplicated": accounts.duplicated,
-            "out_of_order": accounts.out_of_order,
-            "misdelivered": accounts.misdelivered,
-        },
+        "accounts": accounts(&report.accounts),
         "connections_lost": report.connections_lost,
         "churn_failures": report.churn_failures,
         "talks_not_taken": report.talks_not_taken,
         "errors": errors.collect::<Value>(),
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
         "knee": report.knee.as_ref().map(knee),
+    })
+}
+
+fn accounts(accounts: &Accounts) -> Value {
+    json!({
+        "sent": accounts.sent,
+        "expected": accounts.expected,
+        "received": accounts.received,
+        "declared_missing": accounts.declared_missing,
+        "lost": accounts.lost,
+        "duplicated": accounts.duplicated,
+        "out_of_order": accounts.out_of_order,
+        "misdelivered": accounts.misdelivered,
     })
 }
 

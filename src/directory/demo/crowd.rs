@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
+use super::max_error::MaxError;
 use super::rule::Rule;
-use super::world::{MaxError, SCOPE};
+use super::world::SCOPE;
 use crate::config;
 
 /// The prefix of usernames.

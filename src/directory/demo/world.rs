@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::max_error::MaxError;
+use super::samples::{CONVERSATIONS, PEOPLE, SERVICE};
 use crate::event::{Token, Username};
 
 /// The scope that MAX asks for in every call.
@@ -21,44 +23,6 @@ pub(crate) const CONTENT_CHARS_MAX: usize = 2000;
 pub(crate) const NAME_CHARS_MAX: usize = 100;
 /// Messages of one page if the client gives no limit.
 const PAGE: usize = 10;
-
-/// A refusal of MAX: a status, and the two texts of its error form.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MaxError {
-    pub(crate) status: u16,
-    pub(crate) error: &'static str,
-    pub(crate) description: String,
-}
-
-impl MaxError {
-    pub(crate) fn new(status: u16, error: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error, description: description.into() }
-    }
-
-    pub(crate) fn unauthorized() -> Self {
-        Self::new(401, "Unauthorized", "Invalid token.")
-    }
-
-    pub(crate) fn invalid(description: impl Into<String>) -> Self {
-        Self::new(400, "ValidationError", description)
-    }
-
-    pub(crate) fn bad_search(description: &str) -> Self {
-        Self::new(400, "InvalidSearchParams", description)
-    }
-
-    pub(crate) fn not_found(description: impl Into<String>) -> Self {
-        Self::new(404, "ObjectNotFound", description)
-    }
-
-    fn forbidden(description: impl Into<String>) -> Self {
-        Self::new(403, "Forbidden", description)
-    }
-
-    fn unknown_user(name: &str) -> Self {
-        Self::new(400, "UnknownUserError", format!("Unknown user: {}", name.escape_debug()))
-    }
-}
 
 /// A caller whom [`World::actor`] has accepted: an index into the people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -489,64 +453,6 @@ fn is_object_id(id: &str) -> bool {
 fn date(second: i64) -> String {
     OffsetDateTime::from_unix_timestamp(second).ok().and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_default()
 }
-
-/// Usernames and names, all invented. The conversations below refer to them by index.
-const PEOPLE: [(&str, &str); 7] = [
-    ("aina.roca", "Aina Roca"),
-    ("bernat.puig", "Bernat Puig"),
-    ("carla.vidal", "Carla Vidal"),
-    ("dídac.muñoz", "Dídac Muñoz"),
-    ("elena.soler", "Elena Soler i Güell"),
-    ("ferran.camps", "Ferran Camps"),
-    ("greta.lindqvist", "Greta Lindqvist"),
-];
-
-/// The service account, a MAX Manager.
-const SERVICE: (&str, &str) = ("maxtalk.service", "maxtalk");
-
-/// A conversation at the start: its name, its people (the first owns it), and its messages, each with its author, its
-/// age in minutes and its text.
-type History = (Option<&'static str>, &'static [usize], &'static [(usize, i64, &'static str)]);
-/// The conversations at the start.
-const CONVERSATIONS: &[History] = &[
-    (
-        Some("Friday hike"),
-        &[0, 1, 2, 3, 4],
-        &[
-            (0, 195, "The forecast is fine for Friday. Who is in for Sant Jeroni?"),
-            (1, 190, "Me! The 8:36 train, as last time?"),
-            (3, 182, "I can bring the car for three of you."),
-            (2, 61, "Car for me, please. My knees thank you, Dídac 🙏"),
-            (4, 12, "I will be there. Do not forget the map this time."),
-        ],
-    ),
-    (
-        Some("Release crew"),
-        &[5, 0, 6],
-        &[
-            (5, 88, "The candidate is on staging. Please break it."),
-            (6, 80, "Broke it. Search with an empty query spins for ever."),
-            (0, 41, "Fixed and deployed, have another go."),
-            (6, 33, "Holds so far. Going for the big import next."),
-        ],
-    ),
-    (
-        None,
-        &[0, 1],
-        &[
-            (1, 150, "Did you take my umbrella yesterday?"),
-            (0, 148, "Green, with a wooden handle? It is on my desk."),
-            (1, 147, "You saved me. I will pass by at five."),
-        ],
-    ),
-    (None, &[2, 0], &[(2, 25, "Coffee before the review?"), (0, 23, "Ten minutes, the usual place ☕")]),
-    (None, &[3, 4], &[(4, 310, "How was the concert?"), (3, 300, "Loud, long and lovely. I have lost my voice.")]),
-    (
-        None,
-        &[6, 5],
-        &[(5, 70, "Thanks for the report, that one was nasty."), (6, 66, "Any time. I enjoy it a bit too much.")],
-    ),
-];
 
 #[cfg(test)]
 mod tests;

@@ -288,22 +288,7 @@ impl Responses {
         let doubtful = !transfer_encoding.is_empty() && (!modern || !list(head.headers, "content-length").is_empty());
         self.reusable =
             !doubtful && !matches!(framing, Framing::UntilClose) && !says("close") && (modern || says("keep-alive"));
-        let mut plain = format!("HTTP/1.1 {status}\r\n").into_bytes();
-        for name in PASSED_ON {
-            let Some(header) = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)) else {
-                continue;
-            };
-            plain.extend_from_slice(format!("{name}: ").as_bytes());
-            plain.extend_from_slice(&unfolded(header.value));
-            plain.extend_from_slice(b"\r\n");
-        }
-        let framed_by = match framing {
-            Framing::Sized(length) => format!("content-length: {length}\r\n\r\n"),
-            Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
-            // Tells the reader that only the close has ended this body.
-            Framing::UntilClose => "transfer-encoding: chunked\r\nconnection: close\r\n\r\n".to_owned(),
-        };
-        plain.extend_from_slice(framed_by.as_bytes());
+        let plain = plain_head(status, head.headers, &framing);
         self.input.advance(bytes);
         self.output.extend_from_slice(&plain);
         self.state = match framing {
@@ -372,6 +357,25 @@ fn list(headers: &[Header<'_>], name: &str) -> Vec<String> {
         elements.extend(text.split(',').map(|element| element.trim().to_owned()).filter(|element| !element.is_empty()));
     }
     elements
+}
+
+/// Encodes the head that awc reads: the status, the headers that it needs, and one clear framing.
+fn plain_head(status: u16, headers: &[Header<'_>], framing: &Framing) -> Vec<u8> {
+    let mut plain = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for name in PASSED_ON {
+        let Some(header) = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)) else { continue };
+        plain.extend_from_slice(format!("{name}: ").as_bytes());
+        plain.extend_from_slice(&unfolded(header.value));
+        plain.extend_from_slice(b"\r\n");
+    }
+    let framed_by = match framing {
+        Framing::Sized(length) => format!("content-length: {length}\r\n\r\n"),
+        Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+        // Tells the reader that only the close has ended this body.
+        Framing::UntilClose => "transfer-encoding: chunked\r\nconnection: close\r\n\r\n".to_owned(),
+    };
+    plain.extend_from_slice(framed_by.as_bytes());
+    plain
 }
 
 /// Returns the value of a header in one line: each fold becomes a space (RFC 9112, 5.2).
