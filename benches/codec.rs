@@ -9,10 +9,10 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use frame::masked;
-use maxtalk::event::{ClientEvent, EventName};
-use maxtalk::protocol::payload::{Form, PayloadWriter};
-use maxtalk::protocol::websocket::{Message, Reader, Step};
-use maxtalk::protocol::{Generation, engine, legacy, packet};
+use maxtalk::testing::event::{ClientEvent, EventName};
+use maxtalk::testing::protocol::payload::{Form, PayloadWriter};
+use maxtalk::testing::protocol::websocket::{Message, Reader, Step};
+use maxtalk::testing::protocol::{Generation, engine, legacy, packet};
 
 const TALK: &str = concat!(
     r#"42/max,["talk",{"conversation":"5f6e7d8c9b0a1f2e3d4c5b6a","#,

@@ -4,8 +4,8 @@ mod support;
 
 use actix::{Actor, Context, Handler};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::mailbox::{Addressed, Mail, Mailbox, SendError};
-use maxtalk::metrics::ActorClass;
+use maxtalk::testing::mailbox::{Addressed, Mail, Mailbox, SendError};
+use maxtalk::testing::metrics::ActorClass;
 use tokio::sync::oneshot;
 
 const LIMIT: usize = 1024;

@@ -3,7 +3,7 @@
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::delivery::outbox::Frames;
+use maxtalk::testing::delivery::Frames;
 
 /// Pushes frames, takes all of them, and reports them as written.
 fn through(criterion: &mut Criterion) {
@@ -28,7 +28,7 @@ fn through(criterion: &mut Criterion) {
 /// The cost of a push to a client that was closed for being too slow.
 fn closed(criterion: &mut Criterion) {
     let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
-    outbox.close(maxtalk::event::CloseReason::Slow);
+    outbox.close(maxtalk::testing::event::CloseReason::Slow);
     criterion.bench_function("push into a closed one", |bencher| bencher.iter(|| outbox.push(frame.clone())));
 }
 

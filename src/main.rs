@@ -1,18 +1,6 @@
-//! The program: reads the command line, runs one command, and maps its error to an exit code.
-//!
-//! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a bench that
-//! was interrupted.
+//! The program. Its allocator is chosen here, because a library must not.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used, unreachable_pub))]
-
-use std::env;
-use std::error::Error;
-use std::os::unix::process::CommandExt as _;
-use std::process::{self, ExitCode};
-use std::time::Duration;
-
-use maxtalk::cli::{self, Command};
-use maxtalk::{config, logging, server};
+use std::process::ExitCode;
 
 /// The system's allocator never gives back the memory of a storm of clients: it returns only the end of its heap, where
 /// something is always in use. jemalloc returns it, and was measured to cost no more per connection and per delivery.
@@ -20,71 +8,6 @@ use maxtalk::{config, logging, server};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long the last log lines may take to be written.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
 fn main() -> ExitCode {
-    match run(cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            cli::complain(error.as_ref());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
-    match command {
-        Command::Serve(options) => {
-            let config = options.load()?;
-            save_addresses();
-            if options.until_eof {
-                cli::stop_at_eof()?;
-            }
-            let log = &config.log;
-            let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
-            config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
-            #[cfg(feature = "jemalloc")]
-            give_memory_back();
-            let last_words = logging.clone();
-            let end = server::run(config, move || _ = last_words.flush(FLUSH_TIMEOUT));
-            logging.flush(FLUSH_TIMEOUT);
-            end?;
-        }
-        Command::Check { options, offline } => {
-            let (config, report) = options.check()?;
-            server::check(&config)?;
-            cli::print(&report)?;
-            if !offline && let Some(max) = server::check_max(&config)? {
-                cli::print(&format!("{max}\n"))?;
-            }
-        }
-        Command::Config => cli::print(&config::annotated_defaults())?,
-        Command::Bench(options) => return Ok(cli::bench(&options)?),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Restarts the program with one heap of the C library for all threads if its address space is limited (`ulimit -v`).
-/// Otherwise the library reserves 64 MiB for each thread, which leaves little for clients.
-fn save_addresses() {
-    const ONE_HEAP: &str = "MALLOC_ARENA_MAX";
-    let is_limited = rlimit::getrlimit(rlimit::Resource::AS).is_ok_and(|(soft, _)| soft < 1 << 60);
-    if is_limited
-        && env::var_os(ONE_HEAP).is_none()
-        && let Ok(program) = env::current_exe()
-    {
-        // If this fails, the program goes on as it is.
-        let _ = process::Command::new(program).args(env::args_os().skip(1)).env(ONE_HEAP, "1").exec();
-    }
-}
-
-/// Starts a thread of the allocator that returns memory unused for some seconds. Only the server needs it, and if no
-/// further thread is allowed, the allocator would complain again and again.
-#[cfg(feature = "jemalloc")]
-fn give_memory_back() {
-    use tikv_jemalloc_ctl::{background_thread, max_background_threads};
-    if let Err(error) = max_background_threads::write(1).and_then(|()| background_thread::write(true)) {
-        log::warn!("free memory is returned late: {error}");
-    }
+    maxtalk::program::main()
 }

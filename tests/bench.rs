@@ -12,11 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use maxtalk::bench::client::Target;
-use maxtalk::bench::engine::{self, Credentials, Job, RunError};
-use maxtalk::bench::outcome::{Accounts, Circumstances, Doubt, Report};
-use maxtalk::bench::plan::{Pace, Plan, Sizes, Way};
-use maxtalk::protocol::{Generation, TransportKind};
+use maxtalk::testing::bench::{
+    Accounts, Circumstances, Credentials, Doubt, Job, Pace, Plan, Report, RunError, Sizes, Target, Way, engine,
+};
+use maxtalk::testing::protocol::{Generation, TransportKind};
 use serde_json::Value;
 use support::faulty::{Fault, Faulty};
 use support::fixture::Fixture;

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use maxtalk::bench::target::Process as Accounts;
+use maxtalk::testing::bench::Process as Accounts;
 use serde_json::{Value, json};
 use support::DEADLINE;
 use support::process::{Process, end_of, maxtalk, signal};

@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use maxtalk::bench::target::{Child, ChildError, How, Process};
-use maxtalk::config::Demo;
+use maxtalk::testing::bench::{Child, ChildError, How, Process};
+use maxtalk::testing::config::Demo;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_maxtalk");
 const DEMO: Demo = Demo { people: 50_000, members: 10, zipf: None };

@@ -176,7 +176,7 @@ fn answers_that_are_not_polled_do_not_fill_memory() {
 fn nobody_fills_memory_with_half_heads() {
     const MIB: usize = 80;
     run(async {
-        maxtalk::files::raise_file_limit(0).unwrap();
+        maxtalk::testing::raise_file_limit(0).unwrap();
         let server = &mut Process::start(within_memory(MIB));
         let addr = server.addr();
         let here = target(&new_sid(addr).await);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use maxtalk::logging;
+use maxtalk::testing::logging;
 
 const ROLE: &str = "LOGGING_TEST_ROLE";
 const LINES: usize = 20_000;

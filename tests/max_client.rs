@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join;
-use maxtalk::config::{self, BaseUrl};
-use maxtalk::directory::max::{Gate, MaxDirectory, Target, Tokenless, TrustError};
-use maxtalk::directory::{Answer, Directory, Failure, Question};
-use maxtalk::event::{Code, ConversationId, Token, Username};
+use maxtalk::testing::config;
+use maxtalk::testing::config::BaseUrl;
+use maxtalk::testing::directory::{
+    Answer, Directory, Failure, Gate, MaxDirectory, Question, Target, Tokenless, TrustError,
+};
+use maxtalk::testing::event::{Code, ConversationId, Token, Username};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use support::fake_max::{After, FakeMax, answer, error, json};

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpServer};
 use awc::Client;
-use maxtalk::config;
-use maxtalk::directory::demo::{DemoMax, MOUNT};
-use maxtalk::directory::max::{Gate, MaxDirectory};
-use maxtalk::directory::{Directory, Question};
-use maxtalk::event::{Code, ConversationId, Token, Username};
-use maxtalk::http::demo::routes as demo_routes;
+use maxtalk::testing::config;
+use maxtalk::testing::directory::{DemoMax, Directory, Gate, MOUNT, MaxDirectory, Question};
+use maxtalk::testing::event::{Code, ConversationId, Token, Username};
+use maxtalk::testing::http::demo_routes;
 use serde_json::{Value, json};
 
 /// A server with only the demo, and a client.

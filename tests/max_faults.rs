@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use maxtalk::config::{self, BaseUrl, Config};
-use maxtalk::directory::max::{Gate, MaxDirectory, Target, Tokenless};
-use maxtalk::directory::{Directory, Failure, Question};
-use maxtalk::event::{Code, Token, Username};
+use maxtalk::testing::config;
+use maxtalk::testing::config::{BaseUrl, Config};
+use maxtalk::testing::directory::{Directory, Failure, Gate, MaxDirectory, Question, Target, Tokenless};
+use maxtalk::testing::event::{Code, Token, Username};
 use support::fake_max::{After, FakeMax, answer, error, json};
 use support::script::Peer;
 use support::within;

@@ -4,14 +4,11 @@
 use std::hint::black_box;
 use std::mem::take;
 
-use maxtalk::protocol::engine;
-use maxtalk::protocol::frame::Frame;
-use maxtalk::protocol::handshake::{Open, Request, is_endpoint};
-use maxtalk::protocol::jsonp::{self, Callback};
-use maxtalk::protocol::legacy;
-use maxtalk::protocol::packet::{self, ATTACHMENTS_MAX, Kind};
-use maxtalk::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
-use maxtalk::protocol::{Generation, TransportKind};
+use maxtalk::testing::protocol::handshake::{Open, Request, is_endpoint};
+use maxtalk::testing::protocol::jsonp::Callback;
+use maxtalk::testing::protocol::packet::{ATTACHMENTS_MAX, Kind};
+use maxtalk::testing::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
+use maxtalk::testing::protocol::{Frame, Generation, TransportKind, engine, jsonp, legacy, packet};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -5,8 +5,8 @@
 mod frame;
 
 use frame::{header, masked};
-use maxtalk::protocol::ProtocolError;
-use maxtalk::protocol::websocket::{self, Message, Opcode, Reader, Step};
+use maxtalk::testing::protocol::websocket::{Message, Opcode, Reader, Step};
+use maxtalk::testing::protocol::{ProtocolError, websocket};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

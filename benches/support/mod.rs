@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
-use maxtalk::delivery::outbox::{Bounds, Outbox};
-use maxtalk::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
-use maxtalk::metrics::{Metrics, ReadAtScrape};
-use maxtalk::protocol::Generation;
-use maxtalk::protocol::frame::{Broadcast, Frame};
+use maxtalk::testing::delivery::{Bounds, Outbox};
+use maxtalk::testing::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
+use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
+use maxtalk::testing::protocol::{Broadcast, Frame, Generation};
 
 /// Criterion with enough time for a stable median; `--measurement-time` sets more, `--quick` less.
 pub fn criterion() -> Criterion {

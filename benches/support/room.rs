@@ -11,18 +11,15 @@ use std::time::Duration;
 
 use actix::Actor as _;
 use bytes::Bytes;
-use maxtalk::actors::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries};
-use maxtalk::actors::roster::Roster;
-use maxtalk::config::Config;
-use maxtalk::delivery::flusher::SocketHandle;
-use maxtalk::delivery::worker::{SessionLimits, Worker};
-use maxtalk::event::SessionId;
-use maxtalk::http::socket::Stream;
-use maxtalk::http::websocket::WebSocket;
-use maxtalk::mailbox::Mailbox;
-use maxtalk::metrics::Metrics;
-use maxtalk::protocol::Generation;
-use maxtalk::protocol::websocket::Reader;
+use maxtalk::testing::actors::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Roster};
+use maxtalk::testing::config::Config;
+use maxtalk::testing::delivery::{SessionLimits, SocketHandle, Worker};
+use maxtalk::testing::event::SessionId;
+use maxtalk::testing::http::{Stream, WebSocket};
+use maxtalk::testing::mailbox::Mailbox;
+use maxtalk::testing::metrics::Metrics;
+use maxtalk::testing::protocol::Generation;
+use maxtalk::testing::protocol::websocket::Reader;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 

@@ -19,8 +19,6 @@ pub mod rule;
 mod samples;
 pub(crate) mod world;
 
-pub use crowd::USER_PREFIX;
-
 /// The path of the demo MAX on the server. Its base URL is this path below the server's address.
 pub const MOUNT: &str = "/demo/max";
 

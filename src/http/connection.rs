@@ -56,8 +56,6 @@ pub trait Upgrade {
 pub struct Upgraded {
     /// The socket.
     pub stream: TcpStream,
-    /// The address of the peer.
-    pub peer: SocketAddr,
     /// Bytes that arrived behind the request.
     pub read: Vec<u8>,
     /// Its slot among the open connections.
@@ -140,7 +138,7 @@ pub async fn serve(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, sl
             let Some(wire) = Rc::into_inner(wire) else { return };
             let Wire { stream, incoming, .. } = wire.into_inner();
             let (read, stopping) = (incoming.to_vec(), service.stopping.clone());
-            return upgrade.upgrade(request, Upgraded { stream, peer, read, slot, stopping }).await;
+            return upgrade.upgrade(request, Upgraded { stream, read, slot, stopping }).await;
         }
         let may_persist = persists && !*service.stopping.borrow() && !service.clients.is_crowded();
         let asked = Asked::new(&request.head().method, request.head().version, may_persist);

@@ -144,11 +144,6 @@ impl Listener {
         Ok(Self { stopping, acceptor: waker, workers: arbiters, failure, clients })
     }
 
-    /// The threads of the workers.
-    pub fn arbiters(&self) -> impl Iterator<Item = ArbiterHandle> {
-        self.workers.iter().map(Arbiter::handle)
-    }
-
     /// Resolves with the cause when the listener fails.
     pub async fn failed(&mut self) -> String {
         match (&mut self.failure).await {

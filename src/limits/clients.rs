@@ -143,6 +143,7 @@ impl Clients {
         self.state.lock().all.connections
     }
 
+    #[cfg(test)]
     /// Returns the number of sessions that have not joined yet.
     pub fn unjoined(&self) -> usize {
         self.state.lock().all.unjoined

@@ -1,5 +1,5 @@
 //! Every metric, declared once: its name, which ends with its unit, its type, its labels and its help. The structs that
-//! hold the metrics, their registration and [`TABLE`] all come from the one table in this file.
+//! hold the metrics, their registration and the list that the README is tested by come from the one table in this file.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -32,6 +32,7 @@ pub struct Declaration {
     /// The type in the exposed text.
     pub kind: MetricType,
     /// The names of the labels.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the test of the README reads them"))]
     pub labels: &'static [&'static str],
     /// The help, without a full stop.
     pub help: &'static str,
@@ -77,6 +78,7 @@ macro_rules! metrics {
         )+}
     ) => {
         /// Every metric, in the order of the exposed text.
+        #[cfg(test)]
         pub static TABLE: &[Declaration] = &[
             $(Declaration::new::<$Type>(stringify!($name), $help),)+
             $(Declaration::new::<$Read>(stringify!($read), $read_help),)+

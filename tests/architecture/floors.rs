@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["http"],
     &["server", "bench"],
     &["cli"],
+    &["program", "testing"],
 ];
 
 /// Modules that import nothing else of the crate.

@@ -10,26 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use maxtalk::actors::application::Application;
-use maxtalk::actors::event_rates::RatesMax;
-use maxtalk::actors::registry::Arbiters;
-use maxtalk::actors::socketio::{Emitter, Namespace, Namespaces, SocketIoSession, SocketIoSettings};
-use maxtalk::config::Config;
-use maxtalk::delivery::outbox::{self, Outbox};
-use maxtalk::event::CloseReason;
-use maxtalk::http::endpoint::{Endpoint, NewApplication};
-use maxtalk::http::sessions::Sessions;
-use maxtalk::ids::Ids;
-use maxtalk::limits::bucket::Rate;
-use maxtalk::limits::clients::{Bounds, Clients};
-use maxtalk::limits::memory::Memory;
-use maxtalk::limits::proxies::TrustedProxies;
-use maxtalk::metrics::{Metrics, ReadAtScrape};
-use maxtalk::protocol::Generation;
-use maxtalk::protocol::connection::{LegacyPeriods, Periods};
-use maxtalk::protocol::frame::Frame;
-use maxtalk::protocol::socketio::Arguments;
-use maxtalk::server::ClientWorkers;
+use maxtalk::testing::Ids;
+use maxtalk::testing::actors::{
+    Application, Arbiters, Emitter, Namespace, Namespaces, RatesMax, SocketIoSession, SocketIoSettings,
+};
+use maxtalk::testing::config::Config;
+use maxtalk::testing::delivery::{self, Outbox};
+use maxtalk::testing::event::CloseReason;
+use maxtalk::testing::http::{Endpoint, NewApplication, Sessions};
+use maxtalk::testing::limits::{Bounds, Clients, Memory, Rate, TrustedProxies};
+use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
+use maxtalk::testing::protocol::{Arguments, Frame, Generation, LegacyPeriods, Periods};
+use maxtalk::testing::server::ClientWorkers;
 use serde_json::value::RawValue;
 
 /// Sends every message back, over Engine.IO alone.
@@ -137,7 +129,7 @@ fn main() {
         trusted_proxies: TrustedProxies::default(),
         payload_bytes_max,
         mailbox_max: 16,
-        outbox: outbox::Bounds { messages_max: 4096, bytes_max: 1 << 20 },
+        outbox: delivery::Bounds { messages_max: 4096, bytes_max: 1 << 20 },
         send_buffer_bytes: 0,
         new_application,
         sessions: Arc::new(Sessions::default()),

@@ -40,7 +40,7 @@ struct Counts {
 /// Runs a flood until standard input ends, and then reports what it has done.
 pub fn run(name: &str, addr: SocketAddr) -> io::Result<()> {
     let flood = FLOODS.iter().find(|flood| flood.name == name).ok_or(io::ErrorKind::NotFound)?;
-    maxtalk::files::raise_file_limit(0)?;
+    maxtalk::testing::raise_file_limit(0)?;
     // Neighbours and MAX share this core and have priority.
     let _ = rustix::process::nice(5);
     let generator = Generator { addr, counts: Arc::default() };

@@ -6,9 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use maxtalk::protocol::frame::Frame;
-use maxtalk::protocol::websocket::{Message, Reader, Step};
-use maxtalk::protocol::{Generation, packet};
+use maxtalk::testing::protocol::websocket::{Message, Reader, Step};
+use maxtalk::testing::protocol::{Frame, Generation, packet};
 use serde_json::{Value, json};
 
 /// Users of each conversation: `u0` to `u5` are in the first, the next six in the second.

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use maxtalk::config::{Config, File, Sources};
-use maxtalk::files::raise_file_limit;
-use maxtalk::server::Server;
+use maxtalk::testing::config::{Config, File, Sources};
+use maxtalk::testing::raise_file_limit;
+use maxtalk::testing::server::Server;
 use tokio::sync::oneshot;
 
 use super::DEADLINE;

@@ -1,7 +1,7 @@
 //! The packets that a client hears, in one form for all generations, and builders for the events and answers of the
 //! written protocol.
 
-use maxtalk::event::Code;
+use maxtalk::testing::event::Code;
 
 use super::socket::End;
 

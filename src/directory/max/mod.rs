@@ -29,4 +29,4 @@ mod verdict;
 pub use client::{MaxDirectory, Target, Tokenless};
 pub use gate::Gate;
 pub use probe::Probe;
-pub use trust::{CaFileError, TrustError};
+pub use trust::TrustError;

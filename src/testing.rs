@@ -1,0 +1,87 @@
+//! The door for the tests, the benches and the conformance server: everything that they use of the crate, and nothing
+//! else. It is no API and changes with them.
+
+pub use crate::files::raise_file_limit;
+pub use crate::ids::Ids;
+
+pub mod actors {
+    pub use crate::actors::application::Application;
+    pub use crate::actors::conversation::{
+        ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries,
+    };
+    pub use crate::actors::event_rates::RatesMax;
+    pub use crate::actors::registry::Arbiters;
+    pub use crate::actors::roster::Roster;
+    pub use crate::actors::socketio::{Emitter, Namespace, Namespaces, SocketIoSession, SocketIoSettings};
+}
+
+pub mod bench {
+    pub use crate::bench::client::Target;
+    pub use crate::bench::engine::{self, Credentials, Job, RunError};
+    pub use crate::bench::outcome::{Accounts, Circumstances, Doubt, Report};
+    pub use crate::bench::plan::{Pace, Plan, Sizes, Way};
+    pub use crate::bench::target::{Child, ChildError, How, Process};
+}
+
+pub mod config {
+    pub use crate::config::{BaseUrl, Config, Demo, File, Max, Sources};
+}
+
+pub mod delivery {
+    pub use crate::delivery::flusher::SocketHandle;
+    pub use crate::delivery::outbox::{Bounds, Frames, Outbox};
+    pub use crate::delivery::worker::{SessionLimits, Worker};
+}
+
+pub mod directory {
+    pub use crate::directory::demo::{DemoMax, MOUNT};
+    pub use crate::directory::max::{Gate, MaxDirectory, Target, Tokenless, TrustError};
+    pub use crate::directory::{Answer, Directory, Failure, Question};
+}
+
+pub mod event {
+    pub use crate::event::{
+        ClientEvent, CloseReason, Code, ConversationId, EventName, Scalar, ServerEvent, SessionId, Talk, Token,
+        Username,
+    };
+}
+
+pub mod http {
+    pub use crate::http::demo::routes as demo_routes;
+    pub use crate::http::endpoint::{Endpoint, NewApplication};
+    pub use crate::http::sessions::Sessions;
+    pub use crate::http::socket::Stream;
+    pub use crate::http::websocket::WebSocket;
+}
+
+pub mod limits {
+    pub use crate::limits::bucket::Rate;
+    pub use crate::limits::clients::{Bounds, Clients};
+    pub use crate::limits::memory::Memory;
+    pub use crate::limits::proxies::TrustedProxies;
+}
+
+pub mod logging {
+    pub use crate::logging::{escape, lines_lost, log_refusal, start};
+}
+
+pub mod mailbox {
+    pub use crate::mailbox::{Addressed, Mail, Mailbox, SendError};
+}
+
+pub mod metrics {
+    pub use crate::metrics::{ActorClass, Metrics, ReadAtScrape};
+}
+
+pub mod protocol {
+    pub use crate::protocol::connection::{LegacyPeriods, Periods};
+    pub use crate::protocol::frame::{Broadcast, Frame};
+    pub use crate::protocol::socketio::Arguments;
+    pub use crate::protocol::{
+        Generation, ProtocolError, TransportKind, engine, handshake, jsonp, legacy, packet, payload, websocket,
+    };
+}
+
+pub mod server {
+    pub use crate::server::{ClientWorkers, Server};
+}
