@@ -9,6 +9,7 @@
 //!
 //! * `port`: what it and the world say to each other.
 //! * `asking`: how it asks who is there.
+//! * `doubt`: a user that MAX accepted before and denies now.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -19,11 +20,13 @@ use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Ta
 use crate::protocol::connection::Alarm;
 
 mod asking;
+mod doubt;
 mod port;
 #[cfg(test)]
 mod tests;
 
 use asking::Asking;
+use doubt::Doubt;
 pub use port::{Admitted, Auth, Call, Input, Port, Rules};
 
 /// One client in its conversations.
@@ -88,15 +91,6 @@ enum Outcome {
     Ended(Code),
     /// What was answered at once, had nothing been in line before it.
     Answered(EventName, Result<(), Code>, Option<ConversationId>, Option<u64>),
-}
-
-/// MAX has denied a user whom it had accepted. It says so too while its OAuth server is down, and for a minute
-/// afterwards; so it is believed when it says the same after more than that.
-#[derive(Debug)]
-struct Doubt {
-    auth: Auth,
-    until: Instant,
-    ask_again: Instant,
 }
 
 impl Work {
@@ -315,55 +309,6 @@ impl<S: Seat> Participant<S> {
         };
         let left = if ends { self.become_nobody() } else { Vec::new() };
         self.settle(left, Outcome::Refused(joining, code), port);
-    }
-
-    /// MAX denies the user. True where it is not believed yet.
-    fn doubts(&mut self, auth: &Auth, now: Instant, rules: Rules) -> bool {
-        if self.user.is_none() {
-            return false;
-        }
-        let work = self.work();
-        if let Some(doubt) = &mut work.doubt {
-            doubt.auth = auth.clone();
-            return now < doubt.until;
-        }
-        let until = now + rules.doubt;
-        work.doubt = Some(Doubt { auth: auth.clone(), until, ask_again: until });
-        work.alarms.push(Alarm { period: rules.doubt, due: until });
-        true
-    }
-
-    /// Asks MAX again whether it denies the user, when it is time for that.
-    fn ask_again(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
-        let Some(work) = self.work.as_mut().filter(|work| work.call.is_none() && work.next.is_none()) else { return };
-        let (Some(doubt), Some(username)) = (&mut work.doubt, &self.claim) else { return };
-        if doubt.ask_again > now || work.departing {
-            return;
-        }
-        let (username, auth) = (username.clone(), doubt.auth.clone());
-        let call = Call { enters: false, username, auth, user: self.user.clone() };
-        match port.call(call) {
-            Ok(()) => work.call = Some(Calling::Verify),
-            Err(code) => self.verified(Some(code), now, port),
-        }
-    }
-
-    fn verified(&mut self, failure: Option<Code>, now: Instant, port: &mut impl Port<Seat = S>) {
-        let period = port.rules().doubt;
-        match failure {
-            None => self.work().doubt = None,
-            Some(code @ (Code::Unauthorized | Code::UnknownUser)) => {
-                let left = self.become_nobody();
-                self.settle(left, Outcome::Ended(code), port);
-            }
-            Some(_) => {
-                let work = self.work();
-                if let Some(doubt) = &mut work.doubt {
-                    doubt.ask_again = now + period;
-                    work.alarms.push(Alarm { period, due: now + period });
-                }
-            }
-        }
     }
 
     /// The seats that this one had.
