@@ -7,7 +7,7 @@ pub use crate::ids::Ids;
 pub mod actors {
     pub use crate::actors::application::Application;
     pub use crate::actors::conversation::{
-        ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries,
+        ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries,
     };
     pub use crate::actors::event_rates::RatesMax;
     pub use crate::actors::registry::Arbiters;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix::Actor as _;
 use bytes::Bytes;
-use maxtalk::testing::actors::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Roster};
+use maxtalk::testing::actors::{ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Roster};
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{SessionLimits, SocketHandle, Worker};
 use maxtalk::testing::event::SessionId;
@@ -53,7 +53,7 @@ impl Room {
             sockets.push(worker.flusher.carry(Box::new(socket), &outbox));
             let (done, entered) = oneshot::channel();
             let (session, username) = (SessionId(number), support::username(number));
-            let pending_entry = Entries::new(1, done).one_more();
+            let pending_entry = PendingEntries::new(1, done).one();
             let enter = Enter { session, username, outbox, pending_entry };
             conversation.try_send(ConversationMessage::Enter(enter)).expect("there is room");
             entered.await.expect("it lives");

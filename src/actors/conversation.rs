@@ -1,5 +1,5 @@
 //! The actor of one conversation. It serialises the membership changes and broadcasts of its conversation, and pushes
-//! each event, encoded once per generation, into the outbox of everybody who is there at that moment.
+//! each event, encoded once per generation, into the outbox of every session that is a member at that moment.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,82 +22,81 @@ use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::{self, Rest};
 
-/// A fan-out lets its worker go after this many pushes (about 0.1 ms of work), and goes on when others had their turn.
-const FANOUT_SLICE: usize = 1024;
+/// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
+pub(super) const FANOUT_SLICE: usize = 1024;
 
-/// What a conversation of more members says waits behind what smaller ones do: theirs is written in less time than
-/// anybody notices.
+/// Broadcasts to more members than this are written after those of smaller conversations.
 const FEW: usize = 128;
 
-/// Everything that a conversation can be told.
+/// The messages of a conversation.
 #[derive(Debug)]
 pub enum ConversationMessage {
-    /// A session comes in.
+    /// A session enters.
     Enter(Enter),
-    /// A session lets go of one hold of its seat.
+    /// A session gives up one hold of its seat.
     Leave(SessionId),
-    /// A member has news.
+    /// A member talks.
     Talk {
-        /// The session that talks; it is not told.
+        /// The session that talks; it gets no update.
         session: SessionId,
         /// Its user.
         username: Username,
-        /// What it said.
+        /// The talk.
         talk: Talk,
-        /// Dropped when it is said.
+        /// Dropped when the talk has been handled.
         ticket: Option<Ticket>,
     },
-    /// Who is here?
+    /// Asks who is in the conversation.
     Ask(oneshot::Sender<People>),
-    /// Fail, to see what becomes of the members.
+    /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
 }
 
-/// A session that comes into a conversation.
+/// The entry of one session into one conversation.
 #[derive(Debug)]
 pub struct Enter {
     /// The session.
     pub session: SessionId,
     /// Its user.
     pub username: Username,
-    /// The way to its client.
+    /// The queue towards its client.
     pub outbox: Arc<Outbox>,
-    /// To be told when the session is in.
+    /// The entry's part in its join.
     pub pending_entry: PendingEntry,
 }
 
 /// The answer to an ask.
 #[derive(Debug)]
 pub struct People {
-    /// Users, whatever the number of their sessions.
+    /// The number of users, each counted once however many sessions it has.
     pub inroom: usize,
-    /// Who, sorted; none above the presence limit.
+    /// The users, sorted. `None` above the presence limit.
     pub people: Option<Vec<Username>>,
 }
 
-/// What all conversations of a server have in common.
+/// The settings of all conversations of a server.
 #[derive(Debug)]
 pub struct ConversationSettings {
     /// The namespace of their events.
     pub namespace: Arc<str>,
-    /// ActorCount is not announced among more users than these; 0 is no limit.
+    /// The presence limit: `joined`, `left` and the list of people are not sent among more users; 0 means no limit.
     pub presence_members_max: usize,
-    /// Broadcasts in a row before the worker has to be let go.
+    /// Messages handled in a row before other tasks of the thread run.
     pub burst_max: usize,
     /// How long a conversation outlives its last member.
     pub linger: Duration,
-    /// The bound of its mailbox.
+    /// The bound of a conversation's mailbox.
     pub mailbox_max: usize,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
 
-/// Takes the wish of an empty conversation to retire, which is not granted where somebody is on the way.
+/// Takes the request of an empty conversation to retire. The registry ignores it if an entry is on its way.
 pub type Retire = dyn Fn(ConversationId, Tenure) + Send + Sync;
 
-/// A session's place in a conversation: the way to talk into it, and, when dropped, the departure. So a session that
-/// ends in whatever way, a panic included, leaves no ghost.
+/// A session's membership of a conversation. The session talks through it, and its drop is the departure: so a session
+/// that ends in any way, a panic included, leaves no ghost.
 #[derive(Debug)]
 pub struct Membership {
     id: ConversationId,
@@ -106,22 +105,22 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Stands for an entry that has been sent.
+    /// The membership that belongs to an entry which has been sent.
     pub fn new(id: ConversationId, session: SessionId, mailbox: Mailbox<ConversationActor>) -> Self {
         Self { id, session, mailbox }
     }
 
-    /// Which conversation.
+    /// Returns the conversation.
     pub fn id(&self) -> &ConversationId {
         &self.id
     }
 
-    /// Whose it is.
+    /// Returns the session.
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// The front door of the conversation.
+    /// Returns the front door of the conversation.
     pub fn mailbox(&self) -> &Mailbox<ConversationActor> {
         &self.mailbox
     }
@@ -133,25 +132,25 @@ impl Drop for Membership {
     }
 }
 
-/// Tells a join that all of its conversations have taken it, or that one never will.
+/// The entries of one join that its conversations have not handled yet.
 #[derive(Debug)]
-pub struct Entries {
-    missing: AtomicUsize,
+pub struct PendingEntries {
+    count: AtomicUsize,
     done: Mutex<Option<oneshot::Sender<()>>>,
 }
 
-impl Entries {
-    /// For `count` conversations; `done` hears when all were entered, and is dropped as soon as one has failed.
+impl PendingEntries {
+    /// Counts `count` entries. `done` is sent when all are handled, and dropped as soon as one has failed.
     pub fn new(count: usize, done: oneshot::Sender<()>) -> Arc<Self> {
-        let entries = Arc::new(Self { missing: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
+        let entries = Arc::new(Self { count: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
         if count == 0 {
             entries.complete();
         }
         entries
     }
 
-    /// One of them, to go with its entry.
-    pub fn one_more(self: &Arc<Self>) -> PendingEntry {
+    /// Returns the part of one entry, to be sent with it.
+    pub fn one(self: &Arc<Self>) -> PendingEntry {
         PendingEntry(Some(self.clone()))
     }
 
@@ -162,14 +161,15 @@ impl Entries {
     }
 }
 
-/// One entry under way. Dropped on the way, because the conversation has died, it fails the whole join at once.
+/// One entry that is not handled yet. If it is dropped before, because the conversation has died, the whole join fails
+/// at once.
 #[derive(Debug)]
-pub struct PendingEntry(Option<Arc<Entries>>);
+pub struct PendingEntry(Option<Arc<PendingEntries>>);
 
 impl PendingEntry {
-    fn arrived(mut self) {
+    fn handled(mut self) {
         if let Some(entries) = self.0.take()
-            && entries.missing.fetch_sub(1, Ordering::AcqRel) == 1
+            && entries.count.fetch_sub(1, Ordering::AcqRel) == 1
         {
             entries.complete();
         }
@@ -184,7 +184,7 @@ impl Drop for PendingEntry {
     }
 }
 
-/// One conversation.
+/// The actor of one conversation.
 pub struct ConversationActor {
     id: ConversationId,
     tenure: Tenure,
@@ -197,10 +197,10 @@ pub struct ConversationActor {
 }
 
 impl ConversationActor {
-    /// A conversation with nobody in it.
+    /// A conversation without members.
     pub fn new(id: ConversationId, tenure: Tenure, settings: Arc<ConversationSettings>, retire: Arc<Retire>) -> Self {
         settings.metrics.conversations.inc();
-        let presence = ActorCount::new(ActorClass::Conversation, &settings.metrics);
+        let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
         Self {
             id,
             tenure,
@@ -209,7 +209,7 @@ impl ConversationActor {
             retire,
             turns_in_a_row: 0,
             retirement: None,
-            _count: presence,
+            _count: count,
         }
     }
 
@@ -226,7 +226,7 @@ impl ConversationActor {
             let fan_out = self.fan_out(&event, Some(session));
             self.broadcast(fan_out, ctx);
         }
-        pending_entry.arrived();
+        pending_entry.handled();
     }
 
     fn leave(&mut self, session: SessionId, ctx: &mut Context<Self>) {
@@ -254,12 +254,12 @@ impl ConversationActor {
         People { inroom, people }
     }
 
-    /// Whether presence is announced among `users` users: a storm of n joins costs n² events.
+    /// Returns whether presence is announced among `users` users: a storm of n joins costs n² events.
     fn announces(&self, users: usize) -> bool {
         self.settings.presence_members_max == 0 || users <= self.settings.presence_members_max
     }
 
-    /// An event on its way to everybody here, `except` one session.
+    /// Returns the fan-out of an event to all members, `except` one session.
     fn fan_out(&self, event: &ServerEvent<'_>, except: Option<SessionId>) -> FanOut {
         let name = event.name();
         let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
@@ -267,7 +267,7 @@ impl ConversationActor {
         FanOut { broadcast, label, except, next: 0, rested: false }
     }
 
-    /// Sends an event to its recipients. The slices that are not sent at once are sent before the next message is
+    /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
     /// handled, so that the order of events is the same for all.
     fn broadcast(&mut self, mut fan_out: FanOut, ctx: &mut Context<Self>) {
         let recipients = self.members.seats().len() - usize::from(fan_out.except.is_some());
@@ -277,7 +277,7 @@ impl ConversationActor {
         }
     }
 
-    /// Lets the worker go after so many messages of whatever kind: one poll of an actor drains its whole mailbox, and
+    /// Lets other tasks run after `burst_max` messages of any kind: one poll of an actor drains its whole mailbox, and
     /// would fill every outbox before any transport on this thread could write.
     fn took_a_turn(&mut self, ctx: &mut Context<Self>) {
         self.turns_in_a_row += 1;
@@ -287,13 +287,13 @@ impl ConversationActor {
         }
     }
 
-    /// Asks to retire, unless somebody comes in the meantime.
+    /// Asks to retire after the linger time, unless a session enters before.
     fn linger(&mut self, ctx: &mut Context<Self>) {
         if let Some(earlier) = self.retirement.take() {
             ctx.cancel_future(earlier);
         }
         let retirement = ctx.run_later(self.settings.linger, |conversation, _| {
-            // actix runs what was cancelled in the very turn in which it is due.
+            // actix runs a timer that was cancelled in the very poll in which it is due.
             if !conversation.members.is_empty() {
                 return;
             }
@@ -307,8 +307,8 @@ impl ConversationActor {
 impl Drop for ConversationActor {
     fn drop(&mut self) {
         self.settings.metrics.conversations.dec();
-        // Only a panic ends a conversation that has members. Nobody could tell them of anything any more: their
-        // connections end, and their clients come back and join a new actor.
+        // Only a panic ends a conversation that has members. They would hear nothing from it any more, so their
+        // connections are closed; their clients reconnect and join a new actor.
         for seat in self.members.seats() {
             seat.handle.close(CloseReason::ConversationLost);
         }
@@ -322,9 +322,9 @@ impl Actor for ConversationActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The bound is the front door's.
+        // The front door has the bound.
         ctx.set_mailbox_capacity(0);
-        // The entry that it was spawned for may never come.
+        // The entry for which the conversation was spawned may never come.
         self.linger(ctx);
     }
 }
@@ -358,13 +358,14 @@ struct FanOut {
     broadcast: Broadcast,
     label: EventLabel,
     except: Option<SessionId>,
+    /// The index of the next seat.
     next: usize,
     /// Whether others had their turn since the handler did the first slice.
     rested: bool,
 }
 
 impl FanOut {
-    /// Pushes to one slice of the members; true when it was the last.
+    /// Pushes to the next slice of the members. Returns whether it was the last.
     fn advance(&mut self, conversation: &ConversationActor) -> bool {
         let seats = conversation.members.seats();
         let end = seats.len().min(self.next + FANOUT_SLICE);

@@ -1,6 +1,6 @@
-//! The namespaces of maxtalk: `/`, which has no events, and that of the written protocol. This is the edge of a
-//! [`Participant`]: it reads events, carries what the machine asks to the registry and to conversations, and answers
-//! the client.
+//! The namespaces of maxtalk: `/`, which has no events, and `/max`, that of the written protocol. Its I/O side is here:
+//! it parses events for the [`Participant`], which decides; it carries the participant's requests to the registry and
+//! to conversations, and its answers to the client.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::conversation::{ConversationMessage, Membership, People};
 use super::departures;
-use super::participant::{Admitted, Auth, Call, Input, Participant, Port, Rules};
-use super::registry::{Admission, Join, RegistryActor, RegistryMessage};
+use super::participant::{Auth, Call, Input, Joined, Participant, Port, Rules};
+use super::registry::{self, Join, RegistryActor, RegistryMessage};
 use super::seats::Seat;
 use super::socketio::{Emitter, Namespace, Namespaces};
 use super::talks::Talks;
@@ -28,20 +28,20 @@ use crate::metrics::{Metrics, OkOrCode, OrOther, RefusalLabel, ResultLabel};
 use crate::protocol::connection::Alarm;
 use crate::protocol::socketio::Arguments;
 
-/// What the `/max` namespaces of all sessions have in common.
+/// The settings of the `/max` namespaces of all sessions.
 #[derive(Debug)]
 pub struct MaxSettings {
-    /// Where joins go.
+    /// The registry, which takes the joins.
     pub registry: Mailbox<RegistryActor>,
-    /// Longest conversation id, timestamp or messageID.
+    /// The longest conversation id, timestamp or messageID, in bytes.
     pub id_bytes_max: usize,
-    /// Events that may wait for a join.
+    /// Events that may wait for a join, and asks that may be under way.
     pub pending_max: usize,
-    /// Talks that may wait in conversations before a session is not read any further.
+    /// A session with this many talks waiting in conversations is not read until some of them are handled.
     pub talks_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
-    /// How long MAX may deny somebody whom it has accepted before.
+    /// How long MAX may deny a user that it has accepted before it is believed.
     pub doubt: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
@@ -50,12 +50,13 @@ pub struct MaxSettings {
 /// The namespaces of maxtalk.
 #[derive(Debug)]
 pub struct MaxNamespaces {
+    /// The written protocol's namespace, then `/`.
     names: [Arc<str>; 2],
     settings: Arc<MaxSettings>,
 }
 
 impl MaxNamespaces {
-    /// `namespace` is the name of the written protocol's namespace, such as `/max`.
+    /// `namespace` is the name of the written protocol's namespace; in this file it is called `/max`.
     pub fn new(namespace: Arc<str>, settings: MaxSettings) -> Self {
         Self { names: [namespace, "/".into()], settings: Arc::new(settings) }
     }
@@ -70,16 +71,16 @@ impl Namespaces for MaxNamespaces {
         let answers = Answers { emitter, settings: self.settings.clone() };
         match namespace {
             0 => Box::new(MaxNamespace::new(answers, auth)),
-            _ => Box::new(Eventless { answers, elsewhere: self.names[0].clone() }),
+            _ => Box::new(Eventless { answers, max: self.names[0].clone() }),
         }
     }
 }
 
-/// A namespace without events. A client that says here what belongs to the written protocol has missed its namespace.
+/// A namespace without events. A client that sends an event of the written protocol here is told to connect to `/max`.
 struct Eventless {
     answers: Answers,
-    /// The namespace of the written protocol.
-    elsewhere: Arc<str>,
+    /// The name of the written protocol's namespace.
+    max: Arc<str>,
 }
 
 impl Namespace for Eventless {
@@ -87,10 +88,10 @@ impl Namespace for Eventless {
         let Some(name) = event.name.as_deref().and_then(EventName::parse) else {
             return self.answers.unknown(ack);
         };
-        let (session, place) = (self.answers.emitter.session.0, &self.elsewhere);
-        log::debug!("session {session}: {} outside the namespace {place}", name.as_str());
+        let (session, max) = (self.answers.emitter.session.0, &self.max);
+        log::debug!("session {session}: {} outside the namespace {max}", name.as_str());
         self.answers.settings.metrics.unknown_events.inc();
-        let reason = format!("there is no such event here: connect to the namespace {place}");
+        let reason = format!("there is no such event here: connect to the namespace {max}");
         self.answers.refuse_because(name, Code::UnknownEvent, &reason, None, ack);
     }
 
@@ -99,7 +100,7 @@ impl Namespace for Eventless {
     }
 }
 
-/// How a client is told what became of what it asked.
+/// The answers to one client: acks, events and refusals.
 #[derive(Debug)]
 struct Answers {
     emitter: Emitter,
@@ -117,7 +118,7 @@ impl Answers {
         }
     }
 
-    /// The one answer to an event that was not done: its ack if it wants one, else `refused`.
+    /// Answers an event that was not done, once: by its ack if it wants one, else by `refused`.
     fn refuse(&self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>) {
         self.refuse_because(event, code, code.reason(), conversation, ack);
     }
@@ -140,7 +141,7 @@ impl Answers {
         }
     }
 
-    /// Refuses whatever it is. Of what has no name here, only an ack can say so.
+    /// Refuses any event. An event that the protocol does not know is answered only if it wants an ack.
     fn refuse_any(&self, event: &Arguments<'_>, ack: Option<u64>, code: Code) {
         match (event.name.as_deref().and_then(EventName::parse), ack) {
             (Some(name), ack) => self.refuse(name, code, None, ack),
@@ -149,6 +150,7 @@ impl Answers {
         }
     }
 
+    /// Refuses an event that the protocol does not know.
     fn unknown(&self, ack: Option<u64>) {
         self.settings.metrics.unknown_events.inc();
         if let Some(ack) = ack {
@@ -172,64 +174,65 @@ impl Answers {
     }
 }
 
-/// The written protocol, for one client.
+/// The `/max` namespace of one client.
 struct MaxNamespace {
     participant: Participant<Membership>,
-    desk: Desk,
+    port: MaxPort,
 }
 
-/// What a participant reaches the world by.
-struct Desk {
+/// The [`Port`] of a participant to the actors.
+struct MaxPort {
     answers: Answers,
-    /// Hardly ever is any in use.
-    lines: Option<Box<Lines>>,
+    /// Boxed, because a session hardly ever awaits anything.
+    awaited: Option<Box<Awaited>>,
     /// Made for the first talk: most clients only listen.
     talks: Option<Arc<Talks>>,
 }
 
-/// What is waited for.
+/// The answers of other actors that are awaited.
 #[derive(Default)]
-struct Lines {
-    call: Option<CallLine>,
+struct Awaited {
+    call: Option<AwaitedCall>,
+    /// Closed when all that departed has left.
     departed: Option<oneshot::Receiver<Infallible>>,
     people: Option<oneshot::Receiver<People>>,
 }
 
-/// A call to the registry.
-struct CallLine {
-    /// None where nobody waits for it any more.
-    answer: Option<oneshot::Receiver<Result<Admission, Code>>>,
-    /// Closes when nothing is left of the call at the registry.
+/// A call to the registry that is not over.
+struct AwaitedCall {
+    /// `None` if the call was given up.
+    answer: Option<oneshot::Receiver<Result<registry::Joined, Code>>>,
+    /// Closed when nothing of the call is left at the registry.
     end: oneshot::Receiver<Infallible>,
-    /// Closes when an answer that came too late is out again.
+    /// Closed when the memberships of an answer that was dropped with the call have left.
     undone: Option<oneshot::Receiver<Infallible>>,
 }
 
-impl CallLine {
+impl AwaitedCall {
     fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Input<Membership>> {
         let is_over = poll_closed(Some(&mut self.end), cx) && poll_closed(self.undone.as_mut(), cx);
         match &mut self.answer {
             _ if !is_over => Poll::Pending,
             None => Poll::Ready(Input::GivenUp),
-            // The answer is long, and waits here for its room.
+            // The answer to the client is long, so it waits here until the outbox has room for it.
             Some(_) if !has_room => Poll::Pending,
             // A registry that dropped the call has failed.
             Some(answer) => Poll::Ready(Input::Answered(
                 answer
                     .try_recv()
                     .unwrap_or(Err(Code::Busy))
-                    .map(|Admission { user, memberships }| Admitted { user, seats: memberships.into_vec() }),
+                    .map(|registry::Joined { user, memberships }| Joined { user, seats: memberships.into_vec() }),
             )),
         }
     }
 }
 
-/// Whether the other side has dropped its end. A channel that is found closed may be asked again.
-fn poll_closed(line: Option<&mut oneshot::Receiver<Infallible>>, cx: &mut Context<'_>) -> bool {
-    line.is_none_or(|line| line.is_terminated() || Pin::new(line).poll(cx).is_ready())
+/// Returns whether the sender was dropped, or there is no channel. May be called again after it returned true.
+fn poll_closed(receiver: Option<&mut oneshot::Receiver<Infallible>>, cx: &mut Context<'_>) -> bool {
+    receiver.is_none_or(|receiver| receiver.is_terminated() || Pin::new(receiver).poll(cx).is_ready())
 }
 
-impl Lines {
+impl Awaited {
     fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Option<Input<Membership>> {
         if self.departed.is_some() && poll_closed(self.departed.as_mut(), cx) {
             self.departed = None;
@@ -250,30 +253,30 @@ impl Lines {
         None
     }
 
-    fn is_idle(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.call.is_none() && self.departed.is_none() && self.people.is_none()
     }
 }
 
-impl Desk {
-    fn lines(&mut self) -> &mut Lines {
-        self.lines.get_or_insert_default()
+impl MaxPort {
+    fn awaited(&mut self) -> &mut Awaited {
+        self.awaited.get_or_insert_default()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Input<Membership>> {
         let has_room = self.has_room();
-        let input = self.lines.as_mut()?.poll(cx, has_room);
-        self.lines.take_if(|lines| lines.is_idle());
+        let input = self.awaited.as_mut()?.poll(cx, has_room);
+        self.awaited.take_if(|awaited| awaited.is_empty());
         input
     }
 }
 
-impl Port for Desk {
+impl Port for MaxPort {
     type Seat = Membership;
 
     fn rules(&self) -> Rules {
         let MaxSettings { pending_max, answer_timeout, doubt, .. } = *self.answers.settings;
-        // Many come to doubt in the same moment, and are not to ask in the same moment again.
+        // Many sessions begin to doubt in the same moment, and shall not all ask MAX again in the same moment.
         let later = doubt / 64 * (self.answers.emitter.session.0 % 8) as u32;
         Rules { pending_max, answer_timeout, doubt: doubt + later }
     }
@@ -294,13 +297,13 @@ impl Port for Desk {
         let (session, outbox) = (emitter.session, emitter.outbox.clone());
         let join = Join { session, outbox, question, enters, user, reply, under_way: Arc::new(under_way) };
         self.answers.settings.registry.try_send(RegistryMessage::Join(join)).map_err(|_| Code::Busy)?;
-        self.lines().call = Some(CallLine { answer: Some(answer), end, undone: None });
+        self.awaited().call = Some(AwaitedCall { answer: Some(answer), end, undone: None });
         Ok(())
     }
 
     fn give_up(&mut self) {
         let session = self.answers.emitter.session;
-        if let Some(call) = &mut self.lines().call {
+        if let Some(call) = &mut self.awaited().call {
             call.answer = None;
             call.undone = departures::all_out(session);
         }
@@ -308,8 +311,8 @@ impl Port for Desk {
 
     fn talk(&mut self, membership: &Membership, user: &User, talk: &Talk) -> Result<(), Code> {
         let emitter = &self.answers.emitter;
-        let (name, place) = (user.name().as_str(), talk.conversation.as_str());
-        log::debug!("session {}: {} talks in {}", emitter.session.0, escape(name), escape(place));
+        let (name, conversation) = (user.name().as_str(), talk.conversation.as_str());
+        log::debug!("session {}: {} talks in {}", emitter.session.0, escape(name), escape(conversation));
         let talks = || Talks::new(self.answers.settings.talks_max, emitter.outbox.clone());
         let ticket = Some(self.talks.get_or_insert_with(talks).ticket());
         let (session, username, talk) = (emitter.session, user.name().clone(), talk.clone());
@@ -320,14 +323,14 @@ impl Port for Desk {
     fn ask(&mut self, membership: &Membership) -> Result<(), Code> {
         let (reply, people) = oneshot::channel();
         membership.mailbox().try_send(ConversationMessage::Ask(reply)).map_err(|_| Code::Busy)?;
-        self.lines().people = Some(people);
+        self.awaited().people = Some(people);
         Ok(())
     }
 
     fn depart(&mut self, memberships: Vec<Membership>) -> bool {
         departures::depart(memberships);
         let Some(out) = departures::all_out(self.answers.emitter.session) else { return true };
-        self.lines().departed = Some(out);
+        self.awaited().departed = Some(out);
         false
     }
 
@@ -366,13 +369,13 @@ impl Seat for Membership {
 
 impl MaxNamespace {
     fn new(answers: Answers, auth: Option<&RawValue>) -> Self {
-        // An object of another shape carries no token.
+        // An `auth` of another shape carries no token.
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
         let mut namespace =
-            Self { participant: Participant::new(auth), desk: Desk { answers, lines: None, talks: None } };
-        // One who was connected before, perhaps as somebody else, may still be on the way out.
-        if let Some(out) = departures::all_out(namespace.desk.answers.emitter.session) {
-            namespace.desk.lines().departed = Some(out);
+            Self { participant: Participant::new(auth), port: MaxPort { answers, awaited: None, talks: None } };
+        // Seats that this client had before it disconnected, perhaps as another user, may still be on their way out.
+        if let Some(out) = departures::all_out(namespace.port.answers.emitter.session) {
+            namespace.port.awaited().departed = Some(out);
             namespace.participant.wait_for_departure();
         }
         namespace
@@ -381,27 +384,27 @@ impl MaxNamespace {
 
 impl Namespace for MaxNamespace {
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant) {
-        let answers = &self.desk.answers;
+        let answers = &self.port.answers;
         let Some(name) = event.name.as_deref().and_then(EventName::parse) else { return answers.unknown(ack) };
         match ClientEvent::parse(name, event.values.first().copied(), answers.settings.id_bytes_max) {
-            Ok(event) => self.participant.event(event, ack, now, &mut self.desk),
+            Ok(event) => self.participant.event(event, ack, now, &mut self.port),
             Err(code) => answers.refuse(name, code, None, ack),
         }
     }
 
     fn refuse(&mut self, event: Arguments<'_>, ack: Option<u64>, code: Code) {
-        self.desk.answers.refuse_any(&event, ack, code);
+        self.port.answers.refuse_any(&event, ack, code);
     }
 
     fn has_room(&self) -> bool {
-        self.desk.may_talk()
+        self.port.may_talk()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         loop {
-            self.participant.poll(now, &mut self.desk);
-            let Some(input) = self.desk.poll(cx) else { return };
-            self.participant.take(input, now, &mut self.desk);
+            self.participant.poll(now, &mut self.port);
+            let Some(input) = self.port.poll(cx) else { return };
+            self.participant.take(input, now, &mut self.port);
         }
     }
 

@@ -1,14 +1,14 @@
-//! The part that one client takes in the conversations: who it is, where it listens, and what becomes of what it asks.
-//! A machine without I/O and clock: events, answers and the time come in, and what follows goes out by a [`Port`].
+//! The participant: one client in its conversations. It knows the client's user and seats, and decides on its events.
+//! It is a machine without I/O and clock: events, answers and the time come in, and effects go out through a [`Port`].
 //!
-//! * A session has one call to the registry at a time. A newer join waits here until the older has ended there.
-//! * What comes while a join is under way waits behind it, but for talks into conversations where the session listens
-//!   already and no earlier talk of the same conversation waits. When the join is over, what has waited goes first,
-//!   and all that comes later waits in line.
-//! * Whatever leaves conversations is answered when it has left them.
+//! * A session has one call to the registry at a time. A newer join waits here until the older one is over there.
+//! * Events that come while a join is under way wait for its end. Only a talk goes ahead, if the session has a seat in
+//!   its conversation and no earlier talk of that conversation waits. After the join, the events that have waited go
+//!   first, and later ones wait behind them.
+//! * An event that leaves conversations is answered when the session has left them.
 //!
-//! * `port`: what it and the world say to each other.
-//! * `asking`: how it asks who is there.
+//! * `port`: the requests and answers between the participant and the world.
+//! * `asking`: the `ask` event.
 //! * `doubt`: a user that MAX accepted before and denies now.
 
 use std::collections::VecDeque;
@@ -27,40 +27,42 @@ mod tests;
 
 use asking::Asking;
 use doubt::Doubt;
-pub use port::{Admitted, Auth, Call, Input, Port, Rules};
+pub use port::{Auth, Call, Input, Joined, Port, Rules};
 
 /// One client in its conversations.
 #[derive(Debug)]
 pub struct Participant<S> {
-    /// What the client gave with its CONNECT, or else with its last join, whatever became of it.
+    /// The token that the client gave with its CONNECT, or else with its last join, even one that was refused.
     auth: Auth,
-    /// Whether `auth` is of the CONNECT: it then serves whomever the client says it is, and not that one user only.
+    /// Whether `auth` came with the CONNECT. It then serves joins as any user, otherwise only as that of the last join.
     auth_serves_all: bool,
-    /// Who the client said it is, by its last join.
+    /// The username that the client claimed by its last join.
     claim: Option<Username>,
-    /// Who MAX says that this is, as long as it says so.
+    /// The user, as long as MAX accepts it.
     user: Option<User>,
     seats: Seats<S>,
-    /// Hardly ever is there any, and every client is a participant.
+    /// Boxed, because every client is a participant and hardly any has work under way.
     work: Option<Box<Work>>,
 }
 
-/// What a client has asked for and not yet got.
+/// The requests of a client that are not answered yet.
 #[derive(Debug, Default)]
 struct Work {
     /// The one call under way at the registry.
     call: Option<Calling>,
-    /// The newest join, where it waits for an older call to end, or for what it leaves.
+    /// The newest join, if it waits for an older call to end or for seats to be given up.
     next: Option<Joining>,
     /// Whether seats are on their way out.
     departing: bool,
-    /// What is answered when they are out and the client has room for it.
+    /// Told to the client when no seats are on their way out and it has room for answers.
     outcomes: VecDeque<Outcome>,
-    /// What came while a join was under way, in order.
+    /// Events that wait for a join, in their order, each with the id of its ack.
     pending: VecDeque<(ClientEvent, Option<u64>)>,
     asking: VecDeque<Asking>,
     doubt: Option<Doubt>,
+    /// Alarms not yet returned by [`Participant::poll_alarm`].
     alarms: Vec<Alarm>,
+    /// When the newest alarm for asks is due.
     ask_alarm_due: Option<Instant>,
 }
 
@@ -68,12 +70,13 @@ struct Work {
 #[derive(Debug)]
 enum Calling {
     Join(Joining),
-    /// Whether MAX still denies the user.
+    /// Asks MAX again whether it denies the user.
     Verify,
+    /// The answer does not matter any more.
     GivenUp,
 }
 
-/// A join that is not answered.
+/// A join that is not answered yet.
 #[derive(Debug)]
 struct Joining {
     ack: Option<u64>,
@@ -81,7 +84,7 @@ struct Joining {
     auth: Auth,
 }
 
-/// What a client is told in the end.
+/// The outcome of a request, to be told to the client.
 #[derive(Debug)]
 enum Outcome {
     Joined(Joining),
@@ -89,7 +92,7 @@ enum Outcome {
     Left(Option<u64>),
     /// MAX denies the user for good.
     Ended(Code),
-    /// What was answered at once, had nothing been in line before it.
+    /// The answer to another event, which waits behind outcomes only to keep the order.
     Answered(EventName, Result<(), Code>, Option<ConversationId>, Option<u64>),
 }
 
@@ -98,27 +101,28 @@ impl Work {
         self.next.is_some() || matches!(self.call, Some(Calling::Join(_)))
     }
 
-    /// Whether what comes now has to wait for its turn.
-    fn has_line(&self) -> bool {
+    /// Returns whether an event that comes now has to wait behind earlier ones.
+    fn has_waiting(&self) -> bool {
         !self.outcomes.is_empty() || !self.pending.is_empty()
     }
 
-    fn has_talk_in_line(&self, id: &ConversationId) -> bool {
+    fn has_waiting_talk(&self, id: &ConversationId) -> bool {
         let is_there =
             |(event, _): &(ClientEvent, _)| matches!(event, ClientEvent::Talk(talk) if talk.conversation == *id);
         self.pending.iter().any(is_there)
     }
 
-    /// An alarm that is not yet due is work too: a flood of asks would set one each.
+    /// Returns whether no work is left. An alarm for asks that is not yet due is work too: otherwise each ask of a
+    /// flood would set one.
     fn is_done(&self, now: Instant) -> bool {
         let calls = self.call.is_some() || self.next.is_some() || self.departing || self.doubt.is_some();
-        let waits = calls || self.has_line() || !self.asking.is_empty() || !self.alarms.is_empty();
+        let waits = calls || self.has_waiting() || !self.asking.is_empty() || !self.alarms.is_empty();
         !waits && self.ask_alarm_due.is_none_or(|due| due <= now)
     }
 }
 
 impl<S: Seat> Participant<S> {
-    /// A client that gave this with its CONNECT.
+    /// A client that is nobody yet; `auth` came with its CONNECT.
     pub fn new(auth: Option<Auth>) -> Self {
         let auth = auth.filter(|auth| {
             let has_short_scope = auth.scope.as_ref().is_none_or(|scope| scope.len() <= Token::BYTES_MAX);
@@ -134,27 +138,27 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Seats that this client has had before are still on their way out.
+    /// Makes the first join wait for seats that this client had before, until [`Input::Departed`] comes.
     pub fn wait_for_departure(&mut self) {
         self.work().departing = true;
     }
 
-    /// All seats, which the caller has to give up: the client has gone.
+    /// Removes all seats and returns them: the client has gone, and the caller has to give them up.
     pub fn take_seats(&mut self) -> Vec<S> {
         self.seats.take()
     }
 
-    /// The client has sent an event; `ack` is the id of the answer that it wants.
+    /// Takes an event of the client; `ack` is the id of the answer that the client wants.
     pub fn event(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant, port: &mut impl Port<Seat = S>) {
         let work = self.work.as_deref();
         let joining = work.is_some_and(Work::is_joining);
         let waits = match &event {
-            ClientEvent::Join { .. } => !joining && work.is_some_and(Work::has_line),
+            ClientEvent::Join { .. } => !joining && work.is_some_and(Work::has_waiting),
             ClientEvent::Talk(talk) if joining => {
                 let id = &talk.conversation;
-                self.seats.get(id).is_none() || work.is_some_and(|work| work.has_talk_in_line(id))
+                self.seats.get(id).is_none() || work.is_some_and(|work| work.has_waiting_talk(id))
             }
-            _ => joining || work.is_some_and(Work::has_line),
+            _ => joining || work.is_some_and(Work::has_waiting),
         };
         if !waits {
             self.take_up(event, ack, now, port);
@@ -165,7 +169,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Something that was waited for has happened.
+    /// Takes an answer of the world.
     pub fn take(&mut self, input: Input<S>, now: Instant, port: &mut impl Port<Seat = S>) {
         match input {
             Input::Answered(answer) => self.answered(answer, now, port),
@@ -175,7 +179,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Does all that can be done now.
+    /// Does everything that can be done now.
     pub fn poll(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         if self.work.is_none() {
             return;
@@ -188,7 +192,7 @@ impl<S: Seat> Participant<S> {
         self.work.take_if(|work| work.is_done(now));
     }
 
-    /// The next deadline that was set since the last call; at its time, [`Self::poll`] is called.
+    /// Returns a deadline that was set and not yet returned. [`Self::poll`] has to be called when it is due.
     pub fn poll_alarm(&mut self) -> Option<Alarm> {
         self.work.as_mut()?.alarms.pop()
     }
@@ -197,6 +201,7 @@ impl<S: Seat> Participant<S> {
         self.work.get_or_insert_default()
     }
 
+    /// Handles an event whose turn has come.
     fn take_up(&mut self, event: ClientEvent, ack: Option<u64>, now: Instant, port: &mut impl Port<Seat = S>) {
         match event {
             ClientEvent::Join { username, token, scope } => {
@@ -212,8 +217,8 @@ impl<S: Seat> Participant<S> {
         let same = self.claim.as_ref() == Some(&claim);
         if let Some(older) = self.supersede(port) {
             self.refuse_join(&older, Code::Superseded, port);
-            // What waited is not said in somebody else's name. In one's own it waits for the newer join, but for what
-            // this one would undo.
+            // Events that waited for the older join: under another name they are handled now, as the old user. Under
+            // the same name they wait for the newer join, except `leave`, which that join would undo.
             for (event, ack) in std::mem::take(&mut self.work().pending) {
                 match event {
                     event if same && !matches!(event, ClientEvent::Leave(_)) => {
@@ -240,7 +245,8 @@ impl<S: Seat> Participant<S> {
         self.send_next(now, port);
     }
 
-    /// Gives up what is under way at the registry. The join that was, where nobody has answered it.
+    /// Gives up the call under way, or the join that waits for one to end. Returns the join that is superseded, if
+    /// there is one.
     fn supersede(&mut self, port: &mut impl Port<Seat = S>) -> Option<Joining> {
         let work = self.work();
         if let Some(waiting) = work.next.take() {
@@ -254,7 +260,7 @@ impl<S: Seat> Participant<S> {
         if let Calling::Join(older) = older { Some(older) } else { None }
     }
 
-    /// Sends the join that waits, if there is nothing more to wait for.
+    /// Sends the waiting join to the registry, if no call is under way and no seats are on their way out.
     fn send_next(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         let Some(work) = self.work.as_mut().filter(|work| work.call.is_none() && !work.departing) else { return };
         let (Some(joining), Some(username)) = (work.next.take(), self.claim.clone()) else { return };
@@ -264,12 +270,12 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    fn answered(&mut self, answer: Result<Admitted<S>, Code>, now: Instant, port: &mut impl Port<Seat = S>) {
+    fn answered(&mut self, answer: Result<Joined<S>, Code>, now: Instant, port: &mut impl Port<Seat = S>) {
         match self.work().call.take() {
             Some(Calling::Join(joining)) => self.join_answered(joining, answer, now, port),
             Some(Calling::Verify) => self.verified(answer.err(), now, port),
             Some(Calling::GivenUp) | None => {
-                let seats = answer.map_or_else(|_| Vec::new(), |admitted| admitted.seats);
+                let seats = answer.map_or_else(|_| Vec::new(), |joined| joined.seats);
                 self.depart(seats, port);
             }
         }
@@ -278,22 +284,22 @@ impl<S: Seat> Participant<S> {
     fn join_answered(
         &mut self,
         joining: Joining,
-        answer: Result<Admitted<S>, Code>,
+        answer: Result<Joined<S>, Code>,
         now: Instant,
         port: &mut impl Port<Seat = S>,
     ) {
         match answer {
-            // MAX has renamed the user since the last join: whoever has a seat under the older name has to leave it
-            // first.
-            Ok(Admitted { user, seats }) if self.user.as_ref().is_some_and(|held| held.name() != user.name()) => {
+            // MAX has renamed the user since the last join: a session does not change its user while it has a seat, so
+            // it leaves all of them.
+            Ok(Joined { user, seats }) if self.user.as_ref().is_some_and(|held| held.name() != user.name()) => {
                 let mut left = self.become_nobody();
                 left.extend(seats);
                 self.settle(left, Outcome::Refused(joining, Code::Busy), port);
             }
-            Ok(Admitted { user, seats }) => {
+            Ok(Joined { user, seats }) => {
                 self.user = Some(user);
                 self.work().doubt = None;
-                // The older seats go after the newer ones are in force, so that nobody sees a refresh.
+                // The older seats are given up when the newer ones are in force, so that nobody sees a refresh.
                 let older = std::mem::replace(&mut self.seats, Seats::new(seats)).take();
                 self.settle(older, Outcome::Joined(joining), port);
             }
@@ -311,7 +317,7 @@ impl<S: Seat> Participant<S> {
         self.settle(left, Outcome::Refused(joining, code), port);
     }
 
-    /// The seats that this one had.
+    /// Forgets the user, and returns the seats that it had.
     fn become_nobody(&mut self) -> Vec<S> {
         self.user = None;
         if let Some(work) = &mut self.work {
@@ -326,7 +332,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Gives these seats up, and then tells the client what came of what it asked.
+    /// Gives up seats, and then tells the client the outcome.
     fn settle(&mut self, seats: Vec<S>, outcome: Outcome, port: &mut impl Port<Seat = S>) {
         self.depart(seats, port);
         self.work().outcomes.push_back(outcome);
@@ -357,7 +363,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Answers an event now, or behind what is in line.
+    /// Answers an event now, or after the outcomes that wait.
     fn answer(
         &mut self,
         event: EventName,
@@ -377,7 +383,7 @@ impl<S: Seat> Participant<S> {
         port.refuse(EventName::Join, code, None, joining.ack);
     }
 
-    /// Takes up what has waited for a join that has ended, as long as there is room for the answers.
+    /// Handles events that have waited for a join which is over, as long as there is room for their answers.
     fn go_on(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         while let Some(work) = self.work.as_mut()
             && !work.is_joining()
@@ -387,12 +393,12 @@ impl<S: Seat> Participant<S> {
             && let Some((event, ack)) = work.pending.pop_front()
         {
             self.take_up(event, ack, now, port);
-            self.supersede_in_line(now, port);
+            self.supersede_waiting(now, port);
         }
     }
 
-    /// Of joins that waited in line, the newest is the one that counts.
-    fn supersede_in_line(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
+    /// Lets the joins among the waiting events supersede the one under way, so that the newest counts.
+    fn supersede_waiting(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         let is_join = |(event, _): &(ClientEvent, _)| matches!(event, ClientEvent::Join { .. });
         while let Some(work) = self.work.as_mut().filter(|work| work.is_joining())
             && let Some(at) = work.pending.iter().position(is_join)
@@ -426,7 +432,8 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Who the client is, and its place in a conversation. An unknown conversation and somebody else's look the same.
+    /// Returns the user and its seat in a conversation. The refusal does not tell an unknown conversation from one that
+    /// the user may not see.
     fn seat(&self, id: &ConversationId) -> Result<(&User, &S), Code> {
         let user = self.user.as_ref().ok_or(Code::NotJoined)?;
         let seat = self.seats.get(id).ok_or(Code::Forbidden)?;

@@ -1,6 +1,18 @@
-//! The one authority on which conversations live. It asks MAX for those that join, and never waits in a handler: each
-//! join is a task of its own, so a slow MAX delays no other join, spawn or retirement. Whatever there is much of it
-//! does in turns.
+//! The registry is the one authority on which conversations live. Each join is a task of its own, so a slow MAX delays
+//! no other join, spawn or retirement. Messages and entries may come in thousands and are handled in slices.
+//!
+//! A *join* takes a session into all of its conversations, an *entry* takes it into one. The stages of a join:
+//!
+//! | Stage | From and to | Type |
+//! |---|---|---|
+//! | A session asks to join. | session to registry | [`Join`] |
+//! | MAX is asked for the conversations of the user. | task of the join to MAX | [`Question`] |
+//! | The task has the session enter all of them. | task to registry | [`EnterAll`] |
+//! | The registry sends the entries, some in each round. | | `Entering` |
+//! | The session enters one conversation. | registry to conversation | [`Enter`] |
+//! | All entries are sent. | registry to task | [`Memberships`] |
+//! | All conversations have handled theirs. | conversations to task | [`PendingEntries`] |
+//! | The join is done. | task to session | [`Joined`] |
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,7 +30,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::conversation::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Membership, Retire,
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, Retire,
 };
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
@@ -31,140 +43,119 @@ use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, Slot};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::turns::{self, Rest, Share};
 
-/// Messages in a row before others on this thread have their turn: those who ask MAX, and the signals.
+/// Messages handled before other tasks of this thread run, such as the questions to MAX and the signal handlers.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Conversations that sessions are let into in one round of this thread.
+/// Entries sent in one round of this thread.
 const ENTRIES_PER_ROUND: usize = 64;
 
-/// A session is let into so many conversations before the next session has its turn. A session with few conversations
-/// so does not wait for those with thousands.
+/// Entries sent for one session before the next session has its turn, so that a session with few conversations does not
+/// wait for those with thousands.
 const ENTRIES_IN_A_ROW: usize = 8;
 
-/// Everything that the registry can be told.
+/// The messages of the registry.
 #[derive(Debug)]
 pub enum RegistryMessage {
-    /// A session wants to join.
+    /// A session asks to join.
     Join(Join),
-    /// MAX has answered: let the session into its conversations.
-    Admit(Admit),
-    /// A conversation has been empty for a while.
+    /// MAX has accepted a session, which enters its conversations.
+    EnterAll(EnterAll),
+    /// A conversation has been empty for a while and asks to retire.
     Retire {
-        /// Which.
+        /// The conversation.
         id: ConversationId,
-        /// What it has seen.
+        /// Its incarnation, and the entries that it has seen.
         tenure: Tenure,
     },
 }
 
-/// A session that wants to join.
+/// The request of a session to join.
 #[derive(Debug)]
 pub struct Join {
     /// The session.
     pub session: SessionId,
-    /// The way to its client.
+    /// The queue towards its client.
     pub outbox: Arc<Outbox>,
-    /// Who it says it is.
+    /// The question that MAX is asked.
     pub question: Question,
-    /// Whether it wants into its conversations; else MAX is asked and nothing more.
+    /// Whether the session enters its conversations. If not, MAX is asked and nothing else happens.
     pub enters: bool,
-    /// Who it is by now: as such it has its place among the sessions of its user.
+    /// The session's user until now, among whose sessions it is counted.
     pub user: Option<User>,
-    /// Where it waits for the answer. Dropped, the join is void: whatever was done is undone.
-    pub reply: oneshot::Sender<Result<Admission, Code>>,
-    /// Dropped when nothing is left of the join here, whatever was undone included.
+    /// Takes the answer. If its receiver is dropped, the join is void, and everything done for it is undone.
+    pub reply: oneshot::Sender<Result<Joined, Code>>,
+    /// Dropped when the join is over, and everything that had to be undone is undone.
     pub under_way: UnderWay,
 }
 
-/// Held by all that works on a join.
+/// Held by everything that works on a join. The session is told when the last one is dropped.
 pub type UnderWay = Arc<oneshot::Sender<Infallible>>;
 
-/// A join that was done: its session is registered in every one of these conversations.
+/// A join that is done: the session is a member of each of these conversations.
 #[derive(Debug)]
-pub struct Admission {
-    /// Who MAX says it is.
+pub struct Joined {
+    /// The user, as MAX names it.
     pub user: User,
-    /// In the order in which MAX gave them.
+    /// The memberships in MAX's order; none if the join was not to enter.
     pub memberships: Memberships,
 }
 
-/// A session that MAX has vouched for.
+/// A session that MAX has accepted, and its conversations. It enters all of them or none.
 #[derive(Debug)]
-pub struct Admit {
-    session: SessionId,
-    outbox: Arc<Outbox>,
-    username: Username,
-    conversations: Vec<ConversationId>,
-    reply: oneshot::Sender<Result<SentEntries, Code>>,
-    under_way: UnderWay,
+pub struct EnterAll {
+    pub(super) session: SessionId,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) username: Username,
+    pub(super) conversations: Vec<ConversationId>,
+    pub(super) pending_entries: Arc<PendingEntries>,
+    /// Takes the memberships when all entries are sent.
+    pub(super) reply: oneshot::Sender<Result<Memberships, Code>>,
+    pub(super) under_way: UnderWay,
 }
 
-#[cfg(test)]
-impl Admit {
-    /// What MAX would have led to.
-    pub(super) fn for_tests(
-        session: SessionId,
-        outbox: Arc<Outbox>,
-        username: &str,
-        conversations: &[&str],
-        reply: oneshot::Sender<Result<SentEntries, Code>>,
-    ) -> Self {
-        let username = Username::parse(username).unwrap();
-        let conversations = conversations.iter().map(|&id| id.into()).collect();
-        Self { session, outbox, username, conversations, reply, under_way: Arc::new(oneshot::channel().0) }
-    }
-
-    /// It is a part of this join.
-    pub(super) fn hold(&mut self, under_way: UnderWay) {
-        self.under_way = under_way;
-    }
-}
-
-/// Entries that were sent: the memberships, and what hears when all of them are in force.
-pub(super) type SentEntries = (Memberships, oneshot::Receiver<()>);
-
-/// A session that is being let into its conversations.
-struct Admitting {
-    admit: Admit,
-    /// How many of its conversations it was sent into.
+/// An [`EnterAll`] of which some entries are sent.
+struct Entering {
+    enter_all: EnterAll,
+    /// The number of conversations to which an entry was sent.
     sent: usize,
-    entries: Arc<Entries>,
-    all_entered: oneshot::Receiver<()>,
     memberships: Memberships,
 }
 
-impl Admitting {
-    fn new(admit: Admit) -> Self {
-        let (done, all_entered) = oneshot::channel();
-        let count = admit.conversations.len();
-        let (entries, memberships) = (Entries::new(count, done), Memberships::with_capacity(count));
-        Self { admit, sent: 0, entries, all_entered, memberships }
+impl Entering {
+    fn new(enter_all: EnterAll) -> Self {
+        let memberships = Memberships::with_capacity(enter_all.conversations.len());
+        Self { enter_all, sent: 0, memberships }
     }
 
-    /// It is in all of its conversations.
+    /// Returns how many entries are still to be sent.
+    fn left(&self) -> usize {
+        self.enter_all.conversations.len() - self.sent
+    }
+
+    /// Hands the memberships to the join: all entries are sent.
     fn finish(self) {
-        let Admit { session, reply, under_way, .. } = self.admit;
-        // Nobody there to take it: dropping the memberships leaves again.
-        if reply.send(Ok((self.memberships, self.all_entered))).is_err() {
+        let EnterAll { session, reply, under_way, .. } = self.enter_all;
+        // If the join is gone, the memberships are dropped here, and that leaves again.
+        if reply.send(Ok(self.memberships)).is_err() {
             departures::then_drop(session, under_way);
         }
     }
 
-    /// It will not be in all of them, and so is to be in none.
+    /// Leaves the conversations entered so far, and refuses the join.
     fn give_up(self, code: Code) {
         drop(self.memberships);
-        let Admit { session, reply, under_way, .. } = self.admit;
+        let EnterAll { session, reply, under_way, .. } = self.enter_all;
         let _ = reply.send(Err(code));
         departures::then_drop(session, under_way);
     }
 }
 
-/// The threads on which conversations may live; workers enter themselves as they start.
+/// The threads on which conversations may live. Each worker adds itself as it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Arbiters(Arc<Mutex<Vec<ArbiterHandle>>>);
 
 impl Arbiters {
-    /// Enters this thread.
+    /// Adds this thread.
     pub fn enter_current(&self) {
         if let Some(arbiter) = Arbiter::try_current() {
             self.0.lock().push(arbiter);
@@ -180,8 +171,8 @@ impl Arbiters {
     }
 }
 
-/// What is said of MAX in the log. What its operator has to know is a warning, once a second; what concerns only the
-/// one who joins is told to that one.
+/// Logs the failures of MAX. Those that the operator has to know of are warnings, at most one a second; those that
+/// concern only the client that joins are debug lines.
 #[derive(Debug)]
 struct Complaints(RefCell<Limiter>);
 
@@ -205,15 +196,15 @@ impl Complaints {
 pub struct RegistryEnd(oneshot::Receiver<Infallible>);
 
 impl RegistryEnd {
-    /// Waits for it.
+    /// Waits until the registry has failed.
     pub async fn wait(&mut self) {
         let _ = (&mut self.0).await;
     }
 }
 
-/// What every join needs.
+/// Everything that the task of a join works with.
 #[derive(Clone)]
-struct Desk {
+struct JoinContext {
     directory: Rc<dyn Directory>,
     complaints: Rc<Complaints>,
     users: Arc<Users>,
@@ -224,48 +215,48 @@ struct Desk {
 
 /// The registry of one server.
 pub struct RegistryActor {
-    desk: Desk,
+    join_context: JoinContext,
     roster: Roster<Mailbox<ConversationActor>>,
-    /// By which conversations say that they want to retire.
+    /// The function by which conversations ask to retire.
     retire: Arc<Retire>,
-    /// Each has a slice of its conversations in its turn, so that those with few need not wait for those with many.
-    admitting: VecDeque<Admitting>,
-    admitted: Share,
+    /// Sessions whose entries are being sent, each a slice in turn.
+    entering: VecDeque<Entering>,
+    entries_this_round: Share,
     messages_in_a_row: usize,
-    commons: Arc<ConversationSettings>,
+    settings: Arc<ConversationSettings>,
     arbiters: Arbiters,
     hasher: RandomState,
     _count: ActorCount,
-    /// Closes when the registry is gone.
+    /// Closed when the registry is gone.
     _alive: oneshot::Sender<Infallible>,
 }
 
 /// The bounds of a registry.
 #[derive(Clone, Copy, Debug)]
 pub struct RegistryBounds {
-    /// Joins under way, in the mailbox and behind it.
+    /// Joins under way, whether they wait in the mailbox or were taken out of it.
     pub joins_max: usize,
-    /// How long the conversations of a join may take.
+    /// How long the conversations of a join may take to handle its entries.
     pub answer_timeout: Duration,
-    /// Sessions of one user; 0 is no limit.
+    /// Sessions of one user; 0 means no limit.
     pub sessions_per_user_max: usize,
 }
 
 impl RegistryActor {
-    /// Starts the registry on this thread. It ends only by failing, and a server without it is none.
+    /// Starts the registry on this thread. It ends only if it fails, and the server cannot run without it.
     pub fn launch(
         directory: Rc<dyn Directory>,
-        commons: Arc<ConversationSettings>,
+        settings: Arc<ConversationSettings>,
         arbiters: Arbiters,
         bounds: RegistryBounds,
     ) -> (Mailbox<Self>, RegistryEnd) {
         departures::start();
-        let metrics = commons.metrics.clone();
+        let metrics = settings.metrics.clone();
         let (alive, end) = oneshot::channel();
         let ctx = Context::new();
         let mailbox = Mailbox::new(ctx.address(), bounds.joins_max, &metrics);
         ctx.run(Self {
-            desk: Desk {
+            join_context: JoinContext {
                 directory,
                 complaints: Rc::new(Complaints(RefCell::new(Limiter::new(1)))),
                 users: Users::new(bounds.sessions_per_user_max),
@@ -278,10 +269,10 @@ impl RegistryActor {
                 let mailbox = mailbox.clone();
                 move |id, tenure| mailbox.send_always(RegistryMessage::Retire { id, tenure })
             }),
-            admitting: VecDeque::new(),
-            admitted: Share::default(),
+            entering: VecDeque::new(),
+            entries_this_round: Share::default(),
             messages_in_a_row: 0,
-            commons,
+            settings,
             arbiters,
             hasher: RandomState::new(),
             _count: ActorCount::new(ActorClass::Registry, &metrics),
@@ -290,66 +281,69 @@ impl RegistryActor {
         (mailbox, RegistryEnd(end))
     }
 
-    /// `place` is the join's in the mailbox, which it keeps to its end: so the bound counts all that are under way.
-    fn join(&mut self, join: Join, place: Slot) {
-        let desk = self.desk.clone();
+    /// Starts the task of a join. It keeps the join's slot in the mailbox to its end, so that the bound counts all
+    /// joins under way.
+    fn join(&mut self, join: Join, slot: Slot) {
+        let context = self.join_context.clone();
         actix_rt::spawn(async move {
             let Join { session, outbox, question, enters, user, mut reply, under_way } = join;
             let work = under_way.clone();
             let outcome = tokio::select! {
                 biased;
-                // The session has gone, or joins anew: its place at MAX is given back.
+                // The session has gone, or joins anew. Dropping its future frees the permit of the gate.
                 () = reply.closed() => Err(Code::Superseded),
-                outcome = desk.join(session, outbox, question, enters, user, work) => outcome,
+                outcome = context.join(session, outbox, question, enters, user, work) => outcome,
             };
             let is_done = outcome.is_ok();
-            // Nobody there to take it: dropping the memberships leaves again.
+            // If the session is gone, the memberships are dropped here, and that leaves again.
             if reply.send(outcome).is_err() || !is_done {
                 departures::then_drop(session, under_way);
             }
-            drop(place);
+            drop(slot);
         });
     }
 
-    /// Lets sessions into some more of their conversations, as far as this round allows.
-    fn admit_some(&mut self) {
+    /// Sends some more of the entries, as many as this round allows.
+    fn send_entries(&mut self) {
         let round = turns::round();
-        while let Some(mut admitting) = self.admitting.pop_front() {
-            // The session has gone in the meantime: nobody is to see it come and go.
-            if admitting.admit.reply.is_closed() {
-                admitting.give_up(Code::Busy);
+        while let Some(mut entering) = self.entering.pop_front() {
+            // The session has gone in the meantime: nobody shall see it come and go.
+            if entering.enter_all.reply.is_closed() {
+                entering.give_up(Code::Busy);
                 continue;
             }
-            let left = admitting.admit.conversations.len() - admitting.sent;
-            // One with no conversations is work too.
-            let most = self.admitted.take(left.clamp(1, ENTRIES_IN_A_ROW), ENTRIES_PER_ROUND, round);
+            // A session without conversations counts as one entry.
+            let wanted = entering.left().clamp(1, ENTRIES_IN_A_ROW);
+            let most = self.entries_this_round.take(wanted, ENTRIES_PER_ROUND, round);
             if most == 0 {
-                self.admitting.push_front(admitting);
+                self.entering.push_front(entering);
                 return;
             }
-            match self.send_some(&mut admitting, most) {
-                Err(code) => admitting.give_up(code),
-                Ok(()) if admitting.sent == admitting.admit.conversations.len() => admitting.finish(),
-                Ok(()) => self.admitting.push_back(admitting),
+            match self.send_slice(&mut entering, most) {
+                Err(code) => entering.give_up(code),
+                Ok(()) if entering.left() == 0 => entering.finish(),
+                Ok(()) => self.entering.push_back(entering),
             }
         }
     }
 
-    /// Sends the session into the next of its conversations, at most so many: into all of these or into none.
-    fn send_some(&mut self, admitting: &mut Admitting, most: usize) -> Result<(), Code> {
-        let Admitting {
-            admit: Admit { session, outbox, username, conversations, .. }, sent, entries, memberships, ..
-        } = admitting;
+    /// Sends the next entries of a session, at most `most`: all of these, or none if one of the mailboxes is full.
+    fn send_slice(&mut self, entering: &mut Entering, most: usize) -> Result<(), Code> {
+        let Entering {
+            enter_all: EnterAll { session, outbox, username, conversations, pending_entries, .. },
+            sent,
+            memberships,
+        } = entering;
         let end = conversations.len().min(*sent + most);
         let mut doors = Vec::with_capacity(end - *sent);
         for id in &conversations[*sent..end] {
             let (id, door) = self.get_or_spawn(id);
-            let place = door.reserve().map_err(|_| Code::Busy)?;
-            doors.push((id, door, place));
+            let slot = door.reserve().map_err(|_| Code::Busy)?;
+            doors.push((id, door, slot));
         }
-        for (id, door, place) in doors {
-            let (username, outbox, pending_entry) = (username.clone(), outbox.clone(), entries.one_more());
-            door.fill(place, ConversationMessage::Enter(Enter { session: *session, username, outbox, pending_entry }));
+        for (id, door, slot) in doors {
+            let (username, outbox, pending_entry) = (username.clone(), outbox.clone(), pending_entries.one());
+            door.fill(slot, ConversationMessage::Enter(Enter { session: *session, username, outbox, pending_entry }));
             self.roster.sent_entry(&id);
             memberships.push(Membership::new(id, *session, door));
         }
@@ -358,26 +352,26 @@ impl RegistryActor {
     }
 
     fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
-        let Self { roster, commons, arbiters, hasher, retire, .. } = self;
+        let Self { roster, settings, arbiters, hasher, retire, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
-            let (id, retire, shared) = (id.clone(), retire.clone(), commons.clone());
+            let (id, retire, shared) = (id.clone(), retire.clone(), settings.clone());
             let spawn = move || ConversationActor::new(id, tenure, shared, retire);
             let addr = ConversationActor::start_in_arbiter(&arbiter, {
                 let spawn = spawn.clone();
                 move |_| spawn()
             });
-            // A worker that has ended takes nobody in; this thread does.
+            // The worker has ended: the conversation lives on this thread.
             let addr = if addr.connected() { addr } else { spawn().start() };
-            Mailbox::new(addr, commons.mailbox_max, &commons.metrics)
+            Mailbox::new(addr, settings.mailbox_max, &settings.metrics)
         };
         let (id, door) = roster.get_or_spawn(id, Mailbox::is_open, spawn);
         (id, door.clone())
     }
 }
 
-impl Desk {
-    /// One join, from the question to the last conversation.
+impl JoinContext {
+    /// Does one join, from the question to MAX to the last entry.
     async fn join(
         self,
         session: SessionId,
@@ -386,7 +380,7 @@ impl Desk {
         enters: bool,
         user: Option<User>,
         under_way: UnderWay,
-    ) -> Result<Admission, Code> {
+    ) -> Result<Joined, Code> {
         let answer = self.directory.conversations_of(question).await.map_err(|failure| {
             self.complaints.log(&failure, Instant::now());
             failure.code
@@ -400,19 +394,20 @@ impl Desk {
             })?,
         };
         if !enters {
-            return Ok(Admission { user, memberships: Memberships::default() });
+            return Ok(Joined { user, memberships: Memberships::default() });
         }
-        let (reply, admitted) = oneshot::channel();
-        let admit = Admit { session, outbox, username, conversations, reply, under_way };
-        self.registry.send_always(RegistryMessage::Admit(admit));
+        let ((reply, memberships), (done, all_entered)) = (oneshot::channel(), oneshot::channel());
+        let pending_entries = PendingEntries::new(conversations.len(), done);
+        let enter_all = EnterAll { session, outbox, username, conversations, pending_entries, reply, under_way };
+        self.registry.send_always(RegistryMessage::EnterAll(enter_all));
         let entered = async {
-            let (memberships, all_entered) = admitted.await.map_err(|_| Code::Busy)??;
+            let memberships = memberships.await.map_err(|_| Code::Busy)??;
             all_entered.await.map_err(|_| Code::Busy)?;
             Ok(memberships)
         };
-        // Too late, or one of them has died: the memberships go, and with them whatever was entered.
+        // After the timeout, or if a conversation has died, the memberships are dropped, and that leaves again.
         let memberships = timeout(self.answer_timeout, entered).await.unwrap_or(Err(Code::Busy))?;
-        Ok(Admission { user, memberships })
+        Ok(Joined { user, memberships })
     }
 }
 
@@ -420,9 +415,9 @@ impl Actor for RegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The bound is the front door's.
+        // The front door has the bound.
         ctx.set_mailbox_capacity(0);
-        ctx.spawn(Admissions);
+        ctx.spawn(SendEntries);
     }
 }
 
@@ -435,27 +430,25 @@ impl Handler<Mail<RegistryMessage>> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, mail: Mail<RegistryMessage>, ctx: &mut Self::Context) {
-        let (message, place) = mail.open_with_slot();
+        let (message, slot) = mail.open_with_slot();
         match message {
-            RegistryMessage::Join(join) => self.join(join, place),
-            RegistryMessage::Admit(admit) => self.admitting.push_back(Admitting::new(admit)),
+            RegistryMessage::Join(join) => self.join(join, slot),
+            RegistryMessage::EnterAll(enter_all) => self.entering.push_back(Entering::new(enter_all)),
             RegistryMessage::Retire { id, tenure } => drop(self.roster.retire(&id, tenure)),
         }
         self.messages_in_a_row += 1;
         if self.messages_in_a_row >= MESSAGES_PER_TURN {
             self.messages_in_a_row = 0;
-            // A mailbox that is never empty does not keep the admissions from their turn.
-            ctx.wait(Rest::default().map(|(), registry: &mut Self, _| {
-                registry.admit_some();
-            }));
+            // Entries are sent here too, so that a mailbox that is never empty does not hold them up.
+            ctx.wait(Rest::default().map(|(), registry: &mut Self, _| registry.send_entries()));
         }
     }
 }
 
-/// Goes on with the admissions. actix polls it behind the mailbox.
-struct Admissions;
+/// Sends entries as long as the registry lives. actix polls it after the mailbox.
+struct SendEntries;
 
-impl ActorFuture<RegistryActor> for Admissions {
+impl ActorFuture<RegistryActor> for SendEntries {
     type Output = ();
 
     fn poll(
@@ -464,8 +457,8 @@ impl ActorFuture<RegistryActor> for Admissions {
         _: &mut Context<RegistryActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        registry.admit_some();
-        if !registry.admitting.is_empty() {
+        registry.send_entries();
+        if !registry.entering.is_empty() {
             turns::rest(cx);
         }
         Poll::Pending

@@ -1,4 +1,4 @@
-//! Conversations and what holds them, without sockets: order, membership, panics, retirement.
+//! Tests of conversations, memberships, departures and the registry, without sockets.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -12,10 +12,11 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::conversation::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, Entries, Membership, People,
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, FANOUT_SLICE, Membership, PendingEntries,
+    People,
 };
 use super::departures::{self, Memberships};
-use super::registry::{Admission, Arbiters, Join, RegistryActor, RegistryBounds, RegistryMessage};
+use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
 use super::roster::Roster;
 use crate::delivery::outbox::{Bounds, Outbox};
 use crate::directory::{Answer, Directory, Failure, Question};
@@ -27,9 +28,9 @@ use crate::protocol::frame::{Frame, Payload};
 
 /// A directory without answers.
 enum Unhelpful {
-    /// It fails at once.
+    /// Fails at once.
     Away,
-    /// It says nothing, and counts what it is asked.
+    /// Never answers, and counts the questions.
     Silent(Rc<Cell<usize>>),
 }
 
@@ -45,7 +46,7 @@ impl Directory for Unhelpful {
     }
 }
 
-/// Conversations of one server, with a registry whose directory is away.
+/// A server of which only the registry and conversations exist. Its directory is away.
 struct World {
     settings: Arc<ConversationSettings>,
     registry: Mailbox<RegistryActor>,
@@ -81,6 +82,40 @@ impl World {
         let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
         Arc::new(Outbox::new(Generation::Eio4, bounds, self.settings.metrics.clone()))
     }
+
+    /// Has a session enter conversations, as if MAX had accepted it.
+    fn enter_all(&self, session: u64, username: &str, conversations: &[&str]) -> EnteredAll {
+        self.enter_all_under(Arc::new(oneshot::channel().0), session, username, conversations)
+    }
+
+    fn enter_all_under(&self, under_way: UnderWay, session: u64, username: &str, conversations: &[&str]) -> EnteredAll {
+        let ((reply, memberships), (done, entered)) = (oneshot::channel(), oneshot::channel());
+        self.registry.send_always(RegistryMessage::EnterAll(EnterAll {
+            session: SessionId(session),
+            outbox: self.outbox(),
+            username: Username::parse(username).unwrap(),
+            conversations: conversations.iter().map(|&id| id.into()).collect(),
+            pending_entries: PendingEntries::new(conversations.len(), done),
+            reply,
+            under_way,
+        }));
+        EnteredAll { memberships, entered }
+    }
+}
+
+/// The answers to an [`EnterAll`].
+struct EnteredAll {
+    memberships: oneshot::Receiver<Result<Memberships, Code>>,
+    entered: oneshot::Receiver<()>,
+}
+
+impl EnteredAll {
+    /// Waits until the session is in all of its conversations.
+    async fn done(self) -> Memberships {
+        let memberships = self.memberships.await.unwrap().unwrap();
+        self.entered.await.unwrap();
+        memberships
+    }
 }
 
 fn launch(directory: Unhelpful, settings: &Arc<ConversationSettings>, joins_max: usize) -> Mailbox<RegistryActor> {
@@ -105,7 +140,7 @@ impl Member {
     async fn enter(world: &World, door: &Mailbox<ConversationActor>, session: u64, username: &str) -> Self {
         let (session, username, outbox) = (SessionId(session), Username::parse(username).unwrap(), world.outbox());
         let (done, entered) = oneshot::channel();
-        let pending_entry = Entries::new(1, done).one_more();
+        let pending_entry = PendingEntries::new(1, done).one();
         let enter = Enter { session, username: username.clone(), outbox: outbox.clone(), pending_entry };
         door.try_send(ConversationMessage::Enter(enter)).unwrap();
         let membership = Membership::new("c".into(), session, door.clone());
@@ -124,7 +159,7 @@ impl Member {
             .unwrap();
     }
 
-    /// What has arrived, as the texts of its packets.
+    /// Returns the packets that have arrived, as texts.
     fn heard(&self) -> Vec<String> {
         let mut frames = Vec::new();
         self.outbox.drain_while(|frame| {
@@ -148,7 +183,7 @@ async fn settled(door: &Mailbox<ConversationActor>) -> People {
 }
 
 #[actix_rt::test]
-async fn everybody_hears_the_same_in_the_same_order_but_what_they_said_themselves() {
+async fn all_members_hear_the_same_order_without_their_own_talks() {
     let world = World::new(|settings| settings.burst_max = 3);
     let door = world.conversation("c");
     let messi = Member::enter(&world, &door, 1, "messi").await;
@@ -168,9 +203,9 @@ async fn everybody_hears_the_same_in_the_same_order_but_what_they_said_themselve
     assert_eq!(xavi.heard(), (0..100).step_by(2).map(update).collect::<Vec<_>>());
 }
 
-/// A fan-out to more members than one slice lets its thread go, and the talks behind it still wait for their turn.
+/// A fan-out of more than one slice lets other tasks run, but the talks behind it wait for its end.
 #[actix_rt::test]
-async fn a_large_fan_out_keeps_its_turn() {
+async fn a_talk_does_not_overtake_a_large_fan_out() {
     let world = World::new(|settings| settings.presence_members_max = 1);
     let door = world.conversation("c");
     let mut members = Vec::new();
@@ -186,13 +221,13 @@ async fn a_large_fan_out_keeps_its_turn() {
     }
 }
 
-/// Whoever has something to read gets to it between two slices of a fan-out.
+/// A task that waits for input runs between two slices of a fan-out.
 #[actix_rt::test]
-async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
+async fn a_large_fan_out_does_not_keep_the_runtime_from_the_sockets() {
     let world = World::new(|settings| settings.presence_members_max = 1);
     let door = world.conversation("c");
     let mut members = Vec::new();
-    for at in 0..4000 {
+    for at in 0..4 * FANOUT_SLICE as u64 {
         members.push(Member::enter(&world, &door, at, &format!("u{at}")).await);
     }
     let (mut near, far) = tokio::net::UnixStream::pair().unwrap();
@@ -208,11 +243,11 @@ async fn a_large_fan_out_lets_the_sockets_be_looked_at() {
     door.try_send(ConversationMessage::Talk { session, username, talk, ticket: None }).unwrap();
     far.try_write(b"x").unwrap();
     let reached = reading.await.unwrap();
-    assert!(reached <= 2048, "{reached} were served first");
+    assert!(reached <= FANOUT_SLICE, "{reached} were served first");
 }
 
 #[actix_rt::test]
-async fn a_presence_limit_counts_the_one_it_is_about() {
+async fn a_presence_limit_counts_the_user_that_enters_or_leaves() {
     let world = World::new(|settings| settings.presence_members_max = 2);
     let door = world.conversation("c");
     let first = Member::enter(&world, &door, 1, "a").await;
@@ -225,7 +260,7 @@ async fn a_presence_limit_counts_the_one_it_is_about() {
     assert_eq!(heard, ["joined", "left\","]);
 }
 
-/// Holds a membership, and fails when it is told to.
+/// Holds a membership, and panics when it gets [`Fail`].
 struct Failing(#[allow(dead_code, reason = "held for its drop")] Membership);
 
 impl Actor for Failing {
@@ -275,16 +310,16 @@ async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
     drop(messi);
 }
 
-/// actix runs a timer that was cancelled in the very turn in which it is due. A conversation that asked to retire then,
-/// with the newcomer counted as seen, would be struck from the roster with somebody in it.
+/// actix runs a timer that was cancelled in the very poll in which it is due. If the conversation asked to retire then,
+/// with the new entry counted as seen, it would leave the roster with a member.
 #[actix_rt::test]
-async fn an_entry_in_the_turn_of_the_lingers_end_keeps_the_conversation() {
-    // Longer than a busy machine takes to let the conversation begin.
+async fn an_entry_at_the_end_of_the_linger_time_keeps_the_conversation() {
+    // Longer than a busy machine takes to start the conversation.
     let linger = Duration::from_millis(300);
     let world = World::new(|settings| settings.linger = linger);
     let door = world.conversation("c");
     settled(&door).await;
-    // The worker is busy until the linger is over, and only then sees the time.
+    // The thread is busy until the linger time is over.
     std::thread::sleep(linger + Duration::from_millis(2));
     tokio::task::yield_now().await;
     let messi = Member::enter(&world, &door, 1, "messi").await;
@@ -294,13 +329,9 @@ async fn an_entry_in_the_turn_of_the_lingers_end_keeps_the_conversation() {
 }
 
 #[actix_rt::test]
-async fn a_conversation_with_nobody_in_it_goes_away() {
+async fn a_conversation_without_members_retires() {
     let world = World::new(|_| {});
-    let (reply, admitted) = oneshot::channel();
-    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &["a", "b"], reply);
-    world.registry.send_always(RegistryMessage::Admit(admit));
-    let (memberships, entered) = admitted.await.unwrap().unwrap();
-    entered.await.unwrap();
+    let memberships = world.enter_all(1, "messi", &["a", "b"]).done().await;
     assert_eq!(world.settings.metrics.conversations.get(), 2);
     drop(memberships);
     while world.settings.metrics.conversations.get() > 0 {
@@ -311,28 +342,17 @@ async fn a_conversation_with_nobody_in_it_goes_away() {
 #[actix_rt::test]
 async fn a_join_is_all_or_nothing() {
     let world = World::new(|settings| settings.mailbox_max = 1);
-    let admit = |session, conversations: &[&str]| {
-        let (reply, admitted) = oneshot::channel();
-        let admit =
-            super::registry::Admit::for_tests(SessionId(session), world.outbox(), "messi", conversations, reply);
-        world.registry.send_always(RegistryMessage::Admit(admit));
-        admitted
-    };
-    // Both are handled in one turn of the registry, before the conversations have theirs: the second finds `b` full.
-    let (first, second) = (admit(1, &["b"]), admit(2, &["a", "b"]));
-    let (memberships, entered) = first.await.unwrap().unwrap();
-    assert!(matches!(second.await.unwrap(), Err(Code::Busy)));
-    entered.await.unwrap();
+    // Both are handled in one poll of the registry, before the conversations run: the second finds `b` full.
+    let (first, second) = (world.enter_all(1, "messi", &["b"]), world.enter_all(2, "messi", &["a", "b"]));
+    let memberships = first.done().await;
+    assert!(matches!(second.memberships.await.unwrap(), Err(Code::Busy)));
     drop(memberships);
 }
 
 #[actix_rt::test]
-async fn a_session_that_went_before_its_admission_is_seen_by_nobody() {
+async fn a_session_that_has_gone_enters_nothing() {
     let world = World::new(|_| {});
-    let (reply, admitted) = oneshot::channel();
-    drop(admitted);
-    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &["a"], reply);
-    world.registry.send_always(RegistryMessage::Admit(admit));
+    drop(world.enter_all(1, "messi", &["a"]));
     tokio::task::yield_now().await;
     assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).started.get(), 0);
 }
@@ -340,7 +360,7 @@ async fn a_session_that_went_before_its_admission_is_seen_by_nobody() {
 #[actix_rt::test]
 async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
     let world = World::new(|_| {});
-    let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
+    let (reply, answer) = oneshot::channel::<Result<Joined, Code>>();
     let (session, outbox, under_way) = (SessionId(1), world.outbox(), Arc::new(oneshot::channel().0));
     let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
     world.registry.try_send(RegistryMessage::Join(join)).unwrap();
@@ -348,7 +368,7 @@ async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
     assert_eq!(world.settings.metrics.conversations.get(), 0);
 }
 
-/// The largest number that `count` rises by while others have one turn, until it has risen by `all`.
+/// Returns the largest step by which `count` rises while other tasks run once, until it has risen by `all`.
 async fn largest_step(all: u64, count: impl Fn() -> u64) -> u64 {
     let (start, mut before, mut largest) = (count(), count(), 0);
     while before < start + all {
@@ -361,7 +381,7 @@ async fn largest_step(all: u64, count: impl Fn() -> u64) -> u64 {
 }
 
 #[actix_rt::test]
-async fn who_leaves_much_at_once_leaves_in_slices() {
+async fn many_departures_are_done_in_slices() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
@@ -374,12 +394,12 @@ async fn who_leaves_much_at_once_leaves_in_slices() {
     drop((many(1, 3000), many(1, 2000)));
     let (guard, mut out) = oneshot::channel::<()>();
     departures::then_drop(SessionId(1), guard);
-    // A few do not wait behind the many of others.
+    // A few do not wait behind the many of other sessions.
     let before = metrics.enqueued.get();
     drop(many(2, 2));
     assert_eq!(metrics.enqueued.get(), before + 2);
     assert!(departures::all_out(SessionId(2)).is_none());
-    // More of them wait for a turn, and not for the end of the others.
+    // More than a few wait for a turn, but not for the end of the other sessions.
     drop(many(3, 100));
     let before = metrics.enqueued.get();
     let mut others_out = departures::all_out(SessionId(3)).unwrap();
@@ -388,14 +408,14 @@ async fn who_leaves_much_at_once_leaves_in_slices() {
     assert!(out.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
     let step = largest_step(4000, || metrics.enqueued.get()).await;
     assert!(step <= 256, "{step} in one turn");
-    assert!(out.await.is_err(), "the guard goes behind all of them");
+    assert!(out.await.is_err(), "the guard is dropped after all of them");
     assert_eq!(metrics.enqueued.get() - before, 5100);
     assert!(departures::all_out(SessionId(1)).is_none());
 }
 
-/// A session that fails leaves by the same way as one that ends.
+/// Departures that are queued when their thread ends are done at once.
 #[actix_rt::test]
-async fn a_thread_that_ends_leaves_nobody_behind() {
+async fn a_thread_that_ends_leaves_no_ghosts() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
@@ -414,7 +434,7 @@ async fn a_thread_that_ends_leaves_nobody_behind() {
 }
 
 #[actix_rt::test]
-async fn a_conversation_takes_every_kind_of_message_in_turns() {
+async fn a_conversation_lets_others_run_whatever_its_messages_are() {
     let world = World::new(|settings| settings.burst_max = 4);
     let door = world.conversation("c");
     let xavi = Member::enter(&world, &door, 1, "xavi").await;
@@ -426,7 +446,7 @@ async fn a_conversation_takes_every_kind_of_message_in_turns() {
         ("enter", {
             let outbox = xavi.outbox.clone();
             Box::new(move || {
-                let pending_entry = Entries::new(1, oneshot::channel().0).one_more();
+                let pending_entry = PendingEntries::new(1, oneshot::channel().0).one();
                 let username = Username::parse("xavi").unwrap();
                 ConversationMessage::Enter(Enter {
                     session: SessionId(1),
@@ -445,22 +465,16 @@ async fn a_conversation_takes_every_kind_of_message_in_turns() {
 }
 
 #[actix_rt::test]
-async fn the_registry_takes_what_is_much_in_turns() {
+async fn the_registry_sends_entries_and_handles_messages_in_slices() {
     let world = World::new(|settings| settings.linger = Duration::from_secs(600));
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-    let (reply, many) = oneshot::channel();
-    let admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &ids, reply);
-    world.registry.send_always(RegistryMessage::Admit(admit));
-    let (reply, mut few) = oneshot::channel();
-    let admit = super::registry::Admit::for_tests(SessionId(2), world.outbox(), "xavi", &["few"], reply);
-    world.registry.send_always(RegistryMessage::Admit(admit));
+    let (many, mut few) = (world.enter_all(1, "messi", &ids), world.enter_all(2, "xavi", &["few"]));
     let step = largest_step(1000, || metrics.enqueued.get()).await;
     assert!(step <= 128, "{step} entries in one turn");
-    assert!(few.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
-    let (memberships, entered) = many.await.unwrap().unwrap();
-    entered.await.unwrap();
+    assert!(few.memberships.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
+    let memberships = many.done().await;
     assert_eq!(memberships.into_vec().iter().map(Membership::id).map(|id| id.as_str()).collect::<Vec<_>>(), ids);
 
     // Requests to retire come in thousands too.
@@ -473,24 +487,21 @@ async fn the_registry_takes_what_is_much_in_turns() {
     assert!(step <= 128, "{step} messages in one turn");
 }
 
-/// A session that goes while it is being let in leaves what it was let into, and only then is its join over.
+/// A session that goes during its join leaves the conversations that it has entered. Only then the join is over.
 #[actix_rt::test]
-async fn a_join_is_over_when_what_it_has_done_is_undone() {
+async fn a_void_join_is_over_when_its_entries_are_undone() {
     let world = World::new(|settings| settings.linger = Duration::from_secs(600));
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
     let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let (under_way, mut end) = oneshot::channel();
-    let (reply, many) = oneshot::channel();
-    let mut admit = super::registry::Admit::for_tests(SessionId(1), world.outbox(), "messi", &ids, reply);
-    admit.hold(Arc::new(under_way));
-    world.registry.send_always(RegistryMessage::Admit(admit));
+    let many = world.enter_all_under(Arc::new(under_way), 1, "messi", &ids);
     largest_step(300, || metrics.started.get()).await;
     drop(many);
     assert!(end.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
     assert!(end.await.is_err());
     let entered = metrics.started.get();
-    assert!(entered < 2000, "it was let into all of them");
+    assert!(entered < 2000, "it has entered all of them");
     assert_eq!(metrics.enqueued.get(), 2 * entered, "one entry and one departure for each");
 }
 
@@ -500,7 +511,7 @@ async fn joins_under_way_are_bounded() {
     let asked = Rc::<Cell<usize>>::default();
     let registry = launch(Unhelpful::Silent(asked.clone()), &world.settings, 3);
     let join = |session| {
-        let (reply, answer) = oneshot::channel::<Result<Admission, Code>>();
+        let (reply, answer) = oneshot::channel::<Result<Joined, Code>>();
         let (session, outbox, under_way) = (SessionId(session), world.outbox(), Arc::new(oneshot::channel().0));
         let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
         (registry.try_send(RegistryMessage::Join(join)), answer)
@@ -508,7 +519,7 @@ async fn joins_under_way_are_bounded() {
     let metrics = world.settings.metrics.mailbox(ActorClass::Registry).clone();
     let taken: Vec<_> = (0..3).map(join).collect();
     assert!(taken.iter().all(|(sent, _)| sent.is_ok()));
-    // They have left the mailbox, and are not answered.
+    // They were taken out of the mailbox and are not answered.
     while asked.get() < 3 {
         tokio::task::yield_now().await;
     }

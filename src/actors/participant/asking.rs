@@ -1,4 +1,4 @@
-//! How a participant asks who is in its conversations.
+//! The `ask` event: a participant asks who is in its conversations.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,16 +9,16 @@ use super::{Participant, Port};
 use crate::event::{Code, ConversationId, EventName, ServerEvent};
 use crate::protocol::connection::Alarm;
 
-/// An ask under way: its conversations are asked one after the other, so that long answers wait for a slow reader here
-/// and not in its outbox.
+/// An ask under way. Its conversations are asked one after the other, so that the outbox of a slow reader need not hold
+/// many long answers.
 #[derive(Debug)]
 pub(super) struct Asking {
     ack: Option<u64>,
-    /// The conversations still to be asked. None where all are meant and its turn has not come.
+    /// The conversations that have not answered. `None` stands for all, until the ask has its turn.
     conversations: Option<VecDeque<ConversationId>>,
-    /// Until when the first of them, which is being asked, may take.
+    /// The deadline for the answer of the first of them. `None` if it was not asked yet.
     due: Option<Instant>,
-    /// One of them did not answer.
+    /// Whether one of them did not answer.
     failed: bool,
 }
 
@@ -40,7 +40,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Goes on with the oldest ask.
+    /// Continues the oldest asks.
     pub(super) fn go_on_asking(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         let period = port.rules().answer_timeout;
         let Some(work) = &mut self.work else { return };
@@ -63,7 +63,7 @@ impl<S: Seat> Participant<S> {
                     asking.fail(id, port);
                 }
                 Some(_) => {
-                    // One alarm at a time: a flood of asks is to cost no more.
+                    // One alarm at a time, so that a flood of asks sets no more.
                     if work.ask_alarm_due.is_none_or(|alarm| alarm <= now) {
                         work.ask_alarm_due = Some(now + period);
                         work.alarms.push(Alarm { period, due: now + period });
@@ -71,7 +71,7 @@ impl<S: Seat> Participant<S> {
                     return;
                 }
                 None => match self.seats.get(id).map(|seat| port.ask(seat)) {
-                    // It was left, or lost, since it was asked about.
+                    // The session has left the conversation, or lost it, since the client asked.
                     None => drop(conversations.pop_front()),
                     Some(Err(_)) => {
                         let id = asking.next();
@@ -83,7 +83,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// The conversation that is being asked has answered, or died.
+    /// Takes the answer of the conversation that is being asked. `None` if it has died.
     pub(super) fn heard_of(&mut self, people: Option<People>, port: &mut impl Port<Seat = S>) {
         let asking = self.work.as_mut().and_then(|work| work.asking.front_mut());
         let Some(asking) = asking.filter(|asking| asking.due.is_some()) else { return };
@@ -98,12 +98,12 @@ impl<S: Seat> Participant<S> {
 }
 
 impl Asking {
-    /// Returns the conversation that was being asked, and goes on to the next.
+    /// Removes the conversation that is being asked and returns it.
     fn next(&mut self) -> Option<ConversationId> {
         self.conversations.as_mut()?.pop_front()
     }
 
-    /// The conversation that was being asked does not answer: the ask goes on, and ends with `busy`.
+    /// Notes that a conversation did not answer. The ask goes on, and ends with `busy`.
     fn fail(&mut self, id: Option<ConversationId>, port: &mut impl Port) {
         self.due = None;
         match self.ack {

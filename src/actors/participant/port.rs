@@ -1,4 +1,4 @@
-//! What a participant and the world around it say to each other.
+//! The port between a participant and the world: the effects of the one, the answers of the other.
 
 use std::time::{Duration, Instant};
 
@@ -9,27 +9,27 @@ use super::super::seats::Seat;
 use super::super::users::User;
 use crate::event::{Code, ConversationId, EventName, ServerEvent, Talk, Token, Username};
 
-/// What a participant needs of the world.
+/// The world, as a participant sees it.
 pub trait Port {
-    /// A place in a conversation.
+    /// A seat in a conversation.
     type Seat: Seat;
 
-    /// The bounds that are in force.
+    /// Returns the bounds in force.
     fn rules(&self) -> Rules;
 
-    /// Whether the client has room for long answers.
+    /// Returns whether the client has room for long answers.
     fn has_room(&self) -> bool;
 
-    /// Whether another talk may be sent to its conversation now.
+    /// Returns whether another talk may be sent to its conversation now.
     fn may_talk(&self) -> bool;
 
-    /// Asks the registry. [`Input::Answered`] follows, or after [`Self::give_up`] an [`Input::GivenUp`].
+    /// Calls the registry. [`Input::Answered`] follows, or [`Input::GivenUp`] after [`Self::give_up`].
     ///
     /// # Errors
     /// The registry has too much to do.
     fn call(&mut self, call: Call) -> Result<(), Code>;
 
-    /// Nobody waits for the answer of the registry any more.
+    /// Gives up the call under way.
     fn give_up(&mut self);
 
     /// Sends a talk to its conversation.
@@ -44,22 +44,22 @@ pub trait Port {
     /// The conversation has too much to do.
     fn ask(&mut self, seat: &Self::Seat) -> Result<(), Code>;
 
-    /// Leaves conversations. True where that is done; else [`Input::Departed`] follows.
+    /// Leaves conversations. Returns whether that is done; if not, [`Input::Departed`] follows.
     fn depart(&mut self, seats: Vec<Self::Seat>) -> bool;
 
-    /// Tells the client something.
+    /// Sends the client an event.
     fn tell(&mut self, event: &ServerEvent<'_>);
 
-    /// Tells the client that what it asked was done, if it wants to know.
+    /// Answers an event that was done, if the client wants an ack.
     fn done(&mut self, ack: Option<u64>);
 
-    /// The one answer to an event that was not done: its ack if it wants one, else `refused`.
+    /// Answers an event that was not done, once: by its ack if it wants one, else by `refused`.
     fn refuse(&mut self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>);
 
-    /// A join has ended.
+    /// Counts a join that has ended.
     fn join_ended(&mut self, since: Instant, user: Option<&User>, result: Result<(), Code>);
 
-    /// A talk has ended.
+    /// Counts a talk that has ended.
     fn talk_ended(&mut self, result: Result<(), Code>);
 }
 
@@ -70,46 +70,46 @@ pub struct Rules {
     pub pending_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
-    /// How long MAX may deny somebody whom it has accepted before.
+    /// How long MAX may deny a user that it has accepted before it is believed.
     pub doubt: Duration,
 }
 
-/// What the registry is asked.
+/// A call to the registry.
 #[derive(Debug)]
 pub struct Call {
-    /// Whether the session is to be let into its conversations; else MAX is asked and nothing more.
+    /// Whether the session enters its conversations. If not, MAX is asked and nothing else happens.
     pub enters: bool,
-    /// Who the client says it is.
+    /// The username that the client claims.
     pub username: Username,
-    /// What proves it.
+    /// The proof of it.
     pub auth: Auth,
-    /// Who it is by now.
+    /// The user until now.
     pub user: Option<User>,
 }
 
-/// A join that was done.
+/// The answer to a call: MAX accepts the user, and the session has entered its conversations if it was to enter.
 #[derive(Debug)]
-pub struct Admitted<S> {
-    /// Who MAX says it is.
+pub struct Joined<S> {
+    /// The user, as MAX names it.
     pub user: User,
-    /// In the order in which MAX gave them.
+    /// The seats in MAX's order; none if the call was not to enter.
     pub seats: Vec<S>,
 }
 
-/// What the world tells a participant.
+/// An answer of the world.
 #[derive(Debug)]
 pub enum Input<S> {
-    /// The registry has answered, and nothing of the call is left there.
-    Answered(Result<Admitted<S>, Code>),
-    /// Nothing is left of the call that was given up.
+    /// The call is over, and this is the answer.
+    Answered(Result<Joined<S>, Code>),
+    /// The call that was given up is over, and everything done for it is undone.
     GivenUp,
-    /// All that departed has left.
+    /// All seats given up by [`Port::depart`] have left.
     Departed,
-    /// A conversation has said who is there, or has died.
+    /// A conversation has answered an ask. `None` if it has died.
     People(Option<People>),
 }
 
-/// What proves who a client is.
+/// The proof of a client's username.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Auth {
     /// The token, if it is given.

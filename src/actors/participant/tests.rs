@@ -1,4 +1,4 @@
-//! The machine of a participant, event by event, with a world that a test holds in its hand.
+//! Tests of the participant, event by event. The world around it is a [`World`] that writes a log of all effects.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,28 @@ use proptest::prelude::*;
 use super::super::conversation::People;
 use super::super::seats::Seat;
 use super::super::users::User;
-use super::{Admitted, Auth, Call, Input, Participant, Port, Rules, Work};
+use super::{Auth, Call, Input, Joined, Participant, Port, Rules, Work};
 use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk, Username};
 
 const RULES: Rules = Rules { pending_max: 4, answer_timeout: Duration::from_secs(5), doubt: Duration::from_secs(61) };
 
 #[derive(Debug)]
-struct Place(ConversationId);
+struct TestSeat(ConversationId);
 
-impl Seat for Place {
+impl Seat for TestSeat {
     fn id(&self) -> &ConversationId {
         &self.0
     }
 }
 
-/// The world: what came out of the machine, in words, and what it is told.
+/// The port of a participant under test.
 struct World {
+    /// The effects, in words.
     log: Vec<String>,
-    /// Answers that the client has room for.
+    /// The number of answers that the client has room for.
     room: usize,
     may_talk: bool,
-    /// Whether what departs is out at once.
+    /// Whether seats that are given up have left at once.
     departs_at_once: bool,
     is_busy: bool,
 }
@@ -39,7 +40,7 @@ impl World {
 }
 
 impl Port for World {
-    type Seat = Place;
+    type Seat = TestSeat;
 
     fn rules(&self) -> Rules {
         RULES
@@ -66,19 +67,19 @@ impl Port for World {
         self.said("give up");
     }
 
-    fn talk(&mut self, seat: &Place, user: &User, talk: &Talk) -> Result<(), Code> {
+    fn talk(&mut self, seat: &TestSeat, user: &User, talk: &Talk) -> Result<(), Code> {
         assert_eq!(seat.0, talk.conversation);
         let what = talk.message_id.as_ref().map_or_else(String::new, |id| serde_json::to_string(id).unwrap());
         self.said(format!("{} talks in {} {what}", user.name().as_str(), seat.0.as_str()));
         Ok(())
     }
 
-    fn ask(&mut self, seat: &Place) -> Result<(), Code> {
+    fn ask(&mut self, seat: &TestSeat) -> Result<(), Code> {
         self.said(format!("ask {}", seat.0.as_str()));
         Ok(())
     }
 
-    fn depart(&mut self, seats: Vec<Place>) -> bool {
+    fn depart(&mut self, seats: Vec<TestSeat>) -> bool {
         let ids: Vec<_> = seats.iter().map(|seat| seat.0.as_str()).collect();
         self.said(format!("depart {}", ids.join(" ")));
         self.departs_at_once
@@ -111,7 +112,7 @@ impl Port for World {
 }
 
 struct Scene {
-    participant: Participant<Place>,
+    participant: Participant<TestSeat>,
     world: World,
     now: Instant,
 }
@@ -122,16 +123,16 @@ impl Scene {
         Self { participant: Participant::new(None), world, now: Instant::now() }
     }
 
-    /// One that has joined as messi.
+    /// A client that has joined as messi.
     fn joined(conversations: &[&str]) -> Self {
         let mut scene = Self::new();
         scene.says("join messi", None);
-        scene.admits("messi", conversations);
+        scene.accepts("messi", conversations);
         scene.heard();
         scene
     }
 
-    /// The client says a line such as `talk c1 m1`.
+    /// The client sends an event, written as `talk c1 m1`.
     fn says(&mut self, line: &str, ack: impl Into<Option<u64>>) {
         self.participant.event(event(line), ack.into(), self.now, &mut self.world);
         self.polls();
@@ -141,15 +142,17 @@ impl Scene {
         self.participant.poll(self.now, &mut self.world);
     }
 
-    fn takes(&mut self, input: Input<Place>) {
+    fn takes(&mut self, input: Input<TestSeat>) {
         self.participant.take(input, self.now, &mut self.world);
         self.polls();
     }
 
-    fn admits(&mut self, username: &str, conversations: &[&str]) {
-        self.takes(Input::Answered(Ok(admitted(username, conversations))));
+    /// MAX accepts the user, and the session enters these conversations.
+    fn accepts(&mut self, username: &str, conversations: &[&str]) {
+        self.takes(Input::Answered(Ok(joined(username, conversations))));
     }
 
+    /// The call is refused.
     fn refuses(&mut self, code: Code) {
         self.takes(Input::Answered(Err(code)));
     }
@@ -159,7 +162,7 @@ impl Scene {
         self.polls();
     }
 
-    /// What came out since the last look.
+    /// Returns the effects since the last call.
     fn heard(&mut self) -> Vec<String> {
         std::mem::take(&mut self.world.log)
     }
@@ -169,9 +172,9 @@ impl Scene {
     }
 }
 
-fn admitted(username: &str, conversations: &[&str]) -> Admitted<Place> {
-    let seats = conversations.iter().map(|&id| Place(id.into())).collect();
-    Admitted { user: User::uncounted(Username::parse(username).unwrap()), seats }
+fn joined(username: &str, conversations: &[&str]) -> Joined<TestSeat> {
+    let seats = conversations.iter().map(|&id| TestSeat(id.into())).collect();
+    Joined { user: User::uncounted(Username::parse(username).unwrap()), seats }
 }
 
 fn event(line: &str) -> ClientEvent {
@@ -204,7 +207,7 @@ fn one_call_at_a_time_and_only_the_newest_join_waits() {
     assert_eq!(scene.heard(), expected);
     scene.takes(Input::GivenUp);
     scene.hears(&["call messi"]);
-    scene.admits("messi", &["c2", "c1"]);
+    scene.accepts("messi", &["c2", "c1"]);
     scene.hears(&["listening c2 c1", "ok 50"]);
 }
 
@@ -217,13 +220,14 @@ fn a_join_as_somebody_else_waits_until_the_older_seats_are_free() {
     scene.hears(&["depart c1 c2"]);
     scene.takes(Input::Departed);
     scene.hears(&["call xavi"]);
-    scene.admits("xavi", &["c1"]);
+    scene.accepts("xavi", &["c1"]);
     scene.hears(&["listening c1", "ok 1", "xavi talks in c1 1", "ok 2"]);
 }
 
-/// What would be undone by the newer join is done before it; the rest of what waited in the same name waits for it.
+/// A newer join under the same name would undo the leaves that wait, so they are handled before it. Other events wait
+/// for it.
 #[test]
-fn a_superseded_join_lets_the_leaves_go_that_waited_for_it() {
+fn leaves_that_wait_are_handled_before_a_newer_join() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.says("talk c9 1", 2);
@@ -232,12 +236,12 @@ fn a_superseded_join_lets_the_leaves_go_that_waited_for_it() {
     scene.says("join messi", 4);
     scene.hears(&["give up", "join 1 superseded", "depart c1", "listening ", "ok 3"]);
     scene.takes(Input::GivenUp);
-    scene.admits("messi", &["c1", "c9"]);
+    scene.accepts("messi", &["c1", "c9"]);
     scene.hears(&["call messi", "listening c1 c9", "ok 4", "messi talks in c9 1", "ok 2"]);
 }
 
 #[test]
-fn nothing_that_waited_is_said_in_somebody_elses_name() {
+fn no_waiting_event_is_handled_under_another_name() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.says("talk c9 1", 2);
@@ -247,15 +251,15 @@ fn nothing_that_waited_is_said_in_somebody_elses_name() {
 }
 
 #[test]
-fn a_user_that_max_has_renamed_is_not_admitted_beside_the_older_name() {
+fn a_user_that_max_has_renamed_leaves_before_it_joins() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
-    scene.admits("lionel", &["c1", "c2"]);
+    scene.accepts("lionel", &["c1", "c2"]);
     scene.hears(&["call messi", "depart c1 c1 c2", "join 1 busy"]);
     scene.says("talk c1 1", 2);
     scene.hears(&["talk 2 not_joined"]);
     scene.says("join messi", 3);
-    scene.admits("lionel", &["c1", "c2"]);
+    scene.accepts("lionel", &["c1", "c2"]);
     scene.hears(&["call messi", "listening c1 c2", "ok 3"]);
 }
 
@@ -271,7 +275,7 @@ fn asks_under_way_are_bounded() {
 }
 
 #[test]
-fn a_conversation_that_does_not_answer_is_not_waited_for_without_end() {
+fn an_ask_has_a_deadline_for_each_conversation() {
     let mut scene = Scene::joined(&["c1", "c2"]);
     scene.says("ask", 1);
     scene.says("ask c1", None);
@@ -287,13 +291,13 @@ fn a_conversation_that_does_not_answer_is_not_waited_for_without_end() {
     scene.hears(&["ask 1 busy", "ask c1"]);
     scene.waits(RULES.answer_timeout);
     scene.hears(&["ask busy", "done"]);
-    // What comes too late is nobody's answer.
+    // An answer that comes too late is ignored.
     scene.takes(Input::People(Some(People { inroom: 1, people: None })));
     scene.hears(&[]);
 }
 
 #[test]
-fn an_answer_that_came_in_time_waits_for_its_room_without_a_deadline() {
+fn an_answer_that_came_in_time_waits_for_room_without_a_deadline() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("ask", 1);
     scene.world.room = 0;
@@ -307,13 +311,13 @@ fn an_answer_that_came_in_time_waits_for_its_room_without_a_deadline() {
 }
 
 #[test]
-fn the_answer_to_a_join_waits_for_its_room() {
+fn the_answer_to_a_join_waits_for_room() {
     let mut scene = Scene::new();
     scene.says("join messi", 1);
     scene.says("talk c1 1", 2);
     scene.heard();
     scene.world.room = 0;
-    scene.admits("messi", &["c1"]);
+    scene.accepts("messi", &["c1"]);
     scene.says("talk c1 2", 3);
     scene.hears(&[]);
     scene.world.room = usize::MAX;
@@ -322,7 +326,7 @@ fn the_answer_to_a_join_waits_for_its_room() {
 }
 
 #[test]
-fn a_client_that_connects_anew_waits_for_what_it_has_left() {
+fn a_client_that_connects_anew_waits_until_its_former_seats_are_free() {
     let mut scene = Scene::new();
     scene.participant.wait_for_departure();
     scene.says("join messi", 1);
@@ -331,15 +335,16 @@ fn a_client_that_connects_anew_waits_for_what_it_has_left() {
     scene.hears(&["call messi"]);
 }
 
-/// What has waited for a join is not overtaken when there is no room for its answers, not even by a newer join.
+/// Events that have waited for a join are not overtaken while there is no room for their answers, not even by a newer
+/// join.
 #[test]
-fn what_has_waited_goes_first() {
+fn waiting_events_go_first() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.says("talk c2 1", 2);
     scene.says("leave c1", 3);
     scene.world.may_talk = false;
-    scene.admits("messi", &["c1", "c2"]);
+    scene.accepts("messi", &["c1", "c2"]);
     scene.hears(&["call messi", "depart c1", "listening c1 c2", "ok 1"]);
     scene.says("talk c2 2", 4);
     scene.says("join messi", 5);
@@ -360,14 +365,14 @@ fn what_has_waited_goes_first() {
     scene.hears(&expected);
 }
 
-/// Joins may be among what has waited: the newest wins, as if there had been room.
+/// If joins are among the waiting events, the newest supersedes the others, as if there had been room.
 #[test]
-fn the_newest_of_the_joins_in_line_wins() {
+fn the_newest_of_the_waiting_joins_wins() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.says("talk c2 1", 2);
     scene.world.may_talk = false;
-    scene.admits("messi", &["c1"]);
+    scene.accepts("messi", &["c1"]);
     scene.heard();
     for (line, ack) in [("join xavi", 3), ("join messi", 4), ("talk c1 2", 5)] {
         scene.says(line, ack);
@@ -377,12 +382,12 @@ fn the_newest_of_the_joins_in_line_wins() {
     scene.polls();
     scene.hears(&["talk 2 forbidden", "depart c1", "call xavi", "give up", "join 3 superseded"]);
     scene.takes(Input::GivenUp);
-    scene.admits("messi", &["c1"]);
+    scene.accepts("messi", &["c1"]);
     scene.hears(&["call messi", "listening c1", "ok 4", "messi talks in c1 2", "ok 5"]);
 }
 
 #[test]
-fn what_leaves_is_answered_when_it_is_out() {
+fn a_leave_is_answered_when_the_seats_are_free() {
     let mut scene = Scene::joined(&["c1", "c2"]);
     scene.world.departs_at_once = false;
     scene.says("leave", 1);
@@ -402,7 +407,7 @@ fn one_denial_is_doubted_and_the_second_is_believed() {
     scene.hears(&["call messi with t1", "join 1 unauthorized"]);
     let alarm = scene.participant.poll_alarm().expect("a deadline");
     assert_eq!(alarm.due, scene.now + RULES.doubt);
-    // MAX says so for a minute, whoever asks.
+    // MAX denies every user for a minute.
     scene.waits(RULES.doubt - Duration::from_secs(1));
     scene.says("join messi t2", 2);
     scene.refuses(Code::Unauthorized);
@@ -410,7 +415,7 @@ fn one_denial_is_doubted_and_the_second_is_believed() {
     scene.hears(&["call messi with t2", "join 2 unauthorized", "messi talks in c1 1", "ok 3"]);
     scene.waits(Duration::from_secs(1));
     scene.hears(&["verify messi with t2"]);
-    // Other trouble says nothing about the user, and MAX is asked once more.
+    // Another failure says nothing about the user, so MAX is asked once more.
     scene.refuses(Code::MaxTimeout);
     scene.waits(RULES.doubt);
     scene.hears(&["verify messi with t2"]);
@@ -428,11 +433,11 @@ fn a_denial_is_forgotten_when_max_accepts_the_user_again() {
         scene.refuses(Code::Unauthorized);
         if by_itself {
             scene.waits(RULES.doubt);
-            scene.admits("messi", &[]);
+            scene.accepts("messi", &[]);
             scene.hears(&["call messi", "join 1 unauthorized", "verify messi"]);
         } else {
             scene.says("join messi", 2);
-            scene.admits("messi", &["c1"]);
+            scene.accepts("messi", &["c1"]);
             scene.waits(RULES.doubt);
             scene.hears(&["call messi", "join 1 unauthorized", "call messi", "depart c1", "listening c1", "ok 2"]);
         }
@@ -444,7 +449,7 @@ fn a_denial_is_forgotten_when_max_accepts_the_user_again() {
 }
 
 #[test]
-fn a_refresh_after_the_doubt_decides_too_and_the_servers_own_question_gives_way() {
+fn a_join_after_the_doubt_decides_and_replaces_the_servers_own_question() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.refuses(Code::Unauthorized);
@@ -459,7 +464,7 @@ fn a_refresh_after_the_doubt_decides_too_and_the_servers_own_question_gives_way(
 }
 
 #[test]
-fn an_unknown_user_is_out_at_once_and_a_first_denial_keeps_nothing() {
+fn an_unknown_user_leaves_at_once_and_a_user_denied_at_its_first_join_is_not_doubted() {
     let mut scene = Scene::joined(&["c1"]);
     scene.says("join messi", 1);
     scene.refuses(Code::UnknownUser);
@@ -481,7 +486,7 @@ fn a_registry_that_is_full_refuses_the_join() {
 }
 
 #[test]
-fn an_empty_token_of_a_connection_is_none() {
+fn an_empty_token_of_a_connection_is_ignored() {
     for (token, expected) in [("", "call messi"), ("t", "call messi with t")] {
         let mut scene = Scene::new();
         scene.participant = Participant::new(Some(Auth { token: Some(token.into()), scope: None }));
@@ -490,16 +495,16 @@ fn an_empty_token_of_a_connection_is_none() {
     }
 }
 
-/// Something that happens to a session.
+/// A step of a random session.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The client says this; acks are given out in order.
+    /// The client sends this event; the ids of acks count up.
     Says(&'static str),
-    /// The registry answers the call under way, if there is one: with these conversations, or not at all.
+    /// The registry answers the call under way, if there is one: by these conversations, or by a failure.
     Answers(Option<&'static [&'static str]>),
-    /// What was given up or left is gone.
+    /// A call that was given up is over, or all seats given up have left, or a conversation answers an ask.
     Ends,
-    /// The client has room for so many answers.
+    /// The client has room for this many answers.
     Room(usize),
 }
 
@@ -517,16 +522,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the client said, and what the order of answers is held against.
+/// An event of the client, as the test expects it to be answered.
 #[derive(Debug)]
 struct Said {
     line: &'static str,
-    /// Its place in the line. A newer join takes that of the join that it replaces, behind what waited and goes first:
-    /// the leaves, or in another name all of it.
-    place: usize,
-    /// It is a talk that was sent while a join was under way, as one that need not wait.
+    /// Events are answered in the order of their ranks. A newer join takes the rank of the join that it supersedes,
+    /// after the waiting events that are handled first: the leaves, or under another name all of them.
+    rank: usize,
+    /// A talk that did not wait for the join under way.
     goes_ahead: bool,
-    /// A talk that its conversation has.
+    /// A talk that was sent to its conversation.
     is_out: bool,
     answered: bool,
 }
@@ -534,8 +539,8 @@ struct Said {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Whatever happens in between: every event is answered once, and those of one session in the order in which they
-    /// were said, but for talks that may go ahead, for superseded joins with the leaves behind them, and for asks.
+    /// Every event is answered once. Answers come in the order of the events, except for talks that may go ahead,
+    /// superseded joins with the leaves behind them, and asks.
     #[test]
     fn nothing_is_overtaken_and_everything_is_answered(steps in prop::collection::vec(step(), 1..80)) {
         let mut scene = Scene::new();
@@ -543,7 +548,7 @@ proptest! {
         let mut said: Vec<Said> = Vec::new();
         let (mut calling, mut given_up, mut departing) = (false, false, false);
         let mut name = String::new();
-        // At the end everything comes to rest.
+        // At the end all work gets done.
         let rest = [Step::Room(usize::MAX), Step::Ends, Step::Answers(Some(&["c1", "c2", "c3"])), Step::Ends];
         let rest = std::iter::repeat_n(rest, 200).flatten();
         for step in steps.into_iter().chain(rest) {
@@ -551,8 +556,8 @@ proptest! {
             match step {
                 Step::Says(line) => {
                     says = Some(line);
-                    let place = said.len() * 1_000_000;
-                    said.push(Said { line, place, goes_ahead: false, is_out: false, answered: false });
+                    let rank = said.len() * 1_000_000;
+                    said.push(Said { line, rank, goes_ahead: false, is_out: false, answered: false });
                     let ack = said.len() as u64;
                     scene.says(&if line.starts_with("talk") { format!("{line} {ack}") } else { line.into() }, ack);
                 }
@@ -560,7 +565,7 @@ proptest! {
                 Step::Answers(Some(conversations)) => {
                     calling = false;
                     let name = name.clone();
-                    scene.admits(&name, conversations);
+                    scene.accepts(&name, conversations);
                 }
                 Step::Answers(None) => {
                     calling = false;
@@ -604,16 +609,16 @@ proptest! {
                         let (ack, refused) = (ack.parse::<usize>().unwrap(), !line.starts_with("ok"));
                         let event = &said[ack - 1];
                         prop_assert!(!event.answered, "{ack} was answered twice");
-                        let place = event.place;
-                        // Busy is said to the newest at once, and a join that is replaced hears so at once.
+                        let rank = event.rank;
+                        // The newest event may be refused as busy at once; a superseded join is refused at once.
                         let is_new = says.is_some() && ack == said.len();
                         let early = (is_new && refused && line.ends_with("busy"))
                             || line.ends_with("superseded")
                             || event.goes_ahead
                             || event.line.starts_with("ask");
                         let waits = |other: &&Said| !other.answered && !other.line.starts_with("ask");
-                        let first = said.iter().filter(waits).map(|other| other.place).min();
-                        prop_assert!(early || first == Some(place), "{ack} overtook {first:?}: {line}");
+                        let first = said.iter().filter(waits).map(|other| other.rank).min();
+                        prop_assert!(early || first == Some(rank), "{ack} overtook {first:?}: {line}");
                         said[ack - 1].answered = true;
                         if line.ends_with("superseded") {
                             let older = said[ack - 1].line;
@@ -621,12 +626,12 @@ proptest! {
                             let newer = said[ack..].iter().position(is_join).unwrap();
                             let same = said[ack + newer].line == older;
                             for (n, waited) in said[..ack + newer].iter_mut().enumerate() {
-                                let waits = !waited.answered && waited.place > place;
+                                let waits = !waited.answered && waited.rank > rank;
                                 if waits && (!same || waited.line.starts_with("leave")) {
-                                    waited.place = place + n;
+                                    waited.rank = rank + n;
                                 }
                             }
-                            said[ack + newer].place = place + 1000;
+                            said[ack + newer].rank = rank + 1000;
                         }
                     }
                     _ => {}
