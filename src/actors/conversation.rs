@@ -20,7 +20,7 @@ use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Us
 use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
 use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
-use crate::turns::{self, Rest};
+use crate::turns::Rest;
 
 /// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
 pub(super) const FANOUT_SLICE: usize = 1024;
@@ -264,7 +264,7 @@ impl ConversationActor {
         let name = event.name();
         let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
         let label = EventLabel { event: name, path: DeliveryPath::Local };
-        FanOut { broadcast, label, except, next: 0, rested: false }
+        FanOut { broadcast, label, except, next: 0, rest: Rest::default() }
     }
 
     /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
@@ -360,8 +360,7 @@ struct FanOut {
     except: Option<SessionId>,
     /// The index of the next seat.
     next: usize,
-    /// Whether others had their turn since the handler did the first slice.
-    rested: bool,
+    rest: Rest,
 }
 
 impl FanOut {
@@ -390,14 +389,16 @@ impl ActorFuture<ConversationActor> for FanOut {
     fn poll(
         mut self: Pin<&mut Self>,
         conversation: &mut ConversationActor,
-        _: &mut Context<ConversationActor>,
+        ctx: &mut Context<ConversationActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        // Every slice is a turn of its own, behind those who were to run before it.
-        if std::mem::replace(&mut self.rested, true) && self.advance(conversation) {
-            return Poll::Ready(());
+        // The handler has done the first slice; each of the others waits for a round of its own.
+        while ActorFuture::poll(Pin::new(&mut self.rest), conversation, ctx, cx).is_ready() {
+            if self.advance(conversation) {
+                return Poll::Ready(());
+            }
+            self.rest = Rest::default();
         }
-        turns::rest(cx);
         Poll::Pending
     }
 }
