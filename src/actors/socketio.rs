@@ -1,4 +1,4 @@
-//! The Socket.IO layer of a session: which namespaces the client is in, and who lives there.
+//! The Socket.IO layer of a session: the namespaces that its client is connected to.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,71 +19,72 @@ use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Arguments, Event, SocketIo};
 use crate::protocol::{Generation, legacy, packet};
 
-/// Who lives in a namespace of one session. Dropped, it has left.
+/// A namespace to which one client is connected. It is dropped when the client disconnects.
 pub trait Namespace {
-    /// The client has sent an event; `ack` is the id of the answer that it wants.
+    /// Handles an event of the client; `ack` is the id of the answer that the client wants.
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant);
 
-    /// The client has sent an event that is not to be done, and is told why.
+    /// Refuses an event of the client by `code`.
     fn refuse(&mut self, _event: Arguments<'_>, _ack: Option<u64>, _code: Code) {}
 
-    /// The client has answered the event that asked for it with `id`.
+    /// Handles the client's answer to the event that was sent with the id `id`.
     fn answer(&mut self, _id: u64, _answer: Arguments<'_>) {}
 
-    /// Whether the client may be read any further.
+    /// Returns whether more packets of the client may be read.
     fn has_room(&self) -> bool {
         true
     }
 
-    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
+    /// Continues the work under way. Called whenever the session's task runs, which `cx` wakes.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 
-    /// The next deadline that was set since the last call; at its time, [`Self::poll`] is called.
+    /// Returns a deadline that was set and not yet returned. [`Self::poll`] has to be called when it is due.
     fn poll_alarm(&mut self) -> Option<Alarm> {
         None
     }
 }
 
-/// Who lives in the namespaces of a server.
+/// The namespaces of a server.
 pub trait Namespaces: Send + Sync {
-    /// The names of the namespaces, which begin with `/`.
+    /// Returns the names of the namespaces, which begin with `/`.
     fn names(&self) -> &[Arc<str>];
 
-    /// A client has connected to the namespace with this place in the list; it was told so. `auth` is what it gave.
+    /// Connects a client, which was told so, to the namespace with this index in [`Self::names`]. `auth` is the payload
+    /// of its CONNECT.
     fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace>;
 }
 
 const NO_ATTACHMENTS: &[&[u8]] = &[];
 
-/// How a resident speaks to its client. Everything goes through the session's outbox, so a false return means that the
-/// session is about to end, and there is nothing to be done about it.
+/// Sends the packets of a namespace to its client, through the session's outbox. The methods return false if the
+/// session is about to end; the caller need not do anything about that.
 #[derive(Clone, Debug)]
 pub struct Emitter {
     /// The session.
     pub session: SessionId,
-    /// Where its client is.
+    /// The address of the client.
     pub peer: IpAddr,
     /// The namespace.
     pub namespace: Arc<str>,
-    /// The way to the client.
+    /// The queue towards the client.
     pub outbox: Arc<Outbox>,
-    /// Its place among the sessions.
+    /// The session's slot among all sessions.
     pub slot: Arc<SessionSlot>,
 }
 
 impl Emitter {
-    /// Sends an event with one argument, which is JSON.
+    /// Sends an event with one argument in JSON.
     pub fn emit(&self, name: &str, argument: &str) -> bool {
         self.emit_with(name, &[argument], NO_ATTACHMENTS, None)
     }
 
-    /// Answers the event that came with the id `ack` by one argument, which is JSON.
+    /// Answers the event that came with the id `ack`. The answer is one argument in JSON.
     pub fn ack(&self, ack: u64, argument: &str) -> bool {
         self.ack_with(ack, &[argument], NO_ATTACHMENTS)
     }
 
-    /// Sends an event. `arguments` are JSON values; placeholders among them stand for `attachments`. `ack` is the id
-    /// of the answer that the client is asked for. Only the conformance server has attachments and asks for answers.
+    /// Sends an event. `arguments` are JSON values, with placeholders for the `attachments`. `ack` is the id of the
+    /// answer that the client is asked for. Only the conformance server sends attachments and asks for answers.
     pub fn emit_with(
         &self,
         name: &str,
@@ -122,32 +123,34 @@ impl Emitter {
 /// The Socket.IO layer of one session.
 pub struct SocketIoSession {
     machine: SocketIo,
-    lobby: Lobby,
-    /// When a client that is in no namespace is no longer waited for, and whether that was announced.
+    connected: ConnectedNamespaces,
+    /// The deadline for a client to connect to its first namespace, and whether [`Application::poll_alarm`] has
+    /// returned it. `None` once the client has connected.
     connect_by: Option<(Alarm, bool)>,
 }
 
-/// What all sessions of a server have in common here.
+/// The settings of the Socket.IO layer of all sessions of a server.
 pub struct SocketIoSettings {
-    /// Who lives in the namespaces.
+    /// The namespaces.
     pub namespaces: Arc<dyn Namespaces>,
-    /// The sids of namespaces.
+    /// Draws the sids of namespaces.
     pub ids: Ids,
-    /// How fast events may come.
+    /// The rates of events that a session may reach.
     pub rates: RatesMax,
-    /// Largest message that a client may send, attachments together.
+    /// The largest message that a client may send, with all its attachments.
     pub payload_bytes_max: usize,
-    /// How long a client may stay in no namespace.
+    /// How long a client may stay without any namespace.
     pub connect_timeout: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
 
-/// Who lives in the namespaces of a session, and how a client gets there.
-struct Lobby {
+/// The namespaces that the client of a session is connected to.
+struct ConnectedNamespaces {
     settings: Arc<SocketIoSettings>,
-    allowance: EventRates,
-    present: Box<[Option<Box<dyn Namespace>>]>,
+    rates_used: EventRates,
+    /// In the order of [`Namespaces::names`].
+    namespaces: Box<[Option<Box<dyn Namespace>>]>,
     session: SessionId,
     peer: IpAddr,
     outbox: Arc<Outbox>,
@@ -155,7 +158,8 @@ struct Lobby {
 }
 
 impl SocketIoSession {
-    /// A session that has its time to enter a namespace, or that is in one without being asked.
+    /// The layer of a new session. Depending on its generation, the client is connected to a namespace at once, or has
+    /// some time to connect to one.
     pub fn new(
         settings: Arc<SocketIoSettings>,
         session: SessionId,
@@ -165,31 +169,30 @@ impl SocketIoSession {
     ) -> Self {
         let names = settings.namespaces.names();
         let machine = SocketIo::new(outbox.generation(), names, settings.payload_bytes_max);
-        let present = names.iter().map(|_| None).collect();
+        let namespaces = names.iter().map(|_| None).collect();
         let connect_timeout = settings.connect_timeout;
-        let mut lobby = Lobby { settings, allowance: EventRates::default(), present, session, peer, outbox, slot };
+        let rates_used = EventRates::default();
+        let mut connected = ConnectedNamespaces { settings, rates_used, namespaces, session, peer, outbox, slot };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
-                lobby.welcome(namespace);
+                connected.connect_unasked(namespace);
                 None
             }
             None => Some((Alarm { period: connect_timeout, due: Instant::now() + connect_timeout }, false)),
         };
-        Self { machine, lobby, connect_by }
+        Self { machine, connected, connect_by }
     }
-}
 
-impl SocketIoSession {
-    /// Whether what has come of an event that is not whole may be kept.
+    /// Checks that the session may keep the bytes of an event that has not arrived completely.
     fn allow_partial(&self) -> Result<(), CloseReason> {
         self.allow_kept(self.machine.kept_bytes())
     }
 }
 
-impl Lobby {
-    /// Takes the client into the namespace that it has not asked for. Engine.IO 3 says so by a packet of its own; in
-    /// 0.9 it is what `1::` means, which is the transport's first word.
-    fn welcome(&mut self, namespace: usize) {
+impl ConnectedNamespaces {
+    /// Connects the client to a namespace that it has not asked for. In Engine.IO 3 a packet says so; in 0.9 that is
+    /// the meaning of `1::`, the first packet of every transport.
+    fn connect_unasked(&mut self, namespace: usize) {
         let generation = self.outbox.generation();
         if generation == Generation::Eio3 {
             self.outbox.push(Frame::text(&packet::connect(
@@ -198,12 +201,12 @@ impl Lobby {
                 "",
             )));
         }
-        self.resident(namespace, None);
+        self.namespace(namespace, None);
     }
 
-    /// Who lives in the namespace, from now on if nobody has until now.
-    fn resident(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
-        self.present[namespace]
+    /// Returns the namespace, to which the client is connected now if it was not before.
+    fn namespace(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
+        self.namespaces[namespace]
             .get_or_insert_with(|| {
                 let emitter = Emitter {
                     session: self.session,
@@ -217,8 +220,9 @@ impl Lobby {
             .as_mut()
     }
 
-    /// Does what a message of so many bytes means. True where the client is in a namespace because of it.
-    fn admit(&mut self, event: Event<'_>, bytes: usize, now: Instant) -> Result<bool, CloseReason> {
+    /// Handles an event that came in a message of `bytes` bytes. Returns whether it connected the client to a
+    /// namespace.
+    fn handle(&mut self, event: Event<'_>, bytes: usize, now: Instant) -> Result<bool, CloseReason> {
         let generation = self.outbox.generation();
         match event {
             Event::Nothing => {}
@@ -232,40 +236,40 @@ impl Lobby {
                     &self.settings.namespaces.names()[namespace],
                     &sid,
                 )));
-                self.resident(namespace, auth);
+                self.namespace(namespace, auth);
                 return Ok(true);
             }
             Event::UnknownNamespace { name } => {
                 self.outbox.push(Frame::text(&packet::connect_error(generation, name, "Invalid namespace")));
             }
-            Event::Disconnected { namespace } => self.present[namespace] = None,
+            Event::Disconnected { namespace } => self.namespaces[namespace] = None,
             Event::Unnamed { namespace, receipt } => self.acknowledge(namespace, receipt),
             Event::Event { namespace, receipt, ack, event } => {
                 if let Some(receipt) = receipt {
                     self.acknowledge(namespace, receipt);
                 }
-                match self.allowance.take(&self.settings.rates, bytes, now) {
-                    Verdict::Within => self.resident(namespace, None).event(event, ack, now),
+                match self.rates_used.take(&self.settings.rates, bytes, now) {
+                    Verdict::Within => self.namespace(namespace, None).event(event, ack, now),
                     verdict => {
                         self.settings.metrics.limited(Limit::Events);
                         match verdict {
                             Verdict::Exhausted => return Err(CloseReason::RateLimited),
-                            Verdict::Told => self.resident(namespace, None).refuse(event, ack, Code::RateLimited),
+                            Verdict::Told => self.namespace(namespace, None).refuse(event, ack, Code::RateLimited),
                             Verdict::Within | Verdict::Dropped => {}
                         }
                     }
                 }
             }
             Event::Ack { namespace, id, answer } => {
-                if let Some(resident) = &mut self.present[namespace] {
-                    resident.answer(id, answer);
+                if let Some(connected) = &mut self.namespaces[namespace] {
+                    connected.answer(id, answer);
                 }
             }
         }
         Ok(false)
     }
 
-    /// 0.9: a packet has arrived, and that is all that its sender wants to know.
+    /// Answers a 0.9 packet whose sender only wants to know that it has arrived.
     fn acknowledge(&self, namespace: usize, receipt: u64) {
         self.outbox.push(Frame::text(&legacy::receipt(&self.settings.namespaces.names()[namespace], receipt)));
     }
@@ -273,35 +277,35 @@ impl Lobby {
 
 impl Application for SocketIoSession {
     fn text(&mut self, text: &str, now: Instant) -> Result<(), CloseReason> {
-        let event = self.machine.handle_text(text, self.lobby.settings.namespaces.names())?;
-        if self.lobby.admit(event, text.len(), now)? {
+        let event = self.machine.handle_text(text, self.connected.settings.namespaces.names())?;
+        if self.connected.handle(event, text.len(), now)? {
             self.connect_by = None;
         }
         self.allow_partial()
     }
 
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason> {
-        let event = self.machine.handle_binary(data, self.lobby.settings.namespaces.names())?;
-        self.lobby.admit(event, data.len(), now)?;
+        let event = self.machine.handle_binary(data, self.connected.settings.namespaces.names())?;
+        self.connected.handle(event, data.len(), now)?;
         self.machine.release();
         self.allow_partial()
     }
 
     fn allow_kept(&self, bytes: usize) -> Result<(), CloseReason> {
-        if self.lobby.slot.may_keep(bytes) {
+        if self.connected.slot.may_keep(bytes) {
             return Ok(());
         }
-        self.lobby.settings.metrics.limited(Limit::Memory);
+        self.connected.settings.metrics.limited(Limit::Memory);
         Err(CloseReason::Memory)
     }
 
     fn has_room(&self) -> bool {
-        self.lobby.present.iter().flatten().all(|resident| resident.has_room())
+        self.connected.namespaces.iter().flatten().all(|namespace| namespace.has_room())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
-        for resident in self.lobby.present.iter_mut().flatten() {
-            resident.poll(cx, now);
+        for namespace in self.connected.namespaces.iter_mut().flatten() {
+            namespace.poll(cx, now);
         }
     }
 
@@ -311,7 +315,7 @@ impl Application for SocketIoSession {
         {
             return Some(*alarm);
         }
-        self.lobby.present.iter_mut().flatten().find_map(|resident| resident.poll_alarm())
+        self.connected.namespaces.iter_mut().flatten().find_map(|namespace| namespace.poll_alarm())
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
