@@ -1,5 +1,5 @@
-//! How a session leaves many conversations at once: in slices, in turn with the other sessions of its thread, so that
-//! neither this thread nor those of the conversations are held.
+//! Departures of sessions that leave many conversations at once. A queue of each thread drops their memberships in
+//! slices, the sessions in turn, so that neither this thread nor those of the conversations are busy for long.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,33 +14,33 @@ use super::conversation::Membership;
 use crate::event::SessionId;
 use crate::turns::Rest;
 
-/// As many memberships end at once: that is less work than a turn of the queue.
+/// This many memberships are dropped at once: that is less work than a turn of the queue.
 const FEW: usize = 16;
 
-/// Memberships that end in a row before others have their turn.
+/// Memberships dropped in a row before other tasks of the thread run.
 const SLICE: usize = 128;
 
 thread_local! {
-    /// None where nobody works the queue off: there all memberships end at once.
+    /// `None` if the thread has no task for the queue; then all memberships are dropped at once.
     static QUEUE: RefCell<Option<Rc<Queue>>> = const { RefCell::new(None) };
 }
 
-/// Memberships of one session that leave when they are dropped, and hold no thread by that.
+/// Memberships of one session. When this is dropped, the session leaves by [`depart`].
 #[derive(Debug, Default)]
 pub struct Memberships(Vec<Membership>);
 
 impl Memberships {
-    /// Room for so many.
+    /// No memberships yet, with room for `count`.
     pub fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
 
-    /// Holds one more.
+    /// Adds a membership.
     pub fn push(&mut self, membership: Membership) {
         self.0.push(membership);
     }
 
-    /// The memberships themselves, which the caller now has to leave.
+    /// Returns the memberships. The caller has to [`depart`] from them.
     pub fn into_vec(mut self) -> Vec<Membership> {
         std::mem::take(&mut self.0)
     }
@@ -52,21 +52,22 @@ impl Drop for Memberships {
     }
 }
 
-/// What is to be dropped: that of each session in its order, and the sessions in turn.
+/// The departures of a thread.
 #[derive(Default)]
 struct Queue {
-    sessions: RefCell<HashMap<SessionId, VecDeque<Entry>>>,
+    /// The items of each session, dropped in their order.
+    sessions: RefCell<HashMap<SessionId, VecDeque<Item>>>,
+    /// The sessions in the order of their turns.
     turns: RefCell<VecDeque<SessionId>>,
     filled: Notify,
 }
 
-enum Entry {
+enum Item {
     Departure(vec::IntoIter<Membership>),
     Guard(#[allow(dead_code, reason = "held for its drop")] Box<dyn Any>),
 }
 
-/// Has a task of this thread work its departures off. Without it they are done at once. A thread that has one already
-/// keeps it.
+/// Starts the task of this thread that works the queue off, if the thread has none yet.
 pub fn start() {
     let started = QUEUE.with_borrow_mut(|queue| match queue {
         Some(_) => None,
@@ -77,28 +78,29 @@ pub fn start() {
     }
 }
 
-/// Ends these memberships of one session. Few end at once, many in turn with those of other sessions.
+/// Drops these memberships of one session: a few at once, many through the queue.
 pub fn depart(memberships: Vec<Membership>) {
     let session = memberships.first().map(Membership::session);
     match (queue(), session) {
         (Some(queue), Some(session)) if memberships.len() > FEW => {
-            queue.push(session, Entry::Departure(memberships.into_iter()));
+            queue.push(session, Item::Departure(memberships.into_iter()));
         }
         _ => drop(memberships),
     }
 }
 
-/// Drops `guard` when all has left that this session has had depart until now.
+/// Drops `guard` after everything that this session has had in the queue until now.
 pub fn then_drop(session: SessionId, guard: impl Any) {
     match queue() {
         Some(queue) if queue.sessions.borrow().contains_key(&session) => {
-            queue.push(session, Entry::Guard(Box::new(guard)));
+            queue.push(session, Item::Guard(Box::new(guard)));
         }
         _ => drop(guard),
     }
 }
 
-/// Resolves when all has left that this session has had depart until now; none where that is so already.
+/// Returns a receiver that is closed after everything that this session has had in the queue until now. `None` if there
+/// is nothing in the queue.
 pub fn all_out(session: SessionId) -> Option<oneshot::Receiver<Infallible>> {
     let (guard, mut out) = oneshot::channel::<Infallible>();
     then_drop(session, guard);
@@ -110,29 +112,29 @@ fn queue() -> Option<Rc<Queue>> {
 }
 
 impl Queue {
-    fn push(&self, session: SessionId, entry: Entry) {
+    fn push(&self, session: SessionId, item: Item) {
         let mut sessions = self.sessions.borrow_mut();
-        let entries = sessions.entry(session).or_insert_with(|| {
+        let items = sessions.entry(session).or_insert_with(|| {
             self.turns.borrow_mut().push_back(session);
             VecDeque::new()
         });
-        entries.push_back(entry);
+        items.push_back(item);
         self.filled.notify_one();
     }
 
-    fn pop(&self, session: SessionId) -> Option<Entry> {
+    fn pop(&self, session: SessionId) -> Option<Item> {
         self.sessions.borrow_mut().get_mut(&session)?.pop_front()
     }
 
-    /// Ends a slice of what the session has queued. True where there is more.
+    /// Drops a slice of the session's items. Returns whether it has more.
     fn advance_session(&self, session: SessionId, left: &mut usize) -> bool {
-        // What is dropped may come back here, so the queue is not borrowed in the meantime.
-        while let Some(entry) = self.pop(session) {
-            let Entry::Departure(mut memberships) = entry else { continue };
+        // The queue is not borrowed while an item is dropped, because its drop may call `push`.
+        while let Some(item) = self.pop(session) {
+            let Item::Departure(mut memberships) = item else { continue };
             *left -= memberships.by_ref().take(*left).count();
             if memberships.len() > 0 {
                 let mut sessions = self.sessions.borrow_mut();
-                sessions.entry(session).or_default().push_front(Entry::Departure(memberships));
+                sessions.entry(session).or_default().push_front(Item::Departure(memberships));
                 return true;
             }
         }
@@ -140,7 +142,7 @@ impl Queue {
         false
     }
 
-    /// Ends one slice of what is queued. False where nothing was.
+    /// Drops one slice of the queue. Returns whether there was anything to drop.
     fn advance(&self) -> bool {
         let mut left = SLICE;
         while left > 0 {
@@ -149,7 +151,7 @@ impl Queue {
                 self.turns.borrow_mut().push_back(session);
             }
         }
-        // The room that a crowd took goes with it.
+        // An empty queue gives its memory back.
         if self.turns.borrow().is_empty() {
             self.turns.take();
             self.sessions.take();
@@ -158,7 +160,7 @@ impl Queue {
     }
 }
 
-/// The task's hold of the queue. Whatever is queued when the task ends leaves at once.
+/// The task's hold of the queue. When the task ends, everything queued is dropped at once.
 struct Serving(Rc<Queue>);
 
 impl Drop for Serving {

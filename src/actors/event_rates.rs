@@ -1,27 +1,27 @@
-//! How fast one session may send events, in number and in bytes, and what becomes of one that sends more: it is told so
-//! once in a second, and closed where it does not slow down. Pure.
+//! The rates of events, in number and in bytes, of one session. A session above them is told so once a second, and
+//! closed if it does not slow down. Pure.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::bucket::{Bucket, Rate};
 
-/// The client is told that often at most that it sends too much.
+/// The shortest time between two refusals that the client is told of.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is refused counts against a rate of its own: this part of the rate of what is taken. So a client is closed that
-/// sends twice the burst at once, or for long more than this part above the rate.
+/// Refused events count against rates of their own: the allowed rates divided by this, with the same bursts. So a
+/// client is closed if it sends more than twice the burst at once, or for long more than a tenth above the rate.
 const PATIENCE: u64 = 10;
 
-/// What a session may send.
+/// The rates that a session may reach.
 #[derive(Clone, Copy, Debug)]
 pub struct RatesMax {
-    /// Events.
+    /// The rate of events.
     pub events: Rate,
-    /// Bytes of events, attachments included.
+    /// The rate of their bytes, attachments included.
     pub bytes: Rate,
 }
 
-/// How much of the [`RatesMax`] a session has used up.
+/// The part of the [`RatesMax`] that a session has used up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventRates {
     events: Bucket,
@@ -31,21 +31,21 @@ pub struct EventRates {
     told: Option<Instant>,
 }
 
-/// What becomes of an event.
+/// The verdict on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done.
+    /// The event is within the rates.
     Within,
-    /// It is not done, and the client is told.
+    /// The event is refused, and the client is told.
     Told,
-    /// It is not done, and the client was told a moment ago.
+    /// The event is dropped; the client was told of another less than a second ago.
     Dropped,
-    /// The client does not slow down.
+    /// The client does not slow down: the session ends.
     Exhausted,
 }
 
 impl EventRates {
-    /// One more event, of so many bytes.
+    /// Counts an event of `bytes` bytes and returns the verdict on it.
     pub fn take(&mut self, rates: &RatesMax, bytes: usize, now: Instant) -> Verdict {
         let bytes = bytes as u64;
         if take_both((&mut self.events, &mut self.bytes), rates, bytes, now) {
@@ -76,12 +76,12 @@ fn take_both((events, bytes): (&mut Bucket, &mut Bucket), rates: &RatesMax, coun
 mod tests {
     use super::*;
 
-    /// The verdicts on so many events at a time, in their order, repeated ones once.
+    /// Returns the verdicts on `count` events, `pause` apart, each with the number of times it was given in a row.
     fn verdicts(rates: RatesMax, count: usize, bytes: usize, pause: Duration) -> Vec<(Verdict, usize)> {
-        let (mut allowance, mut now) = (EventRates::default(), Instant::now());
+        let (mut rates_used, mut now) = (EventRates::default(), Instant::now());
         let mut seen: Vec<(Verdict, usize)> = Vec::new();
         for _ in 0..count {
-            let verdict = allowance.take(&rates, bytes, now);
+            let verdict = rates_used.take(&rates, bytes, now);
             match seen.last_mut() {
                 Some((last, times)) if *last == verdict => *times += 1,
                 _ => seen.push((verdict, 1)),
@@ -106,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_to_the_rate_is_never_refused_and_who_is_far_above_it_is_told_each_second() {
+    fn a_client_at_the_rate_is_never_refused_and_one_far_above_is_told_each_second() {
         let rates = RatesMax { events: Rate { per_second: 10, burst: 20 }, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 1000, 1, Duration::from_millis(100)), [(Verdict::Within, 1000)]);
-        // A tenth more is borne for ever, three times as much is not.
+        // A tenth above the rate is tolerated for ever, three times the rate is not.
         let slightly = verdicts(rates, 3000, 1, Duration::from_millis(91));
         assert!(slightly.iter().all(|(verdict, _)| matches!(verdict, Verdict::Within | Verdict::Told)), "{slightly:?}");
         let far = verdicts(rates, 100, 1, Duration::from_millis(33));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_no_limit() {
+    fn without_a_rate_there_is_no_limit() {
         let rates = RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
         assert_eq!(verdicts(rates, 10_000, 1_000_000, Duration::ZERO), [(Verdict::Within, 10_000)]);
     }

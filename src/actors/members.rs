@@ -1,13 +1,13 @@
-//! Who is in a conversation: seats of sessions, counted by user. Pure: `H` is whatever reaches a session.
+//! The members of a conversation: one seat for each session, counted by user. Pure: `H` is the way to a session.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{SessionId, Username};
 
-/// The sessions in a conversation, and the users that they belong to.
+/// The sessions in a conversation, and their users.
 #[derive(Debug)]
 pub struct Members<H> {
-    /// Dense, so that a fan-out walks straight through it.
+    /// Dense, because a fan-out walks through all of them.
     seats: Vec<Seat<H>>,
     index: HashMap<SessionId, usize>,
     /// Sessions of each user.
@@ -17,23 +17,23 @@ pub struct Members<H> {
 /// One session in a conversation.
 #[derive(Debug)]
 pub struct Seat<H> {
-    /// Whose seat it is.
+    /// The session.
     pub session: SessionId,
-    /// What reaches the session.
+    /// The way to the session.
     pub handle: H,
     username: Username,
-    /// A session that joins anew holds its seat twice until it lets go of the older hold.
+    /// A session that joins anew holds its seat twice until it gives up the older hold.
     holds: usize,
 }
 
-/// What an entry or a departure changed.
+/// The effect of an entry or a departure on the other members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nobody else needs to know.
+    /// The users are the same as before.
     None,
-    /// The user's first session came.
+    /// The user's first session has entered.
     Joined(Username),
-    /// The user's last session went.
+    /// The user's last session has left.
     Left(Username),
 }
 
@@ -57,7 +57,7 @@ impl<H> Members<H> {
         if *sessions == 1 { Change::Joined(username.clone()) } else { Change::None }
     }
 
-    /// Lets go of one hold of a session's seat; the last one frees it.
+    /// Gives up one hold of a session's seat; the last hold frees it.
     pub fn leave(&mut self, session: SessionId) -> Change {
         let Some(&at) = self.index.get(&session) else { return Change::None };
         self.seats[at].holds -= 1;
@@ -79,22 +79,22 @@ impl<H> Members<H> {
         Change::Left(seat.username)
     }
 
-    /// Every seat, in no particular order.
+    /// Returns all seats, in no particular order.
     pub fn seats(&self) -> &[Seat<H>] {
         &self.seats
     }
 
-    /// The users, sorted.
+    /// Returns the users, sorted.
     pub fn users(&self) -> impl ExactSizeIterator<Item = &Username> {
         self.users.keys()
     }
 
-    /// Whether nobody is here.
+    /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
 
-    /// A crowd that has gone takes its room with it.
+    /// Shrinks the buffers after most members have left.
     fn release_room(&mut self) {
         if self.seats.capacity() > 64 && self.seats.len() < self.seats.capacity() / 4 {
             self.seats.shrink_to(self.seats.len() * 2);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the obvious model: a list of holds.
+        /// The model is a list of holds.
         #[test]
         fn members_agree_with_a_list(steps in prop::collection::vec((any::<bool>(), 0u64..12), 0..200)) {
             let mut members = Members::default();

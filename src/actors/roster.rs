@@ -1,22 +1,23 @@
-//! Which conversations live: the registry's side of a conversation's life and the conversation's own. Pure, so that
-//! every interleaving of a join and a retirement can be tried.
+//! The roster of living conversations ([`Roster`], in the registry), and a conversation's own part of it ([`Tenure`]).
+//! Pure, so that a test can try every interleaving of joins and retirements.
 //!
 //! Only the registry sends entries to a conversation, and it counts them. A conversation that has been empty for a
-//! while asks to retire and says how many entries it has seen. Where that is all that were sent, nobody is on the way
-//! to it, and it goes; else the request is void, and the entry under way keeps the conversation alive.
+//! while asks to retire and says how many entries it has seen. If that is the number sent, the conversation retires. If
+//! more were sent, the request is void, and the entry on its way keeps the conversation alive.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::event::ConversationId;
 
-/// Room for so many conversations is always kept.
+/// A roster with room for this many conversations, or fewer, does not shrink.
 const ROOM_MIN: usize = 1024;
 
-/// The living conversations; `H` is what reaches one.
+/// The living conversations; `H` is the way to one.
 #[derive(Clone, Debug)]
 pub struct Roster<H> {
     living: HashMap<ConversationId, Life<H>>,
+    /// The number of conversations spawned so far.
     incarnations: u64,
 }
 
@@ -27,7 +28,8 @@ struct Life<H> {
     entries_sent: u64,
 }
 
-/// A conversation's own side: who it is among those that had its id, and how many entries it has seen.
+/// Kept by a conversation: its incarnation, which tells it from others with the same id, and the number of entries that
+/// it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
     incarnation: u64,
@@ -35,7 +37,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// An entry has arrived.
+    /// Counts an entry that has arrived.
     pub fn saw_entry(&mut self) {
         self.entries_seen += 1;
     }
@@ -48,8 +50,8 @@ impl<H> Default for Roster<H> {
 }
 
 impl<H> Roster<H> {
-    /// The conversation `id`, if it lives; one that `is_alive` denies is buried, and a new one spawned in its place.
-    /// Comes with the roster's own id, so that all who hold the conversation share one.
+    /// Returns the conversation `id`, newly spawned if there is none or if `is_alive` is false for it. The returned id
+    /// is the roster's own, so that all users of the conversation share one allocation.
     pub fn get_or_spawn(
         &mut self,
         id: &ConversationId,
@@ -65,7 +67,7 @@ impl<H> Roster<H> {
         let entry = self.living.entry(id.clone());
         let id = entry.key().clone();
         let life = match entry {
-            Entry::Vacant(place) => place.insert(new_life()),
+            Entry::Vacant(vacant) => vacant.insert(new_life()),
             Entry::Occupied(mut life) => {
                 if !is_alive(&life.get().handle) {
                     life.insert(new_life());
@@ -76,33 +78,34 @@ impl<H> Roster<H> {
         (id, &life.handle)
     }
 
-    /// An entry was sent to the conversation.
+    /// Counts an entry that was sent to the conversation.
     pub fn sent_entry(&mut self, id: &ConversationId) {
         if let Some(life) = self.living.get_mut(id) {
             life.entries_sent += 1;
         }
     }
 
-    /// The conversation is empty and would like to go. Its handle, where it may: the last reference to it.
+    /// Takes a conversation that asks to retire out of the roster, and returns its handle, which is the last one.
+    /// `None` if it may not retire.
     pub fn retire(&mut self, id: &ConversationId, tenure: Tenure) -> Option<H> {
         let life = self.living.get(id)?;
         if life.incarnation != tenure.incarnation || life.entries_sent != tenure.entries_seen {
             return None;
         }
         let handle = self.living.remove(id).map(|life| life.handle);
-        // A storm that is over leaves no large table behind.
+        // After a storm of conversations the table shrinks.
         if self.living.capacity() > ROOM_MIN && self.living.len() < self.living.capacity() / 4 {
             self.living.shrink_to(self.living.len() * 2);
         }
         handle
     }
 
-    /// How many live.
+    /// Returns the number of living conversations.
     pub fn len(&self) -> usize {
         self.living.len()
     }
 
-    /// Whether none lives.
+    /// Returns whether no conversation lives.
     pub fn is_empty(&self) -> bool {
         self.living.is_empty()
     }
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
     use std::collections::{HashSet, VecDeque};
 
-    /// A conversation as the model sees it: its mailbox, its members, its tenure.
+    /// The model of a conversation.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct Actor {
         mailbox: VecDeque<ToConversation>,
@@ -129,7 +132,7 @@ mod tests {
         Leave,
     }
 
-    /// Everything that can happen next; `Handle` and the like deliver the oldest message of a mailbox.
+    /// The steps of the model. `Handle` and `HandleRetire` handle the oldest message of a mailbox.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Join,
@@ -145,7 +148,7 @@ mod tests {
         actors: Vec<Actor>,
         retirements: VecDeque<Tenure>,
         joins_left: usize,
-        /// Memberships that sessions hold, by actor.
+        /// The number of memberships that sessions hold, by actor.
         held: Vec<usize>,
         lingers_left: usize,
     }
@@ -236,8 +239,8 @@ mod tests {
         }
     }
 
-    /// Every order in which three joins, their departures, and four lingers can meet. At the end, when nothing is under
-    /// way, every join is either a member of a living conversation or has left.
+    /// Tries every order of three joins, their departures, and four ends of a linger time. Whenever nothing is under
+    /// way, every session that has joined either is a member of a living conversation or has left.
     #[test]
     fn no_interleaving_loses_a_join() {
         let mut seen = HashSet::new();

@@ -1,14 +1,14 @@
-//! The conversations that one session listens to. Pure: `S` is whatever stands for a place in one.
+//! The conversations that one session listens to. Pure: `S` is the session's seat in one of them.
 
 use crate::event::ConversationId;
 
-/// A place in one conversation.
+/// A session's seat in one conversation.
 pub trait Seat {
-    /// Which conversation.
+    /// Returns the conversation.
     fn id(&self) -> &ConversationId;
 }
 
-/// Seats, each with its place in the order in which MAX gave them; sorted by id, because there may be one or thousands.
+/// Seats, sorted by conversation for a fast search among thousands. Each has its index in the order of MAX.
 #[derive(Debug)]
 pub struct Seats<S>(Vec<(S, u32)>);
 
@@ -19,32 +19,32 @@ impl<S> Default for Seats<S> {
 }
 
 impl<S: Seat> Seats<S> {
-    /// Seats in MAX's order.
+    /// Takes seats in the order of MAX.
     pub fn new(seats: Vec<S>) -> Self {
         let mut held: Vec<_> = seats.into_iter().zip(0..).collect();
         held.sort_unstable_by(|(one, _), (other, _)| one.id().cmp(other.id()));
         Self(held)
     }
 
-    /// The seat in a conversation.
+    /// Returns the seat in a conversation.
     pub fn get(&self, id: &ConversationId) -> Option<&S> {
         self.find(id).ok().map(|at| &self.0[at].0)
     }
 
-    /// Takes the seat in a conversation out.
+    /// Removes the seat in a conversation and returns it.
     pub fn remove(&mut self, id: &ConversationId) -> Option<S> {
         self.find(id).ok().map(|at| self.0.remove(at).0)
     }
 
-    /// Takes all seats out.
+    /// Removes all seats and returns them.
     pub fn take(&mut self) -> Vec<S> {
         std::mem::take(&mut self.0).into_iter().map(|(seat, _)| seat).collect()
     }
 
-    /// Which conversations they are in, in MAX's order.
+    /// Returns the conversations, in the order of MAX.
     pub fn ids(&self) -> Vec<&ConversationId> {
         let mut held: Vec<_> = self.0.iter().collect();
-        held.sort_unstable_by_key(|(_, place)| *place);
+        held.sort_unstable_by_key(|(_, index)| *index);
         held.into_iter().map(|(held, _)| held.id()).collect()
     }
 

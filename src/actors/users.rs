@@ -1,5 +1,4 @@
-//! How many sessions each user has. A session that MAX has vouched for holds a place of its user until it is nobody
-//! again.
+//! The number of sessions of each user. A session that MAX has accepted counts until it gives up its [`User`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,31 +10,31 @@ use crate::event::Username;
 /// The users of a server and their sessions.
 #[derive(Debug)]
 pub struct Users {
-    /// Sessions that one user may have; 0 is no limit.
+    /// Sessions that one user may have; 0 means no limit.
     sessions_max: usize,
     sessions: Mutex<HashMap<Username, usize>>,
 }
 
-/// Who a session is, with its place among the sessions of this user. Clones share the place.
+/// The user of a session. It counts as one session of this user until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct User {
     name: Username,
-    _place: Option<Arc<Place>>,
+    _counted: Option<Arc<Counted>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Counted {
     name: Username,
     users: Arc<Users>,
 }
 
 impl Users {
-    /// Users of whom each may have so many sessions; 0 is no limit.
+    /// Allows each user `sessions_max` sessions; 0 means no limit.
     pub fn new(sessions_max: usize) -> Arc<Self> {
         Arc::new(Self { sessions_max, sessions: Mutex::default() })
     }
 
-    /// One more session of this user. None where there are as many as there may be.
+    /// Counts one more session of this user. `None` if the user has as many as it may have.
     pub fn enter(self: &Arc<Self>, name: Username) -> Option<User> {
         if self.sessions_max == 0 {
             return Some(User::uncounted(name));
@@ -47,24 +46,24 @@ impl Users {
         }
         *count += 1;
         drop(sessions);
-        let place = Arc::new(Place { name: name.clone(), users: self.clone() });
-        Some(User { name, _place: Some(place) })
+        let counted = Arc::new(Counted { name: name.clone(), users: self.clone() });
+        Some(User { name, _counted: Some(counted) })
     }
 }
 
 impl User {
-    /// A user whose sessions nobody counts.
+    /// A user whose sessions are not counted.
     pub fn uncounted(name: Username) -> Self {
-        Self { name, _place: None }
+        Self { name, _counted: None }
     }
 
-    /// What MAX calls this user.
+    /// Returns the username, as MAX gives it.
     pub fn name(&self) -> &Username {
         &self.name
     }
 }
 
-impl Drop for Place {
+impl Drop for Counted {
     fn drop(&mut self) {
         let mut sessions = self.users.sessions.lock();
         if let Some(count) = sessions.get_mut(&self.name) {
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_shared_by_clones_and_given_back_by_the_last() {
+    fn clones_count_as_one_session_until_the_last_is_dropped() {
         let users = Users::new(2);
         let messi = || Username::parse("messi").unwrap();
         let (first, second) = (users.enter(messi()).unwrap(), users.enter(messi()).unwrap());
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_counts_nobody() {
+    fn without_a_limit_nobody_is_counted() {
         let users = Users::new(0);
         let all: Vec<_> = (0..10).map(|_| users.enter(Username::parse("messi").unwrap())).collect();
         assert!(all.iter().all(Option::is_some) && users.sessions.lock().is_empty());
