@@ -1,5 +1,6 @@
-//! The bounded, measured front door of an actor. actix's own bound is none: every clone of an address has a slot of its
-//! own, and `do_send` ignores it. Here one counter serves all senders, and a full mailbox is a value.
+//! The bounded, measured front door of an actor. actix's own capacity does not bound a mailbox: every clone of an
+//! address adds a slot, and `do_send` ignores it. Here one counter serves all senders, and a full mailbox is an error
+//! value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,27 +12,26 @@ use actix::{Actor, Addr, Context, Handler, Message};
 
 use crate::metrics::{ActorClass, MailboxMetrics, Metrics};
 
-/// An actor that lives behind a [`Mailbox`]. It handles [`Mail`] of one type, which lists everything that it can be
-/// told.
+/// An actor behind a [`Mailbox`]. All its messages are of one type.
 pub trait Addressed: Actor<Context = Context<Self>> + Handler<Mail<Self::Message>> {
-    /// Everything that the actor can be told.
+    /// The messages of the actor.
     type Message: Send + 'static;
 
-    /// Which bound and which metrics are its.
+    /// The class of the actor in the metrics.
     const CLASS: ActorClass;
 }
 
-/// Why a message was not taken. The message is dropped, as the sender has to answer for it.
+/// A message was not taken, and is dropped: the sender knows what it was and answers the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// As many messages as the bound allows are waiting.
+    /// The mailbox has no free slot.
     Full,
     /// The actor is gone.
     Closed,
 }
 
-/// The front door of one actor; clones share its one bound, and its one address: every clone of that would allocate a
-/// place to park in, which nobody needs who never waits.
+/// The front door of one actor. Clones share one counter and one `Addr`: cloning an `Addr` allocates a sender slot that
+/// is never used here.
 pub struct Mailbox<A: Addressed>(Arc<Door<A>>);
 
 struct Door<A: Addressed> {
@@ -46,7 +46,7 @@ struct Depth {
     metrics: Arc<MailboxMetrics>,
 }
 
-/// A message on its way, with its slot in the count.
+/// A message on its way, with its slot.
 #[derive(Debug)]
 pub struct Mail<M> {
     message: M,
@@ -59,20 +59,20 @@ impl<M: 'static> Message for Mail<M> {
 }
 
 impl<M> Mail<M> {
-    /// Takes the message out, as the first thing that its handler does: from here on it no longer waits.
+    /// Takes the message out and frees its slot. A handler does this first, because the waiting time ends here.
     pub fn open(self) -> M {
         self.open_with_slot().0
     }
 
-    /// The same, where what the message asks goes on behind its handler: it counts against the bound until the place is
-    /// dropped.
+    /// Takes the message out, but keeps its slot, for work that goes on after the handler: it counts against the bound
+    /// until the slot is dropped.
     pub fn open_with_slot(self) -> (M, Slot) {
         self.slot.0.metrics.wait.observe(self.sent.elapsed().as_secs_f64());
         (self.message, self.slot)
     }
 }
 
-/// A slot in a mailbox that nobody else can take. Dropped unused, it is given back.
+/// A slot in a mailbox. Its drop frees it.
 #[derive(Debug)]
 pub struct Slot(Arc<Depth>);
 
@@ -84,16 +84,16 @@ impl Drop for Slot {
 }
 
 impl<A: Addressed> Mailbox<A> {
-    /// The front door of the actor at `addr`, for at most `limit` messages.
+    /// The front door of the actor at `addr`, with `limit` slots.
     pub fn new(addr: Addr<A>, limit: usize, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(A::CLASS).clone();
         Self(Arc::new(Door { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), limit, metrics }) }))
     }
 
-    /// Puts `message` in.
+    /// Sends a message.
     ///
     /// # Errors
-    /// The mailbox is full, or the actor gone.
+    /// The mailbox is full, or the actor is gone.
     pub fn try_send(&self, message: A::Message) -> Result<(), SendError>
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
@@ -103,11 +103,11 @@ impl<A: Addressed> Mailbox<A> {
         Ok(())
     }
 
-    /// Takes a place now for a message that is sent later, or never: so one can have a slot in many mailboxes or in
-    /// none.
+    /// Takes a slot for a message that is sent later or never. So a sender can make sure of slots in many mailboxes
+    /// before it sends to any.
     ///
     /// # Errors
-    /// The mailbox is full, or the actor gone.
+    /// The mailbox is full, or the actor is gone.
     pub fn reserve(&self) -> Result<Slot, SendError> {
         let metrics = &self.0.depth.metrics;
         metrics.enqueued.inc();
@@ -125,18 +125,18 @@ impl<A: Addressed> Mailbox<A> {
         }
     }
 
-    /// Puts `message` into a place of this mailbox.
+    /// Sends a message into a slot of this mailbox.
     pub fn fill(&self, slot: Slot, message: A::Message)
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        debug_assert!(Arc::ptr_eq(&slot.0, &self.0.depth), "a place of another mailbox");
-        #[allow(clippy::disallowed_methods, reason = "this is the front door: the bound was held above")]
+        debug_assert!(Arc::ptr_eq(&slot.0, &self.0.depth), "a slot of another mailbox");
+        #[allow(clippy::disallowed_methods, reason = "this is the front door: the message has a slot")]
         self.0.addr.do_send(Mail { message, sent: Instant::now(), slot });
     }
 
-    /// Puts `message` in whatever the bound: for what undoes something, and so comes at most once for each thing that
-    /// was taken (a leave, a retirement). An actor that is gone needs no undoing.
+    /// Sends a message even if the mailbox is full. This is for messages that undo something (a leave, a retirement)
+    /// and come at most once for each message accepted before. If the actor is gone, there is nothing to undo.
     pub fn send_always(&self, message: A::Message)
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
@@ -151,7 +151,7 @@ impl<A: Addressed> Mailbox<A> {
         self.fill(slot, message);
     }
 
-    /// Whether the actor lives.
+    /// Returns whether the actor lives.
     pub fn is_open(&self) -> bool {
         self.0.addr.connected()
     }
@@ -175,12 +175,13 @@ impl<A: Addressed> Clone for Mailbox<A> {
     }
 }
 
-/// Counts a living actor, and how it ended: a panic drops the actor while its thread unwinds.
+/// Counts a living actor, and at its drop whether the actor stopped or panicked: a panic drops the actor while its
+/// thread unwinds.
 #[derive(Debug)]
 pub struct ActorCount(Arc<MailboxMetrics>);
 
 impl ActorCount {
-    /// One more actor of `class`.
+    /// Counts one more actor of `class`.
     pub fn new(class: ActorClass, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(class).clone();
         metrics.started.inc();
@@ -206,7 +207,7 @@ mod tests {
     use crate::metrics::ReadAtScrape;
     use tokio::sync::oneshot;
 
-    /// Counts what it gets.
+    /// Counts its messages.
     struct Counter(usize);
 
     enum ToCounter {
@@ -247,8 +248,7 @@ mod tests {
         answer.await.unwrap()
     }
 
-    /// What actix's own capacity does not do: fresh clones, each with a slot of its own there, share the one bound
-    /// here.
+    /// With actix's own capacity each of the fresh clones would add a slot.
     #[actix_rt::test]
     async fn clones_share_one_bound() {
         let (mailbox, metrics) = mailbox(16);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn what_undoes_is_always_taken() {
+    async fn send_always_ignores_the_bound() {
         let (mailbox, metrics) = mailbox(1);
         assert_eq!(mailbox.try_send(ToCounter::Add), Ok(()));
         assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_place_that_is_not_used_is_given_back() {
+    async fn a_slot_that_is_not_used_is_freed() {
         let (mailbox, metrics) = mailbox(1);
         let slot = mailbox.reserve().unwrap();
         assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(count(&mailbox).await, 1);
     }
 
-    /// The messages behind the one that panics are not handled, and not counted for ever.
+    /// The messages behind the one that panics are not handled, and do not stay in the count.
     #[actix_rt::test]
     async fn a_panic_closes_the_mailbox_and_leaves_no_count() {
         let (mailbox, metrics) = mailbox(16);

@@ -1,11 +1,11 @@
-//! The buffer that the sockets of a thread are read into.
+//! The read buffer, shared by the sockets of a thread.
 
 use std::cell::RefCell;
 
-/// Bytes that one read may bring.
+/// The largest number of bytes of one read.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// One buffer, for one socket after the other.
+/// One buffer, used by one socket after the other.
 #[derive(Debug)]
 pub struct ReadBuffer(RefCell<Box<[u8]>>);
 

@@ -1,6 +1,6 @@
-//! The flusher of a worker: it writes what is pushed into the outboxes of its sessions, all of it in two tasks, one for
-//! what is for few and one for what is for many, so that a broadcast wakes no session. A session's own task is woken by
-//! what its socket brings, by room where it took no more, and by its end.
+//! The flusher of a worker writes the outboxes of its sessions to their sockets. It has one task for each [`Audience`],
+//! so that a broadcast wakes no session. A session's own task is woken when its socket has input, when it takes more
+//! after it took no more, and when it ends.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,40 +18,39 @@ use super::transport::{Sink, Transport};
 use crate::event::CloseReason;
 use crate::turns::Rest;
 
-/// The flusher lets others run, and the sockets be looked at, after so many sockets (about 0.5 ms of work),
+/// Sockets written in one turn (about 0.5 ms of work) before other tasks run and the runtime polls the sockets.
 const SOCKETS_PER_TURN: usize = 128;
 
-/// or after this part of those that wait, where it is more: each has its turn before conversations can push more than
-/// an outbox holds, however many there are.
+/// If more sockets wait, a turn grows so that all of them are written within this many turns: before conversations can
+/// push more than an outbox holds.
 const TURNS_MAX: usize = 64;
 
 /// The sockets of a worker.
 #[derive(Debug)]
 pub struct Flusher {
     worker: u32,
-    /// Side by side, as a broadcast goes through many of them; none where a socket has ended and its place is still its
-    /// session's. Borrowed for as long as one of them is at work: nothing that a transport does, or the sink of what it
-    /// reads, comes back here.
+    /// `None` if the socket has ended and its session still holds the key. Borrowed while a transport reads or writes:
+    /// neither the transport nor its sink may call the flusher.
     sockets: RefCell<Slab<Option<SocketEntry>>>,
-    /// The places of sockets that took no more when they were written to.
+    /// The keys of sockets that took no more when they were written to.
     blocked: RefCell<Vec<u32>>,
     write_timeout: Duration,
 }
 
-/// A socket and what it is to carry.
+/// A socket and the outbox that is written to it.
 #[derive(Debug)]
 struct SocketEntry {
     transport: Box<dyn Transport>,
     outbox: Arc<Outbox>,
-    /// The session's task.
+    /// Wakes the session's task.
     task: Waker,
-    /// Why the socket has ended, where the flusher was the one to see it.
+    /// Why the socket has ended, until the session's task learns of it.
     ended: Option<CloseReason>,
-    /// Whether its place is among the blocked ones.
+    /// Whether the key is among the blocked ones.
     watched: bool,
 }
 
-/// A session's hold of its socket. Dropped, the flusher forgets it.
+/// A session's handle of its socket. After its drop the flusher has forgotten the socket.
 #[derive(Debug)]
 pub struct SocketHandle {
     flusher: Rc<Flusher>,
@@ -59,19 +58,19 @@ pub struct SocketHandle {
 }
 
 impl Flusher {
-    /// Has to be called on the worker's thread, within its runtime.
+    /// Starts the flusher of this thread. Has to be called within the thread's runtime.
     pub fn start(write_timeout: Duration) -> Rc<Self> {
         let (sockets, blocked) = (RefCell::default(), RefCell::default());
         let flusher = Rc::new(Self { worker: ready::register_worker(), sockets, blocked, write_timeout });
         actix_rt::spawn(watch(flusher.clone()));
         for audience in [Audience::Few, Audience::Many] {
-            // It paces itself: tokio would stop it after 128 sockets that are ready.
+            // The task paces itself; tokio would interrupt it after 128 sockets that are ready.
             actix_rt::spawn(tokio::task::unconstrained(run(flusher.clone(), audience)));
         }
         flusher
     }
 
-    /// Writes to `transport` what is pushed into `outbox` from now on.
+    /// Writes `outbox` to `transport` from now on.
     pub fn carry(self: &Rc<Self>, transport: Box<dyn Transport>, outbox: &Arc<Outbox>) -> SocketHandle {
         let socket =
             SocketEntry { transport, outbox: outbox.clone(), task: Waker::noop().clone(), ended: None, watched: false };
@@ -80,7 +79,7 @@ impl Flusher {
         SocketHandle { flusher: self.clone(), key }
     }
 
-    /// Writes to the socket at this place. Should that panic, it is the end of this socket only.
+    /// Writes to a socket. If that panics, only this socket ends.
     fn flush(&self, key: u32) {
         let flush = |socket: &mut SocketEntry| {
             socket.flush();
@@ -91,7 +90,7 @@ impl Flusher {
         }
     }
 
-    /// Notes that the socket at this place takes no more, if that is so.
+    /// Notes the key of a socket if that takes no more.
     fn watch(&self, key: u32, socket: &mut SocketEntry) {
         if !socket.watched && socket.transport.blocked_since().is_some() {
             socket.watched = true;
@@ -99,8 +98,9 @@ impl Flusher {
         }
     }
 
-    /// Looks after a socket that took no more. It is tried once more: the runtime says nothing where it takes a little.
-    fn look_after(&self, key: u32) {
+    /// Ends a socket that has taken nothing for too long. It is written to once more before, because the runtime does
+    /// not wake the task of a socket that takes only a little.
+    fn check_blocked(&self, key: u32) {
         if self.with(key, |socket| std::mem::take(&mut socket.watched)) != Some(true) {
             return;
         }
@@ -112,15 +112,15 @@ impl Flusher {
         });
     }
 
-    /// Has the pipe at this place do something, if there is one.
+    /// Calls `work` with the socket at a key. `None` if there is no socket.
     fn with<T>(&self, key: u32, work: impl FnOnce(&mut SocketEntry) -> T) -> Option<T> {
         self.sockets.borrow_mut().get_mut(key)?.as_mut().map(work)
     }
 }
 
-/// Writes what is for such a crowd.
+/// Writes to the sockets that wait on the list of `audience`.
 async fn run(flusher: Rc<Flusher>, audience: Audience) {
-    // Those that were written since the last rest: a list that is short may be filled again as fast as it is written.
+    // `written` counts since the last rest: a short list may be filled again as fast as it is written.
     let (mut keys, mut written) = (VecDeque::new(), 0);
     loop {
         poll_fn(|cx| {
@@ -137,14 +137,15 @@ async fn run(flusher: Rc<Flusher>, audience: Audience) {
         keys.drain(..turn).for_each(|key| flusher.flush(key));
         written += turn;
         if written >= SOCKETS_PER_TURN {
-            // Others are not only those who can run by now: the sockets are looked at too.
+            // A rest, and not `yield_now`, so that the runtime polls the sockets too.
             Rest::default().await;
             written = 0;
         }
     }
 }
 
-/// Ends the sockets that take nothing for too long. That costs a delivery nothing: they are few, and looked at seldom.
+/// Ends the sockets that take nothing for too long. Deliveries bear no cost of that: blocked sockets are few, and
+/// checked seldom.
 async fn watch(flusher: Rc<Flusher>) {
     loop {
         tokio::time::sleep(flusher.write_timeout / 4).await;
@@ -152,14 +153,14 @@ async fn watch(flusher: Rc<Flusher>) {
         keys.sort_unstable();
         keys.dedup();
         for keys in keys.chunks(SOCKETS_PER_TURN) {
-            keys.iter().for_each(|key| flusher.look_after(*key));
+            keys.iter().for_each(|key| flusher.check_blocked(*key));
             Rest::default().await;
         }
     }
 }
 
 impl SocketEntry {
-    /// Writes as much as the socket takes; what then becomes of it, the session's task sees.
+    /// Writes as much as the socket takes. The session's task learns of the socket's end.
     fn flush(&mut self) {
         self.outbox.unlist();
         if let Poll::Ready(reason) = self.transport.poll_write(&mut Context::from_waker(&self.task), &self.outbox) {
@@ -167,13 +168,13 @@ impl SocketEntry {
         }
     }
 
-    /// Has the session's task see that the socket has ended.
+    /// Tells the session's task that the socket has ended.
     fn end(&mut self, reason: CloseReason) {
         self.ended = Some(reason);
         self.task.wake_by_ref();
     }
 
-    /// The session's task runs: it is the one to be woken.
+    /// Keeps the waker of the session's task, which runs now.
     fn attend(&mut self, task: &Waker) {
         self.task.clone_from(task);
     }
@@ -192,7 +193,7 @@ impl SocketHandle {
         self.flusher.with(self.key, read).unwrap_or(Poll::Pending)
     }
 
-    /// As [`Transport::poll_write`], from the outbox that the socket carries.
+    /// As [`Transport::poll_write`], from the socket's outbox.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let write = |socket: &mut SocketEntry| {
             socket.attend(cx.waker());
@@ -213,7 +214,7 @@ impl SocketHandle {
         }
     }
 
-    /// Ends the socket because the session goes on by another transport, to which it leaves what it has not written.
+    /// Closes the socket because the session goes on by another transport. Unwritten frames go back to the outbox.
     pub fn retire(self) {
         if let Some(mut socket) = self.take() {
             socket.outbox.put_back(socket.transport.give_up_unwritten());
@@ -221,7 +222,7 @@ impl SocketHandle {
         }
     }
 
-    /// Empties the place, which stays this socket's.
+    /// Takes the socket out. The key stays reserved until the handle is dropped.
     fn take(&self) -> Option<SocketEntry> {
         let socket = self.flusher.sockets.borrow_mut().get_mut(self.key)?.take()?;
         socket.outbox.write_by(None);
@@ -253,7 +254,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::sync::oneshot;
 
-    /// A socket that only writes: what it is given, as a test says.
+    /// A socket that has no input, and writes as a test says.
     struct WriteOnly<W>(W);
 
     impl<W> fmt::Debug for WriteOnly<W> {
@@ -262,7 +263,7 @@ mod tests {
         }
     }
 
-    /// A socket that takes nothing, ever.
+    /// A socket that never takes anything.
     #[derive(Debug)]
     struct Stuck(Rc<Cell<usize>>);
 
@@ -312,7 +313,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(30), woken).await.expect("the session hears of it");
         assert!(writes.get() > 3, "it had a last chance");
-        // Also a session that reads nothing for the time being hears of it.
+        // A session that does not read at the moment learns of it too.
         assert_eq!(socket.poll_write(&mut cx), Poll::Ready(CloseReason::WriteTimeout));
     }
 
@@ -346,7 +347,7 @@ mod tests {
         Box::new(WriteOnly(write))
     }
 
-    /// Writes all that it is given, so many times, and then breaks.
+    /// A socket that writes everything `writes` times, and then breaks.
     fn fragile(name: usize, mut writes: usize, log: Rc<RefCell<Vec<usize>>>) -> Box<dyn Transport> {
         write_only(move |frames, outbox| {
             if frames.is_empty() {
@@ -420,7 +421,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn what_is_for_few_goes_out_before_the_rest_of_what_is_for_many() {
+    async fn packets_for_few_overtake_those_for_many() {
         let scene = Scene::new();
         let carried: Vec<_> = (0..1000).map(|name| scene.carry(name, 2)).collect();
         let many = ready::batch(Audience::Many);
@@ -436,9 +437,9 @@ mod tests {
         assert!(at <= 2 * SOCKETS_PER_TURN, "behind {at}");
     }
 
-    /// Whoever has something to read gets to it between two turns, though every push in between wakes the flusher.
+    /// A task that waits for input runs between two turns, even if pushes wake the flusher all the time.
     #[actix_rt::test]
-    async fn pushes_do_not_keep_the_sockets_from_being_looked_at() {
+    async fn pushes_do_not_keep_the_runtime_from_the_sockets() {
         let scene = Scene::new();
         let carried: Vec<_> = (0..4000).map(|name| scene.carry(name, 1)).collect();
         let (mut near, far) = tokio::net::UnixStream::pair().unwrap();
@@ -462,7 +463,7 @@ mod tests {
         assert!(written <= 2 * SOCKETS_PER_TURN, "{written} were served first");
     }
 
-    /// Has news for another as soon as it is written to, as threads that talk all the time do.
+    /// A socket that pushes to another outbox whenever it is written to.
     fn restless(writes: Rc<Cell<usize>>, next: Rc<RefCell<Option<Arc<Outbox>>>>) -> Box<dyn Transport> {
         write_only(move |_, _| {
             writes.set(writes.get() + 1);
@@ -473,9 +474,9 @@ mod tests {
         })
     }
 
-    /// A list that is never long, and never empty for long, leaves others their turns too.
+    /// Other tasks run even if the list is always short and never empty for long.
     #[actix_rt::test]
-    async fn what_comes_all_the_time_lets_others_run() {
+    async fn endless_pushes_let_others_run() {
         let scene = Scene::new();
         let (writes, next) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
         let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
@@ -493,7 +494,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn what_a_session_writes_itself_is_on_the_list_once() {
+    async fn an_outbox_that_its_session_writes_is_on_the_list_once() {
         let scene = Scene::new();
         let mut cx = Context::from_waker(Waker::noop());
         let mut carried: Vec<_> = (0..3).map(|name| scene.carry(name, 100)).collect();
@@ -511,7 +512,7 @@ mod tests {
             outbox.push(Frame::text("4b"));
         }
         ready::take(Audience::Few, &mut keys, cx.waker());
-        assert_eq!(keys, [0, 1, 2], "and again when it was looked after");
+        assert_eq!(keys, [0, 1, 2], "and again after the flush");
     }
 
     #[actix_rt::test]
@@ -543,7 +544,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_place_is_used_again_and_what_was_there_before_is_left_alone() {
+    async fn a_key_is_used_again_and_the_former_socket_is_not_written() {
         let scene = Scene::new();
         let (socket, outbox) = scene.carry(0, 1);
         outbox.push(Frame::text("4a"));
@@ -568,7 +569,7 @@ mod tests {
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
     }
 
-    /// Tells of every frame that it is given.
+    /// A socket that reports every frame.
     fn telltale(name: usize, heard: mpsc::Sender<(usize, u64)>) -> Box<dyn Transport> {
         write_only(move |frames, outbox| {
             for frame in frames {
@@ -580,7 +581,7 @@ mod tests {
         })
     }
 
-    /// A thread with a worker that sleeps for good where a wake is lost, and its outboxes.
+    /// A thread with a flusher, and its outboxes. If a wake is lost, it sleeps for ever.
     struct OtherThread {
         outboxes: Vec<Arc<Outbox>>,
         stop: oneshot::Sender<()>,
@@ -620,11 +621,11 @@ mod tests {
         let outboxes: Vec<_> = workers.iter().flat_map(|worker| &worker.outboxes).collect();
         let mut next = [0; 2 * OUTBOXES];
         let mut hear = || {
-            let (name, number) = heard.recv_timeout(Duration::from_secs(30)).expect("somebody sleeps");
+            let (name, number) = heard.recv_timeout(Duration::from_secs(30)).expect("a flusher sleeps");
             assert_eq!(number, next[name], "of {name}");
             next[name] += 1;
         };
-        // Every one of these finds the other thread asleep or on its way there.
+        // Each of these pushes finds the other thread asleep or falling asleep.
         for number in 0..FRAMES {
             outboxes[number as usize % 2 * OUTBOXES].push(Frame::text(&(number / 2).to_string()));
             hear();

@@ -1,12 +1,13 @@
-//! The way of a packet to the socket of its client. Whatever is to be sent waits in the outbox of its session; the
-//! thread of the session writes it from there.
+//! The way of a packet to the socket of its client. Packets wait in the outbox of their session; the thread of the
+//! session writes them from there.
 //!
-//! * [`outbox`]: what waits for one client, with its bounds.
-//! * [`ready`]: the outboxes of a thread that have something to write.
-//! * [`flusher`]: writes to all sockets of a thread, in turn.
-//! * [`transport`]: what sessions and the flusher need of a socket.
-//! * [`worker`], [`buffer`]: what the sessions of one thread share: timers, the flusher, and a buffer to read into.
-//! * `places`: numbered places, lowest first.
+//! * [`outbox`]: the bounded queue towards one client.
+//! * [`ready`]: the lists of outboxes that have something to write, for each thread.
+//! * [`flusher`]: writes to the sockets of a thread, in turn.
+//! * [`transport`]: the socket, as sessions and the flusher use it.
+//! * [`worker`]: the timers, the flusher and the read buffer of one thread, shared by its sessions.
+//! * [`buffer`]: the read buffer.
+//! * `slab`: values by numbered keys; the lowest free key is taken first.
 
 pub mod buffer;
 pub mod flusher;

@@ -1,5 +1,5 @@
-//! The bounded queue between conversations and the transport of one session. Pushing never waits and never fails in
-//! silence; closing is seen before anything that is still queued.
+//! The outbox: the bounded queue between conversations and the transport of one session. A push never waits and never
+//! fails in silence. The transport sees a close before the frames that are still queued.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,27 +16,27 @@ use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
 use crate::protocol::payload::Form;
 
-/// The bounds of an outbox: what was pushed and is not yet written.
+/// The bounds of an outbox. Frames count from their push until they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages.
     pub messages_max: usize,
-    /// Bytes, counted as WebSocket frames. A message that is larger by itself is taken where nothing else waits.
+    /// Bytes, counted as WebSocket frames. A larger message is taken if nothing else waits.
     pub bytes_max: usize,
 }
 
-/// Frames in their order. Mostly there is none, or one, which has its room here: what malloc takes for a queue of one
-/// was measured to be 10 % of a delivery.
+/// Frames in their order. Mostly there is none or one, which is stored inline: allocating a queue of one was measured
+/// to be 10 % of a delivery.
 pub type Frames = SmallVec<[Frame; 1]>;
 
-/// Room for no more frames than these is kept as it is, though there are few in it.
+/// A queue with room for this many frames, or fewer, does not shrink.
 const KEPT_FRAMES: usize = 64;
 
-/// Set where the line is on its worker's list, so that it is there once however often something is pushed and written.
+/// Set while the outbox is on its worker's ready list, so that it is listed once.
 const LISTED: u64 = 1 << 63;
 
-/// The queue of what one session is to be sent. Whoever takes frames takes the room that they are in: an empty queue,
-/// which is nearly always nearly every one, keeps none of a burst.
+/// The queue towards one client. Taking frames takes their buffer too, so that an empty queue, as nearly all are nearly
+/// always, keeps no memory of a burst.
 #[derive(Debug)]
 pub struct Outbox {
     generation: Generation,
@@ -44,7 +44,7 @@ pub struct Outbox {
     bounds: Bounds,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
-    /// Who writes what is pushed: a [`Entry`], or the task behind `waker` where it is 0; and whether it is [`LISTED`].
+    /// The [`Entry`] that is listed by a push, and whether it is [`LISTED`]. If the entry is 0, a push wakes `waker`.
     entry: AtomicU64,
     queue: Mutex<Queue>,
 }
@@ -52,14 +52,15 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     frames: Frames,
-    /// Of `frames` and of what the transport has taken and not yet written.
+    /// Messages in `frames`, and those that the transport has taken and not yet written.
     messages: usize,
+    /// The bytes of these messages.
     bytes: usize,
-    /// How much the bound of bytes is raised for answers, until they are written.
+    /// The bytes by which the bound is raised for answers, until these are written.
     extra: usize,
-    /// How many bytes have to be written until all of these are.
+    /// The bytes to be written until all these answers are.
     ahead: usize,
-    /// Whether the session counts as slow.
+    /// Whether the session counts as slow: more than half of either bound waits.
     slow: bool,
     closed: Option<CloseReason>,
 }
@@ -71,20 +72,20 @@ impl Outbox {
         Self { generation, form: Form::Mixed, bounds, metrics, waker, entry, queue }
     }
 
-    /// The same towards a client that takes this form by polling; one that takes text takes no other from a WebSocket
-    /// either.
+    /// Sets the form in which the client takes packets by polling. A client that takes only text there gets no binary
+    /// messages by WebSocket either.
     #[must_use]
     pub fn with_form(mut self, form: Form) -> Self {
         self.form = form;
         self
     }
 
-    /// In what form the client takes packets by polling.
+    /// Returns the form in which the client takes packets by polling.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// A binary message in the form that the client takes.
+    /// Returns a binary message in the form that the client takes.
     pub fn binary(&self, data: &[u8]) -> Frame {
         match self.form {
             Form::Text => Frame::base64(self.generation, data),
@@ -92,19 +93,22 @@ impl Outbox {
         }
     }
 
-    /// What the client speaks.
+    /// Returns the generation of the client.
     pub fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// Queues a frame, for whoever [writes](Self::write_by) or else for the task that has [registered](Self::register).
-    /// False where the outbox is closed, or was closed just now because the frame did not fit.
+    /// Queues a frame. A push into an empty queue tells the writer: it adds the [entry](Self::write_by) of the outbox
+    /// to its worker's ready list, or, without an entry, wakes the [registered](Self::register) task. The
+    /// [`ready::batch`] under way on this thread decides which audience's list that is, and holds the entry back until
+    /// its end if another thread writes. Returns false if the outbox is closed, or is closed now because the frame does
+    /// not fit.
     pub fn push(&self, frame: Frame) -> bool {
         self.extend(self.queue.lock(), frame.len(), 1, std::iter::once(frame))
     }
 
-    /// The same for an answer that the client has asked for: it fits whatever its size where [there is
-    /// room](Self::has_room). What is pushed behind it has as much room as if it were not there.
+    /// As [`Self::push`], for an answer that the client has asked for. An answer of any size fits if the outbox [has
+    /// room](Self::has_room). It takes no room from the frames pushed after it.
     pub fn push_answer(&self, frame: Frame) -> bool {
         let bytes = frame.len();
         let mut queue = self.queue.lock();
@@ -115,7 +119,8 @@ impl Outbox {
         self.extend(queue, bytes, 1, std::iter::once(frame))
     }
 
-    /// Queues frames that must follow one another, such as an event and its attachments: all of them or none.
+    /// As [`Self::push`], for frames that must follow one another, such as an event and its attachments: all of them
+    /// are queued, or none.
     pub fn push_all(&self, frames: Vec<Frame>) -> bool {
         self.extend(self.queue.lock(), frames.iter().map(Frame::len).sum(), frames.len(), frames.into_iter())
     }
@@ -149,8 +154,8 @@ impl Outbox {
         true
     }
 
-    /// Tells whoever writes. Behind the lock: who has changed the line in the meantime either finds the frame when it
-    /// looks, or has looked before the lock.
+    /// Tells the writer. Called after the lock is released: a new writer either sees the frame when it first looks, or
+    /// looked before it was pushed and is told here.
     fn tell(&self) {
         let bits = self.entry.fetch_or(LISTED, Ordering::AcqRel);
         match Entry::from_bits(bits & !LISTED) {
@@ -163,18 +168,19 @@ impl Outbox {
         }
     }
 
-    /// Whoever finds its line on a list says so before it looks into the outbox: the next push enters it again.
+    /// Called by the writer when it has taken the entry from the list, before it takes frames: the next push adds the
+    /// entry again.
     pub fn unlist(&self) {
         self.entry.fetch_and(!LISTED, Ordering::AcqRel);
     }
 
-    /// What is pushed from now on is entered as this line on the list of its worker; without one, it wakes the task.
-    /// The new writer has to look into the outbox by itself once: a push in the meantime may have told the older one.
+    /// Sets the entry that pushes add to the ready list of its worker. With `None` they wake the registered task. The
+    /// new writer has to look into the outbox once by itself: a push in the meantime may have told the older one.
     pub fn write_by(&self, entry: Option<Entry>) {
         self.entry.store(entry.map_or(0, Entry::to_bits), Ordering::Release);
     }
 
-    /// Closes the outbox; what is queued is dropped. The first reason stands.
+    /// Closes the outbox and drops the queued frames. Only the first reason is kept.
     pub fn close(&self, reason: CloseReason) {
         let mut queue = self.queue.lock();
         if queue.closed.is_none() {
@@ -184,39 +190,40 @@ impl Outbox {
         }
     }
 
-    /// Why the outbox is closed, if it is.
+    /// Returns why the outbox is closed. `None` if it is open.
     pub fn closed(&self) -> Option<CloseReason> {
         self.queue.lock().closed
     }
 
-    /// How much waits to be written, in messages.
+    /// Returns the number of messages that wait to be written.
     pub fn len(&self) -> usize {
         self.queue.lock().messages
     }
 
-    /// How much waits to be written, in bytes.
+    /// Returns the number of bytes that wait to be written.
     pub fn bytes(&self) -> usize {
         self.queue.lock().bytes
     }
 
-    /// Whether nothing waits to be written.
+    /// Returns whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is room for long answers: no more than half of either bound waits.
+    /// Returns whether there is room for long answers: at most half of either bound waits.
     pub fn has_room(&self) -> bool {
         !self.is_half_full(&self.queue.lock())
     }
 
-    /// Moves everything that is queued into `taken`, which has to be empty. It counts until [`Self::written`] says so.
+    /// Moves all queued frames into `taken`, which has to be empty. They count until [`Self::written`] is called for
+    /// them.
     pub fn take(&self, taken: &mut Frames) {
         debug_assert!(taken.is_empty(), "frames would overtake one another");
         *taken = std::mem::take(&mut self.queue.lock().frames);
     }
 
-    /// Gives frames from the front to `take` until it refuses one, and says how many it took. They count until
-    /// [`Self::written`] says so.
+    /// Gives frames from the front to `take` until it refuses one. Returns how many it took; they count until
+    /// [`Self::written`] is called for them.
     pub fn drain_while(&self, mut take: impl FnMut(&Frame) -> bool) -> usize {
         let mut queue = self.queue.lock();
         let taken = queue.frames.iter().take_while(|frame| take(frame)).count();
@@ -229,8 +236,8 @@ impl Outbox {
         taken
     }
 
-    /// `messages` of `bytes` in all that were taken have been written. True where there is room again that there was
-    /// not.
+    /// Notes that `messages` of the taken messages, of `bytes` in all, are written. Returns whether the outbox [has
+    /// room](Self::has_room) again and had none before.
     pub fn written(&self, messages: usize, bytes: usize) -> bool {
         self.settle(&mut self.queue.lock(), messages, bytes)
     }
@@ -253,8 +260,8 @@ impl Outbox {
         was_slow && !queue.slow
     }
 
-    /// The transport that took frames is gone. Those of which it has written nothing come back to the front, in their
-    /// order; what else was taken and is not written will never be.
+    /// Puts frames of a transport that has ended back to the front of the queue, in their order: those of which it has
+    /// written nothing. Other frames that it had taken do not count any more.
     pub fn put_back(&self, mut unwritten: Frames) {
         let mut queue = self.queue.lock();
         if queue.closed.is_some() {
@@ -267,13 +274,13 @@ impl Outbox {
         self.account(&mut queue, -(messages as i64), -(bytes as i64));
     }
 
-    /// Has `waker` woken by the close of the outbox, and where nobody [writes](Self::write_by) by the next push into an
-    /// empty one.
+    /// Registers the waker of the session's task. It is woken by the close of the outbox and, if the outbox has no
+    /// [entry](Self::write_by), by a push into an empty queue.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// Wakes whoever drains the outbox, though nothing was pushed: a deadline of the session has come.
+    /// Wakes the session's task though nothing was pushed, for a deadline of the session.
     pub fn wake(&self) {
         self.waker.wake();
     }
@@ -284,7 +291,7 @@ impl Outbox {
         queue.closed = Some(reason);
     }
 
-    /// The one place where the counts change, here and in the metrics.
+    /// Changes the counts, here and in the metrics. No other function does.
     fn account(&self, queue: &mut Queue, messages: i64, bytes: i64) {
         queue.messages = queue.messages.saturating_add_signed(messages as isize);
         queue.bytes = queue.bytes.saturating_add_signed(bytes as isize);
@@ -307,7 +314,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        // Whatever is still queued leaves the metrics.
+        // Queued frames do not count in the metrics any more.
         self.close(CloseReason::TransportClose);
     }
 }
@@ -354,7 +361,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_taken_counts_until_it_is_written() {
+    fn taken_frames_count_until_they_are_written() {
         let outbox = outbox(3, 1000);
         assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
         let mut taken = Frames::new();
@@ -373,7 +380,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_transport_took_comes_back_but_for_what_it_has_begun() {
+    fn frames_taken_and_not_begun_come_back() {
         let outbox = outbox(3, 1000);
         assert!(outbox.push(frame(10)) && outbox.push(frame(11)));
         let mut taken = Frames::new();
@@ -403,12 +410,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_answer_fits_whatever_its_size_where_there_is_room() {
+    fn an_answer_of_any_size_fits_if_there_is_room() {
         let outbox = outbox(10, 100);
         assert!(outbox.push(frame(40)));
         assert!(outbox.push_answer(frame(500)));
         assert!(!outbox.has_room(), "nobody asks for more");
-        assert!(outbox.push(frame(50)), "what others say has as much room as before");
+        assert!(outbox.push(frame(50)), "an answer takes no room from other frames");
         assert_eq!((outbox.closed(), outbox.metrics.session_queue_bytes.get()), (None, 592));
         outbox.drain_while(|_| true);
         outbox.written(2, 542);
@@ -417,9 +424,9 @@ pub(crate) mod tests {
         assert_eq!(outbox.closed(), Some(CloseReason::Slow));
     }
 
-    /// An answer that just fits takes no room from what is said behind it, and neither does one that is half written.
+    /// An answer that just fits takes no room from frames behind it, nor does one that is half written.
     #[test]
-    fn what_is_behind_an_answer_has_its_room_until_the_answer_is_written() {
+    fn frames_behind_an_answer_have_their_room_until_the_answer_is_written() {
         let barely = outbox(10, 100);
         assert!(barely.push_answer(frame(100)) && barely.push(frame(20)));
         let half = outbox(10, 100);
@@ -430,7 +437,7 @@ pub(crate) mod tests {
         half.drain_while(|_| true);
         half.written(1, 90);
         assert!(half.push(frame(20)) && !half.push(frame(20)), "and now it is");
-        // However many answers follow one another, only those that wait raise the bound.
+        // Of many answers in a row, only those that wait raise the bound.
         let busy = outbox(10, 100);
         assert!(busy.push_answer(frame(50)));
         for _ in 0..10 {
@@ -442,7 +449,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_answer_to_one_who_does_not_read_is_bounded_like_everything_else() {
+    fn an_answer_is_bounded_if_there_is_no_room() {
         let outbox = outbox(10, 100);
         assert!(outbox.push(frame(60)) && outbox.push_answer(frame(40)));
         assert!(!outbox.push_answer(frame(10)));
@@ -450,16 +457,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn frames_that_belong_together_are_taken_together_or_not() {
+    fn push_all_queues_all_frames_or_none() {
         let outbox = outbox(3, 1000);
         outbox.push(frame(10));
         assert!(!outbox.push_all(vec![frame(10), frame(10), frame(10)]));
         assert!(outbox.is_empty() && outbox.closed().is_some());
     }
 
-    /// A poll takes as much as fits into its answer.
+    /// A poll takes as many frames as fit into its answer.
     #[test]
-    fn a_long_queue_of_which_little_is_left_keeps_little_room() {
+    fn a_queue_shrinks_when_few_frames_are_left() {
         let outbox = outbox(5000, 100_000);
         (0..4000).for_each(|_| assert!(outbox.push(frame(10))));
         let mut taken = 0;

@@ -1,7 +1,7 @@
-//! The lists of what has something to be written, one for each worker: a push enters a line on the list of the thread
-//! that writes, instead of waking a task for each session. The thread itself does that without a lock; what others
-//! enter waits beside it under one, and they wake the writer once for many lines. What is for many at once stands on a
-//! list of its own, so that what is for few need not wait behind it.
+//! The ready lists: for each worker, the outboxes that have something to write. A push adds an entry to the list of the
+//! worker that writes, instead of waking a task for each session. The worker's own thread adds entries without a lock.
+//! Other threads add theirs to a second list, under a lock, and wake the writer once for many entries. Each
+//! [`Audience`] has lists of its own, so that packets for few recipients do not wait behind those for many.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,38 +12,39 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-/// What is to be written: the place that a worker has given it. A place may be given anew while a line for it is on a
-/// list; whoever is there then is looked after for nothing.
+/// An entry of a ready list: a socket by the key that its worker has given it. If the key passes to another socket
+/// while the entry is on a list, that socket is flushed for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose.
+    /// The number of the worker.
     pub worker: u32,
-    /// Which of its places.
+    /// The key in the worker's slab.
     pub key: u32,
 }
 
 impl Entry {
-    /// As one number, which is never 0.
+    /// Returns the entry as one number, which is never 0.
     pub(super) fn to_bits(self) -> u64 {
         u64::from(self.worker) << 32 | u64::from(self.key)
     }
 
+    /// Returns the entry of a number; `None` for 0.
     pub(super) fn from_bits(bits: u64) -> Option<Self> {
         (bits != 0).then_some(Self { worker: (bits >> 32) as u32, key: bits as u32 })
     }
 }
 
-/// For how many is what a thread pushes in one go.
+/// The size of the audience of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Audience {
-    /// It goes out before what is for many.
+    /// Few recipients, who do not wait behind those of a large audience.
     #[default]
     Few,
-    /// It takes so long to be written that others go first.
+    /// So many recipients that writing to all of them takes long.
     Many,
 }
 
-/// Keys of one worker, and who looks after them, as long as it sleeps: there are none then.
+/// The keys of sockets of one worker, and the writer's waker while the list is empty.
 #[derive(Default)]
 struct List {
     keys: VecDeque<u32>,
@@ -51,7 +52,7 @@ struct List {
 }
 
 impl List {
-    fn enter(&mut self, key: u32) {
+    fn add(&mut self, key: u32) {
         self.keys.push_back(key);
         if let Some(sleeper) = self.sleeper.take() {
             sleeper.wake();
@@ -61,34 +62,36 @@ impl List {
 
 /// A list for each [`Audience`].
 #[derive(Default)]
-struct Both([List; 2]);
+struct ByAudience([List; 2]);
 
-impl Both {
+impl ByAudience {
     fn of(&mut self, audience: Audience) -> &mut List {
         &mut self.0[audience as usize]
     }
 }
 
-/// What other threads have entered.
-type Remote = Mutex<Both>;
+/// The entries that other threads have added.
+type Remote = Mutex<ByAudience>;
 
-/// Those of the workers 1, 2, 3 and so on, as long as their threads live.
+/// The remote lists of the workers 1, 2, 3 and so on. It only grows, by a `Weak` for each worker that is ever started;
+/// a worker is started again only if its thread has failed.
 static REMOTES: RwLock<Vec<Weak<Remote>>> = RwLock::new(Vec::new());
 
-/// The lists as one thread sees them.
+/// The state of one thread.
 #[derive(Default)]
 struct Lists {
-    /// 0 where the thread is no worker.
+    /// The number of this thread's worker; 0 if the thread is not a worker.
     worker: u32,
-    local: Both,
+    local: ByAudience,
     remote: Arc<Remote>,
-    /// For the other workers, by their numbers, as far as this thread has had to do with them.
+    /// The batches for other workers, by their numbers less 1. `None` if this thread has never pushed to that worker.
     batches: Vec<Option<Batch>>,
     batching: bool,
+    /// The audience of the current batch.
     audience: Audience,
 }
 
-/// What this thread is about to enter with another worker.
+/// The entries that this thread will add to the remote list of another worker.
 struct Batch {
     keys: VecDeque<u32>,
     remote: Weak<Remote>,
@@ -99,7 +102,7 @@ thread_local! {
 }
 
 impl Lists {
-    /// None where that worker has ended.
+    /// Returns the batch for a worker. `None` if that worker has ended.
     fn batch(&mut self, worker: u32) -> Option<&mut Batch> {
         let at = worker as usize - 1;
         if self.batches.len() <= at {
@@ -115,7 +118,7 @@ impl Lists {
 }
 
 impl Batch {
-    fn enter(&mut self, audience: Audience) {
+    fn hand_over(&mut self, audience: Audience) {
         if self.keys.is_empty() {
             return;
         }
@@ -125,7 +128,7 @@ impl Batch {
         let list = lists.of(audience);
         list.keys.append(&mut self.keys);
         let sleeper = list.sleeper.take();
-        // Waking may take a system call, and the writer would meet the lock.
+        // The lock is released before waking, which may take a system call: the writer needs the lock at once.
         drop(lists);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -133,7 +136,7 @@ impl Batch {
     }
 }
 
-/// Makes this thread a worker's, and says its number, which is never 0.
+/// Makes this thread a worker, and returns its number, which is never 0.
 pub fn register_worker() -> u32 {
     let lists = Lists::default();
     let mut remotes = REMOTES.write();
@@ -143,9 +146,9 @@ pub fn register_worker() -> u32 {
     worker
 }
 
-/// Moves what this worker's list for such a crowd holds, and then what others have entered there, to the end of
-/// `places`. Where that leaves it empty, `writer` sleeps, and is woken by the next entry. One that has places is not
-/// woken: it would only be called from its rest between two turns.
+/// Appends this worker's entries for `audience` to `keys`, its own first, then those of other threads. If `keys` is
+/// empty after that, the next entry wakes `writer`. Otherwise entries do not wake it: that would only disturb its rest
+/// between two turns.
 pub fn take(audience: Audience, keys: &mut VecDeque<u32>, writer: &Waker) {
     LISTS.with_borrow_mut(|lists| {
         let mut remote = lists.remote.lock();
@@ -158,7 +161,7 @@ pub fn take(audience: Audience, keys: &mut VecDeque<u32>, writer: &Waker) {
     });
 }
 
-/// As long as it lives, what this thread pushes for other workers is entered in one batch for each of them, at the end.
+/// A batch under way. At its end, the pushes of this thread for other workers are handed over to each of them at once.
 #[derive(Debug)]
 #[must_use]
 pub struct Batching {
@@ -166,7 +169,7 @@ pub struct Batching {
     _of_this_thread: PhantomData<Rc<()>>,
 }
 
-/// Begins a batch, of what is for so many.
+/// Begins a batch of packets for `audience`. Within another batch it has no effect.
 pub fn batch(audience: Audience) -> Batching {
     let outermost = LISTS.with_borrow_mut(|lists| {
         let outermost = !std::mem::replace(&mut lists.batching, true);
@@ -184,25 +187,25 @@ impl Drop for Batching {
             LISTS.with_borrow_mut(|lists| {
                 let audience = std::mem::take(&mut lists.audience);
                 lists.batching = false;
-                lists.batches.iter_mut().flatten().for_each(|batch| batch.enter(audience));
+                lists.batches.iter_mut().flatten().for_each(|batch| batch.hand_over(audience));
             });
         }
     }
 }
 
-/// Enters `line`. False where its worker has ended.
+/// Adds an entry to the list of its worker, or to the batch under way for it. Returns false if the worker has ended.
 pub(super) fn list(entry: Entry) -> bool {
     LISTS.with_borrow_mut(|lists| {
         let audience = lists.audience;
         if lists.worker == entry.worker {
-            lists.local.of(audience).enter(entry.key);
+            lists.local.of(audience).add(entry.key);
             return true;
         }
         let batching = lists.batching;
         let Some(batch) = lists.batch(entry.worker) else { return false };
         batch.keys.push_back(entry.key);
         if !batching {
-            batch.enter(audience);
+            batch.hand_over(audience);
         }
         true
     })
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_wakes_once_and_when_all_of_it_is_there() {
+    fn a_batch_wakes_once_when_all_of_it_is_handed_over() {
         let worker = register_worker();
         let wakes = Arc::new(Wakes::default());
         let (writer, count) = (waker(wakes.clone()), || wakes.0.load(Ordering::Relaxed));
@@ -234,24 +237,24 @@ mod tests {
             drop(outer);
             assert_eq!(count(), 1);
             assert!(list(Entry { worker, key: 4 }));
-            assert_eq!(count(), 1, "it is awake");
+            assert_eq!(count(), 1, "the writer is awake");
         });
         assert!(list(Entry { worker, key: 5 }));
-        assert_eq!(count(), 2, "its own list was empty");
+        assert_eq!(count(), 2, "the list of its own thread was empty");
         take(Audience::Few, &mut keys, &writer);
         assert_eq!(keys, [5, 1, 2, 3, 4]);
         assert!(list(Entry { worker, key: 6 }));
         elsewhere(|| assert!(list(Entry { worker, key: 7 })));
-        assert_eq!(count(), 2, "it has something to do");
+        assert_eq!(count(), 2, "the writer has keys");
         take(Audience::Few, &mut keys, &writer);
         keys.clear();
         take(Audience::Few, &mut keys, &writer);
         elsewhere(|| assert!(list(Entry { worker, key: 8 })));
-        assert_eq!(count(), 3, "it had gone to sleep again");
+        assert_eq!(count(), 3, "the list was empty again");
     }
 
     #[test]
-    fn what_waits_before_the_writer_has_come_is_not_lost() {
+    fn entries_added_before_the_writer_runs_are_not_lost() {
         let worker = register_worker();
         elsewhere(|| assert!(list(Entry { worker, key: 7 })));
         let mut keys = VecDeque::new();
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_has_ended_takes_no_lines() {
+    fn a_worker_that_has_ended_takes_no_entries() {
         let mut ended = 0;
         elsewhere(|| ended = register_worker());
         assert!(!list(Entry { worker: ended, key: 1 }));
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_many_stands_apart() {
+    fn each_audience_has_its_own_list() {
         let worker = register_worker();
         let entry = |key| Entry { worker, key };
         let many = batch(Audience::Many);

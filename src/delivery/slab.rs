@@ -1,16 +1,17 @@
-//! Numbered places, of which the lowest free one is taken first: so the room that a crowd took goes with it.
+//! Values by numbered keys. The lowest free key is taken first, so that the memory of many values can be freed when
+//! most of them are gone.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Less room is not worth giving back.
+/// A slab with room for this many values, or fewer, does not shrink.
 const ROOM_MIN: usize = 1024;
 
-/// Values by their places.
+/// Values by their keys.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     values: Vec<Option<T>>,
-    /// Free places. Some of them are taken again by now, or cut off.
+    /// Free keys. Some of them may be taken again, or be above the end of `values`.
     free: BinaryHeap<Reverse<u32>>,
 }
 
@@ -21,7 +22,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Gives `value` a place.
+    /// Stores a value and returns its key.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         while let Some(Reverse(key)) = self.free.pop() {
             if let Some(free @ None) = self.values.get_mut(key as usize) {
@@ -33,12 +34,12 @@ impl<T> Slab<T> {
         self.values.len() as u32 - 1
     }
 
-    /// The value at a place.
+    /// Returns the value at a key.
     pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
         self.values.get_mut(key as usize)?.as_mut()
     }
 
-    /// Empties a place.
+    /// Removes the value at a key and returns it.
     pub(super) fn remove(&mut self, key: u32) -> Option<T> {
         let value = self.values.get_mut(key as usize)?.take()?;
         self.free.push(Reverse(key));
@@ -62,13 +63,13 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn the_room_of_a_crowd_goes_with_it() {
+    fn the_slab_shrinks_when_most_values_are_gone() {
         let mut slab = Slab::default();
         let keys = (0..100_000).map(|n| slab.insert(n)).collect::<Vec<_>>();
         for key in &keys[..99_990] {
             assert!(slab.remove(*key).is_some());
         }
-        // Of those who stay, each goes once and comes back.
+        // Each of the others is removed once and inserted again.
         for key in &keys[99_990..] {
             let value = slab.remove(*key).unwrap();
             slab.insert(value);
@@ -78,21 +79,21 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes, each is found at its place, and nobody else there.
+        /// After any inserts and removals, each value is at its key.
         #[test]
-        fn everybody_is_found_at_their_place(steps in prop::collection::vec((any::<bool>(), 0_usize..50), 1..3000)) {
+        fn every_value_is_found_at_its_key(steps in prop::collection::vec((any::<bool>(), 0_usize..50), 1..3000)) {
             let (mut slab, mut model) = (Slab::default(), HashMap::new());
-            for (name, (comes, which)) in steps.into_iter().enumerate() {
-                if comes {
-                    prop_assert_eq!(model.insert(slab.insert(name), name), None);
+            for (value, (inserts, which)) in steps.into_iter().enumerate() {
+                if inserts {
+                    prop_assert_eq!(model.insert(slab.insert(value), value), None);
                 } else if let Some(key) = model.keys().nth(which % model.len().max(1)).copied() {
                     prop_assert_eq!(slab.remove(key), model.remove(&key));
                     prop_assert_eq!(slab.remove(key), None);
                 }
                 prop_assert!(slab.free.len() <= 3000);
             }
-            for (key, name) in model {
-                prop_assert_eq!(slab.get_mut(key).copied(), Some(name));
+            for (key, value) in model {
+                prop_assert_eq!(slab.get_mut(key).copied(), Some(value));
             }
         }
     }

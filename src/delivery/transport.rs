@@ -1,5 +1,5 @@
-//! The transport of a session that has a socket of its own. The trait stands here, and the WebSocket that implements it
-//! in the HTTP edge, so that sessions and the flusher need not know the edge.
+//! The transport of a session that has a socket of its own. The HTTP edge implements the trait for its WebSocket, so
+//! that sessions and the flusher do not depend on the edge.
 
 use std::fmt::Debug;
 use std::io;
@@ -15,32 +15,35 @@ use crate::protocol::frame::Frame;
 
 /// A two-way transport that has a socket of its own.
 pub trait Transport: Debug {
-    /// Reads what has come and gives it to `sink`, until there is no more (the task is then woken by more), `sink`
-    /// wants no more for now (what is left is given by the next call), or `sink` or the peer ends it.
+    /// Reads what has arrived and gives it to `sink`, until one of these:
+    ///
+    /// * Nothing more has arrived; the task is woken by more.
+    /// * `sink` wants no more for now; the next call gives it the rest.
+    /// * `sink` or the peer ends the connection: `Ready` with the reason.
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason>;
 
-    /// Writes what is in `outbox`, as much as the socket takes now; the task is woken when it takes more, and when the
-    /// outbox has room again that had none.
+    /// Writes the frames of `outbox`, as many as the socket takes now. The task is woken when the socket takes more,
+    /// and when the outbox [has room](Outbox::has_room) again after it had none. `Ready` if the connection has ended.
     fn poll_write(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason>;
 
-    /// Sends a frame so many times past any outbox, as the answer to probes: an upgrade's socket has none yet. A peer
-    /// that does not read gets no more than a few.
+    /// Sends a frame `times` times, as the answer to the probes of an upgrade, whose socket has no outbox yet. A peer
+    /// that does not read gets only a few of them.
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
 
-    /// Since when the peer has taken nothing of what is to be written. None where nothing is.
+    /// Returns the time since which the peer has taken nothing. `None` if nothing waits to be written.
     fn blocked_since(&self) -> Option<Instant>;
 
-    /// Gives up the frames of an outbox of which nothing is written yet.
+    /// Returns the frames that were taken from the outbox and of which nothing is written.
     fn give_up_unwritten(&mut self) -> Frames;
 
-    /// Ends the connection, saying why where the peer still listens. Never blocks.
+    /// Ends the connection, and tells the peer the reason if its socket still takes it. Never blocks.
     fn close(self: Box<Self>, reason: CloseReason);
 }
 
-/// What a transport has read.
+/// Input that a transport has read.
 #[derive(Debug)]
 pub enum Inbound<'a> {
-    /// So many bytes, in which there may be frames.
+    /// The size of one read, whose frames follow.
     Bytes(usize),
     /// A frame that carries no packet: a ping or a pong of RFC 6455, or a part of a message.
     Frame,
@@ -48,12 +51,12 @@ pub enum Inbound<'a> {
     Packet(Packet<'a>),
 }
 
-/// Takes what a transport has read, and says whether another frame may come now; an error ends the reading with it.
+/// Takes input, and returns whether another frame may come now. An error ends the connection.
 pub type Sink<'a> = dyn FnMut(Inbound<'_>) -> Result<bool, CloseReason> + 'a;
 
 /// A transport on its way to its session, which may live on another thread.
 pub trait Attach: Send + Debug {
-    /// Becomes a transport on this thread, which reads into `buffer`.
+    /// Turns into a transport on this thread that reads into `buffer`.
     ///
     /// # Errors
     /// The socket cannot be used here.

@@ -1,4 +1,4 @@
-//! What the sessions of one worker thread share: the timers, the flusher, and the buffer that sockets are read into.
+//! The worker: the timers, the flusher and the read buffer of one thread, shared by its sessions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,18 +15,18 @@ use super::slab::Slab;
 use crate::limits::meter::Allowance;
 use crate::protocol::connection::Alarm;
 
-/// An alarm that is found to be so late shows that the thread, or the process, or the machine has stood still,
+/// An alarm later than this shows that the thread, the process or the machine has stood still.
 const LATE: Duration = Duration::from_millis(250);
 
-/// and then the alarms wait for so long: what came in the meantime is read first.
+/// How long alarms are held after a standstill, so that the input that came in the meantime is read first.
 pub const CATCH_UP: Duration = Duration::from_millis(500);
 
-/// What holds for every session.
+/// The limits of every session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
-    /// What a client may send.
+    /// The input that a client may send.
     pub allowance: Allowance,
-    /// How long a socket may take nothing of what is written.
+    /// How long a socket may take nothing while something waits to be written.
     pub write_timeout: Duration,
 }
 
@@ -41,16 +41,16 @@ impl Default for SessionLimits {
 #[derive(Debug)]
 pub struct Worker {
     timers: Timers,
-    /// Who writes to the sockets of this thread.
+    /// Writes to the sockets of this thread.
     pub flusher: Rc<Flusher>,
-    /// What holds for its sessions.
+    /// The limits of its sessions.
     pub limits: SessionLimits,
-    /// What their sockets are read into.
+    /// The buffer that the sockets are read into.
     pub read_buffer: Rc<ReadBuffer>,
 }
 
 impl Worker {
-    /// Has to be called on the thread itself, within its runtime.
+    /// Starts the worker of this thread. Has to be called within the thread's runtime.
     pub fn new(limits: SessionLimits) -> Rc<Self> {
         let worker = Rc::new(Self {
             timers: Timers::default(),
@@ -62,18 +62,19 @@ impl Worker {
         worker
     }
 
-    /// What wakes the session behind `outbox`.
+    /// Returns the alarms of the session that drains `outbox`.
     pub fn alarms(self: &Rc<Self>, outbox: &Arc<Outbox>) -> Alarms {
         Alarms { sleeper: self.timers.enter(outbox.clone()), worker: self.clone() }
     }
 
-    /// Whether this thread has stood still and goes on just now: nobody's time is over before what waits was read.
+    /// Returns whether this thread has stood still until a moment ago. No timeout is enforced then, because the input
+    /// that waits has to be read first.
     pub fn is_catching_up(&self, now: Instant) -> bool {
         self.timers.is_catching_up(now)
     }
 }
 
-/// The alarms of one session, for as long as it lives: those that are left when it ends wake nobody.
+/// The alarms of one session. After its drop they wake nobody.
 #[derive(Debug)]
 pub struct Alarms {
     worker: Rc<Worker>,
@@ -96,30 +97,31 @@ impl Drop for Alarms {
     }
 }
 
-/// Who is to be woken. A place has many sessions one after the other; the serial tells them apart.
+/// The session that an alarm wakes. A key has many sessions one after the other; the serial tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sleeper {
     key: u32,
     serial: u32,
 }
 
-/// Who is to be woken when, the earliest first.
+/// The alarms of one period, the earliest first.
 type Queue = VecDeque<(Instant, Sleeper)>;
 
-/// A queue that was longer once is not kept longer than it has to be, but has room for as many.
+/// A queue that shrinks keeps room for at least this many alarms.
 const QUEUE_MIN: usize = 1024;
 
-/// One queue per period. What is armed later with the same period is due later, but for the moment that passes between
-/// a deadline and its arming, so each queue is as good as sorted, and arming and firing cost the same however many
-/// sessions there are. A session whose deadline has moved on is woken for nothing. What an ended session leaves is an
-/// entry of a queue and nothing else: a flood of short sessions would hold pieces of all the memory that it had.
+/// One queue per period. Of two alarms of a period, the one armed later is due later (except for the moment between
+/// setting a deadline and arming it), so each queue is as good as sorted, and arming and firing cost the same however
+/// many sessions there are. A session whose deadline has moved is woken for nothing. An ended session leaves only its
+/// entries in the queues: if they held its outbox, a flood of short sessions would keep pieces of all its memory.
 #[derive(Debug, Default)]
 struct Timers {
     sleepers: RefCell<Slab<(u32, Arc<Outbox>)>>,
     serial: Cell<u32>,
     queues: RefCell<Vec<(Duration, Queue)>>,
+    /// When the ticker will run next.
     sleeping_until: Cell<Option<Instant>>,
-    /// Until when alarms wait after the thread has stood still.
+    /// The end of a [`CATCH_UP`].
     held_until: Cell<Option<Instant>>,
     changed: Notify,
 }
@@ -143,7 +145,7 @@ impl Timers {
         }
     }
 
-    /// True where the ticker sleeps too long for this alarm.
+    /// Returns whether the ticker sleeps too long for this alarm.
     fn arm(&self, alarm: Alarm, sleeper: Sleeper) -> bool {
         let mut queues = self.queues.borrow_mut();
         let entry = (alarm.due, sleeper);
@@ -154,7 +156,7 @@ impl Timers {
         self.sleeping_until.get().is_none_or(|until| alarm.due < until)
     }
 
-    /// Whether the ticker should have come long ago, or was so late that the alarms wait.
+    /// Returns whether the ticker is [`LATE`], or was late so recently that alarms are held.
     fn is_catching_up(&self, now: Instant) -> bool {
         self.held_until.get().map_or_else(|| self.is_late(now), |until| now < until)
     }
@@ -163,7 +165,8 @@ impl Timers {
         self.sleeping_until.get().is_some_and(|until| now > until + LATE)
     }
 
-    /// Wakes all that is due, and says when to come again. Where it is called late, all waits once more.
+    /// Wakes the sessions whose alarms are due, and returns when to be called again. If the call is late, the alarms
+    /// are held for a [`CATCH_UP`] instead.
     fn fire(&self, now: Instant) -> Option<Instant> {
         let until = match self.held_until.get() {
             None if self.is_late(now) => Some(now + CATCH_UP),
@@ -186,7 +189,7 @@ impl Timers {
     }
 }
 
-/// Runs as long as the thread.
+/// The ticker, which runs as long as the thread.
 async fn run_timers(worker: Rc<Worker>) {
     let timers = &worker.timers;
     loop {
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_leaves_behind_wakes_nobody_and_holds_nothing() {
+    fn the_alarms_of_an_ended_session_wake_nobody_and_hold_nothing() {
         let timers = Timers::default();
         let due = Instant::now();
         let alarm = Alarm { period: Duration::from_secs(1), due };
@@ -259,25 +262,25 @@ mod tests {
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 
-    /// What came while the process stood still is read before anybody's time is over.
+    /// Input that came while the process stood still is read before any timeout is enforced.
     #[test]
-    fn alarms_wait_where_the_ticker_comes_late_and_then_no_more() {
+    fn alarms_are_held_once_when_the_ticker_is_late() {
         let timers = Timers::default();
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         timers.arm(Alarm { period: Duration::from_millis(30), due: at(30) }, NOBODY);
         timers.sleeping_until.set(Some(at(30)));
-        assert!(!timers.is_catching_up(at(280)) && timers.is_catching_up(at(281)), "whoever asks first sees it");
+        assert!(!timers.is_catching_up(at(280)) && timers.is_catching_up(at(281)), "even before the ticker runs");
         assert_eq!(timers.fire(at(5000)), Some(at(5500)));
         assert!(timers.is_catching_up(at(5499)) && !timers.is_catching_up(at(5500)));
         timers.sleeping_until.set(Some(at(5500)));
         assert_eq!(timers.fire(at(5400)), Some(at(5500)), "a new alarm does not end the wait");
-        assert_eq!(timers.fire(at(9000)), None, "however late that is: else nobody's time would ever be over");
+        assert_eq!(timers.fire(at(9000)), None, "alarms are not held twice, however late the ticker is");
         assert!(timers.queues.borrow().iter().all(|(_, queue)| queue.is_empty()));
     }
 
     #[test]
-    fn the_queues_are_short_again_after_a_crowd() {
+    fn the_queues_shrink_after_many_alarms() {
         let timers = Timers::default();
         let start = Instant::now();
         let period = Duration::from_millis(30);
