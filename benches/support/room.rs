@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use actix::Actor as _;
 use bytes::Bytes;
-use maxtalk::testing::actors::{ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Roster};
+use maxtalk::testing::actors::{
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Roster,
+};
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{SessionLimits, SocketHandle, Worker};
 use maxtalk::testing::event::SessionId;

@@ -16,12 +16,7 @@ use std::path::Path;
 use source::Source;
 
 /// Files that broke a law before it was written, and the number of their breaches. It only shrinks.
-const OVERDUE: &[(&str, usize)] = &[
-    ("src/actors/participant.rs", 1),
-    ("src/actors/registry.rs", 1),
-    ("src/actors/session.rs", 1),
-    ("src/delivery/ready.rs", 1),
-];
+const OVERDUE: &[(&str, usize)] = &[("src/actors/session.rs", 1)];
 
 #[test]
 fn the_code_keeps_its_shape() {
