@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::application::Application;
 use crate::actors::conversation::ConversationSettings;
+use crate::actors::front::SessionMessage;
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
-use crate::actors::session::SessionMessage;
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::config::Config;
 use crate::delivery::outbox::Outbox;

@@ -1,67 +1,76 @@
-//! What the HTTP edge and a session say to one another: requests that wait for a session, and its answers.
+//! The vocabulary between the HTTP edge and a session: its parts, the messages to it, and its answers.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::application::Application;
 use crate::delivery::outbox::Outbox;
-use crate::protocol::frame::Frame;
+use crate::delivery::transport::Attach;
+use crate::event::{CloseReason, SessionId};
+use crate::metrics::Metrics;
+use crate::protocol::connection::Periods;
 use crate::protocol::handshake::RequestError;
-use crate::protocol::payload::{Body, Form, PayloadWriter};
+use crate::protocol::payload::Body;
 
-/// What a session answers a poll. Dropped without an answer, the session is gone.
+/// What a session is made of, apart from its transport.
+pub struct SessionParts {
+    /// Number of the session within the process.
+    pub id: SessionId,
+    /// Address of the client.
+    pub peer: IpAddr,
+    /// Heartbeat and timeouts.
+    pub periods: Arc<Periods>,
+    /// The body of a poll's answer grows no larger than this if it has more than one packet.
+    pub payload_bytes_max: usize,
+    /// Bound of the mailbox.
+    pub mailbox_max: usize,
+    /// Queue towards the client. On a WebSocket it already holds the open packet.
+    pub outbox: Arc<Outbox>,
+    /// The layer above.
+    pub application: Box<dyn Application>,
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A message of the edge to a session.
+#[derive(Debug)]
+pub enum SessionMessage {
+    /// A socket with this session's sid has come: an upgrade begins, or a client of 0.9 changes its transport.
+    Attach(Box<dyn Attach>),
+    /// A GET waits for packets.
+    Poll(WaitingPoll),
+    /// A POST has brought packets.
+    Post {
+        /// The payload.
+        body: Body,
+        /// Where the edge waits for the answer.
+        reply: oneshot::Sender<PostAnswer>,
+    },
+    /// A POST has failed. Ends an Engine.IO session that is on polling; ignored otherwise.
+    AbortPost(CloseReason),
+    /// The session is to end.
+    Abort(CloseReason),
+}
+
+/// The answer to a poll. A session that is gone drops the sender instead.
 pub type PollAnswer = Result<Body, FrontError>;
 
-/// What a session answers a POST. Dropped without an answer, the session is gone.
+/// The answer to a POST. A session that is gone drops the sender instead.
 pub type PostAnswer = Result<(), FrontError>;
 
 /// A poll that waits for packets.
 #[derive(Debug)]
 pub struct WaitingPoll {
-    /// The answer is to be a script, in which binary messages have to be text.
+    /// The answer will be a script, in which binary messages have to be text.
     pub script: bool,
-    /// Where the edge waits for the answer. Dropped there, the client has gone.
+    /// Where the edge waits for the answer. The edge drops its end when the client has gone.
     pub reply: oneshot::Sender<PollAnswer>,
 }
 
-impl WaitingPoll {
-    /// In what form it is answered to the client behind `outbox`.
-    pub fn form(&self, outbox: &Outbox) -> Form {
-        if self.script { Form::Text } else { outbox.form() }
-    }
-
-    /// Answers the client behind `outbox` by one packet.
-    pub fn answer(self, outbox: &Outbox, packet: &str) {
-        let mut writer = PayloadWriter::new(outbox.generation(), self.form(outbox));
-        writer.push(Frame::text(packet));
-        let _ = self.reply.send(Ok(writer.finish()));
-    }
-}
-
-/// The body of a poll's answer: what waits in `outbox`, as far as it fits, then `last`. A lone noop where that is
-/// nothing.
-pub(super) fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
-    let mut writer = PayloadWriter::new(outbox.generation(), form);
-    let mut bytes = 0;
-    let messages = outbox.drain_while(|frame| {
-        let fits = writer.fits(frame, bytes_max);
-        if fits {
-            bytes += frame.len();
-            writer.push(frame.clone());
-        }
-        fits
-    });
-    outbox.written(messages, bytes);
-    if let Some(last) = last {
-        writer.push(Frame::text(last));
-    }
-    if writer.is_empty() {
-        writer.push(Frame::text(outbox.generation().server_packets().noop));
-    }
-    writer.finish()
-}
-
-/// Why a session does not take a request.
+/// Why a session refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrontError {
     /// One of Engine.IO's errors.
@@ -70,5 +79,5 @@ pub enum FrontError {
     Overlap,
 }
 
-/// The entry of a session in the table of sids. Dropped, the sid is unknown.
+/// The entry of a session in the table of sids. Dropping it removes the sid from the table.
 pub trait Listing: Debug {}

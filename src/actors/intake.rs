@@ -1,38 +1,33 @@
-//! What a session takes in: how much in one turn, a POST that is not yet read to its end, and what a packet does.
+//! How much of its client a session takes in: in one turn, and over time.
 
+use std::task::Context;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
-use super::application::Application;
-use super::front::PostAnswer;
-use crate::delivery::outbox::Outbox;
 use crate::delivery::transport::Inbound;
 use crate::event::CloseReason;
+use crate::limits::meter::{Allowance, Meter, Verdict};
 use crate::protocol::ProtocolError;
-use crate::protocol::connection::{Connection, Received};
 use crate::protocol::engine::Packet;
-use crate::protocol::frame::Frame;
-use crate::protocol::payload::PayloadReader;
+use crate::turns;
 
-/// A turn takes so many packets, frames without one, and reads (up to 0.5 ms of work): a client that floods lets others
-/// have their turns.
+/// Most packets, frames without one, and reads of one turn. They are up to 0.5 ms of work, so that a client that floods
+/// lets others have their turns.
 const PACKETS_PER_TURN: u64 = 32;
 
-/// A turn takes so many bytes, and the rest of a packet on top.
+/// Most bytes of one turn, exceeded by the rest of a packet.
 const BYTES_PER_TURN: u64 = 256 * 1024;
 
-/// What one turn takes in.
+/// How much one turn has taken in.
 #[derive(Debug, Default)]
 pub(super) struct Ration {
     /// Packets, frames without one, and reads so far.
     pub(super) packets: u64,
     /// Bytes so far.
-    pub(super) bytes: u64,
+    bytes: u64,
 }
 
 impl Ration {
-    /// Counts what has arrived, and gives the packet, where it is one.
+    /// Counts what has arrived. Returns the packet if it is one.
     pub(super) fn take<'a>(&mut self, arrival: Inbound<'a>) -> Option<Packet<'a>> {
         self.packets += 1;
         match arrival {
@@ -45,36 +40,48 @@ impl Ration {
         }
     }
 
-    /// Whether this turn takes nothing more.
+    /// Returns whether this turn takes nothing more.
     pub(super) fn is_used_up(&self) -> bool {
         self.packets >= PACKETS_PER_TURN || self.bytes >= BYTES_PER_TURN
     }
 }
 
-/// A POST and where its answer is waited for.
-pub(super) struct Feeding {
-    pub(super) payload: PayloadReader,
-    pub(super) reply: oneshot::Sender<PostAnswer>,
-    /// What ends the session when all of it is taken: its client has gone away and said it before.
-    pub(super) then: Option<CloseReason>,
+/// How much a client has sent, over time and in the current round of its thread.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    meter: Meter,
+    /// The last round in which a turn has taken as much as it may.
+    sated_in: Option<u64>,
 }
 
-/// Takes one packet that came by the session's transport.
-pub(super) fn take_packet(
-    connection: &mut Connection,
-    application: &mut dyn Application,
-    outbox: &Outbox,
-    packet: Packet<'_>,
-    now: Instant,
-) -> Result<(), CloseReason> {
-    match connection.handle_packet(packet, now)? {
-        Received::Nothing => {}
-        Received::Ping(data) => drop(outbox.push(Frame::text(&format!("3{data}")))),
-        Received::Text(text) => application.text(text, now)?,
-        Received::Binary(data) => application.binary(&data, now)?,
-        Received::Close => return Err(CloseReason::TransportClose),
+impl Intake {
+    /// Returns whether the client is listened to now. It waits for the next round if it has sent as much as a turn
+    /// takes, and longer if it sends too much.
+    pub(super) fn judge(&mut self, allowance: &Allowance, now: Instant) -> Verdict {
+        if self.sated_in == Some(turns::round()) {
+            return Verdict::Wait { begins: false };
+        }
+        self.meter.judge(allowance, now)
     }
-    Ok(())
+
+    /// Returns whether the client waits because it has sent too much.
+    pub(super) fn holds_back(&self, now: Instant) -> bool {
+        self.meter.holds_back(now)
+    }
+
+    /// Counts what a turn has taken. The task runs again in the next round if that was as much as it may be.
+    pub(super) fn charge(&mut self, allowance: &Allowance, ration: &Ration, cx: &mut Context<'_>, now: Instant) {
+        self.meter.charge(allowance, ration.packets, ration.bytes, now);
+        if ration.is_used_up() {
+            self.sated_in = Some(turns::round());
+            turns::rest(cx);
+        }
+    }
+
+    /// Counts the body of a POST, before its packets are taken.
+    pub(super) fn charge_body(&mut self, allowance: &Allowance, bytes: u64, now: Instant) {
+        self.meter.charge(allowance, 0, bytes, now);
+    }
 }
 
 impl From<ProtocolError> for CloseReason {

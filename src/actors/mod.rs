@@ -6,7 +6,8 @@
 //! conversation that wants to retire, an answer into a channel that the asker brought along.
 //!
 //! * [`session`]: drives the protocol machines of one client, whatever its transport.
-//! * `intake`: what a session takes in, and how much in one turn.
+//! * `polls`, `probe`: the polling transport of a session; the socket of an upgrade that is not finished.
+//! * `intake`: how much a session takes in, in one turn and over time.
 //! * [`front`]: what the HTTP edge and a session say to one another.
 //! * [`application`], [`socketio`]: the layer over the transport: what a session asks of it; Socket.IO, with namespaces
 //!   and their residents.
@@ -26,6 +27,8 @@ mod intake;
 pub mod members;
 pub mod namespace;
 pub mod participant;
+mod polls;
+mod probe;
 pub mod registry;
 pub mod roster;
 pub mod seats;
@@ -35,7 +38,5 @@ pub mod socketio;
 pub mod talks;
 pub mod users;
 
-#[cfg(test)]
-mod session_tests;
 #[cfg(test)]
 mod tests;

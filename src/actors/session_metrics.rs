@@ -1,9 +1,9 @@
-//! How a session counts in the metrics: by its transport, which may change, and by its generation, which does not.
+//! The metrics of one session, labelled by its transport, which may change, and its generation, which does not.
 
 use std::sync::Arc;
 
 use crate::event::CloseReason;
-use crate::metrics::{CloseLabel, Metrics, SessionLabel};
+use crate::metrics::{CloseLabel, Limit, Metrics, SessionLabel};
 use crate::protocol::{Generation, TransportKind};
 
 /// Counts the session in the metrics for as long as it lives.
@@ -16,7 +16,7 @@ pub(super) struct SessionMetrics {
 }
 
 impl SessionMetrics {
-    /// The session is there.
+    /// Counts the session as opened.
     pub(super) fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind) -> Self {
         let session_metrics = Self { metrics, generation, kind, open: true };
         session_metrics.metrics.sessions_opened.get_or_create(&session_metrics.label()).inc();
@@ -24,20 +24,25 @@ impl SessionMetrics {
         session_metrics
     }
 
-    /// The session has another transport.
+    /// Counts the session under another transport.
     pub(super) fn moved(&mut self, kind: TransportKind) {
         self.metrics.sessions.get_or_create(&self.label()).dec();
         self.kind = kind;
         self.metrics.sessions.get_or_create(&self.label()).inc();
     }
 
-    /// The session is over.
+    /// Counts the session as closed. Only the first call counts.
     pub(super) fn close(&mut self, reason: CloseReason) {
         if std::mem::take(&mut self.open) {
             let SessionLabel { transport, protocol } = self.label();
             let label = CloseLabel { transport, protocol, reason };
             self.metrics.sessions.get_or_create(&self.label()).dec();
             self.metrics.sessions_closed.get_or_create(&label).inc();
+            match reason {
+                CloseReason::Flood => self.metrics.limited(Limit::Packets),
+                CloseReason::WriteTimeout => self.metrics.limited(Limit::WriteTime),
+                _ => {}
+            }
         }
     }
 
@@ -48,7 +53,7 @@ impl SessionMetrics {
 
 impl Drop for SessionMetrics {
     fn drop(&mut self) {
-        // A session that ends otherwise than by its own doing has failed.
+        // A session that is dropped before it was closed has failed.
         self.close(CloseReason::Panic);
     }
 }

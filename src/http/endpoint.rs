@@ -9,7 +9,8 @@ use std::time::Instant;
 use actix_http::RequestHead;
 
 use crate::actors::application::Application;
-use crate::actors::session::{SessionActor, SessionParts};
+use crate::actors::front::SessionParts;
+use crate::actors::session::SessionActor;
 use crate::delivery::outbox::{Bounds, Outbox};
 use crate::delivery::transport::Transport;
 use crate::delivery::worker::Worker;

@@ -12,7 +12,7 @@ use super::endpoint::Edge;
 use super::exchange::{Posting, answer, feed, fresh, poll, script_answer};
 use super::request::decoded;
 use super::sessions::Entry;
-use crate::actors::session::SessionMessage;
+use crate::actors::front::SessionMessage;
 use crate::event::CloseReason;
 use crate::protocol::handshake::{LegacyError, LegacyRequest, RequestError};
 use crate::protocol::jsonp::Callback;

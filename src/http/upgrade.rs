@@ -19,7 +19,7 @@ use super::legacy;
 use super::request::{decoded, elements, is_token};
 use super::websocket::UnattachedWebSocket;
 use super::wire::{linger, send_at_once};
-use crate::actors::session::SessionMessage;
+use crate::actors::front::SessionMessage;
 use crate::delivery::transport::Attach;
 use crate::limits::clients::ConnectionSlot;
 use crate::metrics::ListenerName;

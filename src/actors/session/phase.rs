@@ -1,0 +1,101 @@
+//! How far a session is: open, closing, or over.
+
+use std::task::Context;
+use std::time::Instant;
+
+use crate::actors::application::Application;
+use crate::delivery::outbox::Outbox;
+use crate::event::CloseReason;
+use crate::protocol::connection::{Connection, Received};
+use crate::protocol::engine::Packet;
+use crate::protocol::frame::Frame;
+
+/// How far a session is.
+pub(super) enum Phase {
+    /// Messages go to the layer above.
+    Open(Box<dyn Application>),
+    /// The session on polling is over, and waits for one more poll that can be told.
+    Closing(Box<Closing>),
+    /// The session ends as soon as its task runs.
+    Over(CloseReason),
+}
+
+/// An end of which the client is not yet told.
+pub(super) struct Closing {
+    pub(super) reason: CloseReason,
+    /// When the session ends even if the client was not told.
+    pub(super) due: Instant,
+}
+
+impl Phase {
+    /// Returns whether messages go to the layer above.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    /// Checks that the session is not over.
+    ///
+    /// # Errors
+    /// It is.
+    pub(super) fn check(&self) -> Result<(), CloseReason> {
+        if let Self::Over(reason) = self { Err(*reason) } else { Ok(()) }
+    }
+
+    /// Does what is due in the layer above, and ends a session that was closed long enough ago.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+        match self {
+            Self::Open(application) => application.handle_timeout(now),
+            Self::Closing(closing) if closing.due <= now => Err(closing.reason),
+            Self::Closing(_) => Ok(()),
+            Self::Over(reason) => Err(*reason),
+        }
+    }
+
+    /// Has the layer above go on with what is under way.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Self::Open(application) = self {
+            application.poll(cx, now);
+        }
+    }
+
+    /// Allows the session to keep what is in `outbox`, as [`Application::allow_kept`].
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) fn allow_kept(&self, outbox: &Outbox) -> Result<(), CloseReason> {
+        if let Self::Open(application) = self { application.allow_kept(outbox.bytes()) } else { Ok(()) }
+    }
+
+    /// Returns whether packets of the client may be read. A client waits if it asks for more at once than its outbox
+    /// has room for, or says more than conversations have taken.
+    pub(super) fn may_read(&self, outbox: &Outbox) -> bool {
+        outbox.has_room() && !matches!(self, Self::Open(application) if !application.has_room())
+    }
+
+    /// Does what a packet from the session's transport asks for, unless the session is closing. Returns whether another
+    /// packet may be read.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) fn take_packet(
+        &mut self,
+        connection: &mut Connection,
+        outbox: &Outbox,
+        packet: Packet<'_>,
+        now: Instant,
+    ) -> Result<bool, CloseReason> {
+        if let Self::Open(application) = self {
+            match connection.handle_packet(packet, now)? {
+                Received::Nothing => {}
+                Received::Ping(data) => drop(outbox.push(Frame::text(&format!("3{data}")))),
+                Received::Text(text) => application.text(text, now)?,
+                Received::Binary(data) => application.binary(&data, now)?,
+                Received::Close => return Err(CloseReason::TransportClose),
+            }
+        }
+        Ok(self.may_read(outbox))
+    }
+}
