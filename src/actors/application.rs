@@ -1,4 +1,4 @@
-//! What a session asks of the layer over its transport.
+//! The interface between a session and the layer over its transport.
 
 use std::task::Context;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::event::CloseReason;
 use crate::protocol::connection::Alarm;
 
-/// The layer over the transport: what a session does with messages. It is dropped when the session ends.
+/// The layer over the transport, which takes a session's messages. It is dropped when the session ends.
 pub trait Application {
     /// Takes a text message.
     ///
@@ -20,23 +20,23 @@ pub trait Application {
     /// The session ends.
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason>;
 
-    /// Whether the client may be read any further. Where it may not, the task is woken when it may again.
+    /// Returns whether more of the client may be read. If not, the layer wakes the session's task when it may again.
     fn has_room(&self) -> bool {
         true
     }
 
-    /// Whether so many bytes may be kept that the client does not read.
+    /// Allows the session to keep so many bytes that the client has not read yet.
     ///
     /// # Errors
-    /// Memory is too short for that: the session ends.
+    /// Memory is too short: the session ends.
     fn allow_kept(&self, _bytes: usize) -> Result<(), CloseReason> {
         Ok(())
     }
 
-    /// Goes on with what is under way. Called whenever the session's task runs; `cx` wakes it.
+    /// Goes on with what is under way. The session calls it whenever its task runs; `cx` wakes that task.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 
-    /// The next deadline that was set since the last call.
+    /// Returns the next deadline that was set since the last call.
     fn poll_alarm(&mut self) -> Option<Alarm> {
         None
     }

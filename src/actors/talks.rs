@@ -1,5 +1,5 @@
-//! How many talks of one session wait in conversations. A session that has as many as it may is not read any further:
-//! so a member that talks without end fills no conversation's mailbox, and the talks of others find room there.
+//! The bound on the talks of one session that wait in conversations. A session that has reached it is not read any
+//! further, so that a member who talks without end does not fill a conversation's mailbox: others find room there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,26 +11,26 @@ use crate::delivery::outbox::Outbox;
 pub struct Talks {
     waiting: AtomicUsize,
     max: usize,
-    /// Wakes the session.
+    /// Wakes the session when it may be read again.
     outbox: Arc<Outbox>,
 }
 
-/// Goes with one talk, until its conversation has said it.
+/// Counts one talk as waiting, until its conversation has said it and drops the ticket.
 #[derive(Debug)]
 pub struct Ticket(Arc<Talks>);
 
 impl Talks {
-    /// For the session behind `outbox`, which is to be read as long as fewer than `max` wait.
+    /// Creates the count for the session behind `outbox`, which may be read as long as fewer than `max` talks wait.
     pub fn new(max: usize, outbox: Arc<Outbox>) -> Arc<Self> {
         Arc::new(Self { waiting: AtomicUsize::new(0), max, outbox })
     }
 
-    /// Whether another talk may come.
+    /// Returns whether the session may be read.
     pub fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < self.max
     }
 
-    /// A ticket for one more, which is given whatever the number.
+    /// Returns a ticket for one more talk, even if there is no room.
     pub fn ticket(self: &Arc<Self>) -> Ticket {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ticket(self.clone())
@@ -40,8 +40,7 @@ impl Talks {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let before = self.0.waiting.fetch_sub(1, Ordering::Release);
-        // A session that has stopped has at least as many waiting as it may: it goes on when half of them are said, and
-        // is not woken for each.
+        // A session that has stopped is woken once, when half of the bound is left, and not for each talk.
         if before == self.0.max / 2 + 1 {
             self.0.outbox.wake();
         }
