@@ -20,5 +20,5 @@ pub use labels::{
     RefusalLabel, ResultLabel, SessionLabel,
 };
 pub use scraped::Reading;
-pub use server::{MailboxMetrics, Metrics};
+pub use server::{MailboxMetrics, Metrics, Written};
 pub use table::ReadAtScrape;

@@ -25,12 +25,12 @@ impl Session {
             upgrade_timeout: second,
             close_timeout: second,
             legacy: LegacyPeriods {
-                    heartbeat_interval: Duration::from_secs(25),
-                    heartbeat_timeout: Duration::from_secs(60),
-                    polling_duration: Duration::from_secs(20),
-                    close_timeout: Duration::from_secs(60),
-                    handshake_timeout: Duration::from_secs(30),
-                },
+                heartbeat_interval: Duration::from_secs(25),
+                heartbeat_timeout: Duration::from_secs(60),
+                polling_duration: Duration::from_secs(20),
+                close_timeout: Duration::from_secs(60),
+                handshake_timeout: Duration::from_secs(30),
+            },
         });
         let mut connection = Connection::new(Generation::Eio4, TransportKind::Polling, periods, Instant::now());
         assert_eq!(connection.attach(Instant::now()), Attached::Probes);
