@@ -72,7 +72,7 @@ pub enum BenchError {
     Unwritable {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },

@@ -81,7 +81,7 @@ pub enum RunError {
     NoProcess {
         /// The process id.
         pid: u32,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },
@@ -160,7 +160,7 @@ struct User {
     slow: bool,
 }
 
-/// What is known once all have joined.
+/// The facts known once all have joined.
 struct Field {
     layout: Layout,
     /// `None` if nobody is to talk.
@@ -174,7 +174,7 @@ struct Field {
     /// What the end of the run waits for: talks (in a closed loop: slots) that not all members have heard, and joins
     /// and leaves without an answer.
     under_way: AtomicUsize,
-    /// Set when no more talks are to be sent.
+    /// Set when no further talks follow.
     over: AtomicBool,
 }
 
@@ -194,7 +194,7 @@ impl Field {
     }
 }
 
-/// When talks are to be sent.
+/// The schedule of talks.
 #[derive(Clone, Copy)]
 struct Times {
     begin_us: u64,

@@ -49,7 +49,7 @@ pub struct Listener {
     faults: Option<Box<Faults>>,
 }
 
-/// What a received number is to its receiver.
+/// The meaning of a received number for its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// It is due, and higher than all before.
@@ -198,7 +198,7 @@ impl Listener {
     }
 }
 
-/// What a listener without faults does not need.
+/// Parts that a listener without faults does not need.
 #[derive(Debug, Default)]
 struct Faults {
     /// The unsettled numbers between `lowest` and `highest`, as rising ranges with both ends.

@@ -184,7 +184,7 @@ pub struct Circumstances {
     pub began: String,
     /// The server's URL.
     pub url: String,
-    /// What is known of the server's build and configuration.
+    /// The server's build and configuration, as far as known.
     pub server: String,
     /// Whether a file named the users or gave their tokens.
     pub users_of_a_file: bool,

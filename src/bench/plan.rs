@@ -240,7 +240,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Returns when the `n`-th talk is to be sent, in µs from the start.
+    /// Returns the intended time of the `n`-th talk, in µs from the start.
     pub fn new(layout: &Layout, rate: f64, seed: u64) -> Option<Self> {
         let mut order = layout.heard().collect::<Vec<_>>();
         Random::new(seed).shuffle(&mut order);

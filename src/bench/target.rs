@@ -38,7 +38,7 @@ pub enum TargetError {
     NoAddress {
         /// The URL.
         url: String,
-        /// What the resolver says.
+        /// The error of the resolver.
         #[source]
         cause: io::Error,
     },
@@ -57,7 +57,7 @@ pub enum TargetError {
         url: String,
         /// The last address that was tried.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },

@@ -193,7 +193,7 @@ label_sets! {
     LimitLabel { limit: Limit }
     /// The labels of an event that clients are sent.
     EventLabel { event: ServerEventName, path: DeliveryPath }
-    /// The label of what is counted by transport.
+    /// The label of writes, by transport.
     TransportLabel { transport: TransportKind }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }

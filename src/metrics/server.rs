@@ -24,7 +24,7 @@ use crate::protocol::TransportKind;
 /// The mailboxes of one class of actor, together.
 #[derive(Debug)]
 pub struct MailboxMetrics {
-    /// What is in them now.
+    /// The messages in them now.
     pub messages: HotGauge,
     /// The deepest single one since the last scrape.
     pub peak: Peak,

@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// What a media range of `Accept` names, of all that can be answered.
+/// The forms that a media range of `Accept` names.
 #[derive(Clone, Copy, PartialEq)]
 enum Named {
     OpenMetrics,
@@ -69,7 +69,7 @@ fn named(range: &str) -> Option<Named> {
     }
 }
 
-/// The quality of a media range, from 0 to 1. What is none counts as 1, as if it were not there.
+/// Returns the quality of a media range, from 0 to 1. An invalid one counts as 1, as if it were absent.
 fn quality(range: &str) -> f64 {
     let quality = parameter(range, "q").and_then(|quality| quality.parse().ok());
     quality.filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(1.0)

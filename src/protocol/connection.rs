@@ -118,7 +118,7 @@ pub enum Received<'a> {
 pub enum Polled {
     /// It waits for packets.
     Waits,
-    /// It waits, and the older poll that has waited is to be ended.
+    /// The poll waits. The older poll that waited has to be ended.
     Replaces,
     /// It is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone. Any older transport is to be
     /// closed.
@@ -134,7 +134,7 @@ pub enum Polled {
 pub enum Attached {
     /// It is the transport of an upgrade, to be read by [`Connection::handle_probe`].
     Probes,
-    /// It is the session's transport from now on. Any older transport is to be closed.
+    /// The socket is the session's transport from now on. Any older transport has to be closed.
     Takes,
     /// There is nothing to upgrade.
     Refused,

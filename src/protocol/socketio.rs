@@ -78,7 +78,7 @@ pub enum Event<'a> {
     Unnamed {
         /// The namespace.
         namespace: usize,
-        /// The id that is to be acknowledged.
+        /// The id to acknowledge.
         receipt: u64,
     },
     /// An event. In 0.9 it may come before the client has asked for the namespace.

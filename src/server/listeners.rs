@@ -37,7 +37,7 @@ use crate::metrics::ListenerName;
 /// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;
 
-/// What the workers of the clients' listener are made of.
+/// The parts of the workers of the clients' listener.
 pub struct ClientWorkers {
     /// The Engine.IO endpoint.
     pub endpoint: Arc<Endpoint>,

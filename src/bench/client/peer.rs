@@ -23,7 +23,7 @@ pub struct Target {
     pub namespace: String,
 }
 
-/// What the clients of one thread share, by generation, so that it stays in the processor's cache.
+/// The data that the clients of one thread share, by generation, so that it stays in the processor's cache.
 pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
 
 /// The server as clients of one generation see it.

@@ -15,7 +15,7 @@ use crate::protocol::payload::{Body, Form, PayloadWriter};
 /// The packet that ends a session of 0.9.
 const DISCONNECT: &str = "0::";
 
-/// What a client that polls has beside the connection of its polls.
+/// The parts of a client that polls, beside the connection of its polls.
 pub(super) struct Polling {
     number: usize,
     /// The target of the session's requests. Empty until the session has begun.

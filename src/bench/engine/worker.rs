@@ -124,7 +124,7 @@ impl Worker {
             woke = Instant::now();
             for event in &events {
                 match event.token() {
-                    // Orders and what is due are looked at after every wake-up.
+                    // Every wake-up checks orders and timers.
                     ALARM | DOOR => {}
                     token => self.attend(Client::number(token), event),
                 }
@@ -300,7 +300,7 @@ impl Worker {
                     if let Some(client) = &mut self.clients[number - self.range.start]
                         && self.run.users[number].slow
                     {
-                        // It stops reading. What the server then does about it is no loss.
+                        // The client stops reading. If the server then ends it, nothing counts as lost.
                         client.stop_reading();
                     }
                 }

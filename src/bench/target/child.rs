@@ -63,7 +63,7 @@ pub enum ChildError {
     NoStart {
         /// The program.
         program: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },

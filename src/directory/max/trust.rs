@@ -15,7 +15,7 @@ pub enum TrustError {
     CaFile {
         /// The path of the file.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The fault of the file.
         cause: CaFileError,
     },
     /// Neither the system nor the file has a root certificate.
