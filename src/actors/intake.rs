@@ -4,9 +4,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use crate::delivery::transport::Inbound;
-use crate::event::CloseReason;
 use crate::limits::meter::{Allowance, Meter, Verdict};
-use crate::protocol::ProtocolError;
 use crate::protocol::engine::Packet;
 use crate::turns;
 
@@ -81,16 +79,5 @@ impl Intake {
     /// Counts the body of a POST, before its packets are taken.
     pub(super) fn charge_body(&mut self, allowance: &Allowance, bytes: u64, now: Instant) {
         self.meter.charge(allowance, 0, bytes, now);
-    }
-}
-
-impl From<ProtocolError> for CloseReason {
-    fn from(error: ProtocolError) -> Self {
-        match error {
-            ProtocolError::TooLarge => Self::TooLarge,
-            ProtocolError::Utf8 => Self::BadText,
-            ProtocolError::Direction => Self::Direction,
-            _ => Self::ParseError,
-        }
     }
 }

@@ -412,8 +412,8 @@ impl SessionActor {
             socket.close(reason);
         }
         self.polls.answer(&self.outbox, self.last_packet(reason));
-        let (generation, why) = (self.connection.generation().as_str(), reason.as_str());
-        let line = format_args!("session {} of {} by {generation} closed: {why}", self.id.0, self.peer);
+        let (generation, label) = (self.connection.generation().as_str(), reason.as_str());
+        let line = format_args!("session {} of {} by {generation} closed: {label} ({reason})", self.id.0, self.peer);
         match reason {
             CloseReason::TransportClose | CloseReason::Stop => log::debug!("{line}"),
             _ => log_refusal(Instant::now(), line),

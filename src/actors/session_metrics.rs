@@ -35,7 +35,7 @@ impl SessionMetrics {
     pub(super) fn close(&mut self, reason: CloseReason) {
         if std::mem::take(&mut self.open) {
             let SessionLabel { transport, protocol } = self.label();
-            let label = CloseLabel { transport, protocol, reason };
+            let label = CloseLabel { transport, protocol, reason: reason.into() };
             self.metrics.sessions.get_or_create(&self.label()).dec();
             self.metrics.sessions_closed.get_or_create(&label).inc();
             match reason {

@@ -1,5 +1,7 @@
 //! The closed tables of the protocol: the reasons for refusing an event, and for closing a connection.
 
+use crate::protocol::ProtocolError;
+
 /// Writes one closed table. Each row has the variant, its text on the wire and in labels, and a sentence for a person.
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal: $reason:literal,)* }) => {
@@ -51,25 +53,115 @@ table! {
     }
 }
 
-table! {
-    /// The reason for which a connection was closed: a metric label, and a sentence in the log.
-    CloseReason {
-        TransportClose = "transport_close": "the client closed the connection",
-        TransportError = "transport_error": "the connection broke",
-        PingTimeout = "ping_timeout": "the client was silent for too long",
-        ParseError = "parse_error": "the client sent something that is not Engine.IO or Socket.IO",
-        TooLarge = "too_large": "the client sent more than maxPayload at once",
-        BadText = "bad_text": "the client sent text that is not UTF-8",
-        ConnectTimeout = "connect_timeout": "the client connected to no namespace",
-        Overlap = "overlap": "the client had two polls or two POSTs in progress at once",
-        Direction = "heartbeat_direction": "the client sent a heartbeat in the wrong direction",
-        Slow = "slow": "the client read too slowly",
-        RateLimited = "rate_limited": "the client sent too much and did not slow down",
-        WriteTimeout = "write_timeout": "the client did not read for too long",
-        Flood = "flood": "the client sent too much for too long",
-        Memory = "memory": "the client occupied much memory while the server was short of it",
-        ConversationLost = "conversation_lost": "a conversation of the session failed",
-        Panic = "panic": "the session failed",
-        Stop = "stop": "the server stops",
+/// The reason for which a connection was closed. It prints as a sentence for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The client closed the connection.
+    #[error("the client closed the connection")]
+    TransportClose,
+    /// The connection broke.
+    #[error("the connection broke")]
+    TransportError,
+    /// The client was silent for too long.
+    #[error("the client was silent for too long")]
+    PingTimeout,
+    /// The client sent something that is not Engine.IO or Socket.IO.
+    #[error("{0}")]
+    ParseError(#[source] ProtocolError),
+    /// The client sent more than maxPayload at once.
+    #[error("the client sent more than maxPayload at once")]
+    TooLarge,
+    /// The client sent text that is not UTF-8.
+    #[error("the client sent text that is not UTF-8")]
+    BadText,
+    /// The client connected to no namespace.
+    #[error("the client connected to no namespace")]
+    ConnectTimeout,
+    /// The client had two polls or two POSTs in progress at once.
+    #[error("the client had two polls or two POSTs in progress at once")]
+    Overlap,
+    /// The client sent a heartbeat in the wrong direction.
+    #[error("the client sent a heartbeat in the wrong direction")]
+    Direction,
+    /// The client read too slowly.
+    #[error("the client read too slowly")]
+    Slow,
+    /// The client sent too much and did not slow down.
+    #[error("the client sent too much and did not slow down")]
+    RateLimited,
+    /// The client did not read for too long.
+    #[error("the client did not read for too long")]
+    WriteTimeout,
+    /// The client sent too much for too long.
+    #[error("the client sent too much for too long")]
+    Flood,
+    /// The client occupied much memory while the server was short of it.
+    #[error("the client occupied much memory while the server was short of it")]
+    Memory,
+    /// A conversation of the session failed.
+    #[error("a conversation of the session failed")]
+    ConversationLost,
+    /// The session failed.
+    #[error("the session failed")]
+    Panic,
+    /// The server stops.
+    #[error("the server stops")]
+    Stop,
+}
+
+impl CloseReason {
+    /// The reason without its cause, for labels and the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportClose => "transport_close",
+            Self::TransportError => "transport_error",
+            Self::PingTimeout => "ping_timeout",
+            Self::ParseError(_) => "parse_error",
+            Self::TooLarge => "too_large",
+            Self::BadText => "bad_text",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Overlap => "overlap",
+            Self::Direction => "heartbeat_direction",
+            Self::Slow => "slow",
+            Self::RateLimited => "rate_limited",
+            Self::WriteTimeout => "write_timeout",
+            Self::Flood => "flood",
+            Self::Memory => "memory",
+            Self::ConversationLost => "conversation_lost",
+            Self::Panic => "panic",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+impl From<ProtocolError> for CloseReason {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::TooLarge => Self::TooLarge,
+            ProtocolError::Utf8 => Self::BadText,
+            ProtocolError::Direction => Self::Direction,
+            _ => Self::ParseError(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_every_code_and_no_other() {
+        let readme = include_str!("../../README.md");
+        let rows = readme.lines().skip_while(|line| *line != "| code | means |").skip(2);
+        let codes = rows.map_while(|row| row.strip_prefix("| `")?.split('`').next());
+        let known = Code::ALL.iter().map(|code| code.as_str());
+        assert_eq!(codes.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_parse_error_keeps_its_cause() {
+        let reason = CloseReason::from(ProtocolError::Attachments);
+        assert_eq!((reason.as_str(), reason.to_string()), ("parse_error", ProtocolError::Attachments.to_string()));
+        assert_eq!(CloseReason::from(ProtocolError::Utf8), CloseReason::BadText);
     }
 }

@@ -11,11 +11,10 @@ use super::answers::HttpError;
 use super::endpoint::Edge;
 use super::exchange::{Posting, answer, feed, fresh, poll};
 use super::sessions::Entry;
-use crate::event::CloseReason;
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{Request, RequestError};
 use crate::protocol::payload::{Body, PayloadWriter};
-use crate::protocol::{Generation, TransportKind, jsonp};
+use crate::protocol::{Generation, ProtocolError, TransportKind, jsonp};
 
 /// Serves a request to the endpoint that asks for no upgrade.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
@@ -82,21 +81,21 @@ async fn post(
     let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     let is_binary = content_type.is_some_and(|value| value.eq_ignore_ascii_case(b"application/octet-stream"));
     if is_binary && entry.generation != Generation::Eio3 {
-        posting.abort(CloseReason::ParseError);
+        posting.abort(ProtocolError::Engine.into());
         return Err(HttpError::Empty);
     }
     let (posting, bytes) = posting.read(edge, request, payload).await?;
     let body = if is_form {
-        jsonp::form_data(&bytes).map(jsonp::engine_io_payload).map(Body::Text).ok_or(CloseReason::ParseError)
+        jsonp::form_data(&bytes).map(jsonp::engine_io_payload).map(Body::Text).ok_or(ProtocolError::Engine)
     } else if is_binary {
         Ok(Body::Binary(bytes))
     } else {
-        String::from_utf8(bytes).map(Body::Text).map_err(|_| CloseReason::BadText)
+        String::from_utf8(bytes).map(Body::Text).map_err(|_| ProtocolError::Utf8)
     };
     match body {
         Ok(body) => feed(edge, posting, body).await?,
-        Err(reason) => {
-            posting.abort(reason);
+        Err(error) => {
+            posting.abort(error.into());
             return Err(HttpError::Empty);
         }
     }

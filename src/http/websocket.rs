@@ -201,15 +201,7 @@ impl<S: Stream> WebSocket<S> {
         loop {
             let step = match self.reader.step(&mut input[consumed..]) {
                 Ok(step) => step,
-                Err(error) => {
-                    let code = match error {
-                        ProtocolError::TooLarge => CloseCode::Size,
-                        ProtocolError::Utf8 => CloseCode::Invalid,
-                        _ => CloseCode::Protocol,
-                    };
-                    self.close_code = Some(code.into());
-                    return Err(error.into());
-                }
+                Err(error) => return Err(error.into()),
             };
             let Step::Frame { consumed: frame, message } = step else { return Ok(consumed) };
             consumed += frame;
@@ -297,6 +289,7 @@ impl<S: Stream> WebSocket<S> {
         let code = match reason {
             CloseReason::TooLarge => CloseCode::Size,
             CloseReason::BadText => CloseCode::Invalid,
+            CloseReason::ParseError(ProtocolError::Frame) => CloseCode::Protocol,
             CloseReason::Slow | CloseReason::WriteTimeout | CloseReason::Memory => CloseCode::Again,
             CloseReason::Flood | CloseReason::RateLimited => CloseCode::Policy,
             CloseReason::Panic | CloseReason::ConversationLost => CloseCode::Error,

@@ -130,8 +130,24 @@ macro_rules! encode_as_str {
 }
 
 encode_as_str! {
-    ActorClass, ActorEnd, CloseReason, Code, DeliveryPath, EventName, Generation, HandshakeResult, Limit, ListenerName,
-    MailboxRefusal, OkOrCode, ServerEventName, SlowAction, TransportKind,
+    ActorClass, ActorEnd, CloseLabelReason, Code, DeliveryPath, EventName, Generation, HandshakeResult, Limit,
+    ListenerName, MailboxRefusal, OkOrCode, ServerEventName, SlowAction, TransportKind,
+}
+
+/// The reason for which a session was closed, without its cause: reasons with different causes are one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseLabelReason(&'static str);
+
+impl CloseLabelReason {
+    fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<CloseReason> for CloseLabelReason {
+    fn from(reason: CloseReason) -> Self {
+        Self(reason.as_str())
+    }
 }
 
 /// A value that a client has sent: one of a closed set, or `other`.
@@ -178,7 +194,7 @@ label_sets! {
     /// The labels of a session.
     SessionLabel { transport: TransportKind, protocol: Generation }
     /// The labels of a closed session; the transport is the last one.
-    CloseLabel { transport: TransportKind, protocol: Generation, reason: CloseReason }
+    CloseLabel { transport: TransportKind, protocol: Generation, reason: CloseLabelReason }
     /// The labels of an event that was refused; `other` is an event that is not in the protocol.
     RefusalLabel { event: OrOther<EventName>, code: Code }
     /// The labels of a handshake; `other` is a request that names no generation that is served.

@@ -7,6 +7,7 @@ use super::*;
 use crate::actors::front::PollAnswer;
 use crate::delivery::outbox::Bounds;
 use crate::metrics::{Metrics, ReadAtScrape};
+use crate::protocol::ProtocolError;
 use tokio::sync::oneshot::Receiver;
 
 /// The polling transport of a client, whose answers are bounded to 100 bytes, and its outbox.
@@ -178,7 +179,10 @@ fn a_script_has_binary_messages_as_text() {
 
 #[test]
 fn a_post_is_answered_when_it_is_read_and_ends_its_session_as_its_packets_say() {
-    let (bad, by_packet) = (PostEnd::AtOnce(CloseReason::ParseError), PostEnd::ByPacket(CloseReason::TransportError));
+    let (bad, by_packet) = (
+        PostEnd::AtOnce(CloseReason::ParseError(ProtocolError::Engine)),
+        PostEnd::ByPacket(CloseReason::TransportError),
+    );
     // The body; how reading it ends; the messages taken.
     let rows: &[(&str, Result<(), PostEnd>, &[&str])] = &[
         ("4a", Ok(()), &["a"]),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::actors::session::tests::Socket;
-use crate::protocol::Generation;
 use crate::protocol::connection::{Attached, LegacyPeriods, Periods};
+use crate::protocol::{Generation, ProtocolError};
 
 /// An upgrade and the packets that were taken behind its `5`.
 struct Session {
@@ -40,7 +40,7 @@ impl Session {
     /// Reads `probe` once. There is no room behind the message `full`, and `end` ends the session.
     fn read(&mut self, probe: Probe) -> Upgrade {
         let take = |_: &mut Connection, packet: Packet<'_>| match packet {
-            Packet::Text("end") => Err(CloseReason::ParseError),
+            Packet::Text("end") => Err(CloseReason::ParseError(ProtocolError::Packet)),
             Packet::Text(text) => {
                 self.taken.push(text.to_owned());
                 Ok(text != "full")
@@ -57,7 +57,8 @@ fn a_read_goes_as_far_as_the_client_has_said() {
     // Packets of the client; how far the upgrade is and why it ended; how many probes are answered; messages taken.
     type Row<'a> = (&'a [&'a str], (&'a str, Option<CloseReason>), usize, &'a [&'a str]);
     const CLOSE: Option<CloseReason> = Some(CloseReason::TransportClose);
-    const PARSE: Option<CloseReason> = Some(CloseReason::ParseError);
+    const PACKET: Option<CloseReason> = Some(CloseReason::ParseError(ProtocolError::Packet));
+    const ENGINE: Option<CloseReason> = Some(CloseReason::ParseError(ProtocolError::Engine));
     let rows: &[Row<'_>] = &[
         (&[], ("probing", None), 0, &[]),
         (&["2probe"], ("probing", None), 1, &[]),
@@ -66,12 +67,12 @@ fn a_read_goes_as_far_as_the_client_has_said() {
         (&["5"], ("done", None), 0, &[]),
         (&["2probe", "5", "4a", "4b"], ("done", None), 1, &["a", "b"]),
         (&["5", "4a", "4full", "4b"], ("done", None), 0, &["a", "full"]),
-        (&["5", "4a", "4end", "4b"], ("done", PARSE), 0, &["a"]),
-        (&["5", "xyz"], ("done", PARSE), 0, &[]),
+        (&["5", "4a", "4end", "4b"], ("done", PACKET), 0, &["a"]),
+        (&["5", "xyz"], ("done", ENGINE), 0, &[]),
         (&["4a"], ("failed", CLOSE), 0, &[]),
         (&["2probe", "4a", "5"], ("failed", CLOSE), 1, &[]),
         (&["2"], ("failed", CLOSE), 0, &[]),
-        (&["xyz"], ("failed", PARSE), 0, &[]),
+        (&["xyz"], ("failed", ENGINE), 0, &[]),
     ];
     for (sent, expected, answers, taken) in rows {
         let mut session = Session::start();

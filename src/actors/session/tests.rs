@@ -25,9 +25,9 @@ use crate::delivery::worker::SessionLimits;
 use crate::limits::bucket::Rate;
 use crate::limits::meter::Allowance;
 use crate::metrics::{Metrics, ReadAtScrape};
-use crate::protocol::Generation;
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Payload;
+use crate::protocol::{Generation, ProtocolError};
 
 /// A socket: the packets that the peer has sent and got, and how it ended.
 #[derive(Debug, Default)]
@@ -170,10 +170,10 @@ impl Application for Echo {
             return Ok(());
         }
         if text == "end" {
-            return Err(CloseReason::ParseError);
+            return Err(CloseReason::ParseError(ProtocolError::Packet));
         }
         self.outbox.push(Frame::text(&format!("4{text}")));
-        if text == "bad" { Err(CloseReason::ParseError) } else { Ok(()) }
+        if text == "bad" { Err(CloseReason::ParseError(ProtocolError::Packet)) } else { Ok(()) }
     }
 
     fn binary(&mut self, _: &[u8], _: Instant) -> Result<(), CloseReason> {

@@ -241,7 +241,8 @@ fn a_close_says_why() {
             (CloseReason::BadText, Some(1007)),
             (CloseReason::Panic, Some(1011)),
             (CloseReason::Stop, None),
-            (CloseReason::ParseError, None),
+            (CloseReason::ParseError(ProtocolError::Frame), Some(1002)),
+            (CloseReason::ParseError(ProtocolError::Packet), None),
         ] {
             assert_eq!(socket(Vec::new(), Vec::new()).0.code_of(reason), expected, "{reason:?}");
         }

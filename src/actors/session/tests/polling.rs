@@ -8,7 +8,7 @@ async fn bad_socket_io_in_a_post_ends_the_session_by_the_next_poll() {
     session.post("4bad\x1e4ignored").await.unwrap().unwrap();
     assert!(session.post("4x").await.is_err(), "the session takes nothing any more");
     assert_eq!(body(session.poll()).await, "4bad\x1e1");
-    session.until_closed(CloseReason::ParseError).await;
+    session.until_closed(CloseReason::ParseError(ProtocolError::Packet)).await;
 }
 
 #[actix_rt::test]
@@ -17,7 +17,7 @@ async fn a_poll_that_waits_is_told_of_the_end_at_once() {
     let waiting = session.poll();
     session.post("4end").await.unwrap().unwrap();
     assert_eq!(body(waiting).await, "1");
-    session.until_closed(CloseReason::ParseError).await;
+    session.until_closed(CloseReason::ParseError(ProtocolError::Packet)).await;
 }
 
 #[actix_rt::test]
@@ -26,7 +26,7 @@ async fn bad_engine_io_in_a_post_ends_the_session_at_once() {
     let waiting = session.poll();
     session.post("4good\x1eabc").await.unwrap().unwrap();
     assert_eq!(body(waiting).await, "1");
-    session.until_closed(CloseReason::ParseError).await;
+    session.until_closed(CloseReason::ParseError(ProtocolError::Engine)).await;
 }
 
 #[actix_rt::test]

@@ -46,8 +46,8 @@ async fn an_upgrade_of_a_closed_session_closes_the_socket() {
     socket.until(|wire| (wire.got.len() == 1).then_some(())).await;
     session.post("4bad").await.unwrap().unwrap();
     socket.send(&["5"]);
-    assert_eq!(socket.until_closed().await, CloseReason::ParseError);
-    session.until_closed(CloseReason::ParseError).await;
+    assert_eq!(socket.until_closed().await, CloseReason::ParseError(ProtocolError::Packet));
+    session.until_closed(CloseReason::ParseError(ProtocolError::Packet)).await;
 }
 
 #[actix_rt::test]
@@ -55,8 +55,8 @@ async fn a_socket_that_ends_behind_the_upgrade_ends_the_session() {
     let session = Session::start(None);
     let socket = session.attach();
     socket.send(&["5", "xyz"]);
-    assert_eq!(socket.until_closed().await, CloseReason::ParseError);
-    session.until_closed(CloseReason::ParseError).await;
+    assert_eq!(socket.until_closed().await, CloseReason::ParseError(ProtocolError::Engine));
+    session.until_closed(CloseReason::ParseError(ProtocolError::Engine)).await;
 }
 
 #[actix_rt::test]
