@@ -9,6 +9,7 @@ mod paths;
 mod private_build;
 mod prose;
 mod source;
+mod way_in;
 mod words;
 
 use std::path::Path;
