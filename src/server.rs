@@ -1,9 +1,9 @@
-//! Composition: from the configuration to a registry and listeners; the start and the stop.
+//! Composes the registry and the listeners from the configuration, starts them, and stops them.
 //!
-//! * `settings`: from the configuration to what each part is made of.
+//! * `settings`: from the configuration to the settings of each part.
 //! * [`listeners`]: the listeners for clients and for operators.
 //! * `files`: open files, and how many are left for clients.
-//! * `signals`: when to stop.
+//! * `signals`: the signals that tell the process to stop.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -42,10 +42,10 @@ mod signals;
 
 pub use listeners::ClientWorkers;
 
-/// How often the stop looks whether all sessions have gone.
+/// The pause between two looks at the sessions and connections that are left during a stop.
 const STOP_POLL: Duration = Duration::from_millis(10);
 
-/// Why the server does not start, or does not go on.
+/// An error that keeps the server from starting, or that ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
@@ -55,7 +55,7 @@ pub enum Error {
         addr: SocketAddr,
         /// The setting that it comes from.
         setting: &'static str,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
     /// The endpoint has a path of the demo.
@@ -67,7 +67,7 @@ pub enum Error {
     /// There are no certificates to judge MAX by.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// MAX does not answer, or not as the settings need it.
+    /// MAX does not answer, or its answer does not fit the settings.
     #[error("{0}")]
     Max(Probe),
     /// The system gives no random numbers for the demo.
@@ -88,26 +88,26 @@ pub enum Error {
         /// Calls to MAX at the same time.
         calls: usize,
     },
-    /// The system does not give what a server needs.
+    /// The system refuses a thread or another resource.
     #[error("cannot start {what}: {cause}")]
     Start {
-        /// What could not be started.
+        /// The part that could not be started.
         what: &'static str,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// A part has failed without which there is no serving.
+    /// An indispensable part of the server has failed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Runs the service until it is told to stop by SIGTERM or SIGINT. `last_words` is called where the process has to end
-/// before this returns.
+/// Runs the server until SIGTERM or SIGINT tells it to stop. `last_words` is called if the process has to exit before
+/// this function returns.
 ///
 /// # Errors
-/// It cannot start, or a part of it has failed.
+/// The server cannot start, or a part of it has failed.
 pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    // Before anything else: a signal that comes while the server starts is not lost.
+    // The first step, so that no signal is lost that comes while the server starts.
     let stop_timeout = Duration::from_millis(config.server.stop_ms);
     let mut stop = signals::listen(stop_timeout, last_words)
         .map_err(|cause| Error::Start { what: "the thread that hears signals", cause })?;
@@ -115,14 +115,14 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
         .enable_all()
         .build()
         .map_err(|cause| Error::Start { what: "the runtime", cause })?;
-    // The process ends behind this. The drop of a runtime would wait for its resolver, which may hang.
+    // Not dropped: the drop of a runtime would wait for its resolver, which may hang. The process ends after this.
     let system = ManuallyDrop::new(actix_rt::System::with_tokio_rt(|| runtime));
     system.block_on(async {
         let mut server = Server::start(config)?;
         server.announce();
         let name = tokio::select! {
             told = stop.wait_for(Option::is_some) => told.ok().and_then(|name| *name).unwrap_or("a signal"),
-            // Better to be started again than to be there and serve nobody.
+            // The supervisor restarts the process, which is better than a process that serves nobody.
             why = server.failed() => return Err(Error::Failed(why)),
         };
         log::info!("{name}: stopping");
@@ -132,11 +132,11 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
     })
 }
 
-/// Whether a server could be started with this configuration, as far as that can be said without doing it: the files
-/// that it names are read, no address is listened on, and MAX is not asked.
+/// Checks whether a server could start with this configuration, without starting one. Files that the configuration
+/// names are read. No address is listened on, and MAX is not asked.
 ///
 /// # Errors
-/// What the start would say.
+/// The error that the start would return.
 pub fn check(config: &Config) -> Result<(), Error> {
     check_path(config)?;
     if let Some(target) = Target::configured(&config.max) {
@@ -146,10 +146,10 @@ pub fn check(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks the MAX of the configuration, and says what it is; none where the demo is asked.
+/// Asks the MAX of the configuration. Returns a description of it, or `None` if the configuration uses the demo MAX.
 ///
 /// # Errors
-/// It does not answer, or not as the settings need it.
+/// MAX does not answer, or its answer does not fit the settings.
 pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
     let Some(target) = Target::configured(&config.max) else { return Ok(None) };
     let probe = actix_rt::System::new().block_on(async {
@@ -167,7 +167,7 @@ fn check_path(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// A running service.
+/// A running server.
 pub struct Server {
     clients: Listener,
     operators: Option<Listener>,
@@ -175,7 +175,7 @@ pub struct Server {
     registry_end: RegistryEnd,
     addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
-    /// The MAX of the configuration, where that is not the demo.
+    /// The MAX of the configuration; `None` if that is the demo.
     max: Option<MaxDirectory>,
     demo: Option<Arc<DemoMax>>,
     tokenless: Tokenless,
@@ -183,10 +183,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the service on threads of its own; the registry lives on this one, which has to run an actix system.
+    /// Starts the server on threads of its own. Its registry lives on this thread, which has to run an actix system.
     ///
     /// # Errors
-    /// An address cannot be listened on, or MAX not be asked.
+    /// See [`Error`]. MAX is not asked yet.
     pub fn start(config: Config) -> Result<Self, Error> {
         check_path(&config)?;
         let workers = settings::worker_count(&config);
@@ -219,7 +219,7 @@ impl Server {
             Memory::new(config.limits.memory_bytes_max),
         );
         let endpoint = Arc::new(settings::endpoint(&config, new_application, ids, clients, metrics));
-        // Bound before the first client is taken in, so that nobody hears of a server that then ends.
+        // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.metrics.listen.map(|wanted| listeners::listen(wanted, "metrics.listen")).transpose()?;
         let serving = ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
         let clients = serving.start(listener, &config)?;
@@ -230,7 +230,7 @@ impl Server {
         Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, max, demo, tokenless, stop_timeout })
     }
 
-    /// Resolves when the server can serve nobody any more, with what has failed.
+    /// Resolves with the cause when the server has failed.
     pub async fn failed(&mut self) -> String {
         let operators = async {
             match &mut self.operators {
@@ -245,17 +245,17 @@ impl Server {
         }
     }
 
-    /// Where clients connect: with the port that was given by the system, where 0 was asked for.
+    /// Returns the address that clients connect to. If the configuration has port 0, the system has chosen the port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where metrics are served, if they are.
+    /// Returns the address that serves the metrics; `None` if they are not served.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_addr
     }
 
-    /// Says what runs where, and what to be careful about.
+    /// Logs the addresses of the server, and warnings about risky settings.
     fn announce(&self) {
         let addr = self.addr;
         log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));
@@ -263,7 +263,7 @@ impl Server {
             log::info!("metrics on http://{metrics}/metrics");
         }
         if let Some(max) = &self.max {
-            // Nobody waits for that: a MAX that is away comes back.
+            // The start does not wait for MAX, which may be down for a while.
             let probe = max.probe();
             actix_rt::spawn(async move { probe.await.log() });
         }
@@ -285,14 +285,14 @@ impl Server {
         }
     }
 
-    /// Stops: no new connections, every session closed by its transport, so that clients come back elsewhere; then the
-    /// listeners. Takes at most `server.stop_ms`.
+    /// Stops the server within `server.stop_ms`. It accepts no more connections, ends every session by closing its
+    /// transport, so that clients reconnect elsewhere, and waits until all connections are closed.
     pub async fn stop(self) {
         let listeners = || std::iter::once(&self.clients).chain(&self.operators);
         let stop = async {
             self.endpoint.stopping.store(true, Ordering::Relaxed);
             listeners().for_each(Listener::begin_stop);
-            // Again and again: a handshake that was under way may enter the table behind the first look.
+            // In a loop, because a handshake that is under way may enter its session after the first look.
             while !self.endpoint.sessions.is_empty() {
                 for mailbox in self.endpoint.sessions.mailboxes() {
                     mailbox.send_always(SessionMessage::Abort(CloseReason::Stop));
@@ -312,8 +312,8 @@ impl Server {
     }
 }
 
-/// Starts the registry on this thread. Returns what makes the layer over Engine.IO for each session, and the end of
-/// the registry.
+/// Starts the registry on this thread. Returns the function that creates the application of each session, and the end
+/// of the registry.
 fn application(
     config: &Config,
     directory: Rc<dyn Directory>,

@@ -18,7 +18,8 @@ pub enum HttpError {
     Error(RequestError),
     /// 400 without a body: a second POST or poll at the same time, or a body that is not accepted.
     Empty,
-    /// Neither GET nor POST with a valid sid: 500 without a body, as the official server answers.
+    /// Neither GET nor POST, with a valid sid or in a handshake of 0.9: 500 without a body, as the official server
+    /// answers.
     Method,
     /// A POST larger than `maxPayload`.
     TooLarge,
@@ -99,7 +100,7 @@ pub async fn every_answer<B: MessageBody + 'static>(
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        // A header of MAX that pages of other origins may read only if it is listed here.
+        // Pages of other origins can read this header of MAX only if it is listed here.
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Has-Remaining-Items"));
     }
     Ok(response)

@@ -67,7 +67,7 @@ pub struct Upgraded {
 /// The deadlines of a listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// The time from the first byte of a request to its last, and from the connect to the first byte.
+    /// The time from the connect to the first byte, then the time for a head, then the time for a body.
     pub request: Duration,
     /// The time from the end of an answer to the next request.
     pub keep_alive: Duration,
@@ -97,7 +97,7 @@ pub struct Service {
     pub stopping: watch::Receiver<bool>,
 }
 
-/// The next thing on a connection.
+/// The result of waiting for the next request.
 enum Next {
     Head(Box<Head>),
     /// The connection ends without an answer.
@@ -178,7 +178,7 @@ impl Service {
         has_come
     }
 
-    /// Waits for a request and reads its head. The `is_first` request of a connection has already begun to arrive.
+    /// Waits for a request and reads its head. If `is_first`, the request has already begun to arrive.
     async fn next_head(&self, wire: &RefCell<Wire>, is_first: bool) -> Next {
         let mut stopping = self.stopping.clone();
         let mut is_stopping = false;

@@ -63,7 +63,7 @@ pub struct Endpoint {
     pub sessions: Arc<Sessions>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// Set when the server stops: no new sessions.
+    /// Whether the server stops. It then opens no new sessions.
     pub stopping: AtomicBool,
     /// The number of the next session.
     pub next_session: AtomicU64,
@@ -108,7 +108,7 @@ impl Endpoint {
 pub enum HandshakeError {
     /// The server stops.
     Stopping,
-    /// This bound on clients is reached.
+    /// A bound on clients is reached.
     Limited(Limit),
 }
 
@@ -147,9 +147,9 @@ impl Edge {
         })
     }
 
-    /// Opens a session on this thread, over a socket or, without one, by polling. Returns the body of the handshake's
-    /// answer: the open packet, which a socket already finds in its outbox, or the line of 0.9. `form` is the form of
-    /// payload that the client polls for.
+    /// Opens a session on this thread, over a socket or, without one, by polling. `form` is the form of payload that
+    /// the client polls for. Returns the body of the handshake's answer: the open packet of Engine.IO, or the text of
+    /// 0.9. If there is a socket, the open packet is already in the outbox.
     ///
     /// # Errors
     /// See [`HandshakeError`]; the socket is dropped.

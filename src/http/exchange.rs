@@ -27,11 +27,11 @@ use crate::protocol::handshake::RequestError;
 use crate::protocol::jsonp::Callback;
 use crate::protocol::payload::Body;
 
-/// Added to twice the longest regular wait: after that, a session's thread is taken for stuck.
+/// A session's thread counts as stuck after twice the longest regular wait plus this time.
 const STUCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Waits for packets, which will be answered by a `script` or not. A client that goes away drops this future and with
-/// it the receiver, which the session notices at once.
+/// Waits for packets. `script` says whether the answer will be a script. A client that goes away drops this future and
+/// with it the receiver, which the session notices at once.
 ///
 /// # Errors
 /// The session refuses the poll, or is gone.
@@ -77,7 +77,7 @@ async fn answered<T>(edge: &Edge, entry: &Entry, answer: oneshot::Receiver<T>) -
     }
 }
 
-/// The answer to a poll or a handshake, as it is or as a call of the page's callback.
+/// Returns the answer to a poll or a handshake, as it is or as a call of the page's callback.
 pub(super) fn answer(body: Body, script: Option<&Callback>) -> HttpResponse {
     let mut response = fresh();
     match (body, script) {
@@ -88,8 +88,8 @@ pub(super) fn answer(body: Body, script: Option<&Callback>) -> HttpResponse {
     }
 }
 
-/// An answer that is a script. Browsers must not sniff another type, and old XSS filters must not mistake it for an
-/// injected script.
+/// Returns an answer that is a script. Browsers must not sniff another type, and old XSS filters must not mistake it
+/// for an injected script.
 pub(super) fn script_answer(script: String) -> HttpResponse {
     fresh()
         .content_type("text/javascript; charset=UTF-8")
@@ -98,7 +98,7 @@ pub(super) fn script_answer(script: String) -> HttpResponse {
         .body(script)
 }
 
-/// An answer that must not be cached.
+/// Begins an answer that must not be cached.
 pub(super) fn fresh() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -122,7 +122,7 @@ impl Posting {
         Some(Self { entry: entry.clone(), reason: Some(CloseReason::TransportError) })
     }
 
-    /// Reads the body, up to the largest size. The connection keeps its deadline.
+    /// Reads the body, up to the largest size. The connection enforces the deadline.
     ///
     /// # Errors
     /// The body is too large, late, or broken off; the POST has ended.

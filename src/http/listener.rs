@@ -134,7 +134,7 @@ impl Listener {
             user_timeout,
             metrics,
             refused: VecDeque::new(),
-            last_error: None,
+            last_warning: None,
         };
         thread::Builder::new().name(format!("accept {}", name.as_str())).spawn(move || {
             if let Err(why) = acceptor.run(poll, &stop) {
@@ -160,7 +160,7 @@ impl Listener {
         let _ = self.acceptor.wake();
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.clients.connections()
     }
@@ -242,7 +242,7 @@ struct Acceptor {
     metrics: Arc<Metrics>,
     refused: VecDeque<(Instant, TcpStream)>,
     /// The time of the last warning about a connection that was not accepted.
-    last_error: Option<Instant>,
+    last_warning: Option<Instant>,
 }
 
 impl Acceptor {
@@ -280,7 +280,7 @@ impl Acceptor {
                 Ok((stream, peer)) => self.take_in(stream.into(), peer)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => {
-                    if self.survives(&error)? {
+                    if self.needs_pause(&error)? {
                         thread::sleep(ACCEPT_PAUSE);
                         break;
                     }
@@ -331,9 +331,12 @@ impl Acceptor {
         }
     }
 
-    /// Returns whether a failed accept calls for a pause. Open connections live on. A connection that broke before it
-    /// was accepted calls for none.
-    fn survives(&mut self, error: &io::Error) -> Result<bool, String> {
+    /// Returns whether a failed accept calls for a pause: a shortage of files or memory does, a connection that broke
+    /// before it was accepted does not. Open connections live on.
+    ///
+    /// # Errors
+    /// Any other error ends the listener.
+    fn needs_pause(&mut self, error: &io::Error) -> Result<bool, String> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         // Network errors of the one connection, which accept(2) passes on.
         let of_one = [
@@ -362,8 +365,8 @@ impl Acceptor {
     /// Logs a warning at most once a second: it may concern many connections.
     fn warn(&mut self, what: std::fmt::Arguments<'_>) {
         let now = Instant::now();
-        if self.last_error.is_none_or(|last| now >= last + Duration::from_secs(1)) {
-            self.last_error = Some(now);
+        if self.last_warning.is_none_or(|last| now >= last + Duration::from_secs(1)) {
+            self.last_warning = Some(now);
             log::warn!("{what}");
         }
     }

@@ -12,7 +12,7 @@
 //! * [`upgrade`]: WebSocket handshakes; hands the socket to a session.
 //! * [`websocket`], [`socket`]: the WebSocket transport, and its TCP settings.
 //! * [`polling`], [`legacy`]: GET and POST of Engine.IO, and of Socket.IO 0.7 to 0.9.
-//! * [`exchange`]: the code that both share.
+//! * [`exchange`]: the code that `polling` and `legacy` share.
 //! * [`sessions`]: the table of sids.
 //! * [`pages`], [`demo`]: the demo page, and the routes of the demo MAX.
 //! * [`admin`]: metrics and health, on a listener of their own.

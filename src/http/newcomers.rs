@@ -15,7 +15,7 @@ use crate::turns::{self, Rest, Share};
 /// Newcomers served in one round (about 0.3 ms of work).
 const PER_ROUND: usize = 8;
 
-/// In a long round, one more is served for each such part of it: a fifth of the thread's time.
+/// A long round serves one newcomer for each such part of it. That takes a fifth of the thread's time.
 const ROUND_EACH: Duration = Duration::from_micros(160);
 
 /// Newcomers served in one round at most, however long it is (about 5 ms of work).

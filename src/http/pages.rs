@@ -17,11 +17,11 @@ const FILES: &[(&str, &str, &str)] = &[
 /// The part of the index page that names the endpoint.
 const DEFAULTS: &str = r#"data-path="/socket.io/" data-namespace="/max""#;
 
-/// Scripts and connections, WebSockets included, only of this origin.
+/// Pages load and call only this origin. WebSockets are allowed to any host.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Returns whether a page or the demo MAX uses this path, so that no endpoint can.
+/// Returns whether a page or the demo MAX uses this path. No endpoint may have such a path.
 pub fn takes(path: &str) -> bool {
     path.starts_with("/demo/") || FILES.iter().any(|(page, ..)| *page == path.trim_end_matches('/'))
 }

@@ -52,7 +52,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
@@ -62,7 +62,7 @@ impl HeadError {
     }
 }
 
-/// Decodes a path as the routes of the `App` do. A path with an encoded slash stays encoded, as there.
+/// Decodes a path as the routes of the `App` do: a path with an encoded slash stays encoded.
 pub fn decoded(path: &str) -> Cow<'_, str> {
     if path.to_ascii_lowercase().contains("%2f") { path.into() } else { percent_decode_str(path).decode_utf8_lossy() }
 }

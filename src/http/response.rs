@@ -18,7 +18,7 @@ pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-
 pub enum Framing {
     /// Not sent: the request was HEAD, or the status has no body.
     Omitted,
-    /// As it is: the head has its length, or it ends with the connection.
+    /// As it is. Its length is in the head, or the end of the connection ends it.
     Plain,
     /// In chunks.
     Chunked,
@@ -39,7 +39,7 @@ impl Asked {
     /// An unreadable request: no other can follow.
     pub const UNREADABLE: Self = Self { head_only: false, version: Version::HTTP_11, persists: false };
 
-    /// Takes the properties of a request with this method.
+    /// Returns the properties of a request with this method.
     pub fn new(method: &Method, version: Version, persists: bool) -> Self {
         Self { head_only: method == Method::HEAD, version, persists }
     }

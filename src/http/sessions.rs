@@ -63,8 +63,8 @@ impl Sessions {
         Box::new(Listed { sessions: self.clone(), sid })
     }
 
-    /// Returns the session with this sid if its client speaks `generation`. The session may have ended and say so
-    /// itself.
+    /// Returns the session with this sid if its client speaks `generation`. The session may already have ended; it then
+    /// refuses requests itself.
     pub fn get(&self, sid: &str, generation: Generation) -> Option<Arc<Entry>> {
         self.shard(sid).lock().get(sid).filter(|entry| entry.generation == generation).cloned()
     }

@@ -29,7 +29,7 @@ use crate::protocol::legacy::{GREETING, NOT_HANDSHAKEN};
 use crate::protocol::websocket::{Opcode, write_frame};
 use crate::protocol::{Generation, TransportKind};
 
-/// How long a client may take to read a refusal.
+/// How long a client may take to read a refusal, or the head of the answer that accepts its WebSocket.
 const HTTP_WAIT: Duration = Duration::from_secs(1);
 
 /// The pause between the answer to the handshake and the open packet. Old clients, the official suite of Engine.IO 3
@@ -57,12 +57,12 @@ enum Asked {
 }
 
 impl UpgradeError {
-    /// The client's generation, if it is known.
+    /// Returns the client's generation if the error shows it.
     fn generation(self) -> Option<Generation> {
         matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
     }
 
-    /// The error to count; `None` if it is already counted.
+    /// Returns the error to count; `None` if it is already counted.
     fn error(self) -> Option<RequestError> {
         match self {
             Self::NotWebSocket(_) | Self::Version => Some(RequestError::BadRequest),

@@ -36,12 +36,12 @@ pub(super) struct Wire {
     /// Bytes read and not yet taken.
     pub(super) incoming: BytesMut,
     body: Body,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// Whether the client still waits for `100 Continue` before it sends the body.
     owes_continue: bool,
-    /// The request is a GET or HEAD. Its body means nothing (RFC 9110, 9.3.1) and is skipped; some gateways send an
-    /// empty one.
+    /// Whether the request is a GET or HEAD. Its body means nothing (RFC 9110, 9.3.1) and is skipped; some gateways
+    /// send an empty one.
     only_asks: bool,
-    /// The client has closed its side.
+    /// Whether the client has closed its side.
     has_ended: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Wire {
 enum Body {
     Bytes(u64),
     Chunked(Chunked),
-    /// The body ended early.
+    /// The body ended early, is late, or is malformed.
     Broken(io::ErrorKind),
 }
 

@@ -53,7 +53,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Bounds only the connections.
+    /// Returns a bound on connections alone.
     pub const fn connections_only(connections_max: usize) -> Self {
         Self {
             connections_max,
@@ -116,13 +116,13 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl Clients {
-    /// No clients yet. If `memory` is short, no more are let in.
+    /// Returns a server without clients. It lets none in while `memory` is short.
     pub fn new(bounds: Bounds, memory: Memory) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default(), memory: Watch::new(memory) })
     }
 
     /// Returns whether this number of bytes may be kept for a client: incomplete input, or output that it does not
-    /// read. Must be asked whenever that grows.
+    /// read. The caller asks again whenever that number grows.
     pub fn may_keep(&self, bytes: usize) -> bool {
         if bytes <= KEPT_ALWAYS {
             return true;
@@ -132,8 +132,8 @@ impl Clients {
         max.is_none_or(|(_, max)| bytes <= *max)
     }
 
-    /// Returns whether there is memory for one more connection. Asked again when a connection is served: many may have
-    /// been accepted before the first of them took any memory.
+    /// Returns whether there is memory for one more connection. A connection asks again when it is served: many may
+    /// have been accepted before the first of them took any memory.
     pub fn may_stay(&self, now: Instant) -> bool {
         self.memory.percent_with(COMING_BYTES, now) < CROWDED_PERCENT
     }
@@ -143,8 +143,8 @@ impl Clients {
         self.state.lock().all.connections
     }
 
-    #[cfg(test)]
     /// Returns the number of sessions that have not joined yet.
+    #[cfg(test)]
     pub fn unjoined(&self) -> usize {
         self.state.lock().all.unjoined
     }
@@ -267,7 +267,7 @@ impl ConnectionSlot {
         self.clients.may_keep(bytes)
     }
 
-    /// The address that its client counts as.
+    /// Returns the address that its client counts as.
     pub fn address(&self) -> IpAddr {
         self.address
     }

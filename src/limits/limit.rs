@@ -38,7 +38,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The value of the label `limit` in the metrics.
+    /// Returns the value of the label `limit` in the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",

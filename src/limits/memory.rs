@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A larger limit counts as none.
+/// A limit that is not smaller counts as none.
 const UNLIMITED: u64 = 1 << 60;
 
 /// Memory is measured anew after this time, in milliseconds.
@@ -28,7 +28,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `memory`.
+    /// Returns a watch on `memory` that has not measured it yet.
     pub fn new(memory: Memory) -> Self {
         Self {
             memory: memory.is_limited().then_some(memory),
@@ -71,7 +71,8 @@ impl Memory {
     /// No limit.
     pub const UNLIMITED: Self = Self { resident_max: None, virtual_max: None, reserved: 0, page_bytes: 4096 };
 
-    /// At most `bytes_max` bytes; if that is 0, the limit of the system.
+    /// Returns a limit of `bytes_max` bytes of resident memory, or that of the control group if it is 0. The limit of
+    /// `ulimit -v` on address space applies in both cases.
     pub fn new(bytes_max: u64) -> Self {
         let resident_max = if bytes_max > 0 { Some(bytes_max) } else { control_group() };
         let virtual_max = rlimit::getrlimit(rlimit::Resource::AS).ok().map(|(soft, _)| soft);

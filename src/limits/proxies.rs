@@ -9,7 +9,7 @@ use ipnet::IpNet;
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Trusts the proxies in these networks.
+    /// Returns the proxies in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
@@ -43,7 +43,8 @@ impl TrustedProxies {
         self.follow(peer, forwarded.rev().flat_map(|value| value.rsplit(',')).map(forwarded_for))
     }
 
-    /// Follows `hops`, nearest first; a `None` is a hidden or malformed address.
+    /// Returns the last of the `hops`, nearest first, that a trusted proxy has appended; `peer` if there is none. A hop
+    /// is `None` if its address is hidden or malformed: it is the end.
     fn follow(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer;
         for hop in hops {

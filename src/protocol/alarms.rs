@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A deadline that moved by no more than an eighth of its period keeps its older alarm. So a period has at most eight
-/// alarms, and a deadline is noticed at most an eighth of its period late.
+/// The parts of a period. A deadline that moved by no more than one part, an eighth, keeps its older alarm. So a period
+/// has at most eight alarms, and a deadline is noticed at most an eighth of its period late.
 const PARTS: u32 = 8;
 
 /// A request to be called at `due`, which is `period` after the request: one queue per period stays sorted.
@@ -18,32 +18,32 @@ pub struct Alarm {
 
 /// The deadlines of a connection. The first [`MOVING`] are moved by packets and polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The server has to say something: a ping, or the noop that ends a poll of 0.9.
+pub(super) enum Deadline {
+    /// The server must have said something: a ping, or the noop that ends a poll of 0.9.
     Speak,
     /// The client must have been heard of.
     Expire,
     /// The client must have polled.
     Poll,
-    /// An upgrade must be finished.
+    /// The client must have finished its upgrade.
     Upgrade,
-    /// The poll that waits during an upgrade has to end.
+    /// The poll that waits during an upgrade must have ended.
     Noop,
 }
 
-/// The number of places whose deadlines may be put off and renewed.
-const MOVING: usize = Place::Poll as usize + 1;
+/// The number of deadlines that may be put off and renewed.
+const MOVING: usize = Deadline::Poll as usize + 1;
 
-/// The number of all places.
-const PLACES: usize = Place::Noop as usize + 1;
+/// The number of all deadlines.
+const DEADLINES: usize = Deadline::Noop as usize + 1;
 
 /// The latest alarms, and those that are still to be announced.
 #[derive(Debug)]
 pub(super) struct Alarms {
-    /// The time of the latest alarm of each place that moves.
+    /// The time of the latest alarm of each deadline that moves.
     latest: [Instant; MOVING],
     /// The alarms that [`Self::poll`] has not returned yet. `None` at rest, to save memory.
-    unannounced: Option<Box<[Option<Alarm>; PLACES]>>,
+    unannounced: Option<Box<[Option<Alarm>; DEADLINES]>>,
 }
 
 impl Alarms {
@@ -52,35 +52,35 @@ impl Alarms {
         Self { latest: [now; MOVING], unannounced: None }
     }
 
-    /// Sets the alarm of a deadline `period` from now, and returns the deadline.
-    pub(super) fn set(&mut self, place: Place, period: Duration, now: Instant) -> Instant {
+    /// Sets a deadline, and its alarm, to `period` from now. Returns that time.
+    pub(super) fn set(&mut self, deadline: Deadline, period: Duration, now: Instant) -> Instant {
         let due = now + period;
-        self.share(place, due);
-        self.unannounced.get_or_insert_default()[place as usize] = Some(Alarm { period, due });
+        self.share(deadline, due);
+        self.unannounced.get_or_insert_default()[deadline as usize] = Some(Alarm { period, due });
         due
     }
 
-    /// Lets the alarm that another place has at `due` serve this one.
-    pub(super) fn share(&mut self, place: Place, due: Instant) {
-        if let Some(latest) = self.latest.get_mut(place as usize) {
+    /// Notes that the alarm of another deadline, at `due`, serves this one too.
+    pub(super) fn share(&mut self, deadline: Deadline, due: Instant) {
+        if let Some(latest) = self.latest.get_mut(deadline as usize) {
             *latest = due;
         }
     }
 
-    /// Moves a deadline to `period` from now, and returns it. Sets its alarm only if the latest one comes more than an
-    /// eighth of the period too early, or too late. An alarm that is a little early is [renewed](Self::renew).
-    pub(super) fn put_off(&mut self, place: Place, period: Duration, now: Instant) -> Instant {
+    /// Moves a deadline to `period` from now, and returns that time. Sets its alarm only if the latest one comes more
+    /// than an eighth of the period too early, or too late. An alarm that is a little early is [renewed](Self::renew).
+    pub(super) fn put_off(&mut self, deadline: Deadline, period: Duration, now: Instant) -> Instant {
         let due = now + period;
         let soon_enough = due - period / PARTS..=due;
-        let has_alarm = self.latest.get(place as usize).is_some_and(|latest| soon_enough.contains(latest));
-        if has_alarm { due } else { self.set(place, period, now) }
+        let has_alarm = self.latest.get(deadline as usize).is_some_and(|latest| soon_enough.contains(latest));
+        if has_alarm { due } else { self.set(deadline, period, now) }
     }
 
-    /// Sets an alarm an eighth of `period` from now for a deadline that was put off, if its latest alarm came before
-    /// it.
-    pub(super) fn renew(&mut self, place: Place, deadline: Instant, period: Duration, now: Instant) {
-        if deadline > now && self.latest.get(place as usize).is_some_and(|latest| *latest <= now) {
-            self.set(place, period / PARTS, now);
+    /// Sets an alarm an eighth of `period` from now if the deadline, which was put off to `due`, is still to come and
+    /// its latest alarm is over.
+    pub(super) fn renew(&mut self, deadline: Deadline, due: Instant, period: Duration, now: Instant) {
+        if due > now && self.latest.get(deadline as usize).is_some_and(|latest| *latest <= now) {
+            self.set(deadline, period / PARTS, now);
         }
     }
 
@@ -114,9 +114,9 @@ mod tests {
     fn an_alarm_is_announced_once() {
         let (mut alarms, at) = begin();
         assert_eq!(announced(&mut alarms), []);
-        assert_eq!(alarms.set(Place::Noop, PERIOD / 2, at(0)), at(400));
-        assert_eq!(alarms.set(Place::Expire, PERIOD, at(0)), at(800));
-        assert_eq!(alarms.set(Place::Expire, PERIOD, at(10)), at(810), "the newer one takes its place");
+        assert_eq!(alarms.set(Deadline::Noop, PERIOD / 2, at(0)), at(400));
+        assert_eq!(alarms.set(Deadline::Expire, PERIOD, at(0)), at(800));
+        assert_eq!(alarms.set(Deadline::Expire, PERIOD, at(10)), at(810), "the newer one takes its place");
         let expected = [(PERIOD, at(810)), (PERIOD / 2, at(400))].map(|(period, due)| Alarm { period, due });
         assert_eq!(announced(&mut alarms), expected);
         assert_eq!(announced(&mut alarms), []);
@@ -125,17 +125,17 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moves_by_an_eighth_of_its_period_keeps_its_alarm() {
-        for place in [Place::Speak, Place::Expire, Place::Poll] {
+        for deadline in [Deadline::Speak, Deadline::Expire, Deadline::Poll] {
             // The alarm that was set first is due at 800.
             for (moved_at, has_new_alarm) in
                 [(0, false), (1, false), (100, false), (101, true), (200, true), (900, true)]
             {
                 let (mut alarms, at) = begin();
-                alarms.set(place, PERIOD, at(0));
+                alarms.set(deadline, PERIOD, at(0));
                 announced(&mut alarms);
-                assert_eq!(alarms.put_off(place, PERIOD, at(moved_at)), at(moved_at + 800), "it moves in any case");
+                assert_eq!(alarms.put_off(deadline, PERIOD, at(moved_at)), at(moved_at + 800), "it moves in any case");
                 let expected = has_new_alarm.then(|| Alarm { period: PERIOD, due: at(moved_at + 800) });
-                assert_eq!(alarms.poll(), expected, "{place:?} moved at {moved_at}");
+                assert_eq!(alarms.poll(), expected, "{deadline:?} moved at {moved_at}");
             }
         }
     }
@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn a_deadline_that_moves_nearer_has_a_new_alarm() {
         let (mut alarms, at) = begin();
-        alarms.set(Place::Expire, PERIOD, at(0));
+        alarms.set(Deadline::Expire, PERIOD, at(0));
         announced(&mut alarms);
-        assert_eq!(alarms.put_off(Place::Expire, PERIOD / 2, at(399)), at(799));
+        assert_eq!(alarms.put_off(Deadline::Expire, PERIOD / 2, at(399)), at(799));
         assert_eq!(announced(&mut alarms), [Alarm { period: PERIOD / 2, due: at(799) }]);
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn a_deadline_is_measured_from_its_latest_alarm() {
         let (mut alarms, at) = begin();
         for (moved_at, has_new_alarm) in [(0, true), (60, false), (120, true), (180, false), (240, true)] {
-            alarms.put_off(Place::Poll, PERIOD, at(moved_at));
+            alarms.put_off(Deadline::Poll, PERIOD, at(moved_at));
             assert_eq!(alarms.poll().is_some(), has_new_alarm, "{moved_at}");
         }
     }
@@ -170,25 +170,25 @@ mod tests {
             (901, 900, None),
         ] {
             let (mut alarms, at) = begin();
-            alarms.set(Place::Expire, PERIOD, at(0));
+            alarms.set(Deadline::Expire, PERIOD, at(0));
             announced(&mut alarms);
-            alarms.renew(Place::Expire, at(deadline), PERIOD, at(now));
+            alarms.renew(Deadline::Expire, at(deadline), PERIOD, at(now));
             let expected = renewed.map(|due| Alarm { period: PERIOD / 8, due: at(due) });
             assert_eq!(alarms.poll(), expected, "a deadline at {deadline}, looked at at {now}");
-            alarms.renew(Place::Expire, at(deadline), PERIOD, at(now));
+            alarms.renew(Deadline::Expire, at(deadline), PERIOD, at(now));
             assert_eq!(alarms.poll(), None, "once is enough");
         }
     }
 
     #[test]
-    fn places_share_an_alarm_and_are_apart_otherwise() {
+    fn deadlines_share_an_alarm_and_are_apart_otherwise() {
         let (mut alarms, at) = begin();
-        let due = alarms.set(Place::Expire, PERIOD, at(0));
-        alarms.share(Place::Poll, due);
+        let due = alarms.set(Deadline::Expire, PERIOD, at(0));
+        alarms.share(Deadline::Poll, due);
         assert_eq!(announced(&mut alarms).len(), 1);
-        alarms.put_off(Place::Poll, PERIOD, at(50));
+        alarms.put_off(Deadline::Poll, PERIOD, at(50));
         assert_eq!(alarms.poll(), None, "the shared alarm is near enough");
-        alarms.put_off(Place::Speak, PERIOD, at(50));
+        alarms.put_off(Deadline::Speak, PERIOD, at(50));
         assert_eq!(alarms.poll(), Some(Alarm { period: PERIOD, due: at(850) }), "nobody has set this one");
     }
 }

@@ -56,7 +56,7 @@ pub enum Piece<'a> {
 pub struct NotChunked;
 
 impl Chunked {
-    /// Whether the body has been read to its end.
+    /// Returns whether the body has been read to its end.
     pub fn is_finished(&self) -> bool {
         self.state == State::End
     }

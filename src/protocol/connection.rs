@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::alarms::Alarm;
-use super::alarms::{Alarms, Place};
+use super::alarms::{Alarms, Deadline};
 use super::engine::Packet;
 use super::{Generation, ProtocolError, TransportKind};
 use heart::Heart;
@@ -116,12 +116,12 @@ pub enum Received<'a> {
 /// How the driver has to treat a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// It waits for packets.
+    /// The poll waits for packets.
     Waits,
     /// The poll waits. The older poll that waited has to be ended.
     Replaces,
-    /// It is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone. Any older transport is to be
-    /// closed.
+    /// The poll is answered at once, by [`legacy::GREETING`](super::legacy::GREETING) alone. Any older transport has to
+    /// be closed.
     Greeted,
     /// Another poll waits already: the session is over.
     Overlaps,
@@ -132,7 +132,7 @@ pub enum Polled {
 /// How the driver has to treat a socket for a session that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
-    /// It is the transport of an upgrade, to be read by [`Connection::handle_probe`].
+    /// The socket is the transport of an upgrade. Its packets go to [`Connection::handle_probe`].
     Probes,
     /// The socket is the session's transport from now on. Any older transport has to be closed.
     Takes,
@@ -156,7 +156,7 @@ pub enum Probed {
 pub enum Due {
     /// Send a ping.
     Ping,
-    /// End the poll that waits by a noop.
+    /// Answer the waiting poll by a noop.
     Noop,
     /// The client was silent for too long: the session is over.
     Expired,
@@ -187,8 +187,8 @@ impl Connection {
         self.heart.transport()
     }
 
-    /// Whether a request that comes `now` is too late, even if [`Self::handle_timeout`] was not called in time. While a
-    /// ping or noop is still to be sent, its sending may be late too, so the client's time to answer is added.
+    /// Returns whether a request that comes `now` is too late, even if [`Self::handle_timeout`] was not called in time.
+    /// While a ping or noop is still to be sent, its sending may be late too, so the client's time to answer is added.
     pub fn is_over(&self, now: Instant) -> bool {
         self.heart.over_at(&self.periods).is_some_and(|due| due <= now && !self.may_be_excused(due, now))
     }
@@ -217,8 +217,8 @@ impl Connection {
         }
     }
 
-    /// Takes a poll, which is answered by a script or not. If it waits, [`Self::end_poll`] has to be called when it was
-    /// answered.
+    /// Takes a poll. `script` says whether its answer will be a script. If the poll waits, [`Self::end_poll`] has to be
+    /// called when it was answered.
     pub fn begin_poll(&mut self, script: bool, now: Instant) -> Polled {
         self.heart.begin_poll(script, &self.periods, &mut self.alarms, now)
     }
@@ -235,13 +235,14 @@ impl Connection {
         self.generation() == Generation::Sio09
     }
 
-    /// Takes note that the socket is gone. Returns whether the session lives on: a client of 0.9 that has not said
-    /// anything yet, because something on the way blocks its socket, comes by another transport with the same sid.
+    /// Takes note that the socket is gone. Returns whether the session lives on. It does if its client speaks 0.9 and
+    /// has not said anything yet: something on the way may block the socket, and the client then comes by another
+    /// transport with the same sid.
     pub fn lose_socket(&mut self, now: Instant) -> bool {
         self.heart.lose_socket(&self.periods, &mut self.alarms, now)
     }
 
-    /// Whether a POST is taken now.
+    /// Returns whether a POST is taken now.
     pub fn takes_posts(&self) -> bool {
         self.transport() == TransportKind::Polling || self.generation() == Generation::Sio09
     }
@@ -254,7 +255,7 @@ impl Connection {
         if self.transport() != TransportKind::Polling || self.upgrade.is_some() {
             return Attached::Refused;
         }
-        let by = self.alarms.set(Place::Upgrade, self.periods.upgrade_timeout, now);
+        let by = self.alarms.set(Deadline::Upgrade, self.periods.upgrade_timeout, now);
         self.upgrade = Some(Box::new(Upgrade { by, noop_at: None }));
         Attached::Probes
     }
@@ -310,15 +311,15 @@ impl Connection {
             return Some(Due::UpgradeExpired);
         }
         if self.heart.is_polled() && upgrade.noop_at.is_some_and(|due| due <= now) {
-            upgrade.noop_at = Some(self.alarms.set(Place::Noop, NOOP_INTERVAL, now));
+            upgrade.noop_at = Some(self.alarms.set(Deadline::Noop, NOOP_INTERVAL, now));
             return Some(Due::Noop);
         }
         None
     }
 
-    /// Whether a session that was over at `due` gets more time. It does once, if `now` is so late that the process must
-    /// have stood still and could not read what the client sent: an alarm alone is late by at most an eighth of its
-    /// period.
+    /// Returns whether a session that was over at `due` gets more time. It does once, if `now` is so late that the
+    /// process must have stood still and could not read the packets of the client: an alarm alone is late by at most an
+    /// eighth of its period.
     fn may_be_excused(&self, due: Instant, now: Instant) -> bool {
         let silence_max = self.periods.heartbeat(self.generation()).silence_max();
         !self.excused && now.saturating_duration_since(due) > silence_max / 4

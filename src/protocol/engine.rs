@@ -24,7 +24,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub enum Packet<'a> {
     /// `0`, which only servers send.
     Open(&'a str),
-    /// `1`
+    /// `1`: ends the session.
     Close,
     /// `2` and its data, such as `probe`.
     Ping(&'a str),
@@ -35,9 +35,9 @@ pub enum Packet<'a> {
     /// A binary message. It came as a WebSocket binary frame, in Engine.IO 3 after a byte for its type, or as base64 in
     /// text, after `b` or in Engine.IO 3 after `b4`.
     Binary(Cow<'a, [u8]>),
-    /// `5`
+    /// `5`: completes an upgrade.
     Upgrade,
-    /// `6`
+    /// `6`: carries nothing, and only ends a poll.
     Noop,
 }
 

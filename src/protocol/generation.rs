@@ -1,6 +1,6 @@
 //! The generation of the protocol that a client speaks, and the transport that it uses.
 
-/// A generation of the protocol. It is a value and no feature of the build: all are served at once, on one port.
+/// A generation of the protocol. It is a value, not a feature of the build: all are served at once, on one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Generation {
     /// Engine.IO 4 and Socket.IO protocol 5: clients 3.x and 4.x.
@@ -24,7 +24,7 @@ impl Generation {
         }
     }
 
-    /// Returns the generation of this name.
+    /// Returns the generation of this name, or `None` if there is none.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|generation| generation.as_str() == name)
     }

@@ -74,8 +74,8 @@ impl Request {
     }
 }
 
-/// Whether the parameter against caches is of the kind `1400000000000-7`. It is sent by engine.io-client before 1.6 and
-/// by socketIO-client of Python, which read polls only in bytes. (Later clients write the time to the base of 64, and
+/// Returns whether the parameter against caches has the form `1400000000000-7`. It is sent by engine.io-client before
+/// 1.6 and by socketIO-client of Python, which read polls only in bytes. (Later clients write the time in base 64, and
 /// read both forms; the official test suite, which reads text, sends no such parameter.)
 fn is_counted_timestamp(t: &str) -> bool {
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -99,7 +99,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// Whether `path` is the endpoint `base` (such as `/socket.io/`), with or without its trailing slash.
+/// Returns whether `path` is the endpoint `base` (such as `/socket.io/`), with or without its trailing slash.
 pub fn is_endpoint(base: &str, path: &str) -> bool {
     let bare = |path| str::strip_suffix(path, '/').unwrap_or(path);
     bare(base) == bare(path)
@@ -198,7 +198,7 @@ impl LegacyRequest {
         if sid.is_empty() || sid.contains('/') {
             return Err(LegacyError::NotFound);
         }
-        // A sid that is too long is cut, and still too long to be found.
+        // A sid that is too long is cut. It is then still too long to be found.
         let sid = sid.chars().take(SID_BYTES_MAX + 1).collect();
         if disconnect.is_some_and(|disconnect| disconnect == "1") {
             return Ok(Self::Disconnect { sid });
@@ -219,7 +219,7 @@ pub enum RequestError {
     UnknownTransport,
     /// There is no such session, or it is over.
     UnknownSid,
-    /// Only GET opens a session.
+    /// A request with another method than GET asks for a session.
     BadMethod,
     /// The request is well-formed but out of place, such as a poll after the upgrade.
     BadRequest,

@@ -41,7 +41,7 @@ pub enum Packet<'a> {
         /// The namespace.
         endpoint: &'a str,
     },
-    /// `3:1::text` and `4:1::{"json":1}`: messages without a name, which no listener can have.
+    /// `3:1::text` and `4:1::{"json":1}`: messages without a name. No listener can wait for them.
     Message {
         /// The namespace.
         endpoint: &'a str,

@@ -3,13 +3,13 @@
 //!
 //! * [`generation`]: the generations of the protocol and the transports; [`error`]: the errors in what a client sends.
 //! * [`engine`]: Engine.IO packets.
-//! * [`payload`]: several of them in the body of one request or answer.
+//! * [`payload`]: several Engine.IO packets in the body of one request or answer.
 //! * [`packet`]: Socket.IO packets over Engine.IO, binary attachments included.
 //! * [`handshake`]: the queries and paths of requests, and the answers to a handshake.
 //! * [`connection`]: the machine that keeps a session alive; `alarms`: its deadlines, announced as rarely as possible.
 //! * [`socketio`]: the machine that reads the messages of a session.
 //! * [`legacy`]: the packets of Socket.IO 0.7 to 0.9, which has no Engine.IO.
-//! * `json`, `text`: the parts that packets of both kinds are made of.
+//! * `json`, `text`: the parts of packets of all generations.
 //! * [`jsonp`]: polling by scripts and forms, for browsers without cross-origin requests.
 //! * [`frame`]: an event encoded once per generation, for both transports.
 //! * [`websocket`]: RFC 6455, with messages refused for their size before they are buffered.

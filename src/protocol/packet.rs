@@ -30,7 +30,7 @@ pub enum Kind {
     Connect = 0,
     /// `1`: leaves a namespace.
     Disconnect = 1,
-    /// `2`
+    /// `2`: an event.
     Event = 2,
     /// `3`: answers an event that had an id.
     Ack = 3,
@@ -56,7 +56,7 @@ impl Kind {
         })
     }
 
-    /// Whether binary messages may follow.
+    /// Returns whether binary messages may follow.
     pub fn is_binary(self) -> bool {
         matches!(self, Self::BinaryEvent | Self::BinaryAck)
     }

@@ -97,13 +97,13 @@ impl PayloadReader {
         self
     }
 
-    /// Whether the client has shown that it is not Engine.IO 1.x, which encodes text twice. Its text is then never
-    /// decoded a second time.
+    /// Returns whether the client has shown that it is not Engine.IO 1.x, which encodes text twice. Its text is then
+    /// never decoded a second time.
     pub fn encodes_once(&self) -> bool {
         self.encodes_once
     }
 
-    /// Whether nothing is left to read.
+    /// Returns whether nothing is left to read.
     pub fn is_finished(&self) -> bool {
         self.at.is_none()
     }
@@ -215,8 +215,8 @@ fn split_at_utf16(text: &str, units: usize) -> Option<(&str, &str)> {
     (missing == 0).then_some((text, ""))
 }
 
-/// Whether no client of Engine.IO 1.x would write this packet: it has a character beyond U+00FF, or it connects to (or
-/// leaves) a namespace with a comma after the name, as Socket.IO 2.x does.
+/// Returns whether no client of Engine.IO 1.x would write this packet: it has a character beyond U+00FF, or it connects
+/// to (or leaves) a namespace with a comma after the name, as Socket.IO 2.x does.
 fn shows_one_encoding(text: &str) -> bool {
     let namespace = text.strip_prefix("40/").or_else(|| text.strip_prefix("41/"));
     let has_comma = namespace.is_some_and(|name| name.find(',') == name.len().checked_sub(1));
@@ -248,7 +248,7 @@ impl PayloadWriter {
         Self { generation, form, packets: Vec::new(), bytes: 0 }
     }
 
-    /// Whether the body would be at most `bytes_max` long with one more packet. The first packet always fits.
+    /// Returns whether the body would be at most `bytes_max` long with one more packet. The first packet always fits.
     pub fn fits(&self, frame: &Frame, bytes_max: usize) -> bool {
         self.is_empty() || self.bytes + self.record_bytes_max(frame) <= bytes_max
     }
@@ -259,7 +259,7 @@ impl PayloadWriter {
         self.packets.push(frame);
     }
 
-    /// Whether nothing was added.
+    /// Returns whether nothing was added.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }

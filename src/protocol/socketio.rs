@@ -17,29 +17,29 @@ use super::{Generation, ProtocolError, legacy};
 pub struct SocketIo {
     generation: Generation,
     payload_bytes_max: usize,
-    connected: Places,
+    connected: Indices,
     // In a box because hardly any client ever sends attachments, and every connection has a machine.
     reassembly: Option<Box<Reassembly>>,
 }
 
 /// A set of indices in the list of namespaces, with a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
-struct Places(u64);
+struct Indices(u64);
 
-impl Places {
-    fn holds(self, place: usize) -> bool {
-        self.0 & 1 << place != 0
+impl Indices {
+    fn holds(self, index: usize) -> bool {
+        self.0 & 1 << index != 0
     }
 
     /// Adds an index. Returns whether it is new.
-    fn enter(&mut self, place: usize) -> bool {
-        let is_new = !self.holds(place);
-        self.0 |= 1 << place;
+    fn enter(&mut self, index: usize) -> bool {
+        let is_new = !self.holds(index);
+        self.0 |= 1 << index;
         is_new
     }
 
-    fn leave(&mut self, place: usize) {
-        self.0 &= !(1 << place);
+    fn leave(&mut self, index: usize) {
+        self.0 &= !(1 << index);
     }
 }
 
@@ -56,7 +56,7 @@ struct Reassembly {
 pub enum Event<'a> {
     /// Nothing to do, or attachments are still to come.
     Nothing,
-    /// The client has asked for a namespace. It has to be told that it is in it before it is sent anything else there.
+    /// The client has asked for a namespace that is served. It has to be told so before it is sent anything else there.
     /// A client of 0.9 may have sent events there before, and may ask again.
     Connected {
         /// The namespace.
@@ -118,7 +118,7 @@ impl SocketIo {
     /// Returns a connection that is in none of the namespaces `served`, except in `/` before Engine.IO 4.
     /// `payload_bytes_max` bounds all attachments of one packet together. Only the first 64 namespaces are served.
     pub fn new(generation: Generation, served: &[impl AsRef<str>], payload_bytes_max: usize) -> Self {
-        let mut connected = Places::default();
+        let mut connected = Indices::default();
         if let Some(root) = find(served, "/").filter(|_| generation != Generation::Eio4) {
             connected.enter(root);
         }
@@ -142,7 +142,7 @@ impl SocketIo {
     ) -> Result<Event<'a>, ProtocolError> {
         if self.generation == Generation::Sio09 {
             return Ok(legacy::Packet::decode(text)
-                .and_then(|packet| forgive(packet, served))
+                .and_then(|packet| legacy_event(packet, served))
                 .unwrap_or(Event::Nothing));
         }
         if self.reassembly.as_ref().is_some_and(|event| event.missing > 0) {
@@ -222,7 +222,7 @@ fn find(served: &[impl AsRef<str>], name: &str) -> Option<usize> {
 }
 
 /// Returns the meaning of a packet of 0.9, or `None` if there is nothing to do, such as for an unknown namespace.
-fn forgive<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
+fn legacy_event<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
     let find = |endpoint: &str| find(served, if endpoint.is_empty() { "/" } else { endpoint });
     let told = |name, values| Arguments { name, values, attachments: &[] };
     Some(match packet {

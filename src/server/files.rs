@@ -7,7 +7,7 @@ use crate::files::raise_file_limit;
 /// Files besides those counted below: standard streams, the log, certificates while they are read, the resolver.
 const OWN: u64 = 16;
 
-/// Connections of operators at the same time.
+/// Connections of operators that may be open at the same time.
 pub(super) const ADMIN_CONNECTIONS_MAX: usize = 16;
 
 /// Files of one thread with a runtime.

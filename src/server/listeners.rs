@@ -37,28 +37,28 @@ use crate::metrics::ListenerName;
 /// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;
 
-/// The parts of the workers of the clients' listener.
+/// The parts that the workers of the clients' listener are built from.
 pub struct ClientWorkers {
     /// The Engine.IO endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Where workers enter themselves.
+    /// The list that each worker enters itself in.
     pub arbiters: Arbiters,
-    /// The demo, where there is one.
+    /// The demo MAX, if the configuration uses it.
     pub demo: Option<Arc<DemoMax>>,
 }
 
 impl ClientWorkers {
-    /// Starts the workers, and then takes connections in on `listener`.
+    /// Starts the workers, and then accepts connections on `listener`.
     ///
     /// # Errors
-    /// The system does not give what that needs.
+    /// [`Error::Start`] if the system lacks threads or files.
     pub fn start(self, listener: TcpListener, config: &Config) -> Result<Listener, Error> {
         let Self { endpoint, arbiters, demo } = self;
         let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
         let limits = session_limits(config);
-        // A client that is out of reach for a while has as long as its heartbeat allows.
+        // The kernel keeps the connection of an unreachable client for as long as its heartbeat allows.
         let (protocol, legacy) = (&config.protocol, &config.legacy);
         let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
             .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
@@ -85,7 +85,7 @@ impl ClientWorkers {
                 })
             }) as Pin<Box<dyn Future<Output = _>>>
         };
-        let setup = listener::ListenerParts {
+        let parts = listener::ListenerParts {
             name: ListenerName::Clients,
             socket: listener,
             workers: worker_count(config),
@@ -94,11 +94,15 @@ impl ClientWorkers {
             user_timeout,
             metrics,
         };
-        Listener::start(setup).map_err(|cause| Error::Start { what: "the workers for clients", cause })
+        Listener::start(parts).map_err(|cause| Error::Start { what: "the workers for clients", cause })
     }
 }
 
-/// What operators look at, on a thread of its own: it answers whatever clients do.
+/// Starts the listener for operators. It has a thread of its own, so that it answers however busy clients keep the
+/// workers.
+///
+/// # Errors
+/// [`Error::Start`] if the system lacks threads or files.
 pub(super) fn serve_operators(
     listener: TcpListener,
     config: &Config,
@@ -129,7 +133,7 @@ pub(super) fn serve_operators(
             }) as Pin<Box<dyn Future<Output = _>>>
         }
     };
-    let setup = listener::ListenerParts {
+    let parts = listener::ListenerParts {
         name: ListenerName::Operators,
         socket: listener,
         workers: 1,
@@ -138,10 +142,10 @@ pub(super) fn serve_operators(
         user_timeout: deadlines.write,
         metrics,
     };
-    Listener::start(setup).map_err(|cause| Error::Start { what: "the worker for operators", cause })
+    Listener::start(parts).map_err(|cause| Error::Start { what: "the worker for operators", cause })
 }
 
-/// An `App` on this thread, ready to answer; none where one of its services cannot be made.
+/// Returns the service of an `App` on this thread, or `None` if one of its parts cannot be created.
 async fn app_service<F, A, B>(app: A) -> Option<AppService>
 where
     A: IntoServiceFactory<F, Request>,
@@ -153,7 +157,7 @@ where
     Some(boxed::service(service.map(ServiceResponse::map_into_boxed_body)))
 }
 
-/// Everything that is served by HTTP/1 requests.
+/// Returns the `App` that answers the HTTP requests of clients: endpoint, pages and demo MAX.
 fn app(
     edge: Edge,
     demo: Option<Arc<DemoMax>>,
@@ -185,10 +189,15 @@ fn app(
         .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }))
 }
 
+/// Listens on `addr`, which comes from `setting`. Returns the socket and its address, with the port that the system has
+/// chosen if `addr` has port 0.
+///
+/// # Errors
+/// [`Error::Listen`]
 pub(super) fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        // A server that is started anew gets its port although connections of the old one linger.
+        // Lets a restarted server have its port although connections of the old process linger.
         socket.set_reuse_address(true)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;

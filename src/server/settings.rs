@@ -1,5 +1,4 @@
-//! From the configuration to what each part of the server is made of. All durations of the configuration become
-//! [`Duration`]s here.
+//! From the configuration to the settings of each part of the server. Times in milliseconds become [`Duration`]s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -23,7 +22,7 @@ use crate::logging;
 use crate::metrics::{Metrics, ReadAtScrape, Reading};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 
-/// How many threads serve clients.
+/// Returns the number of threads that serve clients: if the setting is 0, one per core.
 pub(super) fn worker_count(config: &Config) -> usize {
     match config.server.workers {
         0 => thread::available_parallelism().map_or(1, usize::from),
@@ -56,7 +55,7 @@ pub(super) fn deadlines(config: &Config) -> Deadlines {
     }
 }
 
-/// How fast a session may send events.
+/// Returns the bounds on the events of a session.
 pub(super) fn rates(settings: &config::Session) -> RatesMax {
     RatesMax {
         events: Rate { per_second: settings.events_per_second_max, burst: settings.events_burst_max },
@@ -64,7 +63,7 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
     }
 }
 
-/// The figures that are read when metrics are scraped.
+/// Returns the figures that are read when metrics are scraped.
 pub(super) fn read_at_scrape(gate: &Arc<Gate>) -> ReadAtScrape {
     let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
     ReadAtScrape {
@@ -76,7 +75,7 @@ pub(super) fn read_at_scrape(gate: &Arc<Gate>) -> ReadAtScrape {
     }
 }
 
-/// The endpoint of the written protocol.
+/// Returns the endpoint for clients.
 pub(super) fn endpoint(
     config: &Config,
     new_application: Box<NewApplication>,
@@ -117,7 +116,7 @@ pub(super) fn endpoint(
     }
 }
 
-/// What holds for every session.
+/// Returns the limits that apply to every session.
 pub(super) fn session_limits(config: &Config) -> SessionLimits {
     let limits = &config.limits;
     SessionLimits {

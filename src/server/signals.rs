@@ -20,7 +20,7 @@ struct Signals {
     hang_up: Signal,
 }
 
-/// Starts to listen. The returned channel names the signal that tells the server to stop.
+/// Starts to listen for signals. The returned channel names the signal that tells the server to stop.
 ///
 /// If a second signal comes, or the stop takes longer than `stop_timeout` plus [`GRACE`], `last_words` is called and
 /// the process exits.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{Due, Heartbeat, Periods, Polled};
-use crate::protocol::alarms::{Alarms, Place};
+use crate::protocol::alarms::{Alarms, Deadline};
 use crate::protocol::{Generation, TransportKind};
 
 /// The heartbeat and the transport of a session, by generation.
@@ -71,11 +71,11 @@ impl Heart {
                 Self::WePing { pings, carrier }
             }
             Generation::Eio3 => {
-                let expires_at = alarms.set(Place::Expire, heartbeat.silence_max(), now);
+                let expires_at = alarms.set(Deadline::Expire, heartbeat.silence_max(), now);
                 Self::TheyPing { expires_at, carrier: Carrier::begin(transport, alarms, expires_at) }
             }
             Generation::Sio09 => {
-                let expires_at = alarms.set(Place::Expire, periods.legacy.handshake_timeout, now);
+                let expires_at = alarms.set(Deadline::Expire, periods.legacy.handshake_timeout, now);
                 Self::Legacy { used: false, carrier: LegacyCarrier::Awaited { greeted: [false; 2], expires_at } }
             }
         }
@@ -100,7 +100,7 @@ impl Heart {
         }
     }
 
-    /// Whether a poll of Engine.IO waits.
+    /// Returns whether a poll of Engine.IO waits.
     pub(super) fn is_polled(&self) -> bool {
         let (Self::WePing { carrier, .. } | Self::TheyPing { carrier, .. }) = self else { return false };
         matches!(carrier, Carrier::Polling { poll_by: None })
@@ -112,7 +112,7 @@ impl Heart {
         match self {
             Self::WePing { .. } => false,
             Self::TheyPing { expires_at, .. } => {
-                *expires_at = alarms.put_off(Place::Expire, heartbeat.silence_max(), now);
+                *expires_at = alarms.put_off(Deadline::Expire, heartbeat.silence_max(), now);
                 false
             }
             Self::Legacy { used, carrier } => !std::mem::replace(used, true) && carrier.is_greeted(),
@@ -130,7 +130,7 @@ impl Heart {
         }
     }
 
-    /// Takes a poll, which is answered by a script or not.
+    /// Takes a poll. `script` says whether its answer will be a script.
     pub(super) fn begin_poll(&mut self, script: bool, periods: &Periods, alarms: &mut Alarms, now: Instant) -> Polled {
         match self {
             Self::WePing { carrier, .. } | Self::TheyPing { carrier, .. } => match carrier {
@@ -147,11 +147,11 @@ impl Heart {
         match self {
             Self::WePing { carrier: Carrier::Polling { poll_by }, .. }
             | Self::TheyPing { carrier: Carrier::Polling { poll_by }, .. } => {
-                *poll_by = Some(alarms.put_off(Place::Poll, heartbeat.silence_max(), now));
+                *poll_by = Some(alarms.put_off(Deadline::Poll, heartbeat.silence_max(), now));
             }
             Self::Legacy { carrier, .. } => {
                 if let Some(greeted) = carrier.greeted() {
-                    let expires_at = alarms.put_off(Place::Expire, periods.legacy.close_timeout, now);
+                    let expires_at = alarms.put_off(Deadline::Expire, periods.legacy.close_timeout, now);
                     *carrier = LegacyCarrier::Awaited { greeted, expires_at };
                 }
             }
@@ -209,8 +209,9 @@ impl Heart {
         }
     }
 
-    /// Returns when the session is over for a request that comes, even if nobody has looked at the deadlines. A ping or
-    /// a noop that is still to be sent may be sent late, so the client's time to answer it is added.
+    /// Returns when the session is over for a request that comes, even if nobody has looked at the deadlines. `None` if
+    /// a poll waits whose noop was due. A ping or a noop that is still to be sent may be sent late, so the client's
+    /// time to answer it is added.
     pub(super) fn over_at(&self, periods: &Periods) -> Option<Instant> {
         match self {
             Self::WePing { pings, .. } | Self::Legacy { carrier: LegacyCarrier::WebSocket(pings), .. } => {
@@ -227,7 +228,7 @@ impl Heart {
 
     /// Lets a session whose time was over go on for half of the time for an answer, as after a ping that goes out late.
     pub(super) fn excuse(&mut self, periods: &Periods, alarms: &mut Alarms, now: Instant) {
-        let until = alarms.set(Place::Expire, self.heartbeat(periods).timeout / 2, now);
+        let until = alarms.set(Deadline::Expire, self.heartbeat(periods).timeout / 2, now);
         match self {
             Self::WePing { pings: Pings { pong_by: deadline, .. }, carrier }
             | Self::TheyPing { expires_at: deadline, carrier } => {
@@ -246,19 +247,19 @@ impl Heart {
     pub(super) fn renew_alarms(&self, periods: &Periods, alarms: &mut Alarms, now: Instant) {
         let silence_max = self.heartbeat(periods).silence_max();
         if let Self::TheyPing { expires_at, .. } = self {
-            alarms.renew(Place::Expire, *expires_at, silence_max, now);
+            alarms.renew(Deadline::Expire, *expires_at, silence_max, now);
         }
         match self {
             Self::WePing { carrier, .. } | Self::TheyPing { carrier, .. } => {
                 if let Carrier::Polling { poll_by: Some(poll_by) } = carrier {
-                    alarms.renew(Place::Poll, *poll_by, silence_max, now);
+                    alarms.renew(Deadline::Poll, *poll_by, silence_max, now);
                 }
             }
             Self::Legacy { carrier: LegacyCarrier::Poll { noop_at: Some(noop_at), .. }, .. } => {
-                alarms.renew(Place::Speak, *noop_at, periods.legacy.polling_duration, now);
+                alarms.renew(Deadline::Speak, *noop_at, periods.legacy.polling_duration, now);
             }
             Self::Legacy { carrier: LegacyCarrier::Awaited { expires_at, .. }, .. } => {
-                alarms.renew(Place::Expire, *expires_at, periods.legacy.close_timeout, now);
+                alarms.renew(Deadline::Expire, *expires_at, periods.legacy.close_timeout, now);
             }
             Self::Legacy { .. } => {}
         }
@@ -273,8 +274,8 @@ impl Pings {
     /// Returns a heartbeat whose next ping is an interval from now.
     fn begin(heartbeat: Heartbeat, alarms: &mut Alarms, now: Instant) -> Self {
         Self {
-            ping_at: Some(alarms.set(Place::Speak, heartbeat.interval, now)),
-            pong_by: alarms.set(Place::Expire, heartbeat.silence_max(), now),
+            ping_at: Some(alarms.set(Deadline::Speak, heartbeat.interval, now)),
+            pong_by: alarms.set(Deadline::Expire, heartbeat.silence_max(), now),
         }
     }
 
@@ -286,7 +287,7 @@ impl Pings {
         // A ping that goes out late, because the machine slept, still leaves the client time to answer.
         let least = heartbeat.timeout / 2;
         if self.pong_by < now + least {
-            self.pong_by = alarms.set(Place::Expire, least, now);
+            self.pong_by = alarms.set(Deadline::Expire, least, now);
         }
         true
     }
@@ -298,7 +299,7 @@ impl Carrier {
         match transport {
             TransportKind::WebSocket => Self::WebSocket,
             TransportKind::Polling => {
-                alarms.share(Place::Poll, expires_at);
+                alarms.share(Deadline::Poll, expires_at);
                 Self::Polling { poll_by: Some(expires_at) }
             }
         }
@@ -308,10 +309,10 @@ impl Carrier {
 impl LegacyCarrier {
     /// Returns the transport of a client that has to poll, or to come by a WebSocket, for the first time or again.
     fn awaited(greeted: [bool; 2], periods: &Periods, alarms: &mut Alarms, now: Instant) -> Self {
-        Self::Awaited { greeted, expires_at: alarms.set(Place::Expire, periods.legacy.close_timeout, now) }
+        Self::Awaited { greeted, expires_at: alarms.set(Deadline::Expire, periods.legacy.close_timeout, now) }
     }
 
-    /// Whether the client was told `1::` on a transport that it still has.
+    /// Returns whether the client was told `1::` on a transport that it still has.
     fn is_greeted(&self) -> bool {
         self.greeted().is_none_or(|greeted| greeted != [false; 2])
     }
@@ -330,7 +331,7 @@ impl LegacyCarrier {
             *self = Self::awaited(greeted, periods, alarms, now);
             return Polled::Greeted;
         }
-        let noop_at = Some(alarms.put_off(Place::Speak, periods.legacy.polling_duration, now));
+        let noop_at = Some(alarms.put_off(Deadline::Speak, periods.legacy.polling_duration, now));
         match std::mem::replace(self, Self::Poll { greeted, noop_at }) {
             Self::Poll { .. } => Polled::Replaces,
             Self::Awaited { .. } | Self::WebSocket(_) => Polled::Waits,
