@@ -28,7 +28,7 @@ use crate::directory::demo::DemoMax;
 use crate::directory::max::{Gate, MaxDirectory, Probe, Target, Tokenless, TrustError};
 use crate::event::CloseReason;
 use crate::http::endpoint::{Endpoint, NewApplication};
-use crate::http::listener::Listener;
+use crate::http::listener::{Listener, ListenerError};
 use crate::http::pages;
 use crate::ids::Ids;
 use crate::limits::clients::Clients;
@@ -96,9 +96,12 @@ pub enum Error {
         /// The error of the system.
         cause: io::Error,
     },
-    /// An indispensable part of the server has failed.
-    #[error("{0}")]
-    Failed(String),
+    /// The registry has failed.
+    #[error("the registry of conversations has failed")]
+    Registry,
+    /// A listener has failed.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
 }
 
 /// Runs the server until SIGTERM or SIGINT tells it to stop. `last_words` is called if the process has to exit before
@@ -123,7 +126,7 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
         let name = tokio::select! {
             told = stop.wait_for(Option::is_some) => told.ok().and_then(|name| *name).unwrap_or("a signal"),
             // The supervisor restarts the process, which is better than a process that serves nobody.
-            why = server.failed() => return Err(Error::Failed(why)),
+            error = server.failed() => return Err(error),
         };
         log::info!("{name}: stopping");
         server.stop().await;
@@ -231,7 +234,7 @@ impl Server {
     }
 
     /// Resolves with the cause when the server has failed.
-    pub async fn failed(&mut self) -> String {
+    pub async fn failed(&mut self) -> Error {
         let operators = async {
             match &mut self.operators {
                 Some(operators) => operators.failed().await,
@@ -239,9 +242,9 @@ impl Server {
             }
         };
         tokio::select! {
-            () = self.registry_end.wait() => "the registry of conversations has failed".to_owned(),
-            why = self.clients.failed() => why,
-            why = operators => why,
+            () = self.registry_end.wait() => Error::Registry,
+            error = self.clients.failed() => error.into(),
+            error = operators => error.into(),
         }
     }
 

@@ -150,9 +150,6 @@ impl Edge {
     /// Opens a session on this thread, over a socket or, without one, by polling. `form` is the form of payload that
     /// the client polls for. Returns the body of the handshake's answer: the open packet of Engine.IO, or the text of
     /// 0.9. If there is a socket, the open packet is already in the outbox.
-    ///
-    /// # Errors
-    /// See [`HandshakeError`]; the socket is dropped.
     pub fn open(
         &self,
         slot: SessionSlot,
@@ -160,7 +157,7 @@ impl Edge {
         form: Form,
         address: IpAddr,
         socket: Option<Box<dyn Transport>>,
-    ) -> Result<String, HandshakeError> {
+    ) -> String {
         let endpoint = &self.endpoint;
         let sid = endpoint.ids.draw();
         let open = endpoint.greeting(generation, &sid, socket.is_some());
@@ -182,7 +179,7 @@ impl Edge {
         };
         SessionActor::launch(parts, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
         endpoint.note_handshake(Some(generation), HandshakeResult::Ok);
-        Ok(open)
+        open
     }
 
     /// Counts and logs a refused request. `generation` is the one that the request names; `None` if that is not served.

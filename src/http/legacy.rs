@@ -71,11 +71,8 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
         return HttpError::Method.response();
     }
     let address = edge.client_address(request.head());
-    let opened = edge
-        .admit(Generation::Sio09, address)
-        .and_then(|slot| edge.open(slot, Generation::Sio09, Form::Text, address, None));
-    match opened {
-        Ok(open) => answer(Body::Text(open), script),
+    match edge.admit(Generation::Sio09, address) {
+        Ok(slot) => answer(Body::Text(edge.open(slot, Generation::Sio09, Form::Text, address, None)), script),
         // A page that waits for a script sees no other answer, and would wait forever.
         Err(refusal) => match script {
             Some(callback) => script_answer(callback.call_with_error("handshake error")),

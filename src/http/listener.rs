@@ -70,13 +70,35 @@ pub struct ListenerParts {
     pub metrics: Arc<Metrics>,
 }
 
+/// The reason for which a listener can serve nobody any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The listening socket is of no use any more.
+    #[error("the listener {listener} has failed: {cause}")]
+    Socket {
+        /// The name of the listener.
+        listener: &'static str,
+        /// The error of the system.
+        cause: io::Error,
+    },
+    /// A worker has ended.
+    #[error("a worker of the listener {listener} has ended")]
+    WorkerEnded {
+        /// The name of the listener.
+        listener: &'static str,
+    },
+    /// The thread that accepts connections has ended.
+    #[error("the thread that takes in connections has ended")]
+    AcceptorEnded,
+}
+
 /// A running listener.
 #[derive(Debug)]
 pub struct Listener {
     stopping: watch::Sender<bool>,
     acceptor: Waker,
     workers: Vec<Arbiter>,
-    failure: oneshot::Receiver<String>,
+    failure: oneshot::Receiver<ListenerError>,
     clients: Arc<Clients>,
 }
 
@@ -145,11 +167,11 @@ impl Listener {
     }
 
     /// Resolves with the cause when the listener fails.
-    pub async fn failed(&mut self) -> String {
+    pub async fn failed(&mut self) -> ListenerError {
         match (&mut self.failure).await {
             Ok(why) => why,
             Err(_) if *self.stopping.borrow() => std::future::pending().await,
-            Err(_) => "the thread that takes in connections has ended".to_owned(),
+            Err(_) => ListenerError::AcceptorEnded,
         }
     }
 
@@ -247,7 +269,7 @@ struct Acceptor {
 
 impl Acceptor {
     /// Accepts connections until the stop.
-    fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), String> {
+    fn run(&mut self, mut poll: Poll, stop: &watch::Receiver<bool>) -> Result<(), ListenerError> {
         let mut events = Events::with_capacity(8);
         let mut looked = Instant::now();
         // The poll is edge-triggered: it reports new connections once, not those that still wait.
@@ -255,7 +277,7 @@ impl Acceptor {
         while !*stop.borrow() {
             let wait = if maybe_more { Duration::ZERO } else { PULSE };
             match poll.poll(&mut events, Some(wait)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(&error)),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.has_failed(error)),
                 _ => maybe_more |= events.iter().any(|event| event.token() == CLIENT),
             }
             maybe_more = maybe_more && self.accept_some()?;
@@ -274,13 +296,13 @@ impl Acceptor {
     }
 
     /// Accepts some waiting connections. Returns false if none is left.
-    fn accept_some(&mut self) -> Result<bool, String> {
+    fn accept_some(&mut self) -> Result<bool, ListenerError> {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.socket.accept() {
                 Ok((stream, peer)) => self.take_in(stream.into(), peer)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => {
-                    if self.needs_pause(&error)? {
+                    if self.needs_pause(error)? {
                         thread::sleep(ACCEPT_PAUSE);
                         break;
                     }
@@ -290,7 +312,7 @@ impl Acceptor {
         Ok(true)
     }
 
-    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) -> Result<(), String> {
+    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) -> Result<(), ListenerError> {
         let slot = match self.clients.connect(peer.ip(), Instant::now()) {
             Ok(slot) => slot,
             Err(limit) => {
@@ -304,7 +326,7 @@ impl Acceptor {
             return Ok(());
         }
         let open = |worker: &&Worker| worker.state.connections.load(Ordering::Relaxed);
-        let Some(worker) = self.workers.iter().min_by_key(open) else { return Err("there is no worker".to_owned()) };
+        let Some(worker) = self.workers.iter().min_by_key(open) else { return Err(self.has_ended()) };
         let slot = slot.counted_by(&worker.state.connections);
         worker.queue.send(Accepted { stream, peer, slot }).map_err(|_| self.has_ended())
     }
@@ -336,7 +358,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// Any other error ends the listener.
-    fn needs_pause(&mut self, error: &io::Error) -> Result<bool, String> {
+    fn needs_pause(&mut self, error: io::Error) -> Result<bool, ListenerError> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         // Network errors of the one connection, which accept(2) passes on.
         let of_one = [
@@ -371,7 +393,7 @@ impl Acceptor {
         }
     }
 
-    fn check_workers(&mut self) -> Result<(), String> {
+    fn check_workers(&mut self) -> Result<(), ListenerError> {
         let mut longest = Duration::ZERO;
         for (number, worker) in self.workers.iter_mut().enumerate() {
             if !worker.arbiter.alive() || worker.queue.is_closed() {
@@ -395,12 +417,12 @@ impl Acceptor {
         Ok(())
     }
 
-    fn has_failed(&self, error: &io::Error) -> String {
-        format!("the listener {} has failed: {error}", self.name.as_str())
+    fn has_failed(&self, cause: io::Error) -> ListenerError {
+        ListenerError::Socket { listener: self.name.as_str(), cause }
     }
 
-    fn has_ended(&self) -> String {
-        format!("a worker of the listener {} has ended", self.name.as_str())
+    fn has_ended(&self) -> ListenerError {
+        ListenerError::WorkerEnded { listener: self.name.as_str() }
     }
 }
 
@@ -453,7 +475,7 @@ mod tests {
     async fn a_worker_that_ends_is_the_end_of_the_listener() {
         let mut listener = Listener::start(parts(mute())).unwrap();
         listener.workers[1].stop();
-        assert_eq!(listener.failed().await, "a worker of the listener operators has ended");
+        assert!(matches!(listener.failed().await, ListenerError::WorkerEnded { listener: "operators" }));
     }
 
     #[test]

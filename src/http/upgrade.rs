@@ -204,10 +204,9 @@ async fn hand_over(
                 tokio::time::timeout(HTTP_WAIT, stream.write_all(&head)).await??;
                 tokio::time::sleep(OPEN_DELAY).await;
             }
-            let handover = handover(edge, stream.into_std()?, slot, generation, read, head);
-            // If the session is refused, the socket is dropped, and the client tries again.
-            let _ =
-                edge.open(session_slot, generation, form, address, Some(handover.attach(&edge.worker.read_buffer)?));
+            let socket = handover(edge, stream.into_std()?, slot, generation, read, head);
+            let socket = socket.attach(&edge.worker.read_buffer)?;
+            edge.open(session_slot, generation, form, address, Some(socket));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),

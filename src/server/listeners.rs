@@ -26,16 +26,41 @@ use crate::delivery::worker::Worker;
 use crate::directory::demo::DemoMax;
 use crate::http::admin::{self, Admin};
 use crate::http::answers::every_answer;
-use crate::http::connection::{AppService, Service, Upgrade};
+use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
 use crate::http::endpoint::{Edge, Endpoint};
 use crate::http::listener::{self, Listener};
 use crate::http::{demo, legacy, pages, polling};
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
-use crate::metrics::ListenerName;
+use crate::metrics::{ListenerName, Metrics};
 
 /// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;
+
+/// The parts that the services of all workers of a listener have in common.
+#[derive(Clone)]
+struct Common {
+    listener: ListenerName,
+    deadlines: Deadlines,
+    head_bytes_max: usize,
+    clients: Arc<Clients>,
+    metrics: Arc<Metrics>,
+}
+
+impl Common {
+    fn new(listener: ListenerName, config: &Config, clients: &Arc<Clients>, metrics: &Arc<Metrics>) -> Self {
+        let (clients, metrics) = (clients.clone(), metrics.clone());
+        let head_bytes_max = config.server.head_bytes_max;
+        Self { listener, deadlines: deadlines(config), head_bytes_max, clients, metrics }
+    }
+
+    /// Returns the service of the worker on this thread.
+    fn service(self, app: AppService, upgrade: Option<Box<dyn Upgrade>>, stopping: watch::Receiver<bool>) -> Service {
+        let Self { listener, deadlines, head_bytes_max, clients, metrics } = self;
+        let newcomers = Rc::default();
+        Service { listener, app, upgrade, deadlines, head_bytes_max, clients, newcomers, metrics, stopping }
+    }
+}
 
 /// The parts that the workers of the clients' listener are built from.
 pub struct ClientWorkers {
@@ -56,33 +81,22 @@ impl ClientWorkers {
         let Self { endpoint, arbiters, demo } = self;
         let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
-        let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+        let common = Common::new(ListenerName::Clients, config, &clients, &metrics);
         let limits = session_limits(config);
         // The kernel keeps the connection of an unreachable client for as long as its heartbeat allows.
         let (protocol, legacy) = (&config.protocol, &config.legacy);
         let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
             .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
-        let user_timeout = deadlines.write.max(Duration::from_millis(heartbeat_ms));
+        let user_timeout = common.deadlines.write.max(Duration::from_millis(heartbeat_ms));
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
             departures::start();
             let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(limits) };
             let app = app(edge.clone(), demo.clone(), namespace.clone());
-            let (clients, metrics) = (edge.endpoint.clients.clone(), edge.endpoint.metrics.clone());
-            let upgrade: Option<Box<dyn Upgrade>> = Some(Box::new(edge));
+            let (common, upgrade) = (common.clone(), Some(Box::new(edge) as Box<dyn Upgrade>));
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(Service {
-                    listener: ListenerName::Clients,
-                    app,
-                    upgrade,
-                    deadlines,
-                    head_bytes_max,
-                    clients,
-                    newcomers: Rc::default(),
-                    metrics,
-                    stopping,
-                })
+                Some(common.service(app, upgrade, stopping))
             }) as Pin<Box<dyn Future<Output = _>>>
         };
         let parts = listener::ListenerParts {
@@ -111,25 +125,15 @@ pub(super) fn serve_operators(
     let metrics = endpoint.metrics.clone();
     let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
     let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
-    let (deadlines, head_bytes_max) = (deadlines(config), config.server.head_bytes_max);
+    let common = Common::new(ListenerName::Operators, config, &clients, &metrics);
+    let user_timeout = common.deadlines.write;
     let new_service = {
-        let (clients, metrics) = (clients.clone(), metrics.clone());
         move |stopping: watch::Receiver<bool>| {
             let app = App::new().configure(admin::routes(admin.clone()));
-            let (clients, metrics) = (clients.clone(), metrics.clone());
+            let common = common.clone();
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(Service {
-                    listener: ListenerName::Operators,
-                    app,
-                    upgrade: None,
-                    deadlines,
-                    head_bytes_max,
-                    clients,
-                    newcomers: Rc::default(),
-                    metrics,
-                    stopping,
-                })
+                Some(common.service(app, None, stopping))
             }) as Pin<Box<dyn Future<Output = _>>>
         }
     };
@@ -139,7 +143,7 @@ pub(super) fn serve_operators(
         workers: 1,
         new_service: Arc::new(new_service),
         clients,
-        user_timeout: deadlines.write,
+        user_timeout,
         metrics,
     };
     Listener::start(parts).map_err(|cause| Error::Start { what: "the worker for operators", cause })
