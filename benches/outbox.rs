@@ -1,11 +1,11 @@
-//! The queue towards one client: a push, and the work of a transport that empties it.
+//! The outbox of one client: a push, and the work of a transport that empties it.
 
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use maxtalk::testing::delivery::Frames;
 
-/// Pushes frames, takes all of them, and reports them as written.
+/// Measures how long it takes to push frames, take all of them, and report them as written.
 fn through(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("push, take, written");
     let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
@@ -25,7 +25,7 @@ fn through(criterion: &mut Criterion) {
     }
 }
 
-/// The cost of a push to a client that was closed for being too slow.
+/// Measures a push to a client that was closed for being too slow.
 fn closed(criterion: &mut Criterion) {
     let (outbox, frame) = (support::outbox(&support::metrics()), support::frame());
     outbox.close(maxtalk::testing::event::CloseReason::Slow);

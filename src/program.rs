@@ -72,8 +72,8 @@ fn save_addresses() {
     }
 }
 
-/// Starts a thread of the allocator that returns memory unused for some seconds. Only the server needs it, and if no
-/// further thread is allowed, the allocator would complain again and again.
+/// Starts a thread of the allocator that returns memory unused for some seconds. Only the server starts it: the other
+/// commands do not need it, and where no further thread is allowed, the allocator complains again and again.
 #[cfg(feature = "jemalloc")]
 fn give_memory_back() {
     use tikv_jemalloc_ctl::{background_thread, max_background_threads};

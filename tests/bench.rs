@@ -195,7 +195,7 @@ fn a_plan_without_talks_is_a_run_at_rest_and_one_that_nobody_hears_is_none() {
     assert!(matches!(error, RunError::NobodyListens { joined: 12 }), "{error}");
 }
 
-/// The accounts of a run without errors.
+/// The accounts of a run without talks and faults.
 const NONE: Accounts = Accounts {
     sent: 0,
     expected: 0,
@@ -231,7 +231,8 @@ fn every_fault_of_a_server_is_caught() {
     });
 }
 
-/// Runs against a server with this fault. For each fault of the server, the accounts must be off by `wrong`.
+/// Runs against a server with this fault, and asserts that the accounts are off by `wrong` for each time that it
+/// occurred.
 fn assert_caught(fault: Fault, wrong: Accounts) {
     let server = Faulty::start(fault);
     let mut job = job(server.addr);
@@ -417,7 +418,7 @@ fn bench(arguments: &[&str]) -> Child {
     command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Returns its exit code, standard output and standard error.
+/// Waits for the end of a bench, and returns its exit code, standard output and standard error.
 fn outcome(mut child: Child) -> (Option<i32>, String, String) {
     let (status, _) = end_of(&mut child);
     let (mut out, mut err) = (String::new(), String::new());

@@ -74,7 +74,7 @@ fn child_of(bench: &Child) -> u32 {
 }
 
 /// Waits until a process has ended, reaped or not.
-fn is_over(pid: u32) {
+fn wait_until_over(pid: u32) {
     until("the server is gone", || Accounts::of(pid).err());
 }
 
@@ -94,7 +94,7 @@ fn a_search_for_the_knee_tells_its_trials_and_leaves_no_server() {
     assert_eq!(outcome.code, Some(1), "nothing holds");
     let told = outcome.err.lines().filter(|line| line.contains(" talks/s: p99 ")).count();
     assert_eq!(told, 2, "{}", outcome.err);
-    is_over(server);
+    wait_until_over(server);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
     assert_eq!(report["circumstances"]["server"], expected, "{report} {}", outcome.err);
 }
 
-/// Starts a server with the people of the demo. Returns its URL and that of its metrics.
+/// Starts a server with people in its demo MAX. Returns it, its URL, and the address of its metrics.
 fn server() -> (Process, String, String) {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
     command.env("MAXTALK_DEMO__PEOPLE", "12").env("MAXTALK_DEMO__MEMBERS", "4");
@@ -144,7 +144,7 @@ fn delivers(metrics: &str) -> bool {
 }
 
 /// Returns whether the server has a session.
-fn sessions(metrics: &str) -> bool {
+fn has_session(metrics: &str) -> bool {
     counts(metrics, |line| line.starts_with("maxtalk_sessions{"))
 }
 
@@ -181,7 +181,7 @@ fn the_spawned_server_ends_with_the_bench_however_that_ends() {
         let outcome = Outcome::of(bench);
         assert_eq!(outcome.code, code, "{name}: {}", outcome.err);
         assert_eq!(outcome.out.contains("\nINTERRUPTED: "), code.is_some(), "{name}: {}", outcome.out);
-        is_over(server);
+        wait_until_over(server);
     }
 }
 
@@ -209,7 +209,7 @@ fn the_server_has_used_nothing_in_a_time_that_was_not_measured() {
     let pid = pid.to_string();
     let line = ["--url", &url, "--pid", &pid, "--ramp", "1", "--duration", "10m", "--json"];
     let bench = bench(&line);
-    until("somebody has joined", || sessions(&metrics).then_some(()));
+    until("somebody has joined", || has_session(&metrics).then_some(()));
     signal(&bench, "INT");
     let report = Outcome::of(bench).json();
     let (used, unknown) = (&report["server"], &Value::Null);

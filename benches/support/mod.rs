@@ -10,7 +10,7 @@ use maxtalk::testing::event::{ConversationId, Scalar, ServerEvent, Talk, Usernam
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 use maxtalk::testing::protocol::{Broadcast, Frame, Generation};
 
-/// Criterion with enough time for a stable median; `--measurement-time` sets more, `--quick` less.
+/// Returns Criterion with enough time for a stable median; `--measurement-time` sets more, `--quick` less.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
@@ -18,23 +18,23 @@ pub fn criterion() -> Criterion {
         .nresamples(10_000)
 }
 
-/// Metrics that nobody scrapes.
+/// Returns metrics that nobody scrapes.
 pub fn metrics() -> Arc<Metrics> {
     Metrics::new(&[], ReadAtScrape::default())
 }
 
-/// An outbox of a current client, with the default bounds.
+/// Returns an outbox of a current client, with the default bounds.
 pub fn outbox(metrics: &Arc<Metrics>) -> Arc<Outbox> {
     let bounds = Bounds { messages_max: 4096, bytes_max: 1 << 20 };
     Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()))
 }
 
-/// A username by number.
+/// Returns the username with this number.
 pub fn username(number: u64) -> Username {
     Username::parse(&format!("user.number.{number}")).expect("a username")
 }
 
-/// A talk as a client sends it.
+/// Returns a talk as a client sends it.
 pub fn talk() -> Talk {
     let scalar = |json: &str| Scalar::parse(serde_json::from_str(json).expect("JSON"), 256).expect("a scalar");
     Talk {
@@ -44,13 +44,13 @@ pub fn talk() -> Talk {
     }
 }
 
-/// The update for the other members, not encoded yet.
+/// Returns the update for the other members, not encoded yet.
 pub fn update() -> Broadcast {
     let event = ServerEvent::Update { username: &username(1), talk: &talk() };
     Broadcast::new("/max".into(), event.name().as_str(), event.json())
 }
 
-/// The update as a frame for a current client: about 150 bytes.
+/// Returns the update as a frame for a current client: about 150 bytes.
 pub fn frame() -> Frame {
     update().frame(Generation::Eio4).clone()
 }

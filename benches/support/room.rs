@@ -34,12 +34,12 @@ pub struct Room {
     drain: Drain,
 }
 
-/// Accepts all writes and counts them, those of its clones included.
+/// A stream that accepts all writes and counts them, together with those of its clones.
 #[derive(Clone, Debug, Default)]
 struct Drain(Rc<Cell<u64>>);
 
 impl Room {
-    /// A conversation in which `listeners` hear the talks of one more member.
+    /// Creates a conversation in which `listeners` members hear the talks of one more member.
     pub async fn with(listeners: u64) -> Self {
         let metrics = support::metrics();
         let conversation = empty_conversation(&metrics);
@@ -63,7 +63,7 @@ impl Room {
         Self { conversation, _sockets: sockets, drain }
     }
 
-    /// Talks, and waits until `listeners` members have been written to.
+    /// Talks, and waits until the talk is written to `listeners` members.
     pub async fn talk(&self, listeners: u64) {
         let before = self.drain.0.get();
         let (session, username) = (SessionId(0), support::username(0));

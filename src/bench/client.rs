@@ -44,8 +44,8 @@ const PARTS_BYTES_MAX: usize = 16 << 20;
 
 /// Receives what a client is told.
 pub trait Ear {
-    /// Called when `bytes` bytes were read at this instant. The calls of [`heard`](Self::heard) that follow are about
-    /// these.
+    /// Called when `bytes` bytes were read at this instant. The events in them follow as calls of
+    /// [`heard`](Self::heard).
     fn read(&mut self, bytes: usize, at: Instant);
 
     /// Called for each event.
@@ -55,8 +55,8 @@ pub trait Ear {
 /// An event that a client is told.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// The namespace is entered. In the generation whose clients send the heartbeat, [`Client::beat`] has to be called
-    /// once in this period.
+    /// The client has entered the namespace. With a period, [`Client::beat`] has to be called once in each: the client
+    /// is of the generation whose clients send the heartbeat.
     Connected(Option<Duration>),
     /// All conversations that the client listens to.
     Listening(Vec<Cow<'a, str>>),
@@ -158,8 +158,8 @@ impl Client {
         self.connection.forget(&self.peer.registry);
     }
 
-    /// Ends the client by a reset. After an ordinary close of tens of thousands of connections, their ports would be
-    /// unavailable to the next run for a minute.
+    /// Ends the client by a reset. An ordinary close of tens of thousands of connections would keep their ports from
+    /// the next run for a minute.
     pub fn abort(mut self) {
         self.connection.abort();
         if let Some(polling) = &mut self.polling {

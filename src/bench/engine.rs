@@ -114,7 +114,7 @@ pub fn run(job: &Job, interrupt: impl Future<Output = ()>) -> Result<Report, Run
     runtime.block_on(Conductor::start(job)?.conduct(interrupt))
 }
 
-/// What all threads share from the beginning.
+/// The data that all threads share from the beginning.
 struct Run {
     /// The prefix of the message ids of this run.
     id: String,
@@ -125,14 +125,14 @@ struct Run {
     shares: Vec<Range<usize>>,
     /// The origin of times in µs.
     epoch: Instant,
-    /// How each thread is given its orders.
+    /// The orders for each thread.
     doors: Vec<Door>,
     counts: Counts,
     /// How long each thread has been busy rather than waiting.
     busy_ns: Vec<AtomicU64>,
     /// Number of threads that have taken their seats.
     seated: AtomicUsize,
-    /// The conversation ids that each user heard in the ramp.
+    /// The users that joined in the ramp, each with the ids of its conversations.
     heard: Mutex<Vec<(usize, Vec<String>)>>,
 }
 
@@ -171,10 +171,10 @@ struct Field {
     ids: Vec<String>,
     /// Number of turns taken, in a closed loop.
     turn: AtomicU64,
-    /// What the end of the run waits for: talks (in a closed loop: slots) that not all members have heard, and joins
-    /// and leaves without an answer.
+    /// Number of things that the end of the run waits for: talks that not all members have heard (in a closed loop:
+    /// their slots), and joins and leaves without an answer.
     under_way: AtomicUsize,
-    /// Set when no further talks follow.
+    /// Whether no further talks follow.
     over: AtomicBool,
 }
 
@@ -194,7 +194,7 @@ impl Field {
     }
 }
 
-/// The schedule of talks.
+/// When talks are sent, in µs since the epoch of the run.
 #[derive(Clone, Copy)]
 struct Times {
     begin_us: u64,
@@ -203,7 +203,7 @@ struct Times {
     end_us: u64,
 }
 
-/// An order to a thread. Without any, a thread makes its ramp.
+/// An order to a thread. A thread begins with its share of the ramp, without an order.
 #[derive(Clone)]
 enum Order {
     /// Take the seats of this layout.
@@ -212,7 +212,7 @@ enum Order {
     Talk(Times),
     /// Send the next talk of this conversation.
     Turn(usize),
-    /// Stop talking, but keep listening. The measured time ended at this time, or earlier.
+    /// Stop talking, but keep listening. The measured time ended at this time, in µs, or earlier.
     Quiet(u64),
     /// End, and close the ledgers.
     End,
@@ -229,8 +229,8 @@ impl Door {
         let mut orders = self.orders.lock();
         // A thread with untaken orders is awake, or about to be.
         if orders.is_empty() {
-            // If this fails, the thread still takes its orders when it next wakes, which is at least every half second
-            // while it talks.
+            // If this fails, the thread takes its orders when it next wakes. A thread that talks wakes at least every
+            // half second.
             let _ = self.waker.wake();
         }
         orders.push(order);

@@ -137,7 +137,7 @@ impl Search {
 
     /// Records the result of the rate that [`next`](Self::next) returned.
     pub fn tried(&mut self, report: &Report, trial: Trial) {
-        self.is_known(KneeStep {
+        self.record(KneeStep {
             rate: self.next,
             achieved: report.talks_per_s(),
             p99: report.corrected.at(99.0),
@@ -148,10 +148,10 @@ impl Search {
 
     /// Records that the rate that [`next`](Self::next) returned could not be tried.
     pub fn failed(&mut self) {
-        self.is_known(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, trial: Trial::Fails });
+        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, trial: Trial::Fails });
     }
 
-    fn is_known(&mut self, step: KneeStep) {
+    fn record(&mut self, step: KneeStep) {
         let trial = step.trial;
         self.steps.push(step);
         match trial {

@@ -21,27 +21,17 @@ const PADDING: char = '.';
 /// Every received number is judged, but only those that are due enter the accounts. A number sent before `listening`,
 /// or received after a request to leave, is neither expected nor received.
 ///
-/// ```
-/// use maxtalk::bench::ledger::{Listener, Receipt};
-///
-/// let mut listener = Listener::new(7);
-/// assert_eq!(listener.receive(8, 10), Receipt::New);
-/// assert_eq!(listener.receive(10, 10), Receipt::New);
-/// assert_eq!(listener.receive(10, 10), Receipt::Duplicate);
-/// let accounts = listener.close(10);
-/// assert_eq!((accounts.expected, accounts.received, accounts.lost, accounts.duplicated), (3, 2, 1, 1));
-/// ```
-///
 /// Memory is bounded: five words, and up to 32 ranges of skipped numbers for a connection that misses something. A
 /// skipped number that was forgotten stays lost; if it comes after all, it counts as duplicated and not as out of
-/// order. So the sums always balance and no fault is overlooked; only its kind may be wrong after more than 32 gaps.
+/// order. So the sums always balance and no fault is overlooked; only the kind of a fault may be wrong, after more than
+/// 32 gaps.
 #[derive(Debug)]
 pub struct Listener {
     /// The first number that is due. After a leave, none is.
     due: u64,
-    /// The lowest number that was settled, or the first one that may be. Never above `due`.
+    /// No number below this one was settled. Never above `due`.
     lowest: u64,
-    /// The highest number that was settled, by receipt or declaration. Below `lowest` until one is.
+    /// The highest number that was settled, by receipt or declaration. Below `lowest` as long as none was settled.
     highest: u64,
     /// The highest number that is known to have been sent. Never below `highest`.
     sent: u64,
@@ -104,9 +94,10 @@ impl Listener {
         }
     }
 
-    /// Records that the update for `first`, received just before, stands for `count` numbers, of which it is the first.
-    /// The others are declared as missed as far as they have not come, and returned as ranges with both ends. To
-    /// declare a number that nobody has sent is a misdelivery; a declared number that comes later is a duplicate.
+    /// Records that the update for `first`, received just before, stands for `count` numbers, of which `first` is the
+    /// first. Those of the others that are due and have not come are declared as missed. Returns these as ranges with
+    /// both ends. To declare a number that nobody has sent is a misdelivery; a declared number that comes later is a
+    /// duplicate.
     pub fn declare_missing(&mut self, first: u64, count: u64) -> Vec<(u64, u64)> {
         if count <= 1 {
             return Vec::new();
@@ -166,7 +157,7 @@ impl Listener {
         }
     }
 
-    /// Notes that the numbers from `first` to `last`, if any, have not come before later ones.
+    /// Notes that the numbers from `first` to `last`, if any, have not come although later ones have.
     fn skip(&mut self, first: u64, last: u64) {
         if first <= last {
             let due = self.due;
@@ -198,7 +189,7 @@ impl Listener {
     }
 }
 
-/// Parts that a listener without faults does not need.
+/// The parts of a [`Listener`] that it needs only once there is a fault.
 #[derive(Debug, Default)]
 struct Faults {
     /// The unsettled numbers between `lowest` and `highest`, as rising ranges with both ends.
@@ -212,7 +203,7 @@ struct Faults {
 }
 
 impl Faults {
-    /// Keeps the bound. The oldest gap is the least likely to be filled.
+    /// Forgets the oldest gaps above the bound. They are the least likely to be filled.
     fn forget(&mut self, due: u64) {
         while self.gaps.len() > GAPS_MAX {
             let (first, last) = self.gaps.remove(0);
@@ -239,8 +230,8 @@ pub enum Stray {
     MessageId,
     /// It cannot be read.
     Garbled,
-    /// It is of an earlier run of this bench, delivered late by an overloaded server. That is no fault: the members of
-    /// the conversation are the same.
+    /// It is of an earlier run of this bench, delivered late by an overloaded server. That is no fault: the
+    /// conversation has the same members in each run.
     Earlier,
 }
 

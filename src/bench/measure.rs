@@ -21,7 +21,7 @@ const DIGITS_SECOND: u8 = 2;
 
 const US_PER_SECOND: u64 = 1_000_000;
 
-/// Percentiles are kept in thousandths of a percent, so that their ranks are exact.
+/// 100 % in thousandths of a percent: percentiles are kept in this unit, so that their ranks are exact.
 const WHOLE: u64 = 100_000;
 
 /// A histogram, with the exact largest value and the exact mean.
@@ -43,7 +43,7 @@ impl<C: Counter> Distribution<C> {
     /// Adds one value, in µs.
     pub fn record(&mut self, us: u64) {
         let us = us.min(LATENCY_US_MAX);
-        // It grows up to the place of the largest latency.
+        // This cannot fail: the histogram grows as far as `LATENCY_US_MAX`.
         let recorded = self.histogram.record(us);
         debug_assert!(recorded.is_ok());
         self.max = self.max.max(us);
@@ -105,7 +105,7 @@ impl<C: Counter> Distribution<C> {
 pub struct SizeClass(u8);
 
 impl SizeClass {
-    /// Returns the class of conversations with this many members. The logarithm makes it worth keeping.
+    /// Returns the class of conversations with this many members. Callers keep it, because it takes a logarithm.
     pub fn of(members: usize) -> Self {
         Self(((members.max(1) as f64).log10() * 2.0).round() as u8)
     }
@@ -116,9 +116,9 @@ impl SizeClass {
     }
 }
 
-/// The measurements of one thread. A talk is measured if it was to be sent within the measured time. Its later receipts
-/// have their latency counted too, but are in no [`Second`]. A second has everything that came in it, including talks
-/// of the warm-up: it shows the rate at which the server delivers.
+/// The measurements of one thread. A talk is measured if it was to be sent within the measured time. A receipt of such
+/// a talk after the measured time has its latency counted too, but is in no [`Second`]. A second has everything that
+/// came in it, including talks of the warm-up: it shows the rate at which the server delivers.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     from_us: u64,
@@ -128,7 +128,7 @@ pub struct Recorder {
     raw: Distribution,
     last: Distribution,
     seconds: Vec<Cell>,
-    /// By number of the class.
+    /// The latencies of each [`SizeClass`], by its number.
     classes: Vec<Class>,
 }
 
@@ -173,7 +173,7 @@ impl Recorder {
         }
     }
 
-    /// Records that a talk in a conversation of this class was received.
+    /// Records that one member of a conversation of this class has received a talk.
     pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
         let corrected = received_us.saturating_sub(intended_us);
         if let Some(second) = self.second(received_us) {
@@ -185,7 +185,8 @@ impl Recorder {
         }
     }
 
-    /// Records that all members of a conversation of this class have received a talk, between these times.
+    /// Records that all members of a conversation of this class have received a talk: the first at `first_us`, the last
+    /// at `last_us`.
     pub fn record_spread(&mut self, class: SizeClass, intended_us: u64, first_us: u64, last_us: u64) {
         if self.is_measured(intended_us) {
             self.class(class).spread.record(last_us.saturating_sub(first_us));
@@ -239,7 +240,8 @@ impl Recorder {
         &self.last
     }
 
-    /// Returns the measured time by second, including a last part of one and seconds in which nothing happened.
+    /// Returns the measured time second by second. The last second may be a part of one. Seconds in which nothing
+    /// happened are included.
     pub fn seconds(&self, measured: Duration) -> Vec<Second> {
         let count = measured.as_nanos().div_ceil(1_000_000_000).min(SECONDS_MAX as u128) as usize;
         let recorded = self.seconds.iter().map(|Cell { talks, deliveries }| Second {
@@ -268,7 +270,7 @@ impl Recorder {
         (self.from_us..self.until_us).contains(&us)
     }
 
-    /// Returns the second of the measured time that this instant is in.
+    /// Returns the second of the measured time that this instant is in. `None` if it is in no such second.
     fn second(&mut self, us: u64) -> Option<&mut Cell> {
         let number = usize::try_from(us.checked_sub(self.from_us)? / US_PER_SECOND).ok()?;
         if us >= self.until_us || number >= SECONDS_MAX {

@@ -12,8 +12,8 @@
 //! * [`knee`]: the search for the highest rate that holds an objective.
 //! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
-//! * `units`: quantities with units.
-//! * `printable`: text from outside.
+//! * [`units`]: lengths of time with a unit.
+//! * `printable`: text from outside, made fit for a terminal.
 
 pub mod client;
 pub mod command;

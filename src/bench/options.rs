@@ -199,8 +199,8 @@ impl BenchOptions {
     /// two connections.
     pub fn files(&self) -> u64 {
         let polls = self.transports.0.iter().any(|&(kind, weight)| kind == TransportKind::Polling && weight > 0);
-        let lines = if polls { 2 } else { 1 };
-        (lines * self.connections + FILES_BESIDE) as u64
+        let per_client = if polls { 2 } else { 1 };
+        (per_client * self.connections + FILES_BESIDE) as u64
     }
 }
 

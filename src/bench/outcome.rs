@@ -61,9 +61,9 @@ pub struct Second {
 pub struct Spread {
     /// Number of members: the geometric middle of the size class.
     pub members: u64,
-    /// From the first to the last receipt of each talk that all members have received.
+    /// Time from the first to the last receipt of each talk that all members have received.
     pub first_to_last: Latency,
-    /// Delivery from the intended time of sending.
+    /// Delivery latency from the intended time of sending.
     pub delivery: Latency,
 }
 
@@ -92,9 +92,9 @@ pub struct Accounts {
 /// How well the load generator kept its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Generator {
-    /// p99 of how much later than planned talks were sent, in µs.
+    /// p99 of the lag, in µs: how much later than planned a talk was sent.
     pub lag_p99: u64,
-    /// The largest such lag, in µs.
+    /// The largest lag, in µs.
     pub lag_max: u64,
     /// The share of the measured time in which the busiest thread did not wait, or the CPU time of an average thread,
     /// whichever is larger.
@@ -106,7 +106,7 @@ pub struct Generator {
 pub struct Server {
     /// User and system time within the measured time.
     pub cpu: Duration,
-    /// The same per delivery, in µs. Not finite without deliveries.
+    /// CPU time per delivery within the measured time, in µs. Not finite without deliveries.
     pub cpu_per_delivery: f64,
     /// CPU time per joined connection, in µs, from before the first connection until all have joined and the server is
     /// at rest. Not finite without joins.
@@ -222,7 +222,7 @@ pub enum Doubt {
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Where and when.
+    /// Where and when the run was made.
     pub circumstances: Circumstances,
     /// The plan of the run.
     pub plan: Plan,
@@ -234,13 +234,13 @@ pub struct Report {
     pub measured: Duration,
     /// Whether the run was ended early.
     pub interrupted: bool,
-    /// From a join to `listening`.
+    /// Time from a join to `listening`.
     pub joins: Latency,
-    /// Delivery from the intended time of sending.
+    /// Delivery latency from the intended time of sending.
     pub corrected: Latency,
-    /// Delivery from the real time of sending.
+    /// Delivery latency from the real time of sending.
     pub raw: Latency,
-    /// From the intended time of sending until all members have received the talk.
+    /// Time from the intended time of sending until all members have received the talk.
     pub last: Latency,
     /// The measured time second by second. Rates are sums of these divided by `measured`.
     pub seconds: Vec<Second>,
@@ -248,7 +248,7 @@ pub struct Report {
     pub spreads: Vec<Spread>,
     /// The sums of the ledger.
     pub accounts: Accounts,
-    /// Bytes received from the server in the measured time. `None` if there was no measured time.
+    /// Bytes received from the server in the measured time. `None` if the run ended before the talks began.
     pub received_bytes: Option<u64>,
     /// Leaves by churn in the measured time. Fewer than planned if too few users were there to leave.
     pub leaves: u64,
@@ -369,7 +369,7 @@ impl Report {
         self.is_clean() && self.is_valid() && self.knee.as_ref().is_none_or(|knee| knee.best().is_some())
     }
 
-    /// Returns by how much the accounts do not balance. It is 0 unless the bench itself is wrong.
+    /// Returns the amount by which the accounts do not balance. It is 0 unless the bench itself is wrong.
     pub fn unaccounted(&self) -> u64 {
         let Accounts { received, declared_missing, lost, .. } = self.accounts;
         self.accounts.expected.abs_diff(received.saturating_add(declared_missing).saturating_add(lost))

@@ -15,88 +15,86 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The longest time of talks that a plan may have, for each of warm-up and measured time.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
 
-/// The generation of the protocol.
+/// How a connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Way {
-    /// The transport.
+    /// The generation of the protocol.
     pub generation: Generation,
-    /// How the sizes of conversations differ.
+    /// The transport.
     pub transport: TransportKind,
 }
 
-/// All have the same number of members.
+/// How the sizes of conversations differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sizes {
-    /// The size of the k-th largest is proportional to 1/k^s.
+    /// All conversations have the same number of members.
     Even,
-    /// MAX decides; the bench learns the sizes when its users join.
+    /// The size of the k-th largest conversation is proportional to 1/k^s.
     Zipf(f64),
-    /// As MAX decides, of which the bench learns when its users join.
+    /// MAX decides; the bench learns the sizes when its users join.
     Learnt,
 }
 
-/// At a fixed rate over all conversations, whatever the server does. Latency counts from the intended time of sending,
-/// so that a stall is not hidden.
+/// When talks are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// So many talks a second over all conversations, whatever the server does: latency counts from when a talk was to
-    /// be sent, so that a stall is not hidden.
+    /// Talks are sent at a fixed rate, whatever the server does. Latency counts from the intended time of sending, so
+    /// that a stall is not hidden.
     Open {
-        /// A fixed number in flight: the next talk is sent when all members have heard one.
+        /// Talks per second over all conversations.
         rate: f64,
     },
-    /// Talks in flight.
+    /// A fixed number of talks is in flight: the next talk is sent when all members have heard one.
     Closed {
-        /// The plan of a run.
+        /// Number of talks in flight.
         window: usize,
     },
 }
 
-/// Number of connections. Each has one user, by default `user_prefix` and a number from 0.
+/// The plan of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Average members of a conversation.
+    /// Number of connections. Each has one user, by default `user_prefix` and a number from 0.
     pub connections: usize,
-    /// How sizes differ, if the bench decides that.
+    /// Average members of a conversation.
     pub members: usize,
-    /// How sizes differ, where the bench has a say in it.
+    /// How the sizes of conversations differ.
     pub sizes: Sizes,
     /// When talks are sent.
     pub pace: Pace,
-    /// Measured time, after the warm-up.
+    /// Connections opened per second.
     pub ramp: f64,
-    /// Time of talks before the measured time.
+    /// Measured time, after the warm-up.
     pub duration: Duration,
-    /// Approximate bytes of an update.
+    /// Time of talks before the measured time.
     pub warm_up: Duration,
-    /// Bytes of an update, more or less.
+    /// Approximate bytes of an update.
     pub payload_bytes: usize,
-    /// Leaves per second, each followed by a join.
+    /// The ways in which connections are made, each with its weight.
     pub mix: Vec<(Way, u32)>,
-    /// Leaves and joins per second.
+    /// Leaves per second, each followed by a join.
     pub churn: f64,
-    /// Prefix of the usernames.
+    /// The share of connections that stop reading, 0 to 1.
     pub slow_share: f64,
-    /// The seed of all random choices.
+    /// Prefix of the usernames.
     pub user_prefix: String,
-    /// Who is in which conversation. Users and conversations are numbered from 0. The first member of a conversation is
-    /// its talker.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// The conversations of each user.
+/// The members of each conversation. Users and conversations are numbered from 0. The first member of a conversation is
+/// its talker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     ids: Vec<ConversationId>,
     by_id: HashMap<ConversationId, usize>,
+    /// The users in each conversation.
     members: Table,
-    /// Rows of numbers in one allocation.
+    /// The conversations of each user.
     conversations: Table,
 }
 
-/// Returns the layout that users heard in `listening`: each user with the ids of its conversations, in any order.
-/// Conversations are sorted by size, the largest first. The talker of each is the member that was chosen least often
-/// before, so that talking is shared out.
+/// Rows of numbers in one allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table {
     numbers: Vec<usize>,
@@ -116,7 +114,9 @@ impl Table {
 }
 
 impl Layout {
-    /// Returns the number of conversations.
+    /// Returns the layout that users heard in `listening`: each user with the ids of its conversations, in any order.
+    /// Conversations are sorted by size, the largest first. The talker of each is the member that was chosen least
+    /// often before, so that no user has to talk for all.
     pub fn learnt<'a, Ids: IntoIterator<Item = &'a str>>(heard: impl IntoIterator<Item = (usize, Ids)>) -> Self {
         let mut table: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (user, ids) in heard {
@@ -156,61 +156,62 @@ impl Layout {
         layout
     }
 
-    /// Returns the id of conversation `k`.
-    ///
-    /// # Panics
-    /// There is no conversation `k`.
+    /// Returns the number of conversations.
     pub fn conversations(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns the number of the conversation with this id.
+    /// Returns the id of conversation `k`.
+    ///
+    /// # Panics
+    /// There is no conversation `k`.
     pub fn id(&self, k: usize) -> &ConversationId {
         &self.ids[k]
     }
 
-    /// Returns the users in conversation `k`, the talker first.
+    /// Returns the number of the conversation with this id.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
     }
 
-    /// Returns the number of users in conversation `k`.
+    /// Returns the users in conversation `k`, the talker first.
     pub fn members(&self, k: usize) -> &[usize] {
         self.members.row(k)
+    }
+
+    /// Returns the number of users in conversation `k`.
+    pub fn size(&self, k: usize) -> usize {
+        self.members(k).len()
     }
 
     /// Returns the talker of conversation `k`.
     ///
     /// # Panics
     /// There is no conversation `k`.
-    pub fn size(&self, k: usize) -> usize {
-        self.members(k).len()
-    }
-
-    /// Returns all conversations of `user`, rising.
     pub fn talker(&self, k: usize) -> usize {
         self.members(k)[0]
     }
 
-    /// Returns the number of members of the largest conversation.
+    /// Returns all conversations of `user`, rising.
     pub fn conversations_of(&self, user: usize) -> &[usize] {
         self.conversations.row(user)
     }
 
-    /// Returns the conversations in which a talk has a listener.
+    /// Returns the number of members of the largest conversation, which is the first.
     pub fn members_max(&self) -> usize {
         self.size(0)
     }
 
-    /// Returns how each connection is made, in order. The ways have the shares of their weights over any stretch of
-    /// numbers, as evenly as possible, and without a period: it might coincide with that of conversations and put all
-    /// talkers on one transport. Empty if no way has a weight.
+    /// Returns the conversations in which a talk has a listener.
     fn heard(&self) -> impl Iterator<Item = usize> {
         (0..self.conversations()).filter(|&k| self.size(k) > 1)
     }
 }
 
-/// Multiples of the golden ratio modulo 1 fill an interval evenly from the first on. Their ranks divide it by weight.
+/// Returns how each connection is made, in order. Empty if no way has a weight.
+///
+/// Over any stretch of connections, the ways have the shares of their weights as evenly as possible. They have no
+/// period: it might coincide with that of conversations and put all talkers on one transport.
 pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     let cumulate = |sum: &mut u64, &(_, weight): &(Way, u32)| {
         *sum += u64::from(weight);
@@ -219,8 +220,8 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     let bounds = plan.mix.iter().scan(0, cumulate).collect::<Vec<_>>();
     let total = bounds.last().copied().unwrap_or(0);
     let connections = if total > 0 { plan.connections } else { 0 };
-    // The conversation and time of each talk in an open loop. Talks are numbered from 0. The conversations with
-    // listeners take turns in an order that the seed shuffles, so all talk equally often, whatever their size.
+    // Multiples of the golden ratio modulo 1 fill an interval evenly from the first on. Their ranks divide it by
+    // weight.
     let mut ranked = Vec::from_iter(0..connections);
     ranked.sort_unstable_by_key(|&number| (number as u64).wrapping_mul(GOLDEN));
     let mut ways = vec![0; connections];
@@ -231,8 +232,8 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     ways.into_iter().map(|at| plan.mix[at].0)
 }
 
-/// Returns the schedule of `rate` talks per second over all conversations. `None` if nobody would hear a talk, or the
-/// rate is not a positive number.
+/// The conversation and time of each talk in an open loop. Talks are numbered from 0. The conversations with listeners
+/// take turns in an order that the seed shuffles, so all talk equally often, whatever their size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     rate: f64,
@@ -240,25 +241,26 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Returns the intended time of the `n`-th talk, in µs from the start.
+    /// Returns the schedule of `rate` talks per second over all conversations. `None` if nobody would hear a talk, or
+    /// the rate is not a positive number.
     pub fn new(layout: &Layout, rate: f64, seed: u64) -> Option<Self> {
         let mut order = layout.heard().collect::<Vec<_>>();
         Random::new(seed).shuffle(&mut order);
         (!order.is_empty() && rate.is_finite() && rate > 0.0).then_some(Self { rate, order })
     }
 
-    /// Returns the conversation of the `n`-th talk.
+    /// Returns the intended time of the `n`-th talk, in µs from the start.
     pub fn due_us(&self, n: u64) -> u64 {
         (n as f64 * 1e6 / self.rate) as u64
     }
 
-    /// Returns the talks, with their conversations, of those conversations that `is_mine` picks, such as those of one
-    /// thread. Endless unless it picks none.
+    /// Returns the conversation of the `n`-th talk.
     pub fn conversation(&self, n: u64) -> usize {
         self.order[(n % self.order.len() as u64) as usize]
     }
 
-    /// A random number generator with a seed (SplitMix64). Not for secrets.
+    /// Returns the talks in the conversations that `is_mine` picks, such as those of one thread: pairs of the number of
+    /// the talk and its conversation, rising. Endless unless `is_mine` picks none.
     pub fn turns<F: Fn(usize) -> bool>(&self, is_mine: F) -> impl Iterator<Item = (u64, usize)> + use<F> {
         let mine = (0..).zip(&self.order).filter(|&(_, &k)| is_mine(k)).map(|(at, &k)| (at, k)).collect::<Vec<_>>();
         let (round, picked) = (self.order.len() as u64, mine.len() as u64);
@@ -270,17 +272,17 @@ impl Schedule {
     }
 }
 
-/// Creates a generator. The same seed gives the same numbers.
+/// A random number generator with a seed (SplitMix64). Not for secrets.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Returns any number.
+    /// Creates a generator. The same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Returns a number below `bound`; 0 if `bound` is 0.
+    /// Returns any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -288,12 +290,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Shuffles `items`.
+    /// Returns a number below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.number()) * bound as u128) >> 64) as usize
     }
 
-    /// Puts `items` into an order of chance.
+    /// Shuffles `items`.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -132,7 +132,7 @@ pub fn machine() -> String {
     format!("{name}, {}, {system} {release}", cores(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()))
 }
 
-/// Returns all cores of the machine, not only those that this process may use.
+/// Describes all cores of the machine, not only those that this process may use.
 fn cores(cpuinfo: &str) -> String {
     let values = |name: &'static str| {
         let pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));

@@ -19,7 +19,7 @@ pub enum TimeError {
     TooLong,
 }
 
-/// Reads a length of time: digits and a unit.
+/// Reads a length of time: a decimal number and a unit, such as `30s` or `1.5h`.
 pub(super) fn time(text: &str) -> Result<Duration, TimeError> {
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(TimeError::NoUnit)?;
     let seconds = match &text[unit..] {

@@ -12,7 +12,7 @@ use super::wire::{MESSAGE_BYTES_MAX, garbage};
 
 /// Least room in the buffer for one read.
 const READ_BYTES_MIN: usize = 32 << 10;
-/// A buffer for incomplete messages that has grown above this is given back.
+/// Memory that a connection keeps for incomplete messages. A buffer that has grown above this is given back.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 /// Size of the kernel's receive buffer of a slow reader. Linux doubles it.
 const SLOW_BUFFER_BYTES: usize = 4096;
@@ -20,10 +20,12 @@ const SLOW_BUFFER_BYTES: usize = 4096;
 /// connections.
 const CLIENTS_PER_SOURCE: usize = 10_000;
 
-/// A connection, with the bytes of incomplete messages in both directions.
+/// A TCP connection, with the bytes that wait in each direction.
 pub(super) struct Connection {
     stream: TcpStream,
+    /// The beginning of a message that has not arrived as a whole.
     rest: Vec<u8>,
+    /// The bytes that the kernel has not taken yet.
     unsent: Vec<u8>,
 }
 
@@ -66,7 +68,7 @@ impl Connection {
         Ok(Self { stream, rest: Vec::new(), unsent: Vec::new() })
     }
 
-    /// Ends all events of this connection.
+    /// Stops the events of this connection.
     pub(super) fn forget(&mut self, registry: &Registry) {
         // This fails only for a connection that has no events anyway.
         let _ = registry.deregister(&mut self.stream);
@@ -110,7 +112,7 @@ impl Connection {
         self.rest.extend_from_slice(rest);
     }
 
-    /// The bytes to be sent; more may be appended.
+    /// Returns the bytes to be sent, to which more may be appended.
     pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
         &mut self.unsent
     }

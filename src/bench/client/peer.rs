@@ -31,6 +31,7 @@ pub(super) struct Peer {
     pub(super) target: Target,
     pub(super) speech: Speech,
     pub(super) registry: Registry,
+    /// The mask of the last WebSocket frame.
     pub(super) mask: Cell<u32>,
 }
 

@@ -55,7 +55,7 @@ impl Polling {
             Some(connection) => connection,
             none => {
                 let token = Token(2 * self.number + 1);
-                // Without a connection the session ends for want of a heartbeat, which is then reported.
+                // Without a connection no heartbeat is sent: the session ends, which is then reported.
                 let opened = Connection::open(peer.target.address, self.number, false, &peer.registry, token);
                 let Ok(connection) = opened else { return };
                 none.insert(connection)
@@ -71,7 +71,7 @@ impl Polling {
         self.is_under_way = true;
     }
 
-    /// Reads the answers to POSTs, writes what waits, and sends the next POST.
+    /// Reads the answers to POSTs, writes the bytes that wait, and sends the next POST.
     ///
     /// # Errors
     /// The server refused a POST, or the connection failed while one was under way.

@@ -24,7 +24,7 @@ pub(super) enum Said<'a> {
     Open(&'a str),
     /// The namespace is entered.
     Connected,
-    /// The namespace may not be entered, or not any more.
+    /// The server refuses the namespace, for this reason.
     Refused(&'a str),
     /// An event, with its first argument.
     Event(&'a str, &'a str),
@@ -138,7 +138,7 @@ impl Speech {
     }
 }
 
-/// `["name",argument]`
+/// Returns the event in `["name",argument]`. `None` if the array has another form.
 fn event(array: &str) -> Option<Said<'_>> {
     let (name, _) = quoted(array.strip_prefix('[')?)?;
     if matches!(name, "joined" | "left") {

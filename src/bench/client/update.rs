@@ -20,7 +20,7 @@ pub struct Update<'a> {
     /// The id of the message, if it is text.
     #[serde(borrow, rename = "messageID")]
     pub message_id: Cow<'a, str>,
-    /// The number of updates that this one stands for, if the server folds them. It is the first of them.
+    /// The number of updates that this one stands for, if the server folds them. This one is the first of them.
     pub missed: Option<u64>,
 }
 

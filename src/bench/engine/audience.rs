@@ -46,7 +46,7 @@ pub(super) struct Audience {
 /// A change of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// The connection may join. Its heartbeat has this period, if it has to send one.
+    /// The connection may join. It has to send a heartbeat with this period, if there is one.
     Connected(Option<Duration>),
     /// The connection is listening for the first time.
     Joined,
@@ -71,7 +71,7 @@ impl Default for Echo {
     }
 }
 
-/// One user, as the receiver of events.
+/// The receiver of the events of one user.
 pub(super) struct Hearing<'a> {
     pub(super) audience: &'a mut Audience,
     pub(super) number: usize,
@@ -123,7 +123,7 @@ impl Audience {
         }
     }
 
-    /// Adds deliveries and bytes to the shared counters.
+    /// Adds the deliveries and bytes since the last call to the shared counters.
     pub(super) fn tell(&mut self) {
         if self.bytes > 0 {
             self.run.counts.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
@@ -153,7 +153,7 @@ impl Audience {
         self.run.seated.fetch_add(1, Ordering::Release);
     }
 
-    /// Records an update, and returns how many talks, or slots of a closed loop, it frees.
+    /// Judges and records an update. Returns how many talks (in a closed loop: slots) it frees.
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let Some(field) = &self.field else {
             let update = Update::parse(argument).ok_or(Stray::Garbled)?;
@@ -196,7 +196,7 @@ impl Audience {
         self.deliveries += 1;
         let class = field.classes[conversation];
         let Some(delivery) = talks.hear(talk, self.now_us) else {
-            // The talk is too old to be remembered, but its timestamp tells when it was to be sent.
+            // The talk was forgotten, but its timestamp tells when it was to be sent.
             if let Some(intended_us) = self.echo.timestamp.filter(|intended_us| *intended_us <= self.now_us) {
                 self.notes.recorder.record(class, intended_us, intended_us, self.now_us);
             }
@@ -246,7 +246,7 @@ impl Audience {
         }
     }
 
-    /// A join or a leave failed.
+    /// Records that a join or a leave failed.
     pub(super) fn cannot(&mut self, number: usize, why: String) {
         if self.person(number).state.asks().is_none() {
             self.error(number, &why);

@@ -33,13 +33,13 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 const REST_INTERVAL: Duration = Duration::from_millis(200);
 /// CPU time that a server at rest may use in [`REST_INTERVAL`]: one tick of the kernel's accounting.
 const REST_CPU_MAX: Duration = Duration::from_millis(10);
-/// How long the server is given to come to rest.
+/// How long the server may take to come to rest after the joins.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the seats to the first talk.
+/// Time from the last seat taken to the first talk.
 const LEAD: Duration = Duration::from_millis(20);
 /// How long talks in flight at the end may take to be heard.
 const GRACE: Duration = Duration::from_secs(5);
-/// Duplicates come within this time after the first.
+/// How long the end of a run waits for duplicates. They come soon after the first delivery.
 const ECHO: Duration = Duration::from_millis(100);
 
 /// Directs the threads of a run.
@@ -51,7 +51,7 @@ pub(super) struct Conductor<'a> {
     figures: Server,
     bar: ProgressBar,
     interrupted: bool,
-    /// The measured time.
+    /// The length of the measured time.
     measured: Duration,
     /// Bytes received in the measured time.
     received_bytes: Option<u64>,
@@ -128,7 +128,7 @@ impl<'a> Conductor<'a> {
             Pace::Closed { .. } => 1.0,
         };
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
-        // The number of members that MAX chose, not that of the plan.
+        // The report has the average that MAX chose, not that of the plan.
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
         let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
@@ -180,7 +180,7 @@ impl<'a> Conductor<'a> {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Waits until every connection is listening or has failed, and the server is at rest.
+    /// Waits until every connection is listening or has failed, and then until the server is at rest.
     async fn everybody_joins(&self) {
         let run = &self.run;
         self.bar.set_length(run.plan.connections as u64);
@@ -211,7 +211,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Returns which readers are in which conversations.
+    /// Returns the layout of the users who have joined, without slow readers.
     fn layout(&self) -> Layout {
         let heard = self.run.heard.lock();
         let readers = heard.iter().filter(|(number, _)| !self.run.users[*number].slow);
@@ -330,9 +330,9 @@ struct Sample {
 }
 
 impl Sample {
-    /// Returns for how many seconds since `before` the generator was at work. The busiest thread limits a run, in a
-    /// closed loop or on a shared core, so its time not spent waiting for the server counts. Kernel work during a wait
-    /// shows only in the CPU time.
+    /// Returns for how many seconds since `before` the generator was at work: the time in which the busiest thread did
+    /// not wait, because that thread limits the run in a closed loop or on a shared core; or the CPU time of an average
+    /// thread, which includes the kernel's work during a wait, if that is longer.
     fn generator_since(&self, before: &Self) -> f64 {
         let threads = self.busy_ns.len().max(1) as f64;
         let cpu = self.generator.saturating_sub(before.generator).as_secs_f64() / threads;

@@ -59,8 +59,8 @@ impl Worker {
         self.audience.turns = turns;
     }
 
-    /// Gives up talks sent before `before_us` that not all have heard, and gives their slots, and those of missing
-    /// talkers, to others.
+    /// Gives up talks sent before `before_us` that not all have heard. Their slots, and those that are idle, go to
+    /// other conversations.
     pub(super) fn look_after(&mut self, before_us: u64) {
         let Some(field) = self.audience.field.clone() else { return };
         for (conversation, talks) in field.talks.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Worker {
         }
     }
 
-    /// Sends the next talk of a conversation, and returns whether anybody will hear it.
+    /// Queues the next talk of a conversation, and returns whether anybody has to hear it.
     fn talk(&mut self, conversation: usize, intended_us: u64, now_us: u64) -> bool {
         let Some(field) = &self.audience.field else { return false };
         let talker = field.layout.talker(conversation);

@@ -21,7 +21,7 @@ pub(super) struct Talks {
 struct UnderWay {
     /// Number of users who have to hear the next talk.
     listeners: u32,
-    /// The highest number whose slot in a closed loop no longer waits for the talk to be heard.
+    /// The highest number that was given up: the slots of the talks up to it no longer wait for them to be heard.
     given_up: u64,
     /// The talks from the first that is still awaited to the last that was sent.
     talks: VecDeque<Talk>,
@@ -33,7 +33,7 @@ struct Talk {
     sent_us: u64,
     /// Number of users who still have to hear it.
     awaited: u32,
-    /// A user was told that it missed the talk, so not all will receive it.
+    /// Whether a user was told that it missed the talk, so that not all will receive it.
     is_missed: bool,
     first_us: u64,
     last_us: u64,
@@ -56,7 +56,7 @@ pub(super) struct Delivery {
     pub(super) sent_us: u64,
     /// The first and the last time of receipt, if this was the last receipt and all have received it.
     pub(super) span_us: Option<(u64, u64)>,
-    /// Whether the slot is now free: this was the last receipt, and the slot waited for it.
+    /// Whether this frees the slot of the talk: it was the last receipt, and the slot was not given up before.
     pub(super) is_freed: bool,
 }
 
@@ -143,8 +143,8 @@ impl Talks {
         freed
     }
 
-    /// Gives up the slots of talks sent before `sent_us` that not all have heard, and returns how many these are. Later
-    /// receipts of such a talk are still recorded.
+    /// Gives up the talks sent before `sent_us` that not all have heard, and returns the number of slots that this
+    /// frees. Later receipts of such a talk are still recorded.
     pub(super) fn give_up(&self, sent_us: u64) -> usize {
         let mut under_way = self.under_way.lock();
         let first = self.first(&under_way);
@@ -209,7 +209,7 @@ mod tests {
         assert!(talks.hear(1, 9).is_some());
         assert!(talks.hear(2, 9).is_some());
         assert!(talks.hear(1, 9).unwrap().span_us.is_some());
-        // The one who leaves has heard talk 1; the other has heard 1 and 2.
+        // The user who leaves has heard talk 1; the other has heard 1 and 2.
         assert_eq!(talks.quit(1), 1);
         assert_eq!(talks.give_up(3), 0);
         assert_eq!(talks.give_up(4), 1);

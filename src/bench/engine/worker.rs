@@ -1,5 +1,5 @@
-//! One thread of the load: a loop around the poll of its connections. Before the thread sleeps, everything with a time
-//! is asked when it is due; nothing waits elsewhere.
+//! One thread of the load: a loop around the poll of its connections. Before the thread sleeps, it asks everything that
+//! has a time when that is due. It waits nowhere else.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,11 +30,11 @@ const ALARM: Token = Token(usize::MAX - 1);
 
 /// Number of events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
-/// How long a connection may take until it may join, and then until it is listening.
+/// How long a connection may take until it may join, and how long the answer to a join or a leave may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Number of connections of a thread that may be on their way to `listening`.
 const RAMP_UNDER_WAY_MAX: usize = 1024;
-/// How long a talk is waited for if not all members hear it.
+/// How long a talk that not all members have heard is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Interval at which such talks are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -55,13 +55,15 @@ pub(super) struct Worker {
     under_way: usize,
     /// Deadlines of connections, the earliest first. Those that no longer apply are skipped.
     deadlines: BinaryHeap<Reverse<(u64, usize, Deadline)>>,
-    /// The talks of an open loop.
+    /// The talks of an open loop. `None` until the talks begin, after the measured time, and in a closed loop.
     pub(super) script: Option<Script>,
-    /// When the closed loop begins.
+    /// When the closed loop begins. [`NEVER_US`] on all threads but the first, and once it has begun.
     pub(super) begin_us: u64,
     pub(super) churn: Option<Churn>,
+    /// When talks that not all members have heard are next looked for.
     look_us: u64,
-    /// Talks, or slots of a closed loop, freed since the last look because the talker or all listeners are gone.
+    /// Number of talks (in a closed loop: slots) that are free since the last look because nobody was there to talk or
+    /// to hear, or because an old talk was forgotten.
     pub(super) idle: usize,
 }
 
@@ -203,7 +205,8 @@ impl Worker {
         }
     }
 
-    /// Returns when the next connection is to be opened. The threads take turns, at the rate of the plan over all.
+    /// Returns when the next connection is to be opened. The threads take turns, so that together they keep the rate of
+    /// the plan.
     fn ramp_us(&self) -> u64 {
         if self.next == self.range.end {
             return NEVER_US;
@@ -275,7 +278,7 @@ impl Worker {
         if !self.audience.turns.is_empty() {
             self.take_turns();
         }
-        // After a thousand events at once, a talk would be late.
+        // There may be a thousand events at once: a talk would be late after all of them.
         if self.talk_us() <= self.audience.now_us {
             self.talk_by_script();
         }

@@ -28,6 +28,13 @@ fn a_clean_stream_balances() {
 }
 
 #[test]
+fn a_stream_may_begin_anywhere() {
+    let mut listener = Listener::new(7);
+    assert_eq!([8, 10, 10].map(|number| listener.receive(number, 10)), [New, New, Duplicate]);
+    assert_eq!(listener.close(10), Accounts { duplicated: 1, ..accounts(3, 2, 1) });
+}
+
+#[test]
 fn each_fault_is_caught() {
     let table: &[(&str, &[u64], u64, Receipt, Accounts)] = &[
         ("loses the first", &[2, 3], 3, New, accounts(3, 2, 1)),

@@ -8,7 +8,8 @@ use plotters::prelude::*;
 
 use super::words::plain;
 
-/// Size in pixels, twice that on the page: plotters rounds positions to whole pixels, which would show in curves.
+/// Size in pixels, twice that on the page: plotters rounds positions to whole pixels, which would show in curves at the
+/// size of the page.
 const SIZE: (u32, u32) = (1_520, 640);
 /// Font size of labels, in the pixels of [`SIZE`].
 const FONT_SIZE: u32 = 31;
@@ -20,11 +21,11 @@ pub(super) enum Tone {
     Ink,
     /// The lines of the grid.
     Grid,
-    /// The first series.
+    /// The main series.
     Blue,
-    /// The second.
+    /// A second series.
     Orange,
-    /// The third.
+    /// A third series.
     Purple,
     /// Success.
     Green,

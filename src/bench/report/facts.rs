@@ -110,14 +110,14 @@ fn rates(report: &Report) -> Grid {
 
 fn generator(report: &Report) -> Grid {
     let generator = &report.generator;
-    let (lag_limit, cpu_limit) = match report.plan.pace {
+    let (lag_limit, busy_limit) = match report.plan.pace {
         Pace::Open { .. } => (ms(LAG_P99_US_MAX), percent(BUSY_SHARE_MAX_OPEN)),
         Pace::Closed { .. } => (NONE.to_owned(), percent(BUSY_SHARE_MAX_CLOSED)),
     };
     let rows = vec![
         row("lag p99, ms", [ms(generator.lag_p99), lag_limit]),
         row("lag max, ms", [ms(generator.lag_max)]),
-        row("busy", [percent(generator.busy_share), cpu_limit]),
+        row("busy", [percent(generator.busy_share), busy_limit]),
     ];
     Grid { title: "generator", columns: vec!["measured", "allowed"], rows }
 }

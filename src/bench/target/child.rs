@@ -38,8 +38,8 @@ const NOT_INHERITED: [&str; 6] = [
 /// Number of log lines that are kept to explain a failure of the server.
 const LAST_LINES: usize = 20;
 
-/// A server of this program, on loopback and a port of its own. It stops when its standard input ends, which is held
-/// here: on drop, and however this process ends.
+/// A server of this program, on loopback and a port of its own. It stops when its standard input ends. This process
+/// holds the other end, so the server stops on drop, and also when this process ends, however that happens.
 #[derive(Debug)]
 pub struct Child {
     child: process::Child,
@@ -52,7 +52,7 @@ pub struct Child {
 
 type LastLines = Arc<Mutex<VecDeque<String>>>;
 
-/// Why there is no server, or not any more.
+/// Why there is no server, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// The path of this program is unknown.
@@ -253,8 +253,8 @@ impl Drop for Child {
     }
 }
 
-/// Returns the environment of a server for these people: what it must have, and bounds on joins that let all of them
-/// come at once, unless others are `chosen`.
+/// Returns the environment of a server for these people: the settings that it must have, and bounds on joins that let
+/// all of them come at once. A bound whose variable is `chosen` already is left out.
 fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
@@ -293,7 +293,7 @@ fn variable(key: &str) -> String {
 fn read_log(stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>, told: &Sender<SocketAddr>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if let Some(addr) = line.rsplit_once("listening on http://").and_then(|(_, addr)| addr.parse().ok()) {
-            // The receiver may have given up.
+            // The receiver may have given up waiting.
             let _ = told.send(addr);
         }
         let mut lines = last_lines.lock();
