@@ -49,13 +49,13 @@ pub use raw::Source;
 use crate::event::{Token, Username};
 use crate::protocol::Generation;
 
-/// No wait of a server should be longer than a day.
+/// Milliseconds of a day: no wait of a server should be longer.
 const DAY_MS: u64 = 86_400_000;
 
 /// Bytes of a GiB.
 const GIB: usize = 1 << 30;
 
-/// The default in the table of a setting that has none.
+/// The default in the table of a setting that has no value by default.
 const NONE: &str = "none";
 
 macro_rules! settings {
@@ -228,8 +228,8 @@ settings! {
         /// Members of each of their conversations c0, c1 and so on, which are filled in the order of the users. The
         /// average if `demo.zipf` is set.
         members: usize = 10 in 2..=10_000_000,
-        /// Gives the k-th of these conversations members in proportion to 1/k to this power; none gives all the same
-        /// number.
+        /// Exponent of a power law: the k-th of these conversations has members in proportion to 1/k to this power.
+        /// None gives all the same number.
         zipf: Option<f64> = none in Optional(Decimals(0.0..=10.0)),
     }
 
@@ -249,7 +249,7 @@ settings! {
         pending_max: usize = 64 in 1..=1_000_000,
         /// How long to wait for conversations to accept a join or answer an ask.
         answer_ms: u64 = 5000 in 1..=DAY_MS,
-        /// Talks that may wait in conversations. A session with more is not read until they are said.
+        /// Talks that may wait in conversations. A session that reaches this is not read until half of them are sent.
         talks_max: usize = 64 in 1..=1_000_000,
         /// Sessions of one user; 0 is no limit.
         per_user_max: usize = 1000 in 0..=10_000_000,
@@ -277,7 +277,7 @@ settings! {
 
     /// One conversation.
     [conversation] Conversation {
-        /// `joined` and `left` are sent, and `people` names people, up to this many listening users; 0 is no limit.
+        /// Most listening users with whom `joined` and `left` are sent and `people` has names; 0 is no limit.
         presence_members_max: usize = 1000 in 0..=10_000_000,
         /// Messages that a conversation sends before other tasks on its thread run.
         burst_max: usize = 32 in 1..=1_000_000,

@@ -237,13 +237,13 @@ pub(super) const LOG_FILTERS: Text<String> =
 /// Shows a URL without user, password, query and fragment: a URL that is refused may hold secrets there.
 fn show_url(raw: &Raw) -> String {
     let Some(text) = raw.text() else { return raw.to_string() };
-    let (place, query) = text.find(['?', '#']).map_or((text, ""), |at| text.split_at(at));
-    let place = place.rsplit_once('@').map_or_else(
-        || place.to_owned(),
+    let (base, query) = text.find(['?', '#']).map_or((text, ""), |at| text.split_at(at));
+    let base = base.rsplit_once('@').map_or_else(
+        || base.to_owned(),
         |(before, host)| match before.split_once("://") {
             Some((scheme, _)) => format!("{scheme}://***@{host}"),
             None => format!("***@{host}"),
         },
     );
-    Raw::Plain(place + if query.is_empty() { "" } else { "?***" }).to_string()
+    Raw::Plain(base + if query.is_empty() { "" } else { "?***" }).to_string()
 }

@@ -1,4 +1,4 @@
-//! The base URL of MAX: the one parser for the setting and for those who connect by it.
+//! The base URL of MAX. The setting and the client of MAX share this one parser.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,7 +6,7 @@ use actix_http::Uri;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
-/// Where MAX is: an http or https URL to which paths can be appended.
+/// The base URL of MAX: an http or https URL to which paths can be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -17,7 +17,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads and normalizes a URL: the host in lower case, without the usual port and without a slash at the end.
+    /// Reads and normalizes a URL: the host in lower case, without the default port and without a slash at the end.
     ///
     /// # Errors
     /// A few words that say what is wrong and do not quote the URL, which may hold a password.

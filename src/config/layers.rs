@@ -14,7 +14,7 @@ use super::raw::{Raw, Source, clip};
 use super::variables::{self, Meaning};
 use super::{NONE, Origin, Origins, SECTIONS, near};
 
-/// Most warnings of variables that name no setting.
+/// Most warnings about variables that name no setting.
 const WARNINGS_MAX: usize = 20;
 
 /// Everything that is laid over the defaults.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Messages cut values that are longer.
+/// Longest value in a message. A longer one is cut.
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// The source of a value.

@@ -72,8 +72,8 @@ impl Config {
 /// addresses; the unspecified address of IPv6 takes it on those of IPv4 too.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
-    let same_place = one.ip() == other.ip() || covers(one, other) || covers(other, one);
-    one.port() == other.port() && one.port() != 0 && same_place
+    let same_address = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+    one.port() == other.port() && one.port() != 0 && same_address
 }
 
 #[cfg(test)]

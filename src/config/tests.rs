@@ -1,4 +1,4 @@
-//! The table, the layers and the messages: sources in, a configuration or the text of its problems out.
+//! Tests of the table, the layers and the messages: from sources to a configuration, or to the text of its problems.
 
 use super::*;
 

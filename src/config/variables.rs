@@ -60,13 +60,13 @@ fn section_and_key(name: &str) -> Option<(&str, &str)> {
 #[derive(Debug, PartialEq)]
 enum Injected {
     Surely,
-    /// The name is one that orchestrators give, the value is not.
+    /// Orchestrators give this name, but not this value.
     Perhaps,
 }
 
-/// Tells whether Docker makes such a variable of a link, or Kubernetes of a service. `rest` is its name without our
-/// prefix: first the rest of the name of the link or service, which may be empty and in which every character except
-/// letters and digits has become an underscore.
+/// Returns how surely Docker has made a variable of a link, or Kubernetes of a service. `None` if its name does not
+/// have their form. `rest` is the name without our prefix. It begins with the rest of the name of the link or service,
+/// which may be empty, and in which every character except letters and digits is replaced by an underscore.
 fn injected(rest: &str, value: &str) -> Option<Injected> {
     let name = format!("_{rest}");
     let expected = |fits: bool| Some(if fits { Injected::Surely } else { Injected::Perhaps });

@@ -19,7 +19,7 @@ macro_rules! label_values {
         }
 
         impl $Name {
-            /// All of them.
+            /// All values of the label.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$Variant),+];
 
             /// The value of the label.
@@ -43,9 +43,9 @@ label_values! {
 
     /// How an actor ended.
     ActorEnd {
-        /// As it should.
+        /// The actor ended as it should.
         Done = "done",
-        /// By a panic.
+        /// The actor panicked.
         Panic = "panic",
     }
 
@@ -83,7 +83,7 @@ label_values! {
 pub struct OkOrCode(pub Result<(), Code>);
 
 impl OkOrCode {
-    /// `ok`, or the code.
+    /// The value of the label `result`: `ok`, or the code.
     pub fn as_str(self) -> &'static str {
         self.0.map_or_else(Code::as_str, |()| "ok")
     }
@@ -185,7 +185,7 @@ macro_rules! label_sets {
 }
 
 label_sets! {
-    /// The label of what belongs to a class of actor.
+    /// The label of everything that is counted by class of actor.
     ActorLabel { actor: ActorClass }
     /// The labels of a stopped actor.
     StopLabel { actor: ActorClass, reason: ActorEnd }
@@ -201,7 +201,7 @@ label_sets! {
     HandshakeLabel { protocol: OrOther<Generation>, result: HandshakeResult }
     /// The label of a join or a talk.
     ResultLabel { result: OkOrCode }
-    /// The labels of an answer over HTTP; `status` is one of the few that maxtalk answers with.
+    /// The labels of an answer over HTTP; `status` is one of the few statuses with which maxtalk answers.
     StatusLabel { listener: ListenerName, status: u16 }
     /// The label of a listener.
     ListenerLabel { listener: ListenerName }

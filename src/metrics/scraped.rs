@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// The version that runs.
+/// The version of the program, as an info metric.
 #[derive(Clone, Debug, Default)]
 pub struct Build;
 
@@ -27,20 +27,20 @@ impl EncodeMetric for Build {
     }
 }
 
-/// The highest number since the last scrape, which begins anew by it.
+/// The highest number since the last scrape. A scrape resets it to 0.
 #[derive(Clone, Debug, Default)]
 pub struct Peak(Arc<AtomicU64>);
 
 impl Peak {
-    /// Notes that the number is this now.
+    /// Takes the present number into account.
     pub fn reached(&self, number: u64) {
-        // All threads come by here with every message, and a look takes the cache line from none of them.
+        // All threads come here with every message, and a load does not take the cache line away from the others.
         if number > self.get() {
             self.0.fetch_max(number, Ordering::Relaxed);
         }
     }
 
-    /// The highest number up to now.
+    /// Returns the highest number since the last scrape.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -60,25 +60,25 @@ impl EncodeMetric for Peak {
     }
 }
 
-/// A number that is counted elsewhere, as a metric of type `M`.
+/// A number that is counted elsewhere and read at a scrape, as a metric of type `M`.
 pub struct Reading<M>(Box<dyn Fn() -> M + Send + Sync>);
 
 impl Reading<ConstCounter> {
-    /// A counter.
+    /// Makes a counter whose value is that of `read`.
     pub fn counter(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Box::new(move || ConstCounter::new(read())))
     }
 }
 
 impl Reading<ConstGauge<u64>> {
-    /// A gauge.
+    /// Makes a gauge whose value is that of `read`.
     pub fn gauge(read: impl Fn() -> usize + Send + Sync + 'static) -> Self {
         Self(Box::new(move || ConstGauge::new(read() as u64)))
     }
 }
 
 impl<M: Default + 'static> Default for Reading<M> {
-    /// Nothing is counted elsewhere.
+    /// Makes a metric that is always 0.
     fn default() -> Self {
         Self(Box::new(M::default))
     }

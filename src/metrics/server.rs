@@ -1,5 +1,5 @@
-//! The metrics of one server: those of the table, and handles to the rows that change most, so that nobody has to look
-//! those up.
+//! The metrics of one server: those of the table, and handles to the rows that change most. A handle saves the lookup
+//! of its row.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ use crate::protocol::TransportKind;
 /// The mailboxes of one class of actor, together.
 #[derive(Debug)]
 pub struct MailboxMetrics {
-    /// The messages in them now.
+    /// Messages in the mailboxes now.
     pub messages: HotGauge,
-    /// The deepest single one since the last scrape.
+    /// Messages in the deepest single mailbox since the last scrape.
     pub peak: Peak,
-    /// From being put in to being handled.
+    /// Time from being put in to being handled.
     pub wait: Histogram,
-    /// Offered messages.
+    /// Messages offered.
     pub enqueued: HotCounter,
-    /// Refused because the mailbox was full.
+    /// Messages refused because the mailbox was full.
     pub full: Counter,
-    /// Refused because the actor was gone.
+    /// Messages refused because the actor was gone.
     pub closed: Counter,
     /// Living actors.
     pub actors: Gauge,
@@ -87,7 +87,7 @@ impl Written {
     }
 }
 
-/// All metrics of one server. It gives those of the table by their names.
+/// All metrics of one server. It derefs to [`Families`], the metrics of the table.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -110,7 +110,8 @@ impl Deref for Metrics {
 }
 
 impl Metrics {
-    /// Metrics at zero. `capacities` are the bounds of the mailboxes, `scraped` reads what others count.
+    /// Creates the metrics at zero. `capacities` are the bounds of the mailboxes, and `scraped` has the metrics that
+    /// are read at a scrape.
     pub fn new(capacities: &[(ActorClass, usize)], scraped: ReadAtScrape) -> Arc<Self> {
         let mut registry = Registry::with_prefix(PREFIX);
         let families = Families::register(&mut registry);
@@ -131,27 +132,27 @@ impl Metrics {
         Arc::new(Self { registry, families, mailboxes, slow_closed, websocket_written, polling_written })
     }
 
-    /// The mailboxes of a class.
+    /// Returns the metrics of the mailboxes of a class.
     pub fn mailbox(&self, class: ActorClass) -> &Arc<MailboxMetrics> {
         &self.mailboxes[class as usize]
     }
 
-    /// Counts that a bound has refused something, or ended it.
+    /// Counts a refusal or an end by this bound.
     pub fn limited(&self, limit: Limit) {
         self.limited.get_or_create(&LimitLabel { limit }).inc();
     }
 
-    /// Counts an answer over HTTP to a request to this listener.
+    /// Counts an HTTP answer of this listener.
     pub fn http_answered(&self, listener: ListenerName, status: u16) {
         self.http_answers.get_or_create(&StatusLabel { listener, status }).inc();
     }
 
-    /// Sets how long ago the worker of this listener that is stuck the longest has shown that it runs.
+    /// Sets the silence of this listener's worker that is stuck the longest: the time since it has shown that it runs.
     pub fn worker_silence(&self, listener: ListenerName, silence: Duration) {
         self.worker_silence_seconds.get_or_create(&ListenerLabel { listener }).set(silence.as_secs_f64());
     }
 
-    /// The metrics as OpenMetrics text, which [`super::text::Form`] turns into other forms. Peaks begin anew.
+    /// Returns the metrics as OpenMetrics text, which [`super::text::Form`] turns into other forms. Resets the peaks.
     pub fn render(&self) -> String {
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

@@ -1,5 +1,5 @@
-//! Numbers that every delivery changes, on whichever thread. Each thread adds to a cell of its own, so that none waits
-//! for another's cache line; whoever reads adds the cells up.
+//! Counters and gauges that every delivery changes, on any thread. Each thread adds to a cell of its own, so that no
+//! thread waits for the cache line of another. A reader sums the cells.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,60 +8,61 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// More threads than these share cells, and count as exactly.
+/// The number of cells. If there are more threads, some of them share a cell; the sum stays exact.
 const CELLS: usize = 16;
 
-/// Counts what comes with every delivery.
+/// A counter that every delivery changes.
 #[derive(Clone, Debug, Default)]
 pub struct HotCounter(Arc<Cells>);
 
-/// Measures what comes and goes with every delivery. It is exact while nothing changes; else a reader may have seen
-/// something go that it has not seen come, but it never sees less than nothing.
+/// A gauge that every delivery changes. It is exact while nothing changes. During changes, a reader may see an item go
+/// that it has not seen come; a sum below 0 is read as 0.
 #[derive(Clone, Debug, Default)]
 pub struct HotGauge(Arc<Cells>);
 
 #[derive(Debug, Default)]
 struct Cells([Cell; CELLS]);
 
-/// Two cache lines, as processors fetch them in pairs. It wraps where one thread takes away what another has added.
+/// A number alone in two cache lines, because processors fetch them in pairs. It wraps below 0 if its thread subtracts
+/// what another thread has added.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Cell(AtomicU64);
 
 impl HotCounter {
-    /// One more.
+    /// Adds one.
     pub fn inc(&self) {
         self.0.add(1);
     }
 
-    /// So many more.
+    /// Adds `by`.
     pub fn inc_by(&self, by: u64) {
         self.0.add(by);
     }
 
-    /// How many there have been.
+    /// Returns the count.
     pub fn get(&self) -> u64 {
         self.0.sum()
     }
 }
 
 impl HotGauge {
-    /// One more.
+    /// Adds one.
     pub fn inc(&self) {
         self.0.add(1);
     }
 
-    /// One less.
+    /// Subtracts one.
     pub fn dec(&self) {
         self.inc_by(-1);
     }
 
-    /// So many more, or less.
+    /// Adds `by`, which may be negative.
     pub fn inc_by(&self, by: i64) {
         self.0.add(by.cast_unsigned());
     }
 
-    /// How many there are.
+    /// Returns the number now.
     pub fn get(&self) -> i64 {
         self.0.sum().cast_signed().max(0)
     }
@@ -73,7 +74,7 @@ impl Cells {
         thread_local! {
             static CELL: usize = NEXT.fetch_add(1, Ordering::Relaxed) % CELLS;
         }
-        // Things are counted to the very end of a thread.
+        // A thread may still count after its thread-locals are destroyed.
         let cell = CELL.try_with(|cell| *cell).unwrap_or(0);
         self.0[cell].0.fetch_add(by, Ordering::Relaxed);
     }

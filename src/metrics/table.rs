@@ -1,5 +1,6 @@
-//! Every metric, declared once: its name, which ends with its unit, its type, its labels and its help. The structs that
-//! hold the metrics, their registration and the list that the README is tested by come from the one table in this file.
+//! Every metric, declared once: its name, its type, its labels and its help. A name ends with its unit. The structs
+//! that hold the metrics, their registration, and the list for the test of the README come from the one table in this
+//! file.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -21,13 +22,13 @@ use super::labels::{
 use super::scraped::{Build, Peak, Reading};
 use super::striped::{HotCounter, HotGauge};
 
-/// The beginning of every name, before an underscore.
+/// The prefix of every name. An underscore follows it.
 pub const PREFIX: &str = "maxtalk";
 
 /// The declaration of a metric.
 #[derive(Debug)]
 pub struct Declaration {
-    /// The name, without [`PREFIX`] and without the ending that OpenMetrics gives the rows of its kind.
+    /// The name, without [`PREFIX`] and without the ending that OpenMetrics adds for the kind, such as `_total`.
     pub name: &'static str,
     /// The type in the exposed text.
     pub kind: MetricType,
@@ -84,14 +85,14 @@ macro_rules! metrics {
             $(Declaration::new::<$Read>(stringify!($read), $read_help),)+
         ];
 
-        /// The metrics that change as things happen.
+        /// The metrics that are updated when something happens.
         #[derive(Debug)]
         pub struct Families {
             $(#[doc = $help] pub $name: $Type,)+
         }
 
         impl Families {
-            /// The metrics at zero, known to the registry.
+            /// Creates the metrics at zero and registers them.
             pub(super) fn register(registry: &mut Registry) -> Self {
                 $(
                     let $name: $Type = first!($($new,)? Default::default());
@@ -204,7 +205,7 @@ metrics! {
     }
 }
 
-/// 10 µs to 10 s: from an idle mailbox to a wait that users complain of.
+/// Returns a histogram from 10 µs, the wait in an idle mailbox, to 10 s, a wait that users complain about.
 fn latency() -> Histogram {
     Histogram::new(exponential_buckets(Duration::from_micros(10).as_secs_f64(), 10f64.sqrt(), 13))
 }
@@ -216,8 +217,8 @@ mod tests {
 
     const README: &str = include_str!("../../README.md");
 
-    /// The row of the README's table that a declaration asks for, without its last cell: the name of the rows in the
-    /// exposed text with their labels, and the type.
+    /// Returns the row that the README's table should have for a declaration, without its last cell: the name and the
+    /// labels of the rows in the exposed text, and the type.
     fn row(declaration: &Declaration) -> String {
         let Declaration { name, kind, labels, .. } = declaration;
         let ending = match kind {
@@ -229,8 +230,8 @@ mod tests {
         format!("| `{PREFIX}_{name}{ending}{labels}` | {} ", kind.as_str())
     }
 
-    /// The rows that only the table of a README or only that of the code has, and names elsewhere in the README that
-    /// are not in the code.
+    /// Returns the rows that are only in the table of a README or only in that of the code, and the names elsewhere in
+    /// the README that the code does not have.
     fn differences(readme: &str) -> BTreeSet<String> {
         let rows: BTreeSet<_> = TABLE.iter().map(row).collect();
         let is_known = |name: &str| rows.iter().any(|row| row.contains(&format!("`{name}")));

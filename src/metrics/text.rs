@@ -11,8 +11,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form for a request with these values of `Accept`: OpenMetrics where it is named and not preferred less than
-    /// plain text, and the text format for all others. Of two that are preferred alike the first one counts.
+    /// Returns the form for a request with these values of `Accept`: OpenMetrics if it is named and plain text is not
+    /// preferred to it, otherwise the text format. If both are named with the same quality, the first one counts.
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let ranges = accept.into_iter().flat_map(|value| value.split(','));
         let ranges = ranges.enumerate().filter_map(|(at, range)| Some((named(range)?, quality(range), at)));
@@ -25,7 +25,7 @@ impl Form {
         let Some(openmetrics) = best(Named::OpenMetrics).filter(|(quality, _)| *quality > 0.0) else {
             return Self::Text;
         };
-        // A range that only happens to cover plain text says less than one that names it.
+        // A wildcard counts only if no range names plain text, and not at the same quality.
         let text = match best(Named::Text) {
             Some(text) => text,
             None => best(Named::Anything).map_or((0.0, 0), |(quality, _)| (quality, 0)),
@@ -41,7 +41,7 @@ impl Form {
         }
     }
 
-    /// Metrics in this form, made of `openmetrics`, which have neither exemplars nor timestamps.
+    /// Turns `openmetrics`, a text without exemplars and timestamps, into this form.
     pub fn of(self, openmetrics: String) -> String {
         match self {
             Self::Text => text_of(&openmetrics),
@@ -81,11 +81,12 @@ fn parameter<'a>(range: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim().trim_matches('"'))
 }
 
-/// OpenMetrics names the family of a counter without `_total` and that of an info without `_info`, and has lines for
-/// units and for its end; in the text format a family is called like its rows.
+/// Turns OpenMetrics into the text format. OpenMetrics names the family of a counter without `_total` and that of an
+/// info without `_info`, and has lines for units and for its end. In the text format, a family has the name of its
+/// rows.
 fn text_of(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len() + openmetrics.len() / 8);
-    // The type of a family comes behind its help, and both lines need it.
+    // The line of the type follows that of the help, and both are written anew from the type.
     let mut help = None;
     for line in openmetrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {

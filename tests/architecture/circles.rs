@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::paths::paths;
 use crate::source::Source;
 
-/// The circles of files that import one another, each once. A module and those below it know each other, and tests
-/// may know everybody.
+/// Returns the circles of files that import one another, each once. A module and the files below it may import each
+/// other, and tests may import every file.
 pub fn circles(sources: &[Source]) -> Vec<String> {
     let code = sources.iter().filter(|source| !source.is_tests());
     let code: BTreeMap<_, _> = code.filter_map(|source| Some((source.module()?, source.production()))).collect();

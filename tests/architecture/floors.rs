@@ -65,7 +65,7 @@ fn breaches_of_the_floors_are_noticed() {
     let table: &[(&str, &str, &[&str])] = &[
         ("http/mod.rs", "use crate::{actors::registry::{Registry, Join}, event::Code, directory};", &[]),
         ("actors/session.rs", "use super::conversation::Handle;\nuse crate::actors::registry;", &[]),
-        ("delivery.rs", "mod tests { use super::*; use super::super::config::Delivery; }", &[]),
+        ("delivery.rs", "mod tests { use super::*; use super::super::config::Outbox; }", &[]),
         ("config.rs", "macro_rules! m { () => { $crate::config::x() } }", &[]),
         ("main.rs", "use maxtalk::cli;\nfn main() { maxtalk::server::run() }", &[]),
         ("lib.rs", "pub mod anything;", &[]),
@@ -133,7 +133,7 @@ fn comments_and_strings_are_no_code() {
     for text in quiet {
         let text = format!("{text} fn f<'a>(c: &'a str) {{}}");
         assert_eq!(breaches(&Source::new("src/event.rs", &text)), [""; 0], "{text}");
-        // What stands behind them is.
+        // Code behind them is noticed.
         let text = format!("{text} fn g() {{ '\"'; crate::server::x() }}");
         let found = breaches(&Source::new("src/event.rs", &text));
         assert!(matches!(&found[..], [one] if one.ends_with("`server` is on a higher floor")), "{text}: {found:?}");

@@ -1,6 +1,6 @@
-//! Holds the code to its shape: floors, no circles of files, purity, one door to a mailbox, the form of a file, and the
-//! rules of prose that are cheap to check. Each law is also given made-up sources that break it, to prove that it
-//! notices.
+//! Holds the code to its shape: floors, no circles of files, purity, one front door to a mailbox, the form of a file,
+//! and the rules of prose that are cheap to check. Each law is also given made-up sources that break it, to prove that
+//! it notices.
 
 mod circles;
 mod floors;

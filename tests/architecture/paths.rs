@@ -1,5 +1,5 @@
-//! The paths in a file that lead into the crate, by `crate::`, `self::` or `super::`, from wherever they stand: in
-//! imports, in code, and in the arguments of macros.
+//! The paths in a file that lead into the crate, by `crate::`, `self::` or `super::`: in imports, in code, and in the
+//! arguments of macros.
 
 use crate::source::Token;
 
@@ -9,11 +9,11 @@ pub struct Path {
     pub names: Vec<String>,
 }
 
-/// The paths among the tokens of a file, whose own module is `home`.
+/// Returns the paths among the tokens of a file whose own module is `home`.
 pub fn paths(home: &[String], tokens: &[Token]) -> Vec<Path> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut paths = Vec::new();
-    // The braces that are open, and with each the module that it opened, if it was one.
+    // The open braces, each with the name of its module if it is that of a module.
     let mut open: Vec<Option<&str>> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let begins_path = (at == 0 || text(at - 1) != "::") && text(at + 1) == "::";
@@ -40,7 +40,8 @@ pub fn paths(home: &[String], tokens: &[Token]) -> Vec<Path> {
     paths
 }
 
-/// Appends the path that continues at `at` behind `path`, or all paths of a group, and returns where they end.
+/// Reads the rest of a path at the token `at`. `path` is its beginning. Appends the whole path, or all paths of a
+/// group, to `paths`, and returns the index of the token after them.
 pub fn branches(tokens: &[Token], mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     while at < tokens.len() {

@@ -1,4 +1,4 @@
-//! The crate as one program without a library. Everything is private in it, so that the compiler sees what nobody uses.
+//! Checks the crate as one program without a library. Everything in it is private, so the compiler finds unused items.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What the program does not use: the file, the name, and who needs it all the same.
+/// The items that the program does not use: the file, the name, and who needs the item nevertheless.
 const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/actors/roster.rs", "is_empty", "clippy wants it beside `len`"),
     ("src/actors/roster.rs", "len", "the file's own tests"),
@@ -43,7 +43,7 @@ fn a_private_build_has_no_dead_code() {
     assert!(differences.is_empty(), "dead, or needless in the table:\n{}", differences.join("\n"));
 }
 
-/// Copies the crate, and makes the modules of its library those of the program.
+/// Copies the crate, and moves the modules of its library into the program.
 fn write_program(root: &Path, scratch: &Path) {
     if scratch.exists() {
         fs::remove_dir_all(scratch).unwrap();
@@ -79,7 +79,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The items that a line of cargo's output calls unused, each with its file.
+/// Returns the items that a line of cargo's output calls unused, each with its file.
 fn dead_items(line: &str) -> Vec<String> {
     let message = &serde_json::from_str::<Value>(line).unwrap()["message"];
     if !matches!(message["code"]["code"].as_str(), Some("dead_code" | "unused_imports")) {

@@ -8,10 +8,10 @@ use syn::{Attribute, ImplItem, Item, TraitItem};
 
 use crate::source::Source;
 
-/// No line of a doc begins with one of these.
+/// Beginnings that no line of a doc may have.
 const HEADLESS: &[&str] = &["Of 0.9", "See above."];
 
-/// No line of a doc is one of these.
+/// Texts that no line of a doc may consist of.
 const QUESTIONS: &[&str] = &["How.", "What.", "When.", "Where.", "Which.", "Who.", "Whom.", "Whose.", "Why."];
 
 pub fn breaches(source: &Source) -> Vec<String> {
@@ -33,12 +33,12 @@ struct Constants<'a> {
     breaches: Vec<String>,
 }
 
-/// The attributes of a constant and where all of it stands; `None` for another item.
+/// The attributes and the span of a constant; `None` for another item.
 type Constant<'a> = Option<(&'a [Attribute], Span)>;
 
 impl Constants<'_> {
     fn check<'a>(&mut self, items: impl Iterator<Item = Constant<'a>>) {
-        // Where the constant above ends, if that has a doc or shares one.
+        // The last line of the constant above, if that constant has a doc or shares one.
         let mut end = None;
         for item in items {
             end = item.and_then(|(attributes, span)| {

@@ -36,7 +36,7 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned(), file, tokens, tests: tests.0 }
     }
 
-    /// All Rust files in the folders of `root`, and below.
+    /// Reads all Rust files in these folders of `root`, and below.
     pub fn all(root: &Path, folders: &[&str]) -> Vec<Self> {
         let mut sources = Vec::new();
         folders.iter().for_each(|folder| read(root, &root.join(folder), &mut sources));
@@ -115,7 +115,7 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
     }
 }
 
-/// Collects the lines of what stands behind `#[cfg(test)]`.
+/// Collects the lines of the items that have the attribute `#[cfg(test)]`.
 struct Tests(Vec<RangeInclusive<usize>>);
 
 macro_rules! visit_what_can_be_a_test {

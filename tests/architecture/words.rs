@@ -1,13 +1,12 @@
-//! Words that are not for every file: the way around the front door of a mailbox, macros that print, and, in a pure
-//! file, I/O, clocks and actors.
+//! Words that not every file may use: `do_send`, which goes around the front door of a mailbox; macros that print; and,
+//! in a pure file, I/O, clocks and actors.
 
 use crate::paths::branches;
 use crate::source::Source;
 
-/// Files and folders without I/O, clock and actors.
+/// Files and folders without I/O, clocks and actors.
 const PURE: &[&str] = &[
     "protocol/",
-    "protocol.rs",
     "event/",
     "limits/bucket.rs",
     "limits/meter.rs",
@@ -23,7 +22,7 @@ const PURE: &[&str] = &[
     "actors/seats.rs",
 ];
 
-/// Crates that would bring those in.
+/// Crates of I/O, clocks and actors, which pure files do not use.
 const IMPURE_CRATES: &[&str] = &[
     "actix",
     "actix_http",
@@ -38,7 +37,7 @@ const IMPURE_CRATES: &[&str] = &[
     "tokio",
 ];
 
-/// The same in the standard library.
+/// Modules of the standard library that pure files do not use.
 const IMPURE_STD: &[&str] = &["fs", "io", "net", "process", "thread"];
 
 /// Macros that write to a standard stream and panic when it is closed.

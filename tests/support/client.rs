@@ -107,9 +107,9 @@ impl Client {
         }
         let mut client = Self::open(addr, kind).await;
         let connect = kind.connect("");
-        let mut breath: Vec<_> = packets.collect();
-        breath.insert(if again { breath.len() } else { 0 }, &connect);
-        client.send_all(&breath).await;
+        let mut at_once: Vec<_> = packets.collect();
+        at_once.insert(if again { at_once.len() } else { 0 }, &connect);
+        client.send_all(&at_once).await;
         client.is_greeted().await;
         client
     }
@@ -260,7 +260,7 @@ impl Client {
         }
     }
 
-    /// Expects that nothing unheard was sent so far.
+    /// Expects that the server has sent nothing so far that the test has not heard.
     pub async fn hears_nothing(&mut self) {
         assert_eq!(self.so_far().await, []);
     }

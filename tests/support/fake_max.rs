@@ -11,9 +11,9 @@ use tokio::sync::watch;
 /// One request, as read.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The request line, without the version.
+    /// The method, as sent.
     pub method: String,
-    /// Path and query, as sent.
+    /// The path and the query, as sent.
     pub target: String,
     /// In order; names in lower case, values as bytes.
     pub headers: Vec<(String, Vec<u8>)>,

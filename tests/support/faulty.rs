@@ -29,9 +29,9 @@ pub enum Fault {
     Rename,
     /// Delivers also an update that nobody sent.
     Invent,
-    /// Delivers also another text.
+    /// Delivers also an update whose `messageID` is not one of the bench.
     Garble,
-    /// Delivers also an event that is no update.
+    /// Delivers also an `update` whose argument is no object.
     Babble,
     /// Delivers the next one with the statement that it stands for both.
     Fold,

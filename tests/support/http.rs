@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns the value of a header that must occur once.
+    /// Returns the value of a header, which must not occur twice. `None` if it does not occur.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(header, _)| header == name);
         let value = values.next()?;
@@ -63,7 +63,7 @@ impl Http {
         self.request("POST", target, &[("Content-Type", "text/plain;charset=UTF-8")], body.as_bytes()).await
     }
 
-    /// Reads the next answer. Fails if the connection ends before it does.
+    /// Reads the next answer. Fails if the connection ends before the answer does.
     pub async fn response(&mut self) -> io::Result<Response> {
         let mut response = self.head().await?;
         if response.status >= 200 && response.status != 204 {
@@ -75,7 +75,7 @@ impl Http {
         Ok(response)
     }
 
-    /// Reads the head of the next answer: the whole answer to a HEAD.
+    /// Reads the head of the next answer. The answer to a HEAD has nothing else.
     pub async fn head(&mut self) -> io::Result<Response> {
         let mut lines = Vec::new();
         loop {

@@ -1,5 +1,5 @@
-//! The ways in which clients of all releases connect. Cases of parity are run over each; they are the columns of its
-//! table.
+//! The ways in which clients of all releases connect. The cases of `tests/parity.rs` run over each of them;
+//! they are the columns of its table.
 
 /// A way to connect: a release of socket.io-client, and one of its transports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -110,10 +110,10 @@ impl World {
         let people = self.people.lock().unwrap();
         let held = |people: &mut HashMap<String, Person>| people.get(&about).is_some_and(|person| person.held);
         let (people, _) = self.changed.wait_timeout_while(people, DEADLINE, held).unwrap();
-        let crowd = about.strip_prefix('u').is_some_and(|number| number.parse::<u32>().is_ok());
+        let is_numbered = about.strip_prefix('u').is_some_and(|number| number.parse::<u32>().is_ok());
         let person = match people.get(&about) {
             Some(person) => person.clone(),
-            None if crowd => Person { conversations: vec!["crowd".to_owned()], ..Person::default() },
+            None if is_numbered => Person { conversations: vec!["crowd".to_owned()], ..Person::default() },
             None => return Ok(error("400 Bad Request", "UnknownUserError", "Nobody has this name.")),
         };
         drop(people);

@@ -57,8 +57,8 @@ macro_rules! over_every_transport {
 }
 
 /// Makes each case a test over each transport of Engine.IO 4, and over one transport of each older generation, the one
-/// that encodes most. Cases after `engine_io_4` run only there. `tests/parity.rs` covers all transports of all
-/// generations.
+/// that encodes most. Cases after `engine_io_4` run over Engine.IO 4 only. `tests/parity.rs` covers all transports of
+/// all generations.
 #[macro_export]
 macro_rules! over_every_generation {
     ($($case:ident)+; engine_io_4: $($newest:ident)+) => {

@@ -55,7 +55,7 @@ impl Process {
         Self { child, lines, log: Vec::new() }
     }
 
-    /// Waits for a line with `text` in it.
+    /// Waits for a line that contains `text`, and returns it.
     pub fn says(&mut self, text: &str) -> String {
         if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
             return line.clone();

@@ -139,7 +139,7 @@ impl Polling {
         }
     }
 
-    /// Expects that nothing unheard was sent so far.
+    /// Expects that the server has sent nothing so far that the test has not heard.
     pub async fn hears_nothing(&mut self) {
         self.post(FENCE).await;
         self.hears(&[FENCE_PASSED]).await;
@@ -164,8 +164,8 @@ pub async fn hears(socket: &mut Socket, expected: &[&str]) {
     }
 }
 
-/// Expects that nothing unheard was sent so far. `socket` must have joined: it sends an `ask`, which conversations
-/// answer after everything that they sent before.
+/// Expects that the server has sent nothing so far that the test has not heard. `socket` must have joined: it sends an
+/// `ask`, which conversations answer after everything that they sent before.
 pub async fn hears_nothing(socket: &mut Socket) {
     socket.send(r#"5:4712+:/max:{"name":"ask","args":[{}]}"#).await;
     loop {

@@ -38,7 +38,7 @@ pub enum End {
     Eof,
     /// By a reset.
     Reset,
-    /// By the packet `1`, on polling.
+    /// By a packet that closes the session, on polling.
     Packet,
     /// A poll was refused.
     Refused(u16, String),

@@ -11,10 +11,10 @@ use super::heard::Heard;
 use super::http::Response;
 use super::kind::{Generation, Kind, Release, Way};
 
-/// Stands before the length and before the text of each packet, where 0.9 has several in one body.
+/// The character before the length and before the text of each packet, in a body of 0.9 with several packets.
 const FRAMING: char = '\u{fffd}';
 
-/// The number of a client's callback in its page; not the one of the handshake.
+/// The number of the callback in a client's polls. Its handshake of 0.9 has another one.
 const CALLBACK: &str = "3";
 
 /// The content of an open packet, or of the answer to a 0.9 handshake.

@@ -114,7 +114,7 @@ impl World {
         let mut people = Vec::new();
         for (username, display_name) in PEOPLE.iter().chain([&SERVICE]) {
             let token = format!("{:016x}{:016x}", secret()?, secret()?);
-            // The names come from this file, not from outside: a wrong one fails every test.
+            // The names come from `samples`, not from outside: a wrong one fails every test.
             let username = Username::parse(username).unwrap_or_else(|_| unreachable!("{username} is a username"));
             people.push(Person { username, display_name: (*display_name).to_owned(), token: token.as_str().into() });
         }

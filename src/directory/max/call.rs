@@ -157,7 +157,7 @@ impl Http {
         };
         let dialer = self.connections.dialer();
         let mut asking = request(&self.pool).send();
-        // From now on, an address that fails is asked last.
+        // The dialer tries an address last once it has failed, so each try asks another one.
         let mut tries = 0;
         loop {
             // The first connection may be an old one, so its loss says nothing about the address.

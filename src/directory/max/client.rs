@@ -304,10 +304,10 @@ mod tests {
             (&[(NotServed, Code::MaxError), (Crash, Code::MaxUnavailable)], Code::MaxUnavailable),
             (&[(Crash, Code::MaxUnavailable), (NotServed, Code::MaxError)], Code::MaxUnavailable),
             (&[(NotServed, Code::MaxGarbage), (NotServed, Code::MaxError)], Code::MaxError),
-            // The one call says something of the user, and the other is not there.
+            // One call says something about the user, and MAX does not serve the other.
             (&[(NotForUser, Code::Unauthorized), (NotServed, Code::MaxError)], Code::Unauthorized),
             (&[(NotServed, Code::MaxError), (NotForUser, Code::UnknownUser)], Code::UnknownUser),
-            // What the other would have said is not known.
+            // The other call gave no answer about the user.
             (&[(NotForUser, Code::UnknownUser), (Final, Code::MaxTimeout)], Code::MaxTimeout),
             (&[(NotForUser, Code::UnknownUser), (Crash, Code::MaxUnavailable)], Code::MaxUnavailable),
         ] {

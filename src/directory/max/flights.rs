@@ -20,7 +20,7 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
     }
 
     /// Joins the call in progress for `question`, or begins one. The call lives as long as anybody waits for it.
-    /// Questions after its answer begin a new call.
+    /// A question that comes after its answer begins a new call.
     pub(super) fn join<F: Future<Output = T> + 'static>(
         &self,
         question: &K,

@@ -6,6 +6,9 @@ use crate::directory::Failure;
 use crate::event::{Code, Token, Username};
 
 /// Returns the three headers that MAX needs with every call.
+///
+/// # Errors
+/// As those of [`header`].
 pub(super) fn identity(
     username: &Username,
     token: &Token,
@@ -20,8 +23,10 @@ pub(super) fn identity(
     ])
 }
 
-/// Returns a token, scope or username as the value of a header, in UTF-8. The failure says that nobody can have such
-/// one.
+/// Returns a token, scope or username as the value of a header, in UTF-8.
+///
+/// # Errors
+/// [`Code::Unauthorized`] if the text cannot be sent in a header: MAX accepts no such text from anybody.
 pub(super) fn header(text: &str) -> Result<HeaderValue, Failure> {
     let value = (text.len() <= Token::BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
     value.ok_or_else(|| Failure::new(Code::Unauthorized, "a token or scope that cannot be sent in a header"))

@@ -123,9 +123,10 @@ impl Plan {
     }
 }
 
-/// The call that this MAX did not serve although it served the other one.
+/// The experience with this MAX: the calls that it did not serve although it served the other one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Served {
+    /// A call that counts as not served for all users, since this time.
     not: Option<(Route, Instant)>,
     /// A call that returned nothing for this user, and has worked for nobody since.
     doubted: Option<(Route, String, Instant)>,

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a plain answer is read as.
+/// The content of a normalized answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     status: u16,
     body: Vec<u8>,
-    /// Whether the next question may go this way.
+    /// Whether the connection may be used for another request.
     reusable: bool,
     /// Whether only the close has ended the body.
     until_close: bool,
@@ -19,7 +19,8 @@ fn read(status: u16, body: &str, reusable: bool) -> Result<Read, Fault> {
     Ok(Read { status, body: body.into(), reusable, until_close: false })
 }
 
-/// The answer to one request by these pieces and, where `close` says so, an end in order.
+/// Returns the answer to one request that arrives in these pieces. An orderly end follows them if `close` is set.
+/// `None` if the answer is not complete.
 fn answer(pieces: &[&[u8]], close: bool) -> Option<Result<Read, Fault>> {
     let mut responses = Responses::new();
     responses.asked(b"GET / HTTP/1.1\r\n");
@@ -38,7 +39,7 @@ fn answer(pieces: &[&[u8]], close: bool) -> Option<Result<Read, Fault>> {
     done.then(|| Ok(plain_answer(&plain, responses.is_idle())))
 }
 
-/// Reads a plain answer by rules of its own, strictly.
+/// Reads a normalized answer strictly, by rules of its own.
 fn plain_answer(bytes: &[u8], reusable: bool) -> Read {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
@@ -64,7 +65,7 @@ fn plain_answer(bytes: &[u8], reusable: bool) -> Read {
     }
 }
 
-/// The outcome of these bytes, which is the same however they are cut in two, and byte by byte.
+/// Returns the outcome of these bytes. Checks that it is the same for every cut in two, and byte by byte.
 fn outcome(bytes: &[u8], close: bool) -> Option<Result<Read, Fault>> {
     let whole = answer(&[bytes], close);
     for at in 0..bytes.len() {
@@ -81,7 +82,7 @@ fn answers_are_framed_as_http_says() {
     let length = |body| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{body}");
     for (bytes, close, wanted) in [
         (length("[]"), false, read(200, "[]", true)),
-        // A close behind an answer that is whole changes nothing but the connection.
+        // A close after a complete answer only ends the use of the connection.
         (length("[]"), true, read(200, "[]", false)),
         ("HTTP/1.1 200\r\ncontent-length:2\r\n\r\n[]".to_owned(), false, read(200, "[]", true)),
         ("\r\n\r\nHTTP/1.1 200 OK\nContent-Length: 2\n\n[]".to_owned(), false, read(200, "[]", true)),
@@ -144,7 +145,7 @@ fn answers_are_framed_as_http_says() {
             false,
             read(404, "", true),
         ),
-        // What lies behind an answer spends the connection.
+        // Bytes after an answer spend the connection.
         (length("[]HTTP/1.1 200 OK\r\n\r\n"), false, read(200, "[]", false)),
         (length("[]\r\n"), false, read(200, "[]", false)),
     ] {
@@ -164,7 +165,7 @@ fn chunks_are_put_together() {
     ] {
         assert_eq!(outcome(of(rest).as_bytes(), false), Some(read(200, "[]", true)), "{rest}");
     }
-    // A length beside the chunks, and chunks of HTTP/1.0, are faulty: read, and never asked again.
+    // An answer with both a length and chunks, or with chunks in HTTP/1.0, is read, but its connection is not reused.
     for head in [
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked",
         "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked",
