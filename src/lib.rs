@@ -15,7 +15,7 @@
 //! | 5 | [`http`]: connections, requests, WebSockets |
 //! | 6 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench |
 //! | 7 | [`cli`]: the command line |
-//! | 8 | [`program`]: the commands, and their exit codes |
+//! | 8 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
 //!
 //! # Start here
 //!
@@ -23,43 +23,53 @@
 //! [`actors::conversation::ConversationActor`] one conversation, and [`delivery::outbox::Outbox`] stands between
 //! them: conversations put packets in, and the thread of the session writes them to the socket.
 //!
-//! Only a conversation broadcasts. All that its members hear of it goes through its mailbox, one message after the
-//! other, so that all of them hear the same in the same order. Anything that brings news from elsewhere has to send
-//! the conversation a message, too.
+//! Only a conversation broadcasts. Everything that all its members hear goes through its mailbox, one message after the
+//! other, so that all of them hear the same in the same order. Code that brings news from elsewhere has to send the
+//! conversation a message, too.
 //!
-//! What is intricate is pure: a machine without I/O and clock, which a thin actor or socket drives. These are
+//! The intricate parts are pure: each is a machine without I/O and clock, which a thin actor or socket drives. They are
 //! [`protocol::connection::Connection`] (is the client alive?), [`protocol::socketio::SocketIo`] (what does it say?),
 //! [`actors::participant::Participant`] (what becomes of a join?), [`actors::members::Members`] (who is there?) and
 //! [`actors::roster::Roster`] (which conversations live?).
 //!
 //! # One talk, file by file
 //!
-//! 1. `http/websocket.rs` reads the socket of a session into the buffer of its thread, and `protocol/websocket.rs`
-//!    cuts frames out of it; `protocol/engine.rs` makes Engine.IO packets of them.
-//! 2. `actors/session.rs` takes the packets, and `protocol/connection.rs` notes that the client lives.
-//! 3. `actors/socketio.rs` gives messages to `protocol/socketio.rs`, which knows the namespaces, and
-//!    `protocol/packet.rs`, which knows the encoding.
-//! 4. `actors/namespace.rs` reads the event by `event/asked.rs`; `actors/participant.rs` decides that the user may
-//!    talk there. The talk goes into the mailbox of the conversation: the first of two crossings of threads.
-//! 5. `actors/conversation.rs` makes an `update` of it (`event/told.rs`), encodes it once for each generation of
-//!    clients (`protocol/frame.rs`), and puts it into the outboxes of all other members (`actors/members.rs`).
-//! 6. `delivery/outbox.rs` holds it, and `delivery/ready.rs` lists the outbox with the thread of its session: the
-//!    second crossing. `delivery/flusher.rs` of that thread writes all that is listed, through `http/websocket.rs`.
+//! 1. `http/websocket.rs` reads the socket of a session into the buffer of its thread (`delivery/buffer.rs`), and
+//!    `protocol/websocket.rs` cuts frames out of it; `protocol/engine.rs` makes Engine.IO packets of them.
+//! 2. `actors/session.rs` takes the packets, as many in one turn as `actors/intake.rs` allows. For each packet,
+//!    `actors/session/phase.rs` has `protocol/connection.rs` note that the client lives, and hands the message in it to
+//!    the layer above.
+//! 3. `actors/socketio.rs` is that layer. It has `protocol/socketio.rs`, which knows the namespaces, and
+//!    `protocol/packet.rs`, which knows the encoding, read the message. `actors/event_rates.rs` may refuse the event.
+//! 4. `actors/namespace.rs` parses the event by `event/asked.rs`, and `actors/participant.rs` decides that the user may
+//!    talk there. The talk goes through the front door (`mailbox.rs`) of the conversation, which may live on another
+//!    thread: the first of two crossings of threads.
+//! 5. `actors/conversation.rs` makes an `update` of the talk (`event/told.rs`), encodes it once for each generation of
+//!    clients (`protocol/frame.rs`), and pushes it into the outboxes of all other members (`actors/members.rs`).
+//! 6. `delivery/outbox.rs` holds the update, and `delivery/ready.rs` lists the outbox with the thread of its session:
+//!    the second crossing. `delivery/flusher.rs` of that thread writes all listed outboxes, through
+//!    `http/websocket.rs`.
 //!
-//! A client that polls has its packets taken out of the outbox by `actors/polls.rs`, when its next request comes
-//! through `http/polling.rs`.
+//! A client that polls sends its packets in POSTs. `http/polling.rs`, or `http/legacy.rs` for Socket.IO 0.9, hands each
+//! body to the session by `http/exchange.rs`, and `actors/polls.rs` reads the packets, which go on from step 2. The
+//! packets for such a client wait in its outbox until its next GET comes the same way; `actors/polls.rs` answers it.
 //!
 //! # One join, file by file
 //!
-//! 1. Up to `actors/participant.rs` as above. It has one call to the registry under way at a time.
-//! 2. `actors/registry.rs` asks the directory in a task of its own: `directory/max/client.rs` decides as whom and by
-//!    which calls, `directory/max/gate.rs` how many may run, `directory/max/verdict.rs` what an answer means.
-//! 3. The registry takes a slot in the mailbox of every conversation of the answer, all or none; `actors/roster.rs`
-//!    says which of them have to be spawned first.
+//! 1. A join comes to `actors/participant.rs` as a talk does. The participant has one call to the registry under way at
+//!    a time; a newer join waits for its end.
+//! 2. `actors/registry.rs` asks the directory in a task of its own. `directory/max/client.rs` decides by which account
+//!    MAX is asked, `directory/max/route.rs` by which calls, `directory/max/gate.rs` how many calls may run at the same
+//!    time, and `directory/max/verdict.rs` what an answer means. `actors/users.rs` bounds the sessions of the user.
+//! 3. The registry sends an entry to every conversation of the answer, some in each round. If the mailbox of one is
+//!    full, the session leaves those that it has entered, and the join is refused. `actors/roster.rs` says which
+//!    conversations have to be spawned first.
 //! 4. Each conversation enters the session among its members, and tells the others `joined` if the user is new there.
-//! 5. When the session is in all of them, `actors/namespace.rs` hears it, and the client gets `listening`.
+//! 5. When the session is in all of them, `actors/namespace.rs` gets the answer and gives it to the participant, which
+//!    tells the client `listening`.
 //!
 //! A session leaves a conversation when its [`actors::conversation::Membership`] is dropped, whatever the cause.
+//! `actors/departures.rs` drops many memberships in slices.
 
 #![allow(
     rustdoc::private_intra_doc_links,

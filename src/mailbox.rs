@@ -21,7 +21,8 @@ pub trait Addressed: Actor<Context = Context<Self>> + Handler<Mail<Self::Message
     const CLASS: ActorClass;
 }
 
-/// A message was not taken, and is dropped: the sender knows what it was and answers the client.
+/// The reason for which a message was not taken. The message is dropped: the sender knows what it was and answers the
+/// client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// The mailbox has no free slot.
@@ -72,7 +73,7 @@ impl<M> Mail<M> {
     }
 }
 
-/// A slot in a mailbox. Its drop frees it.
+/// A slot in a mailbox. Dropping it frees it.
 #[derive(Debug)]
 pub struct Slot(Arc<Depth>);
 
@@ -84,7 +85,7 @@ impl Drop for Slot {
 }
 
 impl<A: Addressed> Mailbox<A> {
-    /// The front door of the actor at `addr`, with `limit` slots.
+    /// Creates the front door of the actor at `addr`, with `limit` slots.
     pub fn new(addr: Addr<A>, limit: usize, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(A::CLASS).clone();
         Self(Arc::new(Door { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), limit, metrics }) }))
@@ -103,8 +104,8 @@ impl<A: Addressed> Mailbox<A> {
         Ok(())
     }
 
-    /// Takes a slot for a message that is sent later or never. So a sender can make sure of slots in many mailboxes
-    /// before it sends to any.
+    /// Takes a slot for a message that is sent later or never. So a sender can take slots in many mailboxes before it
+    /// sends to any.
     ///
     /// # Errors
     /// The mailbox is full, or the actor is gone.
@@ -175,8 +176,8 @@ impl<A: Addressed> Clone for Mailbox<A> {
     }
 }
 
-/// Counts a living actor, and at its drop whether the actor stopped or panicked: a panic drops the actor while its
-/// thread unwinds.
+/// Counts a living actor. When it is dropped, it counts whether the actor stopped or panicked: a panic drops the actor
+/// while its thread unwinds.
 #[derive(Debug)]
 pub struct ActorCount(Arc<MailboxMetrics>);
 

@@ -32,7 +32,7 @@ pub fn round() -> u64 {
     ROUNDS.with(|rounds| rounds.number.get())
 }
 
-/// Wakes the task in the next round. Needs actix's runtime on this thread, and no other one that is alive.
+/// Wakes the task in the next round. This thread has to run actix's runtime, and no other runtime may be alive on it.
 pub fn rest(cx: &mut Context<'_>) {
     ROUNDS.with(|rounds| rounds.rest(cx.waker()));
 }
@@ -84,8 +84,8 @@ async fn count_rounds(_counting: Counting) {
         poll_fn(|cx| ROUNDS.with(|rounds| rounds.poll_begun(cx))).await;
         // Only the runtime wakes this task, after it has polled the sockets.
         tokio::task::yield_now().await;
-        // If the server's other threads share this core, they would wait for milliseconds until the system takes it
-        // from this thread.
+        // Other threads of the server that share this core would wait for milliseconds until the system takes it from
+        // this thread.
         std::thread::yield_now();
         ROUNDS.with(|rounds| rounds.end(&mut room));
     }
@@ -123,7 +123,7 @@ impl Share {
     }
 }
 
-/// Resolves in the next round, even if its task is woken before.
+/// Resolves in the next round, even if its task is woken earlier.
 #[derive(Debug, Default)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Rest {

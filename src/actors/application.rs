@@ -25,7 +25,7 @@ pub trait Application {
         true
     }
 
-    /// Allows the session to keep so many bytes that the client has not read yet.
+    /// Checks that the session may keep `bytes` bytes that its client has not read yet.
     ///
     /// # Errors
     /// Memory is too short: the session ends.
@@ -33,7 +33,7 @@ pub trait Application {
         Ok(())
     }
 
-    /// Goes on with what is under way. The session calls it whenever its task runs; `cx` wakes that task.
+    /// Continues the work under way. The session calls it whenever its task runs; `cx` wakes that task.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 
     /// Returns the next deadline that was set since the last call.
@@ -41,7 +41,7 @@ pub trait Application {
         None
     }
 
-    /// Does what is due.
+    /// Acts on the deadlines of the layer that are due.
     ///
     /// # Errors
     /// The session ends.

@@ -1,5 +1,6 @@
-//! The actor of one conversation. It serialises the membership changes and broadcasts of its conversation, and pushes
-//! each event, encoded once per generation, into the outbox of every session that is a member at that moment.
+//! The actor of one conversation. It handles its members' entries, departures and talks one after the other, and pushes
+//! each event, encoded once per generation of clients, into the outbox of every session that is a member at that
+//! moment.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::turns::Rest;
 /// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
 pub(super) const FANOUT_SLICE: usize = 1024;
 
-/// Broadcasts to more members than this are written after those of smaller conversations.
+/// Broadcasts to more members than this are written after those of smaller conversations, whose writing takes less time
+/// than anybody notices.
 const FEW: usize = 128;
 
 /// The messages of a conversation.
@@ -80,7 +82,8 @@ pub struct People {
 pub struct ConversationSettings {
     /// The namespace of their events.
     pub namespace: Arc<str>,
-    /// The presence limit: `joined`, `left` and the list of people are not sent among more users; 0 means no limit.
+    /// The presence limit: `joined`, `left` and the list of people are not sent among more users than this; 0 means no
+    /// limit.
     pub presence_members_max: usize,
     /// Messages handled in a row before other tasks of the thread run.
     pub burst_max: usize,
@@ -92,11 +95,12 @@ pub struct ConversationSettings {
     pub metrics: Arc<Metrics>,
 }
 
-/// Takes the request of an empty conversation to retire. The registry ignores it if an entry is on its way.
+/// The function by which an empty conversation asks to retire. The registry ignores the request if an entry is on its
+/// way to the conversation.
 pub type Retire = dyn Fn(ConversationId, Tenure) + Send + Sync;
 
-/// A session's membership of a conversation. The session talks through it, and its drop is the departure: so a session
-/// that ends in any way, a panic included, leaves no ghost.
+/// A session's membership of a conversation. The session talks through it, and leaves the conversation when it is
+/// dropped. So a session that ends in any way, even by a panic, does not stay behind as a member.
 #[derive(Debug)]
 pub struct Membership {
     id: ConversationId,
@@ -105,7 +109,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The membership that belongs to an entry which has been sent.
+    /// Creates the membership for an entry that has been sent.
     pub fn new(id: ConversationId, session: SessionId, mailbox: Mailbox<ConversationActor>) -> Self {
         Self { id, session, mailbox }
     }
@@ -161,8 +165,8 @@ impl PendingEntries {
     }
 }
 
-/// One entry that is not handled yet. If it is dropped before, because the conversation has died, the whole join fails
-/// at once.
+/// One entry that is not handled yet. If it is dropped unhandled, because the conversation has died, the whole join
+/// fails at once.
 #[derive(Debug)]
 pub struct PendingEntry(Option<Arc<PendingEntries>>);
 
@@ -197,7 +201,7 @@ pub struct ConversationActor {
 }
 
 impl ConversationActor {
-    /// A conversation without members.
+    /// Creates a conversation without members.
     pub fn new(id: ConversationId, tenure: Tenure, settings: Arc<ConversationSettings>, retire: Arc<Retire>) -> Self {
         settings.metrics.conversations.inc();
         let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
@@ -254,12 +258,13 @@ impl ConversationActor {
         People { inroom, people }
     }
 
-    /// Returns whether presence is announced among `users` users: a storm of n joins costs n² events.
+    /// Returns whether presence is announced among `users` users. There is a limit because n joins in a row cost n²
+    /// events.
     fn announces(&self, users: usize) -> bool {
         self.settings.presence_members_max == 0 || users <= self.settings.presence_members_max
     }
 
-    /// Returns the fan-out of an event to all members, `except` one session.
+    /// Returns the fan-out of an event to all members but the session `except`.
     fn fan_out(&self, event: &ServerEvent<'_>, except: Option<SessionId>) -> FanOut {
         let name = event.name();
         let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
@@ -293,7 +298,7 @@ impl ConversationActor {
             ctx.cancel_future(earlier);
         }
         let retirement = ctx.run_later(self.settings.linger, |conversation, _| {
-            // actix runs a timer that was cancelled in the very poll in which it is due.
+            // actix runs a timer even if it was cancelled earlier in the very poll in which it is due.
             if !conversation.members.is_empty() {
                 return;
             }
@@ -308,7 +313,7 @@ impl Drop for ConversationActor {
     fn drop(&mut self) {
         self.settings.metrics.conversations.dec();
         // Only a panic ends a conversation that has members. They would hear nothing from it any more, so their
-        // connections are closed; their clients reconnect and join a new actor.
+        // sessions are closed; their clients reconnect and join a new actor.
         for seat in self.members.seats() {
             seat.handle.close(CloseReason::ConversationLost);
         }
@@ -322,7 +327,7 @@ impl Actor for ConversationActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The front door has the bound.
+        // The front door bounds the mailbox.
         ctx.set_mailbox_capacity(0);
         // The entry for which the conversation was spawned may never come.
         self.linger(ctx);
@@ -392,7 +397,7 @@ impl ActorFuture<ConversationActor> for FanOut {
         ctx: &mut Context<ConversationActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        // The handler has done the first slice; each of the others waits for a round of its own.
+        // The handler has done the first slice; each of the others has a round of its own.
         while ActorFuture::poll(Pin::new(&mut self.rest), conversation, ctx, cx).is_ready() {
             if self.advance(conversation) {
                 return Poll::Ready(());

@@ -14,7 +14,7 @@ use super::conversation::Membership;
 use crate::event::SessionId;
 use crate::turns::Rest;
 
-/// This many memberships are dropped at once: that is less work than a turn of the queue.
+/// Up to this many memberships are dropped at once: that is less work than a turn of the queue.
 const FEW: usize = 16;
 
 /// Memberships dropped in a row before other tasks of the thread run.
@@ -30,7 +30,7 @@ thread_local! {
 pub struct Memberships(Vec<Membership>);
 
 impl Memberships {
-    /// No memberships yet, with room for `count`.
+    /// Creates an empty list with room for `count` memberships.
     pub fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
@@ -89,7 +89,7 @@ pub fn depart(memberships: Vec<Membership>) {
     }
 }
 
-/// Drops `guard` after everything that this session has had in the queue until now.
+/// Drops `guard` after everything that is in the queue now for this session.
 pub fn then_drop(session: SessionId, guard: impl Any) {
     match queue() {
         Some(queue) if queue.sessions.borrow().contains_key(&session) => {
@@ -99,8 +99,8 @@ pub fn then_drop(session: SessionId, guard: impl Any) {
     }
 }
 
-/// Returns a receiver that is closed after everything that this session has had in the queue until now. `None` if there
-/// is nothing in the queue.
+/// Returns a receiver that is closed after everything that is in the queue now for this session. `None` if there is
+/// nothing.
 pub fn all_out(session: SessionId) -> Option<oneshot::Receiver<Infallible>> {
     let (guard, mut out) = oneshot::channel::<Infallible>();
     then_drop(session, guard);

@@ -1,4 +1,4 @@
-//! The vocabulary between the HTTP edge and a session: its parts, the messages to it, and its answers.
+//! The interface between the HTTP edge and a session: the parts of a session, the messages to it, and its answers.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -15,19 +15,19 @@ use crate::protocol::connection::Periods;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::Body;
 
-/// What a session is made of, apart from its transport.
+/// The parts of a session, apart from its transport.
 pub struct SessionParts {
-    /// Number of the session within the process.
+    /// The number of the session within the process.
     pub id: SessionId,
-    /// Address of the client.
+    /// The address of the client.
     pub peer: IpAddr,
-    /// Heartbeat and timeouts.
+    /// The heartbeat and the timeouts.
     pub periods: Arc<Periods>,
     /// The body of a poll's answer grows no larger than this if it has more than one packet.
     pub payload_bytes_max: usize,
-    /// Bound of the mailbox.
+    /// The bound of the mailbox.
     pub mailbox_max: usize,
-    /// Queue towards the client. On a WebSocket it already holds the open packet.
+    /// The queue towards the client. On a WebSocket it already holds the open packet.
     pub outbox: Arc<Outbox>,
     /// The layer above.
     pub application: Box<dyn Application>,
@@ -49,7 +49,7 @@ pub enum SessionMessage {
         /// Where the edge waits for the answer.
         reply: oneshot::Sender<PostAnswer>,
     },
-    /// A POST has failed. Ends an Engine.IO session that is on polling; ignored otherwise.
+    /// A POST to an Engine.IO session has failed. It ends the session unless a socket carries it.
     AbortPost(CloseReason),
     /// The session is to end.
     Abort(CloseReason),
@@ -70,7 +70,7 @@ pub struct WaitingPoll {
     pub reply: oneshot::Sender<PollAnswer>,
 }
 
-/// Why a session refuses a request.
+/// The reason for which a session refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrontError {
     /// One of Engine.IO's errors.

@@ -7,7 +7,7 @@ use crate::event::{SessionId, Username};
 /// The sessions in a conversation, and their users.
 #[derive(Debug)]
 pub struct Members<H> {
-    /// Dense, because a fan-out walks through all of them.
+    /// Dense, because a fan-out visits all of them.
     seats: Vec<Seat<H>>,
     index: HashMap<SessionId, usize>,
     /// Sessions of each user.

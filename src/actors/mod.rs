@@ -1,22 +1,40 @@
-//! Every actor lives here. A [`session::SessionActor`] is one connected client, a [`conversation::ConversationActor`]
-//! one conversation, the [`registry::RegistryActor`] the one authority on which conversations live.
+//! The actors, and the decisions that they act on.
 //!
-//! References point one way. Sessions hold conversations (a [`conversation::Membership`] each), conversations hold
-//! outboxes, and nobody but the table of sids holds a session's front door. What goes up is never asked, only told: a
-//! conversation that wants to retire, an answer into a channel that the asker brought along.
+//! A [`session::SessionActor`] is one connected client. A [`conversation::ConversationActor`] is one conversation. The
+//! [`registry::RegistryActor`] is the one authority on which conversations live.
 //!
-//! * [`session`]: drives the protocol machines of one client, whatever its transport.
-//! * `polls`, `probe`: the polling transport of a session; the socket of an upgrade that is not finished.
-//! * `intake`: how much a session takes in, in one turn and over time.
-//! * [`front`]: what the HTTP edge and a session say to one another.
-//! * [`application`], [`socketio`]: the layer over the transport: what a session asks of it; Socket.IO, with namespaces
-//!   and their residents.
-//! * [`event_rates`]: how fast a session may send events.
-//! * [`namespace`], [`participant`]: the `/max` namespace: what becomes of what a client asks; the decision of that.
-//! * [`seats`], [`departures`], [`talks`]: where a session listens, how it leaves much at once, how much it may say.
-//! * [`conversation`], [`members`]: one conversation: order and fan-out; who is in it.
-//! * [`registry`], [`roster`], [`users`]: asks MAX, spawns, retires; the decision of who lives; sessions by user.
-//! * `session_metrics`: how a session counts in the metrics.
+//! References point one way: a session holds conversations, by a [`conversation::Membership`] each, and a conversation
+//! holds the outboxes of its members. Only the table of sids holds the front door of a session. The other way, actors
+//! are told something and never asked: a conversation tells the registry that it could retire, and an answer goes into
+//! a channel that the asker has sent along.
+//!
+//! One client:
+//!
+//! * [`session`]: the actor of one client. It drives the protocol machines of the client, over any transport.
+//! * [`front`]: the messages and answers between the HTTP edge and a session.
+//! * `polls`: the polling transport of a session: its polls and POSTs.
+//! * `probe`: the socket of an upgrade that is not finished.
+//! * `intake`: the bounds on the input of a session, in one turn and over time.
+//! * `session_metrics`: the metrics of one session.
+//! * [`application`]: the interface between a session and the layer over its transport.
+//! * [`socketio`]: that layer: Socket.IO, with the namespaces that the client is connected to.
+//! * [`event_rates`]: the bounds on the rates of a session's events; pure.
+//!
+//! The events of a client in `/max`, the namespace of the written protocol:
+//!
+//! * [`namespace`]: parses events, and carries requests and answers between the client and the other actors.
+//! * [`participant`]: decides on the events; pure.
+//! * [`seats`]: the conversations that one session listens to; pure.
+//! * [`talks`]: the bound on the talks of one session that wait in conversations.
+//!
+//! Conversations:
+//!
+//! * [`conversation`]: the actor of one conversation. It puts the events of its members in order, and sends them out.
+//! * [`members`]: the sessions in a conversation, and their users; pure.
+//! * [`registry`]: the actor that asks the directory for the conversations of a user, spawns and retires conversations.
+//! * [`roster`]: the living conversations, and the decision which of them may retire; pure.
+//! * [`users`]: the number of sessions of each user.
+//! * [`departures`]: the queue by which a session leaves many conversations in slices.
 
 pub mod application;
 pub mod conversation;

@@ -1,6 +1,6 @@
-//! The namespaces of maxtalk: `/`, which has no events, and `/max`, that of the written protocol. Its I/O side is here:
-//! it parses events for the [`Participant`], which decides; it carries the participant's requests to the registry and
-//! to conversations, and its answers to the client.
+//! The namespaces of maxtalk: `/`, which has no events, and `/max`, the namespace of the written protocol. The I/O side
+//! of `/max` is here: it parses the events of a client for the [`Participant`], which decides on them, and carries the
+//! participant's requests to the registry and to conversations, and its answers to the client.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,7 +41,7 @@ pub struct MaxSettings {
     pub talks_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
-    /// How long MAX may deny a user that it has accepted before it is believed.
+    /// How long a denial by MAX is doubted if MAX has accepted the user before.
     pub doubt: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
@@ -56,7 +56,8 @@ pub struct MaxNamespaces {
 }
 
 impl MaxNamespaces {
-    /// `namespace` is the name of the written protocol's namespace; in this file it is called `/max`.
+    /// Creates both namespaces. `namespace` is the name of the one of the written protocol; in this file it is called
+    /// `/max`.
     pub fn new(namespace: Arc<str>, settings: MaxSettings) -> Self {
         Self { names: [namespace, "/".into()], settings: Arc::new(settings) }
     }
@@ -118,7 +119,7 @@ impl Answers {
         }
     }
 
-    /// Answers an event that was not done, once: by its ack if it wants one, else by `refused`.
+    /// Answers an event that was not carried out: by its ack if the client wants one, otherwise by `refused`.
     fn refuse(&self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>) {
         self.refuse_because(event, code, code.reason(), conversation, ack);
     }
@@ -189,11 +190,11 @@ struct MaxPort {
     talks: Option<Arc<Talks>>,
 }
 
-/// The answers of other actors that are awaited.
+/// The awaited answers of other actors.
 #[derive(Default)]
 struct Awaited {
     call: Option<AwaitedCall>,
-    /// Closed when all that departed has left.
+    /// Closed when the session has left all conversations that it was to depart from.
     departed: Option<oneshot::Receiver<Infallible>>,
     people: Option<oneshot::Receiver<People>>,
 }
@@ -204,7 +205,8 @@ struct AwaitedCall {
     answer: Option<oneshot::Receiver<Result<registry::Joined, Code>>>,
     /// Closed when nothing of the call is left at the registry.
     end: oneshot::Receiver<Infallible>,
-    /// Closed when the memberships of an answer that was dropped with the call have left.
+    /// Giving up the call drops an answer that has come already. Closed when the session has left the conversations of
+    /// that answer.
     undone: Option<oneshot::Receiver<Infallible>>,
 }
 
@@ -216,7 +218,7 @@ impl AwaitedCall {
             None => Poll::Ready(Input::GivenUp),
             // The answer to the client is long, so it waits here until the outbox has room for it.
             Some(_) if !has_room => Poll::Pending,
-            // A registry that dropped the call has failed.
+            // A registry that drops the call without an answer has failed.
             Some(answer) => Poll::Ready(Input::Answered(
                 answer
                     .try_recv()
@@ -276,7 +278,7 @@ impl Port for MaxPort {
 
     fn rules(&self) -> Rules {
         let MaxSettings { pending_max, answer_timeout, doubt, .. } = *self.answers.settings;
-        // Many sessions begin to doubt in the same moment, and shall not all ask MAX again in the same moment.
+        // Many sessions begin to doubt in the same moment. They do not all ask MAX again in the same moment.
         let later = doubt / 64 * (self.answers.emitter.session.0 % 8) as u32;
         Rules { pending_max, answer_timeout, doubt: doubt + later }
     }
@@ -373,7 +375,8 @@ impl MaxNamespace {
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
         let mut namespace =
             Self { participant: Participant::new(auth), port: MaxPort { answers, awaited: None, talks: None } };
-        // Seats that this client had before it disconnected, perhaps as another user, may still be on their way out.
+        // The seats that this client had before it disconnected, perhaps as another user, may still be on their way
+        // out.
         if let Some(out) = departures::all_out(namespace.port.answers.emitter.session) {
             namespace.port.awaited().departed = Some(out);
             namespace.participant.wait_for_departure();

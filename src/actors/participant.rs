@@ -3,8 +3,8 @@
 //!
 //! * A session has one call to the registry at a time. A newer join waits here until the older one is over there.
 //! * Events that come while a join is under way wait for its end. Only a talk goes ahead, if the session has a seat in
-//!   its conversation and no earlier talk of that conversation waits. After the join, the events that have waited go
-//!   first, and later ones wait behind them.
+//!   the talk's conversation and no earlier talk in that conversation waits. After the join, the events that have
+//!   waited go first, and later ones wait behind them.
 //! * An event that leaves conversations is answered when the session has left them.
 //!
 //! * `port`: the requests and answers between the participant and the world.
@@ -34,7 +34,8 @@ pub use port::{Auth, Call, Input, Joined, Port, Rules};
 pub struct Participant<S> {
     /// The token that the client gave with its CONNECT, or else with its last join, even one that was refused.
     auth: Auth,
-    /// Whether `auth` came with the CONNECT. It then serves joins as any user, otherwise only as that of the last join.
+    /// Whether `auth` came with the CONNECT. If so, it serves joins as any user, otherwise only joins as the user of
+    /// the last join.
     auth_serves_all: bool,
     /// The username that the client claimed by its last join.
     claim: Option<Username>,
@@ -54,7 +55,7 @@ struct Work {
     next: Option<Joining>,
     /// Whether seats are on their way out.
     departing: bool,
-    /// Told to the client when no seats are on their way out and it has room for answers.
+    /// Outcomes that the client is told when no seats are on their way out and its outbox has room.
     outcomes: VecDeque<Outcome>,
     /// Events that wait for a join, in their order, each with the id of its ack.
     pending: VecDeque<(ClientEvent, Option<u64>)>,
@@ -122,7 +123,7 @@ impl Work {
 }
 
 impl<S: Seat> Participant<S> {
-    /// A client that is nobody yet; `auth` came with its CONNECT.
+    /// Creates a client that has not joined yet; `auth` came with its CONNECT.
     pub fn new(auth: Option<Auth>) -> Self {
         let auth = auth.filter(|auth| {
             let has_short_scope = auth.scope.as_ref().is_none_or(|scope| scope.len() <= Token::BYTES_MAX);
@@ -143,7 +144,7 @@ impl<S: Seat> Participant<S> {
         self.work().departing = true;
     }
 
-    /// Removes all seats and returns them: the client has gone, and the caller has to give them up.
+    /// Removes all seats and returns them. The caller has to give them up: the client has gone.
     pub fn take_seats(&mut self) -> Vec<S> {
         self.seats.take()
     }
@@ -217,8 +218,8 @@ impl<S: Seat> Participant<S> {
         let same = self.claim.as_ref() == Some(&claim);
         if let Some(older) = self.supersede(port) {
             self.refuse_join(&older, Code::Superseded, port);
-            // Events that waited for the older join: under another name they are handled now, as the old user. Under
-            // the same name they wait for the newer join, except `leave`, which that join would undo.
+            // Events may have waited for the older join. If the newer one is under another name, they are handled now,
+            // as the old user. If it is under the same name, they wait for it too, except `leave`, which it would undo.
             for (event, ack) in std::mem::take(&mut self.work().pending) {
                 match event {
                     event if same && !matches!(event, ClientEvent::Leave(_)) => {
@@ -245,8 +246,8 @@ impl<S: Seat> Participant<S> {
         self.send_next(now, port);
     }
 
-    /// Gives up the call under way, or the join that waits for one to end. Returns the join that is superseded, if
-    /// there is one.
+    /// Gives up the join that waits for a call to end, or else the call under way. Returns the join that is superseded,
+    /// if there is one.
     fn supersede(&mut self, port: &mut impl Port<Seat = S>) -> Option<Joining> {
         let work = self.work();
         if let Some(waiting) = work.next.take() {
@@ -289,8 +290,8 @@ impl<S: Seat> Participant<S> {
         port: &mut impl Port<Seat = S>,
     ) {
         match answer {
-            // MAX has renamed the user since the last join: a session does not change its user while it has a seat, so
-            // it leaves all of them.
+            // MAX has renamed the user since the last join. A session does not change its user while it has a seat, so
+            // it gives up all its seats.
             Ok(Joined { user, seats }) if self.user.as_ref().is_some_and(|held| held.name() != user.name()) => {
                 let mut left = self.become_nobody();
                 left.extend(seats);
@@ -299,7 +300,8 @@ impl<S: Seat> Participant<S> {
             Ok(Joined { user, seats }) => {
                 self.user = Some(user);
                 self.work().doubt = None;
-                // The older seats are given up when the newer ones are in force, so that nobody sees a refresh.
+                // The older seats are given up when the newer ones are in force, so that a repeated join causes no
+                // `left` and `joined`.
                 let older = std::mem::replace(&mut self.seats, Seats::new(seats)).take();
                 self.settle(older, Outcome::Joined(joining), port);
             }
@@ -432,8 +434,8 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Returns the user and its seat in a conversation. The refusal does not tell an unknown conversation from one that
-    /// the user may not see.
+    /// Returns the user and its seat in a conversation. The refusal is the same for a conversation that does not exist
+    /// and for one that the user may not see.
     fn seat(&self, id: &ConversationId) -> Result<(&User, &S), Code> {
         let user = self.user.as_ref().ok_or(Code::NotJoined)?;
         let seat = self.seats.get(id).ok_or(Code::Forbidden)?;

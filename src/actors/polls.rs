@@ -1,5 +1,5 @@
 //! The polling transport of a session: the poll that waits for packets, the POST that is being read, and the body of an
-//! answer. The session decides what becomes of it when one of them ends it.
+//! answer. If one of them ends the session, the session itself decides how.
 
 use std::task::Context;
 
@@ -20,9 +20,9 @@ use crate::protocol::payload::{Body, Form, PayloadReader, PayloadWriter};
 
 /// The requests of one client that wait for its session.
 pub(super) struct Polls {
-    /// The poll that waits for packets. `None` while a socket carries the session.
+    /// The poll that waits for packets, if there is one. There is none while a socket carries the session.
     waiting: Option<WaitingPoll>,
-    /// The POST that is not yet read to its end, whatever carries the session by now.
+    /// The POST that is not yet read to its end, even if a socket carries the session by now.
     post: Option<Box<PendingPost>>,
     /// As [`PayloadReader::encodes_once`].
     encodes_once: bool,
@@ -33,11 +33,11 @@ pub(super) struct Polls {
 struct PendingPost {
     payload: PayloadReader,
     reply: oneshot::Sender<PostAnswer>,
-    /// Why the session ends once the payload is read: a request failed in the meantime.
+    /// The reason to end the session once the payload is read. `None` if no request has failed in the meantime.
     then: Option<CloseReason>,
 }
 
-/// What has become of the poll that waits.
+/// The outcome of a write to the poll that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PollWrite {
     /// There is no poll, or nothing to answer.
@@ -53,7 +53,7 @@ pub(super) enum PollWrite {
 pub(super) enum PostEnd {
     /// At once: the payload is bad, or a request has failed.
     AtOnce(CloseReason),
-    /// By what one of its packets says.
+    /// By one of its packets.
     ByPacket(CloseReason),
 }
 
@@ -63,7 +63,7 @@ impl Polls {
         Self { waiting: None, post: None, encodes_once: false, body_bytes_max }
     }
 
-    /// Does with a poll what `polled` says.
+    /// Treats a poll as `polled` says.
     ///
     /// # Errors
     /// The session ends: its client polls twice at once.
@@ -84,21 +84,21 @@ impl Polls {
         Ok(())
     }
 
-    /// Answers the poll that waits by one packet. Returns `false` if there is no such poll.
+    /// Answers the poll that waits with one packet. Returns `false` if no poll waits.
     pub(super) fn answer(&mut self, outbox: &Outbox, packet: &str) -> bool {
         self.waiting.take().map(|poll| answer(poll, outbox, packet)).is_some()
     }
 
-    /// Returns whether the client has dropped the poll that waited. The task is woken when it does so later.
+    /// Returns whether the client has dropped the poll that waited. If it does so later, the task is woken.
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> bool {
         self.waiting.take_if(|poll| poll.reply.poll_closed(cx).is_ready()).is_some()
     }
 
-    /// Answers the poll that waits by what is in `outbox`, and by `last` behind it.
+    /// Answers the poll that waits with the packets in `outbox`, and `last` after them.
     pub(super) fn write(&mut self, outbox: &Outbox, last: Option<&str>, written: &Written) -> PollWrite {
         let is_ready = last.is_some() || !outbox.is_empty();
         let Some(poll) = self.waiting.take_if(|_| is_ready) else { return PollWrite::Nothing };
-        // What is taken out of the outbox for nobody would be lost.
+        // Packets taken out of the outbox for a client that has gone would be lost.
         if poll.reply.is_closed() {
             return PollWrite::Lost;
         }
@@ -124,18 +124,18 @@ impl Polls {
         self.post.is_some()
     }
 
-    /// Takes note that a POST has failed. What an earlier one has brought still counts: the session ends behind it.
+    /// Notes that a POST has failed. The packets of an earlier POST still count: the session ends after them.
     ///
     /// # Errors
-    /// There is no earlier one: the session ends now.
+    /// There is no earlier POST: the session ends now.
     pub(super) fn fail_post(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
         let post = self.post.as_mut().ok_or(reason)?;
         post.then = Some(reason);
         Ok(())
     }
 
-    /// Reads on in the POST: gives its packets to `take` as long as that has room, which it says each time. Without
-    /// room the rest waits until polls have made some, and the client waits for the answer to its POST.
+    /// Reads the POST further: gives its packets to `take`, which returns whether it has room for another. Without
+    /// room, the rest of the POST waits until polls have made some, and the client waits for the answer to its POST.
     ///
     /// # Errors
     /// The session ends. Packets before a bad one count.
@@ -169,7 +169,7 @@ impl Polls {
     }
 }
 
-/// Answers a poll of the client behind `outbox` by one packet.
+/// Answers a poll of the client behind `outbox` with one packet.
 fn answer(poll: WaitingPoll, outbox: &Outbox, packet: &str) {
     let mut writer = PayloadWriter::new(outbox.generation(), form(&poll, outbox));
     writer.push(Frame::text(packet));
@@ -181,7 +181,7 @@ fn form(poll: &WaitingPoll, outbox: &Outbox) -> Form {
     if poll.script { Form::Text } else { outbox.form() }
 }
 
-/// Returns the body of an answer: as much of `outbox` as fits, then `last`; a noop if there is nothing to send.
+/// Returns the body of an answer: as many packets of `outbox` as fit, then `last`, or a noop if there is none of these.
 fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> Body {
     let mut writer = PayloadWriter::new(outbox.generation(), form);
     let mut bytes = 0;

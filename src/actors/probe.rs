@@ -1,5 +1,5 @@
-//! The socket of an upgrade that is not finished. It answers probes until its client says `5`, and is the session's
-//! transport then. An upgrade that fails before that leaves the session as it was.
+//! The socket of an upgrade that is not finished. It answers probes until its client says `5`, and then becomes the
+//! session's transport. An upgrade that fails before that leaves the session as it was.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -36,8 +36,8 @@ impl Probe {
         Self(socket)
     }
 
-    /// Reads what has come and answers probes. Packets behind the client's `5` in the same read go to `take`, which
-    /// says whether it has room for another.
+    /// Reads the input and answers probes. Packets after the client's `5` in the same read go to `take`, which returns
+    /// whether it has room for another.
     pub(super) fn read(
         mut self,
         cx: &mut Context<'_>,

@@ -132,10 +132,10 @@ impl Entering {
         self.enter_all.conversations.len() - self.sent
     }
 
-    /// Hands the memberships to the join: all entries are sent.
+    /// Hands the memberships to the task of the join, after all entries are sent.
     fn finish(self) {
         let EnterAll { session, reply, under_way, .. } = self.enter_all;
-        // If the join is gone, the memberships are dropped here, and that leaves again.
+        // If the join is gone, the memberships are dropped here, and so the session leaves again.
         if reply.send(Ok(self.memberships)).is_err() {
             departures::then_drop(session, under_way);
         }
@@ -191,7 +191,7 @@ impl Complaints {
     }
 }
 
-/// Resolves when the registry has failed.
+/// Tells the server that the registry has failed.
 #[derive(Debug)]
 pub struct RegistryEnd(oneshot::Receiver<Infallible>);
 
@@ -227,7 +227,7 @@ pub struct RegistryActor {
     arbiters: Arbiters,
     hasher: RandomState,
     _count: ActorCount,
-    /// Closed when the registry is gone.
+    /// Dropped with the registry, which ends [`RegistryEnd::wait`].
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -290,12 +290,12 @@ impl RegistryActor {
             let work = under_way.clone();
             let outcome = tokio::select! {
                 biased;
-                // The session has gone, or joins anew. Dropping its future frees the permit of the gate.
+                // The session has gone, or joins anew. Dropping the future of the join frees its permit at the gate.
                 () = reply.closed() => Err(Code::Superseded),
                 outcome = context.join(session, outbox, question, enters, user, work) => outcome,
             };
             let is_done = outcome.is_ok();
-            // If the session is gone, the memberships are dropped here, and that leaves again.
+            // If the session is gone, the memberships are dropped here, and so it leaves again.
             if reply.send(outcome).is_err() || !is_done {
                 departures::then_drop(session, under_way);
             }
@@ -307,7 +307,7 @@ impl RegistryActor {
     fn send_entries(&mut self) {
         let round = turns::round();
         while let Some(mut entering) = self.entering.pop_front() {
-            // The session has gone in the meantime: nobody shall see it come and go.
+            // The session has gone in the meantime: other members shall not see it come and go.
             if entering.enter_all.reply.is_closed() {
                 entering.give_up(Code::Busy);
                 continue;
@@ -361,7 +361,7 @@ impl RegistryActor {
                 let spawn = spawn.clone();
                 move |_| spawn()
             });
-            // The worker has ended: the conversation lives on this thread.
+            // If the worker has ended, the conversation lives on this thread.
             let addr = if addr.connected() { addr } else { spawn().start() };
             Mailbox::new(addr, settings.mailbox_max, &settings.metrics)
         };
@@ -405,7 +405,8 @@ impl JoinContext {
             all_entered.await.map_err(|_| Code::Busy)?;
             Ok(memberships)
         };
-        // After the timeout, or if a conversation has died, the memberships are dropped, and that leaves again.
+        // After the timeout, or if a conversation has died, the memberships are dropped, and so the session leaves
+        // again.
         let memberships = timeout(self.answer_timeout, entered).await.unwrap_or(Err(Code::Busy))?;
         Ok(Joined { user, memberships })
     }
@@ -415,7 +416,7 @@ impl Actor for RegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The front door has the bound.
+        // The front door bounds the mailbox.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(SendEntries);
     }

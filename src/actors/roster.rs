@@ -28,8 +28,8 @@ struct Life<H> {
     entries_sent: u64,
 }
 
-/// Kept by a conversation: its incarnation, which tells it from others with the same id, and the number of entries that
-/// it has seen.
+/// The record that a conversation keeps of its own life: its incarnation, which tells it apart from others with the
+/// same id, and the number of entries that it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
     incarnation: u64,
@@ -50,8 +50,8 @@ impl<H> Default for Roster<H> {
 }
 
 impl<H> Roster<H> {
-    /// Returns the conversation `id`, newly spawned if there is none or if `is_alive` is false for it. The returned id
-    /// is the roster's own, so that all users of the conversation share one allocation.
+    /// Returns the conversation `id`. Spawns it if there is none, or if `is_alive` returns false for the one there is.
+    /// The returned id is the roster's own, so that all users of the conversation share one allocation.
     pub fn get_or_spawn(
         &mut self,
         id: &ConversationId,
@@ -85,8 +85,8 @@ impl<H> Roster<H> {
         }
     }
 
-    /// Takes a conversation that asks to retire out of the roster, and returns its handle, which is the last one.
-    /// `None` if it may not retire.
+    /// Removes a conversation that asks to retire and returns its handle, which is the last one. `None` if it may not
+    /// retire.
     pub fn retire(&mut self, id: &ConversationId, tenure: Tenure) -> Option<H> {
         let life = self.living.get(id)?;
         if life.incarnation != tenure.incarnation || life.entries_sent != tenure.entries_seen {

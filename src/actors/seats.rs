@@ -4,7 +4,7 @@ use crate::event::ConversationId;
 
 /// A session's seat in one conversation.
 pub trait Seat {
-    /// Returns the conversation.
+    /// Returns the id of the conversation.
     fn id(&self) -> &ConversationId;
 }
 
@@ -19,7 +19,7 @@ impl<S> Default for Seats<S> {
 }
 
 impl<S: Seat> Seats<S> {
-    /// Takes seats in the order of MAX.
+    /// Creates the seats from a list in the order of MAX.
     pub fn new(seats: Vec<S>) -> Self {
         let mut held: Vec<_> = seats.into_iter().zip(0..).collect();
         held.sort_unstable_by(|(one, _), (other, _)| one.id().cmp(other.id()));
@@ -41,7 +41,7 @@ impl<S: Seat> Seats<S> {
         std::mem::take(&mut self.0).into_iter().map(|(seat, _)| seat).collect()
     }
 
-    /// Returns the conversations, in the order of MAX.
+    /// Returns the ids of the conversations, in the order of MAX.
     pub fn ids(&self) -> Vec<&ConversationId> {
         let mut held: Vec<_> = self.0.iter().collect();
         held.sort_unstable_by_key(|(_, index)| *index);

@@ -1,6 +1,6 @@
 //! The actor of one connected client. It drives the machine of its connection, hands messages to the layer above, and
-//! writes what its outbox holds, unless the flusher of its worker has done so already. An upgrade swaps the transport
-//! under the session. Everything happens in one future within the actor's context, so a connection is one task.
+//! writes the packets in its outbox, unless the flusher of its worker has done so already. An upgrade swaps the
+//! transport under the session. Everything happens in one future within the actor's context, so a session is one task.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -37,7 +37,8 @@ mod phase;
 
 use phase::{Closing, Phase};
 
-/// How long a session that was closed by a POST stays, so that a poll already under way still gets its answer.
+/// How long a session stays after its client has closed it by a POST, so that a poll already under way still gets its
+/// answer.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
 
 /// One connected client.
@@ -65,31 +66,31 @@ impl SessionActor {
     /// Starts a session on this thread. `socket` is its transport, `None` means polling; `list` enters the session in
     /// the table of sids.
     pub fn launch(
-        setup: SessionParts,
+        parts: SessionParts,
         worker: &Rc<Worker>,
         socket: Option<Box<dyn Transport>>,
         list: impl FnOnce(Mailbox<Self>) -> Box<dyn Listing>,
     ) {
         let kind = if socket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
-        let generation = setup.outbox.generation();
+        let generation = parts.outbox.generation();
         let ctx = Context::new();
-        let listing = list(Mailbox::new(ctx.address(), setup.mailbox_max, &setup.metrics));
+        let listing = list(Mailbox::new(ctx.address(), parts.mailbox_max, &parts.metrics));
         let mut session = Self {
-            id: setup.id,
-            peer: setup.peer,
-            connection: Connection::new(generation, kind, setup.periods, Instant::now()),
-            phase: Phase::Open(setup.application),
-            socket: socket.map(|socket| worker.flusher.carry(socket, &setup.outbox)),
-            polls: Polls::new(setup.payload_bytes_max),
+            id: parts.id,
+            peer: parts.peer,
+            connection: Connection::new(generation, kind, parts.periods, Instant::now()),
+            phase: Phase::Open(parts.application),
+            socket: socket.map(|socket| worker.flusher.carry(socket, &parts.outbox)),
+            polls: Polls::new(parts.payload_bytes_max),
             probe: None,
-            alarms: worker.alarms(&setup.outbox),
-            outbox: setup.outbox,
+            alarms: worker.alarms(&parts.outbox),
+            outbox: parts.outbox,
             worker: worker.clone(),
             intake: Intake::default(),
             looks_again: None,
             _listing: listing,
-            _count: ActorCount::new(ActorClass::Session, &setup.metrics),
-            session_metrics: SessionMetrics::new(setup.metrics, generation, kind),
+            _count: ActorCount::new(ActorClass::Session, &parts.metrics),
+            session_metrics: SessionMetrics::new(parts.metrics, generation, kind),
         };
         session.announce_alarms();
         let (generation, kind) = (generation.as_str(), kind.as_str());
@@ -115,34 +116,35 @@ impl SessionActor {
             self.read_probe(cx, &mut ration, now)?;
             self.read_socket(cx, &mut ration, now)?;
         }
-        // Before deadlines and writing: neither is to answer a poll without a client.
+        // Before deadlines and writing: neither shall answer a poll whose client has gone.
         if self.polls.poll_lost(cx) {
             self.lose_poll(now)?;
         }
-        // Behind all reading: nobody is declared silent before what has come was read.
+        // After all reading: no client is declared silent before its input was read.
         if listens && self.worker.is_catching_up(now) {
             self.look_again(now);
         } else if listens {
             self.handle_timeouts(now)?;
         }
-        // Before the POST and the layer above go on: both stop for want of room in the outbox, and this makes room.
+        // Before the POST and the layer above go on: both stop if the outbox has no room, and this makes room.
         self.write(cx, now)?;
         if listens {
             self.feed(cx, &mut ration, now);
         }
-        // Behind everything that takes packets in.
+        // After everything that takes packets in.
         self.intake.charge(&self.worker.limits.allowance, &ration, cx, now);
-        // Behind the POST, which may have ended the session.
+        // After the POST, which may have ended the session.
         self.phase.check()?;
         self.phase.poll(cx, now);
-        // Once more: what the POST and the layer above have said goes out in the same turn.
+        // Once more: the packets of the POST and of the layer above go out in the same turn.
         self.write(cx, now)?;
         // Last: every step may have set deadlines.
         self.announce_alarms();
         Ok(())
     }
 
-    /// Looks at the deadlines again when the thread has caught up. No other alarm may be left that would do so.
+    /// Has the session look at its deadlines again when the thread has caught up. The alarm that has woken it may have
+    /// been the last one.
     fn look_again(&mut self, now: Instant) {
         if self.looks_again.is_none_or(|due| due <= now) {
             let due = now + CATCH_UP;
@@ -170,7 +172,7 @@ impl SessionActor {
     }
 
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
-        // At once, though a client on polling cannot be told: its next poll finds no session.
+        // The session ends at once, even if its client polls and cannot be told: the next poll finds no session.
         self.phase.handle_timeout(now)?;
         if !self.phase.is_open() {
             return Ok(());
@@ -185,7 +187,7 @@ impl SessionActor {
                     self.outbox.push(Frame::text(packets.ping));
                 }
                 Due::Noop => {
-                    // What is in the outbox answers the poll as well.
+                    // Packets in the outbox answer the poll as well.
                     if self.outbox.is_empty() && self.polls.answer(&self.outbox, packets.noop) {
                         self.connection.end_poll(now);
                     }
@@ -204,7 +206,7 @@ impl SessionActor {
         }
     }
 
-    /// Reads the socket of an upgrade. Its failure before the client's `5` leaves the session as it was.
+    /// Reads the socket of an upgrade. A failure before the client's `5` leaves the session as it was.
     fn read_probe(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) -> Result<(), CloseReason> {
         let Some(probe) = self.probe.take() else { return Ok(()) };
         let take =
@@ -214,7 +216,7 @@ impl SessionActor {
             Upgrade::Failed => {}
             Upgrade::Done { socket, ended } => {
                 self.relink(Some(socket));
-                // A client whose session was closed while it upgraded is told on the socket.
+                // If the session was closed during the upgrade, its client is told on the socket.
                 if let Phase::Closing(closing) = &self.phase {
                     return Err(closing.reason);
                 }
@@ -231,7 +233,7 @@ impl SessionActor {
     }
 
     /// Changes the transport, to polling if `socket` is `None`. A poll that waits is answered by a noop. Frames that
-    /// the older socket has not written go by the new transport.
+    /// the older socket has not written go over the new transport.
     fn relink(&mut self, socket: Option<Box<dyn Transport>>) {
         self.polls.answer(&self.outbox, self.server_packets().noop);
         if let Some(older) = self.socket.take() {
@@ -265,7 +267,7 @@ impl SessionActor {
         self.lose_socket(reason, now)
     }
 
-    /// Answers the close that the client has sent, if its generation expects that, behind all that is queued.
+    /// Answers a close of the client, after all queued packets, if its generation expects an answer.
     fn bid_farewell(&mut self, cx: &mut TaskContext<'_>) {
         let farewell = self.server_packets().farewell;
         if let (Some(socket), Some(farewell)) = (&mut self.socket, farewell) {
@@ -274,12 +276,12 @@ impl SessionActor {
         }
     }
 
-    /// Goes on without the poll that its client has dropped, if the session lives on.
+    /// Goes on without the poll that the client has dropped. An error if that ends the session.
     fn lose_poll(&mut self, now: Instant) -> Result<(), CloseReason> {
         if self.connection.lose_poll(now) { Ok(()) } else { Err(CloseReason::TransportError) }
     }
 
-    /// Goes on by polling after the end of the socket, if the session lives on.
+    /// Goes on by polling after the end of the socket. An error if that ends the session.
     fn lose_socket(&mut self, reason: CloseReason, now: Instant) -> Result<(), CloseReason> {
         let is_broken = matches!(reason, CloseReason::TransportClose | CloseReason::TransportError);
         if !is_broken || !self.connection.lose_socket(now) {
@@ -303,7 +305,7 @@ impl SessionActor {
         }
     }
 
-    /// Writes what is in the outbox to the socket, or into the answer of the poll that waits.
+    /// Writes the packets in the outbox to the socket, or into the answer to the poll that waits.
     fn write(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         if let Some(socket) = &mut self.socket {
             return match socket.poll_write(cx) {
@@ -323,7 +325,7 @@ impl SessionActor {
         end
     }
 
-    /// Reads on in the POST that is under way.
+    /// Reads the POST that is under way further.
     fn feed(&mut self, cx: &mut TaskContext<'_>, ration: &mut Ration, now: Instant) {
         if !self.polls.has_post() {
             return;
@@ -341,8 +343,8 @@ impl SessionActor {
         }
     }
 
-    /// Ends the session by what a packet of a POST says. On polling the client is told by the poll that waits, or by
-    /// one that comes soon.
+    /// Ends the session because of a packet in a POST. On polling, the client is told by the poll that waits, or by one
+    /// that comes soon.
     fn end_by_packet(&mut self, cx: &mut TaskContext<'_>, reason: CloseReason, now: Instant) {
         let is_close = reason == CloseReason::TransportClose;
         if self.socket.is_some() || reason == CloseReason::Direction {
@@ -358,7 +360,7 @@ impl SessionActor {
         self.alarms.arm(Alarm { period, due });
     }
 
-    /// Returns whether the client's time is over, though the thread may not have found the time to notice.
+    /// Returns whether the client has been silent for too long, even if the thread has had no time to notice.
     fn is_over(&self) -> bool {
         let now = Instant::now();
         let is_heard = !self.worker.is_catching_up(now) && !self.intake.holds_back(now);
@@ -401,7 +403,7 @@ impl SessionActor {
         }
     }
 
-    /// Tells the client if its transport can, and stops.
+    /// Ends the session: tells the client, if its transport can, and stops the actor.
     fn finish(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         // Before anything is sent: a client that has heard of the end finds it in the metrics.
         self.session_metrics.close(reason);
@@ -437,7 +439,7 @@ impl Actor for SessionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The bound is that of `Mailbox`.
+        // The front door bounds the mailbox.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(Driver);
     }
@@ -451,12 +453,12 @@ impl Addressed for SessionActor {
 impl Handler<Mail<SessionMessage>> for SessionActor {
     type Result = ();
 
-    /// Takes note of the message. The driver, which actix polls after every message, acts on it. A dropped reply tells
-    /// the edge that the session is gone.
+    /// Notes the message. The driver, which actix polls after every message, acts on it. A dropped reply tells the edge
+    /// that the session is gone.
     fn handle(&mut self, mail: Mail<SessionMessage>, _: &mut Self::Context) {
         match mail.open() {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
-            // A POST beside a WebSocket, perhaps the repetition of a proxy, harms only itself.
+            // A POST beside a WebSocket, perhaps one that a proxy has repeated, harms only itself.
             SessionMessage::AbortPost(_) if self.socket.is_some() => {}
             SessionMessage::AbortPost(reason) => {
                 if let Err(reason) = self.polls.fail_post(reason) {

@@ -24,7 +24,7 @@ pub trait Namespace {
     /// Handles an event of the client; `ack` is the id of the answer that the client wants.
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant);
 
-    /// Refuses an event of the client by `code`.
+    /// Refuses an event of the client with `code`.
     fn refuse(&mut self, _event: Arguments<'_>, _ack: Option<u64>, _code: Code) {}
 
     /// Handles the client's answer to the event that was sent with the id `id`.
@@ -49,8 +49,8 @@ pub trait Namespaces: Send + Sync {
     /// Returns the names of the namespaces, which begin with `/`.
     fn names(&self) -> &[Arc<str>];
 
-    /// Connects a client, which was told so, to the namespace with this index in [`Self::names`]. `auth` is the payload
-    /// of its CONNECT.
+    /// Connects a client to the namespace with this index in [`Self::names`]; the client has been told so. `auth` is
+    /// the payload of its CONNECT.
     fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace>;
 }
 
@@ -158,8 +158,8 @@ struct ConnectedNamespaces {
 }
 
 impl SocketIoSession {
-    /// The layer of a new session. Depending on its generation, the client is connected to a namespace at once, or has
-    /// some time to connect to one.
+    /// Creates the layer of a new session. Depending on its generation, the client is connected to a namespace at once,
+    /// or has some time to connect to one.
     pub fn new(
         settings: Arc<SocketIoSettings>,
         session: SessionId,
@@ -204,7 +204,7 @@ impl ConnectedNamespaces {
         self.namespace(namespace, None);
     }
 
-    /// Returns the namespace, to which the client is connected now if it was not before.
+    /// Returns the namespace, after connecting the client to it if it was not connected yet.
     fn namespace(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
         self.namespaces[namespace]
             .get_or_insert_with(|| {

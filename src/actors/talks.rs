@@ -1,5 +1,6 @@
 //! The bound on the talks of one session that wait in conversations. A session that has reached it is not read any
-//! further, so that a member who talks without end does not fill a conversation's mailbox: others find room there.
+//! further. So a member who talks without end does not fill the mailbox of a conversation, and the talks of others find
+//! room there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ pub struct Talks {
     outbox: Arc<Outbox>,
 }
 
-/// Counts one talk as waiting, until its conversation has said it and drops the ticket.
+/// Counts one talk as waiting. The conversation drops the ticket when it has broadcast the talk.
 #[derive(Debug)]
 pub struct Ticket(Arc<Talks>);
 
@@ -40,7 +41,7 @@ impl Talks {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let before = self.0.waiting.fetch_sub(1, Ordering::Release);
-        // A session that has stopped is woken once, when half of the bound is left, and not for each talk.
+        // Wakes the session once, when the talks that wait have come down to half the bound, and not for each talk.
         if before == self.0.max / 2 + 1 {
             self.0.outbox.wake();
         }

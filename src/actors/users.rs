@@ -52,7 +52,7 @@ impl Users {
 }
 
 impl User {
-    /// A user whose sessions are not counted.
+    /// Creates a user whose sessions are not counted.
     pub fn uncounted(name: Username) -> Self {
         Self { name, _counted: None }
     }

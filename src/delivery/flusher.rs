@@ -1,6 +1,6 @@
 //! The flusher of a worker writes the outboxes of its sessions to their sockets. It has one task for each [`Audience`],
-//! so that a broadcast wakes no session. A session's own task is woken when its socket has input, when it takes more
-//! after it took no more, and when it ends.
+//! so that a broadcast wakes no session. A session's own task is woken when its socket has input, takes more after it
+//! took no more, or has ended.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -50,7 +50,7 @@ struct SocketEntry {
     watched: bool,
 }
 
-/// A session's handle of its socket. After its drop the flusher has forgotten the socket.
+/// A session's handle of its socket. When the handle is dropped, the flusher forgets the socket.
 #[derive(Debug)]
 pub struct SocketHandle {
     flusher: Rc<Flusher>,
@@ -90,7 +90,7 @@ impl Flusher {
         }
     }
 
-    /// Notes the key of a socket if that takes no more.
+    /// Notes the key of a socket that takes no more.
     fn watch(&self, key: u32, socket: &mut SocketEntry) {
         if !socket.watched && socket.transport.blocked_since().is_some() {
             socket.watched = true;
@@ -144,8 +144,8 @@ async fn run(flusher: Rc<Flusher>, audience: Audience) {
     }
 }
 
-/// Ends the sockets that take nothing for too long. Deliveries bear no cost of that: blocked sockets are few, and
-/// checked seldom.
+/// Ends the sockets that take nothing for too long. This adds nothing to the cost of a delivery: blocked sockets are
+/// few, and checked seldom.
 async fn watch(flusher: Rc<Flusher>) {
     loop {
         tokio::time::sleep(flusher.write_timeout / 4).await;
@@ -160,7 +160,7 @@ async fn watch(flusher: Rc<Flusher>) {
 }
 
 impl SocketEntry {
-    /// Writes as much as the socket takes. The session's task learns of the socket's end.
+    /// Writes as much as the socket takes. If the socket has ended, the session's task is told.
     fn flush(&mut self) {
         self.outbox.unlist();
         if let Poll::Ready(reason) = self.transport.poll_write(&mut Context::from_waker(&self.task), &self.outbox) {
@@ -174,7 +174,7 @@ impl SocketEntry {
         self.task.wake_by_ref();
     }
 
-    /// Keeps the waker of the session's task, which runs now.
+    /// Keeps the waker of the session's task, which is running.
     fn attend(&mut self, task: &Waker) {
         self.task.clone_from(task);
     }

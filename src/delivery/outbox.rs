@@ -19,9 +19,9 @@ use crate::protocol::payload::Form;
 /// The bounds of an outbox. Frames count from their push until they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Messages.
+    /// The number of messages.
     pub messages_max: usize,
-    /// Bytes, counted as WebSocket frames. A larger message is taken if nothing else waits.
+    /// The number of bytes, counted as WebSocket frames. A larger message is taken if nothing else waits.
     pub bytes_max: usize,
 }
 
@@ -58,7 +58,7 @@ struct Queue {
     bytes: usize,
     /// The bytes by which the bound is raised for answers, until these are written.
     extra: usize,
-    /// The bytes to be written until all these answers are.
+    /// The bytes still to be written until the last of these answers is written.
     ahead: usize,
     /// Whether the session counts as slow: more than half of either bound waits.
     slow: bool,
@@ -66,7 +66,7 @@ struct Queue {
 }
 
 impl Outbox {
-    /// An empty outbox towards a client of `generation`.
+    /// Creates an empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
         let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
         Self { generation, form: Form::Mixed, bounds, metrics, waker, entry, queue }
@@ -98,11 +98,12 @@ impl Outbox {
         self.generation
     }
 
-    /// Queues a frame. A push into an empty queue tells the writer: it adds the [entry](Self::write_by) of the outbox
-    /// to its worker's ready list, or, without an entry, wakes the [registered](Self::register) task. The
-    /// [`ready::batch`] under way on this thread decides which audience's list that is, and holds the entry back until
-    /// its end if another thread writes. Returns false if the outbox is closed, or is closed now because the frame does
-    /// not fit.
+    /// Queues a frame. Returns false if the outbox is closed, or is closed now because the frame does not fit.
+    ///
+    /// A push into an empty queue tells the writer: it adds the [entry](Self::write_by) of the outbox to its worker's
+    /// ready list, or, without an entry, wakes the [registered](Self::register) task. A [`ready::batch`] under way on
+    /// this thread chooses the list by its audience. If another thread writes, it also holds the entry back until the
+    /// batch ends.
     pub fn push(&self, frame: Frame) -> bool {
         self.extend(self.queue.lock(), frame.len(), 1, std::iter::once(frame))
     }
@@ -236,7 +237,7 @@ impl Outbox {
         taken
     }
 
-    /// Notes that `messages` of the taken messages, of `bytes` in all, are written. Returns whether the outbox [has
+    /// Notes that `messages` taken messages, of `bytes` bytes in all, are written. Returns whether the outbox [has
     /// room](Self::has_room) again and had none before.
     pub fn written(&self, messages: usize, bytes: usize) -> bool {
         self.settle(&mut self.queue.lock(), messages, bytes)
@@ -260,7 +261,7 @@ impl Outbox {
         was_slow && !queue.slow
     }
 
-    /// Puts frames of a transport that has ended back to the front of the queue, in their order: those of which it has
+    /// Puts `unwritten` back to the front of the queue, in their order: the frames of which an ended transport has
     /// written nothing. Other frames that it had taken do not count any more.
     pub fn put_back(&self, mut unwritten: Frames) {
         let mut queue = self.queue.lock();
@@ -280,7 +281,7 @@ impl Outbox {
         self.waker.register(waker);
     }
 
-    /// Wakes the session's task though nothing was pushed, for a deadline of the session.
+    /// Wakes the session's task although nothing was pushed, for a deadline of the session.
     pub fn wake(&self) {
         self.waker.wake();
     }

@@ -34,7 +34,7 @@ impl Entry {
     }
 }
 
-/// The size of the audience of a packet.
+/// The size of a packet's audience.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Audience {
     /// Few recipients, who do not wait behind those of a large audience.

@@ -19,24 +19,24 @@ pub trait Transport: Debug {
     ///
     /// * Nothing more has arrived; the task is woken by more.
     /// * `sink` wants no more for now; the next call gives it the rest.
-    /// * `sink` or the peer ends the connection: `Ready` with the reason.
+    /// * `sink` or the client ends the connection: `Ready` with the reason.
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<CloseReason>;
 
     /// Writes the frames of `outbox`, as many as the socket takes now. The task is woken when the socket takes more,
     /// and when the outbox [has room](Outbox::has_room) again after it had none. `Ready` if the connection has ended.
     fn poll_write(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<CloseReason>;
 
-    /// Sends a frame `times` times, as the answer to the probes of an upgrade, whose socket has no outbox yet. A peer
+    /// Sends a frame `times` times, as the answer to the probes of an upgrade, whose socket has no outbox yet. A client
     /// that does not read gets only a few of them.
     fn poll_send(&mut self, cx: &mut Context<'_>, frame: &Frame, times: usize) -> Poll<CloseReason>;
 
-    /// Returns the time since which the peer has taken nothing. `None` if nothing waits to be written.
+    /// Returns the time since which the client has taken nothing. `None` if nothing waits to be written.
     fn blocked_since(&self) -> Option<Instant>;
 
     /// Returns the frames that were taken from the outbox and of which nothing is written.
     fn give_up_unwritten(&mut self) -> Frames;
 
-    /// Ends the connection, and tells the peer the reason if its socket still takes it. Never blocks.
+    /// Ends the connection, and tells the client the reason if its socket still takes it. Never blocks.
     fn close(self: Box<Self>, reason: CloseReason);
 }
 
@@ -56,7 +56,7 @@ pub type Sink<'a> = dyn FnMut(Inbound<'_>) -> Result<bool, CloseReason> + 'a;
 
 /// A transport on its way to its session, which may live on another thread.
 pub trait Attach: Send + Debug {
-    /// Turns into a transport on this thread that reads into `buffer`.
+    /// Becomes a transport on this thread, which reads into `buffer`.
     ///
     /// # Errors
     /// The socket cannot be used here.

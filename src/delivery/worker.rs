@@ -62,7 +62,7 @@ impl Worker {
         worker
     }
 
-    /// Returns the alarms of the session that drains `outbox`.
+    /// Returns the alarms of the session behind `outbox`.
     pub fn alarms(self: &Rc<Self>, outbox: &Arc<Outbox>) -> Alarms {
         Alarms { sleeper: self.timers.enter(outbox.clone()), worker: self.clone() }
     }
@@ -74,7 +74,7 @@ impl Worker {
     }
 }
 
-/// The alarms of one session. After its drop they wake nobody.
+/// The alarms of one session. When this is dropped, they wake nobody any more.
 #[derive(Debug)]
 pub struct Alarms {
     worker: Rc<Worker>,
@@ -113,7 +113,8 @@ const QUEUE_MIN: usize = 1024;
 /// One queue per period. Of two alarms of a period, the one armed later is due later (except for the moment between
 /// setting a deadline and arming it), so each queue is as good as sorted, and arming and firing cost the same however
 /// many sessions there are. A session whose deadline has moved is woken for nothing. An ended session leaves only its
-/// entries in the queues: if they held its outbox, a flood of short sessions would keep pieces of all its memory.
+/// alarms in the queues, which hold no outbox: if they did, a flood of short sessions would keep pieces of all the
+/// memory that it had used.
 #[derive(Debug, Default)]
 struct Timers {
     sleepers: RefCell<Slab<(u32, Arc<Outbox>)>>,
@@ -145,7 +146,7 @@ impl Timers {
         }
     }
 
-    /// Returns whether the ticker sleeps too long for this alarm.
+    /// Adds an alarm. Returns whether the ticker sleeps too long for it.
     fn arm(&self, alarm: Alarm, sleeper: Sleeper) -> bool {
         let mut queues = self.queues.borrow_mut();
         let entry = (alarm.due, sleeper);

@@ -14,11 +14,11 @@ use crate::protocol::connection::Alarm;
 #[derive(Debug)]
 pub(super) struct Asking {
     ack: Option<u64>,
-    /// The conversations that have not answered. `None` stands for all, until the ask has its turn.
+    /// The conversations that have not answered. `None` if all are asked and the ask has not had its turn yet.
     conversations: Option<VecDeque<ConversationId>>,
     /// The deadline for the answer of the first of them. `None` if it was not asked yet.
     due: Option<Instant>,
-    /// Whether one of them did not answer.
+    /// Whether a conversation did not answer.
     failed: bool,
 }
 
@@ -63,7 +63,7 @@ impl<S: Seat> Participant<S> {
                     asking.fail(id, port);
                 }
                 Some(_) => {
-                    // One alarm at a time, so that a flood of asks sets no more.
+                    // There is one alarm at a time, even in a flood of asks.
                     if work.ask_alarm_due.is_none_or(|alarm| alarm <= now) {
                         work.ask_alarm_due = Some(now + period);
                         work.alarms.push(Alarm { period, due: now + period });

@@ -1,5 +1,5 @@
-//! The doubt about a user that MAX accepted before and denies now. MAX says so too while its OAuth server is down, and
-//! for a minute afterwards; so the denial is believed only if MAX repeats it after a longer time.
+//! The doubt about a user that MAX accepted before and denies now. MAX also denies its users while its OAuth server is
+//! down, and for a minute afterwards. So a denial is believed only if MAX repeats it after a longer time.
 
 use std::time::Instant;
 
@@ -12,14 +12,14 @@ use crate::protocol::connection::Alarm;
 #[derive(Debug)]
 pub(super) struct Doubt {
     auth: Auth,
-    /// From then on a denial is believed.
+    /// From then on, a denial is believed.
     until: Instant,
     /// When MAX is asked again without a join of the client.
     ask_again: Instant,
 }
 
 impl<S: Seat> Participant<S> {
-    /// Takes note of a denial by MAX. Returns whether it is not believed yet.
+    /// Notes a denial by MAX. Returns whether it is not believed yet.
     pub(super) fn doubts(&mut self, auth: &Auth, now: Instant, rules: Rules) -> bool {
         if self.user.is_none() {
             return false;

@@ -1,4 +1,4 @@
-//! The port between a participant and the world: the effects of the one, the answers of the other.
+//! The port between a participant and the world: the effects of the participant, and the answers of the world.
 
 use std::time::{Duration, Instant};
 
@@ -50,10 +50,10 @@ pub trait Port {
     /// Sends the client an event.
     fn tell(&mut self, event: &ServerEvent<'_>);
 
-    /// Answers an event that was done, if the client wants an ack.
+    /// Answers an event that was carried out, if the client wants an ack.
     fn done(&mut self, ack: Option<u64>);
 
-    /// Answers an event that was not done, once: by its ack if it wants one, else by `refused`.
+    /// Answers an event that was not carried out: by its ack if the client wants one, otherwise by `refused`.
     fn refuse(&mut self, event: EventName, code: Code, conversation: Option<&ConversationId>, ack: Option<u64>);
 
     /// Counts a join that has ended.
@@ -70,7 +70,7 @@ pub struct Rules {
     pub pending_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
-    /// How long MAX may deny a user that it has accepted before it is believed.
+    /// How long a denial by MAX is doubted if MAX has accepted the user before.
     pub doubt: Duration,
 }
 
@@ -87,7 +87,8 @@ pub struct Call {
     pub user: Option<User>,
 }
 
-/// The answer to a call: MAX accepts the user, and the session has entered its conversations if it was to enter.
+/// A positive answer to a call: MAX accepts the user, and the session has entered its conversations if it was to enter
+/// them.
 #[derive(Debug)]
 pub struct Joined<S> {
     /// The user, as MAX names it.

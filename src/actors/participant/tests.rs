@@ -123,7 +123,7 @@ impl Scene {
         Self { participant: Participant::new(None), world, now: Instant::now() }
     }
 
-    /// A client that has joined as messi.
+    /// Returns a client that has joined as messi.
     fn joined(conversations: &[&str]) -> Self {
         let mut scene = Self::new();
         scene.says("join messi", None);

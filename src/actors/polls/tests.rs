@@ -24,7 +24,7 @@ impl Client {
         Self { polls: Polls::new(100), outbox, metrics }
     }
 
-    /// Polls, to be answered by a script or not. Returns what the session is told, too.
+    /// Polls, to be answered by a script or not. Returns the receiver of the answer, and whether the session goes on.
     fn poll(&mut self, script: bool, polled: Polled) -> (Receiver<PollAnswer>, Result<(), CloseReason>) {
         let (reply, answer) = oneshot::channel();
         let taken = self.polls.take_poll(WaitingPoll { script, reply }, polled, &self.outbox);
@@ -45,8 +45,8 @@ impl Client {
         answer
     }
 
-    /// Reads the POST with room for so many packets. Returns how that ended, and the messages taken. The message `end`
-    /// ends the session.
+    /// Reads the POST with room for `room` packets. Returns the end of the read, and the messages taken. The message
+    /// `end` ends the session.
     fn feed(&mut self, room: usize) -> (Result<(), PostEnd>, Vec<String>) {
         let mut taken = Vec::new();
         let fed = self.polls.feed(&mut Ration::default(), room > 0, |packet| match packet {

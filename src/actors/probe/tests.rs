@@ -1,4 +1,4 @@
-//! Upgrades over a socket that a test holds in its hand, as far as they go in one read.
+//! Upgrades over a socket that the test controls, each within one read.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,7 +9,7 @@ use crate::actors::session::tests::Socket;
 use crate::protocol::connection::{Attached, LegacyPeriods, Periods};
 use crate::protocol::{Generation, ProtocolError};
 
-/// An upgrade and the packets that were taken behind its `5`.
+/// An upgrade, and the packets that were taken after its `5`.
 struct Session {
     connection: Connection,
     socket: Socket,
@@ -37,7 +37,7 @@ impl Session {
         Self { connection, socket: Socket::default(), taken: Vec::new() }
     }
 
-    /// Reads `probe` once. There is no room behind the message `full`, and `end` ends the session.
+    /// Reads `probe` once. There is no room after the message `full`, and `end` ends the session.
     fn read(&mut self, probe: Probe) -> Upgrade {
         let take = |_: &mut Connection, packet: Packet<'_>| match packet {
             Packet::Text("end") => Err(CloseReason::ParseError(ProtocolError::Packet)),

@@ -1,4 +1,5 @@
-//! Sessions over sockets that a test holds in its hand. What the tests share stands here, with the ends by a socket.
+//! Sessions over sockets that a test controls. This file has the items that all these tests share, and the tests of
+//! sessions that end on a socket.
 
 mod pace;
 mod polling;
@@ -29,7 +30,7 @@ use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::protocol::frame::Payload;
 use crate::protocol::{Generation, ProtocolError};
 
-/// A socket: the packets that the peer has sent and got, and how it ended.
+/// A socket: the packets that the client has sent and got, and how it ended.
 #[derive(Debug, Default)]
 struct Wire {
     sent: VecDeque<String>,
@@ -224,7 +225,7 @@ impl Session {
         let metrics = Metrics::new(&[], ReadAtScrape::default());
         let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
         let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
-        let setup = SessionParts {
+        let parts = SessionParts {
             id: SessionId(1),
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
             periods: Arc::new(Periods {
@@ -248,7 +249,7 @@ impl Session {
         };
         let mut mailbox = None;
         let socket = socket.map(|socket| Box::new(socket) as Box<dyn Transport>);
-        SessionActor::launch(setup, worker, socket, |entered| {
+        SessionActor::launch(parts, worker, socket, |entered| {
             mailbox = Some(entered);
             Box::new(Unlisted)
         });
@@ -276,7 +277,7 @@ impl Session {
         socket
     }
 
-    /// Has the session's task run once more, behind the messages that it has got.
+    /// Runs the session's task once more, after the messages that it has got.
     async fn turn(&self) {
         let (done, wait) = oneshot::channel();
         *self.meanwhile.borrow_mut() = Some(Box::new(move || done.send(()).unwrap()));
@@ -296,7 +297,7 @@ impl Session {
     }
 }
 
-/// Waits for what has to come before any alarm of a session's heartbeat.
+/// Waits for something that has to come before any alarm of a session's heartbeat.
 async fn soon<T>(awaited: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(5), awaited).await.expect("it happens within seconds")
 }
@@ -336,7 +337,7 @@ async fn a_deadline_that_comes_while_the_thread_stands_still_is_looked_at_again(
     tokio::time::sleep_until((start + Duration::from_millis(80)).into()).await;
     // All of this is due together.
     std::thread::sleep(Duration::from_millis(80));
-    // Without another look it ends by its heartbeat, after 25 s.
+    // Without another look, the session would end by its heartbeat, after 25 s.
     session.until_closed(CloseReason::TransportClose).await;
 }
 
@@ -390,7 +391,7 @@ async fn a_session_ends_when_memory_is_too_short_for_what_its_client_does_not_re
     let session = Session::start(None);
     session.outbox.push(large.clone());
     session.until_closed(CloseReason::Memory).await;
-    // With a socket that is so when its client says more by a POST.
+    // With a socket, that is the case when its client says more by a POST.
     let session = Session::start_with(Generation::Sio09, None, Duration::from_secs(10));
     session.take(Socket::stuck());
     session.outbox.push(large);

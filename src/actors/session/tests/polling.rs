@@ -112,8 +112,8 @@ async fn a_poll_whose_client_has_gone_takes_nothing_along() {
     assert_eq!(body(session.poll()).await, "3:::news");
 }
 
-/// More packets in one POST than an outbox holds answers: the rest of it waits for polls, and its client for the
-/// answer.
+/// More packets in one POST than an outbox holds answers: the rest of the POST waits for polls, and the client for the
+/// answer to the POST.
 #[actix_rt::test]
 async fn a_post_waits_for_room() {
     let session = Session::start(None);
