@@ -35,7 +35,7 @@ const FEW: usize = 128;
 pub enum ConversationMessage {
     /// A session enters.
     Enter(Enter),
-    /// A session gives up one hold of its seat.
+    /// A session gives up one hold of its membership.
     Leave(SessionId),
     /// A member talks.
     Talk {
@@ -275,7 +275,7 @@ impl ConversationActor {
     /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
     /// handled, so that the order of events is the same for all.
     fn broadcast(&mut self, mut fan_out: FanOut, ctx: &mut Context<Self>) {
-        let recipients = self.members.seats().len() - usize::from(fan_out.except.is_some());
+        let recipients = self.members.sessions().len().saturating_sub(usize::from(fan_out.except.is_some()));
         self.settings.metrics.fanout_members.observe(recipients as f64);
         if !fan_out.advance(self) {
             ctx.wait(fan_out);
@@ -314,11 +314,11 @@ impl Drop for ConversationActor {
         self.settings.metrics.conversations.dec();
         // Only a panic ends a conversation that has members. They would hear nothing from it any more, so their
         // sessions are closed; their clients reconnect and join a new actor.
-        for seat in self.members.seats() {
-            seat.handle.close(CloseReason::ConversationLost);
+        for member in self.members.sessions() {
+            member.handle.close(CloseReason::ConversationLost);
         }
         if std::thread::panicking() {
-            log::error!("conversation {:?} failed; its {} sessions are closed", self.id, self.members.seats().len());
+            log::error!("conversation {:?} failed; its {} sessions are closed", self.id, self.members.sessions().len());
         }
     }
 }
@@ -363,7 +363,7 @@ struct FanOut {
     broadcast: Broadcast,
     label: EventLabel,
     except: Option<SessionId>,
-    /// The index of the next seat.
+    /// The index of the next member.
     next: usize,
     rest: Rest,
 }
@@ -371,20 +371,20 @@ struct FanOut {
 impl FanOut {
     /// Pushes to the next slice of the members. Returns whether it was the last.
     fn advance(&mut self, conversation: &ConversationActor) -> bool {
-        let seats = conversation.members.seats();
-        let end = seats.len().min(self.next + FANOUT_SLICE);
+        let members = conversation.members.sessions();
+        let end = members.len().min(self.next + FANOUT_SLICE);
         let mut delivered = 0;
-        let batching = ready::batch(if seats.len() > FEW { Audience::Many } else { Audience::Few });
-        for seat in &seats[self.next..end] {
-            if Some(seat.session) != self.except {
-                let frame = self.broadcast.frame(seat.handle.generation()).clone();
-                delivered += u64::from(seat.handle.push(frame));
+        let batching = ready::batch(if members.len() > FEW { Audience::Many } else { Audience::Few });
+        for member in &members[self.next..end] {
+            if Some(member.session) != self.except {
+                let frame = self.broadcast.frame(member.handle.generation()).clone();
+                delivered += u64::from(member.handle.push(frame));
             }
         }
         drop(batching);
         self.next = end;
         conversation.settings.metrics.deliveries.get_or_create(&self.label).inc_by(delivered);
-        end == seats.len()
+        end == members.len()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The members of a conversation: one seat for each session, counted by user. Pure: `H` is the way to a session.
+//! The members of a conversation: its sessions, counted by user. Pure: `H` is the way to a session.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::event::{SessionId, Username};
 #[derive(Debug)]
 pub struct Members<H> {
     /// Dense, because a fan-out visits all of them.
-    seats: Vec<Seat<H>>,
+    sessions: Vec<Member<H>>,
     index: HashMap<SessionId, usize>,
     /// Sessions of each user.
     users: BTreeMap<Username, usize>,
@@ -16,13 +16,13 @@ pub struct Members<H> {
 
 /// One session in a conversation.
 #[derive(Debug)]
-pub struct Seat<H> {
+pub struct Member<H> {
     /// The session.
     pub session: SessionId,
     /// The way to the session.
     pub handle: H,
     username: Username,
-    /// A session that joins anew holds its seat twice until it gives up the older hold.
+    /// A session that joins anew is held twice until the older hold is given up.
     holds: usize,
 }
 
@@ -39,49 +39,49 @@ pub enum Change {
 
 impl<H> Default for Members<H> {
     fn default() -> Self {
-        Self { seats: Vec::new(), index: HashMap::new(), users: BTreeMap::new() }
+        Self { sessions: Vec::new(), index: HashMap::new(), users: BTreeMap::new() }
     }
 }
 
 impl<H> Members<H> {
-    /// Seats a session, or holds its seat once more. A session's user does not change while it has a seat.
+    /// Adds a session, or holds it once more. The user of a session does not change while it is a member.
     pub fn enter(&mut self, session: SessionId, username: &Username, handle: H) -> Change {
         if let Some(&at) = self.index.get(&session) {
-            self.seats[at].holds += 1;
+            self.sessions[at].holds += 1;
             return Change::None;
         }
-        self.index.insert(session, self.seats.len());
-        self.seats.push(Seat { session, handle, username: username.clone(), holds: 1 });
+        self.index.insert(session, self.sessions.len());
+        self.sessions.push(Member { session, handle, username: username.clone(), holds: 1 });
         let sessions = self.users.entry(username.clone()).or_default();
         *sessions += 1;
         if *sessions == 1 { Change::Joined(username.clone()) } else { Change::None }
     }
 
-    /// Gives up one hold of a session's seat; the last hold frees it.
+    /// Gives up one hold of a session; with the last one, the session leaves.
     pub fn leave(&mut self, session: SessionId) -> Change {
         let Some(&at) = self.index.get(&session) else { return Change::None };
-        self.seats[at].holds -= 1;
-        if self.seats[at].holds > 0 {
+        self.sessions[at].holds -= 1;
+        if self.sessions[at].holds > 0 {
             return Change::None;
         }
         self.index.remove(&session);
-        let seat = self.seats.swap_remove(at);
-        if let Some(moved) = self.seats.get(at) {
+        let member = self.sessions.swap_remove(at);
+        if let Some(moved) = self.sessions.get(at) {
             self.index.insert(moved.session, at);
         }
         self.release_room();
-        let Some(sessions) = self.users.get_mut(&seat.username) else { return Change::None };
+        let Some(sessions) = self.users.get_mut(&member.username) else { return Change::None };
         *sessions -= 1;
         if *sessions > 0 {
             return Change::None;
         }
-        self.users.remove(&seat.username);
-        Change::Left(seat.username)
+        self.users.remove(&member.username);
+        Change::Left(member.username)
     }
 
-    /// Returns all seats, in no particular order.
-    pub fn seats(&self) -> &[Seat<H>] {
-        &self.seats
+    /// Returns all sessions, in no particular order.
+    pub fn sessions(&self) -> &[Member<H>] {
+        &self.sessions
     }
 
     /// Returns the users, sorted.
@@ -91,14 +91,14 @@ impl<H> Members<H> {
 
     /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.sessions.is_empty()
     }
 
     /// Shrinks the buffers after most members have left.
     fn release_room(&mut self) {
-        if self.seats.capacity() > 64 && self.seats.len() < self.seats.capacity() / 4 {
-            self.seats.shrink_to(self.seats.len() * 2);
-            self.index.shrink_to(self.seats.len() * 2);
+        if self.sessions.capacity() > 64 && self.sessions.len() < self.sessions.capacity() / 4 {
+            self.sessions.shrink_to(self.sessions.len() * 2);
+            self.index.shrink_to(self.sessions.len() * 2);
         }
     }
 }
@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_held_twice_is_freed_by_the_second_departure() {
+    fn a_session_held_twice_leaves_with_the_second_departure() {
         let mut members = Members::default();
         let messi = user("messi");
         members.enter(SessionId(1), &messi, ());
         assert_eq!(members.enter(SessionId(1), &messi, ()), Change::None);
-        assert_eq!(members.seats().len(), 1);
+        assert_eq!(members.sessions().len(), 1);
         assert_eq!(members.leave(SessionId(1)), Change::None);
         assert_eq!(members.leave(SessionId(1)), Change::Left(messi));
     }
@@ -164,12 +164,12 @@ mod tests {
                     _ => Change::None,
                 };
                 prop_assert_eq!(change, expected);
-                let mut seats: Vec<_> = members.seats().iter().map(|seat| seat.handle).collect();
-                seats.sort_unstable();
+                let mut listed: Vec<_> = members.sessions().iter().map(|member| member.handle).collect();
+                listed.sort_unstable();
                 model.sort_unstable();
                 let mut sessions = model.clone();
                 sessions.dedup();
-                prop_assert_eq!(seats, sessions);
+                prop_assert_eq!(listed, sessions);
                 prop_assert_eq!(members.users().len(), {
                     let mut names: Vec<_> = model.iter().map(|s| s % 4).collect();
                     names.sort_unstable();

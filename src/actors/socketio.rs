@@ -16,7 +16,7 @@ use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
-use crate::protocol::socketio::{Arguments, Event, SocketIo};
+use crate::protocol::socketio::{Arguments, Decoded, SocketIo};
 use crate::protocol::{Generation, legacy, packet};
 
 /// A namespace to which one client is connected. It is dropped when the client disconnects.
@@ -222,11 +222,11 @@ impl ConnectedNamespaces {
 
     /// Handles an event that came in a message of `bytes` bytes. Returns whether it connected the client to a
     /// namespace.
-    fn handle(&mut self, event: Event<'_>, bytes: usize, now: Instant) -> Result<bool, CloseReason> {
+    fn handle(&mut self, event: Decoded<'_>, bytes: usize, now: Instant) -> Result<bool, CloseReason> {
         let generation = self.outbox.generation();
         match event {
-            Event::Nothing => {}
-            Event::Connected { namespace, auth } => {
+            Decoded::Nothing => {}
+            Decoded::Connected { namespace, auth } => {
                 let sid = match generation {
                     Generation::Eio4 => self.settings.ids.draw(),
                     Generation::Eio3 | Generation::Sio09 => String::new(),
@@ -239,12 +239,12 @@ impl ConnectedNamespaces {
                 self.namespace(namespace, auth);
                 return Ok(true);
             }
-            Event::UnknownNamespace { name } => {
+            Decoded::UnknownNamespace { name } => {
                 self.outbox.push(Frame::text(&packet::connect_error(generation, name, "Invalid namespace")));
             }
-            Event::Disconnected { namespace } => self.namespaces[namespace] = None,
-            Event::Unnamed { namespace, receipt } => self.acknowledge(namespace, receipt),
-            Event::Event { namespace, receipt, ack, event } => {
+            Decoded::Disconnected { namespace } => self.namespaces[namespace] = None,
+            Decoded::Unnamed { namespace, receipt } => self.acknowledge(namespace, receipt),
+            Decoded::Event { namespace, receipt, ack, event } => {
                 if let Some(receipt) = receipt {
                     self.acknowledge(namespace, receipt);
                 }
@@ -260,7 +260,7 @@ impl ConnectedNamespaces {
                     }
                 }
             }
-            Event::Ack { namespace, id, answer } => {
+            Decoded::Ack { namespace, id, answer } => {
                 if let Some(connected) = &mut self.namespaces[namespace] {
                     connected.answer(id, answer);
                 }

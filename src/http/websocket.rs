@@ -199,10 +199,7 @@ impl<S: Stream> WebSocket<S> {
     fn parse(&mut self, input: &mut [u8], sink: &mut Sink<'_>) -> Result<usize, CloseReason> {
         let mut consumed = 0;
         loop {
-            let step = match self.reader.step(&mut input[consumed..]) {
-                Ok(step) => step,
-                Err(error) => return Err(error.into()),
-            };
+            let step = self.reader.step(&mut input[consumed..])?;
             let Step::Frame { consumed: frame, message } = step else { return Ok(consumed) };
             consumed += frame;
             let arrival = match message {

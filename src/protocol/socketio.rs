@@ -53,7 +53,7 @@ struct Reassembly {
 
 /// The meaning of a message.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum Decoded<'a> {
     /// Nothing to do, or attachments are still to come.
     Nothing,
     /// The client has asked for a namespace that is served. It has to be told so before it is sent anything else there.
@@ -139,11 +139,11 @@ impl SocketIo {
         &'a mut self,
         text: &'a str,
         served: &[impl AsRef<str>],
-    ) -> Result<Event<'a>, ProtocolError> {
+    ) -> Result<Decoded<'a>, ProtocolError> {
         if self.generation == Generation::Sio09 {
             return Ok(legacy::Packet::decode(text)
                 .and_then(|packet| legacy_event(packet, served))
-                .unwrap_or(Event::Nothing));
+                .unwrap_or(Decoded::Nothing));
         }
         if self.reassembly.as_ref().is_some_and(|event| event.missing > 0) {
             return Err(ProtocolError::Attachments);
@@ -153,12 +153,12 @@ impl SocketIo {
         let namespace = find(served, packet.namespace);
         if packet.kind == Kind::Connect {
             let Some(namespace) = namespace else {
-                return Ok(Event::UnknownNamespace { name: packet.namespace });
+                return Ok(Decoded::UnknownNamespace { name: packet.namespace });
             };
             if !self.connected.enter(namespace) {
                 return Err(ProtocolError::OutOfPlace);
             }
-            return Ok(Event::Connected { namespace, auth: packet.data });
+            return Ok(Decoded::Connected { namespace, auth: packet.data });
         }
         let namespace =
             namespace.filter(|&namespace| self.connected.holds(namespace)).ok_or(ProtocolError::OutOfPlace)?;
@@ -166,13 +166,13 @@ impl SocketIo {
             Kind::Connect | Kind::ConnectError => Err(ProtocolError::OutOfPlace),
             Kind::Disconnect => {
                 self.connected.leave(namespace);
-                Ok(Event::Disconnected { namespace })
+                Ok(Decoded::Disconnected { namespace })
             }
             Kind::BinaryEvent | Kind::BinaryAck if packet.attachments > 0 => {
                 let attachments = Vec::with_capacity(packet.attachments);
                 let missing = packet.attachments;
                 self.reassembly = Some(Box::new(Reassembly { text: text.into(), missing, attachments, bytes: 0 }));
-                Ok(Event::Nothing)
+                Ok(Decoded::Nothing)
             }
             Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck => finish(&packet, namespace, &[]),
         }
@@ -192,7 +192,7 @@ impl SocketIo {
         &'a mut self,
         data: &[u8],
         served: &[impl AsRef<str>],
-    ) -> Result<Event<'a>, ProtocolError> {
+    ) -> Result<Decoded<'a>, ProtocolError> {
         let waiting = self.reassembly.as_mut().filter(|event| event.missing > 0);
         let event = waiting.ok_or(ProtocolError::Attachments)?;
         event.bytes += data.len();
@@ -202,7 +202,7 @@ impl SocketIo {
         event.attachments.push(Bytes::copy_from_slice(data));
         event.missing -= 1;
         if event.missing > 0 {
-            return Ok(Event::Nothing);
+            return Ok(Decoded::Nothing);
         }
         // The text was decoded before it was kept, and its namespace was connected then.
         let packet = packet::Packet::decode(self.generation, &event.text)?;
@@ -222,22 +222,22 @@ fn find(served: &[impl AsRef<str>], name: &str) -> Option<usize> {
 }
 
 /// Returns the meaning of a packet of 0.9, or `None` if there is nothing to do, such as for an unknown namespace.
-fn legacy_event<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Event<'a>> {
+fn legacy_event<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> Option<Decoded<'a>> {
     let find = |endpoint: &str| find(served, if endpoint.is_empty() { "/" } else { endpoint });
     let told = |name, values| Arguments { name, values, attachments: &[] };
     Some(match packet {
         // `super::connection` has handled the end of the connection, and our greeting has begun it.
         legacy::Packet::Connect { endpoint: "" } | legacy::Packet::Disconnect { endpoint: "" } => return None,
-        legacy::Packet::Connect { endpoint } => Event::Connected { namespace: find(endpoint)?, auth: None },
-        legacy::Packet::Disconnect { endpoint } => Event::Disconnected { namespace: find(endpoint)? },
+        legacy::Packet::Connect { endpoint } => Decoded::Connected { namespace: find(endpoint)?, auth: None },
+        legacy::Packet::Disconnect { endpoint } => Decoded::Disconnected { namespace: find(endpoint)? },
         legacy::Packet::Message { endpoint, receipt } => {
-            Event::Unnamed { namespace: find(endpoint)?, receipt: receipt? }
+            Decoded::Unnamed { namespace: find(endpoint)?, receipt: receipt? }
         }
         legacy::Packet::Event { endpoint, receipt, ack, name, arguments } => {
-            Event::Event { namespace: find(endpoint)?, receipt, ack, event: told(Some(name), arguments) }
+            Decoded::Event { namespace: find(endpoint)?, receipt, ack, event: told(Some(name), arguments) }
         }
         legacy::Packet::Ack { endpoint, id, arguments } => {
-            Event::Ack { namespace: find(endpoint)?, id, answer: told(None, arguments) }
+            Decoded::Ack { namespace: find(endpoint)?, id, answer: told(None, arguments) }
         }
         legacy::Packet::Other => return None,
     })
@@ -248,7 +248,7 @@ fn finish<'a>(
     packet: &packet::Packet<'a>,
     namespace: usize,
     attachments: &'a [Bytes],
-) -> Result<Event<'a>, ProtocolError> {
+) -> Result<Decoded<'a>, ProtocolError> {
     let mut values = match packet.data {
         Some(data) => packet::arguments(data)?,
         None => Vec::new(),
@@ -258,13 +258,13 @@ fn finish<'a>(
     }
     if matches!(packet.kind, Kind::Ack | Kind::BinaryAck) {
         let id = packet.id.ok_or(ProtocolError::Packet)?;
-        return Ok(Event::Ack { namespace, id, answer: Arguments { name: None, values, attachments } });
+        return Ok(Decoded::Ack { namespace, id, answer: Arguments { name: None, values, attachments } });
     }
     let name = packet.data.map(packet::event_name).transpose()?.flatten();
     if !values.is_empty() {
         values.remove(0);
     }
-    Ok(Event::Event { namespace, receipt: None, ack: packet.id, event: Arguments { name, values, attachments } })
+    Ok(Decoded::Event { namespace, receipt: None, ack: packet.id, event: Arguments { name, values, attachments } })
 }
 
 #[cfg(test)]
@@ -278,19 +278,21 @@ mod tests {
     }
 
     /// Returns the result of a message as a short text.
-    fn outcome(event: Result<Event<'_>, ProtocolError>) -> String {
+    fn outcome(event: Result<Decoded<'_>, ProtocolError>) -> String {
         match event {
-            Ok(Event::Nothing) => "nothing".into(),
-            Ok(Event::Unnamed { namespace, receipt }) => format!("unnamed {namespace} {receipt}"),
-            Ok(Event::Connected { namespace, auth }) => format!("connected {namespace} {:?}", auth.map(RawValue::get)),
-            Ok(Event::UnknownNamespace { name }) => format!("unknown {name}"),
-            Ok(Event::Disconnected { namespace }) => format!("disconnected {namespace}"),
-            Ok(Event::Event { namespace, receipt, ack, event }) => {
+            Ok(Decoded::Nothing) => "nothing".into(),
+            Ok(Decoded::Unnamed { namespace, receipt }) => format!("unnamed {namespace} {receipt}"),
+            Ok(Decoded::Connected { namespace, auth }) => {
+                format!("connected {namespace} {:?}", auth.map(RawValue::get))
+            }
+            Ok(Decoded::UnknownNamespace { name }) => format!("unknown {name}"),
+            Ok(Decoded::Disconnected { namespace }) => format!("disconnected {namespace}"),
+            Ok(Decoded::Event { namespace, receipt, ack, event }) => {
                 let values: Vec<_> = event.values.iter().map(|value| value.get()).collect();
                 let receipt = receipt.map(|id| format!(" receipt {id}")).unwrap_or_default();
                 format!("event {namespace} {ack:?} {:?} {values:?} +{}{receipt}", event.name, event.attachments.len())
             }
-            Ok(Event::Ack { namespace, id, answer }) => {
+            Ok(Decoded::Ack { namespace, id, answer }) => {
                 let values: Vec<_> = answer.values.iter().map(|value| value.get()).collect();
                 format!("ack {namespace} {id} {values:?} +{}", answer.attachments.len())
             }

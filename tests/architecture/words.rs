@@ -10,6 +10,9 @@ const PURE: &[&str] = &[
     "event/",
     "limits/bucket.rs",
     "limits/meter.rs",
+    "config/near.rs",
+    "config/variables.rs",
+    "directory/demo/rule.rs",
     "directory/max/answer.rs",
     "directory/max/pace.rs",
     "directory/max/response.rs",
@@ -19,7 +22,14 @@ const PURE: &[&str] = &[
     "actors/members.rs",
     "actors/participant.rs",
     "actors/participant/",
+    "actors/roster.rs",
     "actors/seats.rs",
+    "bench/ledger.rs",
+    "bench/outcome.rs",
+    "bench/plan.rs",
+    "logging/backlog.rs",
+    "logging/limiter.rs",
+    "metrics/text.rs",
 ];
 
 /// Crates of I/O, clocks and actors, which pure files do not use.
