@@ -489,11 +489,9 @@ impl ActorFuture<SessionActor> for Driver {
         ctx: &mut Context<SessionActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        if let Err(reason) = session.turn(cx) {
-            session.finish(reason, ctx);
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        let Err(reason) = session.turn(cx) else { return Poll::Pending };
+        session.finish(reason, ctx);
+        Poll::Ready(())
     }
 }
 

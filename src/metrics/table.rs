@@ -164,7 +164,7 @@ metrics! {
         session_queue_messages: HotGauge,
         /// Sessions of whose outbox more than half is in use.
         slow_sessions: Gauge,
-        /// What was done about readers that are too slow.
+        /// Actions against readers that are too slow.
         slow_actions: Family<ActionLabel, Counter>,
         /// Joins by how they ended.
         joins: Family<ResultLabel, Counter>,
@@ -172,11 +172,11 @@ metrics! {
         join_seconds: Histogram = latency(),
         /// Talks by how they ended.
         talks: Family<ResultLabel, Counter>,
-        /// What clients asked and did not get.
+        /// Events of clients that were refused.
         refusals: Family<RefusalLabel, Counter>,
         /// Events that are not in the protocol.
         unknown_events: Counter,
-        /// What bounds on clients have refused or ended.
+        /// Refusals and closes by a bound on clients.
         limited: Family<LimitLabel, Counter>,
         /// Answers to requests over HTTP.
         http_answers: Family<StatusLabel, Counter>,
