@@ -110,10 +110,8 @@ pub fn log_refusal(now: Instant, refusal: fmt::Arguments<'_>) {
         return;
     }
     let admitted = REFUSALS.lock().admit(now);
-    match admitted {
-        None => {}
-        Some(0) => log::info!(target: REFUSALS_TARGET, "{refusal}"),
-        Some(suppressed) => log::info!(target: REFUSALS_TARGET, "{refusal} (and {suppressed} more before)"),
+    if let Some(suppressed) = admitted {
+        log::info!(target: REFUSALS_TARGET, "{refusal}{suppressed}");
     }
 }
 

@@ -183,10 +183,8 @@ impl Complaints {
             _ => return log::debug!("a join was refused: {failure}"),
         }
         let admitted = self.0.borrow_mut().admit(now);
-        match admitted {
-            None => {}
-            Some(0) => log::warn!("{failure}"),
-            Some(more) => log::warn!("{failure} (and {more} more before)"),
+        if let Some(suppressed) = admitted {
+            log::warn!("{failure}{suppressed}");
         }
     }
 }

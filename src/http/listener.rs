@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::connection::{Service, serve};
 use super::response::NO_ROOM;
 use crate::limits::clients::{Clients, ConnectionSlot};
+use crate::logging::limiter::Limiter;
 use crate::metrics::{Limit, ListenerName, Metrics};
 use crate::turns::Rest;
 
@@ -156,7 +157,7 @@ impl Listener {
             user_timeout,
             metrics,
             refused: VecDeque::new(),
-            last_warning: None,
+            warnings: Limiter::new(1),
         };
         thread::Builder::new().name(format!("accept {}", name.as_str())).spawn(move || {
             if let Err(why) = acceptor.run(poll, &stop) {
@@ -263,8 +264,8 @@ struct Acceptor {
     user_timeout: Duration,
     metrics: Arc<Metrics>,
     refused: VecDeque<(Instant, TcpStream)>,
-    /// The time of the last warning about a connection that was not accepted.
-    last_warning: Option<Instant>,
+    /// Limits the warnings about connections that were not accepted to one a second.
+    warnings: Limiter,
 }
 
 impl Acceptor {
@@ -386,10 +387,8 @@ impl Acceptor {
 
     /// Logs a warning at most once a second: it may concern many connections.
     fn warn(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = Instant::now();
-        if self.last_warning.is_none_or(|last| now >= last + Duration::from_secs(1)) {
-            self.last_warning = Some(now);
-            log::warn!("{what}");
+        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+            log::warn!("{what}{suppressed}");
         }
     }
 

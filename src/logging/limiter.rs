@@ -1,6 +1,7 @@
 //! A limit on how often a kind of line is logged. The time is an argument. Pure.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
@@ -14,6 +15,19 @@ pub struct Limiter {
     suppressed: u64,
 }
 
+/// A number of lines that did not pass. It prints as the end of the line that did: nothing, or ` (and 2 more before)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suppressed(u64);
+
+impl fmt::Display for Suppressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more before)"),
+        }
+    }
+}
+
 impl Limiter {
     /// Passes `per_second_max` lines in any second.
     pub const fn new(per_second_max: usize) -> Self {
@@ -25,9 +39,9 @@ impl Limiter {
     }
 
     /// Returns how many lines did not pass since the last one that did; `None` if this line may not pass either.
-    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub fn admit(&mut self, now: Instant) -> Option<Suppressed> {
         if self.pass(now) {
-            Some(self.take_suppressed())
+            Some(Suppressed(self.take_suppressed()))
         } else {
             self.suppressed += 1;
             None
@@ -77,7 +91,7 @@ mod tests {
             (9000, Some(0)),
         ];
         for (ms, admitted) in table {
-            assert_eq!(limiter.admit(at(ms)), admitted, "at {ms} ms");
+            assert_eq!(limiter.admit(at(ms)), admitted.map(Suppressed), "at {ms} ms");
         }
     }
 
@@ -85,7 +99,10 @@ mod tests {
     fn suppressed_lines_are_reported_when_no_more_come() {
         let start = Instant::now();
         let mut limiter = Limiter::new(1);
-        assert_eq!([limiter.admit(start), limiter.admit(start), limiter.admit(start)], [Some(0), None, None]);
+        assert_eq!(
+            [limiter.admit(start), limiter.admit(start), limiter.admit(start)],
+            [Some(Suppressed(0)), None, None]
+        );
         assert_eq!(limiter.settle(start), 0, "there is no room yet");
         assert_eq!(limiter.settle(start + WINDOW), 2);
         assert_eq!(limiter.settle(start + 2 * WINDOW), 0, "it is told once");
@@ -101,7 +118,12 @@ mod tests {
     fn time_that_runs_backwards_is_survived() {
         let start = Instant::now();
         let mut limiter = Limiter::new(1);
-        assert_eq!(limiter.admit(start + WINDOW), Some(0));
+        assert_eq!(limiter.admit(start + WINDOW), Some(Suppressed(0)));
         assert_eq!(limiter.admit(start), None);
+    }
+
+    #[test]
+    fn a_line_ends_with_the_number_of_those_before() {
+        assert_eq!([Suppressed(0), Suppressed(2)].map(|lines| lines.to_string()), ["", " (and 2 more before)"]);
     }
 }
