@@ -1,4 +1,4 @@
-//! The conversations that one session listens to. Pure: `S` is the session's seat in one of them.
+//! The seats of one session: one for each conversation that it listens to. Pure: the type of a seat is a parameter.
 
 use crate::event::ConversationId;
 
@@ -8,7 +8,8 @@ pub trait Seat {
     fn id(&self) -> &ConversationId;
 }
 
-/// Seats, sorted by conversation for a fast search among thousands. Each has its index in the order of MAX.
+/// Seats, sorted by conversation for a fast search among thousands. Each has its index in
+/// the order of MAX, the order in which MAX lists the conversations.
 #[derive(Debug)]
 pub struct Seats<S>(Vec<(S, u32)>);
 

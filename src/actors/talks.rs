@@ -1,6 +1,6 @@
-//! The bound on the talks of one session that wait in conversations. A session that has reached it is not read any
-//! further. So a member who talks without end does not fill the mailbox of a conversation, and the talks of others find
-//! room there.
+//! The bound on the talks of one session that wait in conversations. A session that has reached it is not read until
+//! fewer talks wait. So a member who talks without end does not fill the mailbox of a conversation, and the talks of
+//! others find room there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ pub struct Talks {
     outbox: Arc<Outbox>,
 }
 
-/// Counts one talk as waiting. The conversation drops the ticket when it has broadcast the talk.
+/// A ticket counts one talk as waiting. The conversation drops it when it has broadcast the talk.
 #[derive(Debug)]
 pub struct Ticket(Arc<Talks>);
 
@@ -41,7 +41,7 @@ impl Talks {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let before = self.0.waiting.fetch_sub(1, Ordering::Release);
-        // Wakes the session once, when the talks that wait have come down to half the bound, and not for each talk.
+        // The session is woken once, when only half the bound is still waiting, and not by every talk.
         if before == self.0.max / 2 + 1 {
             self.0.outbox.wake();
         }

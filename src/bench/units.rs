@@ -1,4 +1,4 @@
-//! Quantities with units, as flags and objectives have them.
+//! Lengths of time with units, as in flags and objectives.
 
 use std::time::Duration;
 

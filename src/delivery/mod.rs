@@ -1,5 +1,5 @@
-//! The way of a packet to the socket of its client. Packets wait in the outbox of their session; the thread of the
-//! session writes them from there.
+//! The way of a packet to the socket of its client. A packet waits in the outbox of the client's session, and the
+//! thread of that session writes it to the socket.
 //!
 //! * [`outbox`]: the bounded queue towards one client.
 //! * [`ready`]: the lists of outboxes that have something to write, for each thread.

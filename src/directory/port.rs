@@ -1,4 +1,4 @@
-//! The port: the question that maxtalk asks a directory of people and conversations, its answer, and its failure.
+//! The port between maxtalk and a directory of people and conversations: the question, the answer, and the failure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::event::{Code, ConversationId, Token, Username};
 
-/// A directory of people and their conversations, as one thread asks it.
+/// A directory of people and their conversations. Each thread that asks it has a value of its own.
 pub trait Directory {
     /// Asks for the conversations of a user. Dropping the future cancels the question.
     ///
@@ -16,12 +16,13 @@ pub trait Directory {
     fn conversations_of(&self, question: Question) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
 }
 
-/// A user who wants to join.
+/// A question for the conversations of a user.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The name that the client claims.
     pub username: Username,
-    /// The token that proves the name. Without it the service account is asked, if that is allowed.
+    /// The token that proves the name. Without a token, the directory is asked as the service account, if that is
+    /// allowed.
     pub token: Option<Token>,
     /// The OAuth scope that the client named.
     pub scope: Option<String>,

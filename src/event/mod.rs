@@ -1,6 +1,6 @@
-//! The vocabulary of the written protocol. Pure values; the wire is in [`crate::protocol`].
+//! The events of maxtalk and the values in them, without I/O. The packets that carry events are in [`crate::protocol`].
 //!
-//! * [`ids`]: names of conversations, people and sessions, and values that are passed through.
+//! * [`ids`]: names of conversations, people and sessions, and values that are passed through unchanged.
 //! * [`asked`]: the events that clients send.
 //! * [`told`]: the events that the server sends.
 //! * [`codes`]: the reasons for refusing something and for closing a connection.

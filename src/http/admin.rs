@@ -34,7 +34,8 @@ pub fn routes(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// A resource that can only be read. Load balancers probe by GET, HEAD or OPTIONS.
+/// Returns a resource that can only be read. It takes HEAD and OPTIONS besides GET, because load balancers probe by any
+/// of them.
 fn read_only<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
 where
     Args: FromRequest + 'static,
@@ -54,7 +55,7 @@ async fn index() -> HttpResponse {
     HttpResponse::Ok().body(INDEX)
 }
 
-/// Some load balancers ask `OPTIONS *` whether a server lives.
+/// Answers for all other paths: 200 to OPTIONS, because some load balancers probe by `OPTIONS *`, otherwise 404.
 async fn elsewhere(request: HttpRequest) -> HttpResponse {
     let is_options = request.method() == Method::OPTIONS;
     let mut answer = if is_options { HttpResponse::Ok() } else { HttpResponse::NotFound() };

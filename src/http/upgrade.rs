@@ -1,5 +1,5 @@
-//! WebSocket handshakes (RFC 6455, 4.2): finds and checks them, and hands the socket to a session, a new one or that of
-//! a polling client.
+//! WebSocket handshakes (RFC 6455, 4.2). A request is checked here, and its socket is handed to a session: to a new
+//! one, or to one that is open already.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -32,17 +32,18 @@ use crate::protocol::{Generation, TransportKind};
 /// How long a client may take to read a refusal, or the head of the answer that accepts its WebSocket.
 const HTTP_WAIT: Duration = Duration::from_secs(1);
 
-/// The pause between the answer to the handshake and the open packet. Old clients, the official suite of Engine.IO 3
-/// among them, begin to listen when the socket is open and miss an open packet that arrives together with the answer.
+/// The pause between the answer to a handshake of Engine.IO 3 and the open packet. Some clients of that time, such as
+/// the official test suite, begin to listen once the socket is open. They miss an open packet that arrives together
+/// with the answer.
 const OPEN_DELAY: Duration = Duration::from_millis(5);
 
-/// The versions of WebSocket that are served. Version 8, the last draft, has the frames of 13.
+/// The versions of WebSocket that are served. Version 8, that of later drafts, has the same frames as version 13.
 const VERSIONS: [&str; 2] = ["13", "8"];
 
 /// Why an upgrade is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UpgradeError {
-    /// The headers are not those of a handshake. The text is the answer.
+    /// The headers are not those of a handshake. The text is the body of the answer.
     NotWebSocket(&'static str),
     Version,
     Error(RequestError),
@@ -50,7 +51,7 @@ enum UpgradeError {
     Handshake(HandshakeError),
 }
 
-/// The session that a WebSocket is for.
+/// The session that a WebSocket handshake asks for.
 enum Asked {
     EngineIo(Request),
     Legacy { sid: String },
@@ -62,7 +63,7 @@ impl UpgradeError {
         matches!(self, Self::Legacy(_)).then_some(Generation::Sio09)
     }
 
-    /// Returns the error to count; `None` if it is already counted.
+    /// Returns the error to count. `None` if the refusal is already counted.
     fn error(self) -> Option<RequestError> {
         match self {
             Self::NotWebSocket(_) | Self::Version => Some(RequestError::BadRequest),
@@ -72,8 +73,8 @@ impl UpgradeError {
         }
     }
 
-    /// Returns status, reason, further header lines, and text. The status is 400 as with the official server, except
-    /// that a lack of room is 503.
+    /// Returns status, reason phrase, further header lines, and body. The status is 503 if no session may begin now,
+    /// otherwise 400, as with the official server.
     fn answer(self) -> (u16, &'static str, &'static str, &'static str) {
         let (status, reason) = (400, "Bad Request");
         match self {
@@ -117,7 +118,8 @@ impl Upgrade for Edge {
     }
 }
 
-/// Checks that a request is a WebSocket handshake for the endpoint. Returns its session and the head of the answer.
+/// Checks that a request is a WebSocket handshake for the endpoint. Returns the session that it asks for and the head
+/// of the answer.
 fn judge(edge: &Edge, request: &HttpRequest) -> Result<(Asked, Vec<u8>), UpgradeError> {
     let head = request.head();
     let (path, query) = (decoded(head.uri.path()), head.uri.query().unwrap_or(""));
@@ -152,7 +154,8 @@ fn accept(headers: &HeaderMap) -> Result<Vec<u8>, UpgradeError> {
     answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     answer.extend_from_slice(b"Sec-WebSocket-Accept: ");
     answer.extend_from_slice(&ws::hash_key(key.as_bytes()));
-    // Subprotocols are not used, but a client that offers some must get one back (RFC 6455, 4.1): its first choice.
+    // Subprotocols are not used, but browsers that offer some fail the connection if they get none back. The answer
+    // names the first offer. Offers are different tokens (RFC 6455, 4.1).
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         let offered: Vec<_> = elements(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
         let mut different = HashSet::new();
@@ -171,7 +174,8 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Returns whether this is the base64 of 16 bytes. The last digit has four unused bits, which some clients set.
+/// Returns whether this is the base64 of 16 bytes. The four unused bits of the last digit are not checked, because some
+/// clients set them.
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
@@ -212,7 +216,7 @@ async fn hand_over(
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),
         Asked::Legacy { sid } => (Generation::Sio09, sid),
     };
-    // 0.9 clients get a packet in either case: a greeting, or the order to begin anew.
+    // A client of 0.9 also gets a packet: the greeting, or, if there is no such session, the order to begin anew.
     let Some(entry) = edge.endpoint.sessions.get(&sid, generation) else {
         edge.note_refusal(RequestError::UnknownSid, Some(generation), address);
         if generation == Generation::Sio09 {
@@ -256,7 +260,8 @@ fn handover(
     })
 }
 
-/// Answers in HTTP and closes. A client that does not read the answer is not waited for.
+/// Answers in HTTP and closes the connection. A client that takes no bytes of the answer is dropped after
+/// [`HTTP_WAIT`] at most.
 async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>, refusal: UpgradeError) {
     let is_crowded = matches!(refusal, UpgradeError::Handshake(_));
     let (status, reason, headers, text) = refusal.answer();
@@ -267,7 +272,7 @@ async fn refuse(edge: &Edge, stream: TcpStream, stopping: watch::Receiver<bool>,
          Content-Length: {length}\r\n\r\n{text}"
     );
     if is_crowded {
-        // Lingering would need the room that is missing.
+        // Lingering would keep the connection open, and there is no room for it.
         send_at_once(&stream, answer.as_bytes());
     } else {
         send_and_linger(stream, stopping, answer.as_bytes()).await;

@@ -1,5 +1,6 @@
-//! The packets and bytes that one client may send per second. A client beyond its burst has to wait and is slowed down
-//! as by a slow network; one that never rests is found to flood. Pure: the time is an argument.
+//! The packets and bytes that one client may send per second. A client that has used up its burst is read more slowly,
+//! as if its network were slow. A client that goes on for too long without a rest floods. Pure: the time is an
+//! argument.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ pub const PAUSE: Duration = Duration::from_millis(100);
 /// The packets and bytes that each client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Packets, and other work: frames without a packet, reads.
+    /// Packets. A frame without a packet and a read count as one packet each.
     pub packets: Rate,
     /// Bytes.
     pub bytes: Rate,
@@ -33,7 +34,8 @@ pub struct Meter {
     flood: Option<Box<Flood>>,
 }
 
-/// The state of a client that has sent too much and has not rested since.
+/// The state of a client that has sent too much and has not rested since. It has rested when it may send half of both
+/// bursts at once.
 #[derive(Debug)]
 struct Flood {
     since: Instant,
@@ -55,7 +57,7 @@ pub enum Verdict {
 }
 
 impl Meter {
-    /// Counts packets and bytes that the client has sent, even if they are more than allowed: the rest is owed.
+    /// Counts packets and bytes that the client has sent. If they are more than allowed, the client owes the rest.
     pub fn charge(&mut self, allowance: &Allowance, packets: u64, bytes: u64, now: Instant) {
         self.packets.charge(allowance.packets, packets, now);
         self.bytes.charge(allowance.bytes, bytes, now);
@@ -100,8 +102,8 @@ mod tests {
         patience: Duration::from_secs(10),
     };
 
-    /// Sends as many packets of this size as allowed for so many seconds. Returns how many were taken, and the last
-    /// verdict.
+    /// Sends 100 packets of this size every 5 ms if the meter allows it. Returns the number of packets sent, and
+    /// [`Verdict::Floods`] if that ended it, otherwise [`Verdict::Listen`].
     fn flood(seconds: u64, bytes: u64) -> (u64, Verdict) {
         let (mut meter, start) = (Meter::default(), Instant::now());
         let mut taken = 0;

@@ -1,4 +1,4 @@
-//! The labels of the metrics. Each value is of a closed set; no user, conversation or session is ever a label.
+//! The labels of the metrics. Each label has a closed set of values, which never holds a user, conversation or session.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ macro_rules! label_values {
 }
 
 label_values! {
-    /// The classes of actor that stand behind a mailbox.
+    /// The classes of actor that have a mailbox.
     ActorClass {
         /// One connected client.
         Session = "session",
@@ -57,9 +57,9 @@ label_values! {
         Closed = "closed",
     }
 
-    /// How an event came to this node.
+    /// How an event reaches the sessions of this process.
     DeliveryPath {
-        /// From an actor of this process.
+        /// An actor of this process has sent it.
         Local = "local",
     }
 
@@ -134,7 +134,7 @@ encode_as_str! {
     ListenerName, MailboxRefusal, OkOrCode, ServerEventName, SlowAction, TransportKind,
 }
 
-/// The reason for which a session was closed, without its cause: reasons with different causes are one row.
+/// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseLabelReason(&'static str);
 
@@ -185,7 +185,7 @@ macro_rules! label_sets {
 }
 
 label_sets! {
-    /// The label of everything that is counted by class of actor.
+    /// The label of a metric that has a row for each class of actor.
     ActorLabel { actor: ActorClass }
     /// The labels of a stopped actor.
     StopLabel { actor: ActorClass, reason: ActorEnd }
@@ -193,11 +193,11 @@ label_sets! {
     RejectLabel { actor: ActorClass, reason: MailboxRefusal }
     /// The labels of a session.
     SessionLabel { transport: TransportKind, protocol: Generation }
-    /// The labels of a closed session; the transport is the last one.
+    /// The labels of a closed session; `transport` is the one that it used last.
     CloseLabel { transport: TransportKind, protocol: Generation, reason: CloseLabelReason }
-    /// The labels of an event that was refused; `other` is an event that is not in the protocol.
+    /// The labels of an event that was refused; `event` is `other` if the protocol has no such event.
     RefusalLabel { event: OrOther<EventName>, code: Code }
-    /// The labels of a handshake; `other` is a request that names no generation that is served.
+    /// The labels of a handshake; `protocol` is `other` unless the request names a generation that is served.
     HandshakeLabel { protocol: OrOther<Generation>, result: HandshakeResult }
     /// The label of a join or a talk.
     ResultLabel { result: OkOrCode }
@@ -207,9 +207,9 @@ label_sets! {
     ListenerLabel { listener: ListenerName }
     /// The label of a bound on clients.
     LimitLabel { limit: Limit }
-    /// The labels of an event that clients are sent.
+    /// The labels of an event for clients.
     EventLabel { event: ServerEventName, path: DeliveryPath }
-    /// The label of writes, by transport.
+    /// The label of a write to a client.
     TransportLabel { transport: TransportKind }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }

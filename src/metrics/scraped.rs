@@ -32,9 +32,9 @@ impl EncodeMetric for Build {
 pub struct Peak(Arc<AtomicU64>);
 
 impl Peak {
-    /// Takes the present number into account.
+    /// Records the present number.
     pub fn reached(&self, number: u64) {
-        // All threads come here with every message, and a load does not take the cache line away from the others.
+        // All threads call this for every message. A load, unlike a write, leaves the cache line to the other threads.
         if number > self.get() {
             self.0.fetch_max(number, Ordering::Relaxed);
         }
@@ -64,21 +64,21 @@ impl EncodeMetric for Peak {
 pub struct Reading<M>(Box<dyn Fn() -> M + Send + Sync>);
 
 impl Reading<ConstCounter> {
-    /// Makes a counter whose value is that of `read`.
+    /// Creates a counter whose value at a scrape is the one that `read` returns.
     pub fn counter(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Box::new(move || ConstCounter::new(read())))
     }
 }
 
 impl Reading<ConstGauge<u64>> {
-    /// Makes a gauge whose value is that of `read`.
+    /// Creates a gauge whose value at a scrape is the one that `read` returns.
     pub fn gauge(read: impl Fn() -> usize + Send + Sync + 'static) -> Self {
         Self(Box::new(move || ConstGauge::new(read() as u64)))
     }
 }
 
 impl<M: Default + 'static> Default for Reading<M> {
-    /// Makes a metric that is always 0.
+    /// Creates a metric that is always 0.
     fn default() -> Self {
         Self(Box::new(M::default))
     }

@@ -17,7 +17,7 @@ pub trait Port {
     /// Returns the bounds in force.
     fn rules(&self) -> Rules;
 
-    /// Returns whether the client has room for long answers.
+    /// Returns whether the client's outbox has room for long answers.
     fn has_room(&self) -> bool;
 
     /// Returns whether another talk may be sent to its conversation now.
@@ -44,7 +44,8 @@ pub trait Port {
     /// The conversation has too much to do.
     fn ask(&mut self, seat: &Self::Seat) -> Result<(), Code>;
 
-    /// Leaves conversations. Returns whether that is done; if not, [`Input::Departed`] follows.
+    /// Leaves the conversations of these seats. Returns true if that is done at once; otherwise [`Input::Departed`]
+    /// follows.
     fn depart(&mut self, seats: Vec<Self::Seat>) -> bool;
 
     /// Sends the client an event.
@@ -66,7 +67,7 @@ pub trait Port {
 /// The bounds of a participant.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Events that may wait for a join, and asks that may be under way.
+    /// The largest number of events that wait for a join, and of asks under way.
     pub pending_max: usize,
     /// How long a conversation may take to answer an ask.
     pub answer_timeout: Duration,
@@ -77,23 +78,23 @@ pub struct Rules {
 /// A call to the registry.
 #[derive(Debug)]
 pub struct Call {
-    /// Whether the session enters its conversations. If not, MAX is asked and nothing else happens.
+    /// Whether the session enters the user's conversations. If not, MAX is asked and nothing else happens.
     pub enters: bool,
     /// The username that the client claims.
     pub username: Username,
-    /// The proof of it.
+    /// The proof of the username.
     pub auth: Auth,
-    /// The user until now.
+    /// The session's user until now, if it has one.
     pub user: Option<User>,
 }
 
-/// A positive answer to a call: MAX accepts the user, and the session has entered its conversations if it was to enter
-/// them.
+/// A positive answer to a call: MAX accepts the user, and if [`Call::enters`] was set, the session has entered the
+/// user's conversations.
 #[derive(Debug)]
 pub struct Joined<S> {
     /// The user, as MAX names it.
     pub user: User,
-    /// The seats in MAX's order; none if the call was not to enter.
+    /// The seats in the order of MAX; none if [`Call::enters`] was not set.
     pub seats: Vec<S>,
 }
 
@@ -104,19 +105,19 @@ pub enum Input<S> {
     Answered(Result<Joined<S>, Code>),
     /// The call that was given up is over, and everything done for it is undone.
     GivenUp,
-    /// All seats given up by [`Port::depart`] have left.
+    /// The session has left all conversations that were given to [`Port::depart`].
     Departed,
-    /// A conversation has answered an ask. `None` if it has died.
+    /// A conversation has answered an ask. `None` if the conversation died before.
     People(Option<People>),
 }
 
 /// The proof of a client's username.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Auth {
-    /// The token, if it is given.
+    /// The token, if the client gave one.
     #[serde(default)]
     pub token: Option<Token>,
-    /// Its OAuth scope, if that is given.
+    /// The OAuth scope of the token, if the client named one.
     #[serde(default)]
     pub scope: Option<Box<str>>,
 }

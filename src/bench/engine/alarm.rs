@@ -1,5 +1,5 @@
-//! A timer that wakes a poll on time. A poll's own timeout has steps of a millisecond, which is too coarse for what is
-//! measured here; the kernel's timers are exact to some µs.
+//! A timer that wakes a [`mio::Poll`] on time. The timeout of the poll itself has steps of a millisecond, which is too
+//! coarse for the latencies of the bench. A timer of the Linux kernel is exact to some µs.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ impl Alarm {
         Ok(Self { timer, armed: None })
     }
 
-    /// Sets the alarm to `due`, and returns the timeout for the poll. `None` means no timeout: the alarm will wake it.
+    /// Sets the alarm to `due`. Returns the timeout for the poll: zero if `due` has come, otherwise `None`, because the
+    /// alarm wakes the poll.
     pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         let left = due.saturating_duration_since(now);
@@ -33,7 +34,7 @@ impl Alarm {
             return Ok(Some(Duration::ZERO));
         }
         if self.armed != Some(due) {
-            // Setting the timer clears an expiration, so it need not be read.
+            // Setting the timer clears an expiration, so the timer need not be read.
             let it_value = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
@@ -52,7 +53,7 @@ impl Alarm {
         Ok(Self)
     }
 
-    /// Returns the timeout after which the poll is back at `due`, or a millisecond later.
+    /// Returns the timeout by which the poll returns at `due`, or up to a millisecond later.
     pub(super) fn set(&mut self, due: Instant, now: Instant) -> io::Result<Option<Duration>> {
         Ok(Some(due.saturating_duration_since(now)))
     }

@@ -1,15 +1,15 @@
-//! One user of the bench: the state of the connection, and the conversations that it listens to.
+//! One user of the bench: the state of its connection, and the conversations that it listens to.
 
 use super::Field;
 use crate::bench::ledger::Listener;
 
-/// A user's part in the run.
+/// A user with one connection.
 pub(super) struct Person {
     pub(super) number: usize,
     pub(super) state: State,
     /// When the user asked to join or to leave.
     pub(super) asked_us: u64,
-    /// The conversations that the user listens to, or did before leaving, in rising order.
+    /// The user's conversations in rising order. They are kept after a leave.
     pub(super) seats: Vec<Seat>,
 }
 
@@ -48,9 +48,9 @@ pub(super) struct Seat {
     pub(super) listener: Listener,
     /// The first talk that is due.
     pub(super) due: u64,
-    /// The highest talk that was heard, or is not due.
+    /// The highest due talk that was heard or declared missing; the last talk before `due` as long as there is none.
     pub(super) heard: u64,
-    /// Set after a leave: higher talks must not come.
+    /// Set from a leave until the next join is answered. Talks above it must not come; others may, and do not count.
     pub(super) left_at: Option<u64>,
 }
 
@@ -62,11 +62,12 @@ impl Person {
     pub(super) fn join(&mut self, now_us: u64) {
         self.state = State::Joining;
         self.asked_us = now_us;
-        // Talks sent from here on may come already, and must come once the user is listening.
+        // From here on talks may come. They are due only after the `listening`.
         self.seats.iter_mut().for_each(|seat| seat.left_at = Some(u64::MAX));
     }
 
-    /// Lets the user listen to a conversation, unless it is its talker. Returns the seat that this replaces.
+    /// Gives the user a seat in a conversation, and returns the seat that this replaces. The talker of a conversation
+    /// gets none.
     pub(super) fn sit_down(&mut self, field: &Field, conversation: usize) -> Option<Seat> {
         if field.layout.talker(conversation) == self.number {
             return None;

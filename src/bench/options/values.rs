@@ -12,13 +12,14 @@ use crate::protocol::{Generation, TransportKind};
 pub(super) const CONNECTIONS_MAX: usize = 100_000;
 /// Bound of `--window`, in talks.
 pub(super) const WINDOW_MAX: usize = 100_000;
-/// Bound of `--payload-bytes`: such an update has the longest `messageID` that a server takes by default.
+/// Bound of `--payload-bytes`. An update of this size has a `messageID` of 256 bytes, the longest that a server takes
+/// by default.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 356;
-/// Bound of all rates, per second.
+/// Bound of `--rate`, `--churn` and `--ramp`, per second.
 pub(super) const PER_SECOND_MAX: f64 = 1e6;
-/// Least rate that a ramp may have, per second.
+/// Lower bound of `--ramp`, per second.
 const RAMP_MIN: f64 = 0.1;
-/// Bound of a single weight of a mix.
+/// Bound of each weight of `--transports` and `--generations`.
 const WEIGHT_MAX: u32 = 1000;
 /// Bound of the exponent of `--sizes zipf:S`.
 const EXPONENT_MAX: f64 = 10.0;

@@ -1,4 +1,4 @@
-//! The charts of a report. Those without data are left out.
+//! The charts of a report. A chart without data is left out.
 
 use super::chart::{Axis, Chart, Series, Shape, Tone};
 use crate::bench::outcome::{Latency, Report, Second, Spread, Trial};
@@ -16,7 +16,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
     charts.into_iter().flatten().collect()
 }
 
-/// Returns milliseconds for a logarithmic axis. 0 µs counts as 1.
+/// Returns microseconds as milliseconds. 0 µs counts as 1 µs, because a logarithmic axis has no 0.
 fn ms(us: u64) -> f64 {
     us.max(1) as f64 / 1e3
 }
@@ -34,7 +34,7 @@ fn percentiles(report: &Report) -> Option<Chart> {
     let x = Axis::nines("percentile", count);
     let series = [("raw", Tone::Orange, &report.raw), ("corrected", Tone::Blue, &report.corrected)];
     let series = series.map(|(name, tone, latency)| {
-        // Percentiles rarer than one value are unknown, except the largest value, which ends the curve.
+        // Of n values, the percentiles above 100 - 100/n are unknown. The curve ends there, at the largest value.
         let known = 100.0 - 100.0 / latency.count.max(1) as f64;
         let points = latency.percentiles.iter().filter(|(percentile, _)| *percentile < known);
         let end = (latency.count > 0).then_some((known, ms(latency.max)));

@@ -1,4 +1,4 @@
-//! Numbers, the plan and doubts in words.
+//! The numbers, the plan and the doubts of a report as text.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// Returns about three significant digits: `0.123`, `1.23`, `12.3`, `123`, `12,345`.
+/// Returns a number with about three significant digits: `0.123`, `1.23`, `12.3`, `123`, `12,345`.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => NONE.to_owned(),
@@ -47,12 +47,12 @@ pub(super) fn ms(us: u64) -> String {
     number(us as f64 / 1e3)
 }
 
-/// Returns a share of 1 in percent.
+/// Returns a share, from 0 to 1, as a percentage.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", share * 100.0) } else { NONE.to_owned() }
 }
 
-/// Returns bytes in a fitting unit.
+/// Returns a number of bytes in B, KiB, MiB or GiB.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|(_, power)| bytes >= 1 << power) {
@@ -66,13 +66,13 @@ pub(super) fn seconds(time: Duration) -> String {
     format!("{} s", plain(time.as_secs_f64()))
 }
 
-/// Returns the parts of the plan.
+/// Returns the plan, one phrase for each part.
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
     let members = count(plan.members as u64);
     let largest = count(report.members_max as u64);
     let sizes = match plan.sizes {
-        // Nobody joined who could tell the sizes.
+        // No user has joined, so the number is 0: "0 conversations known".
         Sizes::Learnt if report.conversations == 0 => "known".to_owned(),
         Sizes::Learnt => format!("of {members} on average, the largest {largest}"),
         Sizes::Even => format!("of {members}"),

@@ -1,4 +1,4 @@
-//! One call for all who ask the same at the same time.
+//! Calls to MAX in progress: equal questions at the same time share one call.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
+/// A call in progress.
 type Flight<T> = LocalBoxFuture<'static, T>;
 
 /// The calls in progress, by question.
@@ -19,8 +20,8 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
         Self(Rc::default())
     }
 
-    /// Joins the call in progress for `question`, or begins one. The call lives as long as anybody waits for it.
-    /// A question that comes after its answer begins a new call.
+    /// Joins the call in progress for `question`, or begins one by `ask`. The call lives as long as anybody waits for
+    /// it. Once it is answered, the same question begins a new call.
     pub(super) fn join<F: Future<Output = T> + 'static>(
         &self,
         question: &K,
@@ -43,7 +44,7 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + 'static> Flights<K, T> {
     }
 }
 
-/// Removes a flight when it is answered or given up.
+/// Removes a flight from the map when the flight is answered or given up.
 struct Landing<K: Eq + Hash, T: Clone> {
     flights: Rc<RefCell<HashMap<K, WeakShared<Flight<T>>>>>,
     question: K,
