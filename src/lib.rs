@@ -3,7 +3,7 @@
 //! # The floors
 //!
 //! A file imports from lower floors only, and never from another module of its own floor; no files import one another
-//! in a circle. `tests/architecture` holds the code to it.
+//! in a circle. `tests/architecture` checks this.
 //!
 //! | floor | what lives there |
 //! | --- | --- |
@@ -24,10 +24,10 @@
 //! them: conversations put packets in, and the thread of the session writes them to the socket.
 //!
 //! Only a conversation broadcasts. Everything that all its members hear goes through its mailbox, one message after the
-//! other, so that all of them hear the same in the same order. Code that brings news from elsewhere has to send the
-//! conversation a message, too.
+//! other, so that all of them hear the same in the same order. Code that brings news from elsewhere also has to send it
+//! to the conversation as a message.
 //!
-//! The intricate parts are pure: each is a machine without I/O and clock, which a thin actor or socket drives. They are
+//! The intricate parts are pure: each is a state machine without I/O and clock, driven by an actor. They are
 //! [`protocol::connection::Connection`] (is the client alive?), [`protocol::socketio::SocketIo`] (what does it say?),
 //! [`actors::participant::Participant`] (what becomes of a join?), [`actors::members::Members`] (who is there?) and
 //! [`actors::roster::Roster`] (which conversations live?).
@@ -37,36 +37,37 @@
 //! 1. `http/websocket.rs` reads the socket of a session into the buffer of its thread (`delivery/buffer.rs`), and
 //!    `protocol/websocket.rs` cuts frames out of it; `protocol/engine.rs` makes Engine.IO packets of them.
 //! 2. `actors/session.rs` takes the packets, as many in one turn as `actors/intake.rs` allows. For each packet,
-//!    `actors/session/phase.rs` has `protocol/connection.rs` note that the client lives, and hands the message in it to
-//!    the layer above.
-//! 3. `actors/socketio.rs` is that layer. It has `protocol/socketio.rs`, which knows the namespaces, and
-//!    `protocol/packet.rs`, which knows the encoding, read the message. `actors/event_rates.rs` may refuse the event.
-//! 4. `actors/namespace.rs` parses the event by `event/asked.rs`, and `actors/participant.rs` decides that the user may
-//!    talk there. The talk goes through the front door (`mailbox.rs`) of the conversation, which may live on another
-//!    thread: the first of two crossings of threads.
+//!    `actors/session/phase.rs` lets `protocol/connection.rs` note that the client is alive, and hands the message in
+//!    the packet to the layer above.
+//! 3. `actors/socketio.rs` is that layer. It reads the message by `protocol/socketio.rs`, which knows the namespaces,
+//!    and by `protocol/packet.rs`, which knows the encoding. `actors/event_rates.rs` may refuse the event.
+//! 4. `actors/namespace.rs` parses the event by `event/asked.rs`, and `actors/participant.rs` decides whether the user
+//!    may talk there. The talk goes through the front door (`mailbox.rs`) of the conversation, which may live on
+//!    another thread: the first of two crossings of threads.
 //! 5. `actors/conversation.rs` makes an `update` of the talk (`event/told.rs`), encodes it once for each generation of
 //!    clients (`protocol/frame.rs`), and pushes it into the outboxes of all other members (`actors/members.rs`).
-//! 6. `delivery/outbox.rs` holds the update, and `delivery/ready.rs` lists the outbox with the thread of its session:
-//!    the second crossing. `delivery/flusher.rs` of that thread writes all listed outboxes, through
-//!    `http/websocket.rs`.
+//! 6. Each outbox (`delivery/outbox.rs`) holds the update, and is entered in the ready list of the thread of its
+//!    session (`delivery/ready.rs`): the second crossing. The flusher of that thread (`delivery/flusher.rs`) writes all
+//!    outboxes of the list, through `http/websocket.rs`.
 //!
 //! A client that polls sends its packets in POSTs. `http/polling.rs`, or `http/legacy.rs` for Socket.IO 0.9, hands each
-//! body to the session by `http/exchange.rs`, and `actors/polls.rs` reads the packets, which go on from step 2. The
-//! packets for such a client wait in its outbox until its next GET comes the same way; `actors/polls.rs` answers it.
+//! body to the session through `http/exchange.rs`, and `actors/polls.rs` reads the packets, which go on from step 2.
+//! The packets for such a client wait in its outbox for its next GET. That comes the same way, and `actors/polls.rs`
+//! answers it with the packets.
 //!
 //! # One join, file by file
 //!
-//! 1. A join comes to `actors/participant.rs` as a talk does. The participant has one call to the registry under way at
-//!    a time; a newer join waits for its end.
+//! 1. A join comes to `actors/participant.rs` as a talk does. The participant makes one call to the registry at a time;
+//!    a newer join waits until that call has ended.
 //! 2. `actors/registry.rs` asks the directory in a task of its own. `directory/max/client.rs` decides by which account
 //!    MAX is asked, `directory/max/route.rs` by which calls, `directory/max/gate.rs` how many calls may run at the same
 //!    time, and `directory/max/verdict.rs` what an answer means. `actors/users.rs` bounds the sessions of the user.
-//! 3. The registry sends an entry to every conversation of the answer, some in each round. If the mailbox of one is
-//!    full, the session leaves those that it has entered, and the join is refused. `actors/roster.rs` says which
+//! 3. The registry sends `Enter` to every conversation of the answer, to some of them in each round. If the mailbox of
+//!    one is full, the session leaves those that it has entered, and the join is refused. `actors/roster.rs` says which
 //!    conversations have to be spawned first.
-//! 4. Each conversation enters the session among its members, and tells the others `joined` if the user is new there.
-//! 5. When the session is in all of them, `actors/namespace.rs` gets the answer and gives it to the participant, which
-//!    tells the client `listening`.
+//! 4. Each conversation makes the session a member, and tells the others `joined` if the user is new there.
+//! 5. When the session is a member of all of them, `actors/namespace.rs` gets the answer and gives it to the
+//!    participant, which tells the client `listening`.
 //!
 //! A session leaves a conversation when its [`actors::conversation::Membership`] is dropped, whatever the cause.
 //! `actors/departures.rs` drops many memberships in slices.

@@ -1,5 +1,5 @@
-//! The door for the tests, the benches and the conformance server: everything that they use of the crate, and nothing
-//! else. It is no API and changes with them.
+//! The door for the tests, the benches and the conformance server: the items of the crate that they use, and no others.
+//! It is no public API, and changes with them.
 
 pub use crate::files::raise_file_limit;
 pub use crate::ids::Ids;

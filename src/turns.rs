@@ -1,7 +1,7 @@
 //! Turns of the tasks of a thread. In a round, the runtime polls the sockets and runs the tasks that are ready; a task
-//! that has done its share rests until the next round. tokio's `yield_now` is not enough: it ends as soon as anything
-//! wakes the task, and tasks of two threads that wake each other would keep the runtime from its sockets for 61 turns
-//! (a tick of tokio's `LocalSet`).
+//! that has done its share rests until the next round. tokio's `yield_now` is not enough, because it ends as soon as
+//! anything wakes the task. With it, tasks of two threads that wake each other would keep the runtime from its sockets
+//! for 61 turns (a tick of tokio's `LocalSet`).
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -69,7 +69,8 @@ impl Rounds {
         Poll::Pending
     }
 
-    /// Ends the round: wakes all resting tasks. `room` is an empty list with capacity.
+    /// Ends the round: wakes all resting tasks. `room` is an empty list, which becomes the list of resting tasks. The
+    /// previous list, emptied, is `room` for the next call: both keep their capacity.
     fn end(&self, room: &mut Vec<Waker>) {
         self.number.set(self.number.get() + 1);
         std::mem::swap(room, &mut self.resting.borrow_mut());
@@ -82,10 +83,10 @@ async fn count_rounds(_counting: Counting) {
     let mut room = Vec::new();
     loop {
         poll_fn(|cx| ROUNDS.with(|rounds| rounds.poll_begun(cx))).await;
-        // Only the runtime wakes this task, after it has polled the sockets.
+        // Nothing but the runtime ends this yield, and it polls the sockets first.
         tokio::task::yield_now().await;
-        // Other threads of the server that share this core would wait for milliseconds until the system takes it from
-        // this thread.
+        // Lets other threads of the server that share this core run now. Otherwise they would wait for milliseconds,
+        // until the system takes the core from this thread.
         std::thread::yield_now();
         ROUNDS.with(|rounds| rounds.end(&mut room));
     }
@@ -112,7 +113,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes up to `wanted` of the `most` units of this round. Returns how many.
+    /// Takes `wanted` units of work, or fewer if the task would do more than `most` in this round. Returns how many it
+    /// took.
     pub fn take(&mut self, wanted: usize, most: usize, round: u64) -> usize {
         if round != std::mem::replace(&mut self.round, round) {
             self.used = 0;
@@ -127,7 +129,7 @@ impl Share {
 #[derive(Debug, Default)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Rest {
-    /// The round in which it began.
+    /// The round in which it began. `None` until it is first polled.
     since: Option<u64>,
 }
 

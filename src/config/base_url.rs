@@ -22,7 +22,7 @@ impl BaseUrl {
     /// # Errors
     /// A few words that say what is wrong and do not quote the URL, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        // The parser of browsers repairs much ("http:host", inner tabs). A URL that needs repair is refused here.
+        // `Url::parse` repairs what browsers repair ("http:host", inner tabs). A URL that needs repair is refused here.
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         if !matches!(scheme.as_deref(), Some("http" | "https")) {
             return Err("not an http or https URL");
@@ -51,45 +51,45 @@ impl BaseUrl {
             _ => None,
         };
         let text = url.as_str().trim_end_matches('/').to_owned();
-        // HTTP allows fewer characters in a host than browsers do, and fewer bytes.
+        // `Uri` allows fewer characters in a host than `Url` does, and bounds the length.
         let uri: Uri = text.parse().map_err(|_| "not a URL")?;
         let authority = uri.authority().ok_or("not a URL")?.to_string();
         Ok(Self { text, host, port, authority, server_name })
     }
 
-    /// The URL as text.
+    /// Returns the URL as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host: a name or an address. An IPv6 address has no brackets.
+    /// Returns the host: a name, or an address. An IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port to connect to.
+    /// Returns the port to connect to.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of the header `Host`.
+    /// Returns the value of the header `Host`.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The name that the certificate of MAX must have. `None` for http.
+    /// Returns the name that the certificate of MAX must have. `None` for http.
     pub fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
     }
 
-    /// Whether the host is a link-local address.
+    /// Returns whether the host is a link-local address.
     pub(super) fn is_link_local(&self) -> bool {
         self.host.parse().is_ok_and(is_link_local)
     }
 }
 
-/// Whether an address is valid in its network segment only. An IPv6 address that stands for an IPv4 address counts as
-/// that address.
+/// Returns whether an address is valid in its network segment only. An IPv6 address that stands for an IPv4 address
+/// counts as that address.
 pub fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),

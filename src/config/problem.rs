@@ -1,5 +1,5 @@
-//! The problems that a configuration can have, as values. Each names the key, its source and what is allowed, and holds
-//! no secret.
+//! The problems that a configuration can have, as values. Each names the key, its source and the allowed values, and
+//! holds no secret.
 
 use std::fmt;
 
@@ -66,7 +66,7 @@ pub enum Problem {
         /// A description of the allowed values.
         allowed: String,
     },
-    /// Several settings are allowed each by itself, but not together.
+    /// Each of several settings is allowed by itself, but not all of them together.
     #[error("{}: {why}", settings.join(", "))]
     Combination {
         /// The settings with their values and sources.

@@ -21,16 +21,16 @@ pub enum ClientEvent {
     },
     /// Tell the others in a conversation that there is something new.
     Talk(Talk),
-    /// Ask who listens to one conversation, or (`None`) to each of one's own.
+    /// Ask who listens to one conversation. `None`: to each of the user's conversations.
     Ask(Option<ConversationId>),
-    /// Stop listening to one conversation, or (`None`) to all.
+    /// Stop listening to one conversation. `None`: to all.
     Leave(Option<ConversationId>),
 }
 
 /// The content of a `talk`, without its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Talk {
-    /// The conversation with something new.
+    /// The conversation in which there is something new.
     pub conversation: ConversationId,
     /// The client's own time, not interpreted.
     pub timestamp: Option<Scalar>,
@@ -63,7 +63,7 @@ impl EventName {
         })
     }
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -75,7 +75,7 @@ impl EventName {
 }
 
 impl ClientEvent {
-    /// The name of the event.
+    /// Returns the name of the event.
     pub fn name(&self) -> EventName {
         match self {
             Self::Join { .. } => EventName::Join,
@@ -85,7 +85,7 @@ impl ClientEvent {
         }
     }
 
-    /// The conversation that the event is about. `None` if it is about none or about all.
+    /// Returns the conversation that the event is about. `None` if it is about none, or about all.
     pub fn conversation(&self) -> Option<&ConversationId> {
         match self {
             Self::Join { .. } => None,
@@ -134,7 +134,7 @@ fn parse_join(argument: Option<&RawValue>) -> Result<ClientEvent, Code> {
     if !token.as_ref().is_none_or(|token| plain(token.reveal())) || !scope.as_deref().is_none_or(plain) {
         return Err(Code::BadJoin);
     }
-    // Both are kept for the life of the session.
+    // The session keeps both until it ends, so their length is bounded.
     let is_long = token.as_ref().is_some_and(|token| token.reveal().len() > Token::BYTES_MAX);
     if is_long || scope.as_ref().is_some_and(|scope| scope.len() > Token::BYTES_MAX) {
         return Err(Code::Unauthorized);
@@ -168,12 +168,13 @@ fn parse_talk(argument: Option<&RawValue>, id_bytes_max: usize) -> Result<Talk, 
     })
 }
 
-/// Reads a member that is present, even `null`. The usual reading of an `Option` makes `None` of `null`.
+/// Reads a member that is present as a `T`, even if it is `null`. serde by itself would make `None` of `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads the argument of `ask` and `leave`: an id or `{"conversation": id}`; nothing, `{}` or `null` for all.
+/// Reads the argument of `ask` and `leave`: an id, or `{"conversation": id}`. `None`, for all conversations, if the
+/// argument is absent, `{}` or `null`.
 fn parse_subject(argument: Option<&RawValue>, id_bytes_max: usize) -> Result<Option<ConversationId>, Code> {
     #[derive(Deserialize)]
     struct Subject {

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Bytes, ServiceConfig, get, head, resource};
 
-/// Paths, content types and contents.
+/// The path, the content type and the content of each file.
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", include_str!("pages/index.html")),
     ("/demo.css", "text/css; charset=utf-8", include_str!("pages/demo.css")),
@@ -14,7 +14,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/favicon.svg", "image/svg+xml", include_str!("pages/favicon.svg")),
 ];
 
-/// The part of the index page that names the endpoint.
+/// The part of the index page that names the endpoint. [`routes`] replaces it.
 const DEFAULTS: &str = r#"data-path="/socket.io/" data-namespace="/max""#;
 
 /// Pages load and call only this origin. WebSockets are allowed to any host.
@@ -26,8 +26,8 @@ pub fn takes(path: &str) -> bool {
     path.starts_with("/demo/") || FILES.iter().any(|(page, ..)| *page == path.trim_end_matches('/'))
 }
 
-/// The answer where official servers serve a client script. There is none: it would have the wrong version for most
-/// pages.
+/// Answers 404 at the paths where official servers serve a client script. A script from here would have the wrong
+/// version for most pages.
 pub async fn no_client() -> HttpResponse {
     let line = "maxtalk serves no client; take one from the npm package socket.io-client, of any version since 0.8\n";
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(line)

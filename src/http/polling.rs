@@ -1,5 +1,6 @@
 //! The polling transport of Engine.IO. A GET drains the session's outbox, a POST feeds the session, and a GET without a
-//! sid opens one. For pages without cross-origin requests, answers are scripts and POSTs are forms (JSONP).
+//! sid opens a session. For pages that cannot make cross-origin requests there is JSONP: answers are scripts, and POSTs
+//! are forms.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::protocol::handshake::{Request, RequestError};
 use crate::protocol::payload::{Body, PayloadWriter};
 use crate::protocol::{Generation, ProtocolError, TransportKind, jsonp};
 
-/// Serves a request to the endpoint that asks for no upgrade.
+/// Serves a request to the endpoint. `super::upgrade` serves the upgrades to WebSocket.
 pub async fn serve(request: HttpRequest, payload: Payload, edge: Edge) -> HttpResponse {
     let asked = Request::parse(request.query_string(), &edge.endpoint.generations);
     let generation = asked.as_ref().ok().map(|asked| asked.generation);

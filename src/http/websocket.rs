@@ -1,5 +1,5 @@
-//! The WebSocket transport over a socket: frames in, outbox out, partial writes, the close. The session's task reads;
-//! that task and the flusher of its worker write.
+//! A WebSocket as the transport of a session: it reads frames, writes the outbox, resumes partial writes and closes the
+//! connection. The task of the session reads; that task and the flusher of the session's worker write.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -27,22 +27,23 @@ use crate::protocol::websocket::{Message, Opcode, Reader, Step, write_frame};
 use crate::protocol::{Generation, ProtocolError};
 use crate::turns;
 
-/// Reads in one turn, so that a flooding client does not keep others waiting.
+/// The largest number of reads in one turn. It keeps a flooding client from holding up others.
 const READS_PER_TURN: usize = 4;
 
-/// Writes in one turn, so that a client that reads as fast as others talk does not keep others waiting.
+/// The largest number of writes in one turn. It keeps a client that reads as fast as others talk from holding up
+/// others.
 const WRITES_PER_TURN: usize = 16;
 
-/// Frames of one write.
+/// The largest number of frames in one write.
 const FRAMES_PER_WRITE: usize = 64;
 
-/// Urgent frames that may wait to be written.
+/// The largest number of urgent frames that wait to be written.
 const URGENT_MAX: usize = 16;
 
-/// Buffers up to this size are kept even if nearly empty.
+/// The capacity up to which a buffer is not shrunk, even if it is nearly empty.
 const KEPT_BYTES: usize = 4096;
 
-/// Bytes read from a peer after the close was sent.
+/// The largest number of bytes that are read from a peer after the close was sent.
 const FAREWELL_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a peer may take to answer a close.
@@ -56,12 +57,13 @@ pub struct WebSocket<S: Stream> {
     reader: Reader,
     buffer: Rc<ReadBuffer>,
     metrics: Arc<Metrics>,
-    /// Its slot among the open connections, while it is open.
+    /// The connection's slot among the open connections. `None` in tests and benches.
     slot: Option<ConnectionSlot>,
-    /// The beginning of an incomplete frame, or bytes that are not parsed yet (`unread`).
+    /// Bytes that were received and not consumed yet.
     partial: Vec<u8>,
+    /// Whether `partial` may hold complete frames, which are parsed before anything more is read.
     unread: bool,
-    /// Data that the socket has not taken yet. Boxed because it is rare and every connection has a socket.
+    /// Data that the socket has not taken yet. Boxed because most sockets have none at most times.
     unsent: Option<Box<Unsent>>,
     close_code: Option<u16>,
 }
@@ -73,22 +75,22 @@ struct Unsent {
     urgent: VecDeque<Bytes>,
     /// Frames taken from the outbox.
     writing: Frames,
-    /// Bytes already written of the first entry of `urgent`, or of `writing` if that comes first.
+    /// Bytes already written of the first frame of `writing` if `mid_frame`, otherwise of the first one of `urgent`.
     written: usize,
-    /// Whether `written` counts in `writing`: a frame that has begun is finished before anything urgent.
+    /// Whether a part of the first frame of `writing` is written. The rest of it goes before anything urgent.
     mid_frame: bool,
     /// Since when the peer has taken nothing.
     blocked_since: Option<Instant>,
 }
 
-/// The messages and bytes of the outbox that were written.
+/// Counts of the messages and bytes of the outbox that were written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     messages: usize,
     bytes: usize,
 }
 
-/// A socket on its way to its session.
+/// A WebSocket on its way to the thread of its session.
 #[derive(Debug)]
 pub struct UnattachedWebSocket {
     /// The socket, not registered with any runtime.
@@ -122,7 +124,7 @@ impl Attach for UnattachedWebSocket {
 }
 
 impl<S: Stream> WebSocket<S> {
-    /// A socket that sends `head` first; its peer has already sent `read`.
+    /// Returns a WebSocket that sends `head` first, and parses `read` before it reads from `stream`.
     pub fn new(
         stream: S,
         generation: Generation,
@@ -146,7 +148,7 @@ impl<S: Stream> WebSocket<S> {
         }
     }
 
-    /// Reads once. Ready when the connection is over.
+    /// Reads once and parses what has arrived. `Pending` if nothing has; an error if the connection is over.
     fn read_once(
         &mut self,
         cx: &mut Context<'_>,
@@ -172,7 +174,7 @@ impl<S: Stream> WebSocket<S> {
         Poll::Ready(self.allow(self.partial.len() + self.reader.kept_bytes()))
     }
 
-    /// Fails if memory is too short to keep this number of bytes for the client.
+    /// Returns an error if the server lacks the memory to keep this number of bytes for the client.
     fn allow(&self, bytes: usize) -> Result<(), CloseReason> {
         if self.slot.as_ref().is_none_or(|slot| slot.may_keep(bytes)) {
             return Ok(());
@@ -195,7 +197,8 @@ impl<S: Stream> WebSocket<S> {
         Ok(())
     }
 
-    /// Parses the complete frames at the front of `input` until `sink` wants no more. Returns how many bytes they had.
+    /// Parses complete frames from the front of `input` until `sink` wants no more. Returns the length of what it
+    /// parsed.
     fn parse(&mut self, input: &mut [u8], sink: &mut Sink<'_>) -> Result<usize, CloseReason> {
         let mut consumed = 0;
         loop {
@@ -205,8 +208,8 @@ impl<S: Stream> WebSocket<S> {
             let arrival = match message {
                 None | Some(Message::Pong(_)) => Inbound::Frame,
                 Some(Message::Ping(data)) => {
-                    // Not every ping needs an answer (RFC 6455, 5.5.3): a client that reads no pongs gets no more of
-                    // them.
+                    // A client that does not read its pongs gets no more of them. RFC 6455 (5.5.3) allows a server to
+                    // leave pings unanswered.
                     let urgent = &mut self.unsent.get_or_insert_default().urgent;
                     if urgent.len() < URGENT_MAX {
                         let mut pong = Vec::with_capacity(data.len() + 2);
@@ -230,7 +233,7 @@ impl<S: Stream> WebSocket<S> {
         }
     }
 
-    /// Takes the unsent data out of its box while it is worked on.
+    /// Takes the unsent data out of its box. [`Self::keep`] puts back what is left of it.
     fn take_unsent(&mut self) -> Unsent {
         self.unsent.take().map_or_else(Unsent::default, |unsent| *unsent)
     }
@@ -378,7 +381,7 @@ impl<S: Stream> Transport for WebSocket<S> {
         if reason == CloseReason::TransportError {
             return;
         }
-        // No more is read.
+        // Nothing more is parsed.
         (self.partial, self.reader) = (Vec::new(), Reader::new(0));
         let mut frame = Vec::new();
         let payload = self.code_of(reason).map(u16::to_be_bytes);
@@ -389,7 +392,7 @@ impl<S: Stream> Transport for WebSocket<S> {
         unsent.urgent.push_back(frame.into());
         match self.poll_finish(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
-            // The peer takes no more data, so it cannot be told.
+            // The peer takes no more data, so it cannot get the close frame.
             Poll::Pending if matches!(reason, CloseReason::Slow | CloseReason::WriteTimeout | CloseReason::Memory) => {
                 self.stream.reset_on_drop()
             }
@@ -408,7 +411,7 @@ impl Unsent {
         (self.urgent.is_empty() && self.writing.len() == 1).then(|| &self.writing[0].bytes()[self.written..])
     }
 
-    /// Fills in the slices of the next write, in order. Returns how many.
+    /// Fills in the slices of the next write, in order. Returns their number.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; FRAMES_PER_WRITE]) -> usize {
         let begun = usize::from(self.mid_frame);
         let frames = |frame: &'a Frame| frame.bytes();
@@ -422,7 +425,8 @@ impl Unsent {
         count
     }
 
-    /// Removes `written` bytes from the front of what [`Self::gather`] returned.
+    /// Removes the first `written` bytes of those that [`Self::gather`] returned. Counts in `sent` the frames of the
+    /// outbox that are now written to their end.
     fn consume(&mut self, written: usize, sent: &mut Sent) {
         let mut left = self.written + written;
         self.written = 0;
@@ -451,7 +455,7 @@ impl Unsent {
             }
         }
         self.writing.drain(..frames);
-        // A reader that is always a little behind keeps no room for an earlier, longer queue.
+        // A client that is always a little behind does not keep the capacity of an earlier, longer queue.
         if self.writing.capacity() > FRAMES_PER_WRITE.max(4 * self.writing.len()) {
             self.writing.shrink_to_fit();
         }

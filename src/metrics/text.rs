@@ -1,5 +1,5 @@
-//! The two text forms of `/metrics`: OpenMetrics 1.0, and the older text format 0.0.4 that every scraper knows. Which
-//! one is answered follows from `Accept`. Pure.
+//! The two text forms of `/metrics`: OpenMetrics 1.0, and the older text format 0.0.4 that every scraper knows. The
+//! header `Accept` of a request decides between them. Pure.
 
 /// A text form of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,21 +11,22 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the form for a request with these values of `Accept`: OpenMetrics if it is named and plain text is not
-    /// preferred to it, otherwise the text format. If both are named with the same quality, the first one counts.
+    /// Returns the form for a request with these values of `Accept`: OpenMetrics if they name it and do not prefer
+    /// plain text, otherwise the text format. Of two forms with the same quality, the one that is named first is
+    /// preferred.
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let ranges = accept.into_iter().flat_map(|value| value.split(','));
         let ranges = ranges.enumerate().filter_map(|(at, range)| Some((named(range)?, quality(range), at)));
         let ranges = ranges.collect::<Vec<_>>();
         let best = |name: Named| {
-            // The earlier of two with the same quality is the greater.
+            // Of two ranges with the same quality, the earlier one ranks higher.
             let ranked = ranges.iter().filter(|range| range.0 == name).map(|range| (range.1, usize::MAX - range.2));
             ranked.max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
         };
         let Some(openmetrics) = best(Named::OpenMetrics).filter(|(quality, _)| *quality > 0.0) else {
             return Self::Text;
         };
-        // A wildcard counts only if no range names plain text, and not at the same quality.
+        // A wildcard stands for plain text if no range names that. It ranks below OpenMetrics of the same quality.
         let text = match best(Named::Text) {
             Some(text) => text,
             None => best(Named::Anything).map_or((0.0, 0), |(quality, _)| (quality, 0)),
@@ -33,7 +34,7 @@ impl Form {
         if text > openmetrics { Self::Text } else { Self::OpenMetrics }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -86,7 +87,8 @@ fn parameter<'a>(range: &'a str, name: &str) -> Option<&'a str> {
 /// rows.
 fn text_of(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len() + openmetrics.len() / 8);
-    // The line of the type follows that of the help, and both are written anew from the type.
+    // The line of the help comes before that of the type. Both are written when the type is known, because the name of
+    // the family depends on it.
     let mut help = None;
     for line in openmetrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {

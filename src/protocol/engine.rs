@@ -1,5 +1,5 @@
-//! Engine.IO packets. Socket.IO 0.9 has no Engine.IO, but packets of its own for heartbeat, noop and close. They are
-//! mapped to Engine.IO packets here, so that [`super::connection`] reads the same packets from all generations.
+//! Engine.IO packets. Socket.IO 0.9 has no Engine.IO, but it has packets of its own for heartbeat, noop and close.
+//! These become Engine.IO packets here, so that [`super::connection`] reads the same packets from all generations.
 
 use std::borrow::Cow;
 
@@ -32,8 +32,8 @@ pub enum Packet<'a> {
     Pong(&'a str),
     /// `4` and text. In 0.9: the whole packet, undecoded, for [`legacy::Packet::decode`].
     Text(&'a str),
-    /// A binary message. It came as a WebSocket binary frame, in Engine.IO 3 after a byte for its type, or as base64 in
-    /// text, after `b` or in Engine.IO 3 after `b4`.
+    /// A binary message. It came as bytes (in Engine.IO 3 after one byte for the type), or as base64 in text (after
+    /// `b`, in Engine.IO 3 after `b4`).
     Binary(Cow<'a, [u8]>),
     /// `5`: completes an upgrade.
     Upgrade,
@@ -41,7 +41,7 @@ pub enum Packet<'a> {
     Noop,
 }
 
-/// The packets that a server sends on its own account, as a generation writes them.
+/// The packets of a server that carry no message, as one generation writes them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ServerPackets {
     /// The heartbeat.
@@ -52,9 +52,10 @@ pub struct ServerPackets {
     pub close: &'static str,
     /// Answer to a poll of a client that has just closed the session.
     pub closed: &'static str,
-    /// Answer to a poll when the server stops. It does not keep the client from coming back later.
+    /// Answer to a poll when the server stops. It lets the client come back by itself.
     pub stop: &'static str,
-    /// Answer to a client that has closed its session by a packet over a WebSocket, if the generation has one.
+    /// Answer to a client that has closed its session by a packet on its WebSocket. `None` if the generation has no
+    /// such answer.
     pub farewell: Option<&'static str>,
 }
 
@@ -81,8 +82,8 @@ impl Generation {
 pub(super) const MESSAGE: u8 = 4;
 
 impl<'a> Packet<'a> {
-    /// Reads a packet that came as text: a WebSocket text message, or one record of a polling payload. Data after the
-    /// digit of a packet that carries none is ignored, as the official server does.
+    /// Reads a packet that came as text: a WebSocket text message, or one record of a polling payload. If a packet has
+    /// data although its type carries none, the data is ignored, as by the official server.
     ///
     /// In 0.9 the heartbeat `2::` is a pong, `8::` a noop, and `0::` without an endpoint a close. Everything else is
     /// text, even if malformed: the servers of that time ignored such packets.
@@ -112,8 +113,8 @@ impl<'a> Packet<'a> {
     }
 
     /// Reads a packet that came as a WebSocket binary message, or as a binary record of a payload. In Engine.IO 3 it
-    /// begins with the type, as a number. Messages keep any data; other packets keep theirs only if it is UTF-8. 0.9
-    /// has no binary packets: they are ignored.
+    /// begins with the type, as a number. A message may have any data; the data of other packets is ignored unless it
+    /// is UTF-8. 0.9 has no binary packets: they are ignored.
     ///
     /// # Errors
     /// [`ProtocolError::Engine`] for an unknown type or an empty packet, in Engine.IO 3.

@@ -1,5 +1,5 @@
-//! RFC 6455, the server's side: frames from a client, and headers of frames for it. A data frame that is too large is
-//! refused by its header, before any of its payload is buffered.
+//! The server's side of RFC 6455: reads frames from a client, and writes frames for it. A data frame that is too large
+//! is refused by its header, before any of its payload is buffered.
 
 use super::ProtocolError;
 
@@ -31,7 +31,7 @@ const PONG: u8 = Opcode::Pong as u8;
 #[derive(Debug)]
 pub struct Reader {
     bytes_max: usize,
-    // In a box because hardly any client ever fragments, and every connection has a reader.
+    /// The fragments so far. Boxed because every connection has a reader, and few clients send fragments.
     assembly: Option<Box<Assembly>>,
 }
 
@@ -40,7 +40,7 @@ pub struct Reader {
 struct Assembly {
     text: bool,
     frames: usize,
-    /// Whether the message was returned. It may be borrowed until the next step.
+    /// Whether the message is complete and was returned. It borrows `bytes`, which therefore stay until the next step.
     complete: bool,
     bytes: Vec<u8>,
 }
@@ -81,14 +81,14 @@ impl Reader {
     }
 
     /// Takes one frame from the front of `input` and unmasks it in place. Call it until it returns
-    /// [`Step::Incomplete`], which it also does for an empty input. The next call after a fragmented message frees its
-    /// memory.
+    /// [`Step::Incomplete`], which it also does for an empty input. A fragmented message is kept in memory until the
+    /// next call.
     ///
-    /// A length in more bytes than it needs is accepted, as other servers do.
+    /// A length that is written in more bytes than it needs is accepted, as by other servers.
     ///
     /// # Errors
     /// [`ProtocolError::Frame`] for a frame that breaks the RFC, [`ProtocolError::TooLarge`] for a message that is too
-    /// large, and [`ProtocolError::Utf8`] for text that is not UTF-8. The connection has to end.
+    /// large, and [`ProtocolError::Utf8`] for text that is not UTF-8. After an error the connection has to end.
     pub fn step<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         self.release();
         let &[first, second, ref extended @ ..] = &*input else { return Ok(Step::Incomplete) };
@@ -144,7 +144,7 @@ impl Reader {
         self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len())
     }
 
-    /// Frees the memory of a fragmented message that was returned, before the next step.
+    /// Frees the memory of a fragmented message that was returned. Otherwise the next step does.
     pub fn release(&mut self) {
         self.assembly.take_if(|assembly| assembly.complete);
     }
@@ -171,8 +171,8 @@ fn whole(text: bool, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
     }
 }
 
-/// Returns the status of a close frame. RFC 6455 and its registry must let an endpoint send it, and its reason must be
-/// UTF-8.
+/// Returns the status code of a close frame. An error if the reason is not UTF-8, or if an endpoint may not send the
+/// code according to RFC 6455 and its registry.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, ProtocolError> {
     match payload {
         [] => Ok(None),
@@ -223,7 +223,7 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends only the header of a frame whose payload has `len` bytes: 2, 4 or 10 bytes.
+/// Appends only the header of a frame whose payload has `len` bytes. The header has 2, 4 or 10 bytes.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     out.push(FIN | opcode as u8);
     match (u8::try_from(len), u16::try_from(len)) {

@@ -1,4 +1,4 @@
-//! The two listeners: clients on one worker per core, operators on a thread of their own.
+//! The two listeners. That for clients has several workers, by default one per core; that for operators has one thread.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -34,7 +34,8 @@ use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
 use crate::metrics::{ListenerName, Metrics};
 
-/// Connections that the kernel holds until they are accepted: after a restart all clients come at once.
+/// The largest number of connections that the kernel holds until they are accepted. After a restart, all clients come
+/// at once.
 const BACKLOG: i32 = 4096;
 
 /// The parts that the services of all workers of a listener have in common.
@@ -66,7 +67,7 @@ impl Common {
 pub struct ClientWorkers {
     /// The Engine.IO endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// The list that each worker enters itself in.
+    /// The threads for conversations. Each worker adds its own.
     pub arbiters: Arbiters,
     /// The demo MAX, if the configuration uses it.
     pub demo: Option<Arc<DemoMax>>,
@@ -83,7 +84,7 @@ impl ClientWorkers {
         let namespace: Arc<str> = config.protocol.namespace.as_str().into();
         let common = Common::new(ListenerName::Clients, config, &clients, &metrics);
         let limits = session_limits(config);
-        // The kernel keeps the connection of an unreachable client for as long as its heartbeat allows.
+        // The kernel keeps the connection of an unreachable client at least until its heartbeat ends the session.
         let (protocol, legacy) = (&config.protocol, &config.legacy);
         let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
             .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
@@ -112,8 +113,8 @@ impl ClientWorkers {
     }
 }
 
-/// Starts the listener for operators. It has a thread of its own, so that it answers however busy clients keep the
-/// workers.
+/// Starts the listener for operators. It has a thread of its own, so that it answers even while clients keep all
+/// workers busy.
 ///
 /// # Errors
 /// [`Error::Start`] if the system lacks threads or files.
@@ -193,15 +194,15 @@ fn app(
         .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }))
 }
 
-/// Listens on `addr`, which comes from `setting`. Returns the socket and its address, with the port that the system has
-/// chosen if `addr` has port 0.
+/// Listens on `addr`, the value of `setting`. Returns the socket and its address. If the port of `addr` is 0, the
+/// address has the port that the system has chosen.
 ///
 /// # Errors
-/// [`Error::Listen`]
+/// [`Error::Listen`] if the system does not let the server listen there.
 pub(super) fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        // Lets a restarted server have its port although connections of the old process linger.
+        // Lets a restarted server bind its port while connections of the old process linger.
         socket.set_reuse_address(true)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;

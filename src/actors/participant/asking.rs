@@ -14,11 +14,12 @@ use crate::protocol::connection::Alarm;
 #[derive(Debug)]
 pub(super) struct Asking {
     ack: Option<u64>,
-    /// The conversations that have not answered. `None` if all are asked and the ask has not had its turn yet.
+    /// The conversations that have not answered. `None` if the ask is for all and its turn has not come: they are
+    /// listed only then.
     conversations: Option<VecDeque<ConversationId>>,
-    /// The deadline for the answer of the first of them. `None` if it was not asked yet.
+    /// The deadline for the answer of the first of `conversations`. `None` if that was not asked yet.
     due: Option<Instant>,
-    /// Whether a conversation did not answer.
+    /// Whether a conversation did not answer, so that the ack will be `busy`.
     failed: bool,
 }
 
@@ -40,7 +41,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Continues the oldest asks.
+    /// Continues the oldest ask, and the next ones as it ends, until one waits for an answer or the client has no room.
     pub(super) fn go_on_asking(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         let period = port.rules().answer_timeout;
         let Some(work) = &mut self.work else { return };
@@ -83,7 +84,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Takes the answer of the conversation that is being asked. `None` if it has died.
+    /// Handles the answer of the conversation that is being asked. `people` is `None` if the conversation has died.
     pub(super) fn heard_of(&mut self, people: Option<People>, port: &mut impl Port<Seat = S>) {
         let asking = self.work.as_mut().and_then(|work| work.asking.front_mut());
         let Some(asking) = asking.filter(|asking| asking.due.is_some()) else { return };
@@ -103,7 +104,8 @@ impl Asking {
         self.conversations.as_mut()?.pop_front()
     }
 
-    /// Notes that a conversation did not answer. The ask goes on, and ends with `busy`.
+    /// Handles a conversation that did not answer. The ask goes on. The client is told `busy`: in the ack at the end if
+    /// it wants one, otherwise at once.
     fn fail(&mut self, id: Option<ConversationId>, port: &mut impl Port) {
         self.due = None;
         match self.ack {

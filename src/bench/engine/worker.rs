@@ -1,5 +1,5 @@
-//! One thread of the load: a loop around the poll of its connections. Before the thread sleeps, it asks everything that
-//! has a time when that is due. It waits nowhere else.
+//! One thread of the load: a loop around the poll of its connections. Each turn of the loop does what is due, and
+//! sleeps until an event comes or the next thing is due. The thread waits nowhere else.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,9 +34,9 @@ const EVENTS_MAX: usize = 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Number of connections of a thread that may be on their way to `listening`.
 const RAMP_UNDER_WAY_MAX: usize = 1024;
-/// How long a talk that not all members have heard is waited for.
+/// How long a talk may take to reach all members. After that, it is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Interval at which such talks are looked for.
+/// Interval at which the thread looks for talks to give up.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One thread.
@@ -53,17 +53,18 @@ pub(super) struct Worker {
     next: usize,
     /// Number of connections on their way to `listening`.
     under_way: usize,
-    /// Deadlines of connections, the earliest first. Those that no longer apply are skipped.
+    /// Deadlines of connections, the earliest first. One that no longer applies stays, and is ignored when it is due.
     deadlines: BinaryHeap<Reverse<(u64, usize, Deadline)>>,
     /// The talks of an open loop. `None` until the talks begin, after the measured time, and in a closed loop.
     pub(super) script: Option<Script>,
-    /// When the closed loop begins. [`NEVER_US`] on all threads but the first, and once it has begun.
+    /// When this thread begins the closed loop. [`NEVER_US`] once it has begun, in an open loop, and on all threads but
+    /// the first.
     pub(super) begin_us: u64,
     pub(super) churn: Option<Churn>,
-    /// When talks that not all members have heard are next looked for.
+    /// When the thread next looks for talks to give up.
     look_us: u64,
-    /// Number of talks (in a closed loop: slots) that are free since the last look because nobody was there to talk or
-    /// to hear, or because an old talk was forgotten.
+    /// Number of talks (in a closed loop: slots) to be freed at the next look. Either nobody was there to talk or to
+    /// hear, or an old talk was forgotten.
     pub(super) idle: usize,
 }
 
@@ -170,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Returns when something is due.
+    /// Returns when the next thing is due.
     fn next_us(&self) -> u64 {
         let ramp_us = if self.under_way < RAMP_UNDER_WAY_MAX { self.ramp_us() } else { NEVER_US };
         let deadline_us = self.deadlines.peek().map_or(NEVER_US, |Reverse((due_us, ..))| *due_us);
@@ -278,7 +279,7 @@ impl Worker {
         if !self.audience.turns.is_empty() {
             self.take_turns();
         }
-        // There may be a thousand events at once: a talk would be late after all of them.
+        // A poll may return a thousand events. A talk that had to wait for all of them would be late.
         if self.talk_us() <= self.audience.now_us {
             self.talk_by_script();
         }
@@ -287,7 +288,7 @@ impl Worker {
     fn take_news(&mut self) {
         for (number, news) in mem::take(&mut self.audience.news) {
             match news {
-                // A second entry into the namespace is ignored.
+                // The server has confirmed the namespace once more, which is ignored.
                 News::Connected(_) if self.audience.person(number).state != State::Connecting => {}
                 News::Connected(heartbeat) => {
                     let now_us = self.audience.now_us;
@@ -303,7 +304,7 @@ impl Worker {
                     if let Some(client) = &mut self.clients[number - self.range.start]
                         && self.run.users[number].slow
                     {
-                        // The client stops reading. If the server then ends it, nothing counts as lost.
+                        // A slow client stops reading. If the server then ends its connection, nothing counts as lost.
                         client.stop_reading();
                     }
                 }
@@ -344,7 +345,7 @@ impl Worker {
         }
     }
 
-    /// Returns a hint for a server that answers something else.
+    /// Returns a hint for a user whose server may speak another protocol, or have another path.
     fn hint(&self, number: usize) -> String {
         let Way { generation, transport } = self.run.users[number].way;
         let (generation, transport, path) = (generation.as_str(), transport.as_str(), &self.run.target.path);

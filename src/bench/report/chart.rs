@@ -1,5 +1,5 @@
-//! One chart: axes and the series over them, drawn as SVG by `plotters`. Positions are computed here, so that ticks are
-//! at round numbers.
+//! One chart: two axes and series, drawn as SVG by `plotters`. The ticks and the positions on the axes are computed
+//! here, so that ticks are at round numbers.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use plotters::prelude::*;
 
 use super::words::plain;
 
-/// Size in pixels, twice that on the page: plotters rounds positions to whole pixels, which would show in curves at the
-/// size of the page.
+/// Size in pixels, twice the size on the page: plotters rounds positions to whole pixels, and curves drawn at the size
+/// of the page would show that.
 const SIZE: (u32, u32) = (1_520, 640);
 /// Font size of labels, in the pixels of [`SIZE`].
 const FONT_SIZE: u32 = 31;
 
-/// A colour of a chart: one for white, and the one that the page puts in its place on dark.
+/// A colour of a chart. It has one value on a white page, which the SVG contains, and another one on a dark page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     /// Axes and their labels.
@@ -37,7 +37,7 @@ impl Tone {
     pub(super) const ALL: [Self; 7] =
         [Self::Ink, Self::Grid, Self::Blue, Self::Orange, Self::Purple, Self::Green, Self::Red];
 
-    /// Returns the colour on white, as it is in the SVG.
+    /// Returns the colour on a white page, as it is in the SVG.
     pub(super) fn on_white(self) -> &'static str {
         match self {
             Self::Ink => "#57606A",
@@ -50,7 +50,7 @@ impl Tone {
         }
     }
 
-    /// Returns the colour on dark.
+    /// Returns the colour that replaces it on a dark page.
     pub(super) fn on_dark(self) -> &'static str {
         match self {
             Self::Ink => "#9DA7B3",
@@ -107,7 +107,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Creates an axis from 0 to the largest value, with ticks at 1, 2 or 5 times a power of ten.
+    /// Creates an axis from 0 to the largest value. The distance of its ticks is 1, 2 or 5 times a power of ten.
     pub(super) fn linear(title: &'static str, max: f64) -> Self {
         let to = if max > 0.0 { max } else { 1.0 };
         let step = steps(to / 10.0, to / 4.0).last().copied().unwrap_or(to);
@@ -115,8 +115,8 @@ impl Axis {
         Self { title, scale: Scale::Linear, from: 0.0, to, ticks }
     }
 
-    /// Creates a logarithmic axis between steps of 1, 2, 5 around the values. `None` if a value has no logarithm, or
-    /// there are none.
+    /// Creates a logarithmic axis that begins and ends at 1, 2 or 5 times a power of ten, with all values between.
+    /// `None` if there are no values, or if one is not positive and finite.
     pub(super) fn log(title: &'static str, values: impl Iterator<Item = f64>) -> Option<Self> {
         let (min, max) = values.fold((f64::INFINITY, 0f64), |(min, max), value| (min.min(value), max.max(value)));
         let seen = min > 0.0 && min <= max && max.is_finite();
@@ -125,13 +125,13 @@ impl Axis {
         let to = steps.iter().position(|step| *step >= max * (1.0 - 1e-9)).filter(|to| *to > from).unwrap_or(from + 1);
         let steps = steps.get(from..=to)?;
         let (from, to) = (*steps.first()?, *steps.last()?);
-        // Over many decades, only these have room for ticks.
+        // If there are many steps, only the powers of ten get ticks.
         let decade = |step: f64| (step.log10() - step.log10().round()).abs() < 1e-9;
         let ticks = steps.iter().copied().filter(|step| steps.len() <= 10 || decade(*step)).collect();
         Some(Self { title, scale: Scale::Log, from, to, ticks })
     }
 
-    /// Creates an axis of percentiles, up to the last one that this many values can tell: 1,000 values tell 99.9.
+    /// Creates an axis of percentiles, up to the highest that this number of values can show: 99.9 for 1,000 values.
     pub(super) fn nines(title: &'static str, values: u64) -> Self {
         let percentile = |nines: f64| 100.0 - 100.0 * 10f64.powf(-nines);
         let nines = (values as f64).log10().clamp(1.0, 6.0);
@@ -160,7 +160,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // There are no lines between the ticks.
+        // Light points are for lines between the ticks: there are none.
         if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 
@@ -175,7 +175,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// Returns all of 1, 2, 5 times a power of ten between two positive values.
+/// Returns all numbers between two positive values that are 1, 2 or 5 times a power of ten.
 fn steps(from: f64, to: f64) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
@@ -221,7 +221,7 @@ pub(super) struct Chart {
     pub(super) series: Vec<Series>,
 }
 
-/// Number of points up to which a line has marks.
+/// The largest number of points of a line that has a mark at each.
 const MARKED_MAX: usize = 40;
 
 impl Chart {
@@ -229,7 +229,7 @@ impl Chart {
     pub(super) fn svg(&self) -> Option<String> {
         let mut svg = String::new();
         self.draw(SVGBackend::with_string(&mut svg, SIZE)).ok()?;
-        // A screen reader says the title, and the page scales the drawing.
+        // A screen reader reads the title aloud. The page scales a drawing that has no width and height of its own.
         let (width, height) = SIZE;
         let sized = format!("<svg width=\"{width}\" height=\"{height}\" ");
         let named = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);

@@ -7,12 +7,12 @@ use crate::bench::outcome::{
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
 
-/// Number of kinds of errors that have a row.
+/// The largest number of kinds of errors that have rows of their own.
 const ERRORS_SHOWN: usize = 20;
 
 /// Figures of one theme.
 pub(super) struct Grid {
-    /// The title, with the unit if all figures have the same.
+    /// The title, with the unit if all figures have the same unit.
     pub(super) title: &'static str,
     /// The titles of the columns.
     pub(super) columns: Vec<&'static str>,
@@ -24,7 +24,7 @@ pub(super) struct Grid {
 pub(super) struct Row {
     /// The label.
     pub(super) label: String,
-    /// The cells from the left. Missing ones are the last.
+    /// The cells from left to right. The last columns may have none.
     pub(super) cells: Vec<String>,
     /// Whether the row shows a fault.
     pub(super) fault: bool,
@@ -38,7 +38,7 @@ pub(super) struct Verdict {
     pub(super) text: String,
 }
 
-/// Returns the judgements on the generator, on the server, and on an interruption.
+/// Returns the judgements on the generator and on the server and, if the run was interrupted, one that says so.
 pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
@@ -132,7 +132,8 @@ fn latencies(report: &Report) -> Grid {
     distributions("latency, ms", rows.map(|(label, latency)| (label.to_owned(), latency)))
 }
 
-/// Returns two grids. Side by side, they show what large conversations cost small ones.
+/// Returns the delivery latencies and the times from first to last receipt, by size of conversation. The two grids show
+/// what large conversations cost small ones. `None` if nothing was recorded by size.
 fn by_size(report: &Report) -> Option<[Grid; 2]> {
     let rows = |pick: fn(&Spread) -> &Latency| {
         let label = |spread: &Spread| format!("about {} members", count(spread.members));

@@ -1,5 +1,5 @@
-//! The report as JSON for programs: the figures of the table, and the curves. The name of a figure ends with its unit;
-//! an unknown figure is null.
+//! The report as JSON for programs: the figures of the table, and the curves. If a figure has a unit, its name ends
+//! with that. An unknown figure is null.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::words::doubts;
 use crate::bench::outcome::{Accounts, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
-/// Returns the report as one indented object and a line break.
+/// Returns the report as one indented object, followed by a line break.
 pub fn json(report: &Report) -> String {
     format!("{:#}\n", value(report))
 }

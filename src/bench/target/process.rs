@@ -13,8 +13,9 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    /// Its start, in ticks, which tells it from a later process with the same id.
+    /// When it started, in ticks. A later process with the same id has another start.
     began: u64,
+    /// The last known usage, which stays after the process has ended.
     seen: Mutex<Usage>,
 }
 
@@ -36,8 +37,8 @@ impl Process {
         Ok(Self { pid, began, seen: Mutex::new(seen) })
     }
 
-    /// Returns the user and system time of all its threads. Each of the two is in whole ticks (of 10 ms), so the sum is
-    /// up to two ticks behind. It stays the same after the process has ended.
+    /// Returns the user and system time of all its threads, or the last known value after it has ended. Each of the two
+    /// times is in whole ticks (of 10 ms), so the sum is up to two ticks behind.
     pub fn cpu(&self) -> Duration {
         self.usage().cpu
     }
@@ -47,7 +48,7 @@ impl Process {
         self.usage().rss
     }
 
-    /// Returns its largest resident memory so far, in bytes.
+    /// Returns its largest resident memory so far in bytes, or the last known value after it has ended.
     pub fn rss_peak(&self) -> u64 {
         self.usage().rss_peak
     }

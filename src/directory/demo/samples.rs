@@ -11,11 +11,11 @@ pub(super) const PEOPLE: [(&str, &str); 7] = [
     ("greta.lindqvist", "Greta Lindqvist"),
 ];
 
-/// The service account, a MAX Manager.
+/// The username and name of the service account, a MAX Manager.
 pub(super) const SERVICE: (&str, &str) = ("maxtalk.service", "maxtalk");
 
-/// A conversation at the start: its name, its people (the first owns it), and its messages, each with its author, its
-/// age in minutes and its text.
+/// A conversation at the start: its name, its people and its messages. The first of the people owns it. A message is
+/// its author, its age in minutes, and its text.
 pub(super) type History = (Option<&'static str>, &'static [usize], &'static [(usize, i64, &'static str)]);
 
 /// The conversations at the start.
