@@ -26,8 +26,8 @@ use crate::turns::Rest;
 /// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
 pub(super) const FANOUT_SLICE: usize = 1024;
 
-/// Broadcasts to more members than this are written after those of smaller conversations, whose writing takes less time
-/// than anybody notices.
+/// Broadcasts to more members than this are for [`Audience::Many`], so that those of smaller conversations do not wait
+/// behind them. Writing to this number of members takes less time than anybody notices.
 const FEW: usize = 128;
 
 /// The messages of a conversation.

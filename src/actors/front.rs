@@ -49,7 +49,7 @@ pub enum SessionMessage {
         /// Where the edge waits for the answer.
         reply: oneshot::Sender<PostAnswer>,
     },
-    /// A POST to an Engine.IO session has failed. It ends the session unless a socket carries it.
+    /// A POST to an Engine.IO session has failed. The session ends, unless a socket carries it.
     AbortPost(CloseReason),
     /// The session is to end.
     Abort(CloseReason),

@@ -4,9 +4,9 @@
 //! [`registry::RegistryActor`] is the one authority on which conversations live.
 //!
 //! References point one way: a session holds conversations, by a [`conversation::Membership`] each, and a conversation
-//! holds the outboxes of its members. Only the table of sids holds the front door of a session. The other way, actors
-//! are told something and never asked: a conversation tells the registry that it could retire, and an answer goes into
-//! a channel that the asker has sent along.
+//! holds the outboxes of its members. Only the table of sids holds the front door of a session. Against this direction
+//! an actor only tells something, and never waits for an answer: a conversation tells the registry that it could
+//! retire, and an answer goes into a channel that the asker has sent along.
 //!
 //! One client:
 //!

@@ -56,8 +56,8 @@ pub struct MaxNamespaces {
 }
 
 impl MaxNamespaces {
-    /// Creates both namespaces. `namespace` is the name of the one of the written protocol; in this file it is called
-    /// `/max`.
+    /// Creates both namespaces. `namespace` is the configured name of the namespace of the written protocol, which this
+    /// file calls `/max`.
     pub fn new(namespace: Arc<str>, settings: MaxSettings) -> Self {
         Self { names: [namespace, "/".into()], settings: Arc::new(settings) }
     }
@@ -205,8 +205,8 @@ struct AwaitedCall {
     answer: Option<oneshot::Receiver<Result<registry::Joined, Code>>>,
     /// Closed when nothing of the call is left at the registry.
     end: oneshot::Receiver<Infallible>,
-    /// Giving up the call drops an answer that has come already. Closed when the session has left the conversations of
-    /// that answer.
+    /// Closed when the session has left the conversations of an answer that had come before the call was given up, and
+    /// was dropped with it. `None` if there is nothing to leave.
     undone: Option<oneshot::Receiver<Infallible>>,
 }
 

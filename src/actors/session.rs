@@ -172,7 +172,8 @@ impl SessionActor {
     }
 
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
-        // The session ends at once, even if its client polls and cannot be told: the next poll finds no session.
+        // The session ends at once, even on polling while no poll waits that could tell the client: the next poll finds
+        // no session.
         self.phase.handle_timeout(now)?;
         if !self.phase.is_open() {
             return Ok(());

@@ -139,7 +139,7 @@ pub struct SocketIoSettings {
     pub rates: RatesMax,
     /// The largest message that a client may send, with all its attachments.
     pub payload_bytes_max: usize,
-    /// How long a client may stay without any namespace.
+    /// How long a client may take to connect to its first namespace.
     pub connect_timeout: Duration,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,

@@ -106,7 +106,7 @@ pub(super) fn fresh() -> HttpResponseBuilder {
 }
 
 /// A POST under way; a session has one at a time. Over Engine.IO, a second one at the same time ends the session, and
-/// so does one that its client abandons midway. Sessions of 0.9 live on.
+/// so does one that its client abandons midway. Sessions of 0.9 live on, and so do those that a WebSocket carries.
 pub(super) struct Posting {
     entry: Arc<Entry>,
     reason: Option<CloseReason>,
@@ -125,7 +125,7 @@ impl Posting {
     /// Reads the body, up to the largest size. The connection enforces the deadline.
     ///
     /// # Errors
-    /// The body is too large, late, or broken off; the POST has ended.
+    /// The body is too large, late, or broken off, or memory is too short. The POST has ended.
     pub(super) async fn read(
         mut self,
         edge: &Edge,
@@ -160,7 +160,7 @@ impl Posting {
         }
     }
 
-    /// Ends the POST and, over Engine.IO, the session.
+    /// Ends the POST and, over Engine.IO, the session, unless a WebSocket carries it.
     pub(super) fn abort(mut self, reason: CloseReason) {
         self.reason = Some(reason);
     }
@@ -179,7 +179,7 @@ impl Drop for Posting {
     }
 }
 
-/// Tells a session of Engine.IO that a POST failed, which ends it. A session of 0.9 is not told.
+/// Tells a session of Engine.IO that a POST failed. A session of 0.9 is not told.
 fn fail(entry: &Entry, reason: CloseReason) {
     if entry.generation != Generation::Sio09 {
         entry.mailbox.send_always(SessionMessage::AbortPost(reason));

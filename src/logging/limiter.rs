@@ -53,7 +53,7 @@ impl Limiter {
         if self.suppressed > 0 && self.pass(now) { self.take_suppressed() } else { 0 }
     }
 
-    /// Returns the number of suppressed lines, without asking for room.
+    /// Returns the number of suppressed lines, and counts from 0 again, even if no line may pass now.
     pub(super) fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }

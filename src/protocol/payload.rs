@@ -243,7 +243,7 @@ pub struct PayloadWriter {
 }
 
 impl PayloadWriter {
-    /// Returns an empty body for a client that takes this form. All generations but Engine.IO 3 always get text.
+    /// Returns an empty writer for a client that takes this form. All generations but Engine.IO 3 always get text.
     pub fn new(generation: Generation, form: Form) -> Self {
         Self { generation, form, packets: Vec::new(), bytes: 0 }
     }
@@ -280,9 +280,9 @@ impl PayloadWriter {
         }
     }
 
-    /// Returns an upper bound of the length of the record of `frame`, its separator included. It is exact except in two
-    /// cases: non-ASCII text may have a shorter length prefix, and Engine.IO 3 text takes one byte less unless the body
-    /// becomes binary.
+    /// Returns an upper bound of the length of the record of `frame`, its separator included. It is exact except in
+    /// three cases: non-ASCII text may have a shorter length prefix, Engine.IO 3 text takes one byte less unless the
+    /// body becomes binary, and a packet of 0.9 that stays alone is not framed.
     fn record_bytes_max(&self, frame: &Frame) -> usize {
         let base64 = |message_bytes| engine::base64_packet_bytes(self.generation, message_bytes);
         let bytes = match frame.payload() {

@@ -103,8 +103,8 @@ impl Polling {
         Ok(())
     }
 
-    /// Ends the client. A session of 0.9 outlives its polls and would hear the next run, so one that `is_open` is ended
-    /// by a last POST if none is under way. Otherwise the connection will be reset.
+    /// Ends the client. A session of 0.9 outlives its polls and would hear the talks of the next run. So if the session
+    /// `is_open` and no POST is under way, a last POST ends it. In all other cases the connection is reset.
     pub(super) fn abort(&mut self, peer: &Peer, is_open: bool) {
         if peer.speech.generation == Generation::Sio09 && !self.is_under_way && is_open {
             self.packets = vec![Frame::text(DISCONNECT)];

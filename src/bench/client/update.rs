@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// The argument of an update.
+/// The argument of an update. A field that is missing is empty or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Update<'a> {
@@ -15,9 +15,9 @@ pub struct Update<'a> {
     /// The username of the talker.
     #[serde(borrow)]
     pub username: Cow<'a, str>,
-    /// The talker's timestamp, if it is a whole number.
+    /// The talker's timestamp.
     pub timestamp: Option<u64>,
-    /// The id of the message, if it is text.
+    /// The id of the message.
     #[serde(borrow, rename = "messageID")]
     pub message_id: Cow<'a, str>,
     /// The number of updates that this one stands for, if the server folds them. This one is the first of them.
@@ -25,7 +25,7 @@ pub struct Update<'a> {
 }
 
 impl<'a> Update<'a> {
-    /// Reads the argument of an `update`. `None` if it is invalid.
+    /// Reads the argument of an `update`. `None` if it is no JSON object, or a field has another type than here.
     pub fn parse(json: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(json).ok()?;
         // serde would read an array as the fields in order.

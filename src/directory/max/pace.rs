@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Calls that one process of MAX bears: the initial limit, and the default of the setting.
+/// Calls that one process of MAX bears: the initial limit, and the default of `max.inflight_max`.
 const START: usize = 8;
 /// Factor of the limit after a slow call.
 const SLOW_FACTOR: f64 = 0.75;
@@ -55,7 +55,7 @@ impl Pace {
             Ended::Unconnected => {}
             Ended::Late => self.lower(LATE_FACTOR, began, now),
             Ended::Answered | Ended::GivenUp if slow => self.lower(SLOW_FACTOR, began, now),
-            // The limit grows by one after as many answers as the limit.
+            // As many answers as the limit raise it by one.
             Ended::Answered if full => self.limit = (self.limit + 1.0 / self.limit).min(self.max as f64),
             Ended::Answered | Ended::GivenUp => {}
         }
@@ -144,7 +144,7 @@ mod tests {
             (Ended::Unconnected, 1, true),
             (Ended::Unconnected, 3000, true),
             (Ended::GivenUp, 10, true),
-            // The limit was not reached, so it is not tried out.
+            // The limit was not reached, so nothing shows that a higher one is needed.
             (Ended::Answered, 10, false),
         ] {
             for _ in 0..100 {
@@ -152,7 +152,7 @@ mod tests {
             }
             assert_eq!(pace.limit(), 8, "{ended:?}");
         }
-        // A slow call that was given up counts like its answer.
+        // A slow call that was given up counts like a slow answer.
         pace.ended(Ended::GivenUp, now, now + 2 * SECOND, true);
         assert_eq!(pace.limit(), 6);
     }

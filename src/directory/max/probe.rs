@@ -62,7 +62,8 @@ pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scop
 
 async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, String> {
     let mut last = None;
-    // Old releases may have no `/info`, but all refuse `/conversations` without headers in the form of MAX.
+    // Old releases may have no `/info`, but all answer `/conversations` without headers by a refusal in the form of
+    // MAX.
     for route in ["/info", "/conversations"] {
         let response = get(http, route, None, deadline)
             .await
@@ -111,7 +112,8 @@ async fn trouble(
         (403, Some(_)) => return Some(no_manager),
         _ => {}
     }
-    // That call exists from 5.x on. This one finds less, because everybody may see their own conversations.
+    // Releases before 5.x do not have `/info/settings`. This call finds fewer faults, because everybody may see their
+    // own conversations, Manager or not.
     let route = Route::Person.path(name);
     let person = get(http, &route, Some((account, scope)), deadline).await.ok()?;
     match (person.status.as_u16(), answer::refusal(&person.body)) {

@@ -2,8 +2,8 @@
 //! cannot misread. Pure: the socket is in [`connection`](super::connection).
 //!
 //! awc 3.11 takes an interim answer for the final one, an answer without a length for an empty one, and unsolicited
-//! bytes for the answer to the next request. So awc gets no bytes of the peer, but a new head with a length or in
-//! chunks, and a body that ends as that head says; or an error. Unsolicited bytes end the use of a connection.
+//! bytes for the answer to the next request. So awc gets either an error, or a head that is written anew, with a length
+//! or in chunks, and a body that ends as that head says. Unsolicited bytes end the use of a connection.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::protocol::chunked::{Chunked, NotChunked, Piece};
 
 /// Most headers of an answer. No MAX or proxy sends as many.
 pub(super) const HEADERS_MAX: usize = 96;
-/// Longest head of an answer, and longest trailer.
+/// Longest head of an answer.
 pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// The headers that are passed on: the readers of answers use no others.
 const PASSED_ON: [&str; 3] = ["content-type", "content-encoding", "location"];
@@ -25,7 +25,7 @@ const PASSED_ON: [&str; 3] = ["content-type", "content-encoding", "location"];
 pub(super) enum Fault {
     /// The peer does not speak HTTP, with an explanation.
     NotHttp(String),
-    /// The head or trailer is above this bound.
+    /// The head is above this bound.
     TooLarge(String),
     /// The peer changes the protocol (101), although nobody asked for that.
     Switching,
