@@ -67,7 +67,7 @@ impl Intake {
         self.meter.holds_back(now)
     }
 
-    /// Counts what a turn has taken. The task runs again in the next round if that was as much as it may be.
+    /// Counts what a turn has taken. If that was as much as a turn may take, the task runs again in the next round.
     pub(super) fn charge(&mut self, allowance: &Allowance, ration: &Ration, cx: &mut Context<'_>, now: Instant) {
         self.meter.charge(allowance, ration.packets, ration.bytes, now);
         if ration.is_used_up() {

@@ -212,7 +212,7 @@ enum Order {
     Talk(Times),
     /// Send the next talk of this conversation.
     Turn(usize),
-    /// Stop talking, but keep listening. The measured time ended at this time, in µs, or earlier.
+    /// Stop talking, but keep listening. The measured time ends at this time, in µs, unless it has ended before.
     Quiet(u64),
     /// End, and close the ledgers.
     End,

@@ -298,7 +298,7 @@ impl Report {
     }
 
     /// Returns the resident bytes that the server needs for a connection that has joined and is at rest. `None` if the
-    /// server's process is not known.
+    /// server's process is not known, or nobody has joined.
     pub fn memory_per_connection(&self) -> Option<f64> {
         // With churn there are more joins than connections; if some fail, there are fewer.
         let joined = self.joins.count.min(self.plan.connections as u64);
@@ -342,7 +342,8 @@ impl Report {
         self.doubts().is_empty()
     }
 
-    /// Returns the faults of the server by name, with their number. Empty if the accounts balance and nothing was lost.
+    /// Returns the faults by name, with their number: those of the server, and `unaccounted for`, a fault of the bench.
+    /// Empty if there are none.
     pub fn faults(&self) -> Vec<(&'static str, u64)> {
         let accounts = &self.accounts;
         let mut faults = vec![

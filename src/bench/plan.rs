@@ -12,7 +12,7 @@ use crate::protocol::{Generation, TransportKind};
 /// 2^64 divided by the golden ratio, odd. Its multiples modulo 2^64 are spread as evenly as possible.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The longest time of talks that a plan may have, for each of warm-up and measured time.
+/// The longest warm-up, and the longest measured time, that a plan may have.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
 
 /// How a connection is made.
@@ -210,8 +210,8 @@ impl Layout {
 
 /// Returns how each connection is made, in order. Empty if no way has a weight.
 ///
-/// Over any stretch of connections, the ways have the shares of their weights as evenly as possible. They have no
-/// period: it might coincide with that of conversations and put all talkers on one transport.
+/// Over any stretch of connections, the ways have the shares of their weights as evenly as possible. They do not repeat
+/// with a period, which might coincide with that of the conversations and put all talkers on one transport.
 pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     let cumulate = |sum: &mut u64, &(_, weight): &(Way, u32)| {
         *sum += u64::from(weight);
@@ -232,8 +232,9 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     ways.into_iter().map(|at| plan.mix[at].0)
 }
 
-/// The conversation and time of each talk in an open loop. Talks are numbered from 0. The conversations with listeners
-/// take turns in an order that the seed shuffles, so all talk equally often, whatever their size.
+/// The conversation and time of each talk. Talks are numbered from 0. The conversations with listeners take turns in an
+/// order that the seed shuffles, so all talk equally often, whatever their size. A closed loop has the same turns, and
+/// ignores the times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     rate: f64,

@@ -1,6 +1,6 @@
-//! The flusher of a worker writes the outboxes of its sessions to their sockets. It has one task for each [`Audience`],
-//! so that a broadcast wakes no session. A session's own task is woken when its socket has input, takes more after it
-//! took no more, or has ended.
+//! The flusher of a worker writes the outboxes of its sessions to their sockets. It has tasks of its own, so that a
+//! broadcast wakes no session: one task for each [`Audience`], so that packets for few do not wait behind those for
+//! many. A session's own task is woken when its socket has input, has room again after it was full, or has ended.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,16 +21,16 @@ use crate::turns::Rest;
 /// Sockets written in one turn (about 0.5 ms of work) before other tasks run and the runtime polls the sockets.
 const SOCKETS_PER_TURN: usize = 128;
 
-/// If more sockets wait, a turn grows so that all of them are written within this many turns: before conversations can
-/// push more than an outbox holds.
+/// If more sockets wait, a turn grows to one in this many of them. Even if the list is always filled again, an entry is
+/// then written within this many turns: before conversations can push more than an outbox holds.
 const TURNS_MAX: usize = 64;
 
 /// The sockets of a worker.
 #[derive(Debug)]
 pub struct Flusher {
     worker: u32,
-    /// `None` if the socket has ended and its session still holds the key. Borrowed while a transport reads or writes:
-    /// neither the transport nor its sink may call the flusher.
+    /// `None` if the socket was taken out and its handle still holds the key. Borrowed while a transport reads or
+    /// writes: neither the transport nor its sink may call the flusher.
     sockets: RefCell<Slab<Option<SocketEntry>>>,
     /// The keys of sockets that took no more when they were written to.
     blocked: RefCell<Vec<u32>>,
@@ -98,8 +98,8 @@ impl Flusher {
         }
     }
 
-    /// Ends a socket that has taken nothing for too long. It is written to once more before, because the runtime does
-    /// not wake the task of a socket that takes only a little.
+    /// Writes to a socket once more, and ends it if it has taken nothing for too long. The last write is needed because
+    /// the runtime does not wake the task of a socket that takes only a little.
     fn check_blocked(&self, key: u32) {
         if self.with(key, |socket| std::mem::take(&mut socket.watched)) != Some(true) {
             return;

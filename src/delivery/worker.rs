@@ -112,15 +112,15 @@ const QUEUE_MIN: usize = 1024;
 
 /// One queue per period. Of two alarms of a period, the one armed later is due later (except for the moment between
 /// setting a deadline and arming it), so each queue is as good as sorted, and arming and firing cost the same however
-/// many sessions there are. A session whose deadline has moved is woken for nothing. An ended session leaves only its
-/// alarms in the queues, which hold no outbox: if they did, a flood of short sessions would keep pieces of all the
-/// memory that it had used.
+/// many sessions there are. A session whose deadline has moved is woken for nothing. The queues hold no outboxes, so an
+/// ended session leaves only its alarms there. Otherwise a flood of short sessions would leave outboxes scattered over
+/// all the memory that it had used.
 #[derive(Debug, Default)]
 struct Timers {
     sleepers: RefCell<Slab<(u32, Arc<Outbox>)>>,
     serial: Cell<u32>,
     queues: RefCell<Vec<(Duration, Queue)>>,
-    /// When the ticker will run next.
+    /// When the ticker, [`run_timers`], will run next. `None` if no alarm is set.
     sleeping_until: Cell<Option<Instant>>,
     /// The end of a [`CATCH_UP`].
     held_until: Cell<Option<Instant>>,

@@ -1,5 +1,6 @@
 //! The embedded demo MAX: a few people and their conversations, in memory, with the JSON, errors and headers of MAX 5.
-//! maxtalk asks it over HTTP like a real MAX. For load tests it can have any number of other people, who only listen.
+//! maxtalk asks it over HTTP like a real MAX. For load tests it can have any number of other people. They can make only
+//! the calls that a join needs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -120,7 +120,7 @@ impl Metrics {
             capacity.set(messages.try_into().unwrap_or(i64::MAX));
         }
         for listener in ListenerName::ALL {
-            // Every scrape adds to this row, so it is there from the first one on.
+            // A scrape counts its own answer only after its text is made, so the first one would lack this row.
             drop(families.http_answers.get_or_create(&StatusLabel { listener, status: 200 }));
         }
         let mailboxes = ActorClass::ALL.map(|class| Arc::new(MailboxMetrics::new(class, &families, &scraped)));

@@ -4,8 +4,8 @@
 /// The largest number of digits in a size: enough for any body that is accepted.
 const SIZE_DIGITS_MAX: u8 = 15;
 
-/// Largest length of the extensions of one chunk, and of all trailers. They are ignored, and would have no end
-/// otherwise.
+/// Largest length of the extensions of one chunk. Those of the last chunk and all trailers count together. All of them
+/// are ignored, and would otherwise have no end.
 const IGNORED_BYTES_MAX: u16 = 8192;
 
 /// Reads one chunked body.

@@ -73,8 +73,9 @@ pub struct Packet<'a> {
     pub namespace: &'a str,
     /// The ack id.
     pub id: Option<u64>,
-    /// The JSON, valid and of any depth, if there is any. It is an object for CONNECT, and an array for acks and
-    /// events. The first element of an event is a number, or a name that a client may send. DISCONNECT has no JSON.
+    /// The JSON, valid and of any depth, if there is any. It is an object for CONNECT (any value in Engine.IO 3),
+    /// and an array for acks and events. The first element of an event is a number, or a name that a client may send.
+    /// DISCONNECT has no JSON.
     pub data: Option<&'a RawValue>,
 }
 
@@ -180,7 +181,7 @@ pub fn arguments(data: &RawValue) -> Result<Vec<&RawValue>, ProtocolError> {
 /// As in JavaScript, the last of two equal keys counts.
 ///
 /// # Errors
-/// [`ProtocolError::Attachments`] for an index that is not.
+/// [`ProtocolError::Attachments`] for a placeholder whose index is not, or that has none.
 pub fn check_placeholders(data: &RawValue, attachments: usize) -> Result<(), ProtocolError> {
     /// The keys of an open object that were read so far. An array has none.
     #[derive(Default)]

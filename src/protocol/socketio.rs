@@ -226,7 +226,7 @@ fn legacy_event<'a>(packet: legacy::Packet<'a>, served: &[impl AsRef<str>]) -> O
     let find = |endpoint: &str| find(served, if endpoint.is_empty() { "/" } else { endpoint });
     let told = |name, values| Arguments { name, values, attachments: &[] };
     Some(match packet {
-        // `super::connection` has handled the end of the connection, and our greeting has begun it.
+        // Both are about the whole connection. `super::connection` has handled its end; its beginning was our greeting.
         legacy::Packet::Connect { endpoint: "" } | legacy::Packet::Disconnect { endpoint: "" } => return None,
         legacy::Packet::Connect { endpoint } => Decoded::Connected { namespace: find(endpoint)?, auth: None },
         legacy::Packet::Disconnect { endpoint } => Decoded::Disconnected { namespace: find(endpoint)? },

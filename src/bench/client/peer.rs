@@ -23,7 +23,8 @@ pub struct Target {
     pub namespace: String,
 }
 
-/// The data that the clients of one thread share, by generation, so that it stays in the processor's cache.
+/// The data that the clients of one thread share, one set for each generation. Because it is shared, it stays in the
+/// processor's cache.
 pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
 
 /// The server as clients of one generation see it.
@@ -39,7 +40,7 @@ impl Peers {
     /// Returns the peers for clients of `target` whose events come by the poll of `registry`.
     ///
     /// # Errors
-    /// The system refuses a file.
+    /// The system has no file descriptor for a further handle of the poll.
     pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
         let peer = |generation| -> io::Result<Rc<Peer>> {
             let speech = Speech::new(generation, &target.namespace);
@@ -57,7 +58,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Returns the URL path of a new Engine.IO session.
+    /// Returns the path and query of the URL that begins an Engine.IO session.
     pub(super) fn endpoint(&self, transport: &str) -> String {
         let version = if self.speech.generation == Generation::Eio4 { 4 } else { 3 };
         format!("{}?EIO={version}&transport={transport}", self.target.path)

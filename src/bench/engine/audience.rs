@@ -303,7 +303,7 @@ impl Audience {
         self.free(freed);
     }
 
-    /// Ends the run for a user. A request without an answer has failed.
+    /// Closes a user at the end of the run. A request without an answer has failed.
     pub(super) fn end(&mut self, number: usize) {
         if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
             self.cannot(number, format!("{asked}: no listening until the end"));
@@ -311,7 +311,7 @@ impl Audience {
         self.close(number);
     }
 
-    /// Ends the part of a user. Due talks that were not heard are lost.
+    /// Closes the ledgers of a user, who takes no further part in the run. Due talks that were not heard are lost.
     pub(super) fn close(&mut self, number: usize) {
         self.answered(number, State::Gone);
         let seats = mem::take(&mut self.person(number).seats);

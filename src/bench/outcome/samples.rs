@@ -102,7 +102,7 @@ pub(in crate::bench) fn knee() -> Knee {
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
 }
 
-/// One second with every fault, of a server with a hostile name.
+/// A search that ended with one second of nearly every fault. The texts from outside are hostile.
 pub(in crate::bench) fn faulty() -> Report {
     let hostile = "</title><script>alert(\"1\")</script>&'\u{1b}[31m\u{0}";
     let mut report = searched();

@@ -47,11 +47,11 @@ fn in_brackets(cause: &Option<rustls_native_certs::Error>) -> String {
     cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
-/// Returns TLS for a client of HTTP/1.1 that trusts the certificates of the PEM file, and the system's roots if
-/// `system` is set.
+/// Returns the TLS configuration of a client of HTTP/1.1 that trusts the certificates of the PEM file, and the system's
+/// roots if `system` is set.
 ///
 /// # Errors
-/// The file cannot be used, or there is no root at all.
+/// The file cannot be used, `system` is set and there is no root at all, or the TLS library refuses its own defaults.
 pub(super) fn tls(system: bool, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {

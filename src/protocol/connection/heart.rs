@@ -209,8 +209,8 @@ impl Heart {
         }
     }
 
-    /// Returns when the session is over for a request that comes, even if nobody has looked at the deadlines. `None` if
-    /// a poll waits whose noop was due. A ping or a noop that is still to be sent may be sent late, so the client's
+    /// Returns the time from which a request comes too late, even if nobody has looked at the deadlines. `None` while a
+    /// poll waits whose noop was due. While a ping or a noop is still to be sent, it may be sent late, so the client's
     /// time to answer it is added.
     pub(super) fn over_at(&self, periods: &Periods) -> Option<Instant> {
         match self {
@@ -294,7 +294,7 @@ impl Pings {
 }
 
 impl Carrier {
-    /// Returns the transport of a session that begins, and has to be heard of before `expires_at`.
+    /// Returns the transport of a session that begins. A polling client has to poll before `expires_at`.
     fn begin(transport: TransportKind, alarms: &mut Alarms, expires_at: Instant) -> Self {
         match transport {
             TransportKind::WebSocket => Self::WebSocket,
