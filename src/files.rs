@@ -20,7 +20,8 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
 }
 
 /// Raises the limit on open files of this process, and of its later children, as far as the system allows, and returns
-/// it. The soft limit becomes the hard one. A hard limit below `needed` is raised to it, which only root may do.
+/// it. A hard limit below `needed` is first raised to `needed`, which only root may do. Then the soft limit is raised
+/// to the hard one.
 ///
 /// # Errors
 /// The limit cannot be read or set.

@@ -136,7 +136,7 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
 }
 
 /// Checks whether a server could start with this configuration, without starting one. Files that the configuration
-/// names are read. No address is listened on, and MAX is not asked.
+/// names are read. No address is listened on, the limit on open files is not checked, and MAX is not asked.
 ///
 /// # Errors
 /// The error that the start would return.
@@ -258,7 +258,7 @@ impl Server {
         self.metrics_addr
     }
 
-    /// Logs the addresses of the server, and warnings about risky settings.
+    /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
     fn announce(&self) {
         let addr = self.addr;
         log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));

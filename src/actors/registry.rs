@@ -1,5 +1,5 @@
-//! The registry is the one authority on which conversations live. Each join is a task of its own, so a slow MAX delays
-//! no other join, spawn or retirement. Messages and entries may come in thousands and are handled in slices.
+//! The registry alone decides which conversations live. Each join is a task of its own, so a slow MAX delays no other
+//! join, spawn or retirement. Messages and entries may come in thousands and are handled in slices.
 //!
 //! A *join* takes a session into all of its conversations, an *entry* takes it into one. The stages of a join:
 //!
@@ -43,7 +43,7 @@ use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, Slot};
 use crate::metrics::{ActorClass, Limit, Metrics};
 use crate::turns::{self, Rest, Share};
 
-/// Messages handled before other tasks of this thread run, such as the questions to MAX and the signal handlers.
+/// Messages handled before other tasks of this thread run, such as the questions to MAX and the stop of the server.
 const MESSAGES_PER_TURN: usize = 64;
 
 /// Entries sent in one round of this thread.

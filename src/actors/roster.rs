@@ -13,7 +13,7 @@ use crate::event::ConversationId;
 /// A roster with room for this many conversations, or fewer, does not shrink.
 const ROOM_MIN: usize = 1024;
 
-/// The living conversations; `H` is the way to one.
+/// The living conversations, each with its handle `H`.
 #[derive(Clone, Debug)]
 pub struct Roster<H> {
     living: HashMap<ConversationId, Life<H>>,
@@ -85,8 +85,8 @@ impl<H> Roster<H> {
         }
     }
 
-    /// Removes a conversation that asks to retire and returns its handle, which is the last one. `None` if it may not
-    /// retire.
+    /// Removes a conversation that asks to retire. Returns the last handle to it: the conversation ends when this is
+    /// dropped. `None` if it may not retire.
     pub fn retire(&mut self, id: &ConversationId, tenure: Tenure) -> Option<H> {
         let life = self.living.get(id)?;
         if life.incarnation != tenure.incarnation || life.entries_sent != tenure.entries_seen {

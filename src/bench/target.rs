@@ -1,5 +1,5 @@
-//! The server under load: whether it may be loaded and answers, its process, and a child that is started for the run.
-//! Also what this machine offers: open files and cores.
+//! The server under load: the checks before a run (may it be loaded, does it answer), its process, and a child that is
+//! started for the run. Also what this machine offers: open files and cores.
 //!
 //! All of it blocks, mostly for moments; the start and the stop of a child may take seconds.
 
@@ -30,7 +30,7 @@ pub enum TargetError {
     /// The URL is not of HTTP.
     #[error("{0}: the bench speaks http only, without TLS")]
     Scheme(String),
-    /// The URL has no host, or a user, a query or a fragment.
+    /// The URL has no host, or it has a user, a query or a fragment.
     #[error("{0}: give host, port and namespace only, such as http://127.0.0.1:6545/max")]
     Form(String),
     /// The host has no address.
@@ -116,7 +116,7 @@ pub enum FileLimitError {
 /// Lets this process, and the children that it starts later, open at least `needed` files.
 ///
 /// # Errors
-/// The system does not allow that many.
+/// The limit cannot be read, or the system does not allow that many.
 pub fn raise_file_limit(needed: u64) -> Result<(), FileLimitError> {
     let allowed = files::raise_file_limit(needed).map_err(FileLimitError::Unreadable)?;
     if allowed < needed { Err(FileLimitError::TooLow { needed, allowed }) } else { Ok(()) }

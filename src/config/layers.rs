@@ -57,7 +57,7 @@ pub(super) struct Reader {
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) origins: Origins,
-    /// Problems that refuse the configuration.
+    /// Problems for which the configuration is refused.
     pub(super) problems: Vec<Problem>,
     /// Problems that stop nothing.
     pub(super) warnings: Vec<Problem>,
@@ -163,7 +163,8 @@ impl Reader {
     }
 }
 
-/// The problem of a key that is not in the table. It lists the settings of the section, or else the sections.
+/// Returns the problem of a key that is no setting. It lists the settings of the key's section, or all sections if that
+/// is unknown too.
 fn unknown_key(key: &str, origin: Source) -> Problem {
     let section = key.split_once('.').and_then(|(name, _)| SECTIONS.iter().find(|section| section.name == name));
     let allowed = match section {

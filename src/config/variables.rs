@@ -64,9 +64,12 @@ enum Injected {
     Perhaps,
 }
 
-/// Returns how surely Docker has made a variable of a link, or Kubernetes of a service. `None` if its name does not
-/// have their form. `rest` is the name without our prefix. It begins with the rest of the name of the link or service,
-/// which may be empty, and in which every character except letters and digits is replaced by an underscore.
+/// Returns how surely a variable comes from a link of Docker or a service of Kubernetes. `None` if its name does not
+/// have their form.
+///
+/// `rest` is the name without our prefix: `ADMIN_SERVICE_HOST` for a service called `maxtalk-admin`, and `SERVICE_HOST`
+/// for one called `maxtalk`. In names of links and services, every character except letters and digits becomes an
+/// underscore.
 fn injected(rest: &str, value: &str) -> Option<Injected> {
     let name = format!("_{rest}");
     let expected = |fits: bool| Some(if fits { Injected::Surely } else { Injected::Perhaps });

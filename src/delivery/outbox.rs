@@ -1,5 +1,5 @@
 //! The outbox: the bounded queue between conversations and the transport of one session. A push never waits and never
-//! fails in silence. The transport sees a close before the frames that are still queued.
+//! fails in silence. A close drops the frames that are still queued, so that the transport sees it at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +35,8 @@ const KEPT_FRAMES: usize = 64;
 /// Set while the outbox is on its worker's ready list, so that it is listed once.
 const LISTED: u64 = 1 << 63;
 
-/// The queue towards one client. Taking frames takes their buffer too, so that an empty queue, as nearly all are nearly
-/// always, keeps no memory of a burst.
+/// The queue towards one client. Nearly all queues are empty nearly always. Taking frames takes their buffer too, so
+/// that an empty queue does not keep the memory that a burst needed.
 #[derive(Debug)]
 pub struct Outbox {
     generation: Generation,
@@ -102,7 +102,7 @@ impl Outbox {
     ///
     /// A push into an empty queue tells the writer: it adds the [entry](Self::write_by) of the outbox to its worker's
     /// ready list, or, without an entry, wakes the [registered](Self::register) task. A [`ready::batch`] under way on
-    /// this thread chooses the list by its audience. If another thread writes, it also holds the entry back until the
+    /// this thread chooses the list by its audience. If the writer is on another thread, the entry is listed when the
     /// batch ends.
     pub fn push(&self, frame: Frame) -> bool {
         self.extend(self.queue.lock(), frame.len(), 1, std::iter::once(frame))
@@ -155,8 +155,8 @@ impl Outbox {
         true
     }
 
-    /// Tells the writer. Called after the lock is released: a new writer either sees the frame when it first looks, or
-    /// looked before it was pushed and is told here.
+    /// Tells the writer. Called after the lock is released. A new writer that first looks after the push sees the
+    /// frame; one that looked before the push is told here.
     fn tell(&self) {
         let bits = self.entry.fetch_or(LISTED, Ordering::AcqRel);
         match Entry::from_bits(bits & !LISTED) {
@@ -261,8 +261,8 @@ impl Outbox {
         was_slow && !queue.slow
     }
 
-    /// Puts `unwritten` back to the front of the queue, in their order: the frames of which an ended transport has
-    /// written nothing. Other frames that it had taken do not count any more.
+    /// Puts `unwritten` back to the front of the queue, in their order. They are the taken frames of which an ended
+    /// transport has written nothing. Other frames that it had taken do not count any more.
     pub fn put_back(&self, mut unwritten: Frames) {
         let mut queue = self.queue.lock();
         if queue.closed.is_some() {
@@ -425,7 +425,8 @@ pub(crate) mod tests {
         assert_eq!(outbox.closed(), Some(CloseReason::Slow));
     }
 
-    /// An answer that just fits takes no room from frames behind it, nor does one that is half written.
+    /// An answer takes no room from frames behind it: neither if it just fits, nor after the frames before it are
+    /// written.
     #[test]
     fn frames_behind_an_answer_have_their_room_until_the_answer_is_written() {
         let barely = outbox(10, 100);

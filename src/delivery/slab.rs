@@ -11,7 +11,7 @@ const ROOM_MIN: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     values: Vec<Option<T>>,
-    /// Free keys. Some of them may have been taken again, or be above the end of `values`.
+    /// Free keys. Those that are above the end of `values` by now are dropped when they are met.
     free: BinaryHeap<Reverse<u32>>,
 }
 

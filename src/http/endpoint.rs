@@ -28,8 +28,8 @@ use crate::protocol::{Generation, TransportKind};
 
 use super::sessions::Sessions;
 
-/// Creates the application over Engine.IO for a session, from its number, the client's address, its outbox and its
-/// slot.
+/// Creates the layer over the transport of a session, from the session's number, the client's address, the outbox and
+/// the slot.
 pub type NewApplication =
     dyn Fn(SessionId, IpAddr, &Arc<Outbox>, Arc<SessionSlot>) -> Box<dyn Application> + Send + Sync;
 
@@ -182,7 +182,8 @@ impl Edge {
         open
     }
 
-    /// Counts and logs a refused request. `generation` is the one that the request names; `None` if that is not served.
+    /// Counts and logs a refused request. `generation` is that of the client; `None` if it could not be read from the
+    /// request.
     pub fn note_refusal(&self, error: RequestError, generation: Option<Generation>, address: IpAddr) {
         let speaks = generation.map_or("other", Generation::as_str);
         log_refusal(Instant::now(), format_args!("a request of {address} by {speaks} refused: {}", error.message()));

@@ -12,7 +12,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static {
     fn reset_on_drop(&self);
 
     /// Writes as much as the kernel takes at once, without asking the runtime first whether it takes anything. Measured
-    /// to save 3 to 5 % of a delivery when many leave at a time.
+    /// to save 3 to 5 % of a delivery when many deliveries are written at a time.
     ///
     /// # Errors
     /// Those of the system. On [`WouldBlock`](io::ErrorKind::WouldBlock) the caller must write through the runtime,
@@ -37,7 +37,7 @@ impl Stream for TcpStream {
 
 /// See [`Stream::reset_on_drop`].
 pub fn reset_on_drop(stream: &TcpStream) {
-    // If this fails, the connection ends by a FIN, and the kernel's buffer by the kernel's own timeout.
+    // If this fails, the connection ends by a FIN, and the kernel keeps its buffer until a timeout of its own.
     let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 

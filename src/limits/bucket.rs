@@ -29,7 +29,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Takes `units`. Returns false, and takes nothing, if the bucket holds fewer.
+    /// Takes `units`. Returns false, and takes nothing, if the bucket holds fewer. A full bucket gives even more than
+    /// its burst: it then owes the rest.
     pub fn take(&mut self, rate: Rate, units: u64, now: Instant) -> bool {
         let allowed = self.wait(rate, units, now).is_zero();
         if allowed {

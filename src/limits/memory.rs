@@ -71,8 +71,8 @@ impl Memory {
     /// No limit.
     pub const UNLIMITED: Self = Self { resident_max: None, virtual_max: None, reserved: 0, page_bytes: 4096 };
 
-    /// Returns a limit of `bytes_max` bytes of resident memory, or that of the control group if it is 0. The limit of
-    /// `ulimit -v` on address space applies in both cases.
+    /// Returns a limit of `bytes_max` bytes of resident memory; if `bytes_max` is 0, the limit of the control group.
+    /// The limit of `ulimit -v` on address space applies in both cases.
     pub fn new(bytes_max: u64) -> Self {
         let resident_max = if bytes_max > 0 { Some(bytes_max) } else { control_group() };
         let virtual_max = rlimit::getrlimit(rlimit::Resource::AS).ok().map(|(soft, _)| soft);
@@ -137,7 +137,7 @@ fn control_group() -> Option<u64> {
         let files = ancestors.map(move |group| format!("{root}{}/{file}", group.trim_end_matches('/')));
         files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
     });
-    // In version 1 of control groups, no limit is written as the largest number of whole pages.
+    // Version 1 of control groups has no word for "unlimited": it writes the largest number of whole pages.
     limits.filter(|limit| *limit < UNLIMITED).min()
 }
 

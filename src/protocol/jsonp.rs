@@ -43,7 +43,7 @@ fn digits(index: &str) -> Option<String> {
 }
 
 /// Returns `text` as a string of JavaScript. It is JSON in ASCII, because older JavaScript took U+2028 for a line
-/// break, and cannot end the `<script>` around it.
+/// break. It has no `<`, so that it cannot end the `<script>` around it.
 fn quote(text: &str) -> String {
     json::ascii_string(text).replace('<', "\\u003c")
 }

@@ -50,7 +50,7 @@ impl<S: Seat> Participant<S> {
         }
     }
 
-    /// Takes MAX's second answer about the user. `failure` is `None` if MAX accepts it.
+    /// Takes MAX's answer after [`Self::ask_again`]. `failure` is `None` if MAX accepts the user.
     pub(super) fn verified(&mut self, failure: Option<Code>, now: Instant, port: &mut impl Port<Seat = S>) {
         let period = port.rules().doubt;
         match failure {

@@ -14,13 +14,13 @@ use crate::protocol::frame::Frame;
 pub(super) enum Phase {
     /// Messages go to the layer above.
     Open(Box<dyn Application>),
-    /// The session on polling is over, and waits for one more poll that can be told.
+    /// The session is over, and waits for a poll by which it can tell its client. Only a session on polling closes so.
     Closing(Box<Closing>),
     /// The session ends as soon as its task runs.
     Over(CloseReason),
 }
 
-/// An end of which the client is not yet told.
+/// The end of a session, before the client is told of it.
 pub(super) struct Closing {
     pub(super) reason: CloseReason,
     /// When the session ends even if the client was not told.
@@ -36,7 +36,7 @@ impl Phase {
     /// Checks that the session is not over.
     ///
     /// # Errors
-    /// It is.
+    /// The session is over.
     pub(super) fn check(&self) -> Result<(), CloseReason> {
         if let Self::Over(reason) = self { Err(*reason) } else { Ok(()) }
     }
@@ -54,14 +54,14 @@ impl Phase {
         }
     }
 
-    /// Has the layer above go on with what is under way.
+    /// Lets the layer above continue its work under way.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         if let Self::Open(application) = self {
             application.poll(cx, now);
         }
     }
 
-    /// Allows the session to keep what is in `outbox`, as [`Application::allow_kept`].
+    /// Checks that the session may keep what is in `outbox`, as [`Application::allow_kept`].
     ///
     /// # Errors
     /// The session is over.
@@ -69,14 +69,14 @@ impl Phase {
         if let Self::Open(application) = self { application.allow_kept(outbox.bytes()) } else { Ok(()) }
     }
 
-    /// Returns whether packets of the client may be read. A client waits if it asks for more at once than its outbox
-    /// has room for, or says more than conversations have taken.
+    /// Returns whether packets of the client may be read. They wait while the outbox has no room for the answers, or
+    /// while too many talks of the client wait for their conversations.
     pub(super) fn may_read(&self, outbox: &Outbox) -> bool {
         outbox.has_room() && !matches!(self, Self::Open(application) if !application.has_room())
     }
 
-    /// Does what a packet from the session's transport asks for, unless the session is closing. Returns whether another
-    /// packet may be read.
+    /// Does what a packet from the session's transport asks for, if the session is open. Returns whether another packet
+    /// may be read.
     ///
     /// # Errors
     /// The session is over.

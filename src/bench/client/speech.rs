@@ -75,8 +75,8 @@ impl Speech {
         }
     }
 
-    /// Returns the argument of an update that is written the way servers do. This is the fast path; `None` says that
-    /// the packet has to be decoded.
+    /// Returns the argument of an update, if the packet is written as servers write it. This is the fast path: `None`
+    /// if the packet has to be decoded.
     pub(super) fn update<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
         packet.strip_prefix(self.update.0.as_bytes())?.strip_suffix(self.update.1.as_bytes())
     }
@@ -94,7 +94,8 @@ impl Speech {
         }
     }
 
-    /// Returns the meaning of a Socket.IO packet of Engine.IO 3 and 4. `None` if it is for another namespace.
+    /// Returns the meaning of a Socket.IO packet of Engine.IO 3 and 4. `None` if it is for another namespace, or of a
+    /// kind that the bench does not use.
     fn message<'a>(&self, text: &'a str) -> Option<Said<'a>> {
         let (kind, rest) = text.split_at_checked(1)?;
         let data = match (self.namespace.as_str(), rest.starts_with('/')) {

@@ -128,7 +128,7 @@ impl<'a> Conductor<'a> {
             Pace::Closed { .. } => 1.0,
         };
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
-        // The report has the average that MAX chose, not that of the plan.
+        // The report has the average number of members that MAX gave to a conversation, not that of the plan.
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
         let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
@@ -330,9 +330,9 @@ struct Sample {
 }
 
 impl Sample {
-    /// Returns for how many seconds since `before` the generator was at work: the time in which the busiest thread did
-    /// not wait, because that thread limits the run in a closed loop or on a shared core; or the CPU time of an average
-    /// thread, which includes the kernel's work during a wait, if that is longer.
+    /// Returns for how many seconds since `before` the generator was at work: the longer of two times. One is the time
+    /// in which the busiest thread did not wait; that thread limits the run in a closed loop or on a shared core. The
+    /// other is the CPU time of an average thread, which includes the kernel's work during a wait.
     fn generator_since(&self, before: &Self) -> f64 {
         let threads = self.busy_ns.len().max(1) as f64;
         let cpu = self.generator.saturating_sub(before.generator).as_secs_f64() / threads;

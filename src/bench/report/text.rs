@@ -46,7 +46,8 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
     lines
 }
 
-/// Returns the text after its heading, broken between words, and within words that are longer than a line.
+/// Returns the lines of the text after its heading. They break between words; a word that is longer than a line is
+/// broken too.
 fn paragraph(heading: &str, text: &str) -> Vec<String> {
     let indent = heading.chars().count();
     let mut lines = Vec::new();

@@ -73,7 +73,7 @@ pub(super) struct Response {
 pub(super) struct Http {
     /// Reuses its connections.
     pool: Client,
-    /// Uses a new connection for each call: for a repeated call, whose first connection MAX was closing.
+    /// Uses a new connection for each call. Calls are repeated by it.
     fresh: Client,
     connections: Connections,
     base: BaseUrl,
@@ -130,7 +130,7 @@ impl Http {
     /// Makes the call and reads the answer, whatever its status.
     ///
     /// # Errors
-    /// There is no answer, or an incomplete one with the status 200.
+    /// There is no answer, or one with the status 200 that is incomplete or too large.
     pub(super) async fn get(&self, call: &Call, deadline: Instant) -> Result<Response, Failure> {
         let response = match timeout_at(deadline, self.send(call)).await {
             Ok(Ok(response)) => response,
@@ -139,6 +139,7 @@ impl Http {
         };
         let status = response.status();
         let location = response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+        // Our connection writes this header itself, and only if nothing but the close has ended the body.
         let whole = !response.headers().contains_key(CONNECTION);
         let body = if status == StatusCode::OK {
             self.body(call, response, deadline).await?
@@ -160,7 +161,8 @@ impl Http {
         // The dialer tries an address last once it has failed, so each try asks another one.
         let mut tries = 0;
         loop {
-            // The first connection may be an old one, so its loss says nothing about the address.
+            // One call more than there are addresses: the first connection may be an old one, whose loss says nothing
+            // about its address.
             let more = tries < dialer.count().max(1);
             match patiently(dialer, more, asking).await {
                 Some(Err(error)) if more && lost(&error) => {}

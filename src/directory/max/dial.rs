@@ -52,11 +52,12 @@ pub(super) struct Tls {
 enum Standing {
     /// It has given a complete answer, and has not failed since.
     Answered,
-    /// It was not tried yet.
+    /// It was not tried yet, or accepts connections again after it refused one.
     Unknown,
     /// It accepts no connection.
     Refused,
-    /// It accepted a connection, but did not answer. The number counts such failures: the oldest is tried first.
+    /// It accepted a connection, but did not answer. All such failures are numbered in turn, and this is the number of
+    /// its last one: the address that failed longest ago is tried first.
     Failed(u64),
 }
 
@@ -134,8 +135,8 @@ impl Dialer {
         self.failures.get()
     }
 
-    /// Whether an address may answer other than the one that was asked when there were `failures`. If there was no
-    /// failure since, the asked address itself counts as one that may answer, so a second one is needed.
+    /// Whether another address may answer than the one that was asked when [`Self::failures`] was `failures`. If it
+    /// still is, the asked address counts among those that may answer, so that at least two are needed.
     pub(super) fn has_another(&self, failures: u64) -> bool {
         let standings = self.standings.borrow();
         let may_answer =
@@ -296,8 +297,8 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     in_order
 }
 
-/// Tries the addresses in order. The next attempt begins when one fails, or after `delay` in addition to it. Returns
-/// the first that works and drops the others.
+/// Tries the addresses in order. The next attempt begins when one fails, or after `delay`, while the earlier ones go
+/// on. Returns the result of the first that works and drops the others.
 async fn race<T, F: Future<Output = Result<T, String>>>(
     addresses: Vec<SocketAddr>,
     delay: Duration,

@@ -12,7 +12,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// twice, they could lead to other calls of MAX or to other tenants.
 const PATH_BREAKERS: &[char] = &['/', '\\', '%', '?', '#', ';'];
 
-/// How long a call is not tried again after MAX did not serve it.
+/// After MAX did not serve a call, the other call is made first for this long.
 const RECHECK_AFTER: Duration = Duration::from_secs(600);
 
 /// A call that returns the conversations of a user.
@@ -128,13 +128,14 @@ impl Plan {
 pub(super) struct Served {
     /// A call that counts as not served for all users, since this time.
     not: Option<(Route, Instant)>,
-    /// A call that returned nothing for this user, and has worked for nobody since.
+    /// A call that was not served for this user at this time, and has worked for nobody since.
     doubted: Option<(Route, String, Instant)>,
 }
 
 impl Served {
-    /// Learns that for this user `not` had this outcome and the other call was served. An outcome that may concern this
-    /// user only is remembered for this user, until another user has it too. Returns whether it is remembered for all.
+    /// Learns that the call `not` had this outcome for this user, and that the other call was served. An outcome that
+    /// may concern this user only is remembered for this user, until another user has it too. Returns whether it is
+    /// remembered for all.
     pub(super) fn learn(&mut self, not: Route, outcome: Outcome, username: &str, now: Instant) -> bool {
         // A firewall may have refused the path because of the name in it.
         let is_harmless = username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

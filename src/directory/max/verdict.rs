@@ -46,7 +46,7 @@ pub(super) fn judge(
         return Err(refused(response, caller, route, username));
     }
     let flawed = |flaw| match flaw {
-        // Only the close has marked the end of the body.
+        // The body had no length: only the close of the connection has ended it.
         Flaw::Empty if !response.whole => {
             Verdict::new(Code::MaxUnavailable, Outcome::Final, "the connection was closed before the answer's body")
         }
@@ -125,7 +125,8 @@ fn meaning(
     // Other servers have an error `Unauthorized` too, but without MAX's description.
     let described = said.is_some_and(|said| said.description.is_some());
     match (status.as_u16(), caller) {
-        // This is about the caller. A person whom the service account asks about would be an unknown object.
+        // By this error MAX does not know its caller, here the service account. If it does not know the person asked
+        // about, its error is `ObjectNotFound`.
         (400, Caller::Service) if error == Some("UnknownUserError") && !names(said, username) => {
             (Code::MaxUnavailable, Final)
         }
@@ -155,7 +156,8 @@ fn meaning(
     }
 }
 
-/// Whether a refusal may be about this user: it names this user or nobody. MAX's words are `Unknown user: messi`.
+/// Whether a refusal may be about this user: its description names this user, or it has none. MAX's words are
+/// `Unknown user: messi`.
 fn names(said: Option<&Refusal>, username: &Username) -> bool {
     let Some(description) = said.and_then(|said| said.description.as_deref()) else { return true };
     let text = description.to_lowercase();
