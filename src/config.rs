@@ -55,7 +55,7 @@ const DAY_MS: u64 = 86_400_000;
 /// Bytes of a GiB.
 const GIB: usize = 1 << 30;
 
-/// The default in the table of a setting that has no value by default.
+/// The word for no value: in the table below, and where a setting is shown.
 const NONE: &str = "none";
 
 macro_rules! settings {

@@ -81,7 +81,7 @@ pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Re
 impl Logging {
     /// Waits until all lines are written, at most for `timeout`. Returns whether they are.
     pub fn flush(&self, timeout: Duration) -> bool {
-        // Without asking for room: there may be no other opportunity.
+        // The limit per second does not apply to this line: there may be no other opportunity to log it.
         tell_refusals(REFUSALS.lock().take_suppressed());
         self.queue.wait_until_written(Instant::now() + timeout)
     }

@@ -20,7 +20,7 @@ pub trait Application {
     /// The session ends.
     fn binary(&mut self, data: &[u8], now: Instant) -> Result<(), CloseReason>;
 
-    /// Returns whether more of the client may be read. If not, the layer wakes the session's task when it may again.
+    /// Returns whether more of the client's input may be read. If not, the layer wakes the session's task once it may.
     fn has_room(&self) -> bool {
         true
     }

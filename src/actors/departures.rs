@@ -99,8 +99,8 @@ pub fn then_drop(session: SessionId, guard: impl Any) {
     }
 }
 
-/// Returns a receiver that is closed after everything that is in the queue now for this session. `None` if there is
-/// nothing.
+/// Returns a receiver that closes once everything that the queue holds now for this session is dropped. `None` if it
+/// holds nothing.
 pub fn all_out(session: SessionId) -> Option<oneshot::Receiver<Infallible>> {
     let (guard, mut out) = oneshot::channel::<Infallible>();
     then_drop(session, guard);

@@ -55,8 +55,8 @@ pub trait Ear {
 /// An event that a client is told.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// The client has entered the namespace. With a period, [`Client::beat`] has to be called once in each: the client
-    /// is of the generation whose clients send the heartbeat.
+    /// The client has entered the namespace. `Some` if clients of its generation send the heartbeat: [`Client::beat`]
+    /// then has to be called once per period.
     Connected(Option<Duration>),
     /// All conversations that the client listens to.
     Listening(Vec<Cow<'a, str>>),

@@ -95,9 +95,9 @@ impl Listener {
     }
 
     /// Records that the update for `first`, received just before, stands for `count` numbers, of which `first` is the
-    /// first. Those of the others that are due and have not come are declared as missed. Returns these as ranges with
-    /// both ends. To declare a number that nobody has sent is a misdelivery; a declared number that comes later is a
-    /// duplicate.
+    /// first. The other numbers, if they are due and have not come, are declared missing. Returns the declared ones as
+    /// ranges with both ends. To declare a number that nobody has sent is a misdelivery; a declared number that comes
+    /// later is a duplicate.
     pub fn declare_missing(&mut self, first: u64, count: u64) -> Vec<(u64, u64)> {
         if count <= 1 {
             return Vec::new();

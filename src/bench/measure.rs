@@ -117,8 +117,8 @@ impl SizeClass {
 }
 
 /// The measurements of one thread. A talk is measured if it was to be sent within the measured time. A receipt of such
-/// a talk after the measured time has its latency counted too, but is in no [`Second`]. A second has everything that
-/// came in it, including talks of the warm-up: it shows the rate at which the server delivers.
+/// a talk after the measured time has its latency counted too, but is in no [`Second`]. A second counts all receipts in
+/// it, also of talks of the warm-up: it shows the rate at which the server delivers.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     from_us: u64,

@@ -30,7 +30,7 @@ pub(super) trait Allowed<T> {
         raw.to_string()
     }
 
-    /// The value of a setting that no layer gives. `None` if there is no such value.
+    /// The value of a setting to which no layer gives one. `None` if a layer has to.
     fn absent(&self) -> Option<T> {
         None
     }
@@ -130,7 +130,7 @@ impl<T> Allowed<T> for Text<T> {
     }
 }
 
-/// Lists of generations, each at most once and at least one in all: an array in a file, or text with commas.
+/// Lists of generations, without repetition and not empty: an array in a file, or text with commas.
 pub(super) struct Generations;
 
 impl Allowed<Vec<Generation>> for Generations {

@@ -68,8 +68,8 @@ impl Config {
     }
 }
 
-/// Whether the kernel would refuse the second of two listeners. An unspecified address takes its port on all other
-/// addresses; the unspecified address of IPv6 takes it on those of IPv4 too.
+/// Whether the kernel would refuse the second of two listeners. An unspecified address takes its port on all addresses
+/// of its family; the unspecified address of IPv6 takes it on those of IPv4 too.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     let same_address = one.ip() == other.ip() || covers(one, other) || covers(other, one);

@@ -16,7 +16,7 @@ pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not sent: the request was HEAD, or the status has no body.
+    /// Not sent: the request was HEAD, or the answer has no body.
     Omitted,
     /// As it is. Its length is in the head, or the end of the connection ends it.
     Plain,

@@ -116,7 +116,7 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl Clients {
-    /// Returns a server without clients. It lets none in while `memory` is short.
+    /// Creates the record of a server without clients. None is let in while `memory` is short.
     pub fn new(bounds: Bounds, memory: Memory) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default(), memory: Watch::new(memory) })
     }

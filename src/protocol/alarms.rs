@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// has at most eight alarms, and a deadline is noticed at most an eighth of its period late.
 const PARTS: u32 = 8;
 
-/// A request to be called at `due`, which is `period` after the request: one queue per period stays sorted.
+/// A request to be called at `due`, which is `period` after the request. So a queue for each period is sorted if
+/// requests are appended as they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alarm {
     /// The time from the request to the call.

@@ -43,7 +43,7 @@ impl Request {
             Some("websocket") => TransportKind::WebSocket,
             _ => return Err(RequestError::UnknownTransport),
         };
-        // The official server takes everything but "4" for 3. Its own suites, and we, demand a version. Clients 1.0
+        // The official server takes everything but "4" for 3. Its own suites, and we, demand a version. Clients of 1.0
         // send 2 and speak 3.
         let is_of_1_0 = version.as_deref() == Some("2");
         let generation = match version.as_deref() {
@@ -142,7 +142,7 @@ pub enum LegacyError {
     UnsupportedVersion,
     /// A transport that is not offered, such as `flashsocket`.
     UnknownTransport,
-    /// An index of a script without a digit.
+    /// The index of a script is missing or has no digit.
     BadRequest,
 }
 

@@ -1,5 +1,6 @@
-//! The talks in flight in one conversation: who still has to hear them, and when they were first and last heard. Its
-//! members may be on several threads, so it is shared.
+//! The talks in flight in one conversation: how many users still have to hear each, and when it was first and last
+//! heard. A talk holds a slot until nobody has to hear it any more, or until it is given up. The members of a
+//! conversation may be on several threads, so its [`Talks`] are shared.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ pub(super) struct Talks {
 struct UnderWay {
     /// Number of users who have to hear the next talk.
     listeners: u32,
-    /// The highest number that was given up: the slots of the talks up to it no longer wait for them to be heard.
+    /// The highest number that was given up. The talks up to it hold no slots any more.
     given_up: u64,
     /// The talks from the first that is still awaited to the last that was sent.
     talks: VecDeque<Talk>,
@@ -45,7 +46,7 @@ pub(super) struct Begun {
     pub(super) number: u64,
     /// Whether anybody has to hear it.
     pub(super) is_heard: bool,
-    /// Number of earlier talks that were forgotten for it while still awaited.
+    /// Number of earlier talks that were forgotten to make room for it while they still held their slots.
     pub(super) freed: usize,
 }
 
@@ -73,8 +74,7 @@ impl Talks {
         self.sent()
     }
 
-    /// Removes a listener who has heard the numbers up to `heard`. Returns how many talks are no longer awaited because
-    /// of that.
+    /// Removes a listener who has heard the numbers up to `heard`. Returns the number of slots that this frees.
     pub(super) fn quit(&self, heard: u64) -> usize {
         let mut under_way = self.under_way.lock();
         under_way.listeners = under_way.listeners.saturating_sub(1);
@@ -108,7 +108,7 @@ impl Talks {
         Begun { number, is_heard: awaited > 0, freed }
     }
 
-    /// Records that a listener has heard a talk. `None` if it was forgotten.
+    /// Records that a listener has heard a talk. `None` if nobody has to hear it, or if it was forgotten.
     pub(super) fn hear(&self, number: u64, received_us: u64) -> Option<Delivery> {
         let mut under_way = self.under_way.lock();
         let given_up = under_way.given_up;
@@ -126,8 +126,8 @@ impl Talks {
         Some(Delivery { intended_us, sent_us, span_us, is_freed: awaited == 0 && number > given_up })
     }
 
-    /// Records that a listener was told that it missed the numbers from `from` to `to`. Returns how many talks are no
-    /// longer awaited because of that.
+    /// Records that a listener was told that it missed the numbers from `from` to `to`. Returns the number of slots
+    /// that this frees.
     pub(super) fn miss(&self, from: u64, to: u64) -> usize {
         let mut under_way = self.under_way.lock();
         let (first, given_up) = (self.first(&under_way), under_way.given_up);

@@ -1,5 +1,5 @@
-//! The report as one self-contained HTML page, to be opened from a file, sent and printed. All text in elements passes
-//! through `escape`.
+//! The report as one self-contained HTML page, to be opened from a file, sent and printed. All text that is not a
+//! constant passes through `escape`.
 
 use super::chart::{Chart, Tone};
 use super::facts::{self, Grid};

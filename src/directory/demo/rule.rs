@@ -4,9 +4,11 @@
 
 /// Returns the sizes of the conversations into which `people` are divided, the largest first. Each conversation has
 /// consecutive users, from user 0 and conversation 0 on. The sum is `people`; every size is at least two if there are
-/// two people.
+/// at least two people.
 ///
-/// The number of conversations is chosen so that the average is nearest to `members`, which counts as 2 if it is less.
+/// The number of conversations is `people` / `members`, rounded, but at least one, and at most half of `people`.
+/// `members` counts as 2 if it is less.
+///
 /// Without `zipf`, sizes differ by at most one, so they are exactly `members` if that divides `people`. With `zipf`,
 /// the k-th size is in proportion to 1/k^zipf, rounded, and at least two.
 pub fn sizes(people: usize, members: usize, zipf: Option<f64>) -> Vec<usize> {

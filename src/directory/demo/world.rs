@@ -151,7 +151,7 @@ impl World {
         (service.username.clone(), service.token.clone())
     }
 
-    /// Whether a caller is that account.
+    /// Whether a caller is the service account.
     pub(crate) fn is_service(&self, Actor(actor): Actor) -> bool {
         actor == self.service()
     }
@@ -296,7 +296,7 @@ impl World {
         Ok((subscription, new))
     }
 
-    /// `DELETE /conversations/{id}/participants/{username}`, which is for that participant and the owner.
+    /// `DELETE /conversations/{id}/participants/{username}`, allowed to that participant and to the owner of a group.
     pub(crate) fn expel(&mut self, actor: Actor, id: &str, name: &str) -> Result<(), MaxError> {
         let found = self.find(actor, id)?;
         let who = self.person(name)?;

@@ -43,7 +43,8 @@ impl Connections {
         &self.dialer
     }
 
-    /// Closes all present connections. Those with a call in progress close at the end of its answer.
+    /// Retires all present connections: an idle one closes when awc looks at it next, one with a call in progress
+    /// closes at the end of the answer.
     pub(super) fn distrust(&self) {
         self.epoch.set(self.epoch.get() + 1);
     }
@@ -104,7 +105,7 @@ impl MaxConnection {
         // A TLS server may send tickets after the handshake, so unread bytes on a new connection say nothing.
         let looked_at = self.used || !socket.is_tls();
         let is_distrusted = self.born != self.connections.epoch.get();
-        // A failed address proves itself on new connections only. The only address is used in any case.
+        // An address that has failed is tried again on new connections only, unless MAX has no other address.
         let dialer = &self.connections.dialer;
         let is_dead = self.used && dialer.count() > 1 && dialer.has_failed(self.address);
         let is_stale = is_distrusted || is_dead || (looked_at && !socket.is_quiet());
@@ -279,7 +280,7 @@ mod tests {
         (connections, connection, peer)
     }
 
-    /// The result of the look of awc's pool at an idle connection: nothing, or the end.
+    /// Returns what awc's pool reads when it looks at an idle connection: nothing yet, or 0 bytes at its end.
     fn looked_at(connection: &mut MaxConnection) -> Poll<usize> {
         let (mut space, mut cx) = ([0; 2], Context::from_waker(noop_waker_ref()));
         let mut buffer = ReadBuf::new(&mut space);

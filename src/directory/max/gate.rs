@@ -41,7 +41,7 @@ pub struct Permit {
 }
 
 impl Gate {
-    /// Makes the gate of `max.inflight_max`, `max.waiting_max` and `max.wait_ms`.
+    /// Makes the gate. Its bounds are `max.inflight_max`, `max.waiting_max` and `max.wait_ms`.
     pub fn new(settings: &config::Max) -> Self {
         let inflight_max = settings.inflight_max.min(Semaphore::MAX_PERMITS);
         let pace = Pace::new(inflight_max, Duration::from_millis(settings.timeout_ms));
