@@ -23,6 +23,7 @@ fn the_defaults_are_those_of_the_annotated_file() {
     let defaults = Config::default();
     assert_eq!(defaults.server.listen.to_string(), "127.0.0.1:6545");
     assert_eq!((&defaults.max.url, defaults.log.filter.as_str()), (&None, "info,actix_http::h1=off"));
+    assert_eq!(defaults.protocol.generations, Generation::ALL);
     assert_eq!((defaults.outbox.messages_max, defaults.protocol.payload_bytes_max), (4096, 1_000_000));
     assert_eq!(defaults.changed().count(), 0);
 
@@ -299,6 +300,16 @@ fn long_values_and_control_characters_do_not_spoil_the_message() {
     assert!(message.len() < 250, "{}", message.len());
     let message = problems(environment(&[("MAXTALK_SERVER__LISTEN", "a\n\u{1b}[31mb")]));
     assert!(message.starts_with(r#"server.listen = "a\n\u{1b}[31mb" ("#), "{message}");
+}
+
+#[test]
+fn a_url_of_max_that_is_refused_is_told_with_its_source() {
+    for (url, fault) in
+        [("ftp://max", "not an http or https URL"), ("http://user@max", "a URL with a user or a password")]
+    {
+        let message = problems(environment(&[("MAXTALK_MAX__URL", url)]));
+        assert!(message.contains(&format!("(environment variable MAXTALK_MAX__URL): {fault}; allowed")), "{message}");
+    }
 }
 
 #[test]
