@@ -135,7 +135,7 @@ settings! {
         /// The kernel's send buffer of each WebSocket connection. A client that reads too slowly fills it in addition
         /// to its outbox. The kernel doubles the value; 0 leaves the size to the kernel, which may take megabytes.
         send_buffer_bytes: usize = 65536 in 0..=GIB / 2,
-        /// Longest time for the head and body of a request to arrive.
+        /// Longest wait for the first byte of a connection, and for each head and each body of a request.
         request_timeout_ms: u64 = 10000 in 1000..=DAY_MS,
         /// How long an idle HTTP connection is kept.
         keep_alive_ms: u64 = 75000 in 1000..=DAY_MS,
@@ -168,7 +168,7 @@ settings! {
         payload_bytes_max: usize = 1000000 in 1..=GIB,
         /// Longest time for an upgrade from polling to WebSocket.
         upgrade_timeout_ms: u64 = 10000 in 1..=DAY_MS,
-        /// How long a client may stay connected without joining a namespace.
+        /// Longest time from the beginning of a session to its first namespace.
         connect_timeout_ms: u64 = 45000 in 1..=DAY_MS,
         /// How long a closed polling session is kept so that its next poll can be told.
         close_timeout_ms: u64 = 30000 in 1..=DAY_MS,

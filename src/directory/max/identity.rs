@@ -29,5 +29,5 @@ pub(super) fn identity(
 /// [`Code::Unauthorized`] if the text cannot be sent in a header: MAX accepts no such text from anybody.
 pub(super) fn header(text: &str) -> Result<HeaderValue, Failure> {
     let value = (text.len() <= Token::BYTES_MAX).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
-    value.ok_or_else(|| Failure::new(Code::Unauthorized, "a token or scope that cannot be sent in a header"))
+    value.ok_or_else(|| Failure::new(Code::Unauthorized, "a username, token or scope that cannot be sent in a header"))
 }
