@@ -1,7 +1,7 @@
 //! The program: reads the command line, runs one command, and maps its error to an exit code.
 //!
-//! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a bench that
-//! was interrupted.
+//! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a clean
+//! bench that was interrupted.
 
 use std::env;
 use std::error::Error;

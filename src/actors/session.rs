@@ -172,8 +172,8 @@ impl SessionActor {
     }
 
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
-        // The session ends at once, even on polling while no poll waits that could tell the client: the next poll finds
-        // no session.
+        // A session that is due ends at once. It does not wait for a poll that could tell the client: the next poll
+        // finds no session.
         self.phase.handle_timeout(now)?;
         if !self.phase.is_open() {
             return Ok(());
@@ -361,7 +361,8 @@ impl SessionActor {
         self.alarms.arm(Alarm { period, due });
     }
 
-    /// Returns whether the client has been silent for too long, even if the thread has had no time to notice.
+    /// Returns whether the client has been silent for too long, even if the session has not noticed it yet. False while
+    /// input of the client may wait to be read.
     fn is_over(&self) -> bool {
         let now = Instant::now();
         let is_heard = !self.worker.is_catching_up(now) && !self.intake.holds_back(now);

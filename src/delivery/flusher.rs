@@ -21,8 +21,8 @@ use crate::turns::Rest;
 /// Sockets written in one turn (about 0.5 ms of work) before other tasks run and the runtime polls the sockets.
 const SOCKETS_PER_TURN: usize = 128;
 
-/// If more sockets wait, a turn grows to one in this many of them. Even if the list is always filled again, an entry is
-/// then written within this many turns: before conversations can push more than an outbox holds.
+/// A turn writes at least one in this many of the sockets that wait. So even if the list is filled as fast as it is
+/// written, an entry is written within this many turns: before conversations can push more than an outbox holds.
 const TURNS_MAX: usize = 64;
 
 /// The sockets of a worker.

@@ -30,8 +30,8 @@ use crate::turns;
 /// The largest number of reads in one turn. It keeps a flooding client from holding up others.
 const READS_PER_TURN: usize = 4;
 
-/// The largest number of writes in one turn. It keeps a client that reads as fast as others talk from holding up
-/// others.
+/// The largest number of writes in one turn. Otherwise a client that reads as fast as its outbox is filled would hold
+/// up others.
 const WRITES_PER_TURN: usize = 16;
 
 /// The largest number of frames in one write.
@@ -386,7 +386,7 @@ impl<S: Stream> Transport for WebSocket<S> {
         let mut frame = Vec::new();
         let payload = self.code_of(reason).map(u16::to_be_bytes);
         write_frame(&mut frame, Opcode::Close, payload.as_ref().map_or(&[], |code| code.as_slice()));
-        // A frame that has begun is finished; the other frames are dropped.
+        // Urgent frames and a frame that has begun are still sent; the other frames of the outbox are dropped.
         let unsent = self.unsent.get_or_insert_default();
         unsent.writing.truncate(usize::from(unsent.mid_frame));
         unsent.urgent.push_back(frame.into());

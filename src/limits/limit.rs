@@ -1,6 +1,6 @@
 //! The names of the bounds on what clients may do or hold.
 
-/// A bound on what clients may do or hold. Each has a setting; the README's table of bounds has all of them.
+/// A bound on what clients may do or hold. Each has a setting, which is in one of the README's two tables of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// Events of one session.
@@ -25,7 +25,7 @@ pub enum Limit {
     Handshakes,
     /// Handshakes of one address.
     HandshakesPerAddress,
-    /// Memory: no new clients while it is short.
+    /// Memory: while it is short, there are no new clients, and little is kept for each client.
     Memory,
     /// The time in which a request must arrive.
     RequestTime,
