@@ -242,7 +242,7 @@ pub struct Report {
     pub raw: Latency,
     /// Time from the intended time of sending until all members have received the talk.
     pub last: Latency,
-    /// The measured time second by second. Rates are sums of these divided by `measured`.
+    /// The measured time second by second. The rates of talks and deliveries are sums of these divided by `measured`.
     pub seconds: Vec<Second>,
     /// Latencies by size of conversation, the smallest first.
     pub spreads: Vec<Spread>,
@@ -360,7 +360,7 @@ impl Report {
         faults
     }
 
-    /// Whether the server made no fault.
+    /// Whether there are no faults.
     pub fn is_clean(&self) -> bool {
         self.faults().is_empty()
     }

@@ -125,8 +125,8 @@ fn meaning(
     // Other servers have an error `Unauthorized` too, but without MAX's description.
     let described = said.is_some_and(|said| said.description.is_some());
     match (status.as_u16(), caller) {
-        // By this error MAX does not know its caller, here the service account. If it does not know the person asked
-        // about, its error is `ObjectNotFound`.
+        // This error means that MAX does not know its caller, here the service account. If it does not know the person
+        // asked about, its error is `ObjectNotFound`.
         (400, Caller::Service) if error == Some("UnknownUserError") && !names(said, username) => {
             (Code::MaxUnavailable, Final)
         }
