@@ -37,8 +37,7 @@ mod phase;
 
 use phase::{Closing, Phase};
 
-/// How long a session stays after its client has closed it by a POST, so that a poll already under way still gets its
-/// answer.
+/// How long a session closed by a POST stays, so that a poll already under way still gets its answer.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
 
 /// One connected client.
@@ -455,8 +454,7 @@ impl Addressed for SessionActor {
 impl Handler<Mail<SessionMessage>> for SessionActor {
     type Result = ();
 
-    /// Notes the message. The driver, which actix polls after every message, acts on it. A dropped reply tells the edge
-    /// that the session is gone.
+    /// Notes the message; the driver, which is polled next, acts on it. A dropped reply says that the session is gone.
     fn handle(&mut self, mail: Mail<SessionMessage>, _: &mut Self::Context) {
         match mail.open() {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
