@@ -224,8 +224,8 @@ impl Server {
         let endpoint = Arc::new(settings::endpoint(&config, new_application, ids, clients, metrics));
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.metrics.listen.map(|wanted| listeners::listen(wanted, "metrics.listen")).transpose()?;
-        let serving = ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() };
-        let clients = serving.start(listener, &config)?;
+        let clients =
+            ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
         let metrics_addr = operators.as_ref().map(|(_, addr)| *addr);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;

@@ -1,12 +1,11 @@
 //! Upgrades over a socket that the test controls, each within one read.
 
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::*;
-use crate::actors::session::tests::Socket;
-use crate::protocol::connection::{Attached, LegacyPeriods, Periods};
+use crate::actors::session::tests::{Socket, periods};
+use crate::protocol::connection::Attached;
 use crate::protocol::{Generation, ProtocolError};
 
 /// An upgrade, and the packets that were taken after its `5`.
@@ -18,20 +17,7 @@ struct Session {
 
 impl Session {
     fn start() -> Self {
-        let second = Duration::from_secs(1);
-        let periods = Arc::new(Periods {
-            ping_interval: second,
-            ping_timeout: second,
-            upgrade_timeout: second,
-            close_timeout: second,
-            legacy: LegacyPeriods {
-                heartbeat_interval: Duration::from_secs(25),
-                heartbeat_timeout: Duration::from_secs(60),
-                polling_duration: Duration::from_secs(20),
-                close_timeout: Duration::from_secs(60),
-                handshake_timeout: Duration::from_secs(30),
-            },
-        });
+        let periods = periods(Duration::from_secs(1));
         let mut connection = Connection::new(Generation::Eio4, TransportKind::Polling, periods, Instant::now());
         assert_eq!(connection.attach(Instant::now()), Attached::Probes);
         Self { connection, socket: Socket::default(), taken: Vec::new() }

@@ -197,6 +197,23 @@ struct Unlisted;
 
 impl Listing for Unlisted {}
 
+/// Returns the periods of the official servers, but for that of an upgrade.
+pub(in crate::actors) fn periods(upgrade_timeout: Duration) -> Arc<Periods> {
+    Arc::new(Periods {
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        upgrade_timeout,
+        close_timeout: Duration::from_secs(30),
+        legacy: LegacyPeriods {
+            heartbeat_interval: Duration::from_secs(25),
+            heartbeat_timeout: Duration::from_secs(60),
+            polling_duration: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(30),
+        },
+    })
+}
+
 /// A session, and the ways to reach it.
 struct Session {
     mailbox: Mailbox<SessionActor>,
@@ -228,19 +245,7 @@ impl Session {
         let parts = SessionParts {
             id: SessionId(1),
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
-            periods: Arc::new(Periods {
-                ping_interval: Duration::from_secs(25),
-                ping_timeout: Duration::from_secs(20),
-                upgrade_timeout,
-                close_timeout: Duration::from_secs(30),
-                legacy: LegacyPeriods {
-                    heartbeat_interval: Duration::from_secs(25),
-                    heartbeat_timeout: Duration::from_secs(60),
-                    polling_duration: Duration::from_secs(20),
-                    close_timeout: Duration::from_secs(60),
-                    handshake_timeout: Duration::from_secs(30),
-                },
-            }),
+            periods: periods(upgrade_timeout),
             payload_bytes_max: 100,
             mailbox_max: 100,
             application: Box::new(Echo { outbox: outbox.clone(), heard: heard.clone(), meanwhile: meanwhile.clone() }),
