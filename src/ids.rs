@@ -1,5 +1,5 @@
-//! Ids that cannot be guessed: the sids of Engine.IO sessions and of Socket.IO namespaces. The system is asked for
-//! randomness once, at the start; after that an id cannot fail.
+//! Ids that cannot be guessed: the sids of Engine.IO sessions and of Socket.IO namespaces, and the tokens of the demo.
+//! The system is asked for randomness once, at the start; after that an id cannot fail.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rand::rngs::{StdRng, SysError, SysRng};
 use rand::{Rng, SeedableRng};
 
-/// A source of ids. Clones draw from the same stream.
+/// A source of ids and other secrets. Clones draw from the same stream.
 #[derive(Clone, Debug)]
 pub struct Ids(Arc<Mutex<StdRng>>);
 
@@ -27,6 +27,11 @@ impl Ids {
         let mut bytes = [0; 16];
         self.0.lock().fill_bytes(&mut bytes);
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Returns 64 random bits.
+    pub fn number(&self) -> u64 {
+        self.0.lock().next_u64()
     }
 }
 

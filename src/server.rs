@@ -70,7 +70,7 @@ pub enum Error {
     /// MAX does not answer, or its answer does not fit the settings.
     #[error("{0}")]
     Max(Probe),
-    /// The system gives no random numbers for the demo.
+    /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(#[from] getrandom::Error),
     /// Too few files may be open.
@@ -204,10 +204,11 @@ impl Server {
             ],
             settings::read_at_scrape(&gate),
         );
+        let ids = Ids::from_system()?;
         let (target, demo) = match Target::configured(&config.max) {
             Some(target) => (target, None),
             None => {
-                let demo = DemoMax::new(&config.demo)?;
+                let demo = DemoMax::new(&config.demo, &ids);
                 (demo.target(addr), Some(demo))
             }
         };
@@ -215,7 +216,6 @@ impl Server {
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
         let max = demo.is_none().then(|| directory.clone());
         let arbiters = Arbiters::default();
-        let ids = Ids::from_system()?;
         let (new_application, registry_end) = application(&config, Rc::new(directory), &arbiters, &ids, &metrics);
         let clients = Clients::new(
             settings::client_bounds(&config, connections_max),

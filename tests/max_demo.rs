@@ -9,6 +9,7 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpServer};
 use awc::Client;
+use maxtalk::testing::Ids;
 use maxtalk::testing::config;
 use maxtalk::testing::directory::{DemoMax, Directory, Gate, MOUNT, MaxDirectory, Question};
 use maxtalk::testing::event::{Code, ConversationId, Token, Username};
@@ -34,7 +35,7 @@ impl Demo {
     /// With a number of generated people, ten to a conversation.
     async fn with_people(people: usize) -> Self {
         let settings = config::Demo { people, members: 10, zipf: None };
-        let demo = DemoMax::new(&settings).unwrap();
+        let demo = DemoMax::new(&settings, &Ids::from_system().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let routes = demo_routes(&demo);
@@ -140,7 +141,7 @@ async fn it_looks_alive_and_like_max() {
         assert_eq!(talking_in.len(), list.as_array().unwrap().len());
     }
     assert!(demo.people.iter().any(|(name, _)| !name.is_ascii()));
-    let another = DemoMax::new(&config::Config::default().demo).unwrap();
+    let another = DemoMax::new(&config::Config::default().demo, &Ids::from_system().unwrap());
     assert_eq!(another.service_account().0, demo.demo.service_account().0);
     assert_ne!(another.service_account().1, demo.demo.service_account().1);
 }

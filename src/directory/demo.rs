@@ -13,6 +13,7 @@ use self::world::World;
 use super::max::{Target, Tokenless};
 use crate::config::{self, BaseUrl};
 use crate::event::{Token, Username};
+use crate::ids::Ids;
 
 pub(crate) mod crowd;
 pub(crate) mod max_error;
@@ -31,12 +32,9 @@ pub struct DemoMax {
 
 impl DemoMax {
     /// Makes the demo's own people, with tokens that are valid in this process only, and the crowd of the settings.
-    ///
-    /// # Errors
-    /// The system gives no random numbers.
-    pub fn new(settings: &config::Demo) -> Result<Arc<Self>, getrandom::Error> {
-        let world = Mutex::new(World::new(getrandom::u64, now())?);
-        Ok(Arc::new(Self { world, crowd: Crowd::new(settings) }))
+    pub fn new(settings: &config::Demo, ids: &Ids) -> Arc<Self> {
+        let world = Mutex::new(World::new(|| ids.number(), now()));
+        Arc::new(Self { world, crowd: Crowd::new(settings) })
     }
 
     /// The account that may ask about everybody, like a MAX Manager.

@@ -110,16 +110,16 @@ pub(crate) struct World {
 
 impl World {
     /// The demo's people in the middle of their conversations. `secret` returns random numbers for their tokens.
-    pub(crate) fn new<E>(mut secret: impl FnMut() -> Result<u64, E>, now: i64) -> Result<Self, E> {
+    pub(crate) fn new(mut secret: impl FnMut() -> u64, now: i64) -> Self {
         let mut people = Vec::new();
         for (username, display_name) in PEOPLE.iter().chain([&SERVICE]) {
-            let token = format!("{:016x}{:016x}", secret()?, secret()?);
+            let token = format!("{:016x}{:016x}", secret(), secret());
             // The names come from `samples`, not from outside: a wrong one fails every test.
             let username = Username::parse(username).unwrap_or_else(|_| unreachable!("{username} is a username"));
             people.push(Person { username, display_name: (*display_name).to_owned(), token: token.as_str().into() });
         }
         // The serial starts in the lower half of the numbers, so that it can be counted up.
-        let mut world = Self { people, conversations: Vec::new(), last_second: 0, serial: secret()? >> 1 };
+        let mut world = Self { people, conversations: Vec::new(), last_second: 0, serial: secret() >> 1 };
         for (name, participants, history) in CONVERSATIONS {
             world.last_second = 0;
             let began = now - history.first().map_or(0, |(_, minutes_ago, _)| minutes_ago * 60);
@@ -130,7 +130,7 @@ impl World {
             world.conversations.push(conversation);
         }
         world.last_second = now;
-        Ok(world)
+        world
     }
 
     /// All people except the service account, with their tokens. The demo page picks one.
