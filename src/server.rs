@@ -327,8 +327,8 @@ fn application(
     let namespace: Arc<str> = config.protocol.namespace.as_str().into();
     let conversations = Arc::new(ConversationSettings {
         namespace: namespace.clone(),
-        presence_members_max: config.conversation.presence_members_max,
-        burst_max: config.conversation.burst_max,
+        presence_members_max: config.conversation.presence_members_max.into(),
+        burst_max: config.conversation.burst_max.into(),
         linger: Duration::from_millis(config.conversation.linger_ms),
         mailbox_max: config.mailbox.conversation,
         metrics: metrics.clone(),

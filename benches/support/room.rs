@@ -80,8 +80,8 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let settings = Arc::new(ConversationSettings {
         namespace: "/max".into(),
         // Without presence, which would be members² events.
-        presence_members_max: 1,
-        burst_max: settings.conversation.burst_max,
+        presence_members_max: 1.into(),
+        burst_max: settings.conversation.burst_max.into(),
         linger: Duration::from_millis(settings.conversation.linger_ms),
         mailbox_max: settings.mailbox.conversation,
         metrics: metrics.clone(),

@@ -18,6 +18,7 @@ use super::talks::Ticket;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
+use crate::limits::live::LiveLimit;
 use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
 use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
@@ -84,9 +85,9 @@ pub struct ConversationSettings {
     pub namespace: Arc<str>,
     /// The presence limit: `joined`, `left` and the list of people are not sent among more users than this; 0 means no
     /// limit.
-    pub presence_members_max: usize,
+    pub presence_members_max: LiveLimit,
     /// Messages handled in a row before other tasks of the thread run.
-    pub burst_max: usize,
+    pub burst_max: LiveLimit,
     /// How long a conversation outlives its last member.
     pub linger: Duration,
     /// The bound of a conversation's mailbox.
@@ -261,7 +262,8 @@ impl ConversationActor {
     /// Returns whether presence is announced among `users` users. There is a limit because n joins in a row cost n²
     /// events.
     fn announces(&self, users: usize) -> bool {
-        self.settings.presence_members_max == 0 || users <= self.settings.presence_members_max
+        let users_max = self.settings.presence_members_max.get();
+        users_max == 0 || users <= users_max
     }
 
     /// Returns the fan-out of an event to all members but the session `except`.
@@ -286,7 +288,7 @@ impl ConversationActor {
     /// would fill every outbox before any transport on this thread could write.
     fn took_a_turn(&mut self, ctx: &mut Context<Self>) {
         self.turns_in_a_row += 1;
-        if self.turns_in_a_row >= self.settings.burst_max {
+        if self.turns_in_a_row >= self.settings.burst_max.get() {
             self.turns_in_a_row = 0;
             ctx.wait(Rest::default());
         }

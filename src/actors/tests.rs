@@ -57,8 +57,8 @@ impl World {
         let metrics = Metrics::new(&[], ReadAtScrape::default());
         let mut settings = ConversationSettings {
             namespace: "/max".into(),
-            presence_members_max: 1000,
-            burst_max: 32,
+            presence_members_max: 1000.into(),
+            burst_max: 32.into(),
             linger: Duration::ZERO,
             mailbox_max: 2048,
             metrics,
@@ -184,7 +184,7 @@ async fn settled(door: &Mailbox<ConversationActor>) -> People {
 
 #[actix_rt::test]
 async fn all_members_hear_the_same_order_without_their_own_talks() {
-    let world = World::new(|settings| settings.burst_max = 3);
+    let world = World::new(|settings| settings.burst_max = 3.into());
     let door = world.conversation("c");
     let messi = Member::enter(&world, &door, 1, "messi").await;
     let phone = Member::enter(&world, &door, 2, "messi").await;
@@ -206,7 +206,7 @@ async fn all_members_hear_the_same_order_without_their_own_talks() {
 /// A fan-out of more than one slice lets other tasks run, but the talks behind it wait for its end.
 #[actix_rt::test]
 async fn a_talk_does_not_overtake_a_large_fan_out() {
-    let world = World::new(|settings| settings.presence_members_max = 1);
+    let world = World::new(|settings| settings.presence_members_max = 1.into());
     let door = world.conversation("c");
     let mut members = Vec::new();
     for at in 0..2500 {
@@ -224,7 +224,7 @@ async fn a_talk_does_not_overtake_a_large_fan_out() {
 /// A task that waits for input runs between two slices of a fan-out.
 #[actix_rt::test]
 async fn a_large_fan_out_does_not_keep_the_runtime_from_the_sockets() {
-    let world = World::new(|settings| settings.presence_members_max = 1);
+    let world = World::new(|settings| settings.presence_members_max = 1.into());
     let door = world.conversation("c");
     let mut members = Vec::new();
     for at in 0..4 * FANOUT_SLICE as u64 {
@@ -248,7 +248,7 @@ async fn a_large_fan_out_does_not_keep_the_runtime_from_the_sockets() {
 
 #[actix_rt::test]
 async fn a_presence_limit_counts_the_user_that_enters_or_leaves() {
-    let world = World::new(|settings| settings.presence_members_max = 2);
+    let world = World::new(|settings| settings.presence_members_max = 2.into());
     let door = world.conversation("c");
     let first = Member::enter(&world, &door, 1, "a").await;
     let second = Member::enter(&world, &door, 2, "b").await;
@@ -435,7 +435,7 @@ async fn a_thread_that_ends_leaves_no_ghosts() {
 
 #[actix_rt::test]
 async fn a_conversation_lets_others_run_whatever_its_messages_are() {
-    let world = World::new(|settings| settings.burst_max = 4);
+    let world = World::new(|settings| settings.burst_max = 4.into());
     let door = world.conversation("c");
     let xavi = Member::enter(&world, &door, 1, "xavi").await;
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();

@@ -3,6 +3,7 @@
 //! * [`Limit`]: the names of the bounds.
 //! * [`bucket`]: rates; pure.
 //! * [`clients`]: numbers of connections and sessions, in all and per address.
+//! * [`live`]: a limit that an operator turns while the server runs.
 //! * [`meter`]: packets and bytes of one client; pure.
 //! * [`memory`]: whether there is memory for more clients.
 //! * [`proxies`]: a client's address behind proxies.
@@ -10,6 +11,7 @@
 pub mod bucket;
 pub mod clients;
 mod limit;
+pub mod live;
 pub mod memory;
 pub mod meter;
 pub mod proxies;
