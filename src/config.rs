@@ -13,6 +13,7 @@
 //! * `filter`: the check of the log filter.
 //! * `near`: the known name that is most like an unknown one.
 //! * `print`: the annotated file.
+//! * `policy`: the fate of news that does not fit into an outbox.
 //! * `problem`: everything that can be wrong, as values.
 
 mod allowed;
@@ -20,6 +21,7 @@ mod base_url;
 mod filter;
 mod layers;
 mod near;
+mod policy;
 mod print;
 mod problem;
 mod raw;
@@ -35,12 +37,13 @@ use std::sync::LazyLock;
 use actix_http::header::HeaderValue;
 use allowed::{
     ADDRESSES, Allowed, BASE_URLS, Booleans, Decimals, ENDPOINT_PATHS, FILES, Generations, HEADER_VALUES, LOG_FILTERS,
-    NAMESPACES, Networks, Optional, TOKENS, USERNAMES,
+    NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
 };
 pub use base_url::{BaseUrl, is_link_local};
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
+pub use policy::OutboxPolicy;
 pub use print::annotated_defaults;
 use print::{Section, Setting};
 pub use problem::{Error, Problem};
@@ -273,6 +276,12 @@ settings! {
         messages_max: usize = 4096 in 1..=100_000_000,
         /// Bytes.
         bytes_max: usize = 1048576 in 65_536..=GIB,
+        /// What becomes of news that does not fit. "fold": the updates of a conversation become one with their number,
+        /// its `joined` and `left` one `people`, and both are sent when less than half of the outbox waits. "close":
+        /// the client is closed. "drop": the news is left out, and the client is not told.
+        policy: OutboxPolicy = "fold" in OUTBOX_POLICIES,
+        /// How long a client may miss news before it is closed, unless it has caught up.
+        grace_ms: u64 = 30000 in 1..=DAY_MS,
     }
 
     /// One conversation.

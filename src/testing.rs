@@ -7,11 +7,11 @@ pub use crate::ids::Ids;
 pub mod actors {
     pub use crate::actors::application::Application;
     pub use crate::actors::conversation::{
-        ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries,
+        ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar,
     };
     pub use crate::actors::event_rates::RatesMax;
     pub use crate::actors::registry::Arbiters;
-    pub use crate::actors::roster::Roster;
+    pub use crate::actors::roster::{Roster, Tenure};
     pub use crate::actors::socketio::{Emitter, Namespace, Namespaces, SocketIoSession, SocketIoSettings};
 }
 
@@ -29,7 +29,9 @@ pub mod config {
 
 pub mod delivery {
     pub use crate::delivery::flusher::SocketHandle;
-    pub use crate::delivery::outbox::{Bounds, Frames, Outbox};
+    pub use crate::delivery::fold::News;
+    pub use crate::delivery::limits::OutboxLimits;
+    pub use crate::delivery::outbox::{Frames, Outbox};
     pub use crate::delivery::worker::{SessionLimits, Worker};
 }
 

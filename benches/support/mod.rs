@@ -1,11 +1,12 @@
 //! Code that the benches share: measurement time, an outbox, and an event of the usual size.
 #![allow(dead_code, reason = "every bench compiles all of this and uses some")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use criterion::Criterion;
-use maxtalk::testing::delivery::{Bounds, Outbox};
+use maxtalk::testing::config::Config;
+use maxtalk::testing::delivery::{News, Outbox, OutboxLimits};
 use maxtalk::testing::event::{ConversationId, Scalar, ServerEvent, Talk, Username};
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 use maxtalk::testing::protocol::{Broadcast, Frame, Generation};
@@ -25,8 +26,9 @@ pub fn metrics() -> Arc<Metrics> {
 
 /// Returns an outbox of a current client, with the default bounds.
 pub fn outbox(metrics: &Arc<Metrics>) -> Arc<Outbox> {
-    let bounds = Bounds { messages_max: 4096, bytes_max: 1 << 20 };
-    Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()))
+    static LIMITS: LazyLock<Arc<OutboxLimits>> =
+        LazyLock::new(|| Arc::new(OutboxLimits::new(&Config::default().outbox)));
+    Arc::new(Outbox::new(Generation::Eio4, LIMITS.clone(), metrics.clone()))
 }
 
 /// Returns the username with this number.
@@ -46,8 +48,13 @@ pub fn talk() -> Talk {
 
 /// Returns the update for the other members, not encoded yet.
 pub fn update() -> Broadcast {
-    let event = ServerEvent::Update { username: &username(1), talk: &talk() };
+    let event = ServerEvent::Update { username: &username(1), talk: &talk(), missed: None };
     Broadcast::new("/max".into(), event.name().as_str(), event.json())
+}
+
+/// Returns the update as news that an outbox folds.
+pub fn news() -> News {
+    News::Update { namespace: "/max".into(), username: username(1), talk: talk() }
 }
 
 /// Returns the update as a frame for a current client: about 150 bytes.

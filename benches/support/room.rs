@@ -12,11 +12,11 @@ use std::time::Duration;
 use actix::Actor as _;
 use bytes::Bytes;
 use maxtalk::testing::actors::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Roster,
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar, Roster, Tenure,
 };
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{SessionLimits, SocketHandle, Worker};
-use maxtalk::testing::event::SessionId;
+use maxtalk::testing::event::{ConversationId, SessionId};
 use maxtalk::testing::http::{Stream, WebSocket};
 use maxtalk::testing::mailbox::Mailbox;
 use maxtalk::testing::metrics::Metrics;
@@ -75,6 +75,16 @@ impl Room {
     }
 }
 
+/// A registry that ignores conversations.
+#[derive(Debug)]
+struct Nobody;
+
+impl Registrar for Nobody {
+    fn retire(&self, _: ConversationId, _: Tenure) {}
+
+    fn recount(&self, _: ConversationId, _: SessionId) {}
+}
+
 fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let settings = Config::default();
     let settings = Arc::new(ConversationSettings {
@@ -89,7 +99,7 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
     let id = support::talk().conversation;
     let mut tenure = None;
     Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));
-    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), settings.clone(), Arc::new(|_, _| {}));
+    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), settings.clone(), Arc::new(Nobody));
     Mailbox::new(actor.start(), settings.mailbox_max, metrics)
 }
 

@@ -2,6 +2,7 @@
 //! each event, encoded once per generation of clients, into the outbox of every session that is a member at that
 //! moment.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use super::members::{Change, Members};
 use super::roster::Tenure;
 use super::talks::Ticket;
+use crate::delivery::fold::{News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
@@ -51,6 +53,8 @@ pub enum ConversationMessage {
     },
     /// Asks who is in the conversation.
     Ask(oneshot::Sender<People>),
+    /// Asks for one `people` for a session that has not got all `joined` and `left`.
+    Recount(SessionId),
     /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
@@ -96,9 +100,33 @@ pub struct ConversationSettings {
     pub metrics: Arc<Metrics>,
 }
 
-/// The function by which an empty conversation asks to retire. The registry ignores the request if an entry is on its
-/// way to the conversation.
-pub type Retire = dyn Fn(ConversationId, Tenure) + Send + Sync;
+/// The registry, as a conversation sees it.
+pub trait Registrar: fmt::Debug + Send + Sync {
+    /// Takes the request of an empty conversation to retire. The registry ignores it if an entry is on its way to the
+    /// conversation.
+    fn retire(&self, conversation: ConversationId, tenure: Tenure);
+
+    /// Sends [`ConversationMessage::Recount`] to a conversation. A conversation does not know its own mailbox, which
+    /// would keep it alive.
+    fn recount(&self, conversation: ConversationId, session: SessionId);
+}
+
+/// The way back to one conversation for outboxes that did not take its presence.
+#[derive(Debug)]
+struct RecountById {
+    id: ConversationId,
+    registrar: Arc<dyn Registrar>,
+}
+
+impl Recount for RecountById {
+    fn conversation(&self) -> &ConversationId {
+        &self.id
+    }
+
+    fn request(&self, session: SessionId) {
+        self.registrar.recount(self.id.clone(), session);
+    }
+}
 
 /// A session's membership of a conversation. The session talks through it, and leaves the conversation when it is
 /// dropped. So a session that ends in any way, even by a panic, does not stay behind as a member.
@@ -195,7 +223,8 @@ pub struct ConversationActor {
     tenure: Tenure,
     members: Members<Arc<Outbox>>,
     settings: Arc<ConversationSettings>,
-    retire: Arc<Retire>,
+    registrar: Arc<dyn Registrar>,
+    presence: News,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
     _count: ActorCount,
@@ -203,15 +232,22 @@ pub struct ConversationActor {
 
 impl ConversationActor {
     /// Creates a conversation without members.
-    pub fn new(id: ConversationId, tenure: Tenure, settings: Arc<ConversationSettings>, retire: Arc<Retire>) -> Self {
+    pub fn new(
+        id: ConversationId,
+        tenure: Tenure,
+        settings: Arc<ConversationSettings>,
+        registrar: Arc<dyn Registrar>,
+    ) -> Self {
         settings.metrics.conversations.inc();
         let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
+        let presence = News::Presence(Arc::new(RecountById { id: id.clone(), registrar: registrar.clone() }));
         Self {
             id,
             tenure,
             members: Members::default(),
             settings,
-            retire,
+            registrar,
+            presence,
             turns_in_a_row: 0,
             retirement: None,
             _count: count,
@@ -228,19 +264,25 @@ impl ConversationActor {
             && self.announces(self.members.users().len())
         {
             let event = ServerEvent::Joined { conversation: &self.id, username: &username };
-            let fan_out = self.fan_out(&event, Some(session));
+            let (broadcast, label) = self.encoder(&event);
+            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Some(session));
             self.broadcast(fan_out, ctx);
         }
         pending_entry.handled();
     }
 
     fn leave(&mut self, session: SessionId, ctx: &mut Context<Self>) {
-        if let Change::Left(username) = self.members.leave(session)
+        let (change, gone) = self.members.leave(session);
+        if let Some(outbox) = gone {
+            outbox.forget(&self.id);
+        }
+        if let Change::Left(username) = change
             && self.announces(self.members.users().len() + 1)
             && !self.members.is_empty()
         {
             let event = ServerEvent::Left { conversation: &self.id, username: &username };
-            let fan_out = self.fan_out(&event, None);
+            let (broadcast, label) = self.encoder(&event);
+            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), None);
             self.broadcast(fan_out, ctx);
         }
         if self.members.is_empty() {
@@ -248,8 +290,10 @@ impl ConversationActor {
         }
     }
 
-    fn talk(&mut self, session: SessionId, username: &Username, talk: &Talk, ctx: &mut Context<Self>) {
-        let fan_out = self.fan_out(&ServerEvent::Update { username, talk }, Some(session));
+    fn talk(&mut self, session: SessionId, username: Username, talk: Talk, ctx: &mut Context<Self>) {
+        let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
+        let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
+        let fan_out = FanOut::new(broadcast, label, news, Some(session));
         self.broadcast(fan_out, ctx);
     }
 
@@ -259,6 +303,17 @@ impl ConversationActor {
         People { inroom, people }
     }
 
+    /// Pushes one `people` to a session. It may have left in the meantime.
+    fn recount(&self, session: SessionId) {
+        let Some(outbox) = self.members.handle(session) else { return };
+        let People { inroom, people } = self.people();
+        let event = ServerEvent::People { conversation: &self.id, inroom, people: people.as_deref() };
+        let (mut broadcast, label) = self.encoder(&event);
+        if outbox.push_people(&self.id, broadcast.frame(outbox.generation()).clone()) {
+            self.settings.metrics.deliveries.get_or_create(&label).inc();
+        }
+    }
+
     /// Returns whether presence is announced among `users` users. There is a limit because n joins in a row cost n²
     /// events.
     fn announces(&self, users: usize) -> bool {
@@ -266,12 +321,11 @@ impl ConversationActor {
         users_max == 0 || users <= users_max
     }
 
-    /// Returns the fan-out of an event to all members but the session `except`.
-    fn fan_out(&self, event: &ServerEvent<'_>, except: Option<SessionId>) -> FanOut {
+    /// Returns the event, to be encoded once for each generation, and its label in the metrics.
+    fn encoder(&self, event: &ServerEvent<'_>) -> (Broadcast, EventLabel) {
         let name = event.name();
         let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
-        let label = EventLabel { event: name, path: DeliveryPath::Local };
-        FanOut { broadcast, label, except, next: 0, rest: Rest::default() }
+        (broadcast, EventLabel { event: name, path: DeliveryPath::Local })
     }
 
     /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
@@ -305,7 +359,7 @@ impl ConversationActor {
                 return;
             }
             conversation.retirement = None;
-            (conversation.retire)(conversation.id.clone(), conversation.tenure);
+            conversation.registrar.retire(conversation.id.clone(), conversation.tenure);
         });
         self.retirement = Some(retirement);
     }
@@ -349,10 +403,11 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Enter(enter) => self.enter(enter, ctx),
             ConversationMessage::Leave(session) => self.leave(session, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
-                self.talk(session, &username, &talk, ctx);
+                self.talk(session, username, talk, ctx);
                 drop(ticket);
             }
             ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
+            ConversationMessage::Recount(session) => self.recount(session),
             #[cfg(test)]
             ConversationMessage::Panic => panic!("as it was told"),
         }
@@ -363,6 +418,7 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
 /// A broadcast under way.
 struct FanOut {
     broadcast: Broadcast,
+    news: News,
     label: EventLabel,
     except: Option<SessionId>,
     /// The index of the next member.
@@ -371,6 +427,11 @@ struct FanOut {
 }
 
 impl FanOut {
+    /// Creates the fan-out of an event, which tells `news`, to all members but the session `except`.
+    fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Option<SessionId>) -> Self {
+        Self { broadcast, news, label, except, next: 0, rest: Rest::default() }
+    }
+
     /// Pushes to the next slice of the members. Returns whether it was the last.
     fn advance(&mut self, conversation: &ConversationActor) -> bool {
         let members = conversation.members.sessions();
@@ -380,7 +441,7 @@ impl FanOut {
         for member in &members[self.next..end] {
             if Some(member.session) != self.except {
                 let frame = self.broadcast.frame(member.handle.generation()).clone();
-                delivered += u64::from(member.handle.push(frame));
+                delivered += u64::from(member.handle.push_news(frame, &self.news));
             }
         }
         drop(batching);

@@ -57,12 +57,13 @@ impl<H> Members<H> {
         if *sessions == 1 { Change::Joined(username.clone()) } else { Change::None }
     }
 
-    /// Gives up one hold of a session; with the last one, the session leaves.
-    pub fn leave(&mut self, session: SessionId) -> Change {
-        let Some(&at) = self.index.get(&session) else { return Change::None };
+    /// Gives up one hold of a session; with the last one, the session leaves. Returns the effect on the others, and the
+    /// way to the session if it has left.
+    pub fn leave(&mut self, session: SessionId) -> (Change, Option<H>) {
+        let Some(&at) = self.index.get(&session) else { return (Change::None, None) };
         self.sessions[at].holds -= 1;
         if self.sessions[at].holds > 0 {
-            return Change::None;
+            return (Change::None, None);
         }
         self.index.remove(&session);
         let member = self.sessions.swap_remove(at);
@@ -70,13 +71,24 @@ impl<H> Members<H> {
             self.index.insert(moved.session, at);
         }
         self.release_room();
-        let Some(sessions) = self.users.get_mut(&member.username) else { return Change::None };
-        *sessions -= 1;
-        if *sessions > 0 {
-            return Change::None;
-        }
-        self.users.remove(&member.username);
-        Change::Left(member.username)
+        let Member { username, handle, .. } = member;
+        let change = match self.users.get_mut(&username) {
+            Some(1) => {
+                self.users.remove(&username);
+                Change::Left(username)
+            }
+            Some(sessions) => {
+                *sessions -= 1;
+                Change::None
+            }
+            None => Change::None,
+        };
+        (change, Some(handle))
+    }
+
+    /// Returns the way to a session. `None` if the session is not a member.
+    pub fn handle(&self, session: SessionId) -> Option<&H> {
+        self.index.get(&session).map(|&at| &self.sessions[at].handle)
     }
 
     /// Returns all sessions, in no particular order.
@@ -120,10 +132,10 @@ mod tests {
         assert_eq!(members.enter(SessionId(2), &messi, ()), Change::None);
         assert_eq!(members.enter(SessionId(3), &xavi, ()), Change::Joined(xavi.clone()));
         assert_eq!(members.users().collect::<Vec<_>>(), [&messi, &xavi]);
-        assert_eq!(members.leave(SessionId(1)), Change::None);
-        assert_eq!(members.leave(SessionId(1)), Change::None, "a second departure of the same session");
-        assert_eq!(members.leave(SessionId(2)), Change::Left(messi));
-        assert_eq!(members.leave(SessionId(3)), Change::Left(xavi));
+        assert_eq!(members.leave(SessionId(1)).0, Change::None);
+        assert_eq!(members.leave(SessionId(1)).0, Change::None, "a second departure of the same session");
+        assert_eq!(members.leave(SessionId(2)).0, Change::Left(messi));
+        assert_eq!(members.leave(SessionId(3)).0, Change::Left(xavi));
         assert!(members.is_empty());
     }
 
@@ -134,8 +146,8 @@ mod tests {
         members.enter(SessionId(1), &messi, ());
         assert_eq!(members.enter(SessionId(1), &messi, ()), Change::None);
         assert_eq!(members.sessions().len(), 1);
-        assert_eq!(members.leave(SessionId(1)), Change::None);
-        assert_eq!(members.leave(SessionId(1)), Change::Left(messi));
+        assert_eq!(members.leave(SessionId(1)).0, Change::None);
+        assert_eq!(members.leave(SessionId(1)).0, Change::Left(messi));
     }
 
     proptest! {
@@ -156,7 +168,7 @@ mod tests {
                     if let Some(at) = model.iter().position(|&s| s == session) {
                         model.swap_remove(at);
                     }
-                    members.leave(SessionId(session))
+                    members.leave(SessionId(session)).0
                 };
                 let expected = match (before, listening(&model, &username)) {
                     (false, true) => Change::Joined(username),

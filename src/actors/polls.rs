@@ -193,7 +193,9 @@ fn drain(outbox: &Outbox, bytes_max: usize, form: Form, last: Option<&str>) -> B
         }
         fits
     });
-    outbox.written(messages, bytes);
+    if outbox.written(messages, bytes) {
+        outbox.wake();
+    }
     if let Some(last) = last {
         writer.push(Frame::text(last));
     }

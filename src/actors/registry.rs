@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::conversation::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, Retire,
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, Registrar,
 };
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
@@ -67,6 +67,23 @@ pub enum RegistryMessage {
         /// Its incarnation, and the entries that it has seen.
         tenure: Tenure,
     },
+    /// A session that has not got all `joined` and `left` of a conversation asks it who is there.
+    Recount {
+        /// The conversation.
+        id: ConversationId,
+        /// The session.
+        session: SessionId,
+    },
+}
+
+impl Registrar for Mailbox<RegistryActor> {
+    fn retire(&self, id: ConversationId, tenure: Tenure) {
+        self.send_always(RegistryMessage::Retire { id, tenure });
+    }
+
+    fn recount(&self, id: ConversationId, session: SessionId) {
+        self.send_always(RegistryMessage::Recount { id, session });
+    }
 }
 
 /// The request of a session to join.
@@ -215,8 +232,8 @@ struct JoinContext {
 pub struct RegistryActor {
     join_context: JoinContext,
     roster: Roster<Mailbox<ConversationActor>>,
-    /// The function by which conversations ask to retire.
-    retire: Arc<Retire>,
+    /// The registry, as conversations see it.
+    registrar: Arc<Mailbox<Self>>,
     /// Sessions whose entries are being sent, each a slice in turn.
     entering: VecDeque<Entering>,
     entries_this_round: Share,
@@ -263,10 +280,7 @@ impl RegistryActor {
                 metrics: metrics.clone(),
             },
             roster: Roster::default(),
-            retire: Arc::new({
-                let mailbox = mailbox.clone();
-                move |id, tenure| mailbox.send_always(RegistryMessage::Retire { id, tenure })
-            }),
+            registrar: Arc::new(mailbox.clone()),
             entering: VecDeque::new(),
             entries_this_round: Share::default(),
             messages_in_a_row: 0,
@@ -350,11 +364,11 @@ impl RegistryActor {
     }
 
     fn get_or_spawn(&mut self, id: &ConversationId) -> (ConversationId, Mailbox<ConversationActor>) {
-        let Self { roster, settings, arbiters, hasher, retire, .. } = self;
+        let Self { roster, settings, arbiters, hasher, registrar, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
-            let (id, retire, shared) = (id.clone(), retire.clone(), settings.clone());
-            let spawn = move || ConversationActor::new(id, tenure, shared, retire);
+            let (id, registrar, shared) = (id.clone(), registrar.clone(), settings.clone());
+            let spawn = move || ConversationActor::new(id, tenure, shared, registrar);
             let addr = ConversationActor::start_in_arbiter(&arbiter, {
                 let spawn = spawn.clone();
                 move |_| spawn()
@@ -434,6 +448,11 @@ impl Handler<Mail<RegistryMessage>> for RegistryActor {
             RegistryMessage::Join(join) => self.join(join, slot),
             RegistryMessage::EnterAll(enter_all) => self.entering.push_back(Entering::new(enter_all)),
             RegistryMessage::Retire { id, tenure } => drop(self.roster.retire(&id, tenure)),
+            RegistryMessage::Recount { id, session } => {
+                if let Some(door) = self.roster.get(&id) {
+                    door.send_always(ConversationMessage::Recount(session));
+                }
+            }
         }
         self.messages_in_a_row += 1;
         if self.messages_in_a_row >= MESSAGES_PER_TURN {

@@ -100,6 +100,11 @@ impl<H> Roster<H> {
         handle
     }
 
+    /// Returns the way to a living conversation. `None` if there is no such conversation.
+    pub fn get(&self, id: &ConversationId) -> Option<&H> {
+        self.living.get(id).map(|life| &life.handle)
+    }
+
     /// Returns the number of living conversations.
     pub fn len(&self) -> usize {
         self.living.len()

@@ -20,19 +20,20 @@ use super::session_metrics::SessionMetrics;
 use crate::delivery::flusher::SocketHandle;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::transport::{Attach, Inbound, Transport};
-use crate::delivery::worker::{Alarms, CATCH_UP, Worker};
+use crate::delivery::worker::{Alarms, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{PAUSE, Verdict};
 use crate::logging::log_refusal;
 use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
 use crate::metrics::{ActorClass, Limit};
 use crate::protocol::TransportKind;
-use crate::protocol::connection::{Alarm, Attached, Connection, Due, Polled};
+use crate::protocol::connection::{Alarm, Attached, Connection, Polled};
 use crate::protocol::engine::{Packet, ServerPackets};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::Body;
 
+mod deadlines;
 mod phase;
 
 use phase::{Closing, Phase};
@@ -106,8 +107,9 @@ impl SessionActor {
         // First: a push or a close that comes during the turn causes another one.
         self.outbox.register(cx.waker());
         // A session that is over reads and writes nothing more.
-        self.outbox.closed().map_or(Ok(()), Err)?;
+        let grace = self.outbox.catch_up(self.id)?;
         self.phase.check()?;
+        self.mind(grace, now)?;
         let mut ration = Ration::default();
         let listens = self.listens(now)?;
         if listens {
@@ -142,16 +144,6 @@ impl SessionActor {
         Ok(())
     }
 
-    /// Has the session look at its deadlines again when the thread has caught up. The alarm that has woken it may have
-    /// been the last one.
-    fn look_again(&mut self, now: Instant) {
-        if self.looks_again.is_none_or(|due| due <= now) {
-            let due = now + CATCH_UP;
-            self.looks_again = Some(due);
-            self.alarms.arm(Alarm { period: CATCH_UP, due });
-        }
-    }
-
     /// Returns whether the client is listened to now.
     ///
     /// # Errors
@@ -167,42 +159,6 @@ impl SessionActor {
                 Ok(false)
             }
             Verdict::Floods => Err(CloseReason::Flood),
-        }
-    }
-
-    fn handle_timeouts(&mut self, now: Instant) -> Result<(), CloseReason> {
-        // A session that is due ends at once. It does not wait for a poll that could tell the client: the next poll
-        // finds no session.
-        self.phase.handle_timeout(now)?;
-        if !self.phase.is_open() {
-            return Ok(());
-        }
-        if self.socket.is_none() {
-            self.phase.allow_kept(&self.outbox)?;
-        }
-        let packets = self.server_packets();
-        while let Some(due) = self.connection.handle_timeout(now) {
-            match due {
-                Due::Ping => {
-                    self.outbox.push(Frame::text(packets.ping));
-                }
-                Due::Noop => {
-                    // Packets in the outbox answer the poll as well.
-                    if self.outbox.is_empty() && self.polls.answer(&self.outbox, packets.noop) {
-                        self.connection.end_poll(now);
-                    }
-                }
-                Due::Expired => return Err(CloseReason::PingTimeout),
-                Due::UpgradeExpired => self.end_upgrade(CloseReason::TransportClose),
-            }
-        }
-        Ok(())
-    }
-
-    fn announce_alarms(&mut self) {
-        let Phase::Open(application) = &mut self.phase else { return };
-        while let Some(alarm) = self.connection.poll_alarm().or_else(|| application.poll_alarm()) {
-            self.alarms.arm(alarm);
         }
     }
 

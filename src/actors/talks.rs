@@ -51,8 +51,8 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::outbox::Bounds;
     use crate::delivery::outbox::tests::Wakes;
+    use crate::delivery::outbox::tests::limits;
     use crate::metrics::{Metrics, ReadAtScrape};
     use crate::protocol::Generation;
     use futures_util::task::waker;
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_session_that_has_stopped_is_woken_once_when_half_is_said() {
         for (max, wakes_at) in [(1, 1), (2, 1), (4, 2), (5, 3)] {
-            let bounds = Bounds { messages_max: 10, bytes_max: 1000 };
+            let bounds = limits(10, 1000);
             let metrics = Metrics::new(&[], ReadAtScrape::default());
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics));
             let wakes = Arc::new(Wakes::default());

@@ -18,7 +18,8 @@ use super::conversation::{
 use super::departures::{self, Memberships};
 use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
 use super::roster::Roster;
-use crate::delivery::outbox::{Bounds, Outbox};
+use crate::delivery::outbox::Outbox;
+use crate::delivery::outbox::tests::limits;
 use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{CloseReason, Code, SessionId, Talk, Username};
 use crate::mailbox::{Mailbox, SendError};
@@ -72,14 +73,13 @@ impl World {
     fn conversation(&self, id: &str) -> Mailbox<ConversationActor> {
         let mut tenure = None;
         Roster::default().get_or_spawn(&id.into(), |()| true, |spawned| tenure = Some(spawned));
-        let registry = self.registry.clone();
-        let retire = move |id, tenure| registry.send_always(RegistryMessage::Retire { id, tenure });
-        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.settings.clone(), Arc::new(retire));
+        let registrar = Arc::new(self.registry.clone());
+        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.settings.clone(), registrar);
         Mailbox::new(actor.start(), self.settings.mailbox_max, &self.settings.metrics)
     }
 
     fn outbox(&self) -> Arc<Outbox> {
-        let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
+        let bounds = limits(10_000, 1 << 20);
         Arc::new(Outbox::new(Generation::Eio4, bounds, self.settings.metrics.clone()))
     }
 

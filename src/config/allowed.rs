@@ -10,6 +10,7 @@ use actix_http::header::HeaderValue;
 use ipnet::IpNet;
 
 use super::base_url::BaseUrl;
+use super::policy::OutboxPolicy;
 use super::raw::Raw;
 use super::{NONE, filter};
 use crate::event::{Token, Username};
@@ -219,6 +220,10 @@ pub(super) const TOKENS: Text<Token> =
         if good { Ok(Token::from(text)) } else { Err("not a token") }
     })
     .shown_by(|_| "***".to_owned());
+
+/// Fates of news that does not fit into an outbox.
+pub(super) const OUTBOX_POLICIES: Text<OutboxPolicy> =
+    Text::new("fold, close or drop", |text| OutboxPolicy::parse(text).ok_or("not such a word"));
 
 /// Values of HTTP headers.
 pub(super) const HEADER_VALUES: Text<HeaderValue> =

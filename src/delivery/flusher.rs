@@ -239,8 +239,8 @@ impl Drop for SocketHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outbox::tests::Wakes;
-    use super::super::outbox::{Bounds, Frames};
+    use super::super::outbox::Frames;
+    use super::super::outbox::tests::{Wakes, limits};
     use super::*;
     use crate::metrics::{Metrics, ReadAtScrape};
     use crate::protocol::Generation;
@@ -297,7 +297,7 @@ mod tests {
         let flusher = Flusher::start(Duration::from_millis(40));
         let wakes = Arc::new(Wakes::default());
         let task = waker(wakes.clone());
-        let (bounds, metrics) = (Bounds { messages_max: 9, bytes_max: 99 }, Metrics::new(&[], ReadAtScrape::default()));
+        let (bounds, metrics) = (limits(9, 99), Metrics::new(&[], ReadAtScrape::default()));
         let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics));
         let writes = Rc::new(Cell::new(0));
         let mut socket = flusher.carry(Box::new(Stuck(writes.clone())), &outbox);
@@ -377,7 +377,7 @@ mod tests {
         }
 
         fn carry(&self, name: usize, writes: usize) -> (SocketHandle, Arc<Outbox>) {
-            let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
+            let bounds = limits(100, 10_000);
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, self.metrics.clone()));
             (self.flusher.carry(fragile(name, writes, self.log.clone()), &outbox), outbox)
         }
@@ -479,9 +479,9 @@ mod tests {
     async fn endless_pushes_let_others_run() {
         let scene = Scene::new();
         let (writes, next) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
-        let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
+        let bounds = limits(1_000_000, 1_000_000_000);
         let carry = |next| {
-            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, scene.metrics.clone()));
+            let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds.clone(), scene.metrics.clone()));
             (scene.flusher.carry(restless(writes.clone(), next), &outbox), outbox)
         };
         let (_first, first) = carry(next.clone());
@@ -596,9 +596,9 @@ mod tests {
             let thread = std::thread::spawn(move || {
                 actix_rt::System::new().block_on(async move {
                     let flusher = Flusher::start(Duration::from_secs(3600));
-                    let bounds = Bounds { messages_max: 1_000_000, bytes_max: 1_000_000_000 };
+                    let bounds = limits(1_000_000, 1_000_000_000);
                     let carry = |name| {
-                        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, metrics.clone()));
+                        let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds.clone(), metrics.clone()));
                         (flusher.carry(telltale(name, heard.clone()), &outbox), outbox)
                     };
                     let (sockets, carried): (Vec<_>, Vec<_>) = names.map(carry).unzip();

@@ -2,6 +2,8 @@
 //! thread of that session writes it to the socket.
 //!
 //! * [`outbox`]: the bounded queue towards one client.
+//! * [`limits`]: the bounds of all outboxes, and the fate of news that does not fit.
+//! * [`fold`]: news that did not fit, folded by conversation.
 //! * [`ready`]: the lists of outboxes that have something to write, for each thread.
 //! * [`flusher`]: writes to the sockets of a thread, in turn.
 //! * [`transport`]: the socket, as sessions and the flusher use it.
@@ -11,6 +13,8 @@
 
 pub mod buffer;
 pub mod flusher;
+pub mod fold;
+pub mod limits;
 pub mod outbox;
 pub mod ready;
 mod slab;

@@ -1,5 +1,7 @@
 //! The outbox: the bounded queue between conversations and the transport of one session. A push never waits and never
 //! fails in silence. A close drops the frames that are still queued, so that the transport sees it at once.
+//!
+//! [`news`] decides what becomes of news that does not fit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,21 +11,19 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::limits::OutboxLimits;
 use super::ready::{self, Entry};
+use crate::config::OutboxPolicy;
 use crate::event::CloseReason;
 use crate::metrics::Metrics;
 use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
 use crate::protocol::payload::Form;
 
-/// The bounds of an outbox. Frames count from their push until they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// The number of messages.
-    pub messages_max: usize,
-    /// The number of bytes, counted as WebSocket frames. A larger message is taken if nothing else waits.
-    pub bytes_max: usize,
-}
+mod news;
+
+use news::Behind;
+pub use news::Grace;
 
 /// Frames in their order. Mostly there is none or one, which is stored inline: allocating a queue of one was measured
 /// to be 10 % of a delivery.
@@ -41,7 +41,7 @@ const LISTED: u64 = 1 << 63;
 pub struct Outbox {
     generation: Generation,
     form: Form,
-    bounds: Bounds,
+    limits: Arc<OutboxLimits>,
     metrics: Arc<Metrics>,
     waker: AtomicWaker,
     /// The [`Entry`] that is listed by a push, and whether it is [`LISTED`]. If the entry is 0, a push wakes `waker`.
@@ -62,14 +62,16 @@ struct Queue {
     ahead: usize,
     /// Whether the session counts as slow: more than half of either bound waits.
     slow: bool,
+    /// `None` if the reader has got all news.
+    behind: Option<Box<Behind>>,
     closed: Option<CloseReason>,
 }
 
 impl Outbox {
     /// Creates an empty outbox towards a client of `generation`.
-    pub fn new(generation: Generation, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+    pub fn new(generation: Generation, limits: Arc<OutboxLimits>, metrics: Arc<Metrics>) -> Self {
         let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        Self { generation, form: Form::Mixed, bounds, metrics, waker, entry, queue }
+        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, queue }
     }
 
     /// Sets the form in which the client takes packets by polling. A client that takes only text there gets no binary
@@ -98,7 +100,9 @@ impl Outbox {
         self.generation
     }
 
-    /// Queues a frame. Returns false if the outbox is closed, or is closed now because the frame does not fit.
+    /// Queues a frame. Returns false if the outbox is closed, or is closed now because the frame does not fit. Unless
+    /// the policy is [`OutboxPolicy::Close`], a frame fits as long as twice the bounds are not exceeded: heartbeats and
+    /// answers have a reserve that [news](Self::push_news) has not.
     ///
     /// A push into an empty queue tells the writer: it adds the [entry](Self::write_by) of the outbox to its worker's
     /// ready list, or, without an entry, wakes the [registered](Self::register) task. A [`ready::batch`] under way on
@@ -113,10 +117,7 @@ impl Outbox {
     pub fn push_answer(&self, frame: Frame) -> bool {
         let bytes = frame.len();
         let mut queue = self.queue.lock();
-        if !self.is_half_full(&queue) {
-            queue.extra += bytes;
-            queue.ahead = queue.bytes + bytes;
-        }
+        self.make_room(&mut queue, bytes);
         self.extend(queue, bytes, 1, std::iter::once(frame))
     }
 
@@ -128,7 +129,7 @@ impl Outbox {
 
     fn extend(
         &self,
-        mut queue: MutexGuard<'_, Queue>,
+        queue: MutexGuard<'_, Queue>,
         bytes: usize,
         messages: usize,
         frames: impl Iterator<Item = Frame>,
@@ -136,15 +137,39 @@ impl Outbox {
         if queue.closed.is_some() {
             return false;
         }
-        let fits = queue.messages + messages <= self.bounds.messages_max
-            && (queue.bytes + bytes <= self.bounds.bytes_max + queue.extra || queue.messages == 0);
-        if !fits {
-            self.metrics.slow_closed.inc();
-            self.shut(&mut queue, CloseReason::Slow);
-            drop(queue);
-            self.waker.wake();
-            return false;
+        let has_reserve = || self.limits.policy() != OutboxPolicy::Close;
+        let fits = self.fits(&queue, messages, bytes, 1) || has_reserve() && self.fits(&queue, messages, bytes, 2);
+        if fits {
+            self.append(queue, bytes, messages, frames);
+        } else {
+            self.close_as_slow(queue);
         }
+        fits
+    }
+
+    /// Returns whether messages fit within this multiple of the bounds.
+    fn fits(&self, queue: &Queue, messages: usize, bytes: usize, multiple: usize) -> bool {
+        let (messages_max, bytes_max) = (self.limits.messages_max.get(), self.limits.bytes_max.get());
+        queue.messages + messages <= multiple * messages_max
+            && (queue.bytes + bytes <= multiple * bytes_max + queue.extra || queue.messages == 0)
+    }
+
+    /// Raises the bound for an answer if the outbox has room.
+    fn make_room(&self, queue: &mut Queue, bytes: usize) {
+        if !self.is_half_full(queue) {
+            queue.extra += bytes;
+            queue.ahead = queue.bytes + bytes;
+        }
+    }
+
+    /// Queues frames that fit.
+    fn append(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        bytes: usize,
+        messages: usize,
+        frames: impl Iterator<Item = Frame>,
+    ) {
         let was_empty = queue.frames.is_empty();
         queue.frames.extend(frames);
         self.account(&mut queue, messages as i64, bytes as i64);
@@ -152,7 +177,13 @@ impl Outbox {
         if was_empty {
             self.tell();
         }
-        true
+    }
+
+    fn close_as_slow(&self, mut queue: MutexGuard<'_, Queue>) {
+        self.metrics.slow_closed.inc();
+        self.shut(&mut queue, CloseReason::Slow);
+        drop(queue);
+        self.waker.wake();
     }
 
     /// Tells the writer. Called after the lock is released. A new writer that first looks after the push sees the
@@ -192,6 +223,7 @@ impl Outbox {
     }
 
     /// Returns why the outbox is closed. `None` if it is open.
+    #[cfg(test)]
     pub fn closed(&self) -> Option<CloseReason> {
         self.queue.lock().closed
     }
@@ -237,8 +269,8 @@ impl Outbox {
         taken
     }
 
-    /// Notes that `messages` taken messages, of `bytes` bytes in all, are written. Returns whether the outbox [has
-    /// room](Self::has_room) again and had none before.
+    /// Notes that `messages` taken messages, of `bytes` bytes in all, are written. Returns whether the session's task
+    /// has to run: the outbox [has room](Self::has_room), and it had none before or its reader is behind.
     pub fn written(&self, messages: usize, bytes: usize) -> bool {
         self.settle(&mut self.queue.lock(), messages, bytes)
     }
@@ -256,9 +288,10 @@ impl Outbox {
         if queue.closed.is_some() || messages == 0 {
             return false;
         }
-        let was_slow = queue.slow;
+        // If the reader is behind, its session may now queue folded news.
+        let waits = queue.slow || queue.behind.is_some();
         self.account(queue, -(messages as i64), -(bytes as i64));
-        was_slow && !queue.slow
+        waits && !queue.slow
     }
 
     /// Puts `unwritten` back to the front of the queue, in their order. They are the taken frames of which an ended
@@ -272,7 +305,11 @@ impl Outbox {
         queue.frames = unwritten;
         let queued: usize = queue.frames.iter().map(Frame::len).sum();
         let (messages, bytes) = (queue.messages - queue.frames.len(), queue.bytes - queued);
-        self.account(&mut queue, -(messages as i64), -(bytes as i64));
+        let relieved = self.settle(&mut queue, messages, bytes);
+        drop(queue);
+        if relieved {
+            self.waker.wake();
+        }
     }
 
     /// Registers the waker of the session's task. It is woken by the close of the outbox and, if the outbox has no
@@ -289,6 +326,9 @@ impl Outbox {
     fn shut(&self, queue: &mut Queue, reason: CloseReason) {
         queue.frames = Frames::new();
         self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
+        if queue.behind.take().is_some() {
+            self.metrics.behind_sessions.dec();
+        }
         queue.closed = Some(reason);
     }
 
@@ -309,7 +349,7 @@ impl Outbox {
     }
 
     fn is_half_full(&self, queue: &Queue) -> bool {
-        queue.messages > self.bounds.messages_max / 2 || queue.bytes > self.bounds.bytes_max / 2
+        queue.messages > self.limits.messages_max.get() / 2 || queue.bytes > self.limits.bytes_max.get() / 2
     }
 }
 
@@ -321,175 +361,4 @@ impl Drop for Outbox {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::metrics::ReadAtScrape;
-    use futures_util::task::{ArcWake, waker};
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// A task that counts how often it was woken.
-    #[derive(Default)]
-    pub(crate) struct Wakes(pub(crate) AtomicUsize);
-
-    impl ArcWake for Wakes {
-        fn wake_by_ref(wakes: &Arc<Self>) {
-            wakes.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn outbox(messages_max: usize, bytes_max: usize) -> Outbox {
-        let metrics = Metrics::new(&[], ReadAtScrape::default());
-        Outbox::new(Generation::Eio4, Bounds { messages_max, bytes_max }, metrics)
-    }
-
-    /// A frame of `len` bytes, header included.
-    fn frame(len: usize) -> Frame {
-        Frame::text(&"x".repeat(len - 2))
-    }
-
-    #[test]
-    fn only_the_push_into_an_empty_queue_wakes() {
-        let outbox = outbox(10, 1000);
-        let wakes = Arc::new(Wakes::default());
-        let waker = waker(wakes.clone());
-        outbox.register(&waker);
-        outbox.push(frame(10));
-        outbox.register(&waker);
-        outbox.push(frame(10));
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        outbox.close(CloseReason::Stop);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
-    }
-
-    #[test]
-    fn taken_frames_count_until_they_are_written() {
-        let outbox = outbox(3, 1000);
-        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
-        let mut taken = Frames::new();
-        outbox.take(&mut taken);
-        assert_eq!((taken.len(), outbox.len()), (2, 2));
-        assert!(outbox.push(frame(10)));
-        outbox.written(2, 20);
-        assert_eq!(outbox.len(), 1);
-        assert!(outbox.push(frame(10)) && outbox.push(frame(10)));
-        assert!(!outbox.push(frame(10)), "a fourth");
-        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
-        assert_eq!((outbox.metrics.session_queue_messages.get(), outbox.metrics.session_queue_bytes.get()), (0, 0));
-        outbox.written(1, 10);
-        assert_eq!(outbox.metrics.session_queue_messages.get(), 0, "nothing is counted twice after the close");
-        assert_eq!(outbox.metrics.slow_sessions.get(), 0);
-    }
-
-    #[test]
-    fn frames_taken_and_not_begun_come_back() {
-        let outbox = outbox(3, 1000);
-        assert!(outbox.push(frame(10)) && outbox.push(frame(11)));
-        let mut taken = Frames::new();
-        outbox.take(&mut taken);
-        assert!(outbox.push(frame(12)));
-        taken.remove(0);
-        outbox.put_back(taken.clone());
-        assert_eq!((outbox.len(), outbox.metrics.session_queue_bytes.get()), (2, 23));
-        let mut lens = Vec::new();
-        outbox.drain_while(|frame| {
-            lens.push(frame.len());
-            true
-        });
-        assert_eq!(lens, [11, 12]);
-        outbox.close(CloseReason::Stop);
-        outbox.put_back(taken);
-        assert_eq!((outbox.len(), outbox.metrics.session_queue_bytes.get()), (0, 0));
-    }
-
-    #[test]
-    fn bytes_are_bounded_but_one_message_always_fits() {
-        let outbox = outbox(10, 100);
-        assert!(outbox.push(frame(120)), "alone");
-        assert!(!outbox.push(frame(10)));
-        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
-        assert!(!outbox.push(frame(10)), "closed");
-    }
-
-    #[test]
-    fn an_answer_of_any_size_fits_if_there_is_room() {
-        let outbox = outbox(10, 100);
-        assert!(outbox.push(frame(40)));
-        assert!(outbox.push_answer(frame(500)));
-        assert!(!outbox.has_room(), "nobody asks for more");
-        assert!(outbox.push(frame(50)), "an answer takes no room from other frames");
-        assert_eq!((outbox.closed(), outbox.metrics.session_queue_bytes.get()), (None, 592));
-        outbox.drain_while(|_| true);
-        outbox.written(2, 542);
-        assert!(outbox.push(frame(40)));
-        assert!(!outbox.push(frame(20)), "the bound is as it was when the answer is written");
-        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
-    }
-
-    /// An answer takes no room from frames behind it: neither if it just fits, nor after the frames before it are
-    /// written.
-    #[test]
-    fn frames_behind_an_answer_have_their_room_until_the_answer_is_written() {
-        let barely = outbox(10, 100);
-        assert!(barely.push_answer(frame(100)) && barely.push(frame(20)));
-        let half = outbox(10, 100);
-        assert!(half.push(frame(40)) && half.push_answer(frame(90)));
-        half.drain_while(|frame| frame.len() == 40);
-        half.written(1, 40);
-        assert!(half.push(frame(80)), "the answer is not written yet");
-        half.drain_while(|_| true);
-        half.written(1, 90);
-        assert!(half.push(frame(20)) && !half.push(frame(20)), "and now it is");
-        // Of many answers in a row, only those that wait raise the bound.
-        let busy = outbox(10, 100);
-        assert!(busy.push_answer(frame(50)));
-        for _ in 0..10 {
-            assert!(busy.push_answer(frame(50)));
-            busy.drain_while(|_| true);
-            busy.written(1, 50);
-        }
-        assert!(busy.push(frame(100)) && !busy.push(frame(100)));
-    }
-
-    #[test]
-    fn an_answer_is_bounded_if_there_is_no_room() {
-        let outbox = outbox(10, 100);
-        assert!(outbox.push(frame(60)) && outbox.push_answer(frame(40)));
-        assert!(!outbox.push_answer(frame(10)));
-        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
-    }
-
-    #[test]
-    fn push_all_queues_all_frames_or_none() {
-        let outbox = outbox(3, 1000);
-        outbox.push(frame(10));
-        assert!(!outbox.push_all(vec![frame(10), frame(10), frame(10)]));
-        assert!(outbox.is_empty() && outbox.closed().is_some());
-    }
-
-    /// A poll takes as many frames as fit into its answer.
-    #[test]
-    fn a_queue_shrinks_when_few_frames_are_left() {
-        let outbox = outbox(5000, 100_000);
-        (0..4000).for_each(|_| assert!(outbox.push(frame(10))));
-        let mut taken = 0;
-        outbox.drain_while(|_| {
-            taken += 1;
-            taken <= 3990
-        });
-        let queue = outbox.queue.lock();
-        assert_eq!(queue.frames.len(), 10);
-        assert!(queue.frames.capacity() <= KEPT_FRAMES, "{}", queue.frames.capacity());
-    }
-
-    #[test]
-    fn the_gauges_come_down_with_the_outbox() {
-        let outbox = outbox(1, 1000);
-        outbox.push(frame(10));
-        let metrics = outbox.metrics.clone();
-        let gauges =
-            || [metrics.session_queue_messages.get(), metrics.session_queue_bytes.get(), metrics.slow_sessions.get()];
-        assert_eq!(gauges(), [1, 10, 1]);
-        drop(outbox);
-        assert_eq!(gauges(), [0, 0, 0]);
-    }
-}
+pub(crate) mod tests;

@@ -209,8 +209,7 @@ async fn run_timers(worker: Rc<Worker>) {
 mod tests {
     use super::*;
 
-    use super::super::outbox::Bounds;
-    use super::super::outbox::tests::Wakes;
+    use super::super::outbox::tests::{Wakes, limits};
     use crate::metrics::{Metrics, ReadAtScrape};
     use crate::protocol::Generation;
     use futures_util::task::waker;
@@ -244,7 +243,7 @@ mod tests {
         let due = Instant::now();
         let alarm = Alarm { period: Duration::from_secs(1), due };
         let session = || {
-            let bounds = Bounds { messages_max: 1, bytes_max: 1 };
+            let bounds = limits(1, 1);
             let outbox = Arc::new(Outbox::new(Generation::Eio4, bounds, Metrics::new(&[], ReadAtScrape::default())));
             let wakes = Arc::new(Wakes::default());
             outbox.register(&waker(wakes.clone()));

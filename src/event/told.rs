@@ -35,6 +35,9 @@ pub enum ServerEvent<'a> {
         username: &'a Username,
         /// The content of the talk.
         talk: &'a Talk,
+        /// The number of talks that the update stands for, this one included. `None` if it stands for this one only
+        /// and was never folded.
+        missed: Option<u64>,
     },
     /// The users who listen to a conversation.
     People {
@@ -118,7 +121,7 @@ impl Serialize for ServerEvent<'_> {
                 map.serialize_entry("conversation", conversation)?;
                 map.serialize_entry("username", username)?;
             }
-            Self::Update { username, talk } => {
+            Self::Update { username, talk, missed } => {
                 map.serialize_entry("username", username)?;
                 map.serialize_entry("conversation", &talk.conversation)?;
                 if let Some(timestamp) = &talk.timestamp {
@@ -126,6 +129,9 @@ impl Serialize for ServerEvent<'_> {
                 }
                 if let Some(message_id) = &talk.message_id {
                     map.serialize_entry("messageID", message_id)?;
+                }
+                if let Some(missed) = missed {
+                    map.serialize_entry("missed", missed)?;
                 }
             }
             Self::People { conversation, inroom, people } => {

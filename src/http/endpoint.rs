@@ -11,7 +11,8 @@ use actix_http::RequestHead;
 use crate::actors::application::Application;
 use crate::actors::front::SessionParts;
 use crate::actors::session::SessionActor;
-use crate::delivery::outbox::{Bounds, Outbox};
+use crate::delivery::limits::OutboxLimits;
+use crate::delivery::outbox::Outbox;
 use crate::delivery::transport::Transport;
 use crate::delivery::worker::Worker;
 use crate::event::SessionId;
@@ -51,8 +52,8 @@ pub struct Endpoint {
     pub payload_bytes_max: usize,
     /// The bound of a session's mailbox.
     pub mailbox_max: usize,
-    /// The bounds of an outbox.
-    pub outbox: Bounds,
+    /// The bounds of all outboxes.
+    pub outbox: Arc<OutboxLimits>,
     /// The bound of the kernel's send buffer.
     pub send_buffer_bytes: usize,
     /// Creates the application of a session.
@@ -161,7 +162,7 @@ impl Edge {
         let endpoint = &self.endpoint;
         let sid = endpoint.ids.draw();
         let open = endpoint.greeting(generation, &sid, socket.is_some());
-        let outbox = Outbox::new(generation, endpoint.outbox, endpoint.metrics.clone()).with_form(form);
+        let outbox = Outbox::new(generation, endpoint.outbox.clone(), endpoint.metrics.clone()).with_form(form);
         let outbox = Arc::new(outbox);
         if socket.is_some() {
             outbox.push(Frame::text(&open));

@@ -73,6 +73,10 @@ label_values! {
 
     /// Actions against readers that are too slow.
     SlowAction {
+        /// An event was folded.
+        Folded = "folded",
+        /// An event was left out.
+        Dropped = "dropped",
         /// The connection was closed.
         Disconnected = "disconnected",
     }

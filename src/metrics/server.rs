@@ -93,8 +93,12 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     mailboxes: [Arc<MailboxMetrics>; ActorClass::ALL.len()],
-    /// Readers that were closed because their outbox was full.
-    pub slow_closed: Counter,
+    /// Readers that were closed because their outbox was full, or because they did not catch up.
+    pub slow_closed: HotCounter,
+    /// Events that were folded because an outbox was full.
+    pub slow_folded: HotCounter,
+    /// Events that were left out because an outbox was full.
+    pub slow_dropped: HotCounter,
     /// Writes to WebSockets.
     pub websocket_written: Written,
     /// Answers to polls.
@@ -124,12 +128,22 @@ impl Metrics {
             drop(families.http_answers.get_or_create(&StatusLabel { listener, status: 200 }));
         }
         let mailboxes = ActorClass::ALL.map(|class| Arc::new(MailboxMetrics::new(class, &families, &scraped)));
-        let slow_closed = ActionLabel { action: SlowAction::Disconnected };
-        let slow_closed = families.slow_actions.get_or_create_owned(&slow_closed);
+        let slow = |action| families.slow_actions.get_or_create_owned(&ActionLabel { action });
+        let slow_closed = slow(SlowAction::Disconnected);
+        let (slow_folded, slow_dropped) = (slow(SlowAction::Folded), slow(SlowAction::Dropped));
         let websocket_written = Written::new(TransportKind::WebSocket, &families);
         let polling_written = Written::new(TransportKind::Polling, &families);
         registry.register_collector(Box::new(scraped));
-        Arc::new(Self { registry, families, mailboxes, slow_closed, websocket_written, polling_written })
+        Arc::new(Self {
+            registry,
+            families,
+            mailboxes,
+            slow_closed,
+            slow_folded,
+            slow_dropped,
+            websocket_written,
+            polling_written,
+        })
     }
 
     /// Returns the metrics of the mailboxes of a class.

@@ -164,8 +164,10 @@ metrics! {
         session_queue_messages: HotGauge,
         /// Sessions of whose outbox more than half is in use.
         slow_sessions: Gauge,
-        /// Actions against readers that are too slow.
-        slow_actions: Family<ActionLabel, Counter>,
+        /// Sessions that have not got all news and may still catch up.
+        behind_sessions: Gauge,
+        /// Events folded or left out for readers that are too slow, and the readers that were closed.
+        slow_actions: Family<ActionLabel, HotCounter>,
         /// Joins by how they ended.
         joins: Family<ResultLabel, Counter>,
         /// Time from a join to its answer.

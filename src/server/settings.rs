@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::actors::event_rates::RatesMax;
 use crate::config::{self, Config};
-use crate::delivery::outbox::Bounds;
+use crate::delivery::limits::OutboxLimits;
 use crate::delivery::worker::SessionLimits;
 use crate::directory::max::Gate;
 use crate::http::connection::Deadlines;
@@ -106,7 +106,7 @@ pub(super) fn endpoint(
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,
         mailbox_max: config.mailbox.session,
-        outbox: Bounds { messages_max: config.outbox.messages_max, bytes_max: config.outbox.bytes_max },
+        outbox: Arc::new(OutboxLimits::new(&config.outbox)),
         send_buffer_bytes: config.server.send_buffer_bytes,
         new_application,
         sessions: Arc::new(Sessions::default()),

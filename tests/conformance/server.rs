@@ -129,7 +129,7 @@ fn main() {
         trusted_proxies: TrustedProxies::default(),
         payload_bytes_max,
         mailbox_max: 16,
-        outbox: delivery::Bounds { messages_max: 4096, bytes_max: 1 << 20 },
+        outbox: Arc::new(delivery::OutboxLimits::new(&Config::default().outbox)),
         send_buffer_bytes: 0,
         new_application,
         sessions: Arc::new(Sessions::default()),

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::*;
 use crate::actors::front::PollAnswer;
-use crate::delivery::outbox::Bounds;
+use crate::delivery::outbox::tests::limits;
 use crate::metrics::{Metrics, ReadAtScrape};
 use crate::protocol::ProtocolError;
 use tokio::sync::oneshot::Receiver;
@@ -20,7 +20,7 @@ struct Client {
 impl Client {
     fn new(generation: Generation) -> Self {
         let metrics = Metrics::new(&[], ReadAtScrape::default());
-        let outbox = Outbox::new(generation, Bounds { messages_max: 100, bytes_max: 10_000 }, metrics.clone());
+        let outbox = Outbox::new(generation, limits(100, 10_000), metrics.clone());
         Self { polls: Polls::new(100), outbox, metrics }
     }
 

@@ -19,7 +19,8 @@ use super::*;
 use crate::actors::application::Application;
 use crate::actors::front::PollAnswer;
 use crate::delivery::buffer::ReadBuffer;
-use crate::delivery::outbox::{Bounds, Frames};
+use crate::delivery::outbox::Frames;
+use crate::delivery::outbox::tests::limits;
 use crate::delivery::ready::{self, Audience};
 use crate::delivery::transport::Sink;
 use crate::delivery::worker::SessionLimits;
@@ -240,7 +241,7 @@ impl Session {
     ) -> Self {
         let (heard, meanwhile) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
         let metrics = Metrics::new(&[], ReadAtScrape::default());
-        let bounds = Bounds { messages_max: 100, bytes_max: 10_000 };
+        let bounds = limits(100, 10_000);
         let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
         let parts = SessionParts {
             id: SessionId(1),
@@ -327,8 +328,7 @@ impl ArcWake for Stall {
 async fn a_deadline_that_comes_while_the_thread_stands_still_is_looked_at_again() {
     let worker = Worker::new(SessionLimits::default());
     let session = Session::start_on(&worker, Generation::Eio4, None, Duration::from_secs(10));
-    let stalled =
-        Arc::new(Outbox::new(Generation::Eio4, Bounds { messages_max: 1, bytes_max: 1 }, session.metrics.clone()));
+    let stalled = Arc::new(Outbox::new(Generation::Eio4, limits(1, 1), session.metrics.clone()));
     stalled.register(&waker(Arc::new(Stall(Duration::from_millis(500)))));
     let (alarms, start) = (worker.alarms(&stalled), Instant::now());
     let alarm = |period_ms: u64| {

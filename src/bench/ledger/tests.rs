@@ -341,7 +341,7 @@ fn an_update_takes_about_the_bytes_of_the_plan() {
             timestamp: Some(raw("12345678")),
             message_id: Some(raw(&format!("\"{}\"", message_id("k3f9", 123, payload_bytes)))),
         };
-        let update = ServerEvent::Update { username: &Username::parse("u1234").unwrap(), talk: &talk };
+        let update = ServerEvent::Update { username: &Username::parse("u1234").unwrap(), talk: &talk, missed: None };
         let bytes = format!("42/max,[\"update\",{}]", update.json()).len();
         assert!(bytes.abs_diff(payload_bytes) <= 5, "{bytes} for {payload_bytes}");
     }

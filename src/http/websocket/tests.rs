@@ -1,8 +1,8 @@
 //! Tests of the transport over a peer that the test controls: cut reads and writes, floods, and ends.
 
 use super::*;
-use crate::delivery::outbox::Bounds;
 use crate::delivery::outbox::tests::Wakes;
+use crate::delivery::outbox::tests::limits;
 use crate::metrics::ReadAtScrape;
 use crate::protocol::websocket::tests::frame as client_frame;
 use futures_util::task::waker;
@@ -88,7 +88,7 @@ impl AsyncWrite for Peer {
 
 fn socket(takes: Vec<usize>, input: Vec<Vec<u8>>) -> (WebSocket<Peer>, Outbox) {
     let metrics = Metrics::new(&[], ReadAtScrape::default());
-    let bounds = Bounds { messages_max: 1000, bytes_max: 1 << 20 };
+    let bounds = limits(1000, 1 << 20);
     let outbox = Outbox::new(Generation::Eio4, bounds, metrics.clone());
     let stream = Peer { input: input.into(), takes: takes.into(), output: Vec::new(), breaks: false, news: None };
     let head = Bytes::from_static(b"HTTP/1.1 101\r\n\r\n");

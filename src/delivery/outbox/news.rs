@@ -1,0 +1,166 @@
+//! News in an outbox: what becomes of news that does not fit, and how a slow reader catches up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::{Outbox, Queue};
+use crate::config::OutboxPolicy;
+use crate::delivery::fold::{Folds, Missed, News, Recount};
+use crate::event::{CloseReason, ConversationId, ServerEvent, ServerEventName, SessionId};
+use crate::metrics::{DeliveryPath, EventLabel};
+use crate::protocol::Generation;
+use crate::protocol::connection::Alarm;
+use crate::protocol::frame::{Broadcast, Frame};
+
+/// Recounts that one reader waits for at the same time. Each may be as long as the list of all users of a conversation.
+const RECOUNTS_MAX: usize = 4;
+
+/// The state of a reader that has not got all news.
+#[derive(Debug)]
+pub(super) struct Behind {
+    since: Instant,
+    /// Whether the session knows the end of its [`Grace`].
+    announced: bool,
+    folds: Folds,
+}
+
+/// The time that a reader has to catch up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// The end of this time.
+    pub alarm: Alarm,
+    /// Whether the session has to set the alarm: this time is returned for the first time.
+    pub begins: bool,
+}
+
+impl Outbox {
+    /// Queues the frame of `news`. If it does not fit, the policy of the outbox decides. Returns whether the frame is
+    /// queued.
+    pub fn push_news(&self, frame: Frame, news: &News) -> bool {
+        let queue = self.queue.lock();
+        if queue.closed.is_some() {
+            return false;
+        }
+        let bytes = frame.len();
+        let comes_later = queue.behind.as_ref().is_some_and(|behind| behind.folds.precede(news));
+        if !comes_later && self.fits(&queue, 1, bytes, 1) {
+            self.append(queue, bytes, 1, std::iter::once(frame));
+            return true;
+        }
+        match if comes_later { OutboxPolicy::Fold } else { self.limits.policy() } {
+            OutboxPolicy::Fold => self.fall_behind(queue, Some(news)),
+            OutboxPolicy::Drop => self.fall_behind(queue, None),
+            OutboxPolicy::Close => self.close_as_slow(queue),
+        }
+        false
+    }
+
+    /// Folds `news`, or with `None` leaves it out. If the reader falls behind by that, its session is woken.
+    fn fall_behind(&self, mut queue: MutexGuard<'_, Queue>, news: Option<&News>) {
+        let begins = queue.behind.is_none();
+        let behind = queue.behind.get_or_insert_with(|| {
+            self.metrics.behind_sessions.inc();
+            Box::new(Behind { since: Instant::now(), announced: false, folds: Folds::default() })
+        });
+        match news {
+            Some(news) => {
+                behind.folds.add(news);
+                self.metrics.slow_folded.inc();
+            }
+            None => self.metrics.slow_dropped.inc(),
+        }
+        drop(queue);
+        if begins {
+            self.waker.wake();
+        }
+    }
+
+    /// Queues the `people` that a [`Recount`] has asked for. If the outbox has no room for it, the recount is asked for
+    /// once more later. Returns whether the frame is queued.
+    pub fn push_people(&self, conversation: &ConversationId, frame: Frame) -> bool {
+        let mut queue = self.queue.lock();
+        let has_room = !self.is_half_full(&queue);
+        let awaiting = queue.behind.as_mut().filter(|behind| behind.folds.awaits_recount(conversation));
+        let Some(behind) = awaiting else { return false };
+        if !has_room {
+            behind.folds.postpone(conversation);
+            return false;
+        }
+        behind.folds.recounted(conversation);
+        let bytes = frame.len();
+        self.make_room(&mut queue, bytes);
+        self.append(queue, bytes, 1, std::iter::once(frame));
+        // The session asks for the next recount, or learns that its reader has caught up.
+        self.waker.wake();
+        true
+    }
+
+    /// Forgets the folded news of a conversation that the session has left.
+    pub fn forget(&self, conversation: &ConversationId) {
+        if let Some(behind) = &mut self.queue.lock().behind {
+            behind.folds.forget(conversation);
+        }
+    }
+
+    /// Queues folded updates as long as the outbox [has room](Self::has_room), and then asks conversations for
+    /// recounts. The task of `session` calls this in each of its turns. The task is woken when the reader falls behind,
+    /// and when the outbox of a reader that is behind has room again. Returns the time that the reader has to catch up;
+    /// `None` if it is not behind.
+    ///
+    /// # Errors
+    /// The outbox is closed.
+    pub fn catch_up(&self, session: SessionId) -> Result<Option<Grace>, CloseReason> {
+        let mut queue = self.queue.lock();
+        if let Some(reason) = queue.closed {
+            return Err(reason);
+        }
+        let Some(mut behind) = queue.behind.take() else { return Ok(None) };
+        let was_empty = queue.frames.is_empty();
+        let mut told = 0;
+        while !self.is_half_full(&queue)
+            && let Some(missed) = behind.folds.next_update()
+        {
+            let frame = update(self.generation, &missed);
+            self.account(&mut queue, 1, frame.len() as i64);
+            queue.frames.push(frame);
+            told += 1;
+        }
+        let mut recounts = SmallVec::<[Arc<dyn Recount>; RECOUNTS_MAX]>::new();
+        let has_room = !self.is_half_full(&queue);
+        while has_room
+            && behind.folds.requested() < RECOUNTS_MAX
+            && let Some(recount) = behind.folds.next_recount()
+        {
+            recounts.push(recount);
+        }
+        let grace = (!has_room || !behind.folds.is_empty()).then(|| {
+            let begins = !std::mem::replace(&mut behind.announced, true);
+            let period = self.limits.grace();
+            Grace { alarm: Alarm { period, due: behind.since + period }, begins }
+        });
+        match grace {
+            Some(_) => queue.behind = Some(behind),
+            None => drop(self.metrics.behind_sessions.dec()),
+        }
+        drop(queue);
+        if told > 0 {
+            let label = EventLabel { event: ServerEventName::Update, path: DeliveryPath::Local };
+            self.metrics.deliveries.get_or_create(&label).inc_by(told);
+        }
+        if told > 0 && was_empty {
+            self.tell();
+        }
+        recounts.iter().for_each(|recount| recount.request(session));
+        Ok(grace)
+    }
+}
+
+/// Returns the update that tells a client of this generation what it has missed.
+fn update(generation: Generation, missed: &Missed) -> Frame {
+    let Missed { namespace, username, talk, count } = missed;
+    let event = ServerEvent::Update { username, talk, missed: Some(*count) };
+    Broadcast::new(namespace.clone(), event.name().as_str(), event.json()).frame(generation).clone()
+}
