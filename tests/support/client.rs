@@ -54,7 +54,7 @@ impl Client {
     /// Opens a session and sends nothing.
     pub async fn open(addr: SocketAddr, kind: Kind) -> Self {
         let (outlet, inbox) = unbounded_channel();
-        let ear = Ear { kind, outlet, beats: watch::Sender::new(0) };
+        let ear = Ear { kind, outlet, beats: watch::Sender::new(0), reads: watch::Sender::new(true) };
         let (opened, link) = match (kind.way(), kind.generation()) {
             (Way::WebSocket, Generation::Sio09) => {
                 let (opened, _) = kind.handshaken(&Http::connect(addr).await.get(&kind.handshake()).await);
@@ -265,6 +265,11 @@ impl Client {
         assert_eq!(self.so_far().await, []);
     }
 
+    /// Stops reading, or goes on. A poll that waits is answered, and none follows it.
+    pub fn reads(&mut self, reads: bool) {
+        self.ear.reads.send_replace(reads);
+    }
+
     /// Waits until heartbeats have gone round `times` times, whichever side starts them in this release.
     pub async fn beats(&mut self, times: u32) {
         let mut beats = self.ear.beats.subscribe();
@@ -321,6 +326,8 @@ struct Ear {
     outlet: UnboundedSender<Heard>,
     /// Heartbeats so far.
     beats: watch::Sender<u32>,
+    /// Whether the client reads, or polls.
+    reads: watch::Sender<bool>,
 }
 
 /// The reaction to a packet from the server.
@@ -347,6 +354,11 @@ impl Ear {
                 Next::Nothing
             }
         }
+    }
+
+    /// Waits until the client may read.
+    async fn may_read(&self) {
+        let _ = self.reads.subscribe().wait_for(|reads| *reads).await;
     }
 
     fn beat(&self, next: Next) -> Next {
@@ -385,6 +397,7 @@ fn beat(ear: &Ear, mouth: &Mouth, interval: Duration) -> Option<JoinHandle<()>> 
 
 async fn read(mut reader: Reader, writer: Arc<Mutex<Writer>>, ear: Ear) {
     let end = loop {
+        ear.may_read().await;
         match reader.next().await {
             Ok(Frame::Text(packet)) => {
                 if let Next::Reply(reply) = ear.take(packet, false) {
@@ -402,6 +415,7 @@ async fn read(mut reader: Reader, writer: Arc<Mutex<Writer>>, ear: Ear) {
 async fn poll(mut http: Http, poster: Arc<Mutex<Poster>>, target: String, ear: Ear, paused: Arc<AtomicBool>) {
     let request = request("GET", &target, &[], b"");
     let end = 'polls: loop {
+        ear.may_read().await;
         if http.write(&request).await.is_err() {
             break End::Reset;
         }

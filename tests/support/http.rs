@@ -2,11 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
+
+/// The receive buffer of every connection of the test binary, in bytes; 0 leaves its size to the kernel.
+pub static RECEIVE_BUFFER_BYTES: AtomicU32 = AtomicU32::new(0);
 
 /// One connection.
 pub struct Http {
@@ -34,7 +38,12 @@ impl Response {
 
 impl Http {
     pub async fn connect(addr: SocketAddr) -> Self {
-        let stream = within("a connection", TcpStream::connect(addr)).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        match RECEIVE_BUFFER_BYTES.load(Ordering::Relaxed) {
+            0 => {}
+            bytes => socket.set_recv_buffer_size(bytes).unwrap(),
+        }
+        let stream = within("a connection", socket.connect(addr)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }
     }

@@ -158,6 +158,11 @@ impl Writer {
 }
 
 impl Reader {
+    /// Reads one byte.
+    pub async fn byte(&mut self) -> io::Result<u8> {
+        self.0.read_u8().await
+    }
+
     /// Returns the next frame, or how the connection ended.
     pub async fn next(&mut self) -> Result<Frame, End> {
         self.read().await.map_err(|error| match error.kind() {
