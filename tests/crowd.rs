@@ -311,7 +311,7 @@ async fn narrow(server: &Fixture, user: &str) -> Socket {
 
 /// Small outboxes and kernel buffers.
 const NARROW: &str = "
-    outbox.policy = close
+    outbox.policy = \"close\"
     server.send_buffer_bytes = 4096
     outbox.bytes_max = 65536
     outbox.messages_max = 200
