@@ -38,6 +38,10 @@ pub enum Command {
     },
     /// Print every setting with its default as an annotated TOML file
     Config,
+    /// Print a dashboard for Grafana: import it there as JSON
+    Grafana,
+    /// Print alerting rules for Prometheus, as a file for its rule_files
+    Alerts,
     /// Load a server with many clients, check every delivery, and report how fast it was
     Bench(Box<BenchOptions>),
 }
@@ -222,6 +226,12 @@ impl CommandLine {
                         "\"maxtalk bench\" loads the server of --url, or one of its own: these options are for \
                          \"maxtalk serve\""
                     }
+                    Command::Grafana => {
+                        "\"maxtalk grafana\" prints the same for every configuration, and takes no options"
+                    }
+                    Command::Alerts => {
+                        "\"maxtalk alerts\" prints the same for every configuration, and takes no options"
+                    }
                     _ => "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?",
                 };
                 Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
@@ -257,6 +267,8 @@ mod tests {
             (&["--offline"], Err(ErrorKind::UnknownArgument)),
             (&["config"], Ok(Command::Config)),
             (&["--listen", "a", "config"], Err(ErrorKind::ArgumentConflict)),
+            (&["--listen", "a", "alerts"], Err(ErrorKind::ArgumentConflict)),
+            (&["grafana"], Ok(Command::Grafana)),
             (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),
             (&["--listen"], Err(ErrorKind::InvalidValue)),
             (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),

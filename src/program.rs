@@ -10,6 +10,7 @@ use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use crate::cli::{self, Command};
+use crate::metrics::{alerts, grafana};
 use crate::{config, logging, server};
 
 /// How long the last log lines may take to be written.
@@ -53,6 +54,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Config => cli::print(&config::annotated_defaults())?,
+        Command::Grafana => cli::print(&grafana::dashboard())?,
+        Command::Alerts => cli::print(&alerts::rules())?,
         Command::Bench(options) => return Ok(cli::bench(&options)?),
     }
     Ok(ExitCode::SUCCESS)

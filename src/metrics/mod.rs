@@ -5,9 +5,14 @@
 //! * [`server`]: the metrics of one server, and handles to the rows that change most.
 //! * [`scraped`]: metrics that get their value at a scrape.
 //! * [`striped`]: counters and gauges that many threads change.
+//! * [`grafana`] and [`alerts`]: a dashboard and alerting rules over the metrics of the table.
+//! * `query`: the expressions in them.
 //! * [`text`]: the text forms of `/metrics`.
 
+pub mod alerts;
+pub mod grafana;
 pub mod labels;
+mod query;
 pub mod scraped;
 pub mod server;
 pub mod striped;

@@ -33,7 +33,7 @@ pub struct Declaration {
     /// The type in the exposed text.
     pub kind: MetricType,
     /// The names of the labels.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the test of the README reads them"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests read them"))]
     pub labels: &'static [&'static str],
     /// The help, without a full stop.
     pub help: &'static str,
@@ -79,8 +79,7 @@ macro_rules! metrics {
         )+}
     ) => {
         /// Every metric, in the order of the exposed text.
-        #[cfg(test)]
-        pub static TABLE: &[Declaration] = &[
+        pub const TABLE: &[Declaration] = &[
             $(Declaration::new::<$Type>(stringify!($name), $help),)+
             $(Declaration::new::<$Read>(stringify!($read), $read_help),)+
         ];

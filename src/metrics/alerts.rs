@@ -1,0 +1,171 @@
+//! The alerting rules for Prometheus, as the file that Prometheus reads. They are rows of one table, each with a line
+//! that says what to do.
+
+use serde_json::Value;
+
+use super::query::{Place, metric};
+
+const PLACE: Place = Place { matchers: "", window: "5m" };
+
+/// An alerting rule.
+struct Alert {
+    name: &'static str,
+    expression: String,
+    /// How long the expression has to hold, in Prometheus's form.
+    holds: &'static str,
+    severity: &'static str,
+    summary: &'static str,
+    runbook: &'static str,
+}
+
+/// Returns the file of the rules.
+pub fn rules() -> String {
+    let mut text = String::from(
+        "# Alerting rules for maxtalk: add this file to rule_files in prometheus.yml.\ngroups:\n  - name: maxtalk\n    \
+         rules:\n",
+    );
+    for Alert { name, expression, holds, severity, summary, runbook } in alerts() {
+        // A JSON string is also a YAML string.
+        let quoted = |text: &str| Value::from(text).to_string();
+        text += &format!(
+            "      - alert: {name}\n        expr: {}\n        for: {holds}\n        labels:\n          severity: \
+             {severity}\n        annotations:\n          summary: {}\n          runbook: {}\n",
+            quoted(&expression),
+            quoted(summary),
+            quoted(runbook),
+        );
+    }
+    text
+}
+
+fn alerts() -> Vec<Alert> {
+    [mailboxes(), readers(), service()].into_iter().flatten().collect()
+}
+
+fn mailboxes() -> Vec<Alert> {
+    let (peak, capacity) = (metric!(mailbox_peak_messages), metric!(mailbox_capacity_messages));
+    vec![
+        Alert {
+            name: "MaxtalkMailboxRefuses",
+            expression: format!("{} > 0", PLACE.rate(metric!(mailbox_rejected), "reason=\"full\"", "actor")),
+            holds: "5m",
+            severity: "warning",
+            summary: "A full mailbox of the class {{ $labels.actor }} refuses messages.",
+            runbook: "If the waiting time is short, raise mailbox.{{ $labels.actor }}. If it is long, add workers or \
+                      machines: a larger mailbox only adds delay.",
+        },
+        Alert {
+            name: "MaxtalkMailboxNearLimit",
+            expression: format!(
+                "{} / {} > 0.8",
+                PLACE.max(peak, "", "instance, actor"),
+                PLACE.max(capacity, "", "instance, actor")
+            ),
+            holds: "5m",
+            severity: "warning",
+            summary: "The deepest mailbox of the class {{ $labels.actor }} is above 80 % of its limit.",
+            runbook: "maxtalk top shows the class. Compare waiting and handling time before the limit is turned.",
+        },
+        Alert {
+            name: "MaxtalkMailboxWaits",
+            expression: format!("{} > 0.25", PLACE.quantile(0.99, metric!(mailbox_wait_seconds), "", "actor")),
+            holds: "10m",
+            severity: "warning",
+            summary: "Messages wait longer than 250 ms in mailboxes of the class {{ $labels.actor }}.",
+            runbook: "Look for a busy worker or a hot conversation in maxtalk top. A smaller limit bounds the wait.",
+        },
+    ]
+}
+
+fn readers() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "MaxtalkSlowReaders",
+            expression: format!(
+                "{} / {} > 0.05",
+                PLACE.sum(metric!(slow_sessions), "", "instance"),
+                PLACE.sum(metric!(sessions), "", "instance")
+            ),
+            holds: "5m",
+            severity: "warning",
+            summary: "More than 5 % of the sessions read too slowly.",
+            runbook: "If they share a network, look there. If all are slow, compare the rate of deliveries with usual days.",
+        },
+        Alert {
+            name: "MaxtalkSlowReadersClosed",
+            expression: format!("{} > 1", PLACE.rate(metric!(slow_actions), "action=\"disconnected\"", "instance")),
+            holds: "5m",
+            severity: "warning",
+            summary: "More than one slow reader per second is closed.",
+            runbook: "Raise outbox.grace_ms or outbox.messages_max, or lower the rate of talks of the hottest \
+                      conversations.",
+        },
+    ]
+}
+
+fn service() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "MaxtalkActorPanics",
+            expression: format!("{} > 0", PLACE.increase(metric!(actors_stopped), "reason=\"panic\"", "actor")),
+            holds: "0m",
+            severity: "critical",
+            summary: "An actor of the class {{ $labels.actor }} has panicked.",
+            runbook: "The log has the message and the place. It is a fault of maxtalk: report it.",
+        },
+        Alert {
+            name: "MaxtalkWorkerStuck",
+            expression: format!("{} > 2", PLACE.max(metric!(worker_silence_seconds), "", "instance, listener")),
+            holds: "1m",
+            severity: "critical",
+            summary: "A worker does not run.",
+            runbook: "Look for a machine without processor time, or a stopped process. The log names the worker.",
+        },
+        Alert {
+            name: "MaxtalkJoinsFail",
+            expression: format!(
+                "{} / {} > 0.1",
+                PLACE.rate(metric!(joins), "result!=\"ok\"", "instance"),
+                PLACE.rate(metric!(joins), "", "instance")
+            ),
+            holds: "5m",
+            severity: "critical",
+            summary: "More than 10 % of the joins fail.",
+            runbook: "maxtalk_joins_total has the codes. With max_timeout and max_unavailable look at MAX; maxtalk check \
+                      asks it.",
+        },
+        Alert {
+            name: "MaxtalkJoinsWait",
+            expression: format!("{} > 100", PLACE.sum(metric!(max_waiting), "", "instance")),
+            holds: "5m",
+            severity: "warning",
+            summary: "More than 100 joins wait for their call to MAX.",
+            runbook: "If MAX is idle, raise max.inflight_max; if it is slow, add processes of MAX.",
+        },
+        Alert {
+            name: "MaxtalkLogLinesLost",
+            expression: format!("{} > 0", PLACE.increase(metric!(log_lines_lost), "", "instance")),
+            holds: "0m",
+            severity: "warning",
+            summary: "Lines of the log were lost.",
+            runbook: "The reader of standard error is too slow, or log.filter too chatty.",
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::query::tests::check_labels;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn rules_have_names_of_their_own_and_labels_that_exist() {
+        let names: BTreeSet<_> = alerts().iter().map(|alert| alert.name).collect();
+        assert_eq!(names.len(), alerts().len());
+        for alert in alerts() {
+            check_labels(&alert.expression);
+            assert!(!alert.runbook.is_empty() && !alert.summary.is_empty());
+        }
+    }
+}
