@@ -7,7 +7,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`protocol`]: the wire, without I/O; [`limits`]; [`logging`]; [`files`]; [`ids`]; [`turns`] |
+//! | 0 | [`protocol`]: the wire, without I/O; [`limits`]; [`logging`]; [`files`]; [`ids`]; [`stage`]; [`turns`] |
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
@@ -95,6 +95,7 @@ mod metrics;
 pub mod program;
 mod protocol;
 mod server;
+mod stage;
 #[doc(hidden)]
 pub mod testing;
 mod turns;

@@ -10,7 +10,6 @@ use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -34,6 +33,7 @@ use crate::ids::Ids;
 use crate::limits::clients::Clients;
 use crate::limits::memory::Memory;
 use crate::metrics::{ActorClass, Metrics};
+use crate::stage::Stage;
 
 mod files;
 mod listeners;
@@ -230,6 +230,7 @@ impl Server {
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
+        endpoint.stage.advance(Stage::Serving);
         Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, max, demo, tokenless, stop_timeout })
     }
 
@@ -293,7 +294,7 @@ impl Server {
     pub async fn stop(self) {
         let listeners = || std::iter::once(&self.clients).chain(&self.operators);
         let stop = async {
-            self.endpoint.stopping.store(true, Ordering::Relaxed);
+            self.endpoint.stage.advance(Stage::Draining);
             listeners().for_each(Listener::begin_stop);
             // In a loop, because a handshake that is under way may enter its session after the first look.
             while !self.endpoint.sessions.is_empty() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use actix_http::RequestHead;
@@ -26,6 +26,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::handshake::{LegacyOpen, Open, RequestError};
 use crate::protocol::payload::Form;
 use crate::protocol::{Generation, TransportKind};
+use crate::stage::{CurrentStage, Stage};
 
 use super::sessions::Sessions;
 
@@ -64,8 +65,8 @@ pub struct Endpoint {
     pub sessions: Arc<Sessions>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// Whether the server stops. It then opens no new sessions.
-    pub stopping: AtomicBool,
+    /// The stage of the server. While it drains, it opens no new sessions.
+    pub stage: Arc<CurrentStage>,
     /// The number of the next session.
     pub next_session: AtomicU64,
 }
@@ -136,7 +137,7 @@ impl Edge {
     /// The server stops, or a bound is reached.
     pub fn admit(&self, generation: Generation, address: IpAddr) -> Result<SessionSlot, HandshakeError> {
         let endpoint = &self.endpoint;
-        if endpoint.stopping.load(Ordering::Relaxed) {
+        if endpoint.stage.get() == Stage::Draining {
             endpoint.note_handshake(Some(generation), HandshakeResult::Stopping);
             return Err(HandshakeError::Stopping);
         }

@@ -1,7 +1,7 @@
 //! From the configuration to the settings of each part of the server. Times in milliseconds become [`Duration`]s.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub(super) fn endpoint(
         new_application,
         sessions: Arc::new(Sessions::default()),
         metrics,
-        stopping: AtomicBool::new(false),
+        stage: Arc::default(),
         next_session: AtomicU64::new(1),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use maxtalk::testing::Ids;
@@ -134,7 +134,7 @@ fn main() {
         new_application,
         sessions: Arc::new(Sessions::default()),
         metrics: Metrics::new(&[], ReadAtScrape::default()),
-        stopping: AtomicBool::new(false),
+        stage: Arc::default(),
         next_session: AtomicU64::new(1),
     };
     actix_rt::System::new().block_on(async move {
