@@ -133,6 +133,9 @@ settings! {
         listen: SocketAddr = "127.0.0.1:6545" in ADDRESSES,
         /// Worker threads; 0 starts one per core.
         workers: usize = 0 in 0..=1024,
+        /// Time over which sessions are closed, evenly, before the server stops; 0 closes them all at once. Whatever
+        /// ends the process must wait for longer than this and `server.stop_ms` together.
+        drain_ms: u64 = 0 in 0..=DAY_MS,
         /// Longest wait for connections to end when the server stops.
         stop_ms: u64 = 5000 in 1..=DAY_MS,
         /// The kernel's send buffer of each WebSocket connection. A client that reads too slowly fills it in addition

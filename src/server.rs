@@ -1,5 +1,6 @@
 //! Composes the registry and the listeners from the configuration, starts them, and stops them.
 //!
+//! * `drain`: closes the sessions, spread over a time, before the stop.
 //! * `settings`: from the configuration to the settings of each part.
 //! * [`listeners`]: the listeners for clients and for operators.
 //! * `files`: open files, and how many are left for clients.
@@ -16,7 +17,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::application::Application;
 use crate::actors::conversation::ConversationSettings;
-use crate::actors::front::SessionMessage;
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
@@ -25,7 +25,6 @@ use crate::delivery::outbox::Outbox;
 use crate::directory::Directory;
 use crate::directory::demo::DemoMax;
 use crate::directory::max::{Gate, MaxDirectory, Probe, Target, Tokenless, TrustError};
-use crate::event::CloseReason;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::listener::{Listener, ListenerError};
 use crate::http::pages;
@@ -33,8 +32,9 @@ use crate::ids::Ids;
 use crate::limits::clients::Clients;
 use crate::limits::memory::Memory;
 use crate::metrics::{ActorClass, Metrics};
-use crate::stage::Stage;
+use crate::stage::{Drain, Stage};
 
+mod drain;
 mod files;
 mod listeners;
 mod settings;
@@ -104,15 +104,16 @@ pub enum Error {
     Listener(#[from] ListenerError),
 }
 
-/// Runs the server until SIGTERM or SIGINT tells it to stop. `last_words` is called if the process has to exit before
-/// this function returns.
+/// Runs the server until SIGTERM, SIGINT or a call makes it drain and stop. `last_words` is called if the process has
+/// to exit before this function returns.
 ///
 /// # Errors
 /// The server cannot start, or a part of it has failed.
 pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     // The first step, so that no signal is lost that comes while the server starts.
+    let drain = Drain::new(Duration::from_millis(config.server.drain_ms));
     let stop_timeout = Duration::from_millis(config.server.stop_ms);
-    let mut stop = signals::listen(stop_timeout, last_words)
+    signals::listen(drain.clone(), stop_timeout, last_words)
         .map_err(|cause| Error::Start { what: "the thread that hears signals", cause })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -121,15 +122,9 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
     // Not dropped: the drop of a runtime would wait for its resolver, which may hang. The process ends after this.
     let system = ManuallyDrop::new(actix_rt::System::with_tokio_rt(|| runtime));
     system.block_on(async {
-        let mut server = Server::start(config)?;
+        let server = Server::start(config, drain)?;
         server.announce();
-        let name = tokio::select! {
-            told = stop.wait_for(Option::is_some) => told.ok().and_then(|name| *name).unwrap_or("a signal"),
-            // The supervisor restarts the process, which is better than a process that serves nobody.
-            error = server.failed() => return Err(error),
-        };
-        log::info!("{name}: stopping");
-        server.stop().await;
+        server.serve().await?;
         log::info!("stopped");
         Ok(())
     })
@@ -175,6 +170,7 @@ pub struct Server {
     clients: Listener,
     operators: Option<Listener>,
     endpoint: Arc<Endpoint>,
+    drain: Drain,
     registry_end: RegistryEnd,
     addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
@@ -187,10 +183,11 @@ pub struct Server {
 
 impl Server {
     /// Starts the server on threads of its own. Its registry lives on this thread, which has to run an actix system.
+    /// The server stops when `drain` begins and [`Self::serve`] runs.
     ///
     /// # Errors
     /// See [`Error`]. MAX is not asked yet.
-    pub fn start(config: Config) -> Result<Self, Error> {
+    pub fn start(config: Config, drain: Drain) -> Result<Self, Error> {
         check_path(&config)?;
         let workers = settings::worker_count(&config);
         let connections_max = files::for_clients(files::limit(), &config, workers)?;
@@ -202,7 +199,7 @@ impl Server {
                 (ActorClass::Conversation, config.mailbox.conversation),
                 (ActorClass::Registry, config.mailbox.registry),
             ],
-            settings::read_at_scrape(&gate),
+            settings::read_at_scrape(&gate, drain.stage()),
         );
         let ids = Ids::from_system()?;
         let (target, demo) = match Target::configured(&config.max) {
@@ -221,7 +218,10 @@ impl Server {
             settings::client_bounds(&config, connections_max),
             Memory::new(config.limits.memory_bytes_max),
         );
-        let endpoint = Arc::new(settings::endpoint(&config, new_application, ids, clients, metrics));
+        let endpoint = settings::endpoint(&config, new_application, ids, clients, metrics, drain.stage().clone());
+        let endpoint = Arc::new(endpoint);
+        let sessions = endpoint.sessions.clone();
+        drain.count_sessions(move || sessions.len());
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.metrics.listen.map(|wanted| listeners::listen(wanted, "metrics.listen")).transpose()?;
         let clients =
@@ -231,11 +231,23 @@ impl Server {
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
         endpoint.stage.advance(Stage::Serving);
-        Ok(Self { clients, operators, endpoint, registry_end, addr, metrics_addr, max, demo, tokenless, stop_timeout })
+        Ok(Self {
+            clients,
+            operators,
+            endpoint,
+            drain,
+            registry_end,
+            addr,
+            metrics_addr,
+            max,
+            demo,
+            tokenless,
+            stop_timeout,
+        })
     }
 
     /// Resolves with the cause when the server has failed.
-    pub async fn failed(&mut self) -> Error {
+    async fn failed(&mut self) -> Error {
         let operators = async {
             match &mut self.operators {
                 Some(operators) => operators.failed().await,
@@ -289,21 +301,34 @@ impl Server {
         }
     }
 
+    /// Serves until the drain has begun and its time is over, and then stops.
+    ///
+    /// # Errors
+    /// A part of the server has failed.
+    pub async fn serve(mut self) -> Result<(), Error> {
+        let (drain, sessions) = (self.drain.clone(), self.endpoint.sessions.clone());
+        tokio::select! {
+            () = drain::run(drain, &sessions) => {}
+            // The supervisor restarts the process, which is better than a process that serves nobody.
+            error = self.failed() => return Err(error),
+        }
+        self.stop().await;
+        Ok(())
+    }
+
     /// Stops the server within `server.stop_ms`. It accepts no more connections, ends every session by closing its
     /// transport, so that clients reconnect elsewhere, and waits until all connections are closed.
-    pub async fn stop(self) {
+    async fn stop(self) {
         let listeners = || std::iter::once(&self.clients).chain(&self.operators);
         let stop = async {
-            self.endpoint.stage.advance(Stage::Draining);
             listeners().for_each(Listener::begin_stop);
-            // In a loop, because a handshake that is under way may enter its session after the first look.
-            while !self.endpoint.sessions.is_empty() {
-                for mailbox in self.endpoint.sessions.mailboxes() {
-                    mailbox.send_always(SessionMessage::Abort(CloseReason::Stop));
+            loop {
+                // In the loop, because a handshake that is under way may enter its session after the first look.
+                drain::close_all(&self.endpoint.sessions).await;
+                let is_idle = listeners().all(|listener| listener.connections() == 0);
+                if is_idle && self.endpoint.sessions.is_empty() {
+                    break;
                 }
-                sleep(STOP_POLL).await;
-            }
-            while listeners().any(|listener| listener.connections() > 0) {
                 sleep(STOP_POLL).await;
             }
         };

@@ -84,6 +84,10 @@ pub mod protocol {
     };
 }
 
+pub mod stage {
+    pub use crate::stage::{Drain, Stage};
+}
+
 pub mod server {
     pub use crate::server::{ClientWorkers, Server};
 }

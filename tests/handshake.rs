@@ -468,7 +468,7 @@ fn bytes_that_are_not_http_end_only_their_connection() {
 #[test]
 fn a_stop_ends_polls_and_forbids_nobody_to_come_back() {
     run(async {
-        let mut server = Fixture::start("");
+        let server = Fixture::start("");
         let mut client = Client::connect(server.addr, Kind::Polling, "").await;
         server.stop();
         // The poll ends without a close packet, which might keep the client from coming back; the sid is then unknown.

@@ -432,7 +432,7 @@ fn a_post_that_fails_costs_nothing_but_itself() {
 #[test]
 fn a_stop_sends_everybody_elsewhere() {
     run(async {
-        let mut server = Fixture::start("");
+        let server = Fixture::start("");
         let mut polling = Session::begin(server.addr).await.polling().await;
         let mut socket = Session::begin(server.addr).await.socket().await;
         polling.wait().await;
@@ -446,7 +446,7 @@ fn a_stop_sends_everybody_elsewhere() {
 #[test]
 fn a_handshake_that_comes_too_late_for_a_stop_is_told_so() {
     run(async {
-        let mut server = Fixture::start("server.workers = 1");
+        let server = Fixture::start("server.workers = 1");
         let mut polling = Session::begin(server.addr).await.polling().await;
         let mut late = Vec::new();
         for target in ["/socket.io/1/", "/socket.io/1/?jsonp=alert(7)"] {

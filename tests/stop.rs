@@ -8,14 +8,15 @@ mod support;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::client::{Client, Heard, Kind, join_of, listening, not_ok, ok, sid_of, talk_of, target, update};
 use support::fake_max::{answer, json};
 use support::http::{Http, request};
+use support::kind::{Generation, Way};
 use support::max_by_rule::MaxByRule;
 use support::process::{Process, end_of, maxtalk, signal};
-use support::socket::{End, text};
+use support::socket::{End, Frame, text};
 use support::{run, within};
 
 /// A stop with 100 and more sockets must be done in this time.
@@ -164,6 +165,186 @@ fn half_a_request_is_waited_for_a_moment() {
     });
 }
 
+/// The environment variable of `server.drain_ms`.
+const DRAIN_MS: &str = "MAXTALK_SERVER__DRAIN_MS";
+
+/// Waits until a client has lost its transport. Panics if it hears anything else than news before.
+async fn lost(client: &mut Client) -> (Instant, End) {
+    loop {
+        match client.hear().await {
+            Heard::End(end) => return (Instant::now(), end),
+            Heard::Event(name, _) if ["joined", "left"].contains(&name.as_str()) => {}
+            other => panic!("{:?} was told {other:?}", client.kind),
+        }
+    }
+}
+
+#[test]
+fn a_drain_closes_everybody_one_after_the_other_and_forbids_nobody_to_come_back() {
+    const DRAIN: Duration = Duration::from_millis(1700);
+    run(async {
+        let max = MaxByRule::start();
+        let mut server = start(&max, &[(DRAIN_MS, &DRAIN.as_millis().to_string())]);
+        let addr = server.addr();
+        let mut clients = Vec::new();
+        for (n, kind) in Kind::ALL.into_iter().enumerate() {
+            clients.push(join(addr, kind, &format!("u{n}"), &["crowd"]).await);
+        }
+        let begun = Instant::now();
+        signal(&server.child, "TERM");
+        let mut ends = Vec::new();
+        for (kind, lost) in
+            futures_util::future::join_all(clients.iter_mut().map(|client| async { (client.kind, lost(client).await) }))
+                .await
+        {
+            let (at, end) = lost;
+            let is_expected = match (kind.way(), kind.generation(), &end) {
+                (Way::WebSocket | Way::Upgraded, _, end) => *end == End::Frame(None),
+                (_, Generation::Sio09, End::Refused(status, packet)) => (*status, packet.as_str()) == (200, "7:::1+0"),
+                (_, Generation::Eio3 | Generation::Eio4, End::Refused(status, _)) => *status == 400,
+                // The last one may be answered by the stop.
+                (_, _, end) => [End::Eof, End::Reset].contains(end),
+            };
+            assert!(is_expected, "{kind:?}: {end:?}");
+            ends.push(at - begun);
+        }
+        ends.sort();
+        for (n, end) in ends.iter().enumerate() {
+            let earliest = DRAIN * n as u32 / Kind::ALL.len() as u32;
+            assert!(*end >= earliest.mul_f64(0.8), "{n}: {end:?} is before {earliest:?}");
+        }
+        let (status, time) = server.end();
+        assert_eq!(status.code(), Some(0), "{:#?}", server.log);
+        assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+        for said in ["SIGTERM: draining: 17 sessions are closed over 1700 ms", "drained in", ": stopping", "stopped"] {
+            assert!(server.log.iter().any(|line| line.contains(said)), "no {said:?} in {:#?}", server.log);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_drains_serves_its_sessions_and_refuses_new_ones() {
+    run(async {
+        let max = MaxByRule::start();
+        let metrics = free_addr();
+        let settings = [(DRAIN_MS, "3600000"), ("MAXTALK_METRICS__LISTEN", &metrics.to_string())];
+        let mut server = start(&max, &settings);
+        let addr = server.addr();
+        let mut clients = Vec::new();
+        for kind in [Kind::Polling, Kind::WebSocket, Kind::V09Polling] {
+            clients.push(join(addr, kind, "u1", &["crowd"]).await);
+        }
+        assert_eq!(Http::connect(addr).await.request("OPTIONS", "/", &[], b"").await.status, 204);
+        signal(&server.child, "TERM");
+        server.says("draining: 3 sessions");
+        // One session is closed at once, and the next one after 20 minutes.
+        let ends = clients.iter_mut().map(|client| Box::pin(lost(client)));
+        let (_, closed, rest) = futures_util::future::select_all(ends).await;
+        drop(rest);
+        clients.remove(closed);
+        for client in &mut clients {
+            let ack = client.emit_ack("talk", &talk_of("crowd", "m")).await;
+            client.hears_at_last(&ok(ack)).await;
+        }
+
+        // Load balancers look here.
+        for method in ["OPTIONS", "GET"] {
+            let told = Http::connect(addr).await.request(method, "/", &[], b"").await;
+            assert_eq!((told.status, told.header("connection")), (503, Some("close")), "{method}");
+        }
+        for kind in Kind::ALL {
+            let told = Http::connect(addr).await.get(&kind.handshake()).await;
+            if kind.generation() == Generation::Sio09 && kind.is_jsonp() {
+                assert_eq!((told.status, told.body.contains("handshake error")), (200, true), "{kind:?}: {told:?}");
+                continue;
+            }
+            let headers = (told.header("retry-after"), told.header("connection"));
+            assert_eq!((told.status, headers), (503, (Some("1"), Some("close"))), "{kind:?}: {told:?}");
+            if kind.generation() != Generation::Sio09 {
+                let target = kind.socket_target(None);
+                let query = target.strip_prefix("/socket.io/?").unwrap();
+                let told = support::socket::Socket::ask(addr, query, b"").await.err().unwrap();
+                assert_eq!((told.status, told.header("retry-after")), (503, Some("1")), "{kind:?}: {told:?}");
+            }
+        }
+        let scrape = Http::connect(metrics).await.get("/metrics").await.body;
+        for row in ["maxtalk_draining 1", r#"reason="stop"} 1"#, r#"protocol="0.9",result="stopping"} 4"#] {
+            assert!(scrape.contains(row), "no {row} in {scrape}");
+        }
+
+        signal(&server.child, "TERM");
+        let (status, time) = server.end();
+        assert_eq!(status.code(), Some(0));
+        assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+        assert!(server.log.iter().any(|line| line.contains("a second signal: stopping at once")), "{:#?}", server.log);
+    });
+}
+
+#[test]
+fn a_drain_ends_when_the_last_session_has_gone() {
+    run(async {
+        let max = MaxByRule::start();
+        let mut server = start(&max, &[(DRAIN_MS, "3600000")]);
+        let addr = server.addr();
+        // One is closed at once, the other leaves by itself.
+        let mut clients = Vec::new();
+        for kind in [Kind::WebSocket, Kind::V2WebSocket] {
+            clients.push(join(addr, kind, "u1", &["crowd"]).await);
+        }
+        signal(&server.child, "TERM");
+        let ends = clients.iter_mut().map(|client| Box::pin(lost(client)));
+        let (_, closed, rest) = futures_util::future::select_all(ends).await;
+        drop(rest);
+        clients.remove(1 - closed).close().await;
+        let (status, time) = server.end();
+        assert_eq!(status.code(), Some(0));
+        assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+    });
+}
+
+/// Each task opens sessions until it is refused. A session whose handshake was under way is closed like the others.
+#[test]
+fn sessions_that_open_while_the_drain_begins_are_closed_too() {
+    run(async {
+        let max = MaxByRule::start();
+        let mut server = start(&max, &[(DRAIN_MS, "200")]);
+        let addr = server.addr();
+        // Over Engine.IO 3 the server pauses in the middle of the handshake.
+        let opening = (0..8).map(|_| {
+            tokio::spawn(async move {
+                let mut sockets = Vec::new();
+                while let Ok(mut socket) = support::socket::Socket::ask(addr, "EIO=3&transport=websocket", b"").await {
+                    let open = within("the open packet", socket.reader.next()).await;
+                    let is_open = matches!(open, Ok(Frame::Text(_)));
+                    sockets.push(socket);
+                    if !is_open {
+                        break;
+                    }
+                }
+                sockets
+            })
+        });
+        let opening: Vec<_> = opening.collect();
+        // All of them are at it.
+        Client::connect(addr, Kind::V2WebSocket, "").await;
+        signal(&server.child, "TERM");
+        for task in opening {
+            for mut socket in task.await.unwrap() {
+                let end = loop {
+                    match within("the end of a session", socket.reader.next()).await {
+                        Ok(Frame::Text(_)) => {}
+                        end => break end,
+                    }
+                };
+                assert_eq!(end, Ok(Frame::Close(None)));
+            }
+        }
+        let (status, time) = server.end();
+        assert_eq!(status.code(), Some(0));
+        assert!(time < STOP_TIME, "{time:?}: {:#?}", server.log);
+    });
+}
+
 /// Arguments, environment variables, and expected words of the message.
 type Refusal<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
 
@@ -241,7 +422,7 @@ fn standard_streams_that_are_closed_or_stall_stop_nothing() {
             }
             command.env("MAXTALK_LOG__FILTER", "debug").stdin(Stdio::null());
             let mut child = command.spawn().unwrap();
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             while tokio::net::TcpStream::connect(addr).await.is_err() {
                 assert!(begun.elapsed() < support::DEADLINE, "{how}: it does not listen");
                 tokio::time::sleep(Duration::from_millis(10)).await;

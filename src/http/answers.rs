@@ -1,5 +1,8 @@
 //! Answers to refused requests, and the CORS headers of all answers.
 
+use std::sync::Arc;
+
+use actix_http::ConnectionType;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
@@ -8,8 +11,10 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::endpoint::HandshakeError;
+use super::pages::INDEX;
 use crate::actors::front::FrontError;
 use crate::protocol::handshake::RequestError;
+use crate::stage::{CurrentStage, Stage};
 
 /// Why a request to the endpoint is refused. This is the one place where errors become responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +79,25 @@ impl HttpError {
 /// Middleware for every answer: reflects `Origin`, on errors too, and answers preflights before anything is looked up
 /// (protocol section 1.5). All origins are served; no cookie is read.
 ///
+/// While the server drains, a load balancer that asks for the index page gets 503, and a refused client has to open a
+/// new connection, which may lead it to another server.
+///
 /// # Errors
 /// Those of `next`.
 pub async fn every_answer<B: MessageBody + 'static>(
+    stage: Arc<CurrentStage>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let is_draining = stage.get() == Stage::Draining;
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = request.method() == Method::OPTIONS;
     let bad_origin = origin.as_ref().is_some_and(|origin| origin.to_str().is_err());
     let mut response = if bad_origin {
         request.into_response(HttpError::Error(RequestError::BadRequest).response()).map_into_right_body()
+    } else if is_draining && request.path() == INDEX {
+        let answer = HttpResponse::ServiceUnavailable().body("The server is draining.\n");
+        request.into_response(answer).map_into_right_body()
     } else if preflight {
         let mut answer = HttpResponse::NoContent();
         answer.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,PATCH,POST,DELETE"));
@@ -95,6 +108,9 @@ pub async fn every_answer<B: MessageBody + 'static>(
     } else {
         next.call(request).await?.map_into_left_body()
     };
+    if is_draining && (response.status().is_client_error() || response.status().is_server_error()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     if let Some(origin) = origin.filter(|_| !bad_origin) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

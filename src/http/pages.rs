@@ -4,9 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Bytes, ServiceConfig, get, head, resource};
 
+/// The path of the index page.
+pub(super) const INDEX: &str = "/";
+
 /// The path, the content type and the content of each file.
 const FILES: &[(&str, &str, &str)] = &[
-    ("/", "text/html; charset=utf-8", include_str!("pages/index.html")),
+    (INDEX, "text/html; charset=utf-8", include_str!("pages/index.html")),
     ("/demo.css", "text/css; charset=utf-8", include_str!("pages/demo.css")),
     ("/demo.js", "text/javascript; charset=utf-8", include_str!("pages/demo.js")),
     ("/chat.js", "text/javascript; charset=utf-8", include_str!("pages/chat.js")),

@@ -36,6 +36,8 @@ pub struct Entry {
     pub mailbox: Mailbox<SessionActor>,
     /// Whether a POST is under way.
     pub posting: AtomicBool,
+    /// Whether it has been dismissed.
+    is_dismissed: AtomicBool,
 }
 
 impl Default for Sessions {
@@ -57,7 +59,8 @@ impl Sessions {
         mailbox: Mailbox<SessionActor>,
     ) -> Box<dyn Listing> {
         let sid: Arc<str> = sid.into();
-        let entry = Arc::new(Entry { generation, mailbox, posting: AtomicBool::new(false) });
+        let (posting, is_dismissed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let entry = Arc::new(Entry { generation, mailbox, posting, is_dismissed });
         self.shard(&sid).lock().insert(sid.clone(), entry);
         self.count.fetch_add(1, Ordering::Relaxed);
         Box::new(Listed { sessions: self.clone(), sid })
@@ -79,12 +82,16 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Returns the front doors of all sessions.
-    pub fn mailboxes(&self) -> Vec<Mailbox<SessionActor>> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.lock().values().map(|entry| entry.mailbox.clone()).collect::<Vec<_>>())
-            .collect()
+    /// Returns the front doors of at most `at_most` sessions, each of them once: the caller ends these sessions. They
+    /// stay in the table until they have ended.
+    pub fn dismiss(&self, at_most: usize) -> Vec<Mailbox<SessionActor>> {
+        let mut dismissed = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let more = shard.values().filter(|entry| !entry.is_dismissed.swap(true, Ordering::Relaxed));
+            dismissed.extend(more.map(|entry| entry.mailbox.clone()).take(at_most - dismissed.len()));
+        }
+        dismissed
     }
 
     fn shard(&self, sid: &str) -> &Mutex<HashMap<Arc<str>, Arc<Entry>>> {
@@ -112,5 +119,31 @@ impl Drop for Listed {
         }
         drop(shard);
         self.sessions.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, AsyncContext as _};
+
+    use super::*;
+    use crate::metrics::{Metrics, ReadAtScrape};
+
+    #[test]
+    fn each_session_is_dismissed_once() {
+        let (sessions, metrics) = (Arc::new(Sessions::default()), Metrics::new(&[], ReadAtScrape::default()));
+        let enter = |n: usize| {
+            let address = <SessionActor as Actor>::Context::new().address();
+            sessions.enter(&n.to_string(), Generation::Eio4, Mailbox::new(address, 1, &metrics))
+        };
+        assert_eq!(sessions.dismiss(10).len(), 0);
+        let listed: Vec<_> = (0..1000).map(enter).collect();
+        assert_eq!([sessions.dismiss(300).len(), sessions.dismiss(0).len()], [300, 0]);
+        assert_eq!([sessions.dismiss(usize::MAX).len(), sessions.dismiss(usize::MAX).len()], [700, 0]);
+        assert_eq!(sessions.len(), 1000, "they stay until they end");
+        let late = enter(1000);
+        assert_eq!(sessions.dismiss(10).len(), 1);
+        drop((listed, late));
+        assert!(sessions.is_empty());
     }
 }

@@ -195,6 +195,8 @@ metrics! {
     read_at_scrape {
         /// The deepest single mailbox since the last scrape.
         mailbox_peak_messages: Family<ActorLabel, Peak>,
+        /// Whether the server drains: 1 if it does, otherwise 0.
+        draining: Reading<ConstGauge<u64>>,
         /// Log lines lost.
         log_lines_lost: Reading<ConstCounter>,
         /// Calls to MAX under way.

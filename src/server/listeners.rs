@@ -11,7 +11,7 @@ use actix_http::Request;
 use actix_service::{IntoServiceFactory, ServiceExt as _, ServiceFactory, boxed};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse};
 use socket2::{Domain, Socket, Type};
@@ -177,11 +177,11 @@ fn app(
     >,
 > {
     let path = edge.endpoint.path.trim_end_matches('/').to_owned();
-    let (engine_io, legacy) = (edge.clone(), edge.clone());
+    let (engine_io, legacy, stage) = (edge.clone(), edge.clone(), edge.endpoint.stage.clone());
     let engine_io = move |request, payload| polling::serve(request, payload, engine_io.clone());
     let legacy = move |request, payload| legacy::serve(request, payload, legacy.clone());
     App::new()
-        .wrap(from_fn(every_answer))
+        .wrap(from_fn(move |request, next: Next<_>| every_answer(stage.clone(), request, next)))
         .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
         .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
         .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))

@@ -21,6 +21,7 @@ use crate::limits::proxies::TrustedProxies;
 use crate::logging;
 use crate::metrics::{Metrics, ReadAtScrape, Reading};
 use crate::protocol::connection::{LegacyPeriods, Periods};
+use crate::stage::{CurrentStage, Stage};
 
 /// Returns the number of threads that serve clients: if the setting is 0, one per core.
 pub(super) fn worker_count(config: &Config) -> usize {
@@ -64,9 +65,11 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
 }
 
 /// Returns the figures that are read when metrics are scraped.
-pub(super) fn read_at_scrape(gate: &Arc<Gate>) -> ReadAtScrape {
+pub(super) fn read_at_scrape(gate: &Arc<Gate>, stage: &Arc<CurrentStage>) -> ReadAtScrape {
     let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
+    let stage = stage.clone();
     ReadAtScrape {
+        draining: Reading::gauge(move || usize::from(stage.get() == Stage::Draining)),
         log_lines_lost: Reading::counter(logging::lines_lost),
         max_inflight: Reading::gauge(move || inflight.inflight()),
         max_inflight_limit: Reading::gauge(move || limit.limit()),
@@ -82,6 +85,7 @@ pub(super) fn endpoint(
     ids: Ids,
     clients: Arc<Clients>,
     metrics: Arc<Metrics>,
+    stage: Arc<CurrentStage>,
 ) -> Endpoint {
     let (protocol, legacy) = (&config.protocol, &config.legacy);
     Endpoint {
@@ -111,7 +115,7 @@ pub(super) fn endpoint(
         new_application,
         sessions: Arc::new(Sessions::default()),
         metrics,
-        stage: Arc::default(),
+        stage,
         next_session: AtomicU64::new(1),
     }
 }

@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "logging/backlog.rs",
     "logging/limiter.rs",
     "metrics/text.rs",
+    "server/drain/schedule.rs",
 ];
 
 /// Crates of I/O, clocks and actors, which pure files do not use.

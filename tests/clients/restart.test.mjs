@@ -51,6 +51,27 @@ describe("a restart", { timeout: 120_000 }, () => {
   }
 });
 
+describe("a drain", { timeout: 120_000 }, () => {
+  it("takes its time, and brings every client back", async () => {
+    const drain_ms = 3_000;
+    const server = await Maxtalk.start(max.url, { SERVER__DRAIN_MS: String(drain_ms) });
+    const [red] = fresh("red");
+    const clients = [];
+    for (const [index, way] of ways.entries()) clients.push(await enter(way, server.url, `u${index}.${red}`));
+    for (const client of clients) await client.upgraded();
+    // Those that are closed first try to come back while the server still drains: they are refused.
+    const end = server.end();
+    for (const client of clients) await lost(client, TRANSPORT_LOST);
+    const { code, took_ms } = await end;
+    assert.equal(code, 0, server.log);
+    assert.ok(took_ms > drain_ms / 2 && took_ms < drain_ms + 2_000, `it took ${took_ms} ms`);
+    await server.start();
+    for (const client of clients) assert.deepEqual(await client.next("listening"), { conversations: [red] });
+    await closeAll();
+    await server.stop();
+  });
+});
+
 describe("the stop", { timeout: 60_000 }, () => {
   for (const signal of ["SIGTERM", "SIGINT"]) {
     it(`by ${signal} takes less than 2 s with 100 sockets and a pending poll`, async () => {

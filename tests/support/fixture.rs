@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use maxtalk::testing::config::{Config, File, Sources};
 use maxtalk::testing::raise_file_limit;
 use maxtalk::testing::server::Server;
-use tokio::sync::oneshot;
+use maxtalk::testing::stage::Drain;
 
 use super::DEADLINE;
 use super::http::Http;
@@ -40,7 +40,8 @@ pub struct Fixture {
     pub addr: SocketAddr,
     pub metrics_addr: SocketAddr,
     pub max: MaxByRule,
-    stop: Option<oneshot::Sender<()>>,
+    /// The handle of its drain.
+    pub drain: Drain,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -63,18 +64,18 @@ impl Fixture {
         let text = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         let file = Some(File { path: "of the test".to_owned(), text });
         let config = Config::load(Sources { file, ..Sources::default() }).unwrap_or_else(|error| panic!("{error}"));
-        let (stop, stopped) = oneshot::channel();
+        let drain = Drain::new(Duration::from_millis(config.server.drain_ms));
         let (started, address) = mpsc::channel();
+        let handle = drain.clone();
         let thread = thread::spawn(move || {
             actix_rt::System::new().block_on(async {
-                let server = Server::start(config).unwrap();
+                let server = Server::start(config, handle).unwrap();
                 started.send((server.addr(), server.metrics_addr().unwrap())).unwrap();
-                let _ = stopped.await;
-                server.stop().await;
+                server.serve().await.unwrap();
             });
         });
         let (addr, metrics_addr) = address.recv().expect("the server starts");
-        Self { addr, metrics_addr, max, stop: Some(stop), thread: Some(thread) }
+        Self { addr, metrics_addr, max, drain, thread: Some(thread) }
     }
 
     /// Starts a server with a service account, for joins without a token.
@@ -86,10 +87,8 @@ impl Fixture {
     }
 
     /// Stops the server as a signal would.
-    pub fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+    pub fn stop(&self) {
+        self.drain.begin("the test");
     }
 
     pub async fn scrape(&self) -> Scrape {
@@ -114,7 +113,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if !thread::panicking() && self.stop.is_some() {
+        if !thread::panicking() && self.drain.begun().is_none() {
             let mut stream = TcpStream::connect(self.metrics_addr).unwrap();
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
             let mut text = String::new();
