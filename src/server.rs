@@ -322,14 +322,18 @@ impl Server {
         let listeners = || std::iter::once(&self.clients).chain(&self.operators);
         let stop = async {
             listeners().for_each(Listener::begin_stop);
+            let is_idle = || listeners().all(|listener| listener.connections() == 0);
+            let end = async || {
+                while !(self.endpoint.sessions.is_empty() && is_idle()) {
+                    sleep(STOP_POLL).await;
+                }
+            };
             loop {
-                // In the loop, because a handshake that is under way may enter its session after the first look.
                 drain::close_all(&self.endpoint.sessions).await;
-                let is_idle = listeners().all(|listener| listener.connections() == 0);
-                if is_idle && self.endpoint.sessions.is_empty() {
+                // A handshake that is under way may enter its session after the first look.
+                if timeout(drain::LOOK, end()).await.is_ok() {
                     break;
                 }
-                sleep(STOP_POLL).await;
             }
         };
         let begun = Instant::now();

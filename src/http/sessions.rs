@@ -25,6 +25,8 @@ pub struct Sessions {
     shards: [Mutex<HashMap<Arc<str>, Arc<Entry>>>; SHARDS],
     hasher: RandomState,
     count: AtomicUsize,
+    /// The shard whose sessions are dismissed next. So each call does not visit again all those dismissed before.
+    dismissing: AtomicUsize,
 }
 
 /// One session, as requests see it.
@@ -46,6 +48,7 @@ impl Default for Sessions {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             count: AtomicUsize::new(0),
+            dismissing: AtomicUsize::new(0),
         }
     }
 }
@@ -86,10 +89,16 @@ impl Sessions {
     /// stay in the table until they have ended.
     pub fn dismiss(&self, at_most: usize) -> Vec<Mailbox<SessionActor>> {
         let mut dismissed = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
+        // A shard that was left before may have new sessions, so all are visited.
+        for _ in 0..SHARDS {
+            let at = self.dismissing.load(Ordering::Relaxed) % SHARDS;
+            let shard = self.shards[at].lock();
             let more = shard.values().filter(|entry| !entry.is_dismissed.swap(true, Ordering::Relaxed));
             dismissed.extend(more.map(|entry| entry.mailbox.clone()).take(at_most - dismissed.len()));
+            if dismissed.len() == at_most {
+                break;
+            }
+            self.dismissing.store(at + 1, Ordering::Relaxed);
         }
         dismissed
     }

@@ -17,8 +17,8 @@ mod schedule;
 
 use schedule::{Lines, Slice};
 
-/// The pause between two looks at the sessions that are left.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two looks for sessions that have begun since.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Waits until the drain begins, and closes the sessions. Returns when none is left, or when the drain is due.
 pub(super) async fn run(drain: Drain, sessions: &Sessions) {
@@ -48,7 +48,9 @@ pub(super) async fn run(drain: Drain, sessions: &Sessions) {
             let slice = Slice::next(left, begun.due - now);
             let closed = close(sessions, slice.sessions);
             // If there are fewer, the others have been told and are about to end.
-            next_slice = now + if closed < slice.sessions { LOOK } else { slice.pause };
+            let pause = if closed < slice.sessions { LOOK } else { slice.pause };
+            // Small delays do not add up.
+            next_slice = (next_slice + pause).max(now);
         }
         sleep_until(next_slice.min(begun.due).min(now + LOOK).into()).await;
     }
