@@ -13,8 +13,10 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError, Files};
 use crate::bench::options::BenchOptions;
+use crate::config::cost::{Cost, Size};
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::files::read_text;
+use crate::limits::machine::Machine;
 
 /// Size limit of a configuration file. A larger file was probably named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -27,7 +29,8 @@ const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Command {
     /// Run the service (the default)
     Serve(Options),
-    /// Check the configuration, show the settings that differ from the defaults, and ask MAX whether it answers
+    /// Check the configuration, show the settings that differ from the defaults, show how much memory and how many open
+    /// files it can take, and ask MAX whether it answers
     Check {
         /// The configuration.
         #[command(flatten)]
@@ -35,6 +38,9 @@ pub enum Command {
         /// Do not ask MAX
         #[arg(long)]
         offline: bool,
+        /// The size to show the cost of.
+        #[command(flatten)]
+        size: SizeOptions,
     },
     /// Print every setting with its default as an annotated TOML file
     Config,
@@ -61,6 +67,25 @@ pub struct Options {
     /// Stop when standard input ends, and so when the process that holds its other end does
     #[arg(long, hide = true)]
     pub until_eof: bool,
+}
+
+/// The size of a server whose cost is shown.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SizeOptions {
+    /// Show the cost of this number of sessions (default: limits.sessions_max)
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
+    pub sessions: Option<u64>,
+    /// Show the cost of this number of conversations (default: as many as sessions)
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
+    pub conversations: Option<u64>,
+}
+
+/// Reads a number of sessions or conversations.
+fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| format!("allowed: a whole number from 1 to {}", u64::MAX))
 }
 
 /// Why there is no configuration.
@@ -179,12 +204,15 @@ impl Options {
     ///
     /// # Errors
     /// Those of [`load`](Self::load).
-    pub fn check(&self) -> Result<(Config, String), LoadError> {
+    pub fn check(&self, size: SizeOptions) -> Result<(Config, String), LoadError> {
         let config = self.load()?;
+        let machine = Machine::read();
+        let size = Size::of(&config, &machine, size.sessions, size.conversations);
+        let cost = Cost::of(&config, size, &machine).report();
         let file = self.config.as_ref().map_or(String::new(), |path| format!(" (file {})", path.display()));
         let changed = config.changed().map(|setting| format!("  {setting}\n")).collect::<String>();
         let warnings = config.warnings().iter().map(|warning| format!("warning: {warning}\n")).collect::<String>();
-        let report = format!("configuration is valid{file}\n{changed}{warnings}");
+        let report = format!("configuration is valid{file}\n{changed}{warnings}{cost}");
         Ok((config, report))
     }
 
@@ -218,7 +246,9 @@ impl CommandLine {
     fn command(self) -> Result<Command, clap::Error> {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
             Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),
-            Command::Check { options, offline } => Ok(Command::Check { options: options.or(self.options), offline }),
+            Command::Check { options, offline, size } => {
+                Ok(Command::Check { options: options.or(self.options), offline, size })
+            }
             command if self.options == Options::default() => Ok(command),
             command => {
                 let message = match command {
@@ -256,7 +286,8 @@ mod tests {
     #[test]
     fn options_stand_before_and_behind_the_command() {
         let listen = |address: &str| Options { listen: Some(address.to_owned()), ..Options::default() };
-        let check = |address: &str, offline| Command::Check { options: listen(address), offline };
+        let check =
+            |address: &str, offline| Command::Check { options: listen(address), offline, size: SizeOptions::default() };
         let table: &[(&[&str], Result<Command, ErrorKind>)] = &[
             (&[], Ok(Command::Serve(Options::default()))),
             (&["serve"], Ok(Command::Serve(Options::default()))),

@@ -14,10 +14,12 @@
 //! * `near`: the known name that is most like an unknown one.
 //! * `print`: the annotated file.
 //! * `policy`: the fate of news that does not fit into an outbox.
+//! * [`cost`]: the memory and the files that a configuration can take.
 //! * `problem`: everything that can be wrong, as values.
 
 mod allowed;
 mod base_url;
+pub mod cost;
 mod filter;
 mod layers;
 mod near;

@@ -23,6 +23,7 @@ use log::{Level, Record};
 use parking_lot::{Condvar, Mutex};
 
 use backlog::Backlog;
+pub use backlog::LINE_BYTES_MAX;
 use limiter::Limiter;
 
 /// [`escape`] cuts longer names and ids.

@@ -45,8 +45,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             logging.flush(FLUSH_TIMEOUT);
             end?;
         }
-        Command::Check { options, offline } => {
-            let (config, report) = options.check()?;
+        Command::Check { options, offline, size } => {
+            let (config, report) = options.check(size)?;
             server::check(&config)?;
             cli::print(&report)?;
             if !offline && let Some(max) = server::check_max(&config)? {

@@ -21,6 +21,7 @@ use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::config::Config;
+use crate::config::cost::{Cost, Size};
 use crate::delivery::outbox::Outbox;
 use crate::directory::Directory;
 use crate::directory::demo::DemoMax;
@@ -30,6 +31,7 @@ use crate::http::listener::{Listener, ListenerError};
 use crate::http::pages;
 use crate::ids::Ids;
 use crate::limits::clients::Clients;
+use crate::limits::machine::Machine;
 use crate::limits::memory::Memory;
 use crate::metrics::{ActorClass, Metrics};
 use crate::stage::{Drain, Stage};
@@ -110,9 +112,11 @@ pub enum Error {
 /// # Errors
 /// The server cannot start, or a part of it has failed.
 pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    // The first step, so that no signal is lost that comes while the server starts.
+    let machine = Machine::read();
+    let cost = Cost::of(&config, Size::of(&config, &machine, None, None), &machine);
     let drain = Drain::new(Duration::from_millis(config.server.drain_ms));
     let stop_timeout = Duration::from_millis(config.server.stop_ms);
+    // Before the server starts, so that no signal is lost that comes in the meantime.
     signals::listen(drain.clone(), stop_timeout, last_words)
         .map_err(|cause| Error::Start { what: "the thread that hears signals", cause })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,7 +127,7 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
     let system = ManuallyDrop::new(actix_rt::System::with_tokio_rt(|| runtime));
     system.block_on(async {
         let server = Server::start(config, drain)?;
-        server.announce();
+        server.announce(&cost);
         server.serve().await?;
         log::info!("stopped");
         Ok(())
@@ -272,7 +276,7 @@ impl Server {
     }
 
     /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
-    fn announce(&self) {
+    fn announce(&self, cost: &Cost) {
         let addr = self.addr;
         log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));
         if let Some(metrics) = self.metrics_addr {
@@ -283,6 +287,8 @@ impl Server {
             let probe = max.probe();
             actix_rt::spawn(async move { probe.await.log() });
         }
+        let (is_warning, line) = cost.line();
+        log::log!(if is_warning { log::Level::Warn } else { log::Level::Info }, "{line}");
         match self.tokenless {
             Tokenless::Always => {
                 log::warn!("max.tokenless_joins is on: whoever can connect can join as anybody and hear what they hear")

@@ -24,6 +24,7 @@ pub mod bench {
 }
 
 pub mod config {
+    pub use crate::config::cost;
     pub use crate::config::{BaseUrl, Config, Demo, File, Max, Sources};
 }
 

@@ -66,7 +66,8 @@ fn the_output_of_config_is_a_valid_file_that_changes_nothing() {
 #[test]
 fn check_says_what_differs_from_the_defaults() {
     let operator = Operator::new();
-    assert_eq!(operator.run(&["check"], &[]), (Some(0), "configuration is valid\n".to_owned(), String::new()));
+    let (code, said, complaints) = operator.run(&["check"], &[]);
+    assert_eq!((code, without_cost(&said), complaints.as_str()), (Some(0), "configuration is valid\n", ""));
 
     operator.file("[max]\nservice_username = 'bot'\nservice_token = 's3cret'");
     let arguments = ["check", "--offline", "--config", "maxtalk.toml", "--max-url", "https://max/api/"];
@@ -77,7 +78,72 @@ fn check_says_what_differs_from_the_defaults() {
   max.service_username = \"bot\" (file maxtalk.toml, line 2)
   max.url = \"https://max/api/\" (flag --max-url)
 ";
-    assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), expected, ""));
+    assert_eq!((code, without_cost(&said), complaints.as_str()), (Some(0), expected, ""));
+}
+
+/// Returns the output of `check` up to the cost.
+fn without_cost(said: &str) -> &str {
+    said.split("\ncost of ").next().unwrap()
+}
+
+/// Returns the cells of the row of a table.
+fn cells<'a>(said: &'a str, what: &str) -> Vec<&'a str> {
+    let (_, cost) = said.split_once("\ncost of ").unwrap();
+    let row = cost.lines().find_map(|line| line.trim_start().strip_prefix(what)).unwrap_or_else(|| panic!("{said}"));
+    row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
+#[test]
+fn check_shows_what_a_server_costs() {
+    let operator = Operator::new();
+    let size = ["check", "--sessions", "1000", "--conversations", "50"];
+    let (code, said, complaints) = operator.run(&size, &[("MAXTALK_OUTBOX__BYTES_MAX", "65536")]);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    assert!(said.contains("cost of 1,000 sessions and 50 conversations, each session in 10 of them\n"), "{said}");
+    assert_eq!(cells(&said, "outbox.bytes_max")[..2], ["64.0 KiB", "1,000"]);
+    assert_eq!(cells(&said, "membership of a conversation")[1], "10,000");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+
+    let (_, said, _) = operator.run(&["check", "--sessions", "5"], &[]);
+    assert!(said.contains("cost of 5 sessions and 5 conversations, each session in 5 of them\n"), "{said}");
+    let (_, said, _) = operator.run(&["check"], &[("MAXTALK_LIMITS__SESSIONS_MAX", "77")]);
+    assert!(said.contains("cost of 77 sessions and 77 conversations"), "{said}");
+}
+
+#[test]
+fn check_warns_where_the_limits_are_too_small() {
+    let operator = Operator::new();
+    let program = env!("CARGO_BIN_EXE_maxtalk");
+    let script = "ulimit -n 100; exec \"$0\" check --sessions 1000";
+    let output =
+        Command::new("sh").args(["-c", script, program]).current_dir(operator.directory.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("warning: 1,000 sessions need "), "{said}");
+    assert!(said.contains(" open files, but the limit is 100: "), "{said}");
+
+    let one_mib = [("MAXTALK_LIMITS__MEMORY_BYTES_MAX", "1048576")];
+    let (code, said, _) = operator.run(&["check", "--sessions", "10"], &one_mib);
+    assert_eq!(code, Some(0));
+    let warning = "warning: from 85 % of limits.memory_bytes_max (1.00 MiB) on, no session is opened: 0 fit";
+    assert!(said.replace("\n  ", " ").contains(warning), "{said}");
+
+    let (code, said, _) = operator.run(&["check", "--sessions", &u64::MAX.to_string()], &[]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("more than can be counted") && said.contains("over 16 EiB"), "{said}");
+}
+
+#[test]
+fn a_size_that_is_none_is_refused() {
+    let operator = Operator::new();
+    for option in ["--sessions", "--conversations"] {
+        for count in ["0", "-1", "1.5", "many", "", "18446744073709551616"] {
+            let (code, said, complaints) = operator.run(&["check", option, count], &[]);
+            assert_eq!((code, said.as_str()), (Some(2), ""), "{option} {count}: {complaints}");
+            let expected = format!("{option} <N>': allowed: a whole number from 1 to {}", u64::MAX);
+            assert!(complaints.contains(&expected), "{option} {count}: {complaints}");
+        }
+    }
 }
 
 /// Fault 72: an unknown key, a wrong type, 0, a negative number, an overflow, and a setting in both file and
@@ -290,7 +356,8 @@ fn variables_of_orchestrators_are_let_be() {
         ];
         let variables = names.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>();
         let (code, said, complaints) = operator.run(&["check"], &variables);
-        assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), "configuration is valid\n", ""), "{service}");
+        let said = without_cost(&said);
+        assert_eq!((code, said, complaints.as_str()), (Some(0), "configuration is valid\n", ""), "{service}");
     }
 }
 
@@ -312,7 +379,7 @@ warning: environment variable MAXTALK_BIN: names no setting
 warning: environment variable MAXTALK_LISTEN: names no setting; did you mean MAXTALK_SERVER__LISTEN?
 warning: environment variable MAXTALK_SERVER__PORT: names no setting
 ";
-    assert_eq!((code, said.as_str(), complaints.as_str()), (Some(0), expected, ""));
+    assert_eq!((code, without_cost(&said), complaints.as_str()), (Some(0), expected, ""));
 
     let mut server = operator.command(&["--listen", "127.0.0.1:0", "--until-eof"], &odd);
     let mut server = server.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

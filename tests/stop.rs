@@ -530,6 +530,8 @@ fn a_few_files_make_a_small_server_that_serves_operators_too() {
             ],
         );
         let addr = server.addr();
+        let cost = server.says("sessions take");
+        assert!(cost.contains(" WARN ") && cost.contains("open files, but the limit is 120"), "{cost}");
         // More connections than the bound: those within it are served, the others are told.
         let mut held = Vec::new();
         let mut served = 0;

@@ -14,7 +14,7 @@ use super::bucket::{Bucket, Rate};
 use super::memory::{Memory, Watch};
 
 /// Percentage of memory in use from which on no new sessions are opened.
-const FULL_PERCENT: u8 = 85;
+pub const FULL_PERCENT: u8 = 85;
 
 /// Percentage of memory in use from which on no new connections are accepted.
 const CROWDED_PERCENT: u8 = 93;

@@ -54,6 +54,12 @@ impl Watch {
     }
 }
 
+/// Returns the memory of the machine, in bytes.
+pub fn of_machine() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram * u64::from(info.mem_unit)
+}
+
 /// The limits on the memory of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -119,7 +125,7 @@ fn read_usage(statm: &str) -> Option<Usage> {
 }
 
 /// Returns the lowest limit among the control group of this process and the groups above it.
-fn control_group() -> Option<u64> {
+pub(super) fn control_group() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let lines = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':');

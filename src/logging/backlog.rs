@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// Longer lines are cut.
-const LINE_BYTES_MAX: usize = 4096;
+pub const LINE_BYTES_MAX: usize = 4096;
 
 /// The end of a cut line.
 const CUT: &[u8] = "…\n".as_bytes();

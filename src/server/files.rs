@@ -1,17 +1,8 @@
 //! Open files: how many the process itself needs, and how many are left for clients.
 
 use super::Error;
-use crate::config::Config;
+use crate::config::{Config, cost};
 use crate::files::raise_file_limit;
-
-/// Files besides those counted below: standard streams, the log, certificates while they are read, the resolver.
-const OWN: u64 = 16;
-
-/// Connections of operators that may be open at the same time.
-pub(super) const ADMIN_CONNECTIONS_MAX: usize = 16;
-
-/// Files of one thread with a runtime.
-const PER_THREAD: u64 = 4;
 
 /// The fewest connections with which a server starts.
 const CONNECTIONS_MIN: u64 = 8;
@@ -32,10 +23,8 @@ pub(super) fn limit() -> u64 {
 /// # Errors
 /// [`Error::Files`] if too few are left.
 pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, Error> {
-    // Besides the workers, five threads: the registry, signals, two that accept, and the operators' worker.
-    let threads = workers as u64 + 5;
     let calls = config.max.inflight_max;
-    let reserve = OWN + ADMIN_CONNECTIONS_MAX as u64 + PER_THREAD * threads + calls as u64;
+    let reserve = cost::files_reserved(config, workers);
     let needed = reserve + CONNECTIONS_MIN;
     if limit < needed {
         return Err(Error::Files { limit, needed, workers, calls });

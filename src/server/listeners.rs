@@ -17,11 +17,12 @@ use actix_web::{App, HttpResponse};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
+use super::Error;
 use super::settings::{deadlines, session_limits, worker_count};
-use super::{Error, files};
 use crate::actors::departures;
 use crate::actors::registry::Arbiters;
 use crate::config::Config;
+use crate::config::cost::ADMIN_CONNECTIONS_MAX;
 use crate::delivery::worker::Worker;
 use crate::directory::demo::DemoMax;
 use crate::http::admin::{self, Admin};
@@ -125,7 +126,7 @@ pub(super) fn serve_operators(
 ) -> Result<Listener, Error> {
     let metrics = endpoint.metrics.clone();
     let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
-    let clients = Clients::new(ClientBounds::connections_only(files::ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
+    let clients = Clients::new(ClientBounds::connections_only(ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
     let common = Common::new(ListenerName::Operators, config, &clients, &metrics);
     let user_timeout = common.deadlines.write;
     let new_service = {

@@ -10,6 +10,8 @@ const PURE: &[&str] = &[
     "event/",
     "limits/bucket.rs",
     "limits/meter.rs",
+    "config/cost.rs",
+    "config/cost/",
     "config/near.rs",
     "config/variables.rs",
     "directory/demo/rule.rs",

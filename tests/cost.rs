@@ -1,0 +1,179 @@
+//! The constants of the cost that `maxtalk check` shows, held near measurements of the program.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+#[path = "../benches/support/mod.rs"]
+mod bench;
+mod support;
+
+use std::fs;
+
+use actix::{Actor, Context, Handler};
+use allocation_counter::measure;
+use futures_util::future::join_all;
+use maxtalk::testing::actors::ConversationMessage;
+use maxtalk::testing::config::cost;
+use maxtalk::testing::delivery::{Bounds, Outbox};
+use maxtalk::testing::event::{ClientEvent, SessionId};
+use maxtalk::testing::mailbox::{Addressed, Mail, Mailbox};
+use maxtalk::testing::metrics::ActorClass;
+use maxtalk::testing::protocol::{Frame, Generation};
+use maxtalk::testing::raise_file_limit;
+
+use support::client::{Client, Heard, Kind, join_of};
+use support::max_by_rule::MaxByRule;
+use support::process::{Process, maxtalk};
+use support::run;
+
+/// Sessions of each measurement.
+const SESSIONS: usize = 2000;
+
+/// Sessions that come before, and fill buffers and caches that stay.
+const FIRST: usize = 200;
+
+/// Expects a constant to be as large as a measurement, give or take a tenth, and not far above it.
+fn is_near(what: &str, constant: u64, measured: f64) {
+    let constant = constant as f64;
+    assert!(measured * 0.9 <= constant && constant <= measured * 1.6, "{what}: {constant}, measured {measured}");
+}
+
+fn resident_bytes(server: &Process) -> f64 {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<f64>().unwrap() * 4096.0
+}
+
+fn start(max: &MaxByRule) -> Process {
+    let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &max.url()]);
+    // On a busy machine, many joins take a while.
+    command.envs([("MAXTALK_MAX__WAIT_MS", "600000"), ("MAXTALK_MAX__TIMEOUT_MS", "600000")]);
+    Process::start(command)
+}
+
+/// Connects some clients.
+async fn connect(server: &mut Process, count: usize) -> Vec<Client> {
+    let addr = server.addr();
+    let mut clients = Vec::new();
+    while clients.len() < count {
+        let some = (0..50).map(|_| Client::connect(addr, Kind::WebSocket, ""));
+        clients.extend(join_all(some).await);
+    }
+    clients
+}
+
+/// Has the clients join as `v0`, `v1` and so on, with the first number given.
+async fn join(clients: &mut [Client], mut first: usize) {
+    for some in clients.chunks_mut(50) {
+        for client in &mut *some {
+            client.emit("join", &join_of(&format!("v{first}"))).await;
+            first += 1;
+        }
+        for client in some {
+            while !matches!(client.hear().await, Heard::Event(name, _) if name == "listening") {}
+        }
+    }
+}
+
+/// Returns the memory of a session that has joined: each is in this number of conversations, of ten members each.
+async fn bytes_of_session(conversations: usize, is_alone: bool) -> f64 {
+    let max = MaxByRule::start();
+    for n in 0..FIRST + SESSIONS {
+        let first = if is_alone { n } else { n / 10 * conversations };
+        let ids: Vec<_> = (first..first + conversations).map(|id| format!("{id:024x}")).collect();
+        max.talks_in(&format!("v{n}"), &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let mut server = start(&max);
+    let mut clients = connect(&mut server, FIRST).await;
+    join(&mut clients, 0).await;
+    let before = resident_bytes(&server);
+    let mut clients = connect(&mut server, SESSIONS).await;
+    join(&mut clients, FIRST).await;
+    (resident_bytes(&server) - before) / SESSIONS as f64
+}
+
+#[test]
+fn sessions_memberships_and_conversations_cost_what_is_said() {
+    raise_file_limit(0).unwrap();
+    run(async {
+        let alone = bytes_of_session(1, true).await;
+        let among_ten = bytes_of_session(1, false).await;
+        let often = bytes_of_session(21, false).await;
+        // Ten members share a conversation.
+        let conversation = (alone - among_ten) / 0.9;
+        let membership = (often - among_ten) / 20.0 - conversation / 10.0;
+        let session = alone - membership - conversation;
+        is_near("a session", cost::SESSION_BYTES, session);
+        is_near("a membership", cost::MEMBERSHIP_BYTES, membership);
+        is_near("a conversation", cost::CONVERSATION_BYTES, conversation);
+    });
+}
+
+#[test]
+fn a_join_that_waits_for_max_costs_what_is_said() {
+    raise_file_limit(0).unwrap();
+    run(async {
+        let max = MaxByRule::start();
+        (0..FIRST + SESSIONS).for_each(|n| max.hold(&format!("v{n}")));
+        let mut server = start(&max);
+        let mut clients = connect(&mut server, FIRST + SESSIONS).await;
+        let mut before = 0.0;
+        for (n, client) in clients.iter_mut().enumerate() {
+            if n == FIRST {
+                before = resident_bytes(&server);
+            }
+            client.emit("join", &join_of(&format!("v{n}"))).await;
+            // This is refused after the join is under way.
+            client.emit("unknown", "{}").await;
+        }
+        let join = (resident_bytes(&server) - before) / SESSIONS as f64;
+        is_near("a join", cost::JOIN_BYTES, join);
+        (0..FIRST + SESSIONS).for_each(|n| max.release(&format!("v{n}")));
+    });
+}
+
+/// Keeps its messages in the mailbox: its thread does not run.
+struct Mute;
+
+impl Actor for Mute {
+    type Context = Context<Self>;
+}
+
+impl Addressed for Mute {
+    type Message = ConversationMessage;
+    const CLASS: ActorClass = ActorClass::Conversation;
+}
+
+impl Handler<Mail<ConversationMessage>> for Mute {
+    type Result = ();
+
+    fn handle(&mut self, _: Mail<ConversationMessage>, _: &mut Self::Context) {}
+}
+
+/// Returns the bytes that each of `items` costs when it is given to `take`.
+fn bytes_of_each<T>(items: Vec<T>, mut take: impl FnMut(T)) -> f64 {
+    let count = items.len() as f64;
+    let mut items = items.into_iter();
+    measure(|| items.by_ref().for_each(&mut take)).bytes_current as f64 / count
+}
+
+#[test]
+fn messages_cost_what_is_said() {
+    let system = actix_rt::System::new();
+    let mailbox = system.block_on(async { Mailbox::new(Mute.start(), 10_000, &bench::metrics()) });
+    let message = |_| {
+        let (session, username) = (SessionId(0), bench::username(0));
+        ConversationMessage::Talk { session, username, talk: bench::talk(), ticket: None }
+    };
+    let mail = bytes_of_each((0..1000).map(message).collect(), |message| mailbox.try_send(message).unwrap());
+    is_near("a message in a mailbox", cost::MAIL_BYTES, mail);
+
+    let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
+    let outbox = Outbox::new(Generation::Eio4, bounds, bench::metrics());
+    // The queue has just doubled. The frame is that of a broadcast, which others hold too.
+    let frames: Vec<_> = (0..1025).map(|_| Frame::text("4")).collect();
+    let frame = bytes_of_each(frames.clone(), |frame| _ = outbox.push(frame));
+    is_near("a message in an outbox", cost::FRAME_BYTES, frame);
+
+    // In a queue that has just doubled.
+    let event = 2 * size_of::<(ClientEvent, Option<u64>)>();
+    is_near("an event that waits", cost::EVENT_BYTES, event as f64);
+}
