@@ -37,9 +37,11 @@ fn is_near(what: &str, constant: u64, measured: f64) {
     assert!(measured * 0.9 <= constant && constant <= measured * 1.6, "{what}: {constant}, measured {measured}");
 }
 
-fn resident_bytes(server: &Process) -> f64 {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<f64>().unwrap() * 4096.0
+/// Returns the memory of the server without the pages of its program.
+fn own_bytes(server: &Process) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.strip_suffix("kB")).unwrap();
+    kib.trim().parse::<f64>().unwrap() * 1024.0
 }
 
 fn start(max: &MaxByRule) -> Process {
@@ -84,10 +86,10 @@ async fn bytes_of_session(conversations: usize, is_alone: bool) -> f64 {
     let mut server = start(&max);
     let mut clients = connect(&mut server, FIRST).await;
     join(&mut clients, 0).await;
-    let before = resident_bytes(&server);
+    let before = own_bytes(&server);
     let mut clients = connect(&mut server, SESSIONS).await;
     join(&mut clients, FIRST).await;
-    (resident_bytes(&server) - before) / SESSIONS as f64
+    (own_bytes(&server) - before) / SESSIONS as f64
 }
 
 #[test]
@@ -118,16 +120,34 @@ fn a_join_that_waits_for_max_costs_what_is_said() {
         let mut before = 0.0;
         for (n, client) in clients.iter_mut().enumerate() {
             if n == FIRST {
-                before = resident_bytes(&server);
+                before = own_bytes(&server);
             }
             client.emit("join", &join_of(&format!("v{n}"))).await;
             // This is refused after the join is under way.
             client.emit("unknown", "{}").await;
         }
-        let join = (resident_bytes(&server) - before) / SESSIONS as f64;
+        let join = (own_bytes(&server) - before) / SESSIONS as f64;
         is_near("a join", cost::JOIN_BYTES, join);
         (0..FIRST + SESSIONS).for_each(|n| max.release(&format!("v{n}")));
     });
+}
+
+/// Returns the memory of a process without clients.
+fn idle_bytes(workers: usize) -> f64 {
+    let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+    command.env("MAXTALK_SERVER__WORKERS", workers.to_string());
+    let mut server = Process::start(command);
+    server.addr();
+    own_bytes(&server)
+}
+
+#[test]
+fn a_process_and_its_workers_cost_what_is_said() {
+    let (with_one, with_many) = (idle_bytes(1), idle_bytes(33));
+    let worker = (with_many - with_one) / 32.0;
+    is_near("a worker", cost::WORKER_BYTES, worker);
+    // The pages of the program, which are larger here than in a release, come on top of that.
+    assert!(with_one < cost::PROCESS_BYTES as f64, "a process: {with_one}");
 }
 
 /// Keeps its messages in the mailbox: its thread does not run.

@@ -13,11 +13,11 @@ use crate::logging::LINE_BYTES_MAX;
 
 mod report;
 
-/// Memory of a process without clients and workers.
-pub const PROCESS_BYTES: u64 = 8 << 20;
+/// Memory of a process without clients and workers. Most of it is the program itself, in a release build.
+pub const PROCESS_BYTES: u64 = 10 << 20;
 
 /// Memory of a worker thread: its stack, its buffers, its share of the allocator.
-pub const WORKER_BYTES: u64 = 512 << 10;
+pub const WORKER_BYTES: u64 = 384 << 10;
 
 /// Memory of a session that has joined, its WebSocket included.
 pub const SESSION_BYTES: u64 = 3 << 10;

@@ -167,8 +167,8 @@ fn warnings_say_what_does_not_suffice() {
             50_000,
             |_| {},
             &[
-                "50,000 sessions need 476 MiB at rest, but the control group has 256 MiB: 26,441 fit",
-                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,787 fit",
+                "50,000 sessions need 478 MiB at rest, but the control group has 256 MiB: 26,254 fit",
+                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,395 fit",
                 "limits.memory_bytes_max (256 MiB) does not count the memory of the kernel",
             ],
         ),
@@ -203,7 +203,7 @@ fn warnings_say_what_does_not_suffice() {
 fn the_line_for_the_log() {
     let cost = |sessions| cost(Size { sessions, conversations: 100 }, &MACHINE, |_| {});
     let expected =
-        "1,000 sessions take 18.5 MiB of memory at rest, and 11.2 GiB if every bound is full; the machine has 8.00 GiB";
+        "1,000 sessions take 20.3 MiB of memory at rest, and 11.2 GiB if every bound is full; the machine has 8.00 GiB";
     assert_eq!(cost(1000).line(), (false, expected.to_owned()));
     let (is_warning, line) = cost(200_000).line();
     assert!(is_warning && line.contains("; 200,000 sessions need 200,068 open files"), "{line}");
