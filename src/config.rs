@@ -340,10 +340,10 @@ settings! {
         flood_ms: u64 = 30000 in 1..=DAY_MS,
     }
 
-    /// The operator's listener.
-    [metrics] Metrics {
+    /// The listener for operators.
+    [admin] Admin {
         /// Address that serves `/metrics` and `/health`; none turns them off.
-        listen: Option<SocketAddr> = none in Optional(ADDRESSES),
+        listen: Option<SocketAddr> = "127.0.0.1:6546" in Optional(ADDRESSES),
     }
 
     /// The log.

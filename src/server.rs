@@ -177,7 +177,7 @@ pub struct Server {
     drain: Drain,
     registry_end: RegistryEnd,
     addr: SocketAddr,
-    metrics_addr: Option<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
     /// The MAX of the configuration; `None` if that is the demo.
     max: Option<MaxDirectory>,
     demo: Option<Arc<DemoMax>>,
@@ -227,10 +227,10 @@ impl Server {
         let sessions = endpoint.sessions.clone();
         drain.count_sessions(move || sessions.len());
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
-        let operators = config.metrics.listen.map(|wanted| listeners::listen(wanted, "metrics.listen")).transpose()?;
+        let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let clients =
             ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
-        let metrics_addr = operators.as_ref().map(|(_, addr)| *addr);
+        let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
@@ -242,7 +242,7 @@ impl Server {
             drain,
             registry_end,
             addr,
-            metrics_addr,
+            admin_addr,
             max,
             demo,
             tokenless,
@@ -270,17 +270,17 @@ impl Server {
         self.addr
     }
 
-    /// Returns the address that serves the metrics; `None` if they are not served.
-    pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.metrics_addr
+    /// Returns the address that operators connect to; `None` if there is none.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
     }
 
     /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
     fn announce(&self, cost: &Cost) {
         let addr = self.addr;
         log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));
-        if let Some(metrics) = self.metrics_addr {
-            log::info!("metrics on http://{metrics}/metrics");
+        if let Some(admin) = self.admin_addr {
+            log::info!("admin listener on http://{admin}/");
         }
         if let Some(max) = &self.max {
             // The start does not wait for MAX, which may be down for a while.

@@ -15,7 +15,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 async fn scrape(server: &Fixture, accept: &[&str]) -> Response {
     let headers = accept.iter().map(|accept| ("Accept", *accept)).collect::<Vec<_>>();
-    Http::connect(server.metrics_addr).await.request("GET", "/metrics", &headers, b"").await
+    Http::connect(server.admin_addr).await.request("GET", "/metrics", &headers, b"").await
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_head_keeps_the_peaks_for_the_next_scrape() {
         let sid = open.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
         client.post(&format!("{endpoint}&sid={sid}"), "40/max,").await;
 
-        let mut admin = Http::connect(server.metrics_addr).await;
+        let mut admin = Http::connect(server.admin_addr).await;
         admin.write(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert_eq!(admin.head().await.unwrap().status, 200);
         assert!(peaks(&admin.get("/metrics").await.body) > 0.0);
@@ -115,7 +115,7 @@ fn a_head_keeps_the_peaks_for_the_next_scrape() {
 fn load_balancers_may_ask_by_any_method() {
     let server = Fixture::start("");
     run(async {
-        let mut connection = Http::connect(server.metrics_addr).await;
+        let mut connection = Http::connect(server.admin_addr).await;
         for path in ["/health", "/metrics", "/health/", "/"] {
             let whole = connection.get(path).await;
             assert_eq!(whole.status, 200);
@@ -139,7 +139,7 @@ fn load_balancers_may_ask_by_any_method() {
 
         // The oldest load balancers speak HTTP/1.0 without a `Host`.
         for method in ["GET", "HEAD", "OPTIONS"] {
-            let mut connection = Http::connect(server.metrics_addr).await;
+            let mut connection = Http::connect(server.admin_addr).await;
             connection.write(format!("{method} /health HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
             assert_eq!(connection.head().await.unwrap().status, 200, "{method}");
         }

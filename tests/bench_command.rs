@@ -117,7 +117,7 @@ fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command =
         maxtalk(&["bench", "--spawn", "--connections", "2", "--rate", "0", "--duration", "1ms", "--json"]);
-    command.env("MAXTALK_METRICS__LISTEN", taken.local_addr().unwrap().to_string());
+    command.env("MAXTALK_ADMIN__LISTEN", taken.local_addr().unwrap().to_string());
     command.env("MAXTALK_MAX__CA_FILE", "/nowhere/ca.pem").env("MAXTALK_MAX__SERVICE_TOKEN", "hunter2");
     command.env("MAXTALK_SERVER__WORKERS", "1").env("MAXTALK_SERVER__STOP_MS", "4000");
     let outcome = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap());
@@ -130,11 +130,11 @@ fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
 fn server() -> (Process, String, String) {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
     command.env("MAXTALK_DEMO__PEOPLE", "12").env("MAXTALK_DEMO__MEMBERS", "4");
-    command.env("MAXTALK_METRICS__LISTEN", "127.0.0.1:0");
+    command.env("MAXTALK_ADMIN__LISTEN", "127.0.0.1:0");
     let mut server = Process::start(command);
     let url = format!("http://{}", server.addr());
-    let metrics = server.says("metrics on http://");
-    let metrics = metrics.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    let admin = server.says("admin listener on http://");
+    let metrics = admin.split("http://").nth(1).unwrap().trim_end_matches('/').to_owned();
     (server, url, metrics)
 }
 

@@ -132,7 +132,7 @@ fn promtool_finds_no_fault_with_the_metrics() {
         let server = Fixture::start("");
         server.max.talks_in("messi", &["c1"]);
         let _messi = Client::join(&server, Kind::Polling, "messi", &["c1"]).await;
-        let response = Http::connect(server.metrics_addr).await.get("/metrics").await;
+        let response = Http::connect(server.admin_addr).await.get("/metrics").await;
         assert_eq!(promtool(&["check", "metrics"], &response.body), "");
     });
 }

@@ -230,7 +230,7 @@ fn a_server_that_drains_serves_its_sessions_and_refuses_new_ones() {
     run(async {
         let max = MaxByRule::start();
         let metrics = free_addr();
-        let settings = [(DRAIN_MS, "3600000"), ("MAXTALK_METRICS__LISTEN", &metrics.to_string())];
+        let settings = [(DRAIN_MS, "3600000"), ("MAXTALK_ADMIN__LISTEN", &metrics.to_string())];
         let mut server = start(&max, &settings);
         let addr = server.addr();
         let mut clients = Vec::new();
@@ -357,7 +357,7 @@ fn a_failed_start_gives_its_cause_and_exit_code_1() {
     let table: &[Refusal<'_>] = &[
         (&["--listen", &addr], &[], &["cannot listen on", &addr, "server.listen"]),
         (&["serve", "--listen", &addr], &[], &["cannot listen on", &addr]),
-        (&["--listen", "127.0.0.1:0"], &[("MAXTALK_METRICS__LISTEN", &addr)], &["cannot listen on", "metrics.listen"]),
+        (&["--listen", "127.0.0.1:0"], &[("MAXTALK_ADMIN__LISTEN", &addr)], &["cannot listen on", "admin.listen"]),
         (&["--listen", "nowhere"], &[], &["server.listen", "--listen", "nowhere"]),
         (&[], &[("MAXTALK_OUTBOX__MESSAGES_MAX", "many")], &["outbox.messages_max", "MAXTALK_OUTBOX__MESSAGES_MAX"]),
         (&[], &[("MAXTALK_OUTBOX__MESSAGES_MAX", "10")], &["outbox.messages_max", "mailbox.conversation"]),
@@ -457,8 +457,8 @@ fn tokens_are_in_no_log_and_no_metric() {
             ("MAXTALK_MAX__SERVICE_TOKEN", "t-manager"),
             ("MAXTALK_MAX__TOKENLESS_JOINS", "true"),
         ];
-        let metrics_listen = metrics.to_string();
-        let logged = [("MAXTALK_LOG__FILTER", "trace"), ("MAXTALK_METRICS__LISTEN", metrics_listen.as_str())];
+        let admin_listen = metrics.to_string();
+        let logged = [("MAXTALK_LOG__FILTER", "trace"), ("MAXTALK_ADMIN__LISTEN", admin_listen.as_str())];
         let mut server = start(&max, &[&service[..], &logged].concat());
         let addr = server.addr();
         for kind in [Kind::WebSocket, Kind::Polling, Kind::Upgraded] {
@@ -526,7 +526,7 @@ fn a_few_files_make_a_small_server_that_serves_operators_too() {
         let mut server = start_within(
             "-n 120",
             &[
-                ("MAXTALK_METRICS__LISTEN", &metrics.to_string()),
+                ("MAXTALK_ADMIN__LISTEN", &metrics.to_string()),
                 ("MAXTALK_SERVER__WORKERS", "2"),
                 ("MAXTALK_MAX__INFLIGHT_MAX", "8"),
             ],

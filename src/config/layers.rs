@@ -14,6 +14,9 @@ use super::raw::{Raw, Source, clip};
 use super::variables::{self, Meaning};
 use super::{NONE, Origin, Origins, SECTIONS, near};
 
+/// Settings that earlier versions had under another name, each with its present one.
+const FORMER: [(&str, &str); 1] = [("metrics.listen", "admin.listen")];
+
 /// Most warnings about variables that name no setting.
 const WARNINGS_MAX: usize = 20;
 
@@ -131,7 +134,7 @@ impl Reader {
         for (section, table) in &document {
             let name = section.get_ref().as_ref();
             match table.get_ref() {
-                DeValue::Table(table) if SECTIONS.iter().any(|section| section.name == name) => {
+                DeValue::Table(table) if is_section(name) => {
                     for (key, value) in table {
                         let path = format!("{name}.{}", key.get_ref());
                         self.take(&path, source_at(key.span().start), || Raw::from_toml(value.get_ref()));
@@ -163,6 +166,12 @@ impl Reader {
     }
 }
 
+/// Returns whether settings are, or were, in a section of this name.
+fn is_section(name: &str) -> bool {
+    let was = |former: &str| former.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    SECTIONS.iter().any(|section| section.name == name) || FORMER.iter().any(|(former, _)| was(former))
+}
+
 /// Returns the problem of a key that is no setting. It lists the settings of the key's section, or all sections if that
 /// is unknown too.
 fn unknown_key(key: &str, origin: Source) -> Problem {
@@ -171,7 +180,9 @@ fn unknown_key(key: &str, origin: Source) -> Problem {
         Some(section) => section.settings.iter().map(|setting| setting.key.to_owned()).collect(),
         None => SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>(),
     };
-    let setting = Setting::nearest(key).or_else(|| Setting::of_any_section(key));
+    let renamed = FORMER.iter().find(|(former, _)| *former == key).map(|(_, present)| *present);
+    let setting = Setting::all().find(|setting| Some(setting.key) == renamed);
+    let setting = setting.or_else(|| Setting::nearest(key)).or_else(|| Setting::of_any_section(key));
     let meant = match (setting, &origin) {
         (Some(setting), Source::Environment(_)) => Some(setting.variable()),
         (Some(setting), _) => Some(setting.key.to_owned()),

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_nearest_is_found_and_nothing_that_is_far() {
-        let known = ["max.url", "server.listen", "metrics.listen", "log.filter"];
+        let known = ["max.url", "server.listen", "admin.listen", "log.filter"];
         let table = [
             ("max_url", Some("max.url")),
             ("MAX-URI", Some("max.url")),

@@ -60,8 +60,8 @@ impl Config {
         );
 
         check(
-            self.metrics.listen.is_none_or(|metrics| !overlap(metrics, self.server.listen)),
-            &["metrics.listen", "server.listen"],
+            self.admin.listen.is_none_or(|admin| !overlap(admin, self.server.listen)),
+            &["admin.listen", "server.listen"],
             "the two listeners must differ".to_owned(),
         );
         problems

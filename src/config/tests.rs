@@ -87,7 +87,7 @@ fn flags_are_above_the_environment_above_the_file_above_the_defaults() {
 #[test]
 fn values_of_every_type_are_read_from_file_and_environment() {
     let text = r#"
-        metrics = { listen = "[::1]:9000" }
+        admin = { listen = "[::1]:9000" }
         max.url = "https://Max.example/base//"
         max.service_username = "bot"
         max.service_token = "s3cret"
@@ -103,7 +103,7 @@ fn values_of_every_type_are_read_from_file_and_environment() {
         ("MAXTALK_MAX__SERVICE_USERNAME", "Bot"),
         ("MAXTALK_MAX__SERVICE_TOKEN", "s3cret"),
         ("MAXTALK_MAX__TOKENLESS_JOINS", "true"),
-        ("MAXTALK_METRICS__LISTEN", "[::1]:9000"),
+        ("MAXTALK_ADMIN__LISTEN", "[::1]:9000"),
         ("MAXTALK_SERVER__WORKERS", "16"),
         ("MAXTALK_LOG__REFUSALS_PER_SECOND_MAX", "1000"),
     ]))
@@ -166,40 +166,56 @@ fn variables_that_are_not_meant_for_maxtalk_are_let_be() {
 
 #[test]
 fn unknown_keys_are_named_with_what_they_could_have_been() {
-    let metrics = "metrics.listen";
-    let meant = "metrics.listen; did you mean metrics.listen?";
-    let variable_meant = "metrics.listen; did you mean MAXTALK_METRICS__LISTEN?";
+    let admin = "admin.listen";
+    let meant = "admin.listen; did you mean admin.listen?";
+    let variable_meant = "admin.listen; did you mean MAXTALK_ADMIN__LISTEN?";
     let sections = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>().join(", ");
     let sections = sections.as_str();
     let (server_meant, listen_meant) =
         (&*format!("{sections}; did you mean [server]?"), &*format!("{sections}; did you mean server.listen?"));
     let table = [
-        (file("[metrics]\n\nlistn = 1"), "metrics.listn (file a.toml, line 3)", meant),
-        (file("metrics.x.y = 1"), "metrics.x (file a.toml, line 1)", metrics),
+        (file("[admin]\n\nlistn = 1"), "admin.listn (file a.toml, line 3)", meant),
+        (file("admin.x.y = 1"), "admin.x (file a.toml, line 1)", admin),
         (file("listen = '1.1.1.1:1'"), "listen (file a.toml, line 1)", listen_meant),
         (file("[servr]\nlisten = '1.1.1.1:1'"), "servr (file a.toml, line 1)", server_meant),
         (file("server = 'x'"), "server (file a.toml, line 1)", server_meant),
         (file("[[server]]"), "server (file a.toml, line 1)", server_meant),
         (file("\"a\\nb\" = 1"), "a\\nb (file a.toml, line 1)", sections),
         (
-            environment(&[("MAXTALK_METRICS__LISTN", "1")]),
-            "metrics.listn (environment variable MAXTALK_METRICS__LISTN)",
+            environment(&[("MAXTALK_ADMIN__LISTN", "1")]),
+            "admin.listn (environment variable MAXTALK_ADMIN__LISTN)",
             variable_meant,
         ),
         (
-            environment(&[("MAXTALK_METRICS___LISTEN", "1")]),
-            "metrics._listen (environment variable MAXTALK_METRICS___LISTEN)",
+            environment(&[("MAXTALK_ADMIN___LISTEN", "1")]),
+            "admin._listen (environment variable MAXTALK_ADMIN___LISTEN)",
             variable_meant,
         ),
         (
-            environment(&[("MAXTALK_metrics__listen", "1")]),
-            "metrics.listen (environment variable MAXTALK_metrics__listen)",
+            environment(&[("MAXTALK_admin__listen", "1")]),
+            "admin.listen (environment variable MAXTALK_admin__listen)",
             variable_meant,
         ),
         (environment(&[("MAXTALK_A__B", "1")]), "a.b (environment variable MAXTALK_A__B)", sections),
     ];
     for (sources, named, allowed) in table {
         assert_eq!(problems(sources), format!("{named}: unknown key; allowed: {allowed}"));
+    }
+}
+
+#[test]
+fn a_setting_that_was_renamed_is_named_with_its_present_name() {
+    let sections = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>().join(", ");
+    let variable = "MAXTALK_METRICS__LISTEN";
+    let table = [
+        (file("[metrics]\nlisten = '127.0.0.1:1'"), "file a.toml, line 2", "admin.listen"),
+        (file("metrics.listen = ''"), "file a.toml, line 1", "admin.listen"),
+        (environment(&[(variable, "")]), &format!("environment variable {variable}"), "MAXTALK_ADMIN__LISTEN"),
+    ];
+    for (sources, origin, present) in table {
+        let expected =
+            format!("metrics.listen ({origin}): unknown key; allowed: {sections}; did you mean {present}?");
+        assert_eq!(problems(sources), expected);
     }
 }
 
@@ -240,7 +256,7 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
         ("server.listen", "\"127.0.0.1:65536\"", Some("127.0.0.1:65536"), "not an address", "allowed: IP:PORT"),
         ("server.listen", "\"\"", Some(""), "empty", "allowed: IP:PORT"),
         ("server.listen", "6545", None, "not text", "allowed: IP:PORT"),
-        ("metrics.listen", "\"x\"", Some("x"), "not an address", "allowed: IP:PORT, or empty for none"),
+        ("admin.listen", "\"x\"", Some("x"), "not an address", "allowed: IP:PORT, or empty for none"),
         ("log.filter", "\"maxtalk=loud\"", Some("maxtalk=loud"), "not a level", "in the form of env_logger"),
         ("log.filter", "\" \"", Some(" "), "not a filter", "in the form of env_logger"),
         ("max.scope", "\"a\\nb\"", Some("a\nb"), "not the value of a header", "visible ASCII"),
@@ -437,8 +453,8 @@ fn settings_that_cannot_work_together_are_named_together() {
              the first needs the demo MAX, which runs only without the second",
         ),
         (
-            "metrics.listen = '127.0.0.1:6545'".to_owned(),
-            "metrics.listen = \"127.0.0.1:6545\" (file a.toml, line 1), server.listen = \"127.0.0.1:6545\" (default): \
+            "admin.listen = '127.0.0.1:6545'".to_owned(),
+            "admin.listen = \"127.0.0.1:6545\" (file a.toml, line 1), server.listen = \"127.0.0.1:6545\" (default): \
              the two listeners must differ",
         ),
     ];
@@ -450,7 +466,7 @@ fn settings_that_cannot_work_together_are_named_together() {
         "mailbox.conversation = 4095\nconversation.presence_members_max = 0".to_owned(),
         format!("{account}tokenless_joins = true\nurl = 'http://max'"),
         account.to_owned(),
-        "metrics.listen = '127.0.0.1:0'\nserver.listen = '127.0.0.1:0'".to_owned(),
+        "admin.listen = '127.0.0.1:0'\nserver.listen = '127.0.0.1:0'".to_owned(),
     ];
     for text in good {
         assert!(Config::load(file(&text)).is_ok(), "{text}");

@@ -20,7 +20,7 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/metrics/table.rs", "build", "the registry, which holds a clone of it"),
     ("src/protocol/socketio.rs", "attachments", "tests/conformance/server.rs, which echoes them"),
     ("src/server.rs", "addr", "tests/support/fixture.rs"),
-    ("src/server.rs", "metrics_addr", "tests/support/fixture.rs"),
+    ("src/server.rs", "admin_addr", "tests/support/fixture.rs"),
 ];
 
 #[test]

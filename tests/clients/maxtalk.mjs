@@ -13,7 +13,7 @@ export class Maxtalk extends Daemon {
   /** Prepares a server with these settings, written as its own environment variables without their prefix. */
   static async on(settings = {}) {
     const server = new Maxtalk(await freePort());
-    server.settings = { SERVER__LISTEN: `127.0.0.1:${server.port}`, ...settings };
+    server.settings = { SERVER__LISTEN: `127.0.0.1:${server.port}`, ADMIN__LISTEN: "", ...settings };
     return server;
   }
 

@@ -23,7 +23,7 @@ const DEADLINE_MS = 15_000;
 const PERIOD_MS = 100;
 
 const max = await startMax();
-const server = await Maxtalk.start(max.url, { METRICS__LISTEN: `127.0.0.1:${OPERATORS}` });
+const server = await Maxtalk.start(max.url, { ADMIN__LISTEN: `127.0.0.1:${OPERATORS}` });
 const nginx = await Proxy.start("nginx", { SERVER: server.port }, ...NGINX);
 const lighttpd = await Proxy.start("lighttpd", { SERVER: server.port });
 const haproxy = await Proxy.start("haproxy", { SERVER: server.port, OPERATORS }, "STATISTICS");

@@ -27,6 +27,7 @@ impl Subject {
         let ours = [
             ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
             ("SERVER__WORKERS", "2".to_owned()),
+            ("ADMIN__LISTEN", String::new()),
             ("MAX__URL", format!("http://{max}")),
             ("LOG__FILTER", "warn,maxtalk::server=info".to_owned()),
         ];

@@ -21,7 +21,7 @@ const SETTINGS: &str = r#"
     server.listen = "127.0.0.1:0"
     server.workers = 2
     server.stop_ms = 1000
-    metrics.listen = "127.0.0.1:0"
+    admin.listen = "127.0.0.1:0"
 "#;
 
 /// Settings with which a server soon closes a 0.9 session that does not poll. A session outlives a broken connection,
@@ -38,7 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A running server, which stops when dropped. A panic of one of its actors fails the test.
 pub struct Fixture {
     pub addr: SocketAddr,
-    pub metrics_addr: SocketAddr,
+    pub admin_addr: SocketAddr,
     pub max: MaxByRule,
     /// The handle of its drain.
     pub drain: Drain,
@@ -70,12 +70,12 @@ impl Fixture {
         let thread = thread::spawn(move || {
             actix_rt::System::new().block_on(async {
                 let server = Server::start(config, handle).unwrap();
-                started.send((server.addr(), server.metrics_addr().unwrap())).unwrap();
+                started.send((server.addr(), server.admin_addr().unwrap())).unwrap();
                 server.serve().await.unwrap();
             });
         });
-        let (addr, metrics_addr) = address.recv().expect("the server starts");
-        Self { addr, metrics_addr, max, drain, thread: Some(thread) }
+        let (addr, admin_addr) = address.recv().expect("the server starts");
+        Self { addr, admin_addr, max, drain, thread: Some(thread) }
     }
 
     /// Starts a server with a service account, for joins without a token.
@@ -92,7 +92,7 @@ impl Fixture {
     }
 
     pub async fn scrape(&self) -> Scrape {
-        let response = Http::connect(self.metrics_addr).await.get("/metrics").await;
+        let response = Http::connect(self.admin_addr).await.get("/metrics").await;
         assert_eq!(response.status, 200);
         Scrape::read(&response.body)
     }
@@ -114,7 +114,7 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if !thread::panicking() && self.drain.begun().is_none() {
-            let mut stream = TcpStream::connect(self.metrics_addr).unwrap();
+            let mut stream = TcpStream::connect(self.admin_addr).unwrap();
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();

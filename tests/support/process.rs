@@ -22,6 +22,8 @@ pub struct Process {
 pub fn maxtalk(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maxtalk"));
     command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // The tests run many servers at the same time.
+    command.env("MAXTALK_ADMIN__LISTEN", "");
     command
 }
 

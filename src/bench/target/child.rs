@@ -27,13 +27,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval at which conditions without an event are checked.
 const POLL: Duration = Duration::from_millis(5);
 /// Settings that a child does not inherit: it asks its own demo MAX, has one listener, and stops at once.
-const NOT_INHERITED: [&str; 7] = [
+const NOT_INHERITED: [&str; 6] = [
     "MAX__URL",
     "MAX__CA_FILE",
     "MAX__TOKENLESS_JOINS",
     "MAX__SERVICE_USERNAME",
     "MAX__SERVICE_TOKEN",
-    "METRICS__LISTEN",
     "SERVER__DRAIN_MS",
 ];
 /// Number of log lines that are kept to explain a failure of the server.
@@ -259,6 +258,7 @@ impl Drop for Child {
 fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("ADMIN__LISTEN", String::new()),
         ("LOG__FILTER", "warn,maxtalk::server=info".to_owned()),
         ("DEMO__PEOPLE", demo.people.to_string()),
         ("DEMO__MEMBERS", demo.members.to_string()),
