@@ -12,7 +12,7 @@
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
 //! | 4 | [`actors`]: session, conversation, registry |
-//! | 5 | [`http`]: connections, requests, WebSockets |
+//! | 5 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
 //! | 6 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench |
 //! | 7 | [`cli`]: the command line |
 //! | 8 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
@@ -79,6 +79,7 @@
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::unwrap_used))]
 
 mod actors;
+mod admin;
 mod bench;
 mod cli;
 mod config;

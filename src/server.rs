@@ -228,11 +228,12 @@ impl Server {
         drain.count_sessions(move || sessions.len());
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
-        let clients =
-            ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;
+        let clients =
+            ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
+        endpoint.stage.advance(Stage::Serving);
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
         endpoint.stage.advance(Stage::Serving);
         Ok(Self {

@@ -116,7 +116,7 @@ fn load_balancers_may_ask_by_any_method() {
     let server = Fixture::start("");
     run(async {
         let mut connection = Http::connect(server.admin_addr).await;
-        for path in ["/health", "/metrics", "/health/", "/"] {
+        for path in ["/health", "/metrics", "/health/", "/health/live", "/health/ready", "/"] {
             let whole = connection.get(path).await;
             assert_eq!(whole.status, 200);
             connection.write(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();

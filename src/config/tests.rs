@@ -213,8 +213,7 @@ fn a_setting_that_was_renamed_is_named_with_its_present_name() {
         (environment(&[(variable, "")]), &format!("environment variable {variable}"), "MAXTALK_ADMIN__LISTEN"),
     ];
     for (sources, origin, present) in table {
-        let expected =
-            format!("metrics.listen ({origin}): unknown key; allowed: {sections}; did you mean {present}?");
+        let expected = format!("metrics.listen ({origin}): unknown key; allowed: {sections}; did you mean {present}?");
         assert_eq!(problems(sources), expected);
     }
 }

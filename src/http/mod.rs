@@ -15,9 +15,7 @@
 //! * [`exchange`]: the code that `polling` and `legacy` share.
 //! * [`sessions`]: the table of sids.
 //! * [`pages`], [`demo`]: the demo page, and the routes of the demo MAX.
-//! * [`admin`]: metrics and health, on a listener of their own.
 
-pub mod admin;
 pub mod answers;
 pub mod connection;
 pub mod demo;

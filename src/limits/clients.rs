@@ -143,6 +143,11 @@ impl Clients {
         self.state.lock().all.connections
     }
 
+    /// Returns the number of sessions.
+    pub fn sessions(&self) -> usize {
+        self.state.lock().all.sessions
+    }
+
     /// Returns the number of sessions that have not joined yet.
     #[cfg(test)]
     pub fn unjoined(&self) -> usize {

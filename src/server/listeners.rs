@@ -21,11 +21,11 @@ use super::Error;
 use super::settings::{deadlines, session_limits, worker_count};
 use crate::actors::departures;
 use crate::actors::registry::Arbiters;
+use crate::admin::routes::{self, Admin};
 use crate::config::Config;
 use crate::config::cost::ADMIN_CONNECTIONS_MAX;
 use crate::delivery::worker::Worker;
 use crate::directory::demo::DemoMax;
-use crate::http::admin::{self, Admin};
 use crate::http::answers::every_answer;
 use crate::http::connection::{AppService, Deadlines, Service, Upgrade};
 use crate::http::endpoint::{Edge, Endpoint};
@@ -125,13 +125,14 @@ pub(super) fn serve_operators(
     endpoint: &Arc<Endpoint>,
 ) -> Result<Listener, Error> {
     let metrics = endpoint.metrics.clone();
-    let admin = Data::new(Admin { metrics: metrics.clone(), sessions: endpoint.sessions.clone() });
+    let admin =
+        Data::new(Admin { metrics: metrics.clone(), clients: endpoint.clients.clone(), stage: endpoint.stage.clone() });
     let clients = Clients::new(ClientBounds::connections_only(ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
     let common = Common::new(ListenerName::Operators, config, &clients, &metrics);
     let user_timeout = common.deadlines.write;
     let new_service = {
         move |stopping: watch::Receiver<bool>| {
-            let app = App::new().configure(admin::routes(admin.clone()));
+            let app = App::new().configure(routes::mount(admin.clone()));
             let common = common.clone();
             Box::pin(async move {
                 let app = app_service(app).await?;

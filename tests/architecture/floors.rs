@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["config", "metrics"],
     &["delivery", "directory", "mailbox"],
     &["actors"],
-    &["http"],
+    &["admin", "http"],
     &["server", "bench"],
     &["cli"],
     &["program", "testing"],

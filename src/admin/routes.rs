@@ -1,0 +1,141 @@
+//! The paths of the admin listener, and the answers of `/metrics` and `/health`.
+
+use std::sync::Arc;
+
+use actix_web::body;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, ServiceConfig, get, head, method, resource, to};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
+use serde_json::json;
+
+use crate::limits::clients::Clients;
+use crate::metrics::Metrics;
+use crate::metrics::text::Form;
+use crate::stage::{CurrentStage, Stage};
+
+/// The methods that the paths without side effects take.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// The state behind the admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// The metrics of the server.
+    pub metrics: Arc<Metrics>,
+    /// The clients of the server.
+    pub clients: Arc<Clients>,
+    /// The stage of the server.
+    pub stage: Arc<CurrentStage>,
+}
+
+/// Mounts the paths.
+pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config.app_data(admin).service(read_only("/", index));
+        config.service(read_only("/metrics", metrics)).service(read_only("/health", health));
+        config.service(read_only("/health/", health)).service(read_only("/health/live", live));
+        config.service(read_only("/health/ready", ready));
+        config.default_service(to(elsewhere));
+    }
+}
+
+/// Returns a resource that can only be read. It takes HEAD and OPTIONS besides GET, because load balancers probe by any
+/// of them.
+fn read_only<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
+where
+    Args: FromRequest + 'static,
+{
+    let allowed = |status| async move { HttpResponse::build(status).insert_header((header::ALLOW, METHODS)).finish() };
+    resource(path)
+        .route(get().to(handler.clone()))
+        .route(head().to(handler))
+        .route(method(Method::OPTIONS).to(move || allowed(StatusCode::OK)))
+        .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
+}
+
+/// The text of the index page.
+const INDEX: &str = "Here are /metrics, /health/live and /health/ready.\n";
+
+async fn index() -> HttpResponse {
+    HttpResponse::Ok().body(INDEX)
+}
+
+/// Answers for all other paths: 200 to OPTIONS, because some load balancers probe by `OPTIONS *`, otherwise 404.
+async fn elsewhere(request: HttpRequest) -> HttpResponse {
+    let is_options = request.method() == Method::OPTIONS;
+    let mut answer = if is_options { HttpResponse::Ok() } else { HttpResponse::NotFound() };
+    answer.insert_header((header::ALLOW, METHODS));
+    if is_options { answer.finish() } else { answer.body(INDEX) }
+}
+
+async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
+    let form = Form::accepted(request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()));
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(form.content_type());
+    answer.insert_header((header::VARY, "Accept")).insert_header((header::CACHE_CONTROL, "no-store"));
+    // HEAD is no scrape: the peaks are kept for the next GET.
+    if request.method() == Method::HEAD {
+        return answer.body(body::None::new());
+    }
+    answer.body(form.of(admin.metrics.render()))
+}
+
+/// Reports the version and the number of sessions, in every stage of the server.
+async fn health(admin: Data<Admin>) -> HttpResponse {
+    let version = env!("CARGO_PKG_VERSION");
+    of_health(StatusCode::OK, &json!({"status": "ok", "version": version, "sessions": admin.clients.sessions()}))
+}
+
+/// Reports that this process answers. MAX is not asked: restarting maxtalk would not help a MAX that is down.
+async fn live() -> HttpResponse {
+    of_health(StatusCode::OK, &json!({"status": "ok"}))
+}
+
+/// Reports whether clients may be sent here: 503 with the reason while the server starts or drains.
+async fn ready(admin: Data<Admin>) -> HttpResponse {
+    let (status, reason) = match admin.stage.get() {
+        Stage::Serving => return of_health(StatusCode::OK, &json!({"status": "ok"})),
+        Stage::Starting => ("starting", "the server starts, and accepts no clients yet"),
+        Stage::Draining => ("draining", "the server drains: it opens no new sessions and closes those that it has"),
+    };
+    of_health(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": status, "reason": reason}))
+}
+
+fn of_health(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::clients::Bounds;
+    use crate::limits::memory::Memory;
+    use crate::metrics::ReadAtScrape;
+    use actix_web::{App, test};
+
+    #[actix_rt::test]
+    async fn a_server_is_ready_only_while_it_serves() {
+        let stage = Arc::new(CurrentStage::default());
+        let admin = Data::new(Admin {
+            metrics: Metrics::new(&[], ReadAtScrape::default()),
+            clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
+            stage: stage.clone(),
+        });
+        let app = test::init_service(App::new().configure(mount(admin))).await;
+        for (entered, status, word, begin) in [
+            (Stage::Starting, 503, "starting", "the server starts"),
+            (Stage::Serving, 200, "ok", ""),
+            (Stage::Draining, 503, "draining", "the server drains"),
+        ] {
+            stage.advance(entered);
+            let answer = test::call_service(&app, test::TestRequest::get().uri("/health/ready").to_request()).await;
+            assert_eq!(answer.status().as_u16(), status);
+            let body: serde_json::Value = test::read_body_json(answer).await;
+            let reason = body["reason"].as_str().unwrap_or_default();
+            assert!(body["status"] == word && reason.starts_with(begin), "{body}");
+            for path in ["/health/live", "/health"] {
+                let answer = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+                assert_eq!(answer.status().as_u16(), 200, "{path}");
+            }
+        }
+    }
+}
