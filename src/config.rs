@@ -342,8 +342,13 @@ settings! {
 
     /// The listener for operators.
     [admin] Admin {
-        /// Address that serves `/metrics` and `/health`; none turns them off.
+        /// Address that serves `/metrics`, `/health` and the API at `/api/v1/`; none turns them off. An address that
+        /// other machines can reach needs `admin.token`.
         listen: Option<SocketAddr> = "127.0.0.1:6546" in Optional(ADDRESSES),
+        /// Key of operators, for `Authorization: Bearer`. Without it, everybody on this machine is an operator.
+        token: Option<Token> = none in Optional(TOKENS),
+        /// Key of a back end, which may announce news by the API and do nothing else.
+        announce_token: Option<Token> = none in Optional(TOKENS),
     }
 
     /// The log.

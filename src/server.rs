@@ -11,7 +11,7 @@ use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,6 +20,7 @@ use crate::actors::conversation::ConversationSettings;
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
+use crate::admin::state::Facts;
 use crate::config::Config;
 use crate::config::cost::{Cost, Size};
 use crate::delivery::outbox::Outbox;
@@ -193,8 +194,9 @@ impl Server {
     /// See [`Error`]. MAX is not asked yet.
     pub fn start(config: Config, drain: Drain) -> Result<Self, Error> {
         check_path(&config)?;
-        let workers = settings::worker_count(&config);
-        let connections_max = files::for_clients(files::limit(), &config, workers)?;
+        let began = (Instant::now().into_std(), SystemTime::now());
+        let (workers, files_max) = (settings::worker_count(&config), files::limit());
+        let connections_max = files::for_clients(files_max, &config, workers)?;
         let (listener, addr) = listeners::listen(config.server.listen, "server.listen")?;
         let gate = Arc::new(Gate::new(&config.max));
         let metrics = Metrics::new(
@@ -229,13 +231,14 @@ impl Server {
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
+        let facts = Facts { began, workers, files_max, connections_max };
+        let admin = settings::admin(&config, &endpoint, facts);
         let operators =
-            operators.map(|(listener, _)| listeners::serve_operators(listener, &config, &endpoint)).transpose()?;
+            operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =
             ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
         endpoint.stage.advance(Stage::Serving);
         let stop_timeout = Duration::from_millis(config.server.stop_ms);
-        endpoint.stage.advance(Stage::Serving);
         Ok(Self {
             clients,
             operators,

@@ -1,9 +1,10 @@
-//! The operators' listener: the answers of `/metrics` and `/health` to scrapers and load balancers.
+//! The admin listener: the answers of `/metrics` and `/health` to scrapers and load balancers, and the API.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
 use support::fixture::Fixture;
 use support::http::{Http, Response};
 use support::run;
@@ -142,6 +143,73 @@ fn load_balancers_may_ask_by_any_method() {
             let mut connection = Http::connect(server.admin_addr).await;
             connection.write(format!("{method} /health HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
             assert_eq!(connection.head().await.unwrap().status, 200, "{method}");
+        }
+    });
+}
+
+const KEY: (&str, &str) = ("Authorization", "Bearer key-of-operators");
+
+#[test]
+fn the_api_says_how_the_server_is_to_those_who_have_the_key() {
+    let server = Fixture::start("admin.token = \"key-of-operators\"\nserver.workers = 3");
+    run(async {
+        let mut http = Http::connect(server.admin_addr).await;
+        let status = http.request("GET", "/api/v1/status", &[KEY], b"").await;
+        assert_eq!((status.status, status.header("content-type")), (200, Some("application/json")));
+        let status: Value = serde_json::from_str(&status.body).unwrap();
+        assert_eq!(
+            (&status["stage"], &status["workers"], &status["sessions"]),
+            (&json!("serving"), &json!(3), &json!(0))
+        );
+        assert!(status["limits"]["files"].as_u64() > status["limits"]["connections"].as_u64(), "{status}");
+        assert!(status["machine"]["memory_bytes"].as_u64() > status["resident_bytes"].as_u64(), "{status}");
+
+        for (headers, status, code) in [
+            (&[][..], 401, "unauthorized"),
+            (&[("Authorization", "Bearer key-of-operator")], 401, "unauthorized"),
+            (&[KEY, ("Origin", "http://evil.example")], 403, "forbidden"),
+        ] {
+            let refused = http.request("GET", "/api/v1/status", headers, b"").await;
+            assert_eq!(refused.status, status, "{headers:?}");
+            assert_eq!(refused.header("www-authenticate").is_some(), status == 401);
+            let body: Value = serde_json::from_str(&refused.body).unwrap();
+            assert_eq!(body["error"]["code"], code, "{body}");
+        }
+        assert_eq!(http.request("GET", "/api/v1/status?token=key-of-operators", &[], b"").await.status, 401);
+        for open in ["/metrics", "/health", "/health/ready"] {
+            assert_eq!(http.get(open).await.status, 200, "{open} needs no key");
+        }
+    });
+}
+
+#[test]
+fn a_page_that_points_its_name_at_this_machine_reads_nothing_of_the_api() {
+    let server = Fixture::start("");
+    run(async {
+        for (host, status) in [("localhost", 200), ("127.0.0.1:6546", 200), ("evil.example", 403)] {
+            let mut http = Http::connect(server.admin_addr).await;
+            let head = format!("GET /api/v1/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            http.write(head.as_bytes()).await.unwrap();
+            assert_eq!(http.response().await.unwrap().status, status, "{host}");
+        }
+    });
+}
+
+#[test]
+fn browsers_may_do_little_with_an_answer() {
+    let server = Fixture::start("");
+    run(async {
+        let mut http = Http::connect(server.admin_addr).await;
+        for path in ["/", "/metrics", "/health/ready", "/api/v1/status", "/api/v1/nothing", "/nothing"] {
+            let answer = http.get(path).await;
+            for (name, value) in [
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+                ("x-content-type-options", "nosniff"),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(answer.header(name), Some(value), "{path}");
+            }
+            assert_eq!(answer.header("access-control-allow-origin"), None);
         }
     });
 }

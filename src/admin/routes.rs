@@ -1,31 +1,18 @@
 //! The paths of the admin listener, and the answers of `/metrics` and `/health`.
 
-use std::sync::Arc;
-
 use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, ServiceConfig, get, head, method, resource, to};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
 use serde_json::json;
 
-use crate::limits::clients::Clients;
-use crate::metrics::Metrics;
+use super::api;
+use super::state::Admin;
 use crate::metrics::text::Form;
-use crate::stage::{CurrentStage, Stage};
+use crate::stage::Stage;
 
 /// The methods that the paths without side effects take.
 const METHODS: &str = "GET, HEAD, OPTIONS";
-
-/// The state behind the admin listener.
-#[derive(Debug)]
-pub struct Admin {
-    /// The metrics of the server.
-    pub metrics: Arc<Metrics>,
-    /// The clients of the server.
-    pub clients: Arc<Clients>,
-    /// The stage of the server.
-    pub stage: Arc<CurrentStage>,
-}
 
 /// Mounts the paths.
 pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
@@ -34,6 +21,7 @@ pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
         config.service(read_only("/metrics", metrics)).service(read_only("/health", health));
         config.service(read_only("/health/", health)).service(read_only("/health/live", live));
         config.service(read_only("/health/ready", ready));
+        api::mount(config);
         config.default_service(to(elsewhere));
     }
 }
@@ -53,7 +41,7 @@ where
 }
 
 /// The text of the index page.
-const INDEX: &str = "Here are /metrics, /health/live and /health/ready.\n";
+const INDEX: &str = "Here are /metrics, /health/live, /health/ready, and the API: see /api/v1/openapi.json.\n";
 
 async fn index() -> HttpResponse {
     HttpResponse::Ok().body(INDEX)
@@ -71,7 +59,7 @@ async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     let form = Form::accepted(request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()));
     let mut answer = HttpResponse::Ok();
     answer.content_type(form.content_type());
-    answer.insert_header((header::VARY, "Accept")).insert_header((header::CACHE_CONTROL, "no-store"));
+    answer.insert_header((header::VARY, "Accept"));
     // HEAD is no scrape: the peaks are kept for the next GET.
     if request.method() == Method::HEAD {
         return answer.body(body::None::new());
@@ -101,25 +89,19 @@ async fn ready(admin: Data<Admin>) -> HttpResponse {
 }
 
 fn of_health(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+    HttpResponse::build(status).json(body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::clients::Bounds;
-    use crate::limits::memory::Memory;
-    use crate::metrics::ReadAtScrape;
+    use crate::admin::guard::Guard;
     use actix_web::{App, test};
 
     #[actix_rt::test]
     async fn a_server_is_ready_only_while_it_serves() {
-        let stage = Arc::new(CurrentStage::default());
-        let admin = Data::new(Admin {
-            metrics: Metrics::new(&[], ReadAtScrape::default()),
-            clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
-            stage: stage.clone(),
-        });
+        let admin = Data::new(Admin::of_idle_server(Guard::default()));
+        let stage = admin.stage.clone();
         let app = test::init_service(App::new().configure(mount(admin))).await;
         for (entered, status, word, begin) in [
             (Stage::Starting, 503, "starting", "the server starts"),

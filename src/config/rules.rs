@@ -59,14 +59,32 @@ impl Config {
             "the first needs the demo MAX, which runs only without the second".to_owned(),
         );
 
+        self.check_listeners(&mut check);
+        problems
+    }
+
+    fn check_listeners(&self, check: &mut Check<'_>) {
+        let admin = &self.admin;
         check(
-            self.admin.listen.is_none_or(|admin| !overlap(admin, self.server.listen)),
+            admin.listen.is_none_or(|admin| !overlap(admin, self.server.listen)),
             &["admin.listen", "server.listen"],
             "the two listeners must differ".to_owned(),
         );
-        problems
+        check(
+            admin.token.is_some() || admin.listen.is_none_or(|listen| listen.ip().to_canonical().is_loopback()),
+            &["admin.listen", "admin.token"],
+            "an address that other machines can reach needs the second".to_owned(),
+        );
+        check(
+            admin.token.is_none() || admin.token != admin.announce_token,
+            &["admin.token", "admin.announce_token"],
+            "the two keys must differ".to_owned(),
+        );
     }
 }
+
+/// Notes whether a rule is kept, with the settings that it is about and its words.
+type Check<'a> = dyn FnMut(bool, &[&str], String) + 'a;
 
 /// Whether the kernel would refuse the second of two listeners. An unspecified address takes its port on all addresses
 /// of its family; the unspecified address of IPv6 takes it on those of IPv4 too.

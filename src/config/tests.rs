@@ -166,9 +166,9 @@ fn variables_that_are_not_meant_for_maxtalk_are_let_be() {
 
 #[test]
 fn unknown_keys_are_named_with_what_they_could_have_been() {
-    let admin = "admin.listen";
-    let meant = "admin.listen; did you mean admin.listen?";
-    let variable_meant = "admin.listen; did you mean MAXTALK_ADMIN__LISTEN?";
+    let admin = "admin.listen, admin.token, admin.announce_token";
+    let meant = "admin.listen, admin.token, admin.announce_token; did you mean admin.listen?";
+    let variable_meant = "admin.listen, admin.token, admin.announce_token; did you mean MAXTALK_ADMIN__LISTEN?";
     let sections = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect::<Vec<_>>().join(", ");
     let sections = sections.as_str();
     let (server_meant, listen_meant) =
@@ -456,11 +456,30 @@ fn settings_that_cannot_work_together_are_named_together() {
             "admin.listen = \"127.0.0.1:6545\" (file a.toml, line 1), server.listen = \"127.0.0.1:6545\" (default): \
              the two listeners must differ",
         ),
+        (
+            "admin.listen = '0.0.0.0:6546'".to_owned(),
+            "admin.listen = \"0.0.0.0:6546\" (file a.toml, line 1), admin.token = none (default): \
+             an address that other machines can reach needs the second",
+        ),
+        (
+            "admin.listen = '[::ffff:10.0.0.1]:6546'\nadmin.announce_token = 's3cret'".to_owned(),
+            "admin.listen = \"[::ffff:10.0.0.1]:6546\" (file a.toml, line 1), admin.token = none (default): \
+             an address that other machines can reach needs the second",
+        ),
+        (
+            "admin.token = 's3cret'\nadmin.announce_token = 's3cret'".to_owned(),
+            "admin.token = *** (file a.toml, line 1), admin.announce_token = *** (file a.toml, line 2): \
+             the two keys must differ",
+        ),
     ];
     for (text, message) in table {
         assert_eq!(problems(file(&text)), message);
     }
     let good = [
+        "admin.listen = '0.0.0.0:6546'\nadmin.token = 's3cret'".to_owned(),
+        "admin.listen = '[::1]:6546'\nadmin.announce_token = 's3cret'".to_owned(),
+        "admin.listen = '[::ffff:127.0.0.1]:6546'".to_owned(),
+        "admin.listen = ''".to_owned(),
         "outbox.messages_max = 3049".to_owned(),
         "mailbox.conversation = 4095\nconversation.presence_members_max = 0".to_owned(),
         format!("{account}tokenless_joins = true\nurl = 'http://max'"),

@@ -138,6 +138,11 @@ impl Clients {
         self.memory.percent_with(COMING_BYTES, now) < CROWDED_PERCENT
     }
 
+    /// Returns the limit on the memory of the process, in bytes. `None` if it is not limited.
+    pub fn memory_max(&self) -> Option<u64> {
+        self.memory.resident_max()
+    }
+
     /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.state.lock().all.connections

@@ -39,6 +39,11 @@ impl Watch {
         }
     }
 
+    /// Returns the limit on resident memory, in bytes. `None` if it is not limited.
+    pub fn resident_max(&self) -> Option<u64> {
+        self.memory.as_ref()?.resident_max
+    }
+
     /// Returns the percentage of memory in use, for a caller that wants `bytes` more. 0 if nothing is limited.
     pub fn percent_with(&self, bytes: u64, now: Instant) -> u8 {
         let Some(memory) = &self.memory else { return 0 };
@@ -52,6 +57,11 @@ impl Watch {
         }
         self.percent.load(Ordering::Relaxed)
     }
+}
+
+/// Returns the resident memory of this process, in bytes. `None` if the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    usage().map(|usage| usage.resident * rustix::param::page_size() as u64)
 }
 
 /// Returns the memory of the machine, in bytes.

@@ -21,7 +21,9 @@ use super::Error;
 use super::settings::{deadlines, session_limits, worker_count};
 use crate::actors::departures;
 use crate::actors::registry::Arbiters;
-use crate::admin::routes::{self, Admin};
+use crate::admin::answers::with_headers;
+use crate::admin::routes;
+use crate::admin::state::Admin;
 use crate::config::Config;
 use crate::config::cost::ADMIN_CONNECTIONS_MAX;
 use crate::delivery::worker::Worker;
@@ -119,20 +121,14 @@ impl ClientWorkers {
 ///
 /// # Errors
 /// [`Error::Start`] if the system lacks threads or files.
-pub(super) fn serve_operators(
-    listener: TcpListener,
-    config: &Config,
-    endpoint: &Arc<Endpoint>,
-) -> Result<Listener, Error> {
-    let metrics = endpoint.metrics.clone();
-    let admin =
-        Data::new(Admin { metrics: metrics.clone(), clients: endpoint.clients.clone(), stage: endpoint.stage.clone() });
+pub(super) fn serve_operators(listener: TcpListener, config: &Config, admin: Admin) -> Result<Listener, Error> {
+    let (metrics, admin) = (admin.metrics.clone(), Data::new(admin));
     let clients = Clients::new(ClientBounds::connections_only(ADMIN_CONNECTIONS_MAX), Memory::UNLIMITED);
     let common = Common::new(ListenerName::Operators, config, &clients, &metrics);
     let user_timeout = common.deadlines.write;
     let new_service = {
         move |stopping: watch::Receiver<bool>| {
-            let app = App::new().configure(routes::mount(admin.clone()));
+            let app = App::new().wrap(from_fn(with_headers)).configure(routes::mount(admin.clone()));
             let common = common.clone();
             Box::pin(async move {
                 let app = app_service(app).await?;

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::actors::event_rates::RatesMax;
+use crate::admin::guard::Guard;
+use crate::admin::state::{Admin, Facts};
 use crate::config::{self, Config};
 use crate::delivery::limits::OutboxLimits;
 use crate::delivery::worker::SessionLimits;
@@ -117,6 +119,17 @@ pub(super) fn endpoint(
         metrics,
         stage,
         next_session: AtomicU64::new(1),
+    }
+}
+
+/// Returns the state behind the listener for operators.
+pub(super) fn admin(config: &Config, endpoint: &Endpoint, facts: Facts) -> Admin {
+    Admin {
+        guard: Guard { token: config.admin.token.clone(), announce_token: config.admin.announce_token.clone() },
+        metrics: endpoint.metrics.clone(),
+        clients: endpoint.clients.clone(),
+        stage: endpoint.stage.clone(),
+        facts,
     }
 }
 

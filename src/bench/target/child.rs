@@ -27,13 +27,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval at which conditions without an event are checked.
 const POLL: Duration = Duration::from_millis(5);
 /// Settings that a child does not inherit: it asks its own demo MAX, has one listener, and stops at once.
-const NOT_INHERITED: [&str; 6] = [
+const NOT_INHERITED: [&str; 8] = [
     "MAX__URL",
     "MAX__CA_FILE",
     "MAX__TOKENLESS_JOINS",
     "MAX__SERVICE_USERNAME",
     "MAX__SERVICE_TOKEN",
     "SERVER__DRAIN_MS",
+    "ADMIN__TOKEN",
+    "ADMIN__ANNOUNCE_TOKEN",
 ];
 /// Number of log lines that are kept to explain a failure of the server.
 const LAST_LINES: usize = 20;
