@@ -3,8 +3,9 @@
 //!
 //! [`news`] decides what becomes of news that does not fit.
 
-use std::sync::Arc;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -32,6 +33,18 @@ pub type Frames = SmallVec<[Frame; 1]>;
 /// A queue with room for this many frames, or fewer, does not shrink.
 const KEPT_FRAMES: usize = 64;
 
+/// Bytes that may wait before it is a backlog.
+pub const BACKLOG_BYTES: usize = 4096;
+
+/// Messages that may wait before they are a backlog.
+pub const BACKLOG_MESSAGES: usize = 16;
+
+/// Hears of the backlog of an outbox. No lock is held meanwhile.
+pub trait Backlog: Debug + Send + Sync {
+    /// A backlog has begun, or has grown to twice its size.
+    fn grew(self: Arc<Self>);
+}
+
 /// Set while the outbox is on its worker's ready list, so that it is listed once.
 const LISTED: u64 = 1 << 63;
 
@@ -46,6 +59,7 @@ pub struct Outbox {
     waker: AtomicWaker,
     /// The [`Entry`] that is listed by a push, and whether it is [`LISTED`]. If the entry is 0, a push wakes `waker`.
     entry: AtomicU64,
+    backlog: OnceLock<Arc<dyn Backlog>>,
     queue: Mutex<Queue>,
 }
 
@@ -64,6 +78,8 @@ struct Queue {
     slow: bool,
     /// `None` if the reader has got all news.
     behind: Option<Box<Behind>>,
+    /// Twice the messages, and twice the bytes, that waited when the backlog was last told of. 0 if it was not.
+    told: (usize, usize),
     closed: Option<CloseReason>,
 }
 
@@ -71,7 +87,13 @@ impl Outbox {
     /// Creates an empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, limits: Arc<OutboxLimits>, metrics: Arc<Metrics>) -> Self {
         let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, queue }
+        let backlog = OnceLock::new();
+        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, backlog, queue }
+    }
+
+    /// Has `backlog` hear of the backlog. Only the first one does.
+    pub fn watch_by(&self, backlog: Arc<dyn Backlog>) {
+        let _ = self.backlog.set(backlog);
     }
 
     /// Sets the form in which the client takes packets by polling. A client that takes only text there gets no binary
@@ -173,9 +195,13 @@ impl Outbox {
         let was_empty = queue.frames.is_empty();
         queue.frames.extend(frames);
         self.account(&mut queue, messages as i64, bytes as i64);
+        let grew = queue.backlog_grew();
         drop(queue);
         if was_empty {
             self.tell();
+        }
+        if grew && let Some(backlog) = self.backlog.get() {
+            backlog.clone().grew();
         }
     }
 
@@ -212,14 +238,16 @@ impl Outbox {
         self.entry.store(entry.map_or(0, Entry::to_bits), Ordering::Release);
     }
 
-    /// Closes the outbox and drops the queued frames. Only the first reason is kept.
-    pub fn close(&self, reason: CloseReason) {
+    /// Closes the outbox and drops the queued frames. Only the first reason is kept. Returns whether it is this one.
+    pub fn close(&self, reason: CloseReason) -> bool {
         let mut queue = self.queue.lock();
-        if queue.closed.is_none() {
+        let is_first = queue.closed.is_none();
+        if is_first {
             self.shut(&mut queue, reason);
             drop(queue);
             self.waker.wake();
         }
+        is_first
     }
 
     /// Returns why the outbox is closed. `None` if it is open.
@@ -231,6 +259,12 @@ impl Outbox {
     /// Returns the number of messages that wait to be written.
     pub fn len(&self) -> usize {
         self.queue.lock().messages
+    }
+
+    /// Returns the numbers of messages and of bytes that wait to be written.
+    pub fn waiting(&self) -> (usize, usize) {
+        let queue = self.queue.lock();
+        (queue.messages, queue.bytes)
     }
 
     /// Returns the number of bytes that wait to be written.
@@ -340,6 +374,9 @@ impl Outbox {
             queue.ahead = queue.ahead.saturating_add_signed(bytes as isize);
             queue.extra = queue.extra.min(queue.ahead);
         }
+        if queue.messages == 0 {
+            queue.told = (0, 0);
+        }
         self.metrics.session_queue_messages.inc_by(messages);
         self.metrics.session_queue_bytes.inc_by(bytes);
         let slow = self.is_half_full(queue);
@@ -350,6 +387,20 @@ impl Outbox {
 
     fn is_half_full(&self, queue: &Queue) -> bool {
         queue.messages > self.limits.messages_max.get() / 2 || queue.bytes > self.limits.bytes_max.get() / 2
+    }
+}
+
+impl Queue {
+    /// Returns whether a backlog has begun, or has doubled since this last returned true.
+    fn backlog_grew(&mut self) -> bool {
+        let grew = |told: &mut usize, least: usize, now: usize| {
+            let grew = now > least.max(*told);
+            if grew {
+                *told = 2 * now;
+            }
+            grew
+        };
+        grew(&mut self.told.0, BACKLOG_MESSAGES, self.messages) | grew(&mut self.told.1, BACKLOG_BYTES, self.bytes)
     }
 }
 

@@ -180,3 +180,34 @@ fn the_gauges_come_down_with_the_outbox() {
     drop(outbox);
     assert_eq!(gauges(), [0, 0, 0]);
 }
+
+#[derive(Debug, Default)]
+struct Told(AtomicUsize);
+
+impl Backlog for Told {
+    fn grew(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_backlog_is_told_of_when_it_begins_and_whenever_it_has_doubled() {
+    let outbox = outbox(10_000, 1 << 20);
+    let told = Arc::new(Told::default());
+    outbox.watch_by(told.clone());
+    let pushes = |frames: usize, len: usize| {
+        let before = told.0.load(Ordering::Relaxed);
+        (0..frames).for_each(|_| assert!(outbox.push(frame(len))));
+        told.0.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(pushes(16, 10), 0, "as many wait often");
+    assert_eq!(pushes(1, 10), 1);
+    assert_eq!(pushes(17, 10), 0);
+    assert_eq!(pushes(1, 10), 1, "twice as many");
+    assert_eq!(pushes(1, 4000), 1, "more than 4 KiB");
+    assert_eq!(pushes(1, 40_000), 1);
+    outbox.drain_while(|_| true);
+    outbox.written(37, 44_350);
+    assert!(outbox.is_empty());
+    assert_eq!((pushes(16, 10), pushes(1, 10)), (0, 1), "another backlog");
+}
