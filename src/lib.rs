@@ -11,11 +11,12 @@
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
-//! | 4 | [`actors`]: session, conversation, registry |
-//! | 5 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
-//! | 6 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench |
-//! | 7 | [`cli`]: the command line |
-//! | 8 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
+//! | 4 | [`board`]: cards of the living sessions and conversations |
+//! | 5 | [`actors`]: session, conversation, registry |
+//! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
+//! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench |
+//! | 8 | [`cli`]: the command line |
+//! | 9 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
 //!
 //! # Start here
 //!
@@ -81,6 +82,7 @@
 mod actors;
 mod admin;
 mod bench;
+mod board;
 mod cli;
 mod config;
 mod delivery;

@@ -3,8 +3,8 @@
 //! value.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use actix::dev::ToEnvelope;
@@ -152,6 +152,11 @@ impl<A: Addressed> Mailbox<A> {
         self.fill(slot, message);
     }
 
+    /// Returns the messages that wait, and those whose slot is kept for work that goes on.
+    pub fn waiting(&self) -> usize {
+        self.0.depth.messages.load(Ordering::Relaxed)
+    }
+
     /// Returns whether the actor lives.
     pub fn is_open(&self) -> bool {
         self.0.addr.connected()
@@ -161,6 +166,23 @@ impl<A: Addressed> Mailbox<A> {
         self.0.depth.metrics.messages.inc();
         self.0.depth.metrics.peak.reached(waiting as u64);
         Slot(self.0.depth.clone())
+    }
+}
+
+/// The front door of an actor, held by somebody who does not keep the actor alive.
+pub struct WeakMailbox<A: Addressed>(Weak<Door<A>>);
+
+impl<A: Addressed> WeakMailbox<A> {
+    /// Returns the front door. `None` if nobody holds it any more, so that the actor ends.
+    pub fn upgrade(&self) -> Option<Mailbox<A>> {
+        self.0.upgrade().map(Mailbox)
+    }
+}
+
+impl<A: Addressed> Mailbox<A> {
+    /// Returns the front door for somebody who does not keep the actor alive.
+    pub fn downgrade(&self) -> WeakMailbox<A> {
+        WeakMailbox(Arc::downgrade(&self.0))
     }
 }
 

@@ -16,11 +16,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::application::Application;
-use crate::actors::conversation::ConversationSettings;
+use crate::actors::conversation::{Board, ConversationSettings};
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
-use crate::admin::state::Facts;
+use crate::admin::state::{Boards, Facts};
+use crate::board::sessions::SessionBoard;
 use crate::config::Config;
 use crate::config::cost::{Cost, Size};
 use crate::delivery::outbox::Outbox;
@@ -219,12 +220,16 @@ impl Server {
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
         let max = demo.is_none().then(|| directory.clone());
         let arbiters = Arbiters::default();
-        let (new_application, registry_end) = application(&config, Rc::new(directory), &arbiters, &ids, &metrics);
+        let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
+        let (new_application, registry_end) =
+            application(&config, Rc::new(directory), &arbiters, &ids, &boards, &metrics);
         let clients = Clients::new(
             settings::client_bounds(&config, connections_max),
             Memory::new(config.limits.memory_bytes_max),
         );
-        let endpoint = settings::endpoint(&config, new_application, ids, clients, metrics, drain.stage().clone());
+        let board = boards.sessions.clone();
+        let endpoint =
+            settings::endpoint(&config, new_application, ids, clients, board, metrics, drain.stage().clone());
         let endpoint = Arc::new(endpoint);
         let sessions = endpoint.sessions.clone();
         drain.count_sessions(move || sessions.len());
@@ -232,7 +237,7 @@ impl Server {
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
         let facts = Facts { began, workers, files_max, connections_max };
-        let admin = settings::admin(&config, &endpoint, facts);
+        let admin = settings::admin(&config, &endpoint, boards, facts);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =
@@ -362,6 +367,7 @@ fn application(
     directory: Rc<dyn Directory>,
     arbiters: &Arbiters,
     ids: &Ids,
+    boards: &Boards,
     metrics: &Arc<Metrics>,
 ) -> (Box<NewApplication>, RegistryEnd) {
     let namespace: Arc<str> = config.protocol.namespace.as_str().into();
@@ -371,6 +377,7 @@ fn application(
         burst_max: config.conversation.burst_max.into(),
         linger: Duration::from_millis(config.conversation.linger_ms),
         mailbox_max: config.mailbox.conversation,
+        board: boards.conversations.clone(),
         metrics: metrics.clone(),
     });
     let answer_timeout = Duration::from_millis(config.session.answer_ms);
@@ -379,7 +386,8 @@ fn application(
         answer_timeout,
         sessions_per_user_max: config.session.per_user_max,
     };
-    let (registry, registry_end) = RegistryActor::launch(directory, conversations, arbiters.clone(), bounds);
+    let (registry, registry_end) =
+        RegistryActor::launch(directory, conversations, arbiters.clone(), boards.sessions.clone(), bounds);
     let settings = MaxSettings {
         registry,
         id_bytes_max: config.limits.id_bytes_max,

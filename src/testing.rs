@@ -7,7 +7,7 @@ pub use crate::ids::Ids;
 pub mod actors {
     pub use crate::actors::application::Application;
     pub use crate::actors::conversation::{
-        ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar,
+        Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar,
     };
     pub use crate::actors::event_rates::RatesMax;
     pub use crate::actors::registry::Arbiters;
@@ -21,6 +21,10 @@ pub mod bench {
     pub use crate::bench::outcome::{Accounts, Circumstances, Doubt, Report};
     pub use crate::bench::plan::{Pace, Plan, Sizes, Way};
     pub use crate::bench::target::{Child, ChildError, How, Process};
+}
+
+pub mod board {
+    pub use crate::board::sessions::SessionBoard;
 }
 
 pub mod config {

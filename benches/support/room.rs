@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Actor as _;
 use bytes::Bytes;
 use maxtalk::testing::actors::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar, Roster, Tenure,
+    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar, Roster,
+    Tenure,
 };
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{SessionLimits, SocketHandle, Worker};
@@ -94,12 +95,13 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
         burst_max: settings.conversation.burst_max.into(),
         linger: Duration::from_millis(settings.conversation.linger_ms),
         mailbox_max: settings.mailbox.conversation,
+        board: Board::new(Instant::now()),
         metrics: metrics.clone(),
     });
-    let id = support::talk().conversation;
+    let card = settings.board.card(support::talk().conversation);
     let mut tenure = None;
-    Roster::default().get_or_spawn(&id, |()| true, |spawned| tenure = Some(spawned));
-    let actor = ConversationActor::new(id, tenure.expect("it was spawned"), settings.clone(), Arc::new(Nobody));
+    Roster::default().get_or_spawn(&card.id, |()| true, |spawned| tenure = Some(spawned));
+    let actor = ConversationActor::new(card, tenure.expect("it was spawned"), settings.clone(), Arc::new(Nobody));
     Mailbox::new(actor.start(), settings.mailbox_max, metrics)
 }
 

@@ -36,6 +36,9 @@ pub trait Application {
     /// Continues the work under way. The session calls it whenever its task runs; `cx` wakes that task.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 
+    /// Brings what the layer knows of the client's user up to date, although the client has not asked for it.
+    fn refresh(&mut self, _now: Instant) {}
+
     /// Returns the next deadline that was set since the last call.
     fn poll_alarm(&mut self) -> Option<Alarm> {
         None

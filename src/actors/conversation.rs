@@ -16,12 +16,13 @@ use tokio::sync::oneshot;
 use super::members::{Change, Members};
 use super::roster::Tenure;
 use super::talks::Ticket;
+use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
 use crate::delivery::fold::{News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
-use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
+use crate::event::{CloseReason, ConversationId, ServerEvent, ServerEventName, SessionId, Talk, Username};
 use crate::limits::live::LiveLimit;
-use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
+use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, WeakMailbox};
 use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::Rest;
@@ -55,6 +56,13 @@ pub enum ConversationMessage {
     Ask(oneshot::Sender<People>),
     /// Asks for one `people` for a session that has not got all `joined` and `left`.
     Recount(SessionId),
+    /// Asks for some of the members.
+    Members {
+        /// Most members in the answer.
+        count: usize,
+        /// Takes the sessions, each with its user.
+        reply: oneshot::Sender<Vec<(SessionId, Username)>>,
+    },
     /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
@@ -96,9 +104,17 @@ pub struct ConversationSettings {
     pub linger: Duration,
     /// The bound of a conversation's mailbox.
     pub mailbox_max: usize,
+    /// The board, on which each conversation has a card.
+    pub board: Arc<Board>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
+
+/// The cards of the conversations of a server.
+pub type Board = ConversationBoard<WeakMailbox<ConversationActor>>;
+
+/// The card of a conversation.
+pub type Card = ConversationCard<WeakMailbox<ConversationActor>>;
 
 /// The registry, as a conversation sees it.
 pub trait Registrar: fmt::Debug + Send + Sync {
@@ -227,24 +243,26 @@ pub struct ConversationActor {
     presence: News,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
+    entry: ConversationEntry<WeakMailbox<Self>>,
     _count: ActorCount,
 }
 
 impl ConversationActor {
-    /// Creates a conversation without members.
+    /// Creates a conversation without members, for a card that is not on the board yet.
     pub fn new(
-        id: ConversationId,
+        card: Arc<Card>,
         tenure: Tenure,
         settings: Arc<ConversationSettings>,
         registrar: Arc<dyn Registrar>,
     ) -> Self {
         settings.metrics.conversations.inc();
         let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
-        let presence = News::Presence(Arc::new(RecountById { id: id.clone(), registrar: registrar.clone() }));
+        let presence = News::Presence(Arc::new(RecountById { id: card.id.clone(), registrar: registrar.clone() }));
         Self {
-            id,
+            id: card.id.clone(),
             tenure,
             members: Members::default(),
+            entry: settings.board.enter(card),
             settings,
             registrar,
             presence,
@@ -260,7 +278,9 @@ impl ConversationActor {
             ctx.cancel_future(retirement);
         }
         let Enter { session, username, outbox, pending_entry } = enter;
-        if let Change::Joined(username) = self.members.enter(session, &username, outbox)
+        let change = self.members.enter(session, &username, outbox);
+        self.note_members();
+        if let Change::Joined(username) = change
             && self.announces(self.members.users().len())
         {
             let event = ServerEvent::Joined { conversation: &self.id, username: &username };
@@ -276,6 +296,7 @@ impl ConversationActor {
         if let Some(outbox) = gone {
             outbox.forget(&self.id);
         }
+        self.note_members();
         if let Change::Left(username) = change
             && self.announces(self.members.users().len() + 1)
             && !self.members.is_empty()
@@ -295,6 +316,10 @@ impl ConversationActor {
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
         let fan_out = FanOut::new(broadcast, label, news, Some(session));
         self.broadcast(fan_out, ctx);
+    }
+
+    fn note_members(&self) {
+        self.entry.members(self.members.sessions().len(), self.members.users().len());
     }
 
     fn people(&self) -> People {
@@ -408,6 +433,10 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             }
             ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
             ConversationMessage::Recount(session) => self.recount(session),
+            ConversationMessage::Members { count, reply } => {
+                let members = self.members.sessions().iter().take(count);
+                let _ = reply.send(members.map(|member| (member.session, member.username.clone())).collect());
+            }
             #[cfg(test)]
             ConversationMessage::Panic => panic!("as it was told"),
         }
@@ -445,6 +474,8 @@ impl FanOut {
             }
         }
         drop(batching);
+        let is_talk = self.next == 0 && self.label.event == ServerEventName::Update;
+        conversation.entry.delivered(delivered, is_talk);
         self.next = end;
         conversation.settings.metrics.deliveries.get_or_create(&self.label).inc_by(delivered);
         end == members.len()

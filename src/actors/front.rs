@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::application::Application;
+use crate::board::sessions::SessionEntry;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::transport::Attach;
 use crate::event::{CloseReason, SessionId};
@@ -29,6 +30,8 @@ pub struct SessionParts {
     pub mailbox_max: usize,
     /// The queue towards the client. On a WebSocket it already holds the open packet.
     pub outbox: Arc<Outbox>,
+    /// Its card on the board.
+    pub entry: SessionEntry,
     /// The layer above.
     pub application: Box<dyn Application>,
     /// The metrics of the server.

@@ -21,7 +21,8 @@ pub struct Member<H> {
     pub session: SessionId,
     /// The way to the session.
     pub handle: H,
-    username: Username,
+    /// The user of the session.
+    pub username: Username,
     /// A session that joins anew is held twice until the older hold is given up.
     holds: usize,
 }

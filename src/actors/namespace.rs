@@ -411,6 +411,10 @@ impl Namespace for MaxNamespace {
         }
     }
 
+    fn refresh(&mut self, now: Instant) {
+        self.participant.refresh(now, &mut self.port);
+    }
+
     fn poll_alarm(&mut self) -> Option<Alarm> {
         self.participant.poll_alarm()
     }

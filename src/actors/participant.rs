@@ -53,6 +53,8 @@ struct Work {
     call: Option<Calling>,
     /// The newest join, if it waits for an older call to end or for seats to be given up.
     next: Option<Joining>,
+    /// Whether a refresh waits for the end of the join under way.
+    refreshes: bool,
     /// Whether seats are on their way out.
     departing: bool,
     /// Outcomes that the client is told when no seats are on their way out and its outbox has room.
@@ -83,6 +85,8 @@ struct Joining {
     ack: Option<u64>,
     since: Instant,
     auth: Auth,
+    /// Whether the client has asked for it. If not, the client need not know that it failed.
+    asked: bool,
 }
 
 /// The outcome of a request, to be told to the client.
@@ -117,7 +121,7 @@ impl Work {
     /// flood would set one.
     fn is_done(&self, now: Instant) -> bool {
         let calls = self.call.is_some() || self.next.is_some() || self.departing || self.doubt.is_some();
-        let waits = calls || self.has_waiting() || !self.asking.is_empty() || !self.alarms.is_empty();
+        let waits = calls || self.refreshes || self.has_waiting() || !self.asking.is_empty() || !self.alarms.is_empty();
         !waits && self.ask_alarm_due.is_none_or(|due| due <= now)
     }
 }
@@ -188,6 +192,7 @@ impl<S: Seat> Participant<S> {
         self.tell_outcomes(port);
         self.send_next(now, port);
         self.go_on(now, port);
+        self.go_on_refreshing(now, port);
         self.go_on_asking(now, port);
         self.ask_again(now, port);
         self.work.take_if(|work| work.is_done(now));
@@ -242,8 +247,30 @@ impl<S: Seat> Participant<S> {
             self.auth = auth.clone();
         }
         self.claim = Some(claim);
-        self.work().next = Some(Joining { ack, since: now, auth });
+        self.work().next = Some(Joining { ack, since: now, auth, asked: true });
         self.send_next(now, port);
+    }
+
+    /// Joins again as the same user, without a request of the client, because the conversations of the user have
+    /// changed. A join that is under way may have come too early for the change, so it is repeated when it is over.
+    pub fn refresh(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
+        if self.work.as_ref().is_some_and(|work| work.is_joining()) {
+            self.work().refreshes = true;
+        } else if self.user.is_some() {
+            let auth = self.auth.clone();
+            self.work().next = Some(Joining { ack: None, since: now, auth, asked: false });
+            self.send_next(now, port);
+        }
+    }
+
+    /// Does the refresh that has waited for a join.
+    fn go_on_refreshing(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
+        if let Some(work) = self.work.as_mut()
+            && !work.is_joining()
+            && std::mem::take(&mut work.refreshes)
+        {
+            self.refresh(now, port);
+        }
     }
 
     /// Gives up the join that waits for a call to end, or else the call under way. Returns the join that is superseded,
@@ -382,7 +409,9 @@ impl<S: Seat> Participant<S> {
 
     fn refuse_join(&self, joining: &Joining, code: Code, port: &mut impl Port<Seat = S>) {
         port.join_ended(joining.since, None, Err(code));
-        port.refuse(EventName::Join, code, None, joining.ack);
+        if joining.asked || self.user.is_none() {
+            port.refuse(EventName::Join, code, None, joining.ack);
+        }
     }
 
     /// Handles events that have waited for a join which is over, as long as there is room for their answers.

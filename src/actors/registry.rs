@@ -35,6 +35,7 @@ use super::conversation::{
 use super::departures::{self, Memberships};
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
+use crate::board::sessions::SessionBoard;
 use crate::delivery::outbox::Outbox;
 use crate::directory::{Directory, Failure, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
@@ -222,7 +223,7 @@ impl RegistryEnd {
 struct JoinContext {
     directory: Rc<dyn Directory>,
     complaints: Rc<Complaints>,
-    users: Arc<Users>,
+    users: Users,
     answer_timeout: Duration,
     registry: Mailbox<RegistryActor>,
     metrics: Arc<Metrics>,
@@ -258,11 +259,13 @@ pub struct RegistryBounds {
 }
 
 impl RegistryActor {
-    /// Starts the registry on this thread. It ends only if it fails, and the server cannot run without it.
+    /// Starts the registry on this thread. It ends only if it fails, and the server cannot run without it. The board
+    /// `sessions` is told which sessions each user has.
     pub fn launch(
         directory: Rc<dyn Directory>,
         settings: Arc<ConversationSettings>,
         arbiters: Arbiters,
+        sessions: Arc<SessionBoard>,
         bounds: RegistryBounds,
     ) -> (Mailbox<Self>, RegistryEnd) {
         departures::start();
@@ -274,7 +277,7 @@ impl RegistryActor {
             join_context: JoinContext {
                 directory,
                 complaints: Rc::new(Complaints(RefCell::new(Limiter::new(1)))),
-                users: Users::new(bounds.sessions_per_user_max),
+                users: Users::new(bounds.sessions_per_user_max, sessions),
                 answer_timeout: bounds.answer_timeout,
                 registry: mailbox.clone(),
                 metrics: metrics.clone(),
@@ -367,15 +370,18 @@ impl RegistryActor {
         let Self { roster, settings, arbiters, hasher, registrar, .. } = self;
         let spawn = |tenure| {
             let arbiter = arbiters.pick(hasher.hash_one(id));
-            let (id, registrar, shared) = (id.clone(), registrar.clone(), settings.clone());
-            let spawn = move || ConversationActor::new(id, tenure, shared, registrar);
+            let card = settings.board.card(id.clone());
+            let (to_enter, registrar, shared) = (card.clone(), registrar.clone(), settings.clone());
+            let spawn = move || ConversationActor::new(to_enter, tenure, shared, registrar);
             let addr = ConversationActor::start_in_arbiter(&arbiter, {
                 let spawn = spawn.clone();
                 move |_| spawn()
             });
             // If the worker has ended, the conversation lives on this thread.
             let addr = if addr.connected() { addr } else { spawn().start() };
-            Mailbox::new(addr, settings.mailbox_max, &settings.metrics)
+            let mailbox = Mailbox::new(addr, settings.mailbox_max, &settings.metrics);
+            card.open_door(mailbox.downgrade());
+            mailbox
         };
         let (id, door) = roster.get_or_spawn(id, Mailbox::is_open, spawn);
         (id, door.clone())
@@ -400,7 +406,7 @@ impl JoinContext {
         let (username, conversations) = (answer.username, answer.conversations);
         let user = match user.filter(|user| *user.name() == username) {
             Some(user) => user,
-            None => self.users.enter(username.clone()).ok_or_else(|| {
+            None => self.users.enter(username.clone(), session).ok_or_else(|| {
                 self.metrics.limited(Limit::UserSessions);
                 Code::RateLimited
             })?,

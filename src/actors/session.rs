@@ -90,7 +90,7 @@ impl SessionActor {
             looks_again: None,
             _listing: listing,
             _count: ActorCount::new(ActorClass::Session, &parts.metrics),
-            session_metrics: SessionMetrics::new(parts.metrics, generation, kind),
+            session_metrics: SessionMetrics::new(parts.metrics, generation, kind, parts.entry),
         };
         session.announce_alarms();
         let (generation, kind) = (generation.as_str(), kind.as_str());
@@ -136,9 +136,10 @@ impl SessionActor {
         self.intake.charge(&self.worker.limits.allowance, &ration, cx, now);
         // After the POST, which may have ended the session.
         self.phase.check()?;
-        self.phase.poll(cx, now);
+        self.phase.poll(cx, self.session_metrics.takes_refresh(), now);
         // Once more: the packets of the POST and of the layer above go out in the same turn.
         self.write(cx, now)?;
+        self.session_metrics.beat(self.connection.poll_beat());
         // Last: every step may have set deadlines.
         self.announce_alarms();
         Ok(())
@@ -374,7 +375,7 @@ impl SessionActor {
         let (generation, label) = (self.connection.generation().as_str(), reason.as_str());
         let line = format_args!("session {} of {} by {generation} closed: {label} ({reason})", self.id.0, self.peer);
         match reason {
-            CloseReason::TransportClose | CloseReason::Stop => log::debug!("{line}"),
+            CloseReason::TransportClose | CloseReason::Stop | CloseReason::Operator => log::debug!("{line}"),
             _ => log_refusal(Instant::now(), line),
         }
         ctx.stop();

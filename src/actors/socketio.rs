@@ -38,6 +38,9 @@ pub trait Namespace {
     /// Continues the work under way. Called whenever the session's task runs, which `cx` wakes.
     fn poll(&mut self, _cx: &mut Context<'_>, _now: Instant) {}
 
+    /// Brings what the namespace knows of the client's user up to date, although the client has not asked for it.
+    fn refresh(&mut self, _now: Instant) {}
+
     /// Returns a deadline that was set and not yet returned. [`Self::poll`] has to be called when it is due.
     fn poll_alarm(&mut self) -> Option<Alarm> {
         None
@@ -306,6 +309,12 @@ impl Application for SocketIoSession {
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         for namespace in self.connected.namespaces.iter_mut().flatten() {
             namespace.poll(cx, now);
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        for namespace in self.connected.namespaces.iter_mut().flatten() {
+            namespace.refresh(now);
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::{pending, ready};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
@@ -12,12 +12,14 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::conversation::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, FANOUT_SLICE, Membership, PendingEntries,
-    People,
+    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, FANOUT_SLICE, Membership,
+    PendingEntries, People,
 };
 use super::departures::{self, Memberships};
 use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
 use super::roster::Roster;
+use crate::board::conversations::ConversationMeasure;
+use crate::board::sessions::SessionBoard;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::outbox::tests::limits;
 use crate::directory::{Answer, Directory, Failure, Question};
@@ -62,6 +64,7 @@ impl World {
             burst_max: 32.into(),
             linger: Duration::ZERO,
             mailbox_max: 2048,
+            board: Board::new(Instant::now()),
             metrics,
         };
         adjust(&mut settings);
@@ -74,7 +77,8 @@ impl World {
         let mut tenure = None;
         Roster::default().get_or_spawn(&id.into(), |()| true, |spawned| tenure = Some(spawned));
         let registrar = Arc::new(self.registry.clone());
-        let actor = ConversationActor::new(id.into(), tenure.unwrap(), self.settings.clone(), registrar);
+        let card = self.settings.board.card(id.into());
+        let actor = ConversationActor::new(card, tenure.unwrap(), self.settings.clone(), registrar);
         Mailbox::new(actor.start(), self.settings.mailbox_max, &self.settings.metrics)
     }
 
@@ -120,7 +124,8 @@ impl EnteredAll {
 
 fn launch(directory: Unhelpful, settings: &Arc<ConversationSettings>, joins_max: usize) -> Mailbox<RegistryActor> {
     let bounds = RegistryBounds { joins_max, answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
-    RegistryActor::launch(Rc::new(directory), settings.clone(), Arbiters::default(), bounds).0
+    let sessions = SessionBoard::new(Instant::now());
+    RegistryActor::launch(Rc::new(directory), settings.clone(), Arbiters::default(), sessions, bounds).0
 }
 
 fn question() -> Question {
@@ -529,4 +534,43 @@ async fn joins_under_way_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert_eq!(join(5).0, Ok(()));
+}
+
+/// The ids of the conversations on the board, the one with the most members first.
+fn on_the_board(world: &World) -> Vec<String> {
+    let cards = world.settings.board.top(ConversationMeasure::Members, 100);
+    cards.iter().map(|card| card.id.as_str().to_owned()).collect()
+}
+
+#[actix_rt::test]
+async fn a_conversation_is_on_the_board_as_long_as_it_lives() {
+    let world = World::new(|_| ());
+    let board = &world.settings.board;
+    let first = world.enter_all(1, "messi", &["c1", "c2"]).done().await;
+    let second = world.enter_all(2, "messi", &["c1"]).done().await;
+    assert_eq!(on_the_board(&world), ["c1", "c2"]);
+    let card = board.get("c1").unwrap();
+    let figures = board.figures(&card);
+    assert_eq!((figures.sessions, figures.users, figures.talks), (2, 1, 0));
+    let door = card.door().unwrap().upgrade().unwrap();
+    let talk = Talk { conversation: "c1".into(), timestamp: None, message_id: None };
+    let (session, username) = (SessionId(1), Username::parse("messi").unwrap());
+    door.send_always(ConversationMessage::Talk { session, username, talk, ticket: None });
+    settled(&door).await;
+    let figures = board.figures(&card);
+    assert_eq!((figures.talks, figures.deliveries), (1, 1), "the one who talks hears nothing");
+    assert_eq!(board.top(ConversationMeasure::Talks, 10).len(), 1);
+
+    drop((door, first, second));
+    while world.settings.metrics.conversations.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(board.get("c1").is_none() && on_the_board(&world).is_empty(), "both have retired");
+    let _third = world.enter_all(3, "xavi", &["c3"]).done().await;
+    let door = board.get("c3").unwrap().door().unwrap().upgrade().unwrap();
+    door.send_always(ConversationMessage::Panic);
+    while door.is_open() {
+        tokio::task::yield_now().await;
+    }
+    assert!(board.get("c3").is_none() && on_the_board(&world).is_empty(), "it has failed");
 }

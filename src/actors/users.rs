@@ -1,60 +1,53 @@
-//! The number of sessions of each user. A session that MAX has accepted counts until it gives up its [`User`].
+//! The user of a session. The board counts the sessions of each user, from the acceptance by MAX until the session
+//! gives up its [`User`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::board::sessions::SessionBoard;
+use crate::event::{SessionId, Username};
 
-use crate::event::Username;
-
-/// The users of a server and their sessions.
-#[derive(Debug)]
+/// The users of a server.
+#[derive(Clone, Debug)]
 pub struct Users {
     /// Sessions that one user may have; 0 means no limit.
     sessions_max: usize,
-    sessions: Mutex<HashMap<Username, usize>>,
+    board: Arc<SessionBoard>,
 }
 
-/// The user of a session. It counts as one session of this user until the last clone is dropped.
+/// The user of a session. The session counts as one of this user until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct User {
     name: Username,
-    _counted: Option<Arc<Counted>>,
+    _noted: Option<Arc<Noted>>,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Noted {
     name: Username,
-    users: Arc<Users>,
+    session: SessionId,
+    board: Arc<SessionBoard>,
 }
 
 impl Users {
     /// Allows each user `sessions_max` sessions; 0 means no limit.
-    pub fn new(sessions_max: usize) -> Arc<Self> {
-        Arc::new(Self { sessions_max, sessions: Mutex::default() })
+    pub fn new(sessions_max: usize, board: Arc<SessionBoard>) -> Self {
+        Self { sessions_max, board }
     }
 
-    /// Counts one more session of this user. `None` if the user has as many as it may have.
-    pub fn enter(self: &Arc<Self>, name: Username) -> Option<User> {
-        if self.sessions_max == 0 {
-            return Some(User::uncounted(name));
-        }
-        let mut sessions = self.sessions.lock();
-        let count = sessions.entry(name.clone()).or_default();
-        if *count >= self.sessions_max {
-            return None;
-        }
-        *count += 1;
-        drop(sessions);
-        let counted = Arc::new(Counted { name: name.clone(), users: self.clone() });
-        Some(User { name, _counted: Some(counted) })
+    /// Counts a session as one of this user. `None` if the user has as many as it may have.
+    pub fn enter(&self, name: Username, session: SessionId) -> Option<User> {
+        self.board.note(&name, session, self.sessions_max).then(|| {
+            let noted = Noted { name: name.clone(), session, board: self.board.clone() };
+            User { name, _noted: Some(Arc::new(noted)) }
+        })
     }
 }
 
 impl User {
-    /// Creates a user whose sessions are not counted.
-    pub fn uncounted(name: Username) -> Self {
-        Self { name, _counted: None }
+    /// Creates a user that the board does not know.
+    #[cfg(test)]
+    pub fn unnoted(name: Username) -> Self {
+        Self { name, _noted: None }
     }
 
     /// Returns the username, as MAX gives it.
@@ -63,42 +56,38 @@ impl User {
     }
 }
 
-impl Drop for Counted {
+impl Drop for Noted {
     fn drop(&mut self) {
-        let mut sessions = self.users.sessions.lock();
-        if let Some(count) = sessions.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                sessions.remove(&self.name);
-            }
-        }
+        self.board.forget(&self.name, self.session);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn clones_count_as_one_session_until_the_last_is_dropped() {
-        let users = Users::new(2);
+        let users = Users::new(2, SessionBoard::new(Instant::now()));
         let messi = || Username::parse("messi").unwrap();
-        let (first, second) = (users.enter(messi()).unwrap(), users.enter(messi()).unwrap());
-        assert!(users.enter(messi()).is_none());
-        assert!(users.enter(Username::parse("xavi").unwrap()).is_some());
+        let enter = |session| users.enter(messi(), SessionId(session));
+        let (first, second) = (enter(1).unwrap(), enter(2).unwrap());
+        assert!(enter(3).is_none());
+        assert!(users.enter(Username::parse("xavi").unwrap(), SessionId(3)).is_some());
         let clone = first.clone();
         drop(first);
-        assert!(users.enter(messi()).is_none());
+        assert!(enter(3).is_none());
         drop(clone);
-        let third = users.enter(messi()).unwrap();
+        let third = enter(3).unwrap();
         drop((second, third));
-        assert!(users.sessions.lock().is_empty());
+        assert!(enter(4).is_some() && enter(5).is_some());
     }
 
     #[test]
-    fn without_a_limit_nobody_is_counted() {
-        let users = Users::new(0);
-        let all: Vec<_> = (0..10).map(|_| users.enter(Username::parse("messi").unwrap())).collect();
-        assert!(all.iter().all(Option::is_some) && users.sessions.lock().is_empty());
+    fn without_a_limit_everybody_is_let_in() {
+        let users = Users::new(0, SessionBoard::new(Instant::now()));
+        let messi = |session| users.enter(Username::parse("messi").unwrap(), SessionId(session));
+        assert!((0..10).map(messi).all(|user| user.is_some()));
     }
 }

@@ -1,9 +1,14 @@
 //! The state behind the admin listener: the parts of the server that its pages show.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::guard::Guard;
+use crate::actors::conversation::Board;
+use crate::board::sessions::SessionBoard;
 use crate::limits::clients::Clients;
 use crate::metrics::Metrics;
 use crate::stage::CurrentStage;
@@ -19,8 +24,26 @@ pub struct Admin {
     pub clients: Arc<Clients>,
     /// The stage of the server.
     pub stage: Arc<CurrentStage>,
+    /// The living sessions and conversations.
+    pub boards: Boards,
     /// The facts that do not change while the server runs.
     pub facts: Facts,
+}
+
+/// The living sessions and conversations of a server.
+#[derive(Debug)]
+pub struct Boards {
+    /// The cards of sessions.
+    pub sessions: Arc<SessionBoard>,
+    /// The cards of conversations.
+    pub conversations: Arc<Board>,
+}
+
+impl Admin {
+    /// Returns the number of living conversations.
+    pub fn conversations(&self) -> usize {
+        usize::try_from(self.metrics.conversations.get()).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
@@ -35,6 +58,7 @@ impl Admin {
             metrics: Metrics::new(&[], ReadAtScrape::default()),
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
             stage: Arc::default(),
+            boards: Boards { sessions: SessionBoard::new(Instant::now()), conversations: Board::new(Instant::now()) },
             facts: Facts {
                 began: (Instant::now(), SystemTime::UNIX_EPOCH),
                 workers: 1,
@@ -56,4 +80,17 @@ pub struct Facts {
     pub files_max: u64,
     /// Connections of clients that may be open at the same time.
     pub connections_max: usize,
+}
+
+impl Facts {
+    /// Returns the milliseconds since the server began.
+    pub fn uptime_ms(&self) -> u64 {
+        self.began.0.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// Returns a time, in milliseconds since the server began, in the form of RFC 3339.
+    pub fn time_of(&self, ms: u64) -> String {
+        let time = OffsetDateTime::from(self.began.1 + Duration::from_millis(ms));
+        time.replace_microsecond(time.microsecond() / 1000 * 1000).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
+    }
 }

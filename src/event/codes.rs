@@ -104,6 +104,9 @@ pub enum CloseReason {
     /// The session failed.
     #[error("the session failed")]
     Panic,
+    /// An operator closed the session.
+    #[error("an operator closed the session")]
+    Operator,
     /// The server stops.
     #[error("the server stops")]
     Stop,
@@ -129,6 +132,7 @@ impl CloseReason {
             Self::Memory => "memory",
             Self::ConversationLost => "conversation_lost",
             Self::Panic => "panic",
+            Self::Operator => "operator",
             Self::Stop => "stop",
         }
     }

@@ -11,6 +11,7 @@ use actix_http::RequestHead;
 use crate::actors::application::Application;
 use crate::actors::front::SessionParts;
 use crate::actors::session::SessionActor;
+use crate::board::sessions::SessionBoard;
 use crate::delivery::limits::OutboxLimits;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::transport::Transport;
@@ -63,6 +64,8 @@ pub struct Endpoint {
     pub ids: Ids,
     /// The sessions, by sid.
     pub sessions: Arc<Sessions>,
+    /// The board, on which each session has a card.
+    pub board: Arc<SessionBoard>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
     /// The stage of the server. While it drains, it opens no new sessions.
@@ -169,9 +172,11 @@ impl Edge {
             outbox.push(Frame::text(&open));
         }
         let id = SessionId(endpoint.next_session.fetch_add(1, Ordering::Relaxed));
+        let kind = if socket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let parts = SessionParts {
             id,
             peer: address,
+            entry: endpoint.board.enter(id, address, kind, &outbox),
             periods: endpoint.periods.clone(),
             payload_bytes_max: endpoint.payload_bytes_max,
             mailbox_max: endpoint.mailbox_max,

@@ -87,6 +87,18 @@ pub struct Connection {
     upgrade: Option<Box<Upgrade>>,
     /// Whether the session was given more time since its client was last heard of. It is given that only once.
     excused: bool,
+    /// When the ping went out that is not answered yet.
+    pinged: Option<Instant>,
+    beat: Option<Beat>,
+}
+
+/// A heartbeat of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// A ping went out, or the client has sent one.
+    Ping,
+    /// The client has answered a ping after this time.
+    Answer(Duration),
 }
 
 /// An upgrade of an Engine.IO session, which has begun with a new transport.
@@ -169,7 +181,7 @@ impl Connection {
     pub fn new(generation: Generation, transport: TransportKind, periods: Arc<Periods>, now: Instant) -> Self {
         let mut alarms = Alarms::new(now);
         let heart = Heart::begin(generation, transport, &periods, &mut alarms, now);
-        Self { periods, heart, alarms, upgrade: None, excused: false }
+        Self { periods, heart, alarms, upgrade: None, excused: false, pinged: None, beat: None }
     }
 
     /// Returns the periods that the session was opened with.
@@ -207,10 +219,16 @@ impl Connection {
             (Packet::Text(text), _) => Ok(Received::Text(text)),
             (Packet::Binary(data), _) => Ok(Received::Binary(data)),
             (Packet::Close, _) => Ok(Received::Close),
-            (Packet::Ping(data), Generation::Eio3) => Ok(Received::Ping(data)),
+            (Packet::Ping(data), Generation::Eio3) => {
+                self.beat = Some(Beat::Ping);
+                Ok(Received::Ping(data))
+            }
             (Packet::Ping(_), Generation::Eio4) | (Packet::Pong(_), Generation::Eio3) => Err(ProtocolError::Direction),
             (Packet::Pong(_), Generation::Eio4 | Generation::Sio09) => {
                 self.heart.hear_pong(&self.periods, &mut self.alarms, now);
+                if let Some(pinged) = self.pinged.take() {
+                    self.beat = Some(Beat::Answer(now.saturating_duration_since(pinged)));
+                }
                 Ok(Received::Nothing)
             }
             (Packet::Open(_) | Packet::Upgrade | Packet::Noop | Packet::Ping(_), _) => Ok(Received::Nothing),
@@ -286,6 +304,11 @@ impl Connection {
         self.upgrade = None;
     }
 
+    /// Returns the heartbeat since the last call. `None` if there was none; the last one if there were more.
+    pub fn poll_beat(&mut self) -> Option<Beat> {
+        self.beat.take()
+    }
+
     /// Returns the next alarm that was set since the last call, or `None` if there are no more. After each call of
     /// another method, call it until it returns `None`.
     pub fn poll_alarm(&mut self) -> Option<Alarm> {
@@ -295,6 +318,9 @@ impl Connection {
     /// Returns what is due `now`. Call it until it returns `None`.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
         if let Some(due) = self.heart.speak(&self.periods, &mut self.alarms, now) {
+            if due == Due::Ping {
+                (self.pinged, self.beat) = (Some(now), Some(Beat::Ping));
+            }
             return Some(due);
         }
         self.heart.renew_alarms(&self.periods, &mut self.alarms, now);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::actors::event_rates::RatesMax;
 use crate::admin::guard::Guard;
-use crate::admin::state::{Admin, Facts};
+use crate::admin::state::{Admin, Boards, Facts};
+use crate::board::sessions::SessionBoard;
 use crate::config::{self, Config};
 use crate::delivery::limits::OutboxLimits;
 use crate::delivery::worker::SessionLimits;
@@ -86,6 +87,7 @@ pub(super) fn endpoint(
     new_application: Box<NewApplication>,
     ids: Ids,
     clients: Arc<Clients>,
+    board: Arc<SessionBoard>,
     metrics: Arc<Metrics>,
     stage: Arc<CurrentStage>,
 ) -> Endpoint {
@@ -116,6 +118,7 @@ pub(super) fn endpoint(
         send_buffer_bytes: config.server.send_buffer_bytes,
         new_application,
         sessions: Arc::new(Sessions::default()),
+        board,
         metrics,
         stage,
         next_session: AtomicU64::new(1),
@@ -123,12 +126,13 @@ pub(super) fn endpoint(
 }
 
 /// Returns the state behind the listener for operators.
-pub(super) fn admin(config: &Config, endpoint: &Endpoint, facts: Facts) -> Admin {
+pub(super) fn admin(config: &Config, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
     Admin {
         guard: Guard { token: config.admin.token.clone(), announce_token: config.admin.announce_token.clone() },
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),
         stage: endpoint.stage.clone(),
+        boards,
         facts,
     }
 }

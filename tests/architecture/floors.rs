@@ -9,6 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["event"],
     &["config", "metrics"],
     &["delivery", "directory", "mailbox"],
+    &["board"],
     &["actors"],
     &["admin", "http"],
     &["server", "bench"],

@@ -14,6 +14,7 @@ use maxtalk::testing::Ids;
 use maxtalk::testing::actors::{
     Application, Arbiters, Emitter, Namespace, Namespaces, RatesMax, SocketIoSession, SocketIoSettings,
 };
+use maxtalk::testing::board::SessionBoard;
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{self, Outbox};
 use maxtalk::testing::event::CloseReason;
@@ -133,6 +134,7 @@ fn main() {
         send_buffer_bytes: 0,
         new_application,
         sessions: Arc::new(Sessions::default()),
+        board: SessionBoard::new(Instant::now()),
         metrics: Metrics::new(&[], ReadAtScrape::default()),
         stage: Arc::default(),
         next_session: AtomicU64::new(1),

@@ -138,6 +138,11 @@ impl Scene {
         self.polls();
     }
 
+    fn refreshes(&mut self) {
+        self.participant.refresh(self.now, &mut self.world);
+        self.polls();
+    }
+
     fn polls(&mut self) {
         self.participant.poll(self.now, &mut self.world);
     }
@@ -174,7 +179,7 @@ impl Scene {
 
 fn joined(username: &str, conversations: &[&str]) -> Joined<TestSeat> {
     let seats = conversations.iter().map(|&id| TestSeat(id.into())).collect();
-    Joined { user: User::uncounted(Username::parse(username).unwrap()), seats }
+    Joined { user: User::unnoted(Username::parse(username).unwrap()), seats }
 }
 
 fn event(line: &str) -> ClientEvent {
@@ -640,4 +645,45 @@ proptest! {
         }
         prop_assert!(said.iter().all(|event| event.answered), "{said:?}");
     }
+}
+
+#[test]
+fn a_refresh_joins_again_without_a_request_of_the_client() {
+    let mut scene = Scene::joined(&["c1", "c2"]);
+    scene.refreshes();
+    scene.hears(&["call messi"]);
+    scene.says("talk c1 1", None);
+    scene.hears(&["messi talks in c1 1", "done"]);
+    scene.accepts("messi", &["c2", "c3"]);
+    scene.hears(&["depart c1 c2", "listening c2 c3", "done"]);
+}
+
+#[test]
+fn a_refresh_that_fails_is_not_told_unless_it_ends_the_user() {
+    let mut scene = Scene::joined(&["c1"]);
+    scene.refreshes();
+    scene.refuses(Code::MaxTimeout);
+    scene.hears(&["call messi"]);
+    scene.refreshes();
+    scene.refuses(Code::UnknownUser);
+    scene.hears(&["call messi", "depart c1", "join unknown_user"]);
+    scene.refreshes();
+    scene.hears(&[]);
+}
+
+#[test]
+fn a_refresh_during_a_join_is_done_after_it() {
+    let mut scene = Scene::new();
+    scene.says("join messi", 1);
+    scene.refreshes();
+    scene.refreshes();
+    scene.hears(&["call messi"]);
+    scene.accepts("messi", &["c1"]);
+    scene.hears(&["listening c1", "ok 1", "call messi"]);
+    // A join of the client supersedes it.
+    scene.says("join messi", 2);
+    scene.takes(Input::GivenUp);
+    scene.hears(&["give up", "call messi"]);
+    scene.accepts("messi", &["c1"]);
+    scene.hears(&["depart c1", "listening c1", "ok 2"]);
 }

@@ -54,9 +54,12 @@ impl Phase {
         }
     }
 
-    /// Lets the layer above continue its work under way.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Lets the layer above continue its work under way, and first refresh what it knows of the user if `refreshes`.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, refreshes: bool, now: Instant) {
         if let Self::Open(application) = self {
+            if refreshes {
+                application.refresh(now);
+            }
             application.poll(cx, now);
         }
     }

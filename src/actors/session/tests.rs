@@ -1,6 +1,7 @@
 //! Sessions over sockets that a test controls. This file has the items that all these tests share, and the tests of
 //! sessions that end on a socket.
 
+mod board;
 mod pace;
 mod polling;
 mod upgrade;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::actors::application::Application;
 use crate::actors::front::PollAnswer;
+use crate::board::sessions::SessionBoard;
 use crate::delivery::buffer::ReadBuffer;
 use crate::delivery::outbox::Frames;
 use crate::delivery::outbox::tests::limits;
@@ -159,6 +161,7 @@ const KEPT_BYTES_MAX: usize = 4000;
 struct Echo {
     outbox: Arc<Outbox>,
     heard: Rc<Cell<usize>>,
+    refreshed: Rc<Cell<usize>>,
     meanwhile: Meanwhile,
 }
 
@@ -191,6 +194,10 @@ impl Application for Echo {
             meanwhile();
         }
     }
+
+    fn refresh(&mut self, _: Instant) {
+        self.refreshed.set(self.refreshed.get() + 1);
+    }
 }
 
 #[derive(Debug)]
@@ -220,7 +227,9 @@ struct Session {
     mailbox: Mailbox<SessionActor>,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
+    board: Arc<SessionBoard>,
     heard: Rc<Cell<usize>>,
+    refreshed: Rc<Cell<usize>>,
     meanwhile: Meanwhile,
 }
 
@@ -240,6 +249,14 @@ impl Session {
         upgrade_timeout: Duration,
     ) -> Self {
         let (heard, meanwhile) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+        let (refreshed, board) = (Rc::new(Cell::new(0)), SessionBoard::new(Instant::now()));
+        let kind = if socket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
+        let application = |outbox: &Arc<Outbox>| Echo {
+            outbox: outbox.clone(),
+            heard: heard.clone(),
+            refreshed: refreshed.clone(),
+            meanwhile: meanwhile.clone(),
+        };
         let metrics = Metrics::new(&[], ReadAtScrape::default());
         let bounds = limits(100, 10_000);
         let outbox = Arc::new(Outbox::new(generation, bounds, metrics.clone()));
@@ -249,7 +266,8 @@ impl Session {
             periods: periods(upgrade_timeout),
             payload_bytes_max: 100,
             mailbox_max: 100,
-            application: Box::new(Echo { outbox: outbox.clone(), heard: heard.clone(), meanwhile: meanwhile.clone() }),
+            application: Box::new(application(&outbox)),
+            entry: board.enter(SessionId(1), IpAddr::from(Ipv4Addr::LOCALHOST), kind, &outbox),
             outbox: outbox.clone(),
             metrics: metrics.clone(),
         };
@@ -259,7 +277,7 @@ impl Session {
             mailbox = Some(entered);
             Box::new(Unlisted)
         });
-        Self { mailbox: mailbox.unwrap(), outbox, metrics, heard, meanwhile }
+        Self { mailbox: mailbox.unwrap(), outbox, metrics, board, heard, refreshed, meanwhile }
     }
 
     fn poll(&self) -> oneshot::Receiver<PollAnswer> {

@@ -48,6 +48,24 @@ fn a_session_that_answers_its_pings_lives_on() {
 }
 
 #[test]
+fn heartbeats_are_told_with_their_round_trip() {
+    let (mut connection, at) = eio4(TransportKind::WebSocket);
+    assert_eq!(connection.poll_beat(), None);
+    connection.handle_timeout(at(300)).unwrap();
+    assert_eq!((connection.poll_beat(), connection.poll_beat()), (Some(Beat::Ping), None));
+    connection.handle_packet(Packet::Text("a"), at(305)).unwrap();
+    assert_eq!(connection.poll_beat(), None);
+    connection.handle_packet(Packet::Pong(""), at(310)).unwrap();
+    assert_eq!(connection.poll_beat(), Some(Beat::Answer(Duration::from_millis(10))));
+    connection.handle_packet(Packet::Pong(""), at(320)).unwrap();
+    assert_eq!(connection.poll_beat(), None, "nobody has pinged");
+
+    let (mut connection, at) = begin(Generation::Eio3, TransportKind::WebSocket);
+    connection.handle_packet(Packet::Ping(""), at(10)).unwrap();
+    assert_eq!(connection.poll_beat(), Some(Beat::Ping));
+}
+
+#[test]
 fn a_silent_session_expires_on_time_to_the_millisecond() {
     let (mut connection, at) = eio4(TransportKind::Polling);
     assert!(!connection.is_over(at(699)) && connection.is_over(at(700)), "the ping may go out late");
