@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{Data, Json, JsonConfig, PathConfig, QueryConfig, ServiceConfig, resource, route, scope, to};
+use actix_web::web::{Data, Json, PathConfig, PayloadConfig, QueryConfig, ServiceConfig, resource, route, scope, to};
 use actix_web::{HttpResponse, ResponseError as _, Scope, guard};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -16,8 +16,9 @@ use utoipa::{Modify, OpenApi};
 use super::error::ApiError;
 use super::guard::{Asked, Right};
 use super::model::{FaultCode, Refusal};
+use super::refusals::Refusals;
 use super::state::Admin;
-use super::status;
+use super::{conversations, sessions, status};
 use crate::logging::log_refusal;
 
 /// Largest body of a request, in bytes.
@@ -75,6 +76,14 @@ macro_rules! routes {
 routes! {
     "/openapi.json" Operate { get self::document }
     "/status" Operate { get status::show }
+    "/sessions" Operate { get sessions::top }
+    "/sessions/{id}" Operate { get sessions::one }
+    "/sessions/{id}/close" Operate { post sessions::close }
+    "/users/{username}/sessions" Operate { get sessions::of_user }
+    "/users/{username}/close" Operate { post sessions::close_of_user }
+    "/closed" Operate { get sessions::closed }
+    "/conversations" Operate { get conversations::top }
+    "/conversations/{id}" Operate { get conversations::one }
 }
 
 /// Adds the key to the OpenAPI document.
@@ -88,14 +97,15 @@ impl Modify for Keys {
 }
 
 /// Describes the API as OpenAPI.
-#[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200, description = "The document.")))]
+#[utoipa::path(get, path = "/api/v1/openapi.json",
+    responses((status = 200, description = "The document.", content_type = "application/json"), Refusals))]
 async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
 }
 
 /// Lets the bodies, queries and paths that do not fit be refused in the one shape.
 fn extractors(api: Scope) -> Scope {
-    api.app_data(JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| ApiError::of_body(&error).into()))
+    api.app_data(PayloadConfig::new(BODY_BYTES_MAX))
         .app_data(QueryConfig::default().error_handler(|error, _| ApiError::of_query(&error).into()))
         .app_data(PathConfig::default().error_handler(|error, _| ApiError::of_path(&error).into()))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
+use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 
@@ -23,16 +23,9 @@ impl ApiError {
         Self::new(FaultCode::NotFound, format!("there is no such {what}"))
     }
 
-    /// Returns the refusal of a body that an extractor could not read.
-    pub fn of_body(error: &JsonPayloadError) -> Self {
-        let code = match error {
-            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => FaultCode::TooLarge,
-            JsonPayloadError::Payload(PayloadError::Overflow) => FaultCode::TooLarge,
-            JsonPayloadError::ContentType => FaultCode::UnsupportedMediaType,
-            JsonPayloadError::Deserialize(error) if error.is_data() => FaultCode::Invalid,
-            _ => FaultCode::BadRequest,
-        };
-        Self::new(code, error.to_string())
+    /// Returns the refusal of a request that a part of the server has no room or no time for.
+    pub fn busy(message: &str) -> Self {
+        Self::new(FaultCode::Busy, message)
     }
 
     /// Returns the refusal of a query that an extractor could not read.
@@ -63,6 +56,7 @@ impl ResponseError for ApiError {
             FaultCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FaultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             FaultCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            FaultCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -70,6 +64,9 @@ impl ResponseError for ApiError {
         let mut answer = HttpResponse::build(self.status_code());
         if self.0.code == FaultCode::Unauthorized {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if self.0.code == FaultCode::Busy {
+            answer.insert_header((header::RETRY_AFTER, "1"));
         }
         answer.json(Refusal { error: self.0.clone() })
     }

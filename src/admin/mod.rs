@@ -7,13 +7,22 @@
 //! * [`api`]: the table of the API's routes.
 //! * [`model`]: the JSON of the API.
 //! * [`error`]: the shape of its refusals.
+//! * [`refusals`]: its refusals in the OpenAPI document.
+//! * [`body`]: the JSON bodies of requests.
+//! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
+//! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
 
 pub mod answers;
 pub mod api;
+pub mod body;
+pub mod conversations;
 pub mod error;
 pub mod guard;
 pub mod model;
+pub mod refusals;
 pub mod routes;
+pub mod sessions;
+mod shown;
 pub mod state;
 pub mod status;

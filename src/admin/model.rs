@@ -1,8 +1,8 @@
-//! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them, and
-//! its clients read them.
+//! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
+//! and its clients read them.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// The body of every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +40,25 @@ pub enum FaultCode {
     UnsupportedMediaType,
     /// The body is JSON, but not of the form that the path takes: 422.
     Invalid,
+    /// A queue is full, or a part of the server did not answer in time: 503. Try again.
+    Busy,
+}
+
+/// The body of a request that needs no words: `{}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// A question for those at the top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Top<M: ToSchema> {
+    /// The measure.
+    pub by: Option<M>,
+    /// How many are wanted.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub top: Option<usize>,
 }
 
 /// How the server is.
@@ -104,4 +123,181 @@ pub struct Limits {
     pub connections: usize,
     /// Memory of the process, in bytes: the limit of the setting, or of the control group. None if there is no limit.
     pub memory_bytes: Option<u64>,
+}
+
+/// Sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Sessions {
+    /// Open sessions, those that are not listed included.
+    pub total: usize,
+    /// The sessions that were asked for.
+    pub sessions: Vec<Session>,
+}
+
+/// The measures by which sessions are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionMeasure {
+    /// Bytes that wait to be written, from 4 KiB on.
+    Bytes,
+    /// Messages that wait to be written, from 17 on.
+    Messages,
+    /// The time since the session was opened.
+    Age,
+    /// The round trip of the last heartbeat.
+    Rtt,
+}
+
+/// An open session: one connected client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its number.
+    pub id: u64,
+    /// Its user, if it has joined.
+    pub user: Option<String>,
+    /// The address of its client.
+    pub address: String,
+    /// The protocol of its client.
+    pub generation: Generation,
+    /// The transport that carries it.
+    pub transport: Transport,
+    /// When it was opened.
+    #[schema(format = DateTime)]
+    pub opened: String,
+    /// Milliseconds since then.
+    pub age_ms: u64,
+    /// Messages that wait to be written to its client.
+    pub waiting_messages: usize,
+    /// Bytes that wait to be written to its client.
+    pub waiting_bytes: usize,
+    /// The round trip of its last heartbeat, in milliseconds. Clients of Engine.IO 3 have none.
+    pub rtt_ms: Option<f64>,
+}
+
+/// The protocols of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Generation {
+    /// Engine.IO 4: Socket.IO 3 and 4.
+    #[serde(rename = "eio4")]
+    Eio4,
+    /// Engine.IO 3: Socket.IO 1 and 2.
+    #[serde(rename = "eio3")]
+    Eio3,
+    /// Socket.IO 0.7 to 0.9.
+    #[serde(rename = "0.9")]
+    Sio09,
+}
+
+/// The transports of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// A WebSocket.
+    Websocket,
+}
+
+/// The sessions that were closed last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedSessions {
+    /// The sessions, the one that was closed last first.
+    pub sessions: Vec<ClosedSession>,
+}
+
+/// A session that was closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedSession {
+    /// Its number.
+    pub id: u64,
+    /// Its user, if it had joined.
+    pub user: Option<String>,
+    /// The address of its client.
+    pub address: String,
+    /// The protocol of its client.
+    pub generation: Generation,
+    /// The transport that it used last.
+    pub transport: Transport,
+    /// When it was closed.
+    #[schema(format = DateTime)]
+    pub closed: String,
+    /// Milliseconds from its opening to its close.
+    pub lasted_ms: u64,
+    /// The reason, as in the metric `maxtalk_sessions_closed_total`.
+    pub reason: String,
+    /// The reason in words.
+    pub detail: String,
+}
+
+/// How many sessions were closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Closed {
+    /// The sessions that were open, and end now.
+    pub closed: usize,
+}
+
+/// Conversations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Conversations {
+    /// Living conversations, those that are not listed included.
+    pub total: usize,
+    /// The conversations that were asked for.
+    pub conversations: Vec<Conversation>,
+}
+
+/// The measures by which conversations are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationMeasure {
+    /// Sessions that listen.
+    Members,
+    /// Talks a second, over the last ten seconds.
+    TalksPerSecond,
+    /// Events given to members a second, over the last ten seconds.
+    DeliveriesPerSecond,
+}
+
+/// A living conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Conversation {
+    /// The id that MAX gives it.
+    pub id: String,
+    /// When its actor was spawned.
+    #[schema(format = DateTime)]
+    pub spawned: String,
+    /// Milliseconds since then.
+    pub age_ms: u64,
+    /// Sessions that listen.
+    pub members: u32,
+    /// Users that listen, regardless of how many sessions each has.
+    pub users: u32,
+    /// Talks since it was spawned.
+    pub talks: u64,
+    /// Events given to members since it was spawned.
+    pub deliveries: u64,
+    /// Talks a second, over the last ten seconds.
+    pub talks_per_second: f64,
+    /// Events given to members a second, over the last ten seconds.
+    pub deliveries_per_second: f64,
+}
+
+/// A living conversation, with its members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OneConversation {
+    /// The conversation.
+    #[serde(flatten)]
+    pub conversation: Conversation,
+    /// Messages that wait in its mailbox.
+    pub mailbox_messages: usize,
+    /// Some of the sessions that listen, in no particular order.
+    pub listening: Vec<Member>,
+}
+
+/// A session that listens to a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// The number of the session.
+    pub session: u64,
+    /// Its user.
+    pub user: String,
 }

@@ -1,0 +1,193 @@
+//! The API of the admin listener, with real clients: what it shows of them, and what it does to them.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::client::{Client, Kind, joined, left, talk_of};
+use support::fixture::Fixture;
+use support::http::Http;
+use support::socket::End;
+use support::{run, within};
+
+mod support;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// A caller of the API of one server.
+struct Caller(Http);
+
+impl Caller {
+    async fn of(server: &Fixture) -> Self {
+        Self(Http::connect(server.admin_addr).await)
+    }
+
+    /// Returns the status and the body of the answer to a GET.
+    async fn get(&mut self, path: &str) -> (u16, Value) {
+        let answer = self.0.get(&format!("/api/v1/{path}")).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// Returns the status and the body of the answer to a POST.
+    async fn post(&mut self, path: &str, body: &str) -> (u16, Value) {
+        let answer = self.0.request("POST", &format!("/api/v1/{path}"), &[JSON], body.as_bytes()).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// Waits until the answer to a GET is as it should be.
+    async fn until(&mut self, path: &str, is_so: impl Fn(&Value) -> bool) {
+        let looks = async {
+            while !is_so(&self.get(path).await.1) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(path, looks).await;
+    }
+}
+
+/// Returns the list under this name.
+fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
+    body[name].as_array().unwrap_or_else(|| panic!("no {name} in {body}"))
+}
+
+#[test]
+fn sessions_are_found_by_age_number_and_user() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        let _messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let second = Client::join(&server, Kind::Polling, "messi", &["c1"]).await;
+        let _nobody = Client::open(server.addr, Kind::V2WebSocket).await;
+        let mut api = Caller::of(&server).await;
+
+        let (status, oldest) = api.get("sessions?by=age&top=2").await;
+        assert_eq!((status, &oldest["total"], list(&oldest, "sessions").len()), (200, &json!(3), 2), "{oldest}");
+        let (_, all) = api.get("sessions?by=age").await;
+        let shown = |session: &Value| ["user", "transport", "generation"].map(|name| session[name].clone());
+        let sessions = list(&all, "sessions");
+        let expected = [
+            [json!("messi"), json!("websocket"), json!("eio4")],
+            [json!("messi"), json!("polling"), json!("eio4")],
+            [Value::Null, json!("websocket"), json!("eio3")],
+        ];
+        assert_eq!(sessions.iter().map(shown).collect::<Vec<_>>(), expected);
+        assert_eq!((&sessions[0]["address"], &sessions[0]["waiting_bytes"]), (&json!("127.0.0.1"), &json!(0)));
+
+        let (_, one) = api.get(&format!("sessions/{}", sessions[1]["id"])).await;
+        assert_eq!(shown(&one), expected[1]);
+        let (_, of_messi) = api.get("users/MESSI/sessions").await;
+        assert_eq!(list(&of_messi, "sessions").len(), 2, "usernames are lowercased");
+        assert_eq!(list(&api.get("users/xavi/sessions").await.1, "sessions"), [] as [Value; 0]);
+        second.close().await;
+        api.until("users/messi/sessions", |found| list(found, "sessions").len() == 1).await;
+    });
+}
+
+#[test]
+fn a_session_that_an_operator_closes_ends_and_is_remembered() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        xavi.hears(&[joined("c1", "messi")]).await;
+        let mut api = Caller::of(&server).await;
+        let id = list(&api.get("users/messi/sessions").await.1, "sessions")[0]["id"].clone();
+        assert_eq!(api.post(&format!("sessions/{id}/close"), "{}").await, (200, json!({"closed": 1})));
+        assert_eq!(messi.end().await, End::Frame(None));
+        xavi.hears(&[left("c1", "messi")]).await;
+        assert_eq!(api.post(&format!("sessions/{id}/close"), "{}").await.0, 404);
+
+        let (_, closed) = api.get("closed").await;
+        let last = &list(&closed, "sessions")[0];
+        assert_eq!((&last["id"], &last["user"], &last["reason"]), (&id, &json!("messi"), &json!("operator")), "{last}");
+
+        let mut phone = Client::join(&server, Kind::V2WebSocket, "xavi", &["c1"]).await;
+        assert_eq!(api.post("users/xavi/close", "{}").await, (200, json!({"closed": 2})));
+        assert_eq!((xavi.end().await, phone.end().await), (End::Frame(None), End::Frame(None)));
+        api.until("sessions?by=age", |found| found["total"] == 0).await;
+        assert_eq!(list(&api.get("closed").await.1, "sessions").len(), 3);
+    });
+}
+
+#[test]
+fn conversations_are_found_by_size_rate_and_id() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1", "c2"]);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1", "c2"]).await;
+        let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+        messi.hears(&[joined("c1", "xavi")]).await;
+        let mut api = Caller::of(&server).await;
+        let (_, largest) = api.get("conversations").await;
+        let ids: Vec<_> = list(&largest, "conversations").iter().map(|one| [&one["id"], &one["members"]]).collect();
+        assert_eq!(ids, [[&json!("c1"), &json!(2)], [&json!("c2"), &json!(1)]]);
+
+        messi.emit("talk", &talk_of("c1", "m1")).await;
+        messi.hears_nothing().await;
+        let (_, busiest) = api.get("conversations?by=talks_per_second").await;
+        let busiest = list(&busiest, "conversations");
+        assert_eq!((busiest.len(), &busiest[0]["talks"], &busiest[0]["id"]), (1, &json!(1), &json!("c1")));
+        assert!(busiest[0]["talks_per_second"].as_f64().unwrap() > 0.0, "{busiest:?}");
+
+        let (status, one) = api.get("conversations/c1").await;
+        assert_eq!((status, &one["users"]), (200, &json!(2)));
+        let mut users: Vec<_> = list(&one, "listening").iter().map(|member| member["user"].as_str().unwrap()).collect();
+        users.sort_unstable();
+        assert_eq!(users, ["messi", "xavi"]);
+        drop((messi, xavi));
+        api.until("conversations", |found| found["total"] == 0).await;
+        assert_eq!(api.get("conversations/c1").await.0, 404);
+    });
+}
+
+#[test]
+fn a_request_that_is_wrong_is_refused_in_one_shape() {
+    let server = Fixture::start("");
+    run(async {
+        let mut api = Caller::of(&server).await;
+        let long = format!("users/{}/sessions", "u".repeat(257));
+        for (path, status, code) in [
+            ("sessions?top=0", 400, "bad_request"),
+            ("sessions?top=101", 400, "bad_request"),
+            ("sessions?top=-1", 400, "bad_request"),
+            ("sessions?by=size", 400, "bad_request"),
+            ("sessions?by=members", 400, "bad_request"),
+            ("sessions?tpo=3", 400, "bad_request"),
+            ("conversations?by=talks", 400, "bad_request"),
+            ("sessions/x", 404, "not_found"),
+            ("sessions/-1", 404, "not_found"),
+            ("sessions/18446744073709551616", 404, "not_found"),
+            ("sessions/99", 404, "not_found"),
+            ("conversations/nowhere", 404, "not_found"),
+            ("users/%00/sessions", 404, "not_found"),
+            (&long, 404, "not_found"),
+            ("nothing", 404, "not_found"),
+            ("sessions/99/close", 405, "method_not_allowed"),
+        ] {
+            let (given, body) = api.get(path).await;
+            assert_eq!((given, &body["error"]["code"]), (status, &json!(code)), "{path}: {body}");
+            assert!(body["error"]["message"].as_str().is_some_and(|message| message.len() > 10), "{path}: {body}");
+        }
+        let large = format!("{{\"a\":\"{}\"}}", "x".repeat(5 << 20));
+        for (body, status, code) in [
+            ("{}", 404, "not_found"),
+            ("", 400, "bad_request"),
+            ("{", 400, "bad_request"),
+            ("[]", 422, "invalid"),
+            ("{\"reason\":1}", 422, "invalid"),
+            (&large, 413, "too_large"),
+        ] {
+            let (given, answer) = Caller::of(&server).await.post("sessions/99/close", body).await;
+            assert_eq!((given, &answer["error"]["code"]), (status, &json!(code)), "{body:.20}: {answer}");
+        }
+        for content_type in ["text/plain", "application/x-www-form-urlencoded"] {
+            let headers = [("Content-Type", content_type)];
+            let answer = api.0.request("POST", "/api/v1/sessions/99/close", &headers, b"{}").await;
+            assert_eq!(answer.status, 415, "{content_type}");
+        }
+    });
+}
