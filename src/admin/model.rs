@@ -146,6 +146,8 @@ pub enum SessionMeasure {
     Age,
     /// The round trip of the last heartbeat.
     Rtt,
+    /// News that was folded or left out because the client read too slowly.
+    Folded,
 }
 
 /// An open session: one connected client.
@@ -170,6 +172,8 @@ pub struct Session {
     pub waiting_messages: usize,
     /// Bytes that wait to be written to its client.
     pub waiting_bytes: usize,
+    /// News that was folded or left out since it was opened, because its client read too slowly.
+    pub folded: usize,
     /// The round trip of its last heartbeat, in milliseconds. Clients of Engine.IO 3 have none.
     pub rtt_ms: Option<f64>,
 }

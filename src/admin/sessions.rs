@@ -10,6 +10,7 @@ use super::refusals::Refusals;
 use super::state::Admin;
 use crate::board::closed;
 use crate::board::sessions::{self, SessionCard};
+use crate::delivery::outbox::Waiting;
 use crate::event::{CloseReason, SessionId, Username};
 use crate::logging::escape;
 
@@ -26,6 +27,7 @@ pub async fn top(admin: Data<Admin>, query: Query<Top<SessionMeasure>>) -> Resul
         SessionMeasure::Bytes => board.top(sessions::SessionMeasure::Bytes, count),
         SessionMeasure::Messages => board.top(sessions::SessionMeasure::Messages, count),
         SessionMeasure::Rtt => board.top(sessions::SessionMeasure::RoundTrip, count),
+        SessionMeasure::Folded => board.top(sessions::SessionMeasure::Folded, count),
         SessionMeasure::Age => board.oldest(count),
     };
     let sessions = cards.iter().map(|card| shown(&admin, card)).collect();
@@ -99,7 +101,7 @@ fn asker(request: &HttpRequest) -> String {
 }
 
 fn shown(admin: &Admin, card: &SessionCard) -> Session {
-    let (waiting_messages, waiting_bytes) = card.waiting();
+    let Waiting { messages: waiting_messages, bytes: waiting_bytes, folded } = card.waiting();
     Session {
         id: card.id.0,
         user: card.user().map(|user| user.as_str().to_owned()),
@@ -110,6 +112,7 @@ fn shown(admin: &Admin, card: &SessionCard) -> Session {
         age_ms: admin.facts.uptime_ms().saturating_sub(card.opened_ms),
         waiting_messages,
         waiting_bytes,
+        folded,
         rtt_ms: card.round_trip().map(|round_trip| round_trip.as_secs_f64() * 1000.0),
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::closed::{ClosedSession, ClosedSessions};
 use super::ranking::{self, Places, Ranked, Ranking};
 use super::users::Users;
-use crate::delivery::outbox::{self, Backlog, Outbox};
+use crate::delivery::outbox::{self, Backlog, Outbox, Waiting};
 use crate::event::{CloseReason, SessionId, Username};
 use crate::protocol::{Generation, TransportKind};
 
@@ -28,6 +28,8 @@ pub enum SessionMeasure {
     Messages,
     /// The round trip of the last heartbeat, in microseconds.
     RoundTrip,
+    /// News that was folded or left out since the session began.
+    Folded,
 }
 
 /// The cards of all living sessions of a server, and the sessions that were closed last.
@@ -38,6 +40,7 @@ pub struct SessionBoard {
     by_bytes: Ranking<SessionCard>,
     by_messages: Ranking<SessionCard>,
     by_round_trip: Ranking<SessionCard>,
+    by_folded: Ranking<SessionCard>,
     /// The sessions that were closed last.
     pub closed: ClosedSessions,
 }
@@ -72,9 +75,12 @@ impl SessionBoard {
             began,
             cards: std::array::from_fn(|_| Mutex::default()),
             users: Users::default(),
-            by_bytes: Ranking::new(0, outbox::BACKLOG_BYTES as u64, |card: &SessionCard, _| card.waiting().1 as u64),
-            by_messages: Ranking::new(1, outbox::BACKLOG_MESSAGES as u64, |card, _| card.waiting().0 as u64),
+            by_bytes: Ranking::new(0, outbox::BACKLOG_BYTES as u64, |card: &SessionCard, _| {
+                card.waiting().bytes as u64
+            }),
+            by_messages: Ranking::new(1, outbox::BACKLOG_MESSAGES as u64, |card, _| card.waiting().messages as u64),
             by_round_trip: Ranking::new(2, 0, |card, _| card.round_trip_us.load(Ordering::Relaxed).into()),
+            by_folded: Ranking::new(3, 0, |card, _| card.waiting().folded as u64),
             closed: ClosedSessions::default(),
         })
     }
@@ -116,6 +122,7 @@ impl SessionBoard {
             SessionMeasure::Bytes => &self.by_bytes,
             SessionMeasure::Messages => &self.by_messages,
             SessionMeasure::RoundTrip => &self.by_round_trip,
+            SessionMeasure::Folded => &self.by_folded,
         };
         ranking.top(count, self.now_ms()).into_iter().map(|(_, card)| card).collect()
     }
@@ -153,6 +160,10 @@ impl SessionBoard {
         self.users.sessions_of(user, count).into_iter().filter_map(|session| self.get(session)).collect()
     }
 
+    fn rankings(&self) -> [&Ranking<SessionCard>; 4] {
+        [&self.by_bytes, &self.by_messages, &self.by_round_trip, &self.by_folded]
+    }
+
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
     }
@@ -177,9 +188,9 @@ impl SessionCard {
         }
     }
 
-    /// Returns the messages and the bytes that wait to be written to the client.
-    pub fn waiting(&self) -> (usize, usize) {
-        self.outbox.upgrade().map_or((0, 0), |outbox| outbox.waiting())
+    /// Returns what waits to be written to the client.
+    pub fn waiting(&self) -> Waiting {
+        self.outbox.upgrade().map_or_else(Waiting::default, |outbox| outbox.waiting())
     }
 
     /// Returns the round trip of the last heartbeat. `None` if there was none.
@@ -203,9 +214,7 @@ impl SessionCard {
 
     fn offer(self: &Arc<Self>) {
         let (board, now_ms) = (&self.board, self.board.now_ms());
-        for ranking in [&board.by_bytes, &board.by_messages, &board.by_round_trip] {
-            ranking.offer(self, now_ms);
-        }
+        board.rankings().iter().for_each(|ranking| ranking.offer(self, now_ms));
     }
 }
 
@@ -279,6 +288,80 @@ impl Drop for SessionEntry {
     fn drop(&mut self) {
         let (card, board) = (&self.0, &self.0.board);
         board.shard(card.id).lock().remove(&card.id);
-        ranking::remove(card, [&board.by_bytes, &board.by_messages, &board.by_round_trip]);
+        ranking::remove(card, board.rankings());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, OutboxPolicy};
+    use crate::delivery::fold::News;
+    use crate::delivery::limits::OutboxLimits;
+    use crate::event::Talk;
+    use crate::metrics::{Metrics, ReadAtScrape};
+    use crate::protocol::frame::Frame;
+    use std::net::Ipv4Addr;
+
+    fn session(board: &Arc<SessionBoard>, id: u64) -> (SessionEntry, Arc<Outbox>) {
+        let policy = OutboxPolicy::Drop;
+        let limits = config::Outbox { messages_max: 20, bytes_max: 100_000, policy, grace_ms: 30_000 };
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let outbox = Arc::new(Outbox::new(Generation::Eio4, Arc::new(OutboxLimits::new(&limits)), metrics));
+        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        (board.enter(SessionId(id), address, TransportKind::WebSocket, &outbox), outbox)
+    }
+
+    fn ids(cards: &[Arc<SessionCard>]) -> Vec<u64> {
+        cards.iter().map(|card| card.id.0).collect()
+    }
+
+    #[test]
+    fn sessions_are_ranked_by_what_has_happened_to_them() {
+        let board = SessionBoard::new(Instant::now());
+        let sessions: Vec<_> = (1..=4).map(|id| session(&board, id)).collect();
+        let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
+        let news = News::Update { namespace: "/max".into(), username: Username::parse("u").unwrap(), talk };
+        for (count, (_, outbox)) in [10, 30, 25, 18].into_iter().zip(&sessions) {
+            (0..count).for_each(|_| _ = outbox.push_news(Frame::text("4x"), &news));
+        }
+        let top = |measure| ids(&board.top(measure, 10));
+        assert_eq!(top(SessionMeasure::Folded), [2, 3], "those with more than fits");
+        assert_eq!((top(SessionMeasure::Messages).len(), top(SessionMeasure::Bytes).len()), (3, 0));
+        for (ms, (entry, _)) in [5, 20, 7, 1].into_iter().zip(&sessions) {
+            entry.beat(Some(Duration::from_millis(ms)));
+        }
+        assert_eq!(top(SessionMeasure::RoundTrip), [2, 3, 1, 4]);
+        sessions[1].0.beat(Some(Duration::from_millis(2)));
+        assert_eq!(top(SessionMeasure::RoundTrip), [3, 1, 2, 4]);
+        assert_eq!(ids(&board.oldest(3)), [1, 2, 3]);
+        drop(sessions);
+        assert!(board.oldest(10).is_empty() && top(SessionMeasure::RoundTrip).is_empty());
+        assert!(top(SessionMeasure::Folded).is_empty() && top(SessionMeasure::Messages).is_empty());
+    }
+
+    #[test]
+    fn a_session_shows_its_user_as_long_as_it_has_one() {
+        let board = SessionBoard::new(Instant::now());
+        let (entry, _outbox) = session(&board, 1);
+        let [messi, xavi] = ["messi", "xavi"].map(|name| Username::parse(name).unwrap());
+        let user = || entry.card().user();
+        assert!(user().is_none() && board.note(&messi, SessionId(1), 0));
+        assert_eq!((user().as_ref(), ids(&board.of_user(&messi, 10))), (Some(&messi), vec![1]));
+        assert!(board.note(&xavi, SessionId(1), 0));
+        board.forget(&messi, SessionId(1));
+        assert_eq!((user().as_ref(), board.of_user(&messi, 10).len()), (Some(&xavi), 0));
+        board.forget(&xavi, SessionId(1));
+        assert!(user().is_none() && board.of_user(&xavi, 10).is_empty());
+    }
+
+    #[test]
+    fn the_last_closed_sessions_are_remembered() {
+        let board = SessionBoard::new(Instant::now());
+        for id in 0..250 {
+            session(&board, id).0.closed(CloseReason::Stop);
+        }
+        let closed = board.closed.newest_first();
+        assert_eq!((closed.len(), closed[0].id, closed[199].id), (200, SessionId(249), SessionId(50)));
     }
 }

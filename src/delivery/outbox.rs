@@ -41,8 +41,19 @@ pub const BACKLOG_MESSAGES: usize = 16;
 
 /// Hears of the backlog of an outbox. No lock is held meanwhile.
 pub trait Backlog: Debug + Send + Sync {
-    /// A backlog has begun, or has grown to twice its size.
+    /// A backlog has begun, or has grown to twice its size, or twice as much news as before was folded.
     fn grew(self: Arc<Self>);
+}
+
+/// What waits in an outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages.
+    pub messages: usize,
+    /// The bytes of these messages.
+    pub bytes: usize,
+    /// News that was folded or left out since the session began, because the reader was too slow.
+    pub folded: usize,
 }
 
 /// Set while the outbox is on its worker's ready list, so that it is listed once.
@@ -80,6 +91,8 @@ struct Queue {
     behind: Option<Box<Behind>>,
     /// Twice the messages, and twice the bytes, that waited when the backlog was last told of. 0 if it was not.
     told: (usize, usize),
+    /// News that was folded or left out.
+    folded: usize,
     closed: Option<CloseReason>,
 }
 
@@ -200,7 +213,13 @@ impl Outbox {
         if was_empty {
             self.tell();
         }
-        if grew && let Some(backlog) = self.backlog.get() {
+        if grew {
+            self.tell_of_backlog();
+        }
+    }
+
+    fn tell_of_backlog(&self) {
+        if let Some(backlog) = self.backlog.get() {
             backlog.clone().grew();
         }
     }
@@ -261,10 +280,10 @@ impl Outbox {
         self.queue.lock().messages
     }
 
-    /// Returns the numbers of messages and of bytes that wait to be written.
-    pub fn waiting(&self) -> (usize, usize) {
+    /// Returns what waits to be written.
+    pub fn waiting(&self) -> Waiting {
         let queue = self.queue.lock();
-        (queue.messages, queue.bytes)
+        Waiting { messages: queue.messages, bytes: queue.bytes, folded: queue.folded }
     }
 
     /// Returns the number of bytes that wait to be written.

@@ -72,7 +72,12 @@ impl Outbox {
             }
             None => self.metrics.slow_dropped.inc(),
         }
+        queue.folded += 1;
+        let tells = queue.folded.is_power_of_two();
         drop(queue);
+        if tells {
+            self.tell_of_backlog();
+        }
         if begins {
             self.waker.wake();
         }

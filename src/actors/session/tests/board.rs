@@ -9,7 +9,7 @@ async fn a_session_is_on_the_board_as_long_as_it_lives() {
         let session = Session::start(None);
         let board = session.board.clone();
         let card = board.get(SessionId(1)).unwrap();
-        assert_eq!((card.transport(), card.user(), card.waiting()), (TransportKind::Polling, None, (0, 0)));
+        assert_eq!((card.transport(), card.user(), card.waiting().messages), (TransportKind::Polling, None, 0));
         let socket = session.attach();
         socket.send(&["2probe", "5"]);
         session.turn().await;
@@ -37,7 +37,7 @@ async fn a_reader_with_a_backlog_is_ranked_and_can_be_closed() {
     outbox.push(Frame::text(&"x".repeat(5000)));
     assert_eq!((ranked(SessionMeasure::Messages), ranked(SessionMeasure::Bytes)), (1, 1));
     let card = &board.top(SessionMeasure::Bytes, 1)[0];
-    assert_eq!(card.waiting().0, 18);
+    assert_eq!(card.waiting().messages, 18);
     assert!(card.close(CloseReason::Operator));
     session.until_closed(CloseReason::Operator).await;
     assert!(!card.close(CloseReason::Operator), "it has ended");
