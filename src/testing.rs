@@ -34,7 +34,7 @@ pub mod config {
 
 pub mod delivery {
     pub use crate::delivery::flusher::SocketHandle;
-    pub use crate::delivery::fold::News;
+    pub use crate::delivery::fold::{News, Recount};
     pub use crate::delivery::limits::OutboxLimits;
     pub use crate::delivery::outbox::{Frames, Outbox};
     pub use crate::delivery::worker::{SessionLimits, Worker};

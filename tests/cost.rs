@@ -7,17 +7,18 @@ mod bench;
 mod support;
 
 use std::fs;
+use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
 use allocation_counter::measure;
 use futures_util::future::join_all;
 use maxtalk::testing::actors::ConversationMessage;
 use maxtalk::testing::config::cost;
-use maxtalk::testing::delivery::{Bounds, Outbox};
-use maxtalk::testing::event::{ClientEvent, SessionId};
+use maxtalk::testing::delivery::{News, Recount};
+use maxtalk::testing::event::{ClientEvent, ConversationId, SessionId, Talk};
 use maxtalk::testing::mailbox::{Addressed, Mail, Mailbox};
 use maxtalk::testing::metrics::ActorClass;
-use maxtalk::testing::protocol::{Frame, Generation};
+use maxtalk::testing::protocol::Frame;
 use maxtalk::testing::raise_file_limit;
 
 use support::client::{Client, Heard, Kind, join_of};
@@ -168,6 +169,22 @@ impl Handler<Mail<ConversationMessage>> for Mute {
     fn handle(&mut self, _: Mail<ConversationMessage>, _: &mut Self::Context) {}
 }
 
+/// A conversation that is never asked for a recount.
+#[derive(Debug)]
+struct Uncounted(ConversationId);
+
+impl Recount for Uncounted {
+    fn conversation(&self) -> &ConversationId {
+        &self.0
+    }
+
+    fn request(&self, _: SessionId) {}
+}
+
+fn update(talk: Talk) -> News {
+    News::Update { namespace: "/max".into(), username: bench::username(1), talk }
+}
+
 /// Returns the bytes that each of `items` costs when it is given to `take`.
 fn bytes_of_each<T>(items: Vec<T>, mut take: impl FnMut(T)) -> f64 {
     let count = items.len() as f64;
@@ -186,12 +203,22 @@ fn messages_cost_what_is_said() {
     let mail = bytes_of_each((0..1000).map(message).collect(), |message| mailbox.try_send(message).unwrap());
     is_near("a message in a mailbox", cost::MAIL_BYTES, mail);
 
-    let bounds = Bounds { messages_max: 10_000, bytes_max: 1 << 20 };
-    let outbox = Outbox::new(Generation::Eio4, bounds, bench::metrics());
-    // The queue has just doubled. The frame is that of a broadcast, which others hold too.
-    let frames: Vec<_> = (0..1025).map(|_| Frame::text("4")).collect();
-    let frame = bytes_of_each(frames.clone(), |frame| _ = outbox.push(frame));
+    let outbox = bench::outbox(&bench::metrics());
+    // The queue has just doubled.
+    let frames = (0..1025).map(|_| Frame::text("4")).collect();
+    let frame = bytes_of_each(frames, |frame| _ = outbox.push(frame));
     is_near("a message in an outbox", cost::FRAME_BYTES, frame);
+
+    // News of many conversations, for a reader whose outbox is full.
+    while outbox.push_news(Frame::text("4"), &bench::news()) {}
+    let ids: Vec<_> = (0..1025).map(|n| ConversationId::from(format!("{n:024x}").as_str())).collect();
+    let updates: Vec<_> = ids.iter().map(|id| Talk { conversation: id.clone(), ..bench::talk() }).map(update).collect();
+    let marks: Vec<News> = ids.into_iter().map(|id| News::Presence(Arc::new(Uncounted(id)))).collect();
+    let fold = |news: News| _ = outbox.push_news(Frame::text("4"), &news);
+    // Presence is held by its conversation too.
+    let held = marks.iter().map(News::clone).collect();
+    let folded = bytes_of_each(updates, fold) + bytes_of_each(held, fold);
+    is_near("folded news", cost::FOLD_BYTES, folded);
 
     // In a queue that has just doubled.
     let event = 2 * size_of::<(ClientEvent, Option<u64>)>();

@@ -5,7 +5,7 @@
 //!
 //! * `report`: the cost as text.
 
-use super::Config;
+use super::{Config, OutboxPolicy};
 use crate::event::{Token, Username};
 use crate::limits::clients::FULL_PERCENT;
 use crate::limits::machine::Machine;
@@ -33,6 +33,9 @@ const CONNECTION_BYTES: u64 = 5 << 10;
 
 /// Memory of a message in an outbox besides its bytes.
 pub const FRAME_BYTES: u64 = 96;
+
+/// Memory of the folded news of a conversation, for one reader, besides the texts in it.
+pub const FOLD_BYTES: u64 = 480;
 
 /// Memory of a message in a mailbox besides the texts in it.
 pub const MAIL_BYTES: u64 = 192;
@@ -214,6 +217,7 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
     let identity = (Username::BYTES_MAX + 2 * Token::BYTES_MAX) as u64 + 3 * TEXT_BYTES;
     let (outbox, mailbox, session, max) = (&config.outbox, &config.mailbox, &config.session, &config.max);
     let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+    let folds = if outbox.policy == OutboxPolicy::Fold { sessions.saturating_mul(each.at_most) } else { 0 };
     // A mailbox is full only if sessions fill it.
     let sent = (session.talks_max as u64 + session.pending_max as u64).saturating_add(each.at_most);
     let mails = times(mailbox.conversation, conversations).min(sessions.saturating_mul(sent));
@@ -226,6 +230,7 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
     vec![
         Part::new("outbox.bytes_max", outbox.bytes_max as u64, sessions),
         Part::new("outbox.messages_max", times(outbox.messages_max, FRAME_BYTES), sessions),
+        Part::new("outbox.policy = \"fold\"", FOLD_BYTES + 2 * id, folds),
         Part::new("longest answer", longest_answer(config, size), sessions),
         Part::new("protocol.payload_bytes_max", times(config.protocol.payload_bytes_max, COPIES_OF_INPUT), sessions),
         Part::new("session.pending_max", times(session.pending_max, EVENT_BYTES + identity.max(3 * id)), sessions),

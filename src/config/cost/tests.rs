@@ -27,15 +27,20 @@ fn cost(size: Size, machine: &Machine, change: impl FnOnce(&mut Config)) -> Cost
     Cost::of(&config, size, machine)
 }
 
+/// The beginning of a part, a change of the configuration, and the cost of one and their number after it.
+type PartCase<'a> = (&'a str, fn(&mut Config), u64, u64);
+
 #[test]
 fn parts_follow_their_settings() {
     let text = 256 + TEXT_BYTES;
     let identity = 3 * TEXT_BYTES + 256 + 2 * 8192;
     let default: fn(&mut Config) = |_| {};
-    let table: &[(&str, fn(&mut Config), u64, u64)] = &[
+    let table: &[PartCase<'_>] = &[
         ("outbox.bytes_max", default, 1 << 20, 1000),
         ("outbox.bytes_max", |config| config.outbox.bytes_max = 70_000, 70_000, 1000),
         ("outbox.messages_max", default, 4096 * FRAME_BYTES, 1000),
+        ("outbox.policy", default, FOLD_BYTES + 2 * text, 100_000),
+        ("outbox.policy", |config| config.outbox.policy = OutboxPolicy::Close, FOLD_BYTES + 2 * text, 0),
         ("protocol.payload_bytes_max", default, 4_000_000, 1000),
         ("session.pending_max", |config| config.session.pending_max = 2, 2 * (EVENT_BYTES + identity), 1000),
         // Ids longer than tokens.
@@ -138,7 +143,7 @@ fn warnings_say_what_does_not_suffice() {
             |config| config.limits.connections_max = 900,
             &["limits.connections_max is 900: of 1,000 sessions"],
         ),
-        (MACHINE, 1000, |_| {}, &["if every bound is full, the server needs 11.2 GiB, but the machine has 8.00 GiB"]),
+        (MACHINE, 1000, |_| {}, &["if every bound is full, the server needs 11.4 GiB, but the machine has 8.00 GiB"]),
         (MACHINE, 1000, |config| config.limits.memory_bytes_max = 4 << 30, &[]),
         (
             MACHINE,
@@ -203,7 +208,7 @@ fn warnings_say_what_does_not_suffice() {
 fn the_line_for_the_log() {
     let cost = |sessions| cost(Size { sessions, conversations: 100 }, &MACHINE, |_| {});
     let expected =
-        "1,000 sessions take 20.3 MiB of memory at rest, and 11.2 GiB if every bound is full; the machine has 8.00 GiB";
+        "1,000 sessions take 20.3 MiB of memory at rest, and 11.4 GiB if every bound is full; the machine has 8.00 GiB";
     assert_eq!(cost(1000).line(), (false, expected.to_owned()));
     let (is_warning, line) = cost(200_000).line();
     assert!(is_warning && line.contains("; 200,000 sessions need 200,068 open files"), "{line}");
