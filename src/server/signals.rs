@@ -69,8 +69,14 @@ impl Signals {
     /// Begins the drain at the first signal to stop. Waits for the second one and returns its name.
     async fn second(&mut self, drain: &Drain) -> &'static str {
         let first = self.next_to_stop().await;
-        if !drain.begin(first) {
-            log::info!("{first}: the server is draining already; a second signal stops it at once");
+        if !drain.begin(first)
+            && let Some(begun) = drain.begun()
+        {
+            let (left, sessions, by) = (drain.sessions_left(), begun.sessions, begun.by);
+            log::info!(
+                "{first}: draining already, by {by}; {left} of {sessions} sessions are left; a second signal stops the \
+                 server at once"
+            );
         }
         self.next_to_stop().await
     }
