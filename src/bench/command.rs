@@ -372,7 +372,7 @@ mod tests {
             let run = runs.next().unwrap();
             let scale = match pace {
                 Pace::Open { rate } => rate / samples::good().planned_per_s().unwrap(),
-                Pace::Closed { .. } => unreachable!(),
+                Pace::Bursts { .. } | Pace::Closed { .. } => unreachable!(),
             };
             run.map(|mut report| {
                 report.plan.pace = pace;

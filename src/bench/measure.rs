@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::{Counter, Histogram};
 
 use super::outcome::{Latency, Second, Spread};
+use super::plan::Bursts;
 
 /// Largest latency that is recorded, in µs. Larger ones are recorded as this one, which is longer than any run.
 pub const LATENCY_US_MAX: u64 = 3_700_000_000;
@@ -130,6 +131,9 @@ pub struct Recorder {
     seconds: Vec<Cell>,
     /// The latencies of each [`SizeClass`], by its number.
     classes: Vec<Class>,
+    bursts: Option<Bursts>,
+    /// The longest time from the end of a burst until a delivery of one of its talks, in µs.
+    drained_us: Option<u64>,
 }
 
 /// One second. Its histogram grows with its largest value, to some 12 KiB.
@@ -149,8 +153,23 @@ impl Recorder {
     /// Creates a recorder for the measured time from `from_us` until before `until_us`.
     pub fn new(from_us: u64, until_us: u64) -> Self {
         let run = || Distribution::new(DIGITS_RUN);
-        let (seconds, classes) = (Vec::new(), Vec::new());
-        Self { from_us, until_us, joins: run(), lag: run(), raw: run(), last: run(), seconds, classes }
+        Self {
+            from_us,
+            until_us,
+            joins: run(),
+            lag: run(),
+            raw: run(),
+            last: run(),
+            seconds: Vec::new(),
+            classes: Vec::new(),
+            bursts: None,
+            drained_us: None,
+        }
+    }
+
+    /// Returns the recorder of a run whose talks come in these bursts.
+    pub fn in_bursts(self, bursts: Option<Bursts>) -> Self {
+        Self { bursts, ..self }
     }
 
     /// Ends the measured time at `us`, if it is not over before.
@@ -182,6 +201,11 @@ impl Recorder {
         if self.is_measured(intended_us) {
             self.raw.record(received_us.saturating_sub(sent_us));
             self.class(class).delivery.record(corrected);
+            if let Some(bursts) = self.bursts {
+                let of_burst_us = (intended_us - self.from_us) % bursts.period_us();
+                let drained_us = (of_burst_us + corrected).saturating_sub(bursts.burst_us());
+                self.drained_us = self.drained_us.max(Some(drained_us));
+            }
         }
     }
 
@@ -200,6 +224,7 @@ impl Recorder {
         self.lag.merge(&other.lag);
         self.raw.merge(&other.raw);
         self.last.merge(&other.last);
+        self.drained_us = self.drained_us.max(other.drained_us);
         grow(&mut self.seconds, other.seconds.len(), Cell::new);
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
             ours.talks += theirs.talks;
@@ -238,6 +263,11 @@ impl Recorder {
     /// Returns the times from the intended time of sending until all members have received the talk.
     pub fn last(&self) -> &Distribution {
         &self.last
+    }
+
+    /// Returns the longest time from the end of a burst until the last of its deliveries. `None` if there was none.
+    pub fn drained(&self) -> Option<Duration> {
+        self.drained_us.map(Duration::from_micros)
     }
 
     /// Returns the measured time second by second. The last second may be a part of one. Seconds in which nothing

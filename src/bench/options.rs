@@ -52,6 +52,9 @@ pub struct BenchOptions {
     /// Talks per second over all conversations, on schedule whatever the server does: at most 1,000,000. 0 sends none
     #[arg(long, value_name = "N", default_value = "1000", value_parser = per_second, conflicts_with = "window")]
     pub rate: f64,
+    /// Send the talks of every ten seconds within one second, at ten times the rate, and none in the other nine
+    #[arg(long, conflicts_with = "window")]
+    pub bursts: bool,
     /// Talks in flight, at most 100,000: the next one is sent when all members have heard one. Replaces --rate
     #[arg(long, value_name = "N", value_parser = window)]
     pub window: Option<usize>,
@@ -104,7 +107,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Search for the highest rate that holds the objective of --slo: the rate is doubled from --rate on, then bisected
-    #[arg(long, conflicts_with = "window")]
+    #[arg(long, conflicts_with_all = ["window", "bursts"])]
     pub find_knee: bool,
     /// Objective of the search: bounds of delivery percentiles (p99<50ms) and of the maximum (max<1s), and loss=0
     #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "find_knee")]
@@ -148,6 +151,7 @@ impl BenchOptions {
     pub fn plan(&self) -> Plan {
         let pace = match self.window {
             Some(window) => Pace::Closed { window },
+            None if self.bursts => Pace::Bursts { rate: self.rate },
             None => Pace::Open { rate: self.rate },
         };
         let ways = self.generations.0.iter().flat_map(|&(generation, by_generation)| {
@@ -383,6 +387,8 @@ mod tests {
             ("--spawn --user-prefix x", ErrorKind::ArgumentConflict),
             ("--spawn --token-file x", ErrorKind::ArgumentConflict),
             ("--spawn --rate 1 --window 1", ErrorKind::ArgumentConflict),
+            ("--spawn --bursts --window 1", ErrorKind::ArgumentConflict),
+            ("--spawn --bursts --find-knee", ErrorKind::ArgumentConflict),
             ("--spawn --find-knee --window 1", ErrorKind::ArgumentConflict),
             ("--spawn --slo p99<1ms", ErrorKind::MissingRequiredArgument),
         ];

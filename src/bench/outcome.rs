@@ -7,10 +7,13 @@ mod tests;
 
 use std::time::Duration;
 
-use super::plan::{Pace, Plan};
+use super::plan::{Bursts, Pace, Plan};
 
 /// The p99 lag, in µs, above which a run in the open loop is invalid.
-pub(super) const LAG_P99_US_MAX: u64 = 1_000;
+const LAG_P99_US_MAX: u64 = 1_000;
+/// The share of a burst's length above which the p99 lag makes a run in bursts invalid. A server that cannot keep up
+/// with a burst lets talks wait for much longer than the generator does.
+const LAG_P99_OF_BURST_MAX: f64 = 0.05;
 /// The busy share above which a run in the open loop is invalid: latency is then the generator's own.
 pub(super) const BUSY_SHARE_MAX_OPEN: f64 = 0.8;
 /// The busy share above which a run in the closed loop is invalid. It is higher, because a closed loop keeps the
@@ -197,6 +200,8 @@ pub enum Doubt {
     Late {
         /// p99 of the lag, in µs.
         lag_p99: u64,
+        /// The largest p99 of the lag that is allowed, in µs.
+        allowed: u64,
     },
     /// The generator was too busy in the open loop.
     Busy {
@@ -246,6 +251,9 @@ pub struct Report {
     pub seconds: Vec<Second>,
     /// Latencies by size of conversation, the smallest first.
     pub spreads: Vec<Spread>,
+    /// Time from the end of a burst until the last of its deliveries was received: that of the burst for which it was
+    /// longest. `None` if the talks did not come in bursts, or nothing was delivered.
+    pub drained: Option<Duration>,
     /// The sums of the ledger.
     pub accounts: Accounts,
     /// Bytes received from the server in the measured time. `None` if the run ended before the talks began.
@@ -272,7 +280,7 @@ impl Report {
     /// Returns the planned talks per second. `None` in the closed loop, which plans none.
     pub fn planned_per_s(&self) -> Option<f64> {
         match self.plan.pace {
-            Pace::Open { rate } => Some(rate),
+            Pace::Open { rate } | Pace::Bursts { rate } => Some(rate),
             Pace::Closed { .. } => None,
         }
     }
@@ -312,9 +320,10 @@ impl Report {
         let mut doubts = Vec::new();
         let Generator { lag_p99, busy_share: share, .. } = self.generator;
         match self.plan.pace {
-            Pace::Open { rate } => {
-                if lag_p99 > LAG_P99_US_MAX {
-                    doubts.push(Doubt::Late { lag_p99 });
+            Pace::Open { rate } | Pace::Bursts { rate } => {
+                let allowed = self.lag_p99_max();
+                if lag_p99 > allowed {
+                    doubts.push(Doubt::Late { lag_p99, allowed });
                 }
                 if share > BUSY_SHARE_MAX_OPEN {
                     doubts.push(Doubt::Busy { share });
@@ -335,6 +344,12 @@ impl Report {
             doubts.push(Doubt::NoTalk);
         }
         doubts
+    }
+
+    /// Returns the p99 lag, in µs, above which a run in an open loop, steady or in bursts, is invalid.
+    pub(super) fn lag_p99_max(&self) -> u64 {
+        let of_burst = |bursts: Bursts| (bursts.burst_us() as f64 * LAG_P99_OF_BURST_MAX) as u64;
+        Bursts::of(&self.plan).map_or(0, of_burst).max(LAG_P99_US_MAX)
     }
 
     /// Whether there is no reason to doubt the figures.
@@ -378,7 +393,7 @@ impl Report {
 
     fn wants_talks(&self) -> bool {
         match self.plan.pace {
-            Pace::Open { rate } => rate > 0.0,
+            Pace::Open { rate } | Pace::Bursts { rate } => rate > 0.0,
             Pace::Closed { window } => window > 0,
         }
     }

@@ -1,11 +1,14 @@
 //! The plan of a run: connections by transport, conversations and their sizes, talks, churn. Pure: the same seed gives
 //! the same plan.
 
+mod bursts;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
+pub use self::bursts::Bursts;
 use crate::event::ConversationId;
 use crate::protocol::{Generation, TransportKind};
 
@@ -42,6 +45,12 @@ pub enum Pace {
     /// that a stall is not hidden.
     Open {
         /// Talks per second over all conversations.
+        rate: f64,
+    },
+    /// As many talks as at a fixed rate, but in bursts of ten times this rate, with silence between them: see
+    /// [`Bursts`]. Latency counts from the intended time of sending.
+    Bursts {
+        /// Talks per second over all conversations, on average.
         rate: f64,
     },
     /// A fixed number of talks is in flight: the next talk is sent when all members have heard one.
@@ -239,6 +248,7 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
 pub struct Schedule {
     rate: f64,
     order: Vec<usize>,
+    bursts: Option<Bursts>,
 }
 
 impl Schedule {
@@ -247,12 +257,18 @@ impl Schedule {
     pub fn new(layout: &Layout, rate: f64, seed: u64) -> Option<Self> {
         let mut order = layout.heard().collect::<Vec<_>>();
         Random::new(seed).shuffle(&mut order);
-        (!order.is_empty() && rate.is_finite() && rate > 0.0).then_some(Self { rate, order })
+        (!order.is_empty() && rate.is_finite() && rate > 0.0).then_some(Self { rate, order, bursts: None })
+    }
+
+    /// Returns the same talks in these bursts, or at a steady rate if there are none.
+    pub fn in_bursts(self, bursts: Option<Bursts>) -> Self {
+        Self { bursts, ..self }
     }
 
     /// Returns the intended time of the `n`-th talk, in µs from the start.
     pub fn due_us(&self, n: u64) -> u64 {
-        (n as f64 * 1e6 / self.rate) as u64
+        let steady_us = (n as f64 * 1e6 / self.rate) as u64;
+        self.bursts.map_or(steady_us, |bursts| bursts.due_us(steady_us))
     }
 
     /// Returns the conversation of the `n`-th talk.

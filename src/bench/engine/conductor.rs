@@ -22,7 +22,7 @@ use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, 
 use crate::bench::ledger::Tally;
 use crate::bench::measure::Recorder;
 use crate::bench::outcome::{Generator, Report, Server};
-use crate::bench::plan::{self, Layout, Pace, Plan, Random, Schedule};
+use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::{self, Process};
 
 /// Interval at which counters are checked.
@@ -123,7 +123,7 @@ impl<'a> Conductor<'a> {
         }
         let layout = self.layout();
         let rate = match self.run.plan.pace {
-            Pace::Open { rate } => rate,
+            Pace::Open { rate } | Pace::Bursts { rate } => rate,
             // A closed loop needs only the order of the turns.
             Pace::Closed { .. } => 1.0,
         };
@@ -132,6 +132,7 @@ impl<'a> Conductor<'a> {
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
         let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
         let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
+        let schedule = schedule.map(|schedule| schedule.in_bursts(Bursts::of(&self.run.plan)));
         let is_silent = schedule.is_none() && rate > 0.0;
         if !self.interrupted && !is_silent {
             let field = Arc::new(Field::new(layout, schedule));
@@ -159,6 +160,7 @@ impl<'a> Conductor<'a> {
             last: recorder.last().latency(),
             seconds: recorder.seconds(self.measured),
             spreads: recorder.spreads(),
+            drained: recorder.drained(),
             accounts: tally.accounts(),
             received_bytes: self.received_bytes,
             leaves: self.leaves,

@@ -20,7 +20,7 @@ use super::script::{Churn, NEVER_US, Script};
 use super::{Order, Run, Times};
 use crate::bench::client::{Client, Peers};
 use crate::bench::measure::Recorder;
-use crate::bench::plan::{Pace, Way};
+use crate::bench::plan::{Bursts, Pace, Way};
 use crate::event::Token as Secret;
 
 /// The token of the thread's orders. Tokens of clients are lower.
@@ -158,13 +158,14 @@ impl Worker {
 
     fn begin(&mut self, times: Times) {
         let Some(field) = self.audience.field.clone() else { return };
-        let mut recorder = Recorder::new(times.measured_us, times.end_us);
+        let bursts = Bursts::of(&self.run.plan);
+        let mut recorder = Recorder::new(times.measured_us, times.end_us).in_bursts(bursts);
         recorder.merge(&self.audience.notes.recorder);
         self.audience.notes.recorder = recorder;
         self.look_us = times.begin_us + LOOK_INTERVAL.as_micros() as u64;
         self.churn = Churn::new(&self.run, &self.range, self.index, &field, times);
         match self.run.plan.pace {
-            Pace::Open { .. } => self.script = Script::new(&field, times, &self.range),
+            Pace::Open { .. } | Pace::Bursts { .. } => self.script = Script::new(&field, times, &self.range),
             // All slots are free at first, and the first thread gives them away.
             Pace::Closed { .. } if self.index == 0 => self.begin_us = times.begin_us,
             Pace::Closed { .. } => {}

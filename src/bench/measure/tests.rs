@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bench::plan::DURATION_MAX;
+use crate::bench::outcome::samples;
+use crate::bench::plan::{DURATION_MAX, Pace, Plan};
 
 const SIZE: usize = 10;
 
@@ -169,6 +170,27 @@ fn what_comes_after_an_interruption_is_not_of_the_measured_time() {
     recorder.end(5_000_000);
     recorder.record_talk(2_000_000, 2_000_000);
     assert_eq!(recorder.lag().count(), 0, "an end is not taken back");
+}
+
+#[test]
+fn the_longest_drain_of_a_burst_is_known() {
+    let plan = Plan { pace: Pace::Bursts { rate: 1.0 }, duration: Duration::from_secs(20), ..samples::good().plan };
+    let bursts = Bursts::of(&plan);
+    let recorder = || Recorder::new(5_000_000, 25_000_000).in_bursts(bursts);
+    let (mut one, mut other) = (recorder(), recorder());
+    assert_eq!(one.drained(), None);
+    // Each burst lasts a second, and begins at 5 s and at 15 s.
+    let mut receive = |intended_us, received_us| one.record(SizeClass::of(SIZE), intended_us, intended_us, received_us);
+    receive(5_200_000, 5_900_000);
+    receive(4_000_000, 24_000_000);
+    let mut drained_us = Vec::from_iter(one.drained().map(|drained| drained.as_micros()));
+    for (intended_us, received_us) in [(5_200_000, 8_500_000), (15_000_000, 16_400_000), (15_999_999, 30_000_000)] {
+        other.record(SizeClass::of(SIZE), intended_us, intended_us, received_us);
+        drained_us.extend(other.drained().map(|drained| drained.as_micros()));
+    }
+    assert_eq!(drained_us, [0, 2_500_000, 2_500_000, 14_000_000]);
+    one.merge(&other);
+    assert_eq!(one.drained(), Some(Duration::from_secs(14)));
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn what_voids_a_run_is_named() {
     type Spoil = fn(&mut Report);
     let closed = |report: &mut Report| report.plan.pace = Pace::Closed { window: 64 };
     let open: &[(Spoil, Doubt)] = &[
-        (|report| report.generator.lag_p99 = 1_001, Doubt::Late { lag_p99: 1_001 }),
+        (|report| report.generator.lag_p99 = 1_001, Doubt::Late { lag_p99: 1_001, allowed: 1_000 }),
         (|report| report.generator.busy_share = 0.83, Doubt::Busy { share: 0.83 }),
         (|report| report.seconds.truncate(29), Doubt::TooFew { achieved: 29.0 * 2_000.0 / 30.0, planned: 2_000.0 }),
         (|report| (report.seconds, report.accounts) = (Vec::new(), Accounts::default()), Doubt::NoTalk),
@@ -47,6 +47,19 @@ fn what_voids_a_run_is_named() {
     assert_eq!(report.doubts(), []);
     report.generator.busy_share = 0.91;
     assert_eq!(report.doubts(), [Doubt::Bottleneck { share: 0.91 }]);
+}
+
+#[test]
+fn a_burst_may_be_late_by_a_part_of_its_length() {
+    let mut report = samples::good();
+    report.plan.pace = Pace::Bursts { rate: 2_000.0 };
+    report.generator.lag_p99 = 50_000;
+    assert_eq!(report.doubts(), []);
+    report.generator.lag_p99 = 50_001;
+    assert_eq!(report.doubts(), [Doubt::Late { lag_p99: 50_001, allowed: 50_000 }]);
+    report.plan.duration = Duration::from_millis(100);
+    report.generator.lag_p99 = 1_000;
+    assert_eq!(report.doubts(), [], "the lag of a steady run is always allowed");
 }
 
 #[test]

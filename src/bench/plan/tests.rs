@@ -113,6 +113,28 @@ fn the_schedule_gives_each_conversation_its_turn() {
 }
 
 #[test]
+fn bursts_have_the_talks_of_a_steady_run_in_a_tenth_of_the_time() {
+    let bursts = |duration_ms, warm_up_ms| {
+        let (duration, warm_up) = (Duration::from_millis(duration_ms), Duration::from_millis(warm_up_ms));
+        Bursts::of(&Plan { pace: Pace::Bursts { rate: 100.0 }, duration, warm_up, ..plan(2) }).unwrap()
+    };
+    for (duration_ms, burst_us) in [(10_000, 1_000_000), (200, 20_000), (30_000, 1_000_000), (25_000, 833_333)] {
+        assert_eq!(bursts(duration_ms, 0).burst_us(), burst_us, "{duration_ms} ms");
+    }
+    assert_eq!(bursts(0, 0).burst_us(), 1, "there is no division by 0");
+    assert_eq!(Bursts::of(&plan(2)), None);
+    let schedule = Schedule::new(&pairs(1), 100.0, 1).unwrap().in_bursts(Some(bursts(20_000, 500)));
+    let due = (0..2050).map(|n| schedule.due_us(n)).collect::<Vec<_>>();
+    assert!(due.is_sorted());
+    let between = |from_us, to_us| due.iter().filter(|due| (from_us..to_us).contains(*due)).count();
+    assert_eq!(between(0, 500_000), 50, "the warm-up is steady");
+    for period in [500_000, 10_500_000] {
+        assert_eq!((between(period, period + 1_000_000), between(period + 1_000_000, period + 10_000_000)), (1000, 0));
+        assert_eq!(between(period + 300_000, period + 400_000), 100);
+    }
+}
+
+#[test]
 fn threads_share_the_turns_without_rest() {
     let schedule = Schedule::new(&pairs(6), 10.0, 3).unwrap();
     let mut turns = (0..2).flat_map(|thread| schedule.turns(move |k| k % 2 == thread).take(9)).collect::<Vec<_>>();

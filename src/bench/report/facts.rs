@@ -1,9 +1,7 @@
 //! The report as titles, rows and cells of text, from which both the table and the page are made.
 
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
-use crate::bench::outcome::{
-    BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, LAG_P99_US_MAX, Latency, Report, Spread, Trial,
-};
+use crate::bench::outcome::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Latency, Report, Spread, Trial};
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
 
@@ -102,6 +100,9 @@ fn rates(report: &Report) -> Grid {
         let (planned, left) = (report.plan.churn, report.leaves_per_s());
         rows.push(row("leaves/s", [number(planned), number(left), percent(left / planned)]));
     }
+    if let Some(drained) = report.drained {
+        rows.push(row("all received after a burst, s", achieved(number(drained.as_secs_f64()))));
+    }
     if let Some(bytes) = report.bytes_per_s() {
         rows.push(row("received MB/s", achieved(number(bytes / 1e6))));
     }
@@ -111,7 +112,7 @@ fn rates(report: &Report) -> Grid {
 fn generator(report: &Report) -> Grid {
     let generator = &report.generator;
     let (lag_limit, busy_limit) = match report.plan.pace {
-        Pace::Open { .. } => (ms(LAG_P99_US_MAX), percent(BUSY_SHARE_MAX_OPEN)),
+        Pace::Open { .. } | Pace::Bursts { .. } => (ms(report.lag_p99_max()), percent(BUSY_SHARE_MAX_OPEN)),
         Pace::Closed { .. } => (NONE.to_owned(), percent(BUSY_SHARE_MAX_CLOSED)),
     };
     let rows = vec![

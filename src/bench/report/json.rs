@@ -66,6 +66,7 @@ fn value(report: &Report) -> Value {
         "last_receipts": latency(&report.last),
         "seconds": seconds.collect::<Value>(),
         "by_size": by_size.collect::<Value>(),
+        "drained_s": report.drained.map(|drained| drained.as_secs_f64()),
         "accounts": accounts(&report.accounts),
         "connections_lost": report.connections_lost,
         "churn_failures": report.churn_failures,
@@ -107,6 +108,7 @@ fn plan(plan: &Plan) -> Value {
         },
         "pace": match plan.pace {
             Pace::Open { rate } => json!({ "kind": "open", "talks_per_s": rate }),
+            Pace::Bursts { rate } => json!({ "kind": "bursts", "talks_per_s": rate }),
             Pace::Closed { window } => json!({ "kind": "closed", "window": window }),
         },
         "ramp_per_s": plan.ramp,

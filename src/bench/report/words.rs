@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, LAG_P99_US_MAX, Report};
+use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Report};
 use crate::bench::plan::{Pace, Sizes};
 use crate::bench::printable::printable;
 
@@ -90,6 +90,7 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
         format!("{} conversations {sizes}", count(report.conversations as u64)),
         match plan.pace {
             Pace::Open { rate } => format!("open loop, {} talks/s", plain(rate)),
+            Pace::Bursts { rate } => format!("open loop, {} talks/s in bursts of 10 times the rate", plain(rate)),
             Pace::Closed { window } => format!("closed loop, {} talks under way", count(window as u64)),
         },
         format!("{} after a warm-up of {}", seconds(plan.duration), seconds(plan.warm_up)),
@@ -110,8 +111,8 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Late { lag_p99 } => {
-                let (lag, max) = (ms(lag_p99), ms(LAG_P99_US_MAX));
+            Self::Late { lag_p99, allowed } => {
+                let (lag, max) = (ms(lag_p99), ms(allowed));
                 write!(f, "the generator was late, by {lag} ms at p99, where {max} ms are allowed")
             }
             Self::Busy { share } => {
@@ -176,7 +177,10 @@ mod tests {
     #[test]
     fn doubts_are_sentences() {
         let table = [
-            (Doubt::Late { lag_p99: 1_001 }, "the generator was late, by 1.00 ms at p99, where 1.00 ms are allowed"),
+            (
+                Doubt::Late { lag_p99: 1_001, allowed: 1_000 },
+                "the generator was late, by 1.00 ms at p99, where 1.00 ms are allowed",
+            ),
             (Doubt::Busy { share: 0.83 }, "the generator was busy for 83.0 % of the time, where 80.0 % are allowed"),
             (Doubt::TooFew { achieved: 1_933.3, planned: 2e3 }, "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
             (Doubt::NoTalk, "no talk was sent"),
