@@ -47,6 +47,7 @@ fn job(address: SocketAddr) -> Job {
         target: Target { host: address.to_string(), address, path, namespace },
         users: Vec::new(),
         pid: None,
+        metrics: None,
         threads: 1,
         circumstances: Circumstances::default(),
         progress: false,

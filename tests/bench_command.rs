@@ -106,10 +106,35 @@ fn a_run_prints_a_table_and_writes_its_files() {
     let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!((&report["clean"], &report["conversations"]), (&json!(true), &json!(3)), "{report} {err}");
     assert_eq!(code, Some(if report["valid"] == true { 0 } else { 1 }), "{out}");
+    let mailboxes = report["exposed"]["mailboxes"].as_array().unwrap();
+    let conversation = mailboxes.iter().find(|mailbox| mailbox["actor"] == "conversation").unwrap();
+    // The joins and the talks.
+    assert!(conversation["offered"].as_u64() >= Some(24), "{report}");
+    assert!(conversation["peak_messages"].as_u64() > Some(0) && conversation["wait_p99_us"].is_u64(), "{report}");
+    assert_eq!((&conversation["rejected"], &report["refused"]), (&json!(0), &json!(0)), "{report}");
     for text in ["(spawned, this build, default settings)", "\ndelivery by size, ms", "\nCLEAN: "] {
         assert!(out.contains(text), "{text}: {out}");
     }
     assert_eq!(fs::read_to_string(page).unwrap().matches("<svg").count(), 5);
+}
+
+#[test]
+fn a_mailbox_that_is_too_small_for_bursts_refuses_and_is_told() {
+    // The talker of each conversation may send as many talks at once as it likes.
+    let mut command = maxtalk(&["bench", "--spawn", "--connections", "40", "--members", "40", "--warm-up", "0s"]);
+    command.args(["--rate", "3000", "--bursts", "--duration", "1s", "--json"]);
+    command.env("MAXTALK_MAILBOX__CONVERSATION", "1").env("MAXTALK_SESSION__TALKS_MAX", "10000");
+    let outcome = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap());
+    let report = outcome.json();
+    let mailboxes = report["exposed"]["mailboxes"].as_array().unwrap();
+    let conversation = mailboxes.iter().find(|mailbox| mailbox["actor"] == "conversation").unwrap();
+    assert_eq!(conversation["peak_messages"], 1, "{report}");
+    assert!(conversation["rejected"].as_u64() > Some(0), "{report}");
+    assert_eq!(conversation["rejected"], report["refused"], "{report}");
+    assert_eq!(report["plan"]["pace"], json!({ "kind": "bursts", "talks_per_s": 3000.0 }), "{report}");
+    assert!(report["drained_s"].is_f64(), "{report}");
+    // All talks come in the first tenth.
+    assert_eq!(report["accounts"]["sent"], 3000, "{report}");
 }
 
 #[test]

@@ -33,6 +33,9 @@ fn a_child_answers_for_its_people_and_stops_when_it_is_told() {
     let process = Process::of(server.pid()).unwrap();
     assert!(knows(&server, "u49999") && !knows(&server, "u50000"));
     assert!(process.rss_peak() >= process.rss() && process.rss() > 0);
+    let metrics = server.metrics().unwrap().read().unwrap();
+    let capacity = |actor| metrics.sum("maxtalk_mailbox_capacity_messages", ("actor", actor));
+    assert!(capacity("conversation") > Some(0.0) && capacity("nobody").is_none(), "{metrics:?}");
     let pid = server.pid();
     server.stop().unwrap();
     assert!(Process::of(pid).is_err());

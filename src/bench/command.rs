@@ -98,6 +98,7 @@ pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
         target: target::reach(&url, &options.path, options.allow_remote)?,
         users,
         pid: child.as_ref().map(Child::pid).or(options.pid),
+        metrics: child.as_ref().and_then(Child::metrics),
         threads: options.threads,
         circumstances: Circumstances {
             users_of_a_file: options.token_file.is_some(),

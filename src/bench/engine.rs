@@ -3,6 +3,7 @@
 //! The load comes from threads, each with its share of the connections. This file has what they share with one another
 //! and with the conductor.
 //!
+//! * `observer`: reads the metrics of the server.
 //! * `conductor`: directs the threads, watches the server's process, and assembles the report.
 //! * `worker`: one thread.
 //! * `audience`: its users as listeners.
@@ -16,6 +17,7 @@ mod alarm;
 mod audience;
 mod conductor;
 mod errors;
+mod observer;
 mod person;
 mod script;
 mod speakers;
@@ -40,6 +42,7 @@ use super::client::Target;
 use super::measure::SizeClass;
 use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
+use super::target::Scraper;
 use crate::event::Token;
 
 /// Everything that a run needs.
@@ -53,6 +56,8 @@ pub struct Job {
     pub users: Vec<Credentials>,
     /// The server's process, if it is on this machine and known.
     pub pid: Option<u32>,
+    /// The metrics of the server, if they can be read.
+    pub metrics: Option<Scraper>,
     /// Number of threads that make the load.
     pub threads: usize,
     /// Where and when the run is made.
@@ -147,6 +152,8 @@ struct Counts {
     /// Talks that could not be sent because of the server.
     not_taken: AtomicU64,
     leaves: AtomicU64,
+    /// Events that the server refused.
+    refused: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
 }

@@ -7,6 +7,7 @@
 //! * [`ledger`]: exact accounting of lost, duplicated, disordered and misdelivered updates: pure.
 //! * [`measure`]: latencies in histograms, from the intended and from the real time of sending.
 //! * [`client`]: one client, of any generation over any transport.
+//! * [`exposition`], [`exposed`]: the metrics of the server, and the figures of a run in them: pure.
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
 //! * [`engine`]: the run: ramp, talks, churn, the end.
 //! * [`knee`]: the search for the highest rate that holds an objective.
@@ -18,6 +19,8 @@
 pub mod client;
 pub mod command;
 pub mod engine;
+pub mod exposed;
+pub mod exposition;
 pub mod knee;
 pub mod ledger;
 pub mod measure;

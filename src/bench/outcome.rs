@@ -122,6 +122,38 @@ pub struct Server {
     pub rss_peak: u64,
 }
 
+/// The figures of one class of mailboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailboxFigures {
+    /// The class of the actors, such as `conversation`.
+    pub actor: String,
+    /// Messages in the deepest single mailbox since the server began.
+    pub peak: u64,
+    /// Messages offered since the server began.
+    pub offered: u64,
+    /// Messages that a full or closed mailbox has refused since the server began.
+    pub rejected: u64,
+    /// Median of the waiting time since all have joined, or since the server began if nothing came later, in µs.
+    pub wait_p50: Option<u64>,
+    /// p99 of the same waiting time, in µs.
+    pub wait_p99: Option<u64>,
+}
+
+/// The figures that the server exposes in its metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exposed {
+    /// The mailboxes, by class.
+    pub mailboxes: Vec<MailboxFigures>,
+    /// The largest number of messages that waited in all outboxes together, at a scrape.
+    pub outbox_messages: u64,
+    /// The largest number of bytes that waited in all outboxes together, at a scrape.
+    pub outbox_bytes: u64,
+    /// The largest number of joins that waited for MAX, at a scrape.
+    pub max_waiting: u64,
+    /// Actions against slow readers since the server began, by kind.
+    pub slow_actions: Vec<(String, u64)>,
+}
+
 /// The result of a trial of one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
@@ -266,12 +298,16 @@ pub struct Report {
     pub churn_failures: u64,
     /// Planned talks that were not sent because the server did not read or had closed the talker's connection.
     pub talks_not_taken: u64,
+    /// Events that the server refused: talks and joins in the first place.
+    pub refused: u64,
     /// Refusals and failures by kind.
     pub errors: Vec<(String, u64)>,
     /// How well the generator kept its plan.
     pub generator: Generator,
     /// The server's process, if it is on this machine and known.
     pub server: Option<Server>,
+    /// The figures that the server exposes, if its metrics can be read.
+    pub exposed: Option<Exposed>,
     /// The search that led to this run. The run is then the best of its trials.
     pub knee: Option<Knee>,
 }

@@ -17,9 +17,11 @@ use crate::files;
 
 mod child;
 mod process;
+mod scrape;
 
 pub use child::{Child, ChildError, How};
 pub use process::{Process, own_cpu};
+pub use scrape::Scraper;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -93,10 +93,14 @@ impl Ear for Hearing<'_> {
             },
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
-            Heard::Refused(event @ ("join" | "leave"), code) => {
-                audience.cannot(*number, format!("{event}: refused with {code}"));
+            Heard::Refused(event, code) => {
+                audience.run.counts.refused.fetch_add(1, Ordering::Relaxed);
+                let what = format!("{event}: refused with {code}");
+                match event {
+                    "join" | "leave" => audience.cannot(*number, what),
+                    _ => audience.error(*number, &what),
+                }
             }
-            Heard::Refused(event, code) => audience.error(*number, &format!("{event}: refused with {code}")),
             Heard::Garbled("listening") => {
                 let what = "join: answered with a listening that is not {\"conversations\": [id, ...]}";
                 audience.cannot(*number, what.to_owned());

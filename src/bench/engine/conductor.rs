@@ -17,6 +17,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::audience::Notes;
 use super::errors::Errors;
+use super::observer::Observer;
 use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
@@ -48,6 +49,8 @@ pub(super) struct Conductor<'a> {
     run: Arc<Run>,
     threads: Vec<JoinHandle<io::Result<Notes>>>,
     server: Option<Process>,
+    /// Observes the metrics of the server once all have joined.
+    observer: Option<Observer>,
     figures: Server,
     bar: ProgressBar,
     interrupted: bool,
@@ -105,8 +108,20 @@ impl<'a> Conductor<'a> {
         });
         let threads = spawned.collect::<io::Result<_>>()?;
         let bar = if job.progress { bar() } else { ProgressBar::hidden() };
-        let (interrupted, measured, received_bytes, leaves, busy_share) = (false, Duration::ZERO, None, 0, 0.0);
-        Ok(Self { job, run, threads, server, figures, bar, interrupted, measured, received_bytes, leaves, busy_share })
+        Ok(Self {
+            job,
+            run,
+            threads,
+            server,
+            observer: None,
+            figures,
+            bar,
+            interrupted: false,
+            measured: Duration::ZERO,
+            received_bytes: None,
+            leaves: 0,
+            busy_share: 0.0,
+        })
     }
 
     pub(super) async fn conduct(mut self, interrupt: impl Future<Output = ()>) -> Result<Report, RunError> {
@@ -121,6 +136,7 @@ impl<'a> Conductor<'a> {
             self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
             self.figures.cpu_per_delivery = f64::NAN;
         }
+        self.observer = self.job.metrics.map(Observer::start).transpose()?;
         let layout = self.layout();
         let rate = match self.run.plan.pace {
             Pace::Open { rate } | Pace::Bursts { rate } => rate,
@@ -138,6 +154,7 @@ impl<'a> Conductor<'a> {
             let field = Arc::new(Field::new(layout, schedule));
             self.talks(&field, interrupt).await;
         }
+        let exposed = self.observer.take().and_then(Observer::end);
         let (recorder, tally, errors) = self.end()?;
         if joined == 0 && !self.interrupted {
             return Err(RunError::NobodyJoined { errors: errors.into_iter().collect() });
@@ -167,6 +184,7 @@ impl<'a> Conductor<'a> {
             connections_lost: count(&self.run.counts.lost) + count(&self.run.counts.failed),
             churn_failures: count(&self.run.counts.churn_failures),
             talks_not_taken: count(&self.run.counts.not_taken),
+            refused: count(&self.run.counts.refused),
             errors: errors.into_iter().chain(strays).collect(),
             generator: Generator {
                 lag_p99: recorder.lag().percentile(99.0),
@@ -174,6 +192,7 @@ impl<'a> Conductor<'a> {
                 busy_share: self.busy_share,
             },
             server: self.server.as_ref().map(|_| self.figures),
+            exposed,
             knee: None,
         })
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Accounts, Circumstances, Generator, Knee, KneeStep, Latency, Report, Second, Server, Spread, Trial};
+use super::{
+    Accounts, Circumstances, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Report, Second, Server,
+    Spread, Trial,
+};
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
 
@@ -63,6 +66,7 @@ pub(in crate::bench) fn good() -> Report {
         connections_lost: 0,
         churn_failures: 0,
         talks_not_taken: 0,
+        refused: 1_246,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
         server: Some(Server {
@@ -73,6 +77,7 @@ pub(in crate::bench) fn good() -> Report {
             rss_joined: (12 << 20) + 39_840_000,
             rss_peak: 60 << 20,
         }),
+        exposed: Some(exposed()),
         knee: None,
     }
 }
@@ -80,6 +85,29 @@ pub(in crate::bench) fn good() -> Report {
 /// A good run after a search.
 pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
+}
+
+/// Mailboxes of a server that refuses nothing, and two readers who were closed.
+fn exposed() -> Exposed {
+    let mailbox = |actor: &str, peak, offered, wait: Option<[u64; 2]>| MailboxFigures {
+        actor: actor.to_owned(),
+        peak,
+        offered,
+        rejected: 0,
+        wait_p50: wait.map(|[p50, _]| p50),
+        wait_p99: wait.map(|[_, p99]| p99),
+    };
+    Exposed {
+        mailboxes: vec![
+            mailbox("session", 0, 0, None),
+            mailbox("conversation", 24, 70_000, Some([18, 440])),
+            mailbox("registry", 212, 30_300, Some([25, 96])),
+        ],
+        outbox_messages: 8_192,
+        outbox_bytes: 1_300_000,
+        max_waiting: 0,
+        slow_actions: vec![("disconnected".to_owned(), 2)],
+    }
 }
 
 /// A search that doubles the rate until the objective fails, then bisects.
@@ -155,9 +183,11 @@ pub(in crate::bench) fn empty() -> Report {
         connections_lost: 0,
         churn_failures: 0,
         talks_not_taken: 0,
+        refused: 0,
         errors: Vec::new(),
         generator: Generator::default(),
         server: None,
+        exposed: None,
         knee: None,
     }
 }

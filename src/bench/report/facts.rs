@@ -79,6 +79,7 @@ pub(super) fn grids(report: &Report) -> Vec<Grid> {
     grids.extend(by_size(report).into_iter().flatten());
     grids.extend([errors(report), accounts(report)]);
     grids.extend(server(report));
+    grids.extend(mailboxes(report));
     grids.extend(knee(report));
     grids
 }
@@ -216,6 +217,16 @@ fn server(report: &Report) -> Option<Grid> {
         row("memory at its peak", [bytes(server.rss_peak)]),
     ];
     Some(Grid { title: "server", columns: vec!["used"], rows })
+}
+
+fn mailboxes(report: &Report) -> Option<Grid> {
+    let rows = report.exposed.as_ref()?.mailboxes.iter().map(|mailbox| {
+        let [p50, p99] = [mailbox.wait_p50, mailbox.wait_p99].map(|us| us.map_or_else(|| NONE.to_owned(), ms));
+        let [offered, peak, rejected] = [mailbox.offered, mailbox.peak, mailbox.rejected].map(count);
+        row(printable(&mailbox.actor, 20), [offered, rejected, peak, p50, p99])
+    });
+    let columns = vec!["offered", "rejected", "deepest", "wait p50", "wait p99"];
+    Some(Grid { title: "mailboxes, waits in ms", columns, rows: rows.collect() })
 }
 
 fn knee(report: &Report) -> Option<Grid> {

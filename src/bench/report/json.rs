@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::words::doubts;
-use crate::bench::outcome::{Accounts, Knee, Latency, Report, Server};
+use crate::bench::outcome::{Accounts, Exposed, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
 /// Returns the report as one indented object, followed by a line break.
@@ -71,8 +71,10 @@ fn value(report: &Report) -> Value {
         "connections_lost": report.connections_lost,
         "churn_failures": report.churn_failures,
         "talks_not_taken": report.talks_not_taken,
+        "refused": report.refused,
         "errors": errors.collect::<Value>(),
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
+        "exposed": report.exposed.as_ref().map(exposed),
         "knee": report.knee.as_ref().map(knee),
     })
 }
@@ -152,6 +154,27 @@ fn server(server: &Server, memory_per_connection: Option<f64>) -> Value {
         "rss_joined_bytes": server.rss_joined,
         "rss_peak_bytes": server.rss_peak,
         "memory_per_connection_bytes": memory_per_connection,
+    })
+}
+
+fn exposed(exposed: &Exposed) -> Value {
+    let mailboxes = exposed.mailboxes.iter().map(|mailbox| {
+        json!({
+            "actor": mailbox.actor,
+            "peak_messages": mailbox.peak,
+            "offered": mailbox.offered,
+            "rejected": mailbox.rejected,
+            "wait_p50_us": mailbox.wait_p50,
+            "wait_p99_us": mailbox.wait_p99,
+        })
+    });
+    let actions = exposed.slow_actions.iter().map(|(action, number)| json!({ "action": action, "number": number }));
+    json!({
+        "mailboxes": mailboxes.collect::<Value>(),
+        "outbox_messages": exposed.outbox_messages,
+        "outbox_bytes": exposed.outbox_bytes,
+        "max_waiting": exposed.max_waiting,
+        "slow_actions": actions.collect::<Value>(),
     })
 }
 

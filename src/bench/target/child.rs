@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::CONNECT_TIMEOUT;
+use super::scrape::{LISTENER, Scraper};
 use crate::config;
 use crate::directory::demo::MOUNT;
 
@@ -26,7 +27,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval at which conditions without an event are checked.
 const POLL: Duration = Duration::from_millis(5);
-/// Settings that a child does not inherit: it asks its own demo MAX, has one listener, and stops at once.
+/// Settings that a child does not inherit: it asks its own demo MAX, and stops at once.
 const NOT_INHERITED: [&str; 8] = [
     "MAX__URL",
     "MAX__CA_FILE",
@@ -37,6 +38,8 @@ const NOT_INHERITED: [&str; 8] = [
     "ADMIN__TOKEN",
     "ADMIN__ANNOUNCE_TOKEN",
 ];
+/// An address on loopback whose port the system chooses.
+const LOOPBACK: &str = "127.0.0.1:0";
 /// Number of log lines that are kept to explain a failure of the server.
 const LAST_LINES: usize = 20;
 
@@ -46,6 +49,7 @@ const LAST_LINES: usize = 20;
 pub struct Child {
     child: process::Child,
     addr: SocketAddr,
+    metrics: Option<Scraper>,
     chosen: Vec<String>,
     last_lines: LastLines,
     /// The thread that reads the log until the server ends.
@@ -151,24 +155,24 @@ impl Child {
         let no_start = |cause| ChildError::NoStart { program: program.to_owned(), cause };
         let mut child = command.spawn().map_err(no_start)?;
         let stderr = child.stderr.take();
-        let (told, address) = mpsc::channel();
+        let (told, heard) = mpsc::channel();
         // From here on, a drop stops it.
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, addr, chosen, last_lines: LastLines::default(), reader: None };
+        let mut server = Self { child, addr, metrics: None, chosen, last_lines: LastLines::default(), reader: None };
         let last_lines = server.last_lines.clone();
         let read = move || stderr.into_iter().for_each(|stderr| read_log(stderr, &last_lines, &told));
         let reader = thread::Builder::new().name("server's log".to_owned()).spawn(read);
         server.reader = Some(reader.map_err(ChildError::NoThread)?);
 
         let deadline = Instant::now() + START_TIMEOUT;
-        server.addr = match address.recv_timeout(START_TIMEOUT) {
-            Ok(addr) => addr,
+        match heard.recv_timeout(START_TIMEOUT) {
+            Ok((addr, metrics)) => (server.addr, server.metrics) = (addr, Some(metrics)),
             Err(RecvTimeoutError::Timeout) => return Err(server.over(How::Silent)),
             Err(RecvTimeoutError::Disconnected) => {
                 let how = How::NotStarted(server.end(deadline));
                 return Err(server.over(how));
             }
-        };
+        }
         while !answers(server.addr) {
             if let Some(end) = server.ended() {
                 return Err(end);
@@ -189,6 +193,11 @@ impl Child {
     /// Returns the address where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns its metrics.
+    pub fn metrics(&self) -> Option<Scraper> {
+        self.metrics
     }
 
     /// Returns its process id.
@@ -259,8 +268,8 @@ impl Drop for Child {
 /// all of them come at once. A bound whose variable is `chosen` already is left out.
 fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
-        ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
-        ("ADMIN__LISTEN", String::new()),
+        ("SERVER__LISTEN", LOOPBACK.to_owned()),
+        (LISTENER, LOOPBACK.to_owned()),
         ("LOG__FILTER", "warn,maxtalk::server=info".to_owned()),
         ("DEMO__PEOPLE", demo.people.to_string()),
         ("DEMO__MEMBERS", demo.members.to_string()),
@@ -292,12 +301,17 @@ fn variable(key: &str) -> String {
     format!("MAXTALK_{key}")
 }
 
-/// Reads the log until the server ends, keeps its last lines, and sends the address when it is logged.
-fn read_log(stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>, told: &Sender<SocketAddr>) {
+/// Reads the log until the server ends, and keeps its last lines. Sends the addresses of the listener for clients and
+/// of the metrics when both are logged.
+fn read_log(stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>, told: &Sender<(SocketAddr, Scraper)>) {
+    let (mut addr, mut metrics, mut is_told) = (None, None, false);
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        if let Some(addr) = line.rsplit_once("listening on http://").and_then(|(_, addr)| addr.parse().ok()) {
+        let listens = || line.rsplit_once("listening on http://").and_then(|(_, addr)| addr.parse().ok());
+        (addr, metrics) = (addr.or_else(listens), metrics.or_else(|| Scraper::announced(&line)));
+        if let Some(both) = addr.zip(metrics).filter(|_| !is_told) {
             // The receiver may have given up waiting.
-            let _ = told.send(addr);
+            let _ = told.send(both);
+            is_told = true;
         }
         let mut lines = last_lines.lock();
         if lines.len() == LAST_LINES {
