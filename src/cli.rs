@@ -12,8 +12,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError, Files};
+use crate::bench::interrupt::INTERRUPTED;
 use crate::bench::options::BenchOptions;
 use crate::config::cost::{Cost, Size};
+use crate::bench::report;
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::files::read_text;
 use crate::limits::machine::Machine;
@@ -124,22 +126,23 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// Runs the load bench and shows its report. The exit code is 1 if the run is not valid, not clean, or no rate held the
-/// objective. It is [`INTERRUPTED`](command::INTERRUPTED) if a clean run was interrupted.
+/// objective. It is [`INTERRUPTED`] if a clean run was interrupted.
 ///
 /// # Errors
 /// There is no report, or it cannot be shown.
 pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     let files = Files::open(options)?;
     let report = command::run(options)?;
+    let sheet = report::of_run(&report);
     // If a file cannot be written, standard output still gets the report.
-    let written = files.write(&report);
-    if let Some(text) = command::output(options, &report) {
+    let written = files.write(&sheet);
+    if let Some(text) = command::output(options, &sheet) {
         let unwritable = |cause| BenchError::Unwritable { path: "standard output".to_owned(), cause };
         print(&text).map_err(unwritable)?;
     }
     written?;
     Ok(if report.interrupted && report.is_clean() {
-        ExitCode::from(command::INTERRUPTED)
+        ExitCode::from(INTERRUPTED)
     } else if report.is_good() {
         ExitCode::SUCCESS
     } else {

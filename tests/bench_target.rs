@@ -28,7 +28,7 @@ fn knows(server: &Child, user: &str) -> bool {
 
 #[test]
 fn a_child_answers_for_its_people_and_stops_when_it_is_told() {
-    let server = Child::start(Path::new(PROGRAM), &DEMO).unwrap();
+    let server = Child::start(Path::new(PROGRAM), &DEMO, &[]).unwrap();
     assert_eq!(server.url(), format!("http://{}", server.addr()));
     let process = Process::of(server.pid()).unwrap();
     assert!(knows(&server, "u49999") && !knows(&server, "u50000"));
@@ -43,7 +43,7 @@ fn a_child_answers_for_its_people_and_stops_when_it_is_told() {
 
 #[test]
 fn a_child_that_is_dropped_is_stopped() {
-    let server = Child::start(Path::new(PROGRAM), &DEMO).unwrap();
+    let server = Child::start(Path::new(PROGRAM), &DEMO, &[]).unwrap();
     let pid = server.pid();
     drop(server);
     assert!(Process::of(pid).is_err());
@@ -51,7 +51,7 @@ fn a_child_that_is_dropped_is_stopped() {
 
 #[test]
 fn a_child_that_has_ended_by_itself_is_noticed() {
-    let mut server = Child::start(Path::new(PROGRAM), &DEMO).unwrap();
+    let mut server = Child::start(Path::new(PROGRAM), &DEMO, &[]).unwrap();
     assert!(server.ended().is_none());
     let killed = std::process::Command::new("sh").args(["-c", &format!("kill -9 {}", server.pid())]).status();
     assert!(killed.unwrap().success());
@@ -71,11 +71,11 @@ fn a_child_that_has_ended_by_itself_is_noticed() {
 
 #[test]
 fn a_child_that_does_not_start_says_why() {
-    let error = Child::start(Path::new(PROGRAM), &Demo { members: 1, ..DEMO }).unwrap_err().to_string();
+    let error = Child::start(Path::new(PROGRAM), &Demo { members: 1, ..DEMO }, &[]).unwrap_err().to_string();
     assert!(error.starts_with("the server did not start (exit status: 1); its last words:"), "{error}");
     assert!(error.contains("MAXTALK_DEMO__MEMBERS): out of range"), "{error}");
-    let error = Child::start(Path::new("/nowhere/maxtalk"), &DEMO).unwrap_err().to_string();
+    let error = Child::start(Path::new("/nowhere/maxtalk"), &DEMO, &[]).unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/maxtalk cannot be started: "), "{error}");
-    let error = Child::start(Path::new("true"), &DEMO).unwrap_err().to_string();
+    let error = Child::start(Path::new("true"), &DEMO, &[]).unwrap_err().to_string();
     assert!(error.starts_with("the server did not start (exit status: 0); it said nothing"), "{error}");
 }

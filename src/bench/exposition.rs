@@ -102,8 +102,8 @@ impl Histogram {
     }
 
     /// Returns the value that a share of all values, 0 to 1, does not exceed. Within a bucket it is interpolated, as
-    /// Prometheus does: values are taken to be spread evenly, and the first bucket to begin at 0. Beyond the last finite
-    /// bound it is that bound. `None` if there are no values.
+    /// Prometheus does: values are taken to be spread evenly, and the first bucket to begin at 0. Beyond the last
+    /// finite bound it is that bound. `None` if there are no values.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         let rank = share.clamp(0.0, 1.0) * count;

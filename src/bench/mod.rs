@@ -9,10 +9,12 @@
 //! * [`client`]: one client, of any generation over any transport.
 //! * [`exposition`], [`exposed`]: the metrics of the server, and the figures of a run in them: pure.
 //! * [`target`]: the server as a process: its CPU time and memory, and a child that is spawned for the run.
+//! * [`subject`]: the server of the runs, found or started.
 //! * [`engine`]: the run: ramp, talks, churn, the end.
-//! * [`knee`]: the search for the highest rate that holds an objective.
+//! * [`knee`], [`trials`]: the search for the highest rate that holds an objective, and its runs.
 //! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
+//! * [`interrupt`]: the signals that end a bench.
 //! * [`units`]: lengths of time with a unit.
 //! * `printable`: text from outside, made fit for a terminal.
 
@@ -21,6 +23,7 @@ pub mod command;
 pub mod engine;
 pub mod exposed;
 pub mod exposition;
+pub mod interrupt;
 pub mod knee;
 pub mod ledger;
 pub mod measure;
@@ -29,5 +32,7 @@ pub mod outcome;
 pub mod plan;
 mod printable;
 pub mod report;
+pub mod subject;
 pub mod target;
+pub mod trials;
 pub mod units;

@@ -147,13 +147,17 @@ pub enum OptionsError {
 }
 
 impl BenchOptions {
-    /// Returns the plan that the flags make.
-    pub fn plan(&self) -> Plan {
-        let pace = match self.window {
+    /// Returns the pace of the talks.
+    pub fn pace(&self) -> Pace {
+        match self.window {
             Some(window) => Pace::Closed { window },
             None if self.bursts => Pace::Bursts { rate: self.rate },
             None => Pace::Open { rate: self.rate },
-        };
+        }
+    }
+
+    /// Returns the plan that the flags make.
+    pub fn plan(&self) -> Plan {
         let ways = self.generations.0.iter().flat_map(|&(generation, by_generation)| {
             let ways = self.transports.0.iter();
             ways.map(move |&(transport, weight)| (Way { generation, transport }, weight * by_generation))
@@ -162,7 +166,7 @@ impl BenchOptions {
             connections: self.connections,
             members: self.members,
             sizes: if self.url.is_some() { Sizes::Learnt } else { self.sizes },
-            pace,
+            pace: self.pace(),
             ramp: self.ramp,
             duration: self.duration,
             warm_up: self.warm_up,
@@ -219,7 +223,7 @@ mod tests {
     use super::*;
     use crate::bench::ledger;
     use crate::bench::outcome::{Report, samples};
-    use crate::bench::report::text;
+    use crate::bench::report::{self, text};
     use crate::config::Config;
 
     #[derive(Debug, Parser)]
@@ -253,7 +257,7 @@ mod tests {
     fn the_report_of_the_readme_is_that_of_its_line() {
         let plan = parse(&lines_of_the_readme()[0]).unwrap().plan();
         let conversations = plan.connections / plan.members;
-        let report = text::table(&Report { plan, conversations, ..samples::good() });
+        let report = text::table(&report::of_run(&Report { plan, conversations, ..samples::good() }));
         let plan_in = |text: &str| -> Vec<String> {
             let lines = text.lines().skip_while(|line| !line.starts_with("  plan "));
             lines.take_while(|line| !line.starts_with("  server ")).map(str::to_owned).collect()

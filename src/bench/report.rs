@@ -1,15 +1,24 @@
-//! The report of a run: [`text`], [`json`] and [`page`] show the numbers of its [`outcome`](super::outcome).
+//! The report of a run: [`text`] and [`page`] show a [`Sheet`], which is made of an [`outcome`](super::outcome).
 //!
+//! * `sheet`: a report as titles, rows, cells and charts, from which the table and the page are made.
+//! * `facts`, `plots`, `json`: the sheet of a run, its charts, and the run as JSON.
 //! * `words`: numbers, the plan and doubts in words.
-//! * `facts`: titles, rows and cells, from which the table and the page are made.
-//! * `plots`, `chart`: which charts there are, and how one is drawn.
+//! * `chart`: how a chart is drawn.
 
 mod chart;
 mod facts;
-pub mod json;
+mod json;
 pub mod page;
 mod plots;
+mod sheet;
 pub mod text;
 mod words;
 
+pub use self::sheet::Sheet;
 pub(super) use self::words::doubts;
+use super::outcome::Report;
+
+/// Returns the report of a run.
+pub fn of_run(report: &Report) -> Sheet {
+    facts::sheet(report)
+}

@@ -19,7 +19,7 @@ mod child;
 mod process;
 mod scrape;
 
-pub use child::{Child, ChildError, How};
+pub use child::{Child, ChildError, How, Set, chosen, environment};
 pub use process::{Process, own_cpu};
 pub use scrape::Scraper;
 

@@ -138,18 +138,11 @@ impl<'a> Conductor<'a> {
         }
         self.observer = self.job.metrics.map(Observer::start).transpose()?;
         let layout = self.layout();
-        let rate = match self.run.plan.pace {
-            Pace::Open { rate } | Pace::Bursts { rate } => rate,
-            // A closed loop needs only the order of the turns.
-            Pace::Closed { .. } => 1.0,
-        };
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
         // The report has the average number of members that MAX gave to a conversation, not that of the plan.
         let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
         let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
-        let schedule = Schedule::new(&layout, rate, self.run.plan.seed);
-        let schedule = schedule.map(|schedule| schedule.in_bursts(Bursts::of(&self.run.plan)));
-        let is_silent = schedule.is_none() && rate > 0.0;
+        let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
             let field = Arc::new(Field::new(layout, schedule));
             self.talks(&field, interrupt).await;
@@ -237,6 +230,19 @@ impl<'a> Conductor<'a> {
         let heard = self.run.heard.lock();
         let readers = heard.iter().filter(|(number, _)| !self.run.users[*number].slow);
         Layout::learnt(readers.map(|(number, ids)| (*number, ids.iter().map(String::as_str))))
+    }
+
+    /// Returns the schedule of the plan, and whether there is none although the plan has talks.
+    fn schedule(&self, layout: &Layout) -> (Option<Schedule>, bool) {
+        let plan = &self.run.plan;
+        let rate = match plan.pace {
+            Pace::Open { rate } | Pace::Bursts { rate } => rate,
+            // A closed loop needs only the order of the turns.
+            Pace::Closed { .. } => 1.0,
+        };
+        let schedule = Schedule::new(layout, rate, plan.seed);
+        let is_silent = schedule.is_none() && rate > 0.0;
+        (schedule.map(|schedule| schedule.in_bursts(Bursts::of(plan))), is_silent)
     }
 
     /// Runs the warm-up and the measured time, then waits for talks in flight.

@@ -69,14 +69,7 @@ pub(in crate::bench) fn good() -> Report {
         refused: 1_246,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
-        server: Some(Server {
-            cpu: Duration::from_millis(3_210),
-            cpu_per_delivery: 5.35,
-            cpu_per_join: 118.4,
-            rss_before: 12 << 20,
-            rss_joined: (12 << 20) + 39_840_000,
-            rss_peak: 60 << 20,
-        }),
+        server: Some(server()),
         exposed: Some(exposed()),
         knee: None,
     }
@@ -85,6 +78,18 @@ pub(in crate::bench) fn good() -> Report {
 /// A good run after a search.
 pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
+}
+
+/// A server that used few resources.
+fn server() -> Server {
+    Server {
+        cpu: Duration::from_millis(3_210),
+        cpu_per_delivery: 5.35,
+        cpu_per_join: 118.4,
+        rss_before: 12 << 20,
+        rss_joined: (12 << 20) + 39_840_000,
+        rss_peak: 60 << 20,
+    }
 }
 
 /// Mailboxes of a server that refuses nothing, and two readers who were closed.

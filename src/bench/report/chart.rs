@@ -104,6 +104,8 @@ pub(super) struct Axis {
     from: f64,
     to: f64,
     ticks: Vec<f64>,
+    /// The labels of the ticks, if they are not numbers.
+    names: Vec<String>,
 }
 
 impl Axis {
@@ -112,7 +114,7 @@ impl Axis {
         let to = if max > 0.0 { max } else { 1.0 };
         let step = steps(to / 10.0, to / 4.0).last().copied().unwrap_or(to);
         let ticks = (0..).map(|tick| f64::from(tick) * step).take_while(|tick| *tick <= to * (1.0 + 1e-9)).collect();
-        Self { title, scale: Scale::Linear, from: 0.0, to, ticks }
+        Self { title, scale: Scale::Linear, from: 0.0, to, ticks, names: Vec::new() }
     }
 
     /// Creates a logarithmic axis that begins and ends at 1, 2 or 5 times a power of ten, with all values between.
@@ -128,7 +130,28 @@ impl Axis {
         // If there are many steps, only the powers of ten get ticks.
         let decade = |step: f64| (step.log10() - step.log10().round()).abs() < 1e-9;
         let ticks = steps.iter().copied().filter(|step| steps.len() <= 10 || decade(*step)).collect();
-        Some(Self { title, scale: Scale::Log, from, to, ticks })
+        Some(Self { title, scale: Scale::Log, from, to, ticks, names: Vec::new() })
+    }
+
+    /// Creates a logarithmic axis with these values, which are its ticks, and some room on both sides. `None` if there
+    /// are none, or if one is not positive and finite.
+    pub(super) fn log_at(title: &'static str, values: &[f64]) -> Option<Self> {
+        let (from, to) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+        let room = (to / from).powf(0.06).max(1.2);
+        let fits = from > 0.0 && to.is_finite();
+        let (from, to, ticks) = (from / room, to * room, values.to_vec());
+        fits.then(|| Self { title, scale: Scale::Log, from, to, ticks, names: Vec::new() })
+    }
+
+    /// Creates an axis with these names, at 0, 1 and so on.
+    pub(super) fn names(title: &'static str, names: Vec<String>) -> Self {
+        let ticks = (0..names.len()).map(|place| place as f64).collect();
+        Self { title, scale: Scale::Linear, from: -0.5, to: names.len() as f64 - 0.5, ticks, names }
+    }
+
+    /// Returns the value at the begin of the axis.
+    pub(super) fn from(&self) -> f64 {
+        self.from
     }
 
     /// Creates an axis of percentiles, up to the highest that this number of values can show: 99.9 for 1,000 values.
@@ -137,7 +160,7 @@ impl Axis {
         let nines = (values as f64).log10().clamp(1.0, 6.0);
         let mut ticks = (0..=nines as u32).map(|nines| percentile(f64::from(nines))).collect::<Vec<_>>();
         ticks.insert(1, 50.0);
-        Self { title, scale: Scale::Nines, from: 0.0, to: percentile(nines), ticks }
+        Self { title, scale: Scale::Nines, from: 0.0, to: percentile(nines), ticks, names: Vec::new() }
     }
 
     /// Returns the position of a value between the ends of the axis: 0 to 1 if it is on the axis.
@@ -171,7 +194,9 @@ impl Ranged for Axis {
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, value: &f64) -> String {
-        self.scale.label(*value)
+        let place = self.ticks.iter().position(|tick| tick == value);
+        let name = place.and_then(|place| self.names.get(place));
+        name.cloned().unwrap_or_else(|| self.scale.label(*value))
     }
 }
 
@@ -191,28 +216,41 @@ pub(super) enum Shape {
     Area,
     /// Points only.
     Points,
+    /// Rings around points of other series.
+    Rings,
+    /// A broken vertical line at each point.
+    Rule,
 }
 
 /// A named list of points.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
     /// The name in the key.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The colour.
     pub(super) tone: Tone,
     /// The shape.
     pub(super) shape: Shape,
     /// Pairs of x and y.
     pub(super) points: Vec<(f64, f64)>,
+    /// Bars at x, from one y to another.
+    pub(super) spans: Vec<(f64, f64, f64)>,
+}
+
+impl Series {
+    /// Creates a series without bars.
+    pub(super) fn new(name: &str, tone: Tone, shape: Shape, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.to_owned(), tone, shape, points, spans: Vec::new() }
+    }
 }
 
 /// A chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Chart {
     /// The title.
-    pub(super) title: &'static str,
+    pub(super) title: String,
     /// A sentence that says how to read it.
-    pub(super) caption: &'static str,
+    pub(super) caption: String,
     /// The horizontal axis.
     pub(super) x: Axis,
     /// The vertical axis.
@@ -250,15 +288,28 @@ impl Chart {
             let color = series.tone.color();
             let points = series.points.iter().filter(|(x, y)| self.x.holds(*x) && self.y.holds(*y));
             let points = points.copied().collect::<Vec<_>>();
-            if series.shape == Shape::Area {
-                chart.draw_series(AreaSeries::new(points.iter().copied(), self.y.from, color.mix(0.15)))?;
+            let dots = |size: i32, style: ShapeStyle| points.iter().map(move |point| Circle::new(*point, size, style));
+            let line = || LineSeries::new(points.iter().copied(), color.stroke_width(4));
+            for &(x, from, to) in &series.spans {
+                chart.draw_series(LineSeries::new([(x, from), (x, to)], color.stroke_width(2)))?;
             }
-            if series.shape != Shape::Points {
-                chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(4)))?;
+            match series.shape {
+                Shape::Line => _ = chart.draw_series(line())?,
+                Shape::Area => {
+                    chart.draw_series(AreaSeries::new(points.iter().copied(), self.y.from, color.mix(0.15)))?;
+                    chart.draw_series(line())?;
+                }
+                Shape::Points => _ = chart.draw_series(dots(11, color.filled()))?,
+                Shape::Rings => _ = chart.draw_series(dots(14, color.stroke_width(3)))?,
+                Shape::Rule => {
+                    for (x, _) in &points {
+                        let ends = [(*x, self.y.from), (*x, self.y.to)];
+                        chart.draw_series(DashedLineSeries::new(ends, 12, 10, color.stroke_width(3)))?;
+                    }
+                }
             }
-            if series.shape == Shape::Points || points.len() <= MARKED_MAX {
-                let size = if series.shape == Shape::Points { 11 } else { 6 };
-                chart.draw_series(points.iter().map(|point| Circle::new(*point, size, color.filled())))?;
+            if matches!(series.shape, Shape::Line | Shape::Area) && points.len() <= MARKED_MAX {
+                chart.draw_series(dots(6, color.filled()))?;
             }
         }
         root.present()?;
@@ -297,9 +348,9 @@ mod tests {
     #[test]
     fn points_beside_the_axes_are_left_out() {
         let points = vec![(f64::NAN, 1.0), (1.0, f64::INFINITY), (-1.0, 1.0), (1.0, 1.0), (2.0, 3.0)];
-        let series = vec![Series { name: "", tone: Tone::Red, shape: Shape::Points, points }];
+        let series = vec![Series::new("", Tone::Red, Shape::Points, points)];
         let (x, y) = (Axis::linear("x", 1.0), Axis::linear("y", 1.0));
-        let svg = Chart { title: "t", caption: "", x, y, series }.svg().unwrap();
+        let svg = Chart { title: "t".to_owned(), caption: String::new(), x, y, series }.svg().unwrap();
         assert_eq!(svg.matches("<circle").count(), 1, "{svg}");
         assert!(svg.starts_with("<svg role=\"img\" aria-label=\"t\" viewBox=\"0 0 1520 640\""), "{svg}");
     }

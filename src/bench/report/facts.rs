@@ -1,43 +1,33 @@
 //! The report as titles, rows and cells of text, from which both the table and the page are made.
 
+use super::sheet::{Figure, Grid, Row, Sheet, Verdict, row};
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
-use crate::bench::outcome::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Latency, Report, Spread, Trial};
+use super::{json, plots};
+use crate::bench::outcome::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Knee, Latency, Report, Spread, Trial};
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
 
 /// The largest number of kinds of errors that have rows of their own.
 const ERRORS_SHOWN: usize = 20;
 
-/// Figures of one theme.
-pub(super) struct Grid {
-    /// The title, with the unit if all figures have the same unit.
-    pub(super) title: &'static str,
-    /// The titles of the columns.
-    pub(super) columns: Vec<&'static str>,
-    /// The rows.
-    pub(super) rows: Vec<Row>,
-}
-
-/// One row of a grid.
-pub(super) struct Row {
-    /// The label.
-    pub(super) label: String,
-    /// The cells from left to right. The last columns may have none.
-    pub(super) cells: Vec<String>,
-    /// Whether the row shows a fault.
-    pub(super) fault: bool,
-}
-
-/// A judgement on one aspect of the run.
-pub(super) struct Verdict {
-    /// Whether it is favourable.
-    pub(super) good: bool,
-    /// A sentence that begins with the judgement.
-    pub(super) text: String,
+/// Returns the report of a run.
+pub(super) fn sheet(report: &Report) -> Sheet {
+    let url = printable(&report.circumstances.url, 120);
+    Sheet {
+        heading: "maxtalk bench".to_owned(),
+        title: format!("maxtalk bench at {} of {url}", printable(&report.circumstances.began, 40)),
+        circumstances: circumstances(report),
+        figures: key_figures(report),
+        grids: grids(report),
+        details: Vec::new(),
+        charts: plots::charts(report),
+        verdicts: verdicts(report),
+        json: json::json(report),
+    }
 }
 
 /// Returns the judgements on the generator and on the server and, if the run was interrupted, one that says so.
-pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
+fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     let mut verdicts = vec![
@@ -62,7 +52,7 @@ pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
 }
 
 /// Returns the plan and the circumstances by name.
-pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
+fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     let circumstances = &report.circumstances;
     vec![
         ("plan", words::plan(report).join("; ")),
@@ -73,19 +63,48 @@ pub(super) fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Returns the figures at the top of the page.
+fn key_figures(report: &Report) -> Vec<Figure> {
+    let planned = report.planned_per_s().map(|planned| format!("of {} planned", number(planned)));
+    let latency = |percentile| report.corrected.at(percentile).map_or_else(|| NONE.to_owned(), ms);
+    let accounts = &report.accounts;
+    let mut figures = vec![
+        ("deliveries/s", number(report.deliveries_per_s()), format!("{} received", count(accounts.received))),
+        ("talks/s", number(report.talks_per_s()), planned.unwrap_or_else(|| "closed loop".to_owned())),
+        ("ms delivery p99", latency(99.0), format!("p50 {} ms, p99.9 {} ms", latency(50.0), latency(99.9))),
+        ("lost", count(accounts.lost), format!("of {} expected", count(accounts.expected))),
+    ];
+    if let Some(p99) = report.joins.at(99.0) {
+        figures.push(("ms join p99", ms(p99), format!("{} joins", count(report.joins.count))));
+    }
+    if let Some(server) = &report.server {
+        let join = format!("{} µs for connect and join", number(server.cpu_per_join));
+        figures.push(("µs CPU per delivery", number(server.cpu_per_delivery), join));
+        if let Some(memory) = report.memory_per_connection() {
+            let connections = format!("{} connections", count(report.plan.connections as u64));
+            figures.push(("KiB per connection", number(memory / 1024.0), connections));
+        }
+    }
+    if let Some(knee) = &report.knee {
+        let rate = knee.best().map_or_else(|| NONE.to_owned(), |step| number(step.rate));
+        figures.push(("talks/s at the knee", rate, printable(&knee.objective, 60)));
+    }
+    let generator = &report.generator;
+    let lag = format!("its lag p99 {} ms", ms(generator.lag_p99));
+    figures.push(("the generator was busy", percent(generator.busy_share), lag));
+    let figure = |(name, value, more): (&str, String, String)| Figure { name: name.to_owned(), value, more };
+    figures.into_iter().map(figure).collect()
+}
+
 /// Returns all figures.
-pub(super) fn grids(report: &Report) -> Vec<Grid> {
+fn grids(report: &Report) -> Vec<Grid> {
     let mut grids = vec![rates(report), generator(report), latencies(report)];
     grids.extend(by_size(report).into_iter().flatten());
     grids.extend([errors(report), accounts(report)]);
     grids.extend(server(report));
     grids.extend(mailboxes(report));
-    grids.extend(knee(report));
+    grids.extend(report.knee.as_ref().map(knee));
     grids
-}
-
-fn row(label: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Row {
-    Row { label: label.into(), cells: cells.into_iter().collect(), fault: false }
 }
 
 fn rates(report: &Report) -> Grid {
@@ -107,7 +126,7 @@ fn rates(report: &Report) -> Grid {
     if let Some(bytes) = report.bytes_per_s() {
         rows.push(row("received MB/s", achieved(number(bytes / 1e6))));
     }
-    Grid { title: "rate", columns: vec!["planned", "achieved", "share"], rows }
+    Grid::new("rate", &["planned", "achieved", "share"], rows)
 }
 
 fn generator(report: &Report) -> Grid {
@@ -121,7 +140,7 @@ fn generator(report: &Report) -> Grid {
         row("lag max, ms", [ms(generator.lag_max)]),
         row("busy", [percent(generator.busy_share), busy_limit]),
     ];
-    Grid { title: "generator", columns: vec!["measured", "allowed"], rows }
+    Grid::new("generator", &["measured", "allowed"], rows)
 }
 
 fn latencies(report: &Report) -> Grid {
@@ -149,14 +168,14 @@ fn by_size(report: &Report) -> Option<[Grid; 2]> {
     })
 }
 
-fn distributions<'a>(title: &'static str, rows: impl IntoIterator<Item = (String, &'a Latency)>) -> Grid {
+fn distributions<'a>(title: &str, rows: impl IntoIterator<Item = (String, &'a Latency)>) -> Grid {
     let rows = rows.into_iter().map(|(label, latency)| {
         let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percentile| latency.at(percentile));
         let max = (latency.count > 0).then_some(latency.max);
         let cells = percentiles.into_iter().chain([max]).map(|us| us.map_or_else(|| NONE.to_owned(), ms));
         row(label, [count(latency.count)].into_iter().chain(cells))
     });
-    Grid { title, columns: vec!["count", "p50", "p90", "p99", "p99.9", "max"], rows: rows.collect() }
+    Grid::new(title, &["count", "p50", "p90", "p99", "p99.9", "max"], rows)
 }
 
 fn accounts(report: &Report) -> Grid {
@@ -184,7 +203,7 @@ fn accounts(report: &Report) -> Grid {
     ];
     let rare = rare.into_iter().filter(|(_, number)| *number > 0);
     rows.extend(rare.map(|(label, number)| Row { fault: true, ..row(label, [count(number)]) }));
-    Grid { title: "accounts", columns: vec!["number"], rows }
+    Grid::new("accounts", &["number"], rows)
 }
 
 fn errors(report: &Report) -> Grid {
@@ -200,7 +219,7 @@ fn errors(report: &Report) -> Grid {
     if rows.is_empty() {
         rows.push(row("none", ["0".to_owned()]));
     }
-    Grid { title: "errors", columns: vec!["number"], rows }
+    Grid::new("errors", &["number"], rows)
 }
 
 fn server(report: &Report) -> Option<Grid> {
@@ -216,7 +235,7 @@ fn server(report: &Report) -> Option<Grid> {
         row("memory with all joined", [bytes(server.rss_joined)]),
         row("memory at its peak", [bytes(server.rss_peak)]),
     ];
-    Some(Grid { title: "server", columns: vec!["used"], rows })
+    Some(Grid::new("server", &["used"], rows))
 }
 
 fn mailboxes(report: &Report) -> Option<Grid> {
@@ -225,12 +244,12 @@ fn mailboxes(report: &Report) -> Option<Grid> {
         let [offered, peak, rejected] = [mailbox.offered, mailbox.peak, mailbox.rejected].map(count);
         row(printable(&mailbox.actor, 20), [offered, rejected, peak, p50, p99])
     });
-    let columns = vec!["offered", "rejected", "deepest", "wait p50", "wait p99"];
-    Some(Grid { title: "mailboxes, waits in ms", columns, rows: rows.collect() })
+    let columns = ["offered", "rejected", "deepest", "wait p50", "wait p99"];
+    Some(Grid::new("mailboxes, waits in ms", &columns, rows))
 }
 
-fn knee(report: &Report) -> Option<Grid> {
-    let knee = report.knee.as_ref()?;
+/// Returns the trials of a search.
+pub(super) fn knee(knee: &Knee) -> Grid {
     let rows = knee.steps.iter().map(|step| {
         let p99 = step.p99.map_or_else(|| NONE.to_owned(), ms);
         let cells = [number(step.achieved), p99, count(step.lost), step.trial.as_str().to_owned()];
@@ -243,6 +262,5 @@ fn knee(report: &Report) -> Option<Grid> {
     }]);
     let is_unproven = knee.steps.iter().any(|step| step.trial == Trial::Unproven);
     let rows = rows.chain(is_unproven.then(|| row("unproven: the generator did not keep its plan", [])));
-    let columns = vec!["achieved", "p99, ms", "lost", "objective"];
-    Some(Grid { title: "search for the knee", columns, rows: rows.collect() })
+    Grid::new("search for the knee", &["achieved", "p99, ms", "lost", "objective"], rows)
 }

@@ -92,7 +92,7 @@ fn accounts(accounts: &Accounts) -> Value {
     })
 }
 
-fn plan(plan: &Plan) -> Value {
+pub(super) fn plan(plan: &Plan) -> Value {
     let mix = plan.mix.iter().map(|(way, weight)| {
         json!({
             "generation": way.generation.as_str(),
@@ -178,7 +178,7 @@ fn exposed(exposed: &Exposed) -> Value {
     })
 }
 
-fn knee(knee: &Knee) -> Value {
+pub(super) fn knee(knee: &Knee) -> Value {
     let steps = knee.steps.iter().map(|step| {
         json!({
             "talks_per_s": step.rate,

@@ -2,42 +2,39 @@
 //! constant passes through `escape`.
 
 use super::chart::{Chart, Tone};
-use super::facts::{self, Grid};
-use super::words::{NONE, count, ms, number, percent};
-use super::{json, plots};
-use crate::bench::outcome::Report;
-use crate::bench::printable::printable;
+use super::sheet::{Figure, Grid, Sheet};
 
 /// Returns the page, which is also well-formed XML.
-pub fn page(report: &Report) -> String {
-    let url = printable(&report.circumstances.url, 120);
-    let title = format!("maxtalk bench at {} of {url}", printable(&report.circumstances.began, 40));
-    let verdicts = facts::verdicts(report);
-    let verdicts = verdicts.iter().map(|verdict| {
+pub fn page(sheet: &Sheet) -> String {
+    let verdicts = sheet.verdicts.iter().map(|verdict| {
         let class = if verdict.good { "verdict good" } else { "verdict bad" };
         element("p", class, &escape(&verdict.text))
     });
-    let circumstances = facts::circumstances(report);
-    let circumstances =
-        circumstances.iter().map(|(name, text)| element("dt", "", name) + &element("dd", "", &escape(text)));
+    let circumstances = sheet.circumstances.iter();
+    let circumstances = circumstances.map(|(name, text)| element("dt", "", name) + &element("dd", "", &escape(text)));
+    let figures = sheet.figures.iter().map(|Figure { name, value, more }| {
+        let parts = [("value", value), ("name", name), ("more", more)];
+        element("li", "", &parts.map(|(class, text)| element("span", class, &escape(text))).concat())
+    });
     let head = [
         "<meta charset=\"utf-8\"/>\n".to_owned(),
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n".to_owned(),
         "<meta name=\"color-scheme\" content=\"light dark\"/>\n".to_owned(),
-        element("title", "", &escape(&title)),
+        element("title", "", &escape(&sheet.title)),
         element("style", "", &format!("{STYLE}{}", tones())),
     ];
-    let (wide, narrow) = facts::grids(report).into_iter().partition::<Vec<_>, _>(|grid| grid.columns.len() > 3);
-    let grids = |grids: &[Grid]| grids.iter().map(grid).collect::<String>();
-    let all = element("summary", "", "All figures as JSON") + &element("pre", "", &escape(&json::json(report)));
+    let (wide, narrow) = sheet.grids.iter().partition::<Vec<_>, _>(|grid| grid.columns.len() > 3);
+    let narrow = narrow.into_iter().map(grid).collect::<String>();
+    let wide = wide.into_iter().chain(&sheet.details).map(grid).collect();
+    let all = element("summary", "", "All figures as JSON") + &element("pre", "", &escape(&sheet.json));
     let body = [
-        element("h1", "", &escape(&title)),
+        element("h1", "", &escape(&sheet.title)),
         verdicts.collect(),
-        element("ul", "figures", &key_figures(report)),
+        element("ul", "figures", &figures.collect::<String>()),
         section("Run", &element("dl", "", &circumstances.collect::<String>())),
-        element("div", "narrow", &grids(&narrow)),
-        plots::charts(report).iter().map(figure).collect(),
-        grids(&wide),
+        if narrow.is_empty() { narrow } else { element("div", "narrow", &narrow) },
+        sheet.charts.iter().map(figure).collect(),
+        wide,
         element("details", "", &all),
     ];
     let (head, body) = (element("head", "", &head.concat()), element("body", "", &element("main", "", &body.concat())));
@@ -72,52 +69,16 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Returns the figures at the top of the page.
-fn key_figures(report: &Report) -> String {
-    let planned = report.planned_per_s().map(|planned| format!("of {} planned", number(planned)));
-    let latency = |percentile| report.corrected.at(percentile).map_or_else(|| NONE.to_owned(), ms);
-    let accounts = &report.accounts;
-    let mut figures = vec![
-        ("deliveries/s", number(report.deliveries_per_s()), format!("{} received", count(accounts.received))),
-        ("talks/s", number(report.talks_per_s()), planned.unwrap_or_else(|| "closed loop".to_owned())),
-        ("ms delivery p99", latency(99.0), format!("p50 {} ms, p99.9 {} ms", latency(50.0), latency(99.9))),
-        ("lost", count(accounts.lost), format!("of {} expected", count(accounts.expected))),
-    ];
-    if let Some(p99) = report.joins.at(99.0) {
-        figures.push(("ms join p99", ms(p99), format!("{} joins", count(report.joins.count))));
-    }
-    if let Some(server) = &report.server {
-        let join = format!("{} µs for connect and join", number(server.cpu_per_join));
-        figures.push(("µs CPU per delivery", number(server.cpu_per_delivery), join));
-        if let Some(memory) = report.memory_per_connection() {
-            let connections = format!("{} connections", count(report.plan.connections as u64));
-            figures.push(("KiB per connection", number(memory / 1024.0), connections));
-        }
-    }
-    if let Some(knee) = &report.knee {
-        let rate = knee.best().map_or_else(|| NONE.to_owned(), |step| number(step.rate));
-        figures.push(("talks/s at the knee", rate, printable(&knee.objective, 60)));
-    }
-    let generator = &report.generator;
-    let lag = format!("its lag p99 {} ms", ms(generator.lag_p99));
-    figures.push(("the generator was busy", percent(generator.busy_share), lag));
-    let figure = |(name, value, more): (&str, String, String)| {
-        let parts = [("value", value.as_str()), ("name", name), ("more", more.as_str())];
-        element("li", "", &parts.map(|(class, text)| element("span", class, &escape(text))).concat())
-    };
-    figures.into_iter().map(figure).collect()
-}
-
 fn figure(chart: &Chart) -> String {
     let Some(svg) = chart.svg() else { return String::new() };
     let key = chart.series.iter().filter(|series| !series.points.is_empty());
     let key = key.map(|series| {
         let swatch = element("i", &format!("tone-{:?}", series.tone), "");
-        element("span", "", &(swatch + &escape(series.name)))
+        element("span", "", &(swatch + &escape(&series.name)))
     });
-    let caption = element("figcaption", "", &escape(chart.caption));
+    let caption = element("figcaption", "", &escape(&chart.caption));
     let key = element("p", "key", &key.collect::<String>());
-    section(chart.title, &element("figure", "", &(key + &element("div", "scroll", &svg) + &caption)))
+    section(&chart.title, &element("figure", "", &(key + &element("div", "scroll", &svg) + &caption)))
 }
 
 fn grid(grid: &Grid) -> String {
@@ -131,7 +92,7 @@ fn grid(grid: &Grid) -> String {
         element("tr", if row.fault { "fault" } else { "" }, &cells)
     });
     let table = element("table", "", &(head + &element("tbody", "", &rows.collect::<String>())));
-    let mut title = grid.title.to_owned();
+    let mut title = grid.title.clone();
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
@@ -201,7 +162,13 @@ details{display:none}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::outcome::samples;
+    use crate::bench::outcome::{Report, samples};
+    use crate::bench::printable::printable;
+    use crate::bench::report;
+
+    fn page(report: &Report) -> String {
+        super::page(&report::of_run(report))
+    }
 
     fn document(page: &str) -> roxmltree::Document<'_> {
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };

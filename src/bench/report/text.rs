@@ -1,7 +1,6 @@
 //! The report as plain text, for a terminal or a file.
 
-use super::facts::{self, Grid};
-use crate::bench::outcome::Report;
+use super::sheet::{Grid, Sheet};
 
 /// Width of the text in columns.
 const COLUMNS_MAX: usize = 100;
@@ -10,17 +9,17 @@ const LABEL_COLUMNS: usize = 30;
 
 /// Returns the report: the plan first, then all figures, and the judgements at the end. Only an astronomical number
 /// makes a line longer than 100 columns.
-pub fn table(report: &Report) -> String {
-    let mut lines = vec!["maxtalk bench".to_owned()];
-    for (name, text) in facts::circumstances(report) {
-        lines.extend(paragraph(&format!("  {name:<9}"), &text));
+pub fn table(sheet: &Sheet) -> String {
+    let mut lines = vec![sheet.heading.clone()];
+    for (name, text) in &sheet.circumstances {
+        lines.extend(paragraph(&format!("  {name:<9}"), text));
     }
-    for grid in facts::grids(report) {
+    for grid in &sheet.grids {
         lines.push(String::new());
-        lines.extend(grid_lines(&grid));
+        lines.extend(grid_lines(grid));
     }
     lines.push(String::new());
-    for verdict in facts::verdicts(report) {
+    for verdict in &sheet.verdicts {
         lines.extend(paragraph("", &verdict.text));
     }
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -38,7 +37,7 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
         });
         line
     };
-    let mut lines = vec![columns(grid.title, &mut grid.columns.iter().copied())];
+    let mut lines = vec![columns(&grid.title, &mut grid.columns.iter().map(String::as_str))];
     lines.extend(grid.rows.iter().map(|row| {
         let line = columns(&format!("  {}", row.label), &mut row.cells.iter().map(String::as_str));
         if row.fault { format!("{line}  <- wrong") } else { line }
@@ -48,7 +47,7 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
 
 /// Returns the lines of the text after its heading. They break between words; a word that is longer than a line is
 /// broken too.
-fn paragraph(heading: &str, text: &str) -> Vec<String> {
+pub(super) fn paragraph(heading: &str, text: &str) -> Vec<String> {
     let indent = heading.chars().count();
     let mut lines = Vec::new();
     let mut line = heading.to_owned();
@@ -75,7 +74,12 @@ fn paragraph(heading: &str, text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::outcome::samples;
+    use crate::bench::outcome::{Report, samples};
+    use crate::bench::report;
+
+    fn table(report: &Report) -> String {
+        super::table(&report::of_run(report))
+    }
 
     #[test]
     fn a_good_run_reads_like_this() {

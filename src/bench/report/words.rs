@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Report};
-use crate::bench::plan::{Pace, Sizes};
+use crate::bench::plan::{Pace, Plan, Sizes};
 use crate::bench::printable::printable;
 
 /// Shown in place of an unknown figure.
@@ -52,6 +52,15 @@ pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", share * 100.0) } else { NONE.to_owned() }
 }
 
+/// Returns a share, from 0 to 1, as a percentage. A share that is not 0 is not shown as 0.
+pub(super) fn share(share: f64) -> String {
+    match share {
+        0.0 => "0 %".to_owned(),
+        share if share.is_finite() && share < 0.0005 => "<0.1 %".to_owned(),
+        share => percent(share),
+    }
+}
+
 /// Returns a number of bytes in B, KiB, MiB or GiB.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -78,14 +87,8 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
         Sizes::Even => format!("of {members}"),
         Sizes::Zipf(s) => format!("of {members} on average, sizes by Zipf {}, the largest {largest}", plain(s)),
     };
-    let weights = plan.mix.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>();
-    let mix = plan.mix.iter().map(|(way, weight)| {
-        let share = f64::from(*weight) / weights as f64;
-        format!("{}/{} {} %", way.generation.as_str(), way.transport.as_str(), plain(share * 100.0))
-    });
-    let mix = mix.collect::<Vec<_>>();
     let prefix = printable(&plan.user_prefix, 20);
-    vec![
+    let mut parts = vec![
         format!("{} connections", count(plan.connections as u64)),
         format!("{} conversations {sizes}", count(report.conversations as u64)),
         match plan.pace {
@@ -93,11 +96,9 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
             Pace::Bursts { rate } => format!("open loop, {} talks/s in bursts of 10 times the rate", plain(rate)),
             Pace::Closed { window } => format!("closed loop, {} talks under way", count(window as u64)),
         },
-        format!("{} after a warm-up of {}", seconds(plan.duration), seconds(plan.warm_up)),
-        format!("updates of about {} bytes", count(plan.payload_bytes as u64)),
-        if mix.is_empty() { "no ways to connect".to_owned() } else { mix.join(", ") },
-        format!("ramp {}/s", plain(plan.ramp)),
-        format!("churn {}/s", plain(plan.churn)),
+    ];
+    parts.extend(of_each_run(plan));
+    parts.extend([
         format!("slow readers {} %", plain(plan.slow_share * 100.0)),
         match plan.connections.checked_sub(1) {
             Some(_) if report.circumstances.users_of_a_file => "users of a file".to_owned(),
@@ -105,6 +106,25 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
             None => "no users".to_owned(),
         },
         format!("seed {}", plan.seed),
+    ]);
+    parts
+}
+
+/// Returns the parts of a plan that all runs of a sweep have in common with it, apart from connections and
+/// conversations.
+pub(super) fn of_each_run(plan: &Plan) -> [String; 5] {
+    let weights = plan.mix.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>();
+    let mix = plan.mix.iter().map(|(way, weight)| {
+        let share = f64::from(*weight) / weights as f64;
+        format!("{}/{} {} %", way.generation.as_str(), way.transport.as_str(), plain(share * 100.0))
+    });
+    let mix = mix.collect::<Vec<_>>();
+    [
+        format!("{} after a warm-up of {}", seconds(plan.duration), seconds(plan.warm_up)),
+        format!("updates of about {} bytes", count(plan.payload_bytes as u64)),
+        if mix.is_empty() { "no ways to connect".to_owned() } else { mix.join(", ") },
+        format!("ramp {}/s", plain(plan.ramp)),
+        format!("churn {}/s", plain(plan.churn)),
     ]
 }
 
@@ -160,6 +180,7 @@ mod tests {
         );
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]);
         assert_eq!([percent(0.9999), percent(0.5), percent(f64::NAN)], ["100.0 %", "50.0 %", "–"]);
+        assert_eq!([share(0.0), share(1e-6), share(0.0125), share(f64::NAN)], ["0 %", "<0.1 %", "1.2 %", "–"]);
     }
 
     #[test]

@@ -43,6 +43,9 @@ const LOOPBACK: &str = "127.0.0.1:0";
 /// Number of log lines that are kept to explain a failure of the server.
 const LAST_LINES: usize = 20;
 
+/// A setting of a server, such as `server.workers`, and its value.
+pub type Set = (&'static str, String);
+
 /// A server of this program, on loopback and a port of its own. It stops when its standard input ends. This process
 /// holds the other end, so the server stops on drop, and also when this process ends, however that happens.
 #[derive(Debug)]
@@ -123,34 +126,32 @@ fn last_words(lines: &[String]) -> String {
 }
 
 impl Child {
-    /// Starts a server whose demo MAX has these people, and waits until it answers. It inherits the settings in the
-    /// environment of this process, such as `MAXTALK_SERVER__WORKERS`, except where it listens, which MAX it asks, and
-    /// what it logs.
+    /// Starts a server with these settings whose demo MAX has these people, and waits until it answers. It inherits the
+    /// other settings in the environment of this process, such as `MAXTALK_SERVER__WORKERS`, except its listeners, its
+    /// MAX and its log.
     ///
     /// # Errors
     /// The server does not start; the error has its last words.
-    pub fn spawn(demo: &config::Demo) -> Result<Self, ChildError> {
+    pub fn spawn(demo: &config::Demo, settings: &[Set]) -> Result<Self, ChildError> {
         let program = env::current_exe().map_err(ChildError::NoProgram)?;
-        Self::start(&program, demo)
+        Self::start(&program, demo, settings)
     }
 
     /// Starts the server of another program.
     ///
     /// # Errors
     /// Those of [`spawn`](Self::spawn).
-    pub fn start(program: &Path, demo: &config::Demo) -> Result<Self, ChildError> {
+    pub fn start(program: &Path, demo: &config::Demo, settings: &[Set]) -> Result<Self, ChildError> {
         let mut command = Command::new(program);
         command.args(["serve", "--until-eof"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         // A Ctrl-C is for the bench alone, which still has to ask the server for its CPU time.
         command.process_group(0);
-        let own = settings(demo, |name| env::var_os(name).is_some());
-        let withheld = NOT_INHERITED.map(variable);
-        withheld.iter().for_each(|name| _ = command.env_remove(name));
-        let decided =
-            |name: &OsString| withheld.iter().chain(own.iter().map(|(own, _)| own)).any(|it| name == it.as_str());
-        let chosen = shown(env::vars_os().filter(|(name, _)| !decided(name)).collect());
-        command.envs(own);
+        let mut own = own(demo, |name| env::var_os(name).is_some());
+        own.extend(settings.iter().map(|(key, value)| (variable_of(key), value.clone())));
+        let inherited = inherited(&own);
+        let chosen = shown(inherited.clone());
+        command.env_clear().envs(inherited).envs(own);
 
         let no_start = |cause| ChildError::NoStart { program: program.to_owned(), cause };
         let mut child = command.spawn().map_err(no_start)?;
@@ -264,9 +265,31 @@ impl Drop for Child {
     }
 }
 
-/// Returns the environment of a server for these people: the settings that it must have, and bounds on joins that let
-/// all of them come at once. A bound whose variable is `chosen` already is left out.
-fn settings(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+/// Returns the environment that a server for these people has, apart from settings of its own. The configuration that
+/// it makes is the one that such a server has.
+pub fn environment(demo: &config::Demo) -> Vec<(OsString, OsString)> {
+    let own = own(demo, |name| env::var_os(name).is_some());
+    let mut environment = inherited(&own);
+    environment.extend(own.into_iter().map(|(name, value)| (name.into(), value.into())));
+    environment
+}
+
+/// Returns the settings that a server for these people inherits from the environment of this process, as `key = value`,
+/// with secrets hidden.
+pub fn chosen(demo: &config::Demo) -> Vec<String> {
+    shown(inherited(&own(demo, |name| env::var_os(name).is_some())))
+}
+
+/// Returns the environment of this process without the variables that a server does not inherit, and without its own.
+fn inherited(own: &[(String, String)]) -> Vec<(OsString, OsString)> {
+    let withheld = NOT_INHERITED.map(variable);
+    let decided = |name: &OsString| withheld.iter().chain(own.iter().map(|(own, _)| own)).any(|it| name == it.as_str());
+    env::vars_os().filter(|(name, _)| !decided(name)).collect()
+}
+
+/// Returns the environment that a server for these people must have: its listeners, its log, the people, and bounds on
+/// joins that let all of them come at once. A bound whose variable is `chosen` already is left out.
+fn own(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("SERVER__LISTEN", LOOPBACK.to_owned()),
         (LISTENER, LOOPBACK.to_owned()),
@@ -299,6 +322,11 @@ fn shown(environment: Vec<(OsString, OsString)>) -> Vec<String> {
 
 fn variable(key: &str) -> String {
     format!("MAXTALK_{key}")
+}
+
+/// Returns the environment variable of a setting such as `server.workers`.
+fn variable_of(key: &str) -> String {
+    variable(&key.replacen('.', "__", 1).to_uppercase())
 }
 
 /// Reads the log until the server ends, and keeps its last lines. Sends the addresses of the listener for clients and
@@ -345,11 +373,11 @@ mod tests {
         let value = |settings: &[(String, String)], name: &str| {
             settings.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };
-        let few = settings(&demo(10), |_| false);
+        let few = own(&demo(10), |_| false);
         assert_eq!(value(&few, "MAXTALK_DEMO__PEOPLE").as_deref(), Some("10"));
         assert_eq!(value(&few, "MAXTALK_DEMO__ZIPF").as_deref(), Some("1.5"));
         assert_eq!(value(&few, "MAXTALK_MAX__WAITING_MAX"), None);
-        let many = settings(&demo(100_000), |name| name == "MAXTALK_MAILBOX__REGISTRY");
+        let many = own(&demo(100_000), |name| name == "MAXTALK_MAILBOX__REGISTRY");
         assert_eq!(value(&many, "MAXTALK_MAX__WAITING_MAX").as_deref(), Some("100000"));
         assert_eq!(value(&many, "MAXTALK_MAILBOX__REGISTRY"), None);
         let environment = many.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
