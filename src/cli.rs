@@ -12,10 +12,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::bench::command::{self, BenchError, Files};
-use crate::bench::interrupt::INTERRUPTED;
 use crate::bench::options::BenchOptions;
 use crate::config::cost::{Cost, Size};
-use crate::bench::report;
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::files::read_text;
 use crate::limits::machine::Machine;
@@ -125,29 +123,29 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Runs the load bench and shows its report. The exit code is 1 if the run is not valid, not clean, or no rate held the
-/// objective. It is [`INTERRUPTED`] if a clean run was interrupted.
+/// Runs the load bench and shows its report, or shows the plan of a sweep. The exit code is 1 if the run is not valid,
+/// not clean, or no rate held the objective; or if the sweep recommends nothing, or found a fault of the server. It is
+/// 130 if a clean run or a sweep was interrupted.
 ///
 /// # Errors
 /// There is no report, or it cannot be shown.
 pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
+    let show =
+        |text: &str| print(text).map_err(|cause| BenchError::Unwritable { path: "standard output".to_owned(), cause });
+    if options.sweep.plan {
+        show(&command::plan(options)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let files = Files::open(options)?;
-    let report = command::run(options)?;
-    let sheet = report::of_run(&report);
+    let outcome = command::run(options)?;
+    let sheet = outcome.sheet();
     // If a file cannot be written, standard output still gets the report.
     let written = files.write(&sheet);
     if let Some(text) = command::output(options, &sheet) {
-        let unwritable = |cause| BenchError::Unwritable { path: "standard output".to_owned(), cause };
-        print(&text).map_err(unwritable)?;
+        show(&text)?;
     }
     written?;
-    Ok(if report.interrupted && report.is_clean() {
-        ExitCode::from(INTERRUPTED)
-    } else if report.is_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ExitCode::from(outcome.code()))
 }
 
 /// Sends SIGTERM to this process when its standard input ends.
@@ -252,6 +250,10 @@ impl CommandLine {
             Command::Check { options, offline, size } => {
                 Ok(Command::Check { options: options.or(self.options), offline, size })
             }
+            Command::Bench(options) if options.sweeps_another() => {
+                let message = "a sweep starts its own servers: \"--sweep\" needs \"--spawn\" in place of \"--url\"";
+                Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
+            }
             command if self.options == Options::default() => Ok(command),
             command => {
                 let message = match command {
@@ -305,6 +307,8 @@ mod tests {
             (&["grafana"], Ok(Command::Grafana)),
             (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),
             (&["--listen"], Err(ErrorKind::InvalidValue)),
+            (&["bench", "--url", "http://x", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::ArgumentConflict)),
+            (&["bench", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::MissingRequiredArgument)),
             (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),
             (&["srve"], Err(ErrorKind::InvalidSubcommand)),
             (&["--version"], Err(ErrorKind::DisplayVersion)),

@@ -379,6 +379,11 @@ impl Config {
         self.origins.0.get(key).map_or_else(|| key.to_owned(), |origin| format!("{key} = {origin}"))
     }
 
+    /// The value of the setting `key` as messages show it, such as `2048`. `None` if there is no such setting.
+    pub fn shown(&self, key: &str) -> Option<&str> {
+        self.origins.0.get(key).map(|origin| origin.shown.as_str())
+    }
+
     /// [Descriptions](Self::describe) of all settings that do not come from the defaults, in alphabetical order.
     pub fn changed(&self) -> impl Iterator<Item = String> {
         let changed = self.origins.0.iter().filter(|(_, origin)| origin.source != Source::Default);
@@ -389,6 +394,16 @@ impl Config {
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
+}
+
+/// The keys of all settings, such as `server.listen`, in the order of the file.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    Setting::all().map(|setting| setting.key)
+}
+
+/// The key that was probably meant by an unknown one.
+pub fn nearest_key(key: &str) -> Option<&'static str> {
+    Setting::nearest(key).or_else(|| Setting::of_any_section(key)).map(|setting| setting.key)
 }
 
 impl Default for Config {

@@ -290,6 +290,129 @@ fn impossible_plans_are_refused_in_one_line() {
     }
 }
 
+/// The flags of the smallest sweep: two values, one load, steady and in bursts, once.
+const SWEEP: [&str; 11] = [
+    "--spawn",
+    "--sweep",
+    "mailbox.conversation=64,256",
+    "--loads",
+    "95",
+    "--repeats",
+    "1",
+    "--slow",
+    "0%",
+    "--duration",
+    "300ms",
+];
+
+#[test]
+fn a_sweep_compares_values_and_writes_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, json] = ["page.html", "sweep.json"].map(|name| folder.path().join(name).display().to_string());
+    let outcome = Outcome::of(bench(&[&SWEEP[..], &["--knee", "60", "--html", &page, "--json", &json]].concat()));
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let runs = report["runs"].as_array().unwrap();
+    let placed = |key: &str, pattern: &str| {
+        let runs = runs.iter().filter(|run| run["settings"]["mailbox.conversation"] == key);
+        runs.filter(|run| run["load"]["pattern"] == pattern).collect::<Vec<_>>()
+    };
+    for (value, pattern) in [("64", "steady"), ("64", "bursts"), ("256", "steady"), ("256", "bursts")] {
+        let [run] = placed(value, pattern)[..] else { panic!("{value}, {pattern}: {report}") };
+        assert_eq!(run["figures"]["refused_share"], 0.0, "{report}");
+        assert!(run["figures"]["peak_messages"].as_f64() > Some(0.0), "{report}");
+        assert!(run["figures"]["wait_p99_us"].is_f64() && run["figures"]["rss_peak_bytes"].is_f64(), "{report}");
+        assert_eq!(run["figures"]["drained_us"].is_f64(), pattern == "bursts", "{report}");
+    }
+    assert_eq!((runs.len(), report["rows"].as_array().unwrap().len()), (4, 4), "{report}");
+    assert_eq!((&report["limits"][0]["present"], &report["interrupted"]), (&json!("2048"), &json!(false)), "{report}");
+    // The talker of a conversation is allowed to fill its mailbox.
+    assert_eq!(report["circumstances"]["settings"], json!({ "session.talks_max": "257" }), "{report}");
+    // On a busy machine the bench may fail to keep its plan. Nothing is recommended then.
+    let is_recommended = report["recommended"] != Value::Null;
+    assert_eq!(outcome.code, Some(if is_recommended { 0 } else { 1 }), "{report}");
+    assert_eq!(outcome.out.contains("\nRECOMMENDED: mailbox.conversation = "), is_recommended, "{}", outcome.out);
+    assert!(outcome.out.contains("\n95 %, in bursts; the server"), "{}", outcome.out);
+    assert_eq!(outcome.err.lines().filter(|line| line.contains(" of 4: mailbox.conversation = ")).count(), 4);
+    assert!(fs::read_to_string(page).unwrap().contains("present value, 2048"));
+}
+
+#[test]
+fn the_knee_of_a_sweep_is_searched_for_at_the_present_value() {
+    let search = ["--rate", "2", "--slo", "p99<1us"];
+    let Outcome { code, err, .. } = Outcome::of(bench(&[&SWEEP[..], &search[..]].concat()));
+    let last = err.lines().last().unwrap_or_default();
+    let expected = "maxtalk: the knee of the present value is not known: no rate held p99<1us; give a rate by --knee";
+    assert!(code == Some(1) && last.starts_with(expected), "{code:?} {err}");
+    assert_eq!(err.lines().filter(|line| line.contains(" talks/s: p99 ")).count(), 2, "{err}");
+}
+
+#[test]
+fn a_sweep_that_is_interrupted_reports_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("sweep.json").display().to_string();
+    let line = ["--spawn", "--sweep", "mailbox.conversation=64,256", "--loads", "95", "--slow", "0%"];
+    let line = [&line[..], &["--repeats", "9", "--duration", "2s", "--knee", "60", "--json", &json]].concat();
+    let mut bench = bench(&line);
+    let mut err = String::new();
+    let mut stderr = bench.stderr.take().unwrap();
+    let mut byte = [0];
+    while !err.contains("2 of 36: ") {
+        stderr.read_exact(&mut byte).unwrap();
+        err.push(byte[0].into());
+    }
+    let rest = read(stderr);
+    let server = child_of(&bench);
+    signal(&bench, "INT");
+    let out = read(bench.stdout.take().unwrap());
+    let (status, _) = end_of(&mut bench);
+    let (out, rest) = (out.join().unwrap(), rest.join().unwrap());
+    assert_eq!(status.code(), Some(130), "{err}{rest}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let runs = report["runs"].as_array().unwrap().len();
+    assert!((2..36).contains(&runs) && report["interrupted"] == true, "{report}");
+    assert!(out.contains(&format!("\nINTERRUPTED: {runs} of 36 runs were made")), "{out}");
+    wait_until_over(server);
+}
+
+#[test]
+fn the_plan_of_a_sweep_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html").display().to_string();
+    let line = [&SWEEP[..3], &["--knee", "1000", "--plan", "--html", &page]].concat();
+    let Outcome { code, out, err } = Outcome::of(bench(&line));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    for text in ["each of 2 settings", "under each of 16 loads", "95 %, in bursts: 950 talks/s", "96 runs", " about "] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    assert!(!fs::exists(page).unwrap());
+}
+
+#[test]
+fn a_sweep_that_cannot_be_is_refused_before_it_starts() {
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["mailbox.conversation=0,64"], 1, "mailbox.conversation = \"0\" (flag --sweep): out of range; allowed: "),
+        (
+            &["mailbox.conversation=64,5000"],
+            1,
+            "outbox.messages_max = 4096 (default), mailbox.conversation = \"5000\" ",
+        ),
+        (&["mailbox.session=1,2", "--sweep", "mailbox.session=3,4"], 1, "--sweep names mailbox.session twice"),
+        (&["mailbox.session=8"], 2, "mailbox.session needs two values or more"),
+        (&["mailbox.session=8,8"], 2, "mailbox.session has the value 8 twice"),
+        (&["server.workers=1,2"], 2, "server.workers cannot be swept; these can: "),
+        (&["mailbox.sesion=1,2"], 2, "did you mean mailbox.session?"),
+        (&["mailbox.session=1,2", "--find-knee"], 2, "cannot be used with '--find-knee'"),
+    ];
+    for (line, code, message) in table {
+        let outcome = Outcome::of(bench(&[&["--spawn", "--sweep"], *line].concat()));
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(*code), ""), "{line:?}: {}", outcome.err);
+        assert!(outcome.err.contains(message), "{line:?}: {}", outcome.err);
+    }
+    let outcome = Outcome::of(bench(&["--url", "http://127.0.0.1:1", "--sweep", "mailbox.session=1,2"]));
+    let message = r#"a sweep starts its own servers: "--sweep" needs "--spawn" in place of "--url""#;
+    assert!(outcome.code == Some(2) && outcome.err.contains(message), "{}", outcome.err);
+}
+
 #[test]
 fn a_report_that_cannot_be_written_costs_no_other_and_none_is_begun_in_vain() {
     let folder = tempfile::tempdir().unwrap();

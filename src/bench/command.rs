@@ -1,14 +1,16 @@
-//! The whole command: one run or the search for the knee, and the files of the report.
+//! The whole command: one run, the search for the knee, or a sweep; the files of the report, and the exit code.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::interrupt::Interrupt;
+use super::interrupt::{INTERRUPTED, Interrupt};
 use super::options::{BenchOptions, OptionsError, STDOUT};
 use super::outcome::Report;
-use super::report::{Sheet, page, text};
+use super::report::{self, Sheet, page, text};
 use super::subject::{Subject, SubjectError};
+use super::sweep::Sweep;
+use super::sweep::conduct::{self, SweepError};
 use super::target::{self, FileLimitError};
 use super::trials;
 
@@ -27,6 +29,9 @@ pub enum BenchError {
     /// There is no server, or the run has no figures.
     #[error(transparent)]
     Subject(#[from] SubjectError),
+    /// The sweep cannot be made.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// The system has no thread, or does not report signals.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -41,21 +46,64 @@ pub enum BenchError {
     },
 }
 
+/// The result of a bench.
+pub enum Outcome {
+    /// One run, or the best one of a search for the knee.
+    Run(Box<Report>),
+    /// A sweep.
+    Sweep(Box<Sweep>),
+}
+
+impl Outcome {
+    /// Returns the report.
+    pub fn sheet(&self) -> Sheet {
+        match self {
+            Self::Run(report) => report::of_run(report),
+            Self::Sweep(sweep) => report::of_sweep(sweep),
+        }
+    }
+
+    /// Returns the exit code: 0 if the outcome is good, [`INTERRUPTED`] if it was interrupted and shows no fault of the
+    /// server, and otherwise 1.
+    pub fn code(&self) -> u8 {
+        let (interrupted, is_clean, is_good) = match self {
+            Self::Run(report) => (report.interrupted, report.is_clean(), report.is_good()),
+            // A sweep overloads its servers, so it is clean if they make no mistake.
+            Self::Sweep(sweep) => (sweep.interrupted, sweep.faults().is_empty(), sweep.is_good()),
+        };
+        match (interrupted && is_clean, is_good) {
+            (true, _) => INTERRUPTED,
+            (false, is_good) => u8::from(!is_good),
+        }
+    }
+}
+
+/// Returns what the sweep of these options would do, and how long it would take.
+///
+/// # Errors
+/// The sweep cannot be made.
+pub fn plan(options: &BenchOptions) -> Result<String, BenchError> {
+    Ok(report::plan_of_sweep(&conduct::plan(options)?))
+}
+
 /// Runs the bench. SIGINT or SIGTERM ends it with the figures so far; a second signal ends it at once.
 ///
 /// # Errors
 /// There is no report.
-pub fn run(options: &BenchOptions) -> Result<Report, BenchError> {
+pub fn run(options: &BenchOptions) -> Result<Outcome, BenchError> {
     let interrupt = Interrupt::listen()?;
     let users = options.users()?;
     target::raise_file_limit(options.files())?;
+    if options.sweep.is_asked_for() {
+        return Ok(Outcome::Sweep(Box::new(conduct::conduct(options, &interrupt)?)));
+    }
     let mut subject = Subject::start(options, options.plan(), users, &[])?;
     let report = if options.find_knee {
         trials::find(options.rate, &options.slo, options.quiet, |pace| subject.run(pace, &interrupt))
     } else {
         subject.run(options.pace(), &interrupt)
     };
-    Ok(subject.end(report)?)
+    Ok(Outcome::Run(Box::new(subject.end(report)?)))
 }
 
 /// Returns the text for standard output: the table, JSON, or nothing.

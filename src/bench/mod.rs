@@ -12,6 +12,7 @@
 //! * [`subject`]: the server of the runs, found or started.
 //! * [`engine`]: the run: ramp, talks, churn, the end.
 //! * [`knee`], [`trials`]: the search for the highest rate that holds an objective, and its runs.
+//! * [`sweep`]: values of a limit compared, and one recommended.
 //! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
 //! * [`interrupt`]: the signals that end a bench.
@@ -33,6 +34,7 @@ pub mod plan;
 mod printable;
 pub mod report;
 pub mod subject;
+pub mod sweep;
 pub mod target;
 pub mod trials;
 pub mod units;

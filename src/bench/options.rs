@@ -1,5 +1,6 @@
 //! The command line of `maxtalk bench`: its flags, which of them exclude one another, and the plan that they make.
 
+mod sweep;
 mod values;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use url::Url;
 
+pub use self::sweep::SweepOptions;
 pub use self::values::Weights;
 use self::values::{
     connections, duration, endpoint, generations, members, payload_bytes, per_second, ramp, share, sizes, threads,
@@ -17,6 +19,7 @@ use self::values::{
 use super::engine::Credentials;
 use super::knee::Objective;
 use super::plan::{Pace, Plan, Sizes, Way};
+use super::sweep::grid::{Grid, GridError};
 use crate::files::read_text;
 use crate::protocol::{Generation, TransportKind};
 
@@ -32,6 +35,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Args, Clone, Debug, PartialEq)]
 #[group(skip)]
 #[command(group(ArgGroup::new("target").required(true)))]
+#[command(group(ArgGroup::new("search").args(["find_knee", "sweep"]).multiple(true)))]
 pub struct BenchOptions {
     /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max
     #[arg(long, value_name = "URL", group = "target")]
@@ -80,8 +84,8 @@ pub struct BenchOptions {
     #[arg(long, value_name = "N", default_value = "0", value_parser = per_second)]
     pub churn: f64,
     /// Percentage of the connections that stop reading after they have joined
-    #[arg(long, value_name = "N%", default_value = "0%", value_parser = share)]
-    pub slow: f64,
+    #[arg(long, value_name = "N%", value_parser = share)]
+    pub slow: Option<f64>,
     /// Prefix of the usernames. A number from 0 follows it
     #[arg(long, value_name = "TEXT", default_value = "u")]
     pub user_prefix: String,
@@ -110,8 +114,11 @@ pub struct BenchOptions {
     #[arg(long, conflicts_with_all = ["window", "bursts"])]
     pub find_knee: bool,
     /// Objective of the search: bounds of delivery percentiles (p99<50ms) and of the maximum (max<1s), and loss=0
-    #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "find_knee")]
+    #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "search")]
     pub slo: Objective,
+    /// The flags of a sweep.
+    #[command(flatten)]
+    pub sweep: SweepOptions,
     /// Allow a target on another machine. Ask its owner first
     #[arg(long)]
     pub allow_remote: bool,
@@ -173,10 +180,23 @@ impl BenchOptions {
             payload_bytes: self.payload_bytes,
             mix: ways.collect(),
             churn: self.churn,
-            slow_share: self.slow,
+            slow_share: self.slow.unwrap_or(0.0),
             user_prefix: self.user_prefix.clone(),
             seed: self.seed,
         }
+    }
+
+    /// Whether a sweep is asked for, but the server is another's.
+    pub fn sweeps_another(&self) -> bool {
+        self.sweep.is_asked_for() && !self.spawn
+    }
+
+    /// Returns the grid of the sweep that is asked for.
+    ///
+    /// # Errors
+    /// Two axes are of the same limit, or there are too many combinations.
+    pub fn grid(&self) -> Result<Grid, GridError> {
+        self.sweep.grid(self.slow, self.seed)
     }
 
     /// Returns the names and tokens in the file of `--token-file`, line by line. Empty without that flag.
@@ -348,6 +368,11 @@ mod tests {
             ("--generations eio4=0", "above 0"),
             ("--slo p99", "p99"),
             ("--path socket.io", "begins with a slash"),
+            ("--sweep mailbox.session=1", "mailbox.session needs two values or more"),
+            ("--sweep mailbox.session=1,2 --knee 0", "a number from 1"),
+            ("--sweep mailbox.session=1,2 --loads 50,0", "a whole number from 1 to 1000"),
+            ("--sweep mailbox.session=1,2 --loads ,", "a whole number from 1 to 1000"),
+            ("--sweep mailbox.session=1,2 --repeats 101", "a whole number from 1 to 100"),
         ];
         for (line, message) in table {
             let error = parse(&format!("--spawn --find-knee {line}")).or_else(|_| parse(&format!("--spawn {line}")));
@@ -368,6 +393,8 @@ mod tests {
             ("payload-bytes", &PAYLOAD_BYTES_MAX.to_string()),
             ("duration", "1h"),
             ("warm-up", "1h"),
+            ("loads", "1000"),
+            ("repeats", "100"),
         ];
         for (flag, max) in table {
             let help = help(flag);
@@ -395,11 +422,33 @@ mod tests {
             ("--spawn --bursts --find-knee", ErrorKind::ArgumentConflict),
             ("--spawn --find-knee --window 1", ErrorKind::ArgumentConflict),
             ("--spawn --slo p99<1ms", ErrorKind::MissingRequiredArgument),
+            ("--spawn --sweep mailbox.session=1,2 --find-knee", ErrorKind::ArgumentConflict),
+            ("--spawn --sweep mailbox.session=1,2 --window 3", ErrorKind::ArgumentConflict),
+            ("--spawn --sweep mailbox.session=1,2 --bursts", ErrorKind::ArgumentConflict),
+            ("--spawn --sweep mailbox.session=1,2 --pid 1", ErrorKind::ArgumentConflict),
+            ("--spawn --plan", ErrorKind::MissingRequiredArgument),
+            ("--spawn --knee 100", ErrorKind::MissingRequiredArgument),
+            ("--spawn --loads 50", ErrorKind::MissingRequiredArgument),
+            ("--spawn --repeats 1", ErrorKind::MissingRequiredArgument),
         ];
         for (line, kind) in table {
             assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
         }
         assert!(parse("--spawn --find-knee --slo p99<1ms --json").is_ok());
+        assert!(parse("--spawn --sweep mailbox.session=1,2 --slo p99<1ms --rate 10 --plan").is_ok());
+    }
+
+    #[test]
+    fn a_sweep_has_a_grid() {
+        let grid = |line: &str| parse(&format!("--spawn {line}")).unwrap().grid().unwrap();
+        let default = grid("--sweep mailbox.session=2,4 --sweep max.inflight_max=8,16,32");
+        assert_eq!((default.settings.len(), default.loads.len(), default.repeats), (6, 16, 3));
+        assert_eq!((default.slow_share, default.seed), (0.05, 1));
+        let small = grid("--sweep mailbox.session=2,4 --loads 95,50% --slow 0% --repeats 1 --seed 9");
+        assert_eq!((small.loads.len(), small.loads[0].percent, small.repeats, small.seed), (4, 50, 1, 9));
+        assert_eq!(grid("--sweep mailbox.session=2,4 --slow 20%").slow_share, 0.2);
+        assert!(!parse("--spawn").unwrap().sweep.is_asked_for());
+        assert_eq!(parse("--spawn --slow 20%").unwrap().plan().slow_share, 0.2);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Lengths of time with units, as in flags and objectives.
+//! Lengths of time with units, as in flags, objectives and forecasts.
 
 use std::time::Duration;
 
@@ -32,4 +32,33 @@ pub(super) fn time(text: &str) -> Result<Duration, TimeError> {
     };
     let number: f64 = text[..unit].parse().map_err(|_| TimeError::NoNumber)?;
     Duration::try_from_secs_f64(number * seconds).map_err(|_| TimeError::TooLong)
+}
+
+/// Returns a time as people say it: `40 s`, `12 min`, `3 h 20 min`.
+pub(super) fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..90 => format!("{seconds} s"),
+        seconds if seconds < 90 * 60 => format!("{} min", (seconds + 30) / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_is_as_exact_as_it_can_be() {
+        let table = [
+            (0, "0 s"),
+            (89, "89 s"),
+            (90, "2 min"),
+            (3_000, "50 min"),
+            (5_400, "1 h 30 min"),
+            (86_399, "23 h 59 min"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(minutes(Duration::from_secs(seconds)), text);
+        }
+    }
 }

@@ -19,6 +19,12 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 356;
 pub(super) const PER_SECOND_MAX: f64 = 1e6;
 /// Lower bound of `--ramp`, per second.
 const RAMP_MIN: f64 = 0.1;
+/// Lower bound of `--knee`, in talks per second.
+const RATE_MIN: f64 = 1.0;
+/// Bound of each percentage of `--loads`.
+const PERCENT_MAX: usize = 1000;
+/// Bound of `--repeats`.
+const REPEATS_MAX: usize = 100;
 /// Bound of each weight of `--transports` and `--generations`.
 const WEIGHT_MAX: u32 = 1000;
 /// Bound of the exponent of `--sizes zipf:S`.
@@ -50,6 +56,10 @@ pub(super) enum ValueError {
     #[error("at least one weight has to be above 0")]
     NoWeight,
 }
+
+/// Percentages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Percents(pub(super) Vec<u32>);
 
 /// Values, each with its weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +102,20 @@ fn decimal(text: &str, min: f64, max: f64) -> Result<f64, ValueError> {
 
 pub(super) fn per_second(text: &str) -> Result<f64, ValueError> {
     decimal(text, 0.0, PER_SECOND_MAX)
+}
+
+pub(super) fn rate(text: &str) -> Result<f64, ValueError> {
+    decimal(text, RATE_MIN, PER_SECOND_MAX)
+}
+
+pub(super) fn percents(text: &str) -> Result<Percents, ValueError> {
+    let percent = |text: &str| whole(text.trim().trim_end_matches('%'), 1, PERCENT_MAX).map(|percent| percent as u32);
+    text.split(',').map(percent).collect::<Result<_, _>>().map(Percents)
+}
+
+pub(super) fn repeats(text: &str) -> Result<u32, ValueError> {
+    // The bound fits.
+    whole(text, 1, REPEATS_MAX).map(|repeats| repeats as u32)
 }
 
 pub(super) fn ramp(text: &str) -> Result<f64, ValueError> {
