@@ -111,7 +111,7 @@ fn a_run_prints_a_table_and_writes_its_files() {
     // The joins and the talks.
     assert!(conversation["offered"].as_u64() >= Some(24), "{report}");
     assert!(conversation["peak_messages"].as_u64() > Some(0) && conversation["wait_p99_us"].is_u64(), "{report}");
-    assert_eq!((&conversation["rejected"], &report["refused"]), (&json!(0), &json!(0)), "{report}");
+    assert_eq!((&conversation["rejected"], &report["refused_talks"]), (&json!(0), &json!(0)), "{report}");
     for text in ["(spawned, this build, default settings)", "\ndelivery by size, ms", "\nCLEAN: "] {
         assert!(out.contains(text), "{text}: {out}");
     }
@@ -130,7 +130,8 @@ fn a_mailbox_that_is_too_small_for_bursts_refuses_and_is_told() {
     let conversation = mailboxes.iter().find(|mailbox| mailbox["actor"] == "conversation").unwrap();
     assert_eq!(conversation["peak_messages"], 1, "{report}");
     assert!(conversation["rejected"].as_u64() > Some(0), "{report}");
-    assert_eq!(conversation["rejected"], report["refused"], "{report}");
+    assert_eq!(conversation["rejected"], report["refused_talks"], "{report}");
+    assert_eq!(report["refused_joins"], 0, "{report}");
     assert_eq!(report["plan"]["pace"], json!({ "kind": "bursts", "talks_per_s": 3000.0 }), "{report}");
     assert!(report["drained_s"].is_f64(), "{report}");
     // All talks come in the first tenth.

@@ -152,8 +152,10 @@ struct Counts {
     /// Talks that could not be sent because of the server.
     not_taken: AtomicU64,
     leaves: AtomicU64,
-    /// Events that the server refused.
-    refused: AtomicU64,
+    /// Talks that the server refused.
+    refused_talks: AtomicU64,
+    /// Joins that the server refused.
+    refused_joins: AtomicU64,
     deliveries: AtomicU64,
     bytes: AtomicU64,
 }

@@ -206,6 +206,13 @@ impl Knee {
     pub fn best(&self) -> Option<&KneeStep> {
         self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
     }
+
+    /// Whether the generator ended the search and not the server: the lowest rate above the best one is unproven.
+    pub fn is_of_the_generator(&self) -> bool {
+        let best = self.best().map_or(0.0, |best| best.rate);
+        let above = self.steps.iter().filter(|step| step.rate > best);
+        above.min_by(|a, b| a.rate.total_cmp(&b.rate)).is_some_and(|step| step.trial == Trial::Unproven)
+    }
 }
 
 /// Where and when a run was made.
@@ -298,8 +305,10 @@ pub struct Report {
     pub churn_failures: u64,
     /// Planned talks that were not sent because the server did not read or had closed the talker's connection.
     pub talks_not_taken: u64,
-    /// Events that the server refused: talks and joins in the first place.
-    pub refused: u64,
+    /// Talks that the server refused.
+    pub refused_talks: u64,
+    /// Joins that the server refused.
+    pub refused_joins: u64,
     /// Refusals and failures by kind.
     pub errors: Vec<(String, u64)>,
     /// How well the generator kept its plan.

@@ -94,7 +94,13 @@ impl Ear for Hearing<'_> {
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
             Heard::Refused(event, code) => {
-                audience.run.counts.refused.fetch_add(1, Ordering::Relaxed);
+                let counts = &audience.run.counts;
+                let counter = match event {
+                    "talk" => Some(&counts.refused_talks),
+                    "join" => Some(&counts.refused_joins),
+                    _ => None,
+                };
+                counter.into_iter().for_each(|counter| _ = counter.fetch_add(1, Ordering::Relaxed));
                 let what = format!("{event}: refused with {code}");
                 match event {
                     "join" | "leave" => audience.cannot(*number, what),

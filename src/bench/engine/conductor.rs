@@ -177,7 +177,8 @@ impl<'a> Conductor<'a> {
             connections_lost: count(&self.run.counts.lost) + count(&self.run.counts.failed),
             churn_failures: count(&self.run.counts.churn_failures),
             talks_not_taken: count(&self.run.counts.not_taken),
-            refused: count(&self.run.counts.refused),
+            refused_talks: count(&self.run.counts.refused_talks),
+            refused_joins: count(&self.run.counts.refused_joins),
             errors: errors.into_iter().chain(strays).collect(),
             generator: Generator {
                 lag_p99: recorder.lag().percentile(99.0),

@@ -18,6 +18,16 @@ fn a_search_that_found_nothing_is_not_good() {
 }
 
 #[test]
+fn a_search_that_ends_for_want_of_the_generator_is_known() {
+    let mut knee = samples::knee();
+    assert!(!knee.is_of_the_generator(), "6,000 talks/s failed");
+    knee.steps.retain(|step| step.trial != Trial::Fails);
+    assert!(knee.is_of_the_generator(), "8,000 talks/s are unproven");
+    knee.steps.retain(|step| step.trial == Trial::Holds);
+    assert!(!knee.is_of_the_generator(), "all held");
+}
+
+#[test]
 fn what_voids_a_run_is_named() {
     type Spoil = fn(&mut Report);
     let closed = |report: &mut Report| report.plan.pace = Pace::Closed { window: 64 };

@@ -138,6 +138,11 @@ fn verdicts(sweep: &Sweep, rows: &[figures::Row]) -> Vec<Verdict> {
     let good = advice.recommended.is_some();
     let mut verdicts =
         advice::sentences(sweep, rows, &advice).into_iter().map(|text| Verdict { good, text }).collect::<Vec<_>>();
+    if sweep.search.as_ref().is_some_and(Knee::is_of_the_generator) {
+        let text = "UNPROVEN KNEE: the generator did not keep its plan at higher rates, so the server may bear more than \
+                    these loads: take more --threads or fewer connections, or give a rate by --knee";
+        verdicts.push(Verdict { good: false, text: text.to_owned() });
+    }
     let faults = sweep.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     if !faults.is_empty() {
@@ -324,6 +329,7 @@ fn text_of(measure: Measure, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::outcome::Trial;
     use crate::bench::report::{self, page, text};
 
     #[test]
@@ -354,6 +360,11 @@ mod tests {
     #[test]
     fn what_went_wrong_is_told() {
         let text = |sweep: &Sweep| text::table(&report::of_sweep(sweep)).replace('\n', " ");
+        let unproven = "UNPROVEN KNEE: the generator did not keep its plan";
+        let mut sweep = samples::good();
+        assert!(!text(&sweep).contains(unproven));
+        sweep.search.iter_mut().for_each(|search| search.steps.retain(|step| step.trial != Trial::Fails));
+        assert!(text(&sweep).contains(unproven));
         let interrupted = text(&samples::interrupted());
         assert!(interrupted.contains(" INTERRUPTED: 7 of 192 runs were made "), "{interrupted}");
         let hopeless = text(&samples::hopeless());

@@ -17,7 +17,7 @@ pub enum Measure {
     P99,
     /// p99.9 of the delivery latency, corrected, in µs.
     P999,
-    /// The share of the talks that were refused, or more where joins were refused too.
+    /// The share of the talks that were refused, or of the joins if that is larger.
     Refused,
     /// The share of the deliveries that the server declared as missed.
     Missed,
@@ -88,7 +88,11 @@ impl Figures {
             Measure::P50 => us(50.0),
             Measure::P99 => us(99.0),
             Measure::P999 => us(99.9),
-            Measure::Refused => share(report.refused, accounts.sent),
+            Measure::Refused => {
+                let joins = share(report.refused_joins, report.joins.count.saturating_add(report.refused_joins));
+                let talks = share(report.refused_talks, accounts.sent);
+                joins.into_iter().chain(talks).reduce(f64::max)
+            }
             Measure::Missed => share(accounts.declared_missing, accounts.expected),
             Measure::Lost => share(accounts.lost, accounts.expected),
             Measure::Peak => peak.map(|peak| peak as f64),
@@ -252,7 +256,7 @@ mod tests {
         report.accounts.declared_missing = 6_000;
         report.accounts.lost = 3_000;
         report.accounts.received -= 9_000;
-        (report.refused, report.connections_lost, report.accounts.out_of_order) = (600, 2, 1);
+        (report.refused_talks, report.connections_lost, report.accounts.out_of_order) = (600, 2, 1);
         let figures = Figures::of(&report, Queue::Mailbox("conversation"));
         let table = [
             (Measure::Goodput, 20_000.0),
@@ -270,6 +274,8 @@ mod tests {
         }
         assert_eq!(figures.wrong, [("out of order", 1)]);
         assert_eq!(figures.failed, [("connections failed or lost", 2)]);
+        report.refused_joins = 2_500;
+        assert_eq!(Figures::of(&report, Queue::Max).get(Measure::Refused), Some(0.2), "of the joins");
         assert!(figures.doubts.is_empty() && figures.slow_actions == [("disconnected".to_owned(), 2)]);
         let empty = Figures::of(&samples::empty(), Queue::Outbox);
         assert_eq!(empty.doubts, ["no talk was sent"]);

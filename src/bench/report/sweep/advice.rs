@@ -103,7 +103,7 @@ fn beside(sweep: &Sweep, rows: &[Row], advice: &Advice, recommended: usize, neig
 fn phrase(judgement: &Judgement) -> String {
     match judgement {
         Judgement::Good => "is as good".to_owned(),
-        Judgement::Harms(load, Harm::Refused(part)) => format!("refuses {} of the talks at {load}", share(*part)),
+        Judgement::Harms(load, Harm::Refused(part)) => format!("refuses {} at {load}", share(*part)),
         Judgement::Harms(load, Harm::Missed(part)) => {
             format!("lets readers miss {} of the deliveries at {load}", share(*part))
         }
@@ -179,8 +179,8 @@ mod tests {
             "RECOMMENDED: mailbox.conversation = 256, where it is 2048 now. It is the smallest value that refuses, \
              misses and loses nothing at 95 % of the knee (5,130 talks/s), steady and in bursts, with and without slow \
              readers, with a p99 as good as the best",
-            "mailbox.conversation = 64, the next smaller value, refuses 4.1 % of the talks at 95 %, in bursts (talk: \
-             refused with busy)",
+            "mailbox.conversation = 64, the next smaller value, refuses 4.1 % at 95 %, in bursts (talk: refused with \
+             busy)",
             "mailbox.conversation = 1024, the next larger value, is as good. Its gain under these loads: 2.0 % refused \
              instead of 12.0 % at 110 %, in bursts. Its cost: 9.00 MiB of memory; a p99 of 8,358 ms instead of 2,091 \
              ms at 110 %, in bursts",
@@ -195,7 +195,7 @@ mod tests {
             "RECOMMENDED: outbox.messages_max = 4096, mailbox.session = 16, as now. It is the setting with the least ",
             "outbox.messages_max = 8192, mailbox.session = 16, beside it, is as good. Its gain under these loads: \
              nothing. Its cost: 6.00 MiB of memory",
-            "outbox.messages_max = 4096, mailbox.session = 4, beside it, refuses 25.0 % of the talks at ",
+            "outbox.messages_max = 4096, mailbox.session = 4, beside it, refuses 25.0 % at ",
         ];
         for (sentence, expected) in told.iter().zip(expected) {
             assert!(sentence.starts_with(expected), "{sentence}");

@@ -105,8 +105,9 @@ impl Drawing<'_> {
     fn refusals(&self, pattern: Pattern) -> Option<Chart> {
         let lines = self.by_load(pattern, Measure::Refused, 100.0);
         let y = Axis::linear("%", lines.ys().reduce(f64::max)? * 1.08);
-        let caption = "The limit is large enough for a load whose line is at the bottom.";
-        Some(self.chart(format!("Talks refused, {}", pattern.as_str()), caption, y, lines))
+        let caption = "The share of the talks, or of the joins if that is larger. The limit is large enough for a load \
+                       whose line is at the bottom.";
+        Some(self.chart(format!("Refused, {}", pattern.as_str()), caption, y, lines))
     }
 
     /// Draws the p99 of those who read well, with and without slow readers.
@@ -191,8 +192,8 @@ mod tests {
         let expected = [
             "Delivery p99, steady",
             "Delivery p99, in bursts",
-            "Talks refused, steady",
-            "Talks refused, in bursts",
+            "Refused, steady",
+            "Refused, in bursts",
             "Delivery p99 of those who read well",
             "Memory of the server, in bursts",
         ];
