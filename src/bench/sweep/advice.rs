@@ -127,7 +127,7 @@ impl Advice {
 /// Returns the loads of the highest percentage below the knee, or of the lowest one if all are above.
 fn deciding(loads: &[Load]) -> Vec<Load> {
     let percents = loads.iter().map(|load| load.percent);
-    let percent = percents.clone().filter(|percent| *percent < KNEE_PERCENT).max().or(percents.min());
+    let percent = percents.clone().filter(|percent| *percent < KNEE_PERCENT).max().or_else(|| percents.min());
     loads.iter().copied().filter(|load| Some(load.percent) == percent).collect()
 }
 

@@ -166,7 +166,8 @@ impl Clock {
         let name = grid.name(done.cell.setting);
         let told = match &done.figures {
             Ok(figures) => {
-                let p99 = figures.get(Measure::P99).map_or("none".to_owned(), |us| format!("{:.2} ms", us / 1e3));
+                let p99 =
+                    figures.get(Measure::P99).map_or_else(|| "none".to_owned(), |us| format!("{:.2} ms", us / 1e3));
                 let refused = figures.get(Measure::Refused).unwrap_or(0.0) * 100.0;
                 let doubts = figures.doubts.first().map_or_else(String::new, |doubt| format!(" (doubtful: {doubt})"));
                 format!("p99 {p99}, {refused:.1} % refused{doubts}")
