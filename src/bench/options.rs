@@ -372,6 +372,7 @@ mod tests {
             ("--sweep mailbox.session=1,2 --knee 0", "a number from 1"),
             ("--sweep mailbox.session=1,2 --loads 50,0", "a whole number from 1 to 1000"),
             ("--sweep mailbox.session=1,2 --loads ,", "a whole number from 1 to 1000"),
+            ("--sweep mailbox.session=1,2 --loads 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "at most 16 percentages"),
             ("--sweep mailbox.session=1,2 --repeats 101", "a whole number from 1 to 100"),
         ];
         for (line, message) in table {
@@ -393,7 +394,7 @@ mod tests {
             ("payload-bytes", &PAYLOAD_BYTES_MAX.to_string()),
             ("duration", "1h"),
             ("warm-up", "1h"),
-            ("loads", "1000"),
+            ("loads", "16 of them each at most 1000"),
             ("repeats", "100"),
         ];
         for (flag, max) in table {

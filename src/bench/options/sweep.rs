@@ -22,7 +22,7 @@ pub struct SweepOptions {
     /// holds the objective of --slo at the present value, which is searched for
     #[arg(long, value_name = "N", value_parser = rate, requires = "sweep")]
     pub knee: Option<f64>,
-    /// Loads of a sweep in percent of the knee, each steady and in bursts: at most 1000
+    /// Loads of a sweep in percent of the knee, each steady and in bursts: at most 16 of them, each at most 1000
     #[arg(long, value_name = "N,...", default_value = "50,80,95,110", value_parser = percents, requires = "sweep")]
     pub loads: Percents,
     /// Runs of a sweep for each value under each load: at most 100

@@ -23,6 +23,8 @@ const RAMP_MIN: f64 = 0.1;
 const RATE_MIN: f64 = 1.0;
 /// Bound of each percentage of `--loads`.
 const PERCENT_MAX: usize = 1000;
+/// Bound of the number of percentages.
+const PERCENTS_MAX: usize = 16;
 /// Bound of `--repeats`.
 const REPEATS_MAX: usize = 100;
 /// Bound of each weight of `--transports` and `--generations`.
@@ -55,6 +57,8 @@ pub(super) enum ValueError {
     Weight { name: String },
     #[error("at least one weight has to be above 0")]
     NoWeight,
+    #[error("at most {PERCENTS_MAX} percentages")]
+    TooManyPercents,
 }
 
 /// Percentages.
@@ -110,7 +114,8 @@ pub(super) fn rate(text: &str) -> Result<f64, ValueError> {
 
 pub(super) fn percents(text: &str) -> Result<Percents, ValueError> {
     let percent = |text: &str| whole(text.trim().trim_end_matches('%'), 1, PERCENT_MAX).map(|percent| percent as u32);
-    text.split(',').map(percent).collect::<Result<_, _>>().map(Percents)
+    let percents = text.split(',').map(percent).collect::<Result<Vec<_>, _>>()?;
+    if percents.len() > PERCENTS_MAX { Err(ValueError::TooManyPercents) } else { Ok(Percents(percents)) }
 }
 
 pub(super) fn repeats(text: &str) -> Result<u32, ValueError> {

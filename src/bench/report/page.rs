@@ -73,7 +73,7 @@ fn figure(chart: &Chart) -> String {
     let Some(svg) = chart.svg() else { return String::new() };
     let key = chart.series.iter().filter(|series| !series.points.is_empty());
     let key = key.map(|series| {
-        let swatch = element("i", &format!("tone-{:?}", series.tone), "");
+        let swatch = element("i", &format!("tone-{:?} shape-{:?}", series.tone, series.shape), "");
         element("span", "", &(swatch + &escape(&series.name)))
     });
     let caption = element("figcaption", "", &escape(&chart.caption));
@@ -133,6 +133,8 @@ figure svg{display:block;width:100%;min-width:540px;height:auto}
 svg text{font-family:system-ui,sans-serif}
 .key{margin:0 0 6px;display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px}
 .key i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:7px;vertical-align:middle}
+.key .shape-Rule{width:0;height:14px;border-left:2px dashed var(--soft);border-radius:0;background:none}
+.key .shape-Rings{width:12px;height:12px;border:2px solid var(--soft);border-radius:50%;background:none}
 figcaption{color:var(--soft);font-size:13px;margin-top:6px}
 .narrow{columns:2 330px;column-gap:16px;margin-bottom:16px}
 .narrow section{break-inside:avoid}
