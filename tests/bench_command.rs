@@ -379,10 +379,18 @@ fn a_sweep_that_is_interrupted_reports_what_it_has() {
 fn the_plan_of_a_sweep_starts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html").display().to_string();
-    let line = [&SWEEP[..3], &["--knee", "1000", "--plan", "--html", &page]].concat();
-    let Outcome { code, out, err } = Outcome::of(bench(&line));
+    let mut command = maxtalk(&[&["bench"], &SWEEP[..3], &["--knee", "1000", "--plan", "--html", &page]].concat());
+    command.env("MAXTALK_MAILBOX__CONVERSATION", "77").env("MAXTALK_SERVER__WORKERS", "1");
+    let Outcome { code, out, err } = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap());
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    for text in ["each of 2 settings", "under each of 16 loads", "95 %, in bursts: 950 talks/s", "96 runs", " about "] {
+    for text in [
+        "mailbox.conversation = 64, 256 (present value 77)",
+        "  servers  spawned, this build, server.workers = \"1\", session.talks_max = 257 because of the sweep\n",
+        "each of 2 settings",
+        "under each of 16 loads",
+        "95 %, in bursts: 950 talks/s",
+        "96 runs. They take about ",
+    ] {
         assert!(out.contains(text), "{text}: {out}");
     }
     assert!(!fs::exists(page).unwrap());

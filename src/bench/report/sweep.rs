@@ -66,13 +66,12 @@ pub(super) fn plan(sweep: &Sweep) -> String {
         format!("  {load}{}", rate.unwrap_or_default())
     }));
     lines.push(String::new());
-    let runs = grid.settings.len() * grid.loads.len() * grid.repeats as usize;
     let search = if sweep.knee.is_none() { ", with the search for the knee before them" } else { "" };
     let sum = format!(
         "{}: {} runs{search}. They take about {}, and at most {}: a run whose figures are doubtful is made again, and \
          talks that are refused are waited for.",
         times(grid.repeats),
-        count(runs as u64),
+        count(grid.runs() as u64),
         minutes(time.usual),
         minutes(time.longest)
     );
@@ -138,43 +137,40 @@ fn verdicts(sweep: &Sweep, rows: &[figures::Row]) -> Vec<Verdict> {
     let good = advice.recommended.is_some();
     let mut verdicts =
         advice::sentences(sweep, rows, &advice).into_iter().map(|text| Verdict { good, text }).collect::<Vec<_>>();
+    let mut bad = |text: String| verdicts.push(Verdict { good: false, text });
     if sweep.search.as_ref().is_some_and(Knee::is_of_the_generator) {
         let text = "UNPROVEN KNEE: the generator did not keep its plan at higher rates, so the server may bear more than \
                     these loads: take more --threads or fewer connections, or give a rate by --knee";
-        verdicts.push(Verdict { good: false, text: text.to_owned() });
+        bad(text.to_owned());
     }
     let faults = sweep.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     if !faults.is_empty() {
-        verdicts.push(Verdict { good: false, text: format!("WRONG: {faults}. No load excuses that") });
+        bad(format!("WRONG: {faults}. No load excuses that"));
     }
-    let runs = |reason: Option<&str>| reason.map_or_else(String::new, |reason| printable(reason, 200));
-    let (doubtful, failed): (usize, usize) =
-        rows.iter().fold((0, 0), |(doubtful, failed), row| (doubtful + row.doubtful, failed + row.failures.len()));
-    let mut reasons = rows.iter().filter_map(|row| row.failures.first().map(|it| runs(Some(it)))).collect::<Vec<_>>();
-    reasons.dedup();
-    reasons.truncate(REASONS_MAX);
+    let made = sweep.cells.len() as u64;
+    let sum = |pick: fn(&figures::Row) -> usize| rows.iter().map(pick).sum::<usize>() as u64;
+    let (doubtful, failed) = (sum(|row| row.doubtful), sum(|row| row.failures.len()));
     if failed > 0 {
-        let text = format!("FAILED: {} of the runs have no figures: {}", count(failed as u64), reasons.join("; "));
-        verdicts.push(Verdict { good: false, text });
+        let mut reasons = rows.iter().flat_map(|row| &row.failures).map(|it| printable(it, 200)).collect::<Vec<_>>();
+        reasons.sort_unstable();
+        reasons.dedup();
+        reasons.truncate(REASONS_MAX);
+        bad(format!("FAILED: {} of {} runs have no figures: {}", count(failed), count(made), reasons.join("; ")));
     }
-    verdicts.push(if doubtful > 0 {
-        let reason = rows.iter().find(|row| row.is_doubtful()).and_then(figures::Row::doubt);
-        let reason =
-            reason.map_or_else(String::new, |reason| format!(", for instance because {}", printable(reason, 200)));
-        let text = format!(
-            "DOUBTFUL: {} of {} runs, also when they were made again{reason}. They count for nothing",
-            count(doubtful as u64),
-            count(sweep.cells.len() as u64)
-        );
-        Verdict { good: false, text }
-    } else {
-        Verdict { good: true, text: "VALID: the generator kept its plan in each run".to_owned() }
-    });
+    if doubtful > 0 {
+        let doubt = rows.iter().find(|row| row.is_doubtful()).and_then(figures::Row::doubt);
+        let why = doubt.map_or_else(String::new, |doubt| format!(", for instance because {}", printable(doubt, 200)));
+        let (doubtful, made) = (count(doubtful), count(made));
+        bad(format!(
+            "DOUBTFUL: {doubtful} of {made} runs, also when they were made again{why}. They count for nothing"
+        ));
+    }
     if sweep.interrupted {
-        let planned = sweep.grid.settings.len() * sweep.grid.loads.len() * sweep.grid.repeats as usize;
-        let (made, planned) = (count(sweep.cells.len() as u64), count(planned as u64));
-        verdicts.push(Verdict { good: false, text: format!("INTERRUPTED: {made} of {planned} runs were made") });
+        bad(format!("INTERRUPTED: {} of {} runs were made", count(made), count(sweep.grid.runs() as u64)));
+    }
+    if doubtful == 0 && made > 0 {
+        verdicts.push(Verdict { good: true, text: "VALID: the generator kept its plan in each run".to_owned() });
     }
     verdicts
 }
@@ -370,7 +366,7 @@ mod tests {
         let hopeless = text(&samples::hopeless());
         for told in [
             " WRONG: 3 duplicated. No load excuses that ",
-            " FAILED: 3 of the runs have no figures: nobody could join: x ",
+            " FAILED: 3 of 9 runs have no figures: nobody could join: x ",
             " DOUBTFUL: 3 of 9 runs, also when they were made again, for instance because the generator was late",
         ] {
             assert!(hopeless.contains(told), "{told}: {hopeless}");

@@ -66,8 +66,10 @@ pub fn plan(options: &BenchOptions) -> Result<Sweep, SweepError> {
     let people = subject::demo(&plan);
     let config = grid.check(&target::environment(&people))?;
     let companions = grid.companions(&config);
+    let mut chosen = target::chosen(&people);
+    chosen.retain(|setting| !grid.axes.iter().any(|axis| setting.starts_with(&format!("{} ", axis.key))));
     Ok(Sweep {
-        circumstances: subject::circumstances(String::new(), Some(&target::chosen(&people))),
+        circumstances: subject::circumstances(String::new(), Some(&chosen)),
         plan: Plan { slow_share: grid.slow_share, ..plan },
         present: grid.axes.iter().map(|axis| axis.present(&config)).collect(),
         companions,

@@ -230,6 +230,11 @@ impl Grid {
         self.axes.iter().enumerate().filter_map(beside).collect()
     }
 
+    /// Returns the number of cells.
+    pub fn runs(&self) -> usize {
+        self.settings.len() * self.loads.len() * self.repeats as usize
+    }
+
     /// Returns all cells in the order in which they are run. Each repeat covers all settings and loads before the next
     /// begins, in a random order: so a slow change of the machine favours none of them, and a sweep that is
     /// interrupted has about as many runs of each.
@@ -256,8 +261,8 @@ impl Grid {
     pub fn time(&self, plan: &Plan, searches: bool) -> Time {
         let ramp = Duration::try_from_secs_f64(plan.connections as f64 / plan.ramp).unwrap_or_default();
         let run = ramp + plan.warm_up + plan.duration;
-        // The grid has bounds, so this fits.
-        let cells = (self.settings.len() * self.loads.len()) as u32 * self.repeats;
+        // Each part of a grid has a bound, so this fits.
+        let cells = self.runs() as u32;
         let (usual, longest) = (AROUND + run, AROUND + run + WAITED);
         let [trials, trials_max] = if searches { [TRIALS, TRIALS_MAX] } else { [0, 0] };
         Time { usual: usual * (cells + trials), longest: longest * (2 * cells + trials_max) }

@@ -39,7 +39,7 @@ pub(super) fn json(sweep: &Sweep, rows: &[Row]) -> String {
         "plan": plan(&sweep.plan),
         "limits": limits.collect::<Value>(),
         "repeats": grid.repeats,
-        "planned_runs": grid.settings.len() * grid.loads.len() * grid.repeats as usize,
+        "planned_runs": grid.runs(),
         "interrupted": sweep.interrupted,
         "knee_talks_per_s": sweep.knee,
         "search": sweep.search.as_ref().map(knee),
