@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::CONNECT_TIMEOUT;
 use crate::bench::exposition::Exposition;
 
-/// The setting that names the listener of the metrics, as in the name of its environment variable.
-pub(super) const LISTENER: &str = "METRICS__LISTEN";
+/// The setting that names the admin listener, as in the name of its environment variable.
+pub(super) const LISTENER: &str = "ADMIN__LISTEN";
 /// The beginning of the line in the log that says where the metrics are.
-const ANNOUNCED: &str = "metrics on http://";
+const ANNOUNCED: &str = "admin listener on http://";
 /// The path of the metrics.
 const PATH: &str = "/metrics";
 /// How long a server may be silent while it is asked.
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn the_log_says_where_the_metrics_are() {
-        let line = "[2026-01-02T03:04:05Z INFO  maxtalk::server] metrics on http://127.0.0.1:4711/metrics";
+        let line = "[2026-01-02T03:04:05Z INFO  maxtalk::server] admin listener on http://127.0.0.1:4711/";
         assert_eq!(Scraper::announced(line), Some(Scraper(([127, 0, 0, 1], 4711).into())));
         assert_eq!(Scraper::announced("maxtalk 0.1.0 listening on http://127.0.0.1:4711"), None);
-        assert_eq!(Scraper::announced("metrics on http://nowhere/metrics"), None);
+        assert_eq!(Scraper::announced("admin listener on http://nowhere/"), None);
     }
 
     #[test]
