@@ -89,7 +89,8 @@ fn readers() -> Vec<Alert> {
             holds: "5m",
             severity: "warning",
             summary: "More than 5 % of the sessions read too slowly.",
-            runbook: "If they share a network, look there. If all are slow, compare the rate of deliveries with usual days.",
+            runbook: "If they share a network, look there. If all are slow, compare the rate of deliveries with \
+                      that of usual days.",
         },
         Alert {
             name: "MaxtalkSlowReadersClosed",
@@ -131,8 +132,8 @@ fn service() -> Vec<Alert> {
             holds: "5m",
             severity: "critical",
             summary: "More than 10 % of the joins fail.",
-            runbook: "maxtalk_joins_total has the codes. With max_timeout and max_unavailable look at MAX; maxtalk check \
-                      asks it.",
+            runbook: "maxtalk_joins_total has the codes. With max_timeout and max_unavailable look at MAX, which \
+                      maxtalk check asks.",
         },
         Alert {
             name: "MaxtalkJoinsWait",

@@ -9,8 +9,9 @@ const PLACE: Place = Place { matchers: "job=~\"$job\",instance=~\"$instance\"", 
 /// The version of Grafana's schema for dashboards that this file follows.
 const SCHEMA_VERSION: u32 = 39;
 
-/// Grafana's grid is 24 wide; three panels stand beside one another.
+/// The width of a panel: a third of Grafana's grid.
 const PANEL_WIDTH: usize = 8;
+/// The height of a panel, in rows of the grid.
 const PANEL_HEIGHT: usize = 8;
 
 /// A panel: a plot of one or more expressions over time.
@@ -146,8 +147,8 @@ fn mailboxes() -> Vec<Panel> {
         panel(
             "Waiting time",
             "s",
-            "Time from being put into a mailbox to being handled. If it rises alone, a burst is absorbed. If the handling \
-             time rises too, the processor is the limit.",
+            "Time from being put into a mailbox to being handled. If it rises alone, a burst is absorbed. If the \
+             handling time rises too, the processor is the limit.",
             [
                 (PLACE.quantile(0.5, metric!(mailbox_wait_seconds), "", "actor"), "{{actor}} p50"),
                 (PLACE.quantile(0.99, metric!(mailbox_wait_seconds), "", "actor"), "{{actor}} p99"),

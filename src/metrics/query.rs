@@ -106,7 +106,8 @@ pub(super) mod tests {
             ),
             (
                 PLACE.quantile(0.99, metric!(mailbox_wait_seconds), "", "actor"),
-                "histogram_quantile(0.99, sum by (le, actor) (rate(maxtalk_mailbox_wait_seconds_bucket{job=\"m\"}[5m])))",
+                "histogram_quantile(0.99, sum by (le, actor) \
+                 (rate(maxtalk_mailbox_wait_seconds_bucket{job=\"m\"}[5m])))",
             ),
             (Place { matchers: "", window: "1m" }.max(metric!(build), "", ""), "max (maxtalk_build_info)"),
         ];
