@@ -139,8 +139,8 @@ fn verdicts(sweep: &Sweep, rows: &[figures::Row]) -> Vec<Verdict> {
         advice::sentences(sweep, rows, &advice).into_iter().map(|text| Verdict { good, text }).collect::<Vec<_>>();
     let mut bad = |text: String| verdicts.push(Verdict { good: false, text });
     if sweep.search.as_ref().is_some_and(Knee::is_of_the_generator) {
-        let text = "UNPROVEN KNEE: the generator did not keep its plan at higher rates, so the server may bear more than \
-                    these loads: take more --threads or fewer connections, or give a rate by --knee";
+        let text = "UNPROVEN KNEE: the generator did not keep its plan at higher rates, so the server may bear \
+                    more than these loads: take more --threads or fewer connections, or give a rate by --knee";
         bad(text.to_owned());
     }
     let faults = sweep.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
