@@ -195,6 +195,8 @@ mod tests {
         let presence = axis("conversation.presence_members_max=0,10");
         assert_eq!(presence.values, [Value::Number(10), Value::Unlimited], "no limit is the largest");
         assert_eq!(presence.values.iter().map(Value::positive).collect::<Vec<_>>(), [Some(10.0), None]);
+        let policy = axis("outbox.policy=fold,close");
+        assert!(!policy.is_ordered() && policy.present(&Config::default()) == Value::Word("fold".to_owned()));
         // The configuration judges values, so a word is one here.
         let words = axis("mailbox.session=x,9,-1");
         assert_eq!(
@@ -240,6 +242,8 @@ mod tests {
             "max.waiting_max",
             "outbox.messages_max",
             "outbox.bytes_max",
+            "outbox.policy",
+            "outbox.grace_ms",
             "session.pending_max",
             "conversation.burst_max",
             "conversation.presence_members_max",
