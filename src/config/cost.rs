@@ -26,7 +26,7 @@ pub const SESSION_BYTES: u64 = 3 << 10;
 pub const MEMBERSHIP_BYTES: u64 = 160;
 
 /// Memory of a conversation without members.
-pub const CONVERSATION_BYTES: u64 = 1792;
+pub const CONVERSATION_BYTES: u64 = 2048;
 
 /// Memory of the kernel for a connection whose buffers are empty: 4.2 to 4.8 KiB on Linux 6.18.
 const CONNECTION_BYTES: u64 = 5 << 10;

@@ -172,7 +172,7 @@ fn warnings_say_what_does_not_suffice() {
             50_000,
             |_| {},
             &[
-                "50,000 sessions need 478 MiB at rest, but the control group has 256 MiB: 26,254 fit",
+                "50,000 sessions need 478 MiB at rest, but the control group has 256 MiB: 26,251 fit",
                 "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,395 fit",
                 "limits.memory_bytes_max (256 MiB) does not count the memory of the kernel",
             ],
