@@ -173,7 +173,7 @@ fn warnings_say_what_does_not_suffice() {
             |_| {},
             &[
                 "50,000 sessions need 478 MiB at rest, but the control group has 256 MiB: 26,251 fit",
-                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,395 fit",
+                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,385 fit",
                 "limits.memory_bytes_max (256 MiB) does not count the memory of the kernel",
             ],
         ),
