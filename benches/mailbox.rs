@@ -4,8 +4,8 @@ mod support;
 
 use actix::{Actor, Context, Handler};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::testing::mailbox::{Addressed, Mail, Mailbox, SendError};
-use maxtalk::testing::metrics::ActorClass;
+use maxtalk::testing::mailbox::{Addressed, Classified, Mail, Mailbox, SendError};
+use maxtalk::testing::metrics::{ActorClass, ToConversation};
 use tokio::sync::oneshot;
 
 const LIMIT: usize = 1024;
@@ -28,14 +28,25 @@ impl Actor for Counter {
 
 impl Addressed for Counter {
     type Message = ToCounter;
-    const CLASS: ActorClass = ActorClass::Conversation;
+}
+
+impl Classified for ToCounter {
+    type Kind = ToConversation;
+
+    fn kind(&self) -> ToConversation {
+        match self {
+            Self::Add => ToConversation::Talk,
+            Self::Get(_) => ToConversation::Ask,
+        }
+    }
 }
 
 impl Handler<Mail<ToCounter>> for Counter {
     type Result = ();
 
     fn handle(&mut self, mail: Mail<ToCounter>, _: &mut Self::Context) {
-        match mail.open() {
+        let (message, _handling) = mail.open();
+        match message {
             ToCounter::Add => self.0 += 1,
             ToCounter::Get(reply) => drop(reply.send(self.0)),
         }
@@ -50,7 +61,9 @@ async fn count(mailbox: &Mailbox<Counter>) -> usize {
 
 fn mailboxes(criterion: &mut Criterion) {
     let system = actix_rt::System::new();
-    let mailbox = system.block_on(async { Mailbox::new(Counter(0).start(), LIMIT, &support::metrics()) });
+    let metrics = support::metrics();
+    metrics.mailbox(ActorClass::Conversation).limit.set(LIMIT);
+    let mailbox = system.block_on(async { Mailbox::new(Counter(0).start(), &metrics) });
     criterion.bench_function("a question and its answer", |bencher| {
         bencher.iter(|| system.block_on(count(&mailbox)));
     });

@@ -1,25 +1,38 @@
 //! The bounded, measured front door of an actor. actix's own capacity does not bound a mailbox: every clone of an
 //! address adds a slot, and `do_send` ignores it. Here one counter serves all senders, and a full mailbox is an error
-//! value.
+//! value. The bound is that of the class, which may be turned while the server runs.
+//!
+//! A message *waits* from being put in until it is [opened](Mail::open). Its *handling* lasts from there until the
+//! actor has done its part, in this round of its thread or in later ones: until the [`Handling`] is dropped. What
+//! others do for it in the meantime, such as MAX, is not the actor's part.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Context, Handler, Message};
 
-use crate::metrics::{ActorClass, MailboxMetrics, Metrics};
+use crate::metrics::{ActorClass, MailboxMetrics, MessageKind, Metrics};
 
 /// An actor behind a [`Mailbox`]. All its messages are of one type.
 pub trait Addressed: Actor<Context = Context<Self>> + Handler<Mail<Self::Message>> {
     /// The messages of the actor.
-    type Message: Send + 'static;
-
-    /// The class of the actor in the metrics.
-    const CLASS: ActorClass;
+    type Message: Classified + Send + 'static;
 }
+
+/// Messages of several kinds, which tell the class of the actor that takes them.
+pub trait Classified {
+    /// The kinds.
+    type Kind: MessageKind;
+
+    /// Returns the kind of this message.
+    fn kind(&self) -> Self::Kind;
+}
+
+/// The kinds of message that an actor takes.
+type Kind<A> = <<A as Addressed>::Message as Classified>::Kind;
 
 /// The reason for which a message was not taken. The message is dropped: the sender knows what it was and answers the
 /// client.
@@ -43,7 +56,6 @@ struct Door<A: Addressed> {
 #[derive(Debug)]
 struct Depth {
     messages: AtomicUsize,
-    limit: usize,
     metrics: Arc<MailboxMetrics>,
 }
 
@@ -51,7 +63,6 @@ struct Depth {
 #[derive(Debug)]
 pub struct Mail<M> {
     message: M,
-    sent: Instant,
     slot: Slot,
 }
 
@@ -59,36 +70,77 @@ impl<M: 'static> Message for Mail<M> {
     type Result = ();
 }
 
-impl<M> Mail<M> {
+impl<M: Classified> Mail<M> {
     /// Takes the message out and frees its slot. A handler does this first, because the waiting time ends here.
-    pub fn open(self) -> M {
-        self.open_with_slot().0
+    pub fn open(self) -> (M, Handling) {
+        let (message, slot) = (self.message, self.slot);
+        let handling = slot.opened(message.kind());
+        (message, handling)
     }
 
-    /// Takes the message out, but keeps its slot, for work that goes on after the handler: it counts against the bound
+    /// Takes the message out, but keeps its slot, for work that goes on after the handling: it counts against the bound
     /// until the slot is dropped.
-    pub fn open_with_slot(self) -> (M, Slot) {
-        self.slot.0.metrics.wait.observe(self.sent.elapsed().as_secs_f64());
-        (self.message, self.slot)
+    pub fn open_with_slot(self) -> (M, Handling, Slot) {
+        let handling = self.slot.opened(self.message.kind());
+        (self.message, handling, self.slot)
     }
 }
 
 /// A slot in a mailbox. Dropping it frees it.
 #[derive(Debug)]
-pub struct Slot(Arc<Depth>);
+pub struct Slot {
+    depth: Arc<Depth>,
+    /// When it was taken.
+    since: Instant,
+}
+
+impl Slot {
+    /// Ends the wait of the message in it, and begins its handling.
+    fn opened(&self, kind: impl MessageKind) -> Handling {
+        let (depth, kind, begun) = (self.depth.clone(), kind.number(), now());
+        depth.metrics.by_number(kind).wait.observe_time(begun.saturating_duration_since(self.since));
+        Handling { depth, kind, begun, time: None }
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.messages.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.messages.dec();
+        self.depth.messages.fetch_sub(1, Ordering::Relaxed);
+        self.depth.metrics.messages.dec();
+    }
+}
+
+/// A message in the hands of its actor. Dropping this ends the handling.
+#[derive(Debug)]
+#[must_use = "the handling ends when this is dropped"]
+pub struct Handling {
+    depth: Arc<Depth>,
+    /// The number of the kind of the message.
+    kind: usize,
+    begun: Instant,
+    /// How long it has taken, if it has ended.
+    time: Option<Duration>,
+}
+
+impl Handling {
+    /// Ends the handling. Returns how long it has taken.
+    pub fn end(mut self) -> Duration {
+        *self.time.insert(now().saturating_duration_since(self.begun))
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        let time = self.time.unwrap_or_else(|| now().saturating_duration_since(self.begun));
+        self.depth.metrics.by_number(self.kind).handle.observe_time(time);
     }
 }
 
 impl<A: Addressed> Mailbox<A> {
-    /// Creates the front door of the actor at `addr`, with `limit` slots.
-    pub fn new(addr: Addr<A>, limit: usize, metrics: &Metrics) -> Self {
-        let metrics = metrics.mailbox(A::CLASS).clone();
-        Self(Arc::new(Door { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), limit, metrics }) }))
+    /// Creates the front door of the actor at `addr`, with the bound of its class.
+    pub fn new(addr: Addr<A>, metrics: &Metrics) -> Self {
+        let metrics = metrics.mailbox(Kind::<A>::CLASS).clone();
+        Self(Arc::new(Door { addr, depth: Arc::new(Depth { messages: AtomicUsize::new(0), metrics }) }))
     }
 
     /// Sends a message.
@@ -99,7 +151,7 @@ impl<A: Addressed> Mailbox<A> {
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        let slot = self.reserve()?;
+        let slot = self.reserve(message.kind())?;
         self.fill(slot, message);
         Ok(())
     }
@@ -109,18 +161,19 @@ impl<A: Addressed> Mailbox<A> {
     ///
     /// # Errors
     /// The mailbox is full, or the actor is gone.
-    pub fn reserve(&self) -> Result<Slot, SendError> {
-        let metrics = &self.0.depth.metrics;
-        metrics.enqueued.inc();
+    pub fn reserve(&self, kind: Kind<A>) -> Result<Slot, SendError> {
+        let Depth { messages, metrics } = &*self.0.depth;
+        let of_kind = metrics.kind(kind);
+        of_kind.offered.inc();
         if !self.0.addr.connected() {
-            metrics.closed.inc();
+            of_kind.closed.inc();
             return Err(SendError::Closed);
         }
-        let free = |waiting| (waiting < self.0.depth.limit).then_some(waiting + 1);
-        match self.0.depth.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
+        let free = |waiting| (waiting < metrics.limit.get()).then_some(waiting + 1);
+        match messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
             Ok(waiting) => Ok(self.slot(waiting + 1)),
             Err(_) => {
-                metrics.full.inc();
+                of_kind.full.inc();
                 Err(SendError::Full)
             }
         }
@@ -131,9 +184,9 @@ impl<A: Addressed> Mailbox<A> {
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        debug_assert!(Arc::ptr_eq(&slot.0, &self.0.depth), "a slot of another mailbox");
+        debug_assert!(Arc::ptr_eq(&slot.depth, &self.0.depth), "a slot of another mailbox");
         #[allow(clippy::disallowed_methods, reason = "this is the front door: the message has a slot")]
-        self.0.addr.do_send(Mail { message, sent: Instant::now(), slot });
+        self.0.addr.do_send(Mail { message, slot });
     }
 
     /// Sends a message even if the mailbox is full. This is for messages that undo something (a leave, a retirement)
@@ -142,12 +195,14 @@ impl<A: Addressed> Mailbox<A> {
     where
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
-        self.0.depth.metrics.enqueued.inc();
+        let Depth { messages, metrics } = &*self.0.depth;
+        let of_kind = metrics.kind(message.kind());
+        of_kind.offered.inc();
         if !self.0.addr.connected() {
-            self.0.depth.metrics.closed.inc();
+            of_kind.closed.inc();
             return;
         }
-        let waiting = self.0.depth.messages.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting = messages.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = self.slot(waiting);
         self.fill(slot, message);
     }
@@ -163,9 +218,9 @@ impl<A: Addressed> Mailbox<A> {
     }
 
     fn slot(&self, waiting: usize) -> Slot {
-        self.0.depth.metrics.messages.inc();
-        self.0.depth.metrics.peak.reached(waiting as u64);
-        Slot(self.0.depth.clone())
+        let since = now();
+        self.0.depth.metrics.came(waiting, since);
+        Slot { depth: self.0.depth.clone(), since }
     }
 }
 
@@ -207,116 +262,34 @@ impl ActorCount {
     /// Counts one more actor of `class`.
     pub fn new(class: ActorClass, metrics: &Metrics) -> Self {
         let metrics = metrics.mailbox(class).clone();
-        metrics.started.inc();
-        metrics.actors.inc();
+        metrics.actors.started.inc();
+        metrics.actors.living.inc();
         Self(metrics)
     }
 }
 
 impl Drop for ActorCount {
     fn drop(&mut self) {
-        self.0.actors.dec();
+        let actors = &self.0.actors;
+        actors.living.dec();
         if std::thread::panicking() {
-            self.0.panicked.inc()
+            actors.panicked.inc()
         } else {
-            self.0.stopped.inc()
+            actors.stopped.inc()
         };
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::ReadAtScrape;
-    use tokio::sync::oneshot;
-
-    /// Counts its messages.
-    struct Counter(usize);
-
-    enum ToCounter {
-        Add,
-        Panic,
-        Get(oneshot::Sender<usize>),
+/// Returns the present time. A test may stand still on its thread.
+fn now() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = clock::STOPPED.get() {
+        return now;
     }
-
-    impl Actor for Counter {
-        type Context = Context<Self>;
-    }
-
-    impl Addressed for Counter {
-        type Message = ToCounter;
-        const CLASS: ActorClass = ActorClass::Conversation;
-    }
-
-    impl Handler<Mail<ToCounter>> for Counter {
-        type Result = ();
-
-        fn handle(&mut self, mail: Mail<ToCounter>, _: &mut Self::Context) {
-            match mail.open() {
-                ToCounter::Add => self.0 += 1,
-                ToCounter::Panic => panic!("as it was told"),
-                ToCounter::Get(reply) => drop(reply.send(self.0)),
-            }
-        }
-    }
-
-    fn mailbox(limit: usize) -> (Mailbox<Counter>, Arc<MailboxMetrics>) {
-        let metrics = Metrics::new(&[], ReadAtScrape::default());
-        (Mailbox::new(Counter(0).start(), limit, &metrics), metrics.mailbox(ActorClass::Conversation).clone())
-    }
-
-    async fn count(mailbox: &Mailbox<Counter>) -> usize {
-        let (reply, answer) = oneshot::channel();
-        mailbox.send_always(ToCounter::Get(reply));
-        answer.await.unwrap()
-    }
-
-    /// With actix's own capacity each of the fresh clones would add a slot.
-    #[actix_rt::test]
-    async fn clones_share_one_bound() {
-        let (mailbox, metrics) = mailbox(16);
-        let taken = (0..100).filter(|_| mailbox.clone().try_send(ToCounter::Add).is_ok()).count();
-        assert_eq!((taken, metrics.messages.get(), metrics.full.get()), (16, 16, 84));
-        assert_eq!(metrics.peak.get(), 16);
-        assert_eq!(count(&mailbox).await, 16);
-        assert_eq!(metrics.messages.get(), 0);
-        assert_eq!(mailbox.try_send(ToCounter::Add), Ok(()), "there is room again");
-    }
-
-    #[actix_rt::test]
-    async fn send_always_ignores_the_bound() {
-        let (mailbox, metrics) = mailbox(1);
-        assert_eq!(mailbox.try_send(ToCounter::Add), Ok(()));
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
-        mailbox.send_always(ToCounter::Add);
-        assert_eq!(metrics.messages.get(), 2);
-        assert_eq!(count(&mailbox).await, 2);
-    }
-
-    #[actix_rt::test]
-    async fn a_slot_that_is_not_used_is_freed() {
-        let (mailbox, metrics) = mailbox(1);
-        let slot = mailbox.reserve().unwrap();
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
-        drop(slot);
-        assert_eq!(metrics.messages.get(), 0);
-        let slot = mailbox.reserve().unwrap();
-        mailbox.fill(slot, ToCounter::Add);
-        assert_eq!(count(&mailbox).await, 1);
-    }
-
-    /// The messages behind the one that panics are not handled, and do not stay in the count.
-    #[actix_rt::test]
-    async fn a_panic_closes_the_mailbox_and_leaves_no_count() {
-        let (mailbox, metrics) = mailbox(16);
-        for message in [ToCounter::Panic, ToCounter::Add, ToCounter::Panic] {
-            assert_eq!(mailbox.try_send(message), Ok(()));
-        }
-        while mailbox.is_open() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(metrics.messages.get(), 0);
-        assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Closed));
-        assert_eq!((metrics.closed.get(), metrics.messages.get()), (1, 0));
-    }
+    Instant::now()
 }
+
+#[cfg(test)]
+pub mod clock;
+#[cfg(test)]
+mod tests;

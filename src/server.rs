@@ -4,7 +4,9 @@
 //! * `settings`: from the configuration to the settings of each part.
 //! * [`listeners`]: the listeners for clients and for operators.
 //! * `files`: open files, and how many are left for clients.
+//! * `live`: the limits that an operator may turn while the server runs.
 //! * `signals`: the signals that tell the process to stop.
+//! * `watch`: how late each thread wakes, and how busy it is.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -16,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::actors::application::Application;
-use crate::actors::conversation::{Board, ConversationSettings};
+use crate::actors::conversation::Board;
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
@@ -35,16 +37,19 @@ use crate::ids::Ids;
 use crate::limits::clients::Clients;
 use crate::limits::machine::Machine;
 use crate::limits::memory::Memory;
-use crate::metrics::{ActorClass, Metrics};
+use crate::metrics::{Metrics, ReadAtScrape, WorkerName};
 use crate::stage::{Drain, Stage};
 
 mod drain;
 mod files;
 mod listeners;
+mod live;
 mod settings;
 mod signals;
+mod watch;
 
 pub use listeners::ClientWorkers;
+use live::LiveParts;
 
 /// The pause between two looks at the sessions and connections that are left during a stop.
 const STOP_POLL: Duration = Duration::from_millis(10);
@@ -144,7 +149,7 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
 pub fn check(config: &Config) -> Result<(), Error> {
     check_path(config)?;
     if let Some(target) = Target::configured(&config.max) {
-        let gate = Arc::new(Gate::new(&config.max));
+        let gate = Arc::new(Gate::new(&config.max, &Metrics::new(&[], ReadAtScrape::default())));
         MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
     }
     Ok(())
@@ -157,7 +162,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
 pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
     let Some(target) = Target::configured(&config.max) else { return Ok(None) };
     let probe = actix_rt::System::new().block_on(async {
-        let gate = Arc::new(Gate::new(&config.max));
+        let gate = Arc::new(Gate::new(&config.max, &Metrics::new(&[], ReadAtScrape::default())));
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
         Ok::<_, Error>(directory.probe().await)
     })?;
@@ -199,15 +204,8 @@ impl Server {
         let (workers, files_max) = (settings::worker_count(&config), files::limit());
         let connections_max = files::for_clients(files_max, &config, workers)?;
         let (listener, addr) = listeners::listen(config.server.listen, "server.listen")?;
-        let gate = Arc::new(Gate::new(&config.max));
-        let metrics = Metrics::new(
-            &[
-                (ActorClass::Session, config.mailbox.session),
-                (ActorClass::Conversation, config.mailbox.conversation),
-                (ActorClass::Registry, config.mailbox.registry),
-            ],
-            settings::read_at_scrape(&gate, drain.stage()),
-        );
+        let metrics = settings::metrics(&config, drain.stage());
+        let gate = Arc::new(Gate::new(&config.max, &metrics));
         let ids = Ids::from_system()?;
         let (target, demo) = match Target::configured(&config.max) {
             Some(target) => (target, None),
@@ -220,16 +218,17 @@ impl Server {
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
         let max = demo.is_none().then(|| directory.clone());
         let arbiters = Arbiters::default();
+        watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
+        let live = LiveParts::new(&config, &boards, &metrics);
         let (new_application, registry_end) =
-            application(&config, Rc::new(directory), &arbiters, &ids, &boards, &metrics);
+            application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let clients = Clients::new(
             settings::client_bounds(&config, connections_max),
             Memory::new(config.limits.memory_bytes_max),
         );
-        let board = boards.sessions.clone();
-        let endpoint =
-            settings::endpoint(&config, new_application, ids, clients, board, metrics, drain.stage().clone());
+        let (board, stage) = (boards.sessions.clone(), drain.stage().clone());
+        let endpoint = settings::endpoint(&config, new_application, ids, clients, board, &live, stage);
         let endpoint = Arc::new(endpoint);
         let sessions = endpoint.sessions.clone();
         drain.count_sessions(move || sessions.len());
@@ -367,31 +366,19 @@ fn application(
     directory: Rc<dyn Directory>,
     arbiters: &Arbiters,
     ids: &Ids,
-    boards: &Boards,
-    metrics: &Arc<Metrics>,
+    board: &Arc<SessionBoard>,
+    live: &LiveParts,
 ) -> (Box<NewApplication>, RegistryEnd) {
-    let namespace: Arc<str> = config.protocol.namespace.as_str().into();
-    let conversations = Arc::new(ConversationSettings {
-        namespace: namespace.clone(),
-        presence_members_max: config.conversation.presence_members_max.into(),
-        burst_max: config.conversation.burst_max.into(),
-        linger: Duration::from_millis(config.conversation.linger_ms),
-        mailbox_max: config.mailbox.conversation,
-        board: boards.conversations.clone(),
-        metrics: metrics.clone(),
-    });
+    let conversations = &live.conversations;
+    let (namespace, metrics) = (conversations.namespace.clone(), &conversations.metrics);
     let answer_timeout = Duration::from_millis(config.session.answer_ms);
-    let bounds = RegistryBounds {
-        joins_max: config.mailbox.registry,
-        answer_timeout,
-        sessions_per_user_max: config.session.per_user_max,
-    };
+    let bounds = RegistryBounds { answer_timeout, sessions_per_user_max: config.session.per_user_max };
     let (registry, registry_end) =
-        RegistryActor::launch(directory, conversations, arbiters.clone(), boards.sessions.clone(), bounds);
+        RegistryActor::launch(directory, conversations.clone(), arbiters.clone(), board.clone(), bounds);
     let settings = MaxSettings {
         registry,
         id_bytes_max: config.limits.id_bytes_max,
-        pending_max: config.session.pending_max,
+        pending_max: live.pending_max.clone(),
         talks_max: config.session.talks_max,
         answer_timeout,
         doubt: Duration::from_millis(config.session.doubt_ms),

@@ -73,11 +73,11 @@ pub mod logging {
 }
 
 pub mod mailbox {
-    pub use crate::mailbox::{Addressed, Mail, Mailbox, SendError};
+    pub use crate::mailbox::{Addressed, Classified, Mail, Mailbox, SendError};
 }
 
 pub mod metrics {
-    pub use crate::metrics::{ActorClass, Metrics, ReadAtScrape};
+    pub use crate::metrics::{ActorClass, Metrics, ReadAtScrape, ToConversation};
 }
 
 pub mod protocol {

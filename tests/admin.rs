@@ -48,7 +48,8 @@ fn metrics_come_in_the_form_that_is_accepted() {
     });
 }
 
-/// Each row of a 0.0.4 text belongs to the metric of the `TYPE` line before it, in the form of its type.
+/// Each row of a 0.0.4 text belongs to the metric of the `TYPE` line before it, in the form of its type. The buckets of
+/// a histogram rise to its count.
 #[test]
 fn the_text_form_is_that_of_0_0_4() {
     let server = Fixture::start("");
@@ -56,7 +57,7 @@ fn the_text_form_is_that_of_0_0_4() {
         run(async { (scrape(&server, &[]).await.body, scrape(&server, &["application/openmetrics-text"]).await.body) });
     let mut types = BTreeMap::new();
     let mut helped = BTreeSet::new();
-    let mut family = "";
+    let (mut family, mut buckets) = ("", BTreeMap::new());
     for line in text.lines() {
         let words = line.split(' ').collect::<Vec<_>>();
         match words.as_slice() {
@@ -73,10 +74,20 @@ fn the_text_form_is_that_of_0_0_4() {
                 let suffixes: &[&str] =
                     if types[family] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
                 assert!(suffixes.contains(&suffix), "{line}");
-                line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();
+                let (row, number) = line.rsplit_once(' ').unwrap();
+                let number = number.parse::<f64>().unwrap();
+                if let Some((series, (bound, labels))) =
+                    row.split_once("le=\"").and_then(|(name, rest)| Some((name, rest.split_once('"')?)))
+                {
+                    let bound: f64 = bound.parse().unwrap();
+                    let before = buckets.entry((series, labels)).or_insert((f64::NEG_INFINITY, 0.0));
+                    assert!(before.0 < bound && before.1 <= number, "{line}");
+                    *before = (bound, number);
+                }
             }
         }
     }
+    assert!(!buckets.is_empty() && buckets.values().all(|(bound, _)| bound.is_infinite()));
     assert_eq!((types["maxtalk_build_info"], types["maxtalk_log_lines_lost_total"]), ("gauge", "counter"));
     assert_eq!((types["maxtalk_slow_sessions"], types["maxtalk_join_seconds"]), ("gauge", "histogram"));
 
@@ -88,28 +99,82 @@ fn the_text_form_is_that_of_0_0_4() {
     assert!(differing.is_empty(), "not in both forms: {differing:?}");
 }
 
-/// A HEAD is no scrape: the peaks are kept for the next GET.
+/// Scrapers do not take the peak of the last minute from one another.
 #[test]
-fn a_head_keeps_the_peaks_for_the_next_scrape() {
+fn all_scrapers_see_the_same_peak() {
     let server = Fixture::start("");
-    let peaks = |text: &str| -> f64 {
-        let rows = text.lines().filter(|line| line.starts_with("maxtalk_mailbox_peak_messages{"));
-        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
-    };
+    let peak = |text: &str| value(text, r#"maxtalk_mailbox_peak_messages{actor="session"}"#);
     run(async {
-        // Each of the two sends a message to the mailbox of a session.
+        // A POST sends a message to the mailbox of a session.
         let endpoint = "/socket.io/?EIO=4&transport=polling";
         let mut client = Http::connect(server.addr).await;
         let open = client.get(endpoint).await.body;
         let sid = open.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
         client.post(&format!("{endpoint}&sid={sid}"), "40/max,").await;
 
-        let mut admin = Http::connect(server.admin_addr).await;
-        admin.write(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        assert_eq!(admin.head().await.unwrap().status, 200);
-        assert!(peaks(&admin.get("/metrics").await.body) > 0.0);
-        assert_eq!(peaks(&admin.get("/metrics").await.body), 0.0, "a scrape takes them");
+        for _ in 0..10 {
+            let (first, second) = (scrape(&server, &[]).await.body, scrape(&server, &[]).await.body);
+            assert_eq!((peak(&first), peak(&second)), (1.0, 1.0));
+        }
     });
+}
+
+/// Returns the value of a row.
+fn value(text: &str, row: &str) -> f64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(row)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{row} in {text}")).parse().unwrap()
+}
+
+/// Every class of mailbox shows the bound of its setting, and each kind of message has its rows before one has come.
+#[test]
+fn mailboxes_are_shown_before_they_are_used() {
+    let server = Fixture::start(
+        "mailbox.session = 3\nmailbox.conversation = 5\nmailbox.registry = 7\nmax.waiting_max = 9\nserver.workers = 3",
+    );
+    let text = run(scrape(&server, &[])).body;
+    let classes: [(&str, f64, &[&str]); 4] = [
+        ("session", 3.0, &["attach", "poll", "post", "abort_post", "abort"]),
+        ("conversation", 5.0, &["enter", "leave", "talk", "ask"]),
+        ("registry", 7.0, &["join", "enter_all", "retire"]),
+        ("max", 9.0, &["join"]),
+    ];
+    for (actor, capacity, messages) in classes {
+        assert_eq!(value(&text, &format!(r#"maxtalk_mailbox_capacity_messages{{actor="{actor}"}}"#)), capacity);
+        assert_eq!(value(&text, &format!(r#"maxtalk_mailbox_depth_messages_count{{actor="{actor}"}}"#)), 0.0);
+        for message in messages {
+            let labels = format!(r#"actor="{actor}",message="{message}""#);
+            for name in ["mailbox_enqueued_total", "mailbox_wait_seconds_count", "actor_handle_seconds_sum"] {
+                assert_eq!(value(&text, &format!("maxtalk_{name}{{{labels}}}")), 0.0);
+            }
+            let reasons = if actor == "max" { ["full", "late"] } else { ["full", "closed"] };
+            for reason in reasons {
+                let row = format!(r#"maxtalk_mailbox_rejected_total{{{labels},reason="{reason}"}}"#);
+                assert_eq!(value(&text, &row), 0.0);
+            }
+        }
+    }
+    for worker in ["0", "1", "2", "registry"] {
+        assert!(value(&text, &format!(r#"maxtalk_worker_busy_seconds_total{{worker="{worker}"}}"#)) >= 0.0);
+        assert!(value(&text, &format!(r#"maxtalk_worker_lag_seconds_count{{worker="{worker}"}}"#)) >= 0.0);
+    }
+    assert!(!text.contains(r#"worker="3""#));
+}
+
+/// The metrics that every process should have, by the conventions of Prometheus.
+#[test]
+fn the_process_is_shown() {
+    let server = Fixture::start("");
+    let text = run(scrape(&server, &[])).body;
+    let at_least = [
+        ("process_cpu_seconds_total", 0.0),
+        ("process_resident_memory_bytes", 1e6),
+        ("process_open_fds", 4.0),
+        ("process_max_fds", 4.0),
+        ("process_start_time_seconds", 1.7e9),
+    ];
+    for (row, least) in at_least {
+        assert!(value(&text, row) > least, "{row}");
+    }
 }
 
 #[test]

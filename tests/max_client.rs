@@ -13,13 +13,12 @@ use futures_util::FutureExt;
 use futures_util::future::join;
 use maxtalk::testing::config;
 use maxtalk::testing::config::BaseUrl;
-use maxtalk::testing::directory::{
-    Answer, Directory, Failure, Gate, MaxDirectory, Question, Target, Tokenless, TrustError,
-};
+use maxtalk::testing::directory::{Answer, Directory, Failure, MaxDirectory, Question, Target, Tokenless, TrustError};
 use maxtalk::testing::event::{Code, ConversationId, Token, Username};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use support::fake_max::{After, FakeMax, answer, error, json};
+use support::gate::MeasuredGate;
 
 /// A user's token. No cause, no `Debug` and no log may contain it.
 const TOKEN: &str = "t0k3n-of-the-user";
@@ -47,10 +46,10 @@ fn with_service(url: &str, tokenless: Tokenless) -> Target {
 }
 
 /// The client of one thread, and the gate before it.
-fn directory(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {
-    let gate = Arc::new(Gate::new(settings));
+fn directory(settings: &config::Max) -> (MaxDirectory, MeasuredGate) {
+    let gate = MeasuredGate::new(settings);
     let target = with_service(settings.url.as_ref().unwrap().as_str(), Tokenless::Always);
-    (MaxDirectory::new(settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap(), gate)
+    (MaxDirectory::new(settings, target, ID_BYTES_MAX, gate.gate.clone()).unwrap(), gate)
 }
 
 fn question(token: Option<&str>) -> Question {
@@ -170,7 +169,7 @@ async fn without_a_token_the_service_account_is_asked_and_names_the_person() {
 async fn a_token_is_required_where_the_service_account_may_not_be_asked() {
     let max = FakeMax::answering(json(r#"{"username":"messi","talkingIn":[]}"#));
     let settings = settings(&max.url(""));
-    let gate = Arc::new(Gate::new(&settings));
+    let MeasuredGate { gate, .. } = MeasuredGate::new(&settings);
     let result = async |tokenless, peer: &str| {
         let target = with_service(&max.url(""), tokenless);
         let directory = MaxDirectory::new(&settings, target, ID_BYTES_MAX, Arc::clone(&gate)).unwrap();
@@ -546,7 +545,7 @@ async fn one_gate_serves_several_clients() {
     let settings = config::Max { inflight_max: 1, waiting_max: 0, ..settings(&held.max.url("")) };
     let (one, gate) = directory(&settings);
     let target = with_service(&held.max.url(""), Tokenless::Never);
-    let other = MaxDirectory::new(&settings, target, ID_BYTES_MAX, gate).unwrap();
+    let other = MaxDirectory::new(&settings, target, ID_BYTES_MAX, gate.gate).unwrap();
     let mut first = pin!(one.clone().conversations_of(question(Some(TOKEN))));
     assert!((&mut first).now_or_never().is_none());
     assert_code(ask(&other, Some(TOKEN)).await, Code::Busy, "");
@@ -654,7 +653,7 @@ async fn a_bad_certificate_is_unavailable_and_the_token_stays_here() {
 async fn bad_settings_fail_when_the_client_is_made() {
     let made = |settings: &config::Max| {
         let target = with_service(settings.url.as_ref().unwrap().as_str(), Tokenless::Never);
-        MaxDirectory::new(settings, target, ID_BYTES_MAX, Arc::new(Gate::new(settings))).map(drop)
+        MaxDirectory::new(settings, target, ID_BYTES_MAX, MeasuredGate::new(settings).gate).map(drop)
     };
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let flaw_of = |path: &std::path::Path| {

@@ -11,10 +11,11 @@ use actix_web::{App, HttpServer};
 use awc::Client;
 use maxtalk::testing::Ids;
 use maxtalk::testing::config;
-use maxtalk::testing::directory::{DemoMax, Directory, Gate, MOUNT, MaxDirectory, Question};
+use maxtalk::testing::directory::{DemoMax, Directory, MOUNT, MaxDirectory, Question};
 use maxtalk::testing::event::{Code, ConversationId, Token, Username};
 use maxtalk::testing::http::demo_routes;
 use serde_json::{Value, json};
+use support::gate::MeasuredGate;
 
 /// A server with only the demo, and a client.
 struct Demo {
@@ -248,7 +249,7 @@ async fn the_directory_asks_it_in_both_ways() {
     let settings = config::Max { waiting_max: 100, wait_ms: 5000, ..config::Config::default().max };
     // A server bound to all addresses asks its demo on loopback.
     let bound = (std::net::Ipv4Addr::UNSPECIFIED, demo.address.port()).into();
-    let gate = Arc::new(Gate::new(&settings));
+    let MeasuredGate { gate, .. } = MeasuredGate::new(&settings);
     let directory = MaxDirectory::new(&settings, demo.demo.target(bound), 256, gate).unwrap();
     for who in 0..demo.people.len() {
         let list = demo.get(who, "/conversations").await;
@@ -285,7 +286,7 @@ async fn the_crowd_is_as_large_as_one_likes_and_only_listens() {
     let [first, last, nobody] = [crowd, crowd + 1, crowd + 2];
     let directory = |peer: [u8; 4]| {
         let settings = config::Config::default().max;
-        let gate = Arc::new(Gate::new(&settings));
+        let MeasuredGate { gate, .. } = MeasuredGate::new(&settings);
         let directory = MaxDirectory::new(&settings, demo.demo.target(demo.address), 256, gate).unwrap();
         async move |username: &str, token: Option<&str>| {
             let username = Username::parse(username).unwrap();

@@ -10,9 +10,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use maxtalk::testing::config;
 use maxtalk::testing::config::{BaseUrl, Config};
-use maxtalk::testing::directory::{Directory, Failure, Gate, MaxDirectory, Question, Target, Tokenless};
+use maxtalk::testing::directory::{Directory, Failure, MaxDirectory, Question, Target, Tokenless};
 use maxtalk::testing::event::{Code, Token, Username};
 use support::fake_max::{After, FakeMax, answer, error, json};
+use support::gate::MeasuredGate;
 use support::script::Peer;
 use support::within;
 
@@ -27,12 +28,12 @@ fn settings(url: String) -> config::Max {
     }
 }
 
-fn directory_with(settings: &config::Max) -> (MaxDirectory, Arc<Gate>) {
+fn directory_with(settings: &config::Max) -> (MaxDirectory, MeasuredGate) {
     let service = (Username::parse("manager").unwrap(), Token::from("t0k3n-of-the-service"));
     let url = settings.url.clone().unwrap();
     let target = Target { url, service: Some(service), tokenless: Tokenless::Always };
-    let gate = Arc::new(Gate::new(settings));
-    (MaxDirectory::new(settings, target, 64, gate.clone()).unwrap(), gate)
+    let gate = MeasuredGate::new(settings);
+    (MaxDirectory::new(settings, target, 64, gate.gate.clone()).unwrap(), gate)
 }
 
 fn directory(url: String) -> MaxDirectory {

@@ -42,6 +42,7 @@ const FIRING: &[(&str, &[(&str, &str)])] = &[
     ("MaxtalkSlowReadersClosed", &[(r#"maxtalk_slow_actions_total{action="disconnected"}"#, "0+120x60")]),
     ("MaxtalkActorPanics", &[(r#"maxtalk_actors_stopped_total{actor="session",reason="panic"}"#, "0+1x60")]),
     ("MaxtalkWorkerStuck", &[(r#"maxtalk_worker_silence_seconds{listener="clients"}"#, "3x60")]),
+    ("MaxtalkWorkerBusy", &[(r#"maxtalk_worker_busy_seconds_total{worker="1"}"#, "0+58x60")]),
     (
         "MaxtalkJoinsFail",
         &[
@@ -49,7 +50,7 @@ const FIRING: &[(&str, &[(&str, &str)])] = &[
             (r#"maxtalk_joins_total{instance="a",result="max_timeout"}"#, "0+60x60"),
         ],
     ),
-    ("MaxtalkJoinsWait", &[("maxtalk_max_waiting", "500x60")]),
+    ("MaxtalkJoinsWait", &[(r#"maxtalk_mailbox_messages{actor="max"}"#, "500x60")]),
     ("MaxtalkLogLinesLost", &[("maxtalk_log_lines_lost_total", "0+1x60")]),
 ];
 

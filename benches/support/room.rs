@@ -94,15 +94,14 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
         presence_members_max: 1.into(),
         burst_max: settings.conversation.burst_max.into(),
         linger: Duration::from_millis(settings.conversation.linger_ms),
-        mailbox_max: settings.mailbox.conversation,
         board: Board::new(Instant::now()),
         metrics: metrics.clone(),
     });
     let card = settings.board.card(support::talk().conversation);
     let mut tenure = None;
     Roster::default().get_or_spawn(&card.id, |()| true, |spawned| tenure = Some(spawned));
-    let actor = ConversationActor::new(card, tenure.expect("it was spawned"), settings.clone(), Arc::new(Nobody));
-    Mailbox::new(actor.start(), settings.mailbox_max, metrics)
+    let actor = ConversationActor::new(card, tenure.expect("it was spawned"), settings, Arc::new(Nobody));
+    Mailbox::new(actor.start(), metrics)
 }
 
 impl AsyncRead for Drain {

@@ -3,13 +3,11 @@
 //! moment.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use actix::{Actor, ActorFuture, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -19,20 +17,16 @@ use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
 use crate::delivery::fold::{News, Recount};
 use crate::delivery::outbox::Outbox;
-use crate::delivery::ready::{self, Audience};
-use crate::event::{CloseReason, ConversationId, ServerEvent, ServerEventName, SessionId, Talk, Username};
+use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
 use crate::limits::live::LiveLimit;
-use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, WeakMailbox};
+use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox, WeakMailbox};
 use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::Rest;
 
-/// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
-pub(super) const FANOUT_SLICE: usize = 1024;
+pub(super) mod fan_out;
 
-/// Broadcasts to more members than this are for [`Audience::Many`], so that those of smaller conversations do not wait
-/// behind them. Writing to this number of members takes less time than anybody notices.
-const FEW: usize = 128;
+use fan_out::FanOut;
 
 /// The messages of a conversation.
 #[derive(Debug)]
@@ -102,8 +96,6 @@ pub struct ConversationSettings {
     pub burst_max: LiveLimit,
     /// How long a conversation outlives its last member.
     pub linger: Duration,
-    /// The bound of a conversation's mailbox.
-    pub mailbox_max: usize,
     /// The board, on which each conversation has a card.
     pub board: Arc<Board>,
     /// The metrics of the server.
@@ -272,7 +264,7 @@ impl ConversationActor {
         }
     }
 
-    fn enter(&mut self, enter: Enter, ctx: &mut Context<Self>) {
+    fn enter(&mut self, enter: Enter, handling: Handling, ctx: &mut Context<Self>) {
         self.tenure.saw_entry();
         if let Some(retirement) = self.retirement.take() {
             ctx.cancel_future(retirement);
@@ -286,12 +278,12 @@ impl ConversationActor {
             let event = ServerEvent::Joined { conversation: &self.id, username: &username };
             let (broadcast, label) = self.encoder(&event);
             let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Some(session));
-            self.broadcast(fan_out, ctx);
+            self.broadcast(fan_out, handling, ctx);
         }
         pending_entry.handled();
     }
 
-    fn leave(&mut self, session: SessionId, ctx: &mut Context<Self>) {
+    fn leave(&mut self, session: SessionId, handling: Handling, ctx: &mut Context<Self>) {
         let (change, gone) = self.members.leave(session);
         if let Some(outbox) = gone {
             outbox.forget(&self.id);
@@ -304,18 +296,25 @@ impl ConversationActor {
             let event = ServerEvent::Left { conversation: &self.id, username: &username };
             let (broadcast, label) = self.encoder(&event);
             let fan_out = FanOut::new(broadcast, label, self.presence.clone(), None);
-            self.broadcast(fan_out, ctx);
+            self.broadcast(fan_out, handling, ctx);
         }
         if self.members.is_empty() {
             self.linger(ctx);
         }
     }
 
-    fn talk(&mut self, session: SessionId, username: Username, talk: Talk, ctx: &mut Context<Self>) {
+    fn talk(
+        &mut self,
+        session: SessionId,
+        username: Username,
+        talk: Talk,
+        handling: Handling,
+        ctx: &mut Context<Self>,
+    ) {
         let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
         let fan_out = FanOut::new(broadcast, label, news, Some(session));
-        self.broadcast(fan_out, ctx);
+        self.broadcast(fan_out, handling, ctx);
     }
 
     fn note_members(&self) {
@@ -355,9 +354,10 @@ impl ConversationActor {
 
     /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
     /// handled, so that the order of events is the same for all.
-    fn broadcast(&mut self, mut fan_out: FanOut, ctx: &mut Context<Self>) {
+    fn broadcast(&mut self, mut fan_out: FanOut, handling: Handling, ctx: &mut Context<Self>) {
+        fan_out.handling = Some(handling);
         let recipients = self.members.sessions().len().saturating_sub(usize::from(fan_out.except.is_some()));
-        self.settings.metrics.fanout_members.observe(recipients as f64);
+        self.settings.metrics.fanout_members.observe(recipients as u64);
         if !fan_out.advance(self) {
             ctx.wait(fan_out);
         }
@@ -417,18 +417,18 @@ impl Actor for ConversationActor {
 
 impl Addressed for ConversationActor {
     type Message = ConversationMessage;
-    const CLASS: ActorClass = ActorClass::Conversation;
 }
 
 impl Handler<Mail<ConversationMessage>> for ConversationActor {
     type Result = ();
 
     fn handle(&mut self, mail: Mail<ConversationMessage>, ctx: &mut Self::Context) {
-        match mail.open() {
-            ConversationMessage::Enter(enter) => self.enter(enter, ctx),
-            ConversationMessage::Leave(session) => self.leave(session, ctx),
+        let (message, handling) = mail.open();
+        match message {
+            ConversationMessage::Enter(enter) => self.enter(enter, handling, ctx),
+            ConversationMessage::Leave(session) => self.leave(session, handling, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
-                self.talk(session, username, talk, ctx);
+                self.talk(session, username, talk, handling, ctx);
                 drop(ticket);
             }
             ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
@@ -441,63 +441,5 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Panic => panic!("as it was told"),
         }
         self.took_a_turn(ctx);
-    }
-}
-
-/// A broadcast under way.
-struct FanOut {
-    broadcast: Broadcast,
-    news: News,
-    label: EventLabel,
-    except: Option<SessionId>,
-    /// The index of the next member.
-    next: usize,
-    rest: Rest,
-}
-
-impl FanOut {
-    /// Creates the fan-out of an event, which tells `news`, to all members but the session `except`.
-    fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Option<SessionId>) -> Self {
-        Self { broadcast, news, label, except, next: 0, rest: Rest::default() }
-    }
-
-    /// Pushes to the next slice of the members. Returns whether it was the last.
-    fn advance(&mut self, conversation: &ConversationActor) -> bool {
-        let members = conversation.members.sessions();
-        let end = members.len().min(self.next + FANOUT_SLICE);
-        let mut delivered = 0;
-        let batching = ready::batch(if members.len() > FEW { Audience::Many } else { Audience::Few });
-        for member in &members[self.next..end] {
-            if Some(member.session) != self.except {
-                let frame = self.broadcast.frame(member.handle.generation()).clone();
-                delivered += u64::from(member.handle.push_news(frame, &self.news));
-            }
-        }
-        drop(batching);
-        let is_talk = self.next == 0 && self.label.event == ServerEventName::Update;
-        conversation.entry.delivered(delivered, is_talk);
-        self.next = end;
-        conversation.settings.metrics.deliveries.get_or_create(&self.label).inc_by(delivered);
-        end == members.len()
-    }
-}
-
-impl ActorFuture<ConversationActor> for FanOut {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        conversation: &mut ConversationActor,
-        ctx: &mut Context<ConversationActor>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        // The handler has done the first slice; each of the others has a round of its own.
-        while ActorFuture::poll(Pin::new(&mut self.rest), conversation, ctx, cx).is_ready() {
-            if self.advance(conversation) {
-                return Poll::Ready(());
-            }
-            self.rest = Rest::default();
-        }
-        Poll::Pending
     }
 }

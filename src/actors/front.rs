@@ -26,8 +26,6 @@ pub struct SessionParts {
     pub periods: Arc<Periods>,
     /// The body of a poll's answer grows no larger than this if it has more than one packet.
     pub payload_bytes_max: usize,
-    /// The bound of the mailbox.
-    pub mailbox_max: usize,
     /// The queue towards the client. On a WebSocket it already holds the open packet.
     pub outbox: Arc<Outbox>,
     /// Its card on the board.

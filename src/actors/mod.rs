@@ -8,6 +8,8 @@
 //! an actor only tells something, and never waits for an answer: a conversation tells the registry that it could
 //! retire, and an answer goes into a channel that the asker has sent along.
 //!
+//! `kinds` sorts their messages for the metrics.
+//!
 //! One client:
 //!
 //! * [`session`]: the actor of one client. It drives the protocol machines of the client, over any transport.
@@ -42,6 +44,7 @@ pub mod departures;
 pub mod event_rates;
 pub mod front;
 mod intake;
+mod kinds;
 pub mod members;
 pub mod namespace;
 pub mod participant;

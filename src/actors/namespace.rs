@@ -22,6 +22,7 @@ use super::talks::Talks;
 use super::users::User;
 use crate::directory::Question;
 use crate::event::{ClientEvent, Code, ConversationId, EventName, ServerEvent, Talk};
+use crate::limits::live::LiveLimit;
 use crate::logging::{escape, log_refusal};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, OkOrCode, OrOther, RefusalLabel, ResultLabel};
@@ -36,7 +37,7 @@ pub struct MaxSettings {
     /// The longest conversation id, timestamp or messageID, in bytes.
     pub id_bytes_max: usize,
     /// Events that may wait for a join, and asks that may be under way.
-    pub pending_max: usize,
+    pub pending_max: Arc<LiveLimit>,
     /// A session with this many talks waiting in conversations is not read until some of them are handled.
     pub talks_max: usize,
     /// How long a conversation may take to answer an ask.
@@ -277,7 +278,8 @@ impl Port for MaxPort {
     type Seat = Membership;
 
     fn rules(&self) -> Rules {
-        let MaxSettings { pending_max, answer_timeout, doubt, .. } = *self.answers.settings;
+        let MaxSettings { answer_timeout, doubt, .. } = *self.answers.settings;
+        let pending_max = self.answers.settings.pending_max.get();
         // Many sessions begin to doubt in the same moment. They do not all ask MAX again in the same moment.
         let later = doubt / 64 * (self.answers.emitter.session.0 % 8) as u32;
         Rules { pending_max, answer_timeout, doubt: doubt + later }
@@ -355,7 +357,7 @@ impl Port for MaxPort {
             log::debug!("session {}: {} joined", emitter.session.0, escape(user.name().as_str()));
         }
         settings.metrics.joins.get_or_create(&ResultLabel { result: OkOrCode(result) }).inc();
-        settings.metrics.join_seconds.observe(since.elapsed().as_secs_f64());
+        settings.metrics.join_seconds.observe_time(since.elapsed());
     }
 
     fn talk_ended(&mut self, result: Result<(), Code>) {

@@ -40,8 +40,8 @@ use crate::delivery::outbox::Outbox;
 use crate::directory::{Directory, Failure, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
 use crate::logging::limiter::Limiter;
-use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox, Slot};
-use crate::metrics::{ActorClass, Limit, Metrics};
+use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox, Slot};
+use crate::metrics::{ActorClass, Limit, Metrics, ToConversation};
 use crate::turns::{self, Rest, Share};
 
 /// Messages handled before other tasks of this thread run, such as the questions to MAX and the stop of the server.
@@ -137,12 +137,14 @@ struct Entering {
     /// The number of conversations to which an entry was sent.
     sent: usize,
     memberships: Memberships,
+    /// Lasts until the last entry is sent.
+    _handling: Handling,
 }
 
 impl Entering {
-    fn new(enter_all: EnterAll) -> Self {
+    fn new(enter_all: EnterAll, handling: Handling) -> Self {
         let memberships = Memberships::with_capacity(enter_all.conversations.len());
-        Self { enter_all, sent: 0, memberships }
+        Self { enter_all, sent: 0, memberships, _handling: handling }
     }
 
     /// Returns how many entries are still to be sent.
@@ -250,8 +252,6 @@ pub struct RegistryActor {
 /// The bounds of a registry.
 #[derive(Clone, Copy, Debug)]
 pub struct RegistryBounds {
-    /// Joins under way, whether they wait in the mailbox or were taken out of it.
-    pub joins_max: usize,
     /// How long the conversations of a join may take to handle its entries.
     pub answer_timeout: Duration,
     /// Sessions of one user; 0 means no limit.
@@ -272,7 +272,7 @@ impl RegistryActor {
         let metrics = settings.metrics.clone();
         let (alive, end) = oneshot::channel();
         let ctx = Context::new();
-        let mailbox = Mailbox::new(ctx.address(), bounds.joins_max, &metrics);
+        let mailbox = Mailbox::new(ctx.address(), &metrics);
         ctx.run(Self {
             join_context: JoinContext {
                 directory,
@@ -348,12 +348,13 @@ impl RegistryActor {
             enter_all: EnterAll { session, outbox, username, conversations, pending_entries, .. },
             sent,
             memberships,
+            ..
         } = entering;
         let end = conversations.len().min(*sent + most);
         let mut doors = Vec::with_capacity(end - *sent);
         for id in &conversations[*sent..end] {
             let (id, door) = self.get_or_spawn(id);
-            let slot = door.reserve().map_err(|_| Code::Busy)?;
+            let slot = door.reserve(ToConversation::Enter).map_err(|_| Code::Busy)?;
             doors.push((id, door, slot));
         }
         for (id, door, slot) in doors {
@@ -379,7 +380,7 @@ impl RegistryActor {
             });
             // If the worker has ended, the conversation lives on this thread.
             let addr = if addr.connected() { addr } else { spawn().start() };
-            let mailbox = Mailbox::new(addr, settings.mailbox_max, &settings.metrics);
+            let mailbox = Mailbox::new(addr, &settings.metrics);
             card.open_door(mailbox.downgrade());
             mailbox
         };
@@ -442,17 +443,16 @@ impl Actor for RegistryActor {
 
 impl Addressed for RegistryActor {
     type Message = RegistryMessage;
-    const CLASS: ActorClass = ActorClass::Registry;
 }
 
 impl Handler<Mail<RegistryMessage>> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, mail: Mail<RegistryMessage>, ctx: &mut Self::Context) {
-        let (message, slot) = mail.open_with_slot();
+        let (message, handling, slot) = mail.open_with_slot();
         match message {
             RegistryMessage::Join(join) => self.join(join, slot),
-            RegistryMessage::EnterAll(enter_all) => self.entering.push_back(Entering::new(enter_all)),
+            RegistryMessage::EnterAll(enter_all) => self.entering.push_back(Entering::new(enter_all, handling)),
             RegistryMessage::Retire { id, tenure } => drop(self.roster.retire(&id, tenure)),
             RegistryMessage::Recount { id, session } => {
                 if let Some(door) = self.roster.get(&id) {

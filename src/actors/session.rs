@@ -24,7 +24,7 @@ use crate::delivery::worker::{Alarms, Worker};
 use crate::event::{CloseReason, SessionId};
 use crate::limits::meter::{PAUSE, Verdict};
 use crate::logging::log_refusal;
-use crate::mailbox::{ActorCount, Addressed, Mail, Mailbox};
+use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox};
 use crate::metrics::{ActorClass, Limit};
 use crate::protocol::TransportKind;
 use crate::protocol::connection::{Alarm, Attached, Connection, Polled};
@@ -36,7 +36,7 @@ use crate::protocol::payload::Body;
 mod deadlines;
 mod phase;
 
-use phase::{Closing, Phase};
+use phase::{Closing, Phase, last_packet};
 
 /// How long a session closed by a POST stays, so that a poll already under way still gets its answer.
 const CROSSING_POLL: Duration = Duration::from_millis(100);
@@ -55,6 +55,8 @@ pub struct SessionActor {
     worker: Rc<Worker>,
     alarms: Alarms,
     intake: Intake,
+    /// The messages on which the next turn acts.
+    noted: Vec<Handling>,
     /// When the session looks at its deadlines again because its thread was behind.
     looks_again: Option<Instant>,
     _listing: Box<dyn Listing>,
@@ -74,7 +76,7 @@ impl SessionActor {
         let kind = if socket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let generation = parts.outbox.generation();
         let ctx = Context::new();
-        let listing = list(Mailbox::new(ctx.address(), parts.mailbox_max, &parts.metrics));
+        let listing = list(Mailbox::new(ctx.address(), &parts.metrics));
         let mut session = Self {
             id: parts.id,
             peer: parts.peer,
@@ -87,6 +89,7 @@ impl SessionActor {
             outbox: parts.outbox,
             worker: worker.clone(),
             intake: Intake::default(),
+            noted: Vec::new(),
             looks_again: None,
             _listing: listing,
             _count: ActorCount::new(ActorClass::Session, &parts.metrics),
@@ -103,6 +106,8 @@ impl SessionActor {
     /// # Errors
     /// The session is over.
     fn turn(&mut self, cx: &mut TaskContext<'_>) -> Result<(), CloseReason> {
+        // The handling of these messages ends with this turn.
+        let _noted = std::mem::take(&mut self.noted);
         let now = Instant::now();
         // First: a push or a close that comes during the turn causes another one.
         self.outbox.register(cx.waker());
@@ -252,16 +257,6 @@ impl SessionActor {
         self.connection.generation().server_packets()
     }
 
-    /// Returns the packet that tells a poll of the end of the session.
-    fn last_packet(&self, reason: CloseReason) -> &'static str {
-        let packets = self.server_packets();
-        match reason {
-            CloseReason::Stop => packets.stop,
-            CloseReason::TransportClose => packets.closed,
-            _ => packets.close,
-        }
-    }
-
     /// Writes the packets in the outbox to the socket, or into the answer to the poll that waits.
     fn write(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), CloseReason> {
         if let Some(socket) = &mut self.socket {
@@ -271,7 +266,7 @@ impl SessionActor {
             };
         }
         let (last, end) = match &self.phase {
-            Phase::Closing(closing) => (Some(self.last_packet(closing.reason)), Err(closing.reason)),
+            Phase::Closing(closing) => (Some(last_packet(self.server_packets(), closing.reason)), Err(closing.reason)),
             _ => (None, Ok(())),
         };
         match self.polls.write(&self.outbox, last, &self.session_metrics.metrics.polling_written) {
@@ -371,7 +366,7 @@ impl SessionActor {
         if let Some(socket) = self.socket.take() {
             socket.close(reason);
         }
-        self.polls.answer(&self.outbox, self.last_packet(reason));
+        self.polls.answer(&self.outbox, last_packet(self.server_packets(), reason));
         let (generation, label) = (self.connection.generation().as_str(), reason.as_str());
         let line = format_args!("session {} of {} by {generation} closed: {label} ({reason})", self.id.0, self.peer);
         match reason {
@@ -405,7 +400,6 @@ impl Actor for SessionActor {
 
 impl Addressed for SessionActor {
     type Message = SessionMessage;
-    const CLASS: ActorClass = ActorClass::Session;
 }
 
 impl Handler<Mail<SessionMessage>> for SessionActor {
@@ -413,7 +407,9 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
 
     /// Notes the message; the driver, which is polled next, acts on it. A dropped reply says that the session is gone.
     fn handle(&mut self, mail: Mail<SessionMessage>, _: &mut Self::Context) {
-        match mail.open() {
+        let (message, handling) = mail.open();
+        self.noted.push(handling);
+        match message {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
             // A POST beside a WebSocket, perhaps one that a proxy has repeated, harms only itself.
             SessionMessage::AbortPost(_) if self.socket.is_some() => {}

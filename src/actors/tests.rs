@@ -1,5 +1,7 @@
 //! Tests of conversations, memberships, departures and the registry, without sockets.
 
+mod measured;
+
 use std::cell::Cell;
 use std::future::{pending, ready};
 use std::rc::Rc;
@@ -11,9 +13,9 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
+use super::conversation::fan_out::FANOUT_SLICE;
 use super::conversation::{
-    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, FANOUT_SLICE, Membership,
-    PendingEntries, People,
+    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, People,
 };
 use super::departures::{self, Memberships};
 use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
@@ -63,7 +65,6 @@ impl World {
             presence_members_max: 1000.into(),
             burst_max: 32.into(),
             linger: Duration::ZERO,
-            mailbox_max: 2048,
             board: Board::new(Instant::now()),
             metrics,
         };
@@ -79,7 +80,7 @@ impl World {
         let registrar = Arc::new(self.registry.clone());
         let card = self.settings.board.card(id.into());
         let actor = ConversationActor::new(card, tenure.unwrap(), self.settings.clone(), registrar);
-        Mailbox::new(actor.start(), self.settings.mailbox_max, &self.settings.metrics)
+        Mailbox::new(actor.start(), &self.settings.metrics)
     }
 
     fn outbox(&self) -> Arc<Outbox> {
@@ -123,7 +124,8 @@ impl EnteredAll {
 }
 
 fn launch(directory: Unhelpful, settings: &Arc<ConversationSettings>, joins_max: usize) -> Mailbox<RegistryActor> {
-    let bounds = RegistryBounds { joins_max, answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
+    settings.metrics.mailbox(ActorClass::Registry).limit.set(joins_max);
+    let bounds = RegistryBounds { answer_timeout: Duration::from_secs(600), sessions_per_user_max: 0 };
     let sessions = SessionBoard::new(Instant::now());
     RegistryActor::launch(Rc::new(directory), settings.clone(), Arbiters::default(), sessions, bounds).0
 }
@@ -310,7 +312,7 @@ async fn a_conversation_that_panics_sends_its_members_away_and_nobody_else() {
     assert_eq!(messi.outbox.closed(), Some(CloseReason::ConversationLost));
     settled(&other).await;
     assert_eq!(xavi.outbox.closed(), None);
-    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).panicked.get(), 1);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).actors.panicked.get(), 1);
     assert_eq!(world.settings.metrics.conversations.get(), 1);
     drop(messi);
 }
@@ -328,7 +330,7 @@ async fn an_entry_at_the_end_of_the_linger_time_keeps_the_conversation() {
     std::thread::sleep(linger + Duration::from_millis(2));
     tokio::task::yield_now().await;
     let messi = Member::enter(&world, &door, 1, "messi").await;
-    assert_eq!(world.settings.metrics.mailbox(ActorClass::Registry).enqueued.get(), 0);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Registry).offered(), 0);
     assert_eq!(settled(&door).await.inroom, 1);
     drop(messi);
 }
@@ -346,7 +348,7 @@ async fn a_conversation_without_members_retires() {
 
 #[actix_rt::test]
 async fn a_join_is_all_or_nothing() {
-    let world = World::new(|settings| settings.mailbox_max = 1);
+    let world = World::new(|settings| settings.metrics.mailbox(ActorClass::Conversation).limit.set(1));
     // Both are handled in one poll of the registry, before the conversations run: the second finds `b` full.
     let (first, second) = (world.enter_all(1, "messi", &["b"]), world.enter_all(2, "messi", &["a", "b"]));
     let memberships = first.done().await;
@@ -359,7 +361,7 @@ async fn a_session_that_has_gone_enters_nothing() {
     let world = World::new(|_| {});
     drop(world.enter_all(1, "messi", &["a"]));
     tokio::task::yield_now().await;
-    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).started.get(), 0);
+    assert_eq!(world.settings.metrics.mailbox(ActorClass::Conversation).actors.started.get(), 0);
 }
 
 #[actix_rt::test]
@@ -400,21 +402,21 @@ async fn many_departures_are_done_in_slices() {
     let (guard, mut out) = oneshot::channel::<()>();
     departures::then_drop(SessionId(1), guard);
     // A few do not wait behind the many of other sessions.
-    let before = metrics.enqueued.get();
+    let before = metrics.offered();
     drop(many(2, 2));
-    assert_eq!(metrics.enqueued.get(), before + 2);
+    assert_eq!(metrics.offered(), before + 2);
     assert!(departures::all_out(SessionId(2)).is_none());
     // More than a few wait for a turn, but not for the end of the other sessions.
     drop(many(3, 100));
-    let before = metrics.enqueued.get();
+    let before = metrics.offered();
     let mut others_out = departures::all_out(SessionId(3)).unwrap();
     assert!((&mut others_out).await.is_err());
-    assert!(metrics.enqueued.get() <= before + 3 * 128, "{}", metrics.enqueued.get() - before);
+    assert!(metrics.offered() <= before + 3 * 128, "{}", metrics.offered() - before);
     assert!(out.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
-    let step = largest_step(4000, || metrics.enqueued.get()).await;
+    let step = largest_step(4000, || metrics.offered()).await;
     assert!(step <= 256, "{step} in one turn");
     assert!(out.await.is_err(), "the guard is dropped after all of them");
-    assert_eq!(metrics.enqueued.get() - before, 5100);
+    assert_eq!(metrics.offered() - before, 5100);
     assert!(departures::all_out(SessionId(1)).is_none());
 }
 
@@ -424,7 +426,7 @@ async fn a_thread_that_ends_leaves_no_ghosts() {
     let world = World::new(|_| {});
     let door = world.conversation("c");
     let metrics = world.settings.metrics.mailbox(ActorClass::Conversation).clone();
-    let before = metrics.enqueued.get();
+    let before = metrics.offered();
     std::thread::spawn(move || {
         System::new().block_on(async move {
             departures::start();
@@ -435,7 +437,7 @@ async fn a_thread_that_ends_leaves_no_ghosts() {
     })
     .join()
     .unwrap();
-    assert_eq!(metrics.enqueued.get(), before + 5000);
+    assert_eq!(metrics.offered(), before + 5000);
 }
 
 #[actix_rt::test]
@@ -476,7 +478,7 @@ async fn the_registry_sends_entries_and_handles_messages_in_slices() {
     let ids: Vec<_> = (0..2000).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let (many, mut few) = (world.enter_all(1, "messi", &ids), world.enter_all(2, "xavi", &["few"]));
-    let step = largest_step(1000, || metrics.enqueued.get()).await;
+    let step = largest_step(1000, || metrics.offered()).await;
     assert!(step <= 128, "{step} entries in one turn");
     assert!(few.memberships.try_recv().is_ok(), "the one with few conversations does not wait for the one with many");
     let memberships = many.done().await;
@@ -501,13 +503,13 @@ async fn a_void_join_is_over_when_its_entries_are_undone() {
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let (under_way, mut end) = oneshot::channel();
     let many = world.enter_all_under(Arc::new(under_way), 1, "messi", &ids);
-    largest_step(300, || metrics.started.get()).await;
+    largest_step(300, || metrics.actors.started.get()).await;
     drop(many);
     assert!(end.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
     assert!(end.await.is_err());
-    let entered = metrics.started.get();
+    let entered = metrics.actors.started.get();
     assert!(entered < 2000, "it has entered all of them");
-    assert_eq!(metrics.enqueued.get(), 2 * entered, "one entry and one departure for each");
+    assert_eq!(metrics.offered(), 2 * entered, "one entry and one departure for each");
 }
 
 #[actix_rt::test]

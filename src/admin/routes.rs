@@ -60,7 +60,7 @@ async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.content_type(form.content_type());
     answer.insert_header((header::VARY, "Accept"));
-    // HEAD is no scrape: the peaks are kept for the next GET.
+    // The text of a scrape is not made for nothing.
     if request.method() == Method::HEAD {
         return answer.body(body::None::new());
     }

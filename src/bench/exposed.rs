@@ -18,8 +18,8 @@ const REJECTED: &str = "maxtalk_mailbox_rejected_total";
 const OUTBOX_MESSAGES: &str = "maxtalk_session_queue_messages";
 /// Bytes that wait in all outboxes.
 const OUTBOX_BYTES: &str = "maxtalk_session_queue_bytes";
-/// Joins that wait for their call to MAX.
-const MAX_WAITING: &str = "maxtalk_max_waiting";
+/// Messages that wait in mailboxes. Those of the class `max` are joins that wait for their call to MAX.
+const WAITING: &str = "maxtalk_mailbox_messages";
 /// Actions against slow readers.
 const SLOW: &str = "maxtalk_slow_actions_total";
 
@@ -47,7 +47,7 @@ impl Scrapes {
         }
         self.outbox_messages = self.outbox_messages.max(whole(scrape.total(OUTBOX_MESSAGES)));
         self.outbox_bytes = self.outbox_bytes.max(whole(scrape.total(OUTBOX_BYTES)));
-        self.max_waiting = self.max_waiting.max(whole(scrape.total(MAX_WAITING)));
+        self.max_waiting = self.max_waiting.max(whole(scrape.sum(WAITING, (ACTOR, "max"))));
         self.first.get_or_insert_with(|| scrape.clone());
         self.last = scrape;
     }
@@ -114,7 +114,8 @@ maxtalk_mailbox_wait_seconds_bucket{{actor="registry",le="0.001"}} 12
 maxtalk_mailbox_wait_seconds_bucket{{actor="registry",le="+Inf"}} 12
 maxtalk_session_queue_messages {outbox}
 maxtalk_session_queue_bytes {}
-maxtalk_max_waiting 0
+maxtalk_mailbox_messages{{actor="conversation"}} 70
+maxtalk_mailbox_messages{{actor="max"}} 6
 maxtalk_slow_actions_total{{action="disconnected"}} 2
 "#,
             outbox * 150
@@ -148,7 +149,7 @@ maxtalk_slow_actions_total{{action="disconnected"}} 2
             mailboxes: vec![conversation, registry],
             outbox_messages: 800,
             outbox_bytes: 120_000,
-            max_waiting: 0,
+            max_waiting: 6,
             slow_actions: vec![("disconnected".to_owned(), 2)],
         };
         assert_eq!(scrapes.figures(), Some(expected));

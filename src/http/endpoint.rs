@@ -52,8 +52,6 @@ pub struct Endpoint {
     pub trusted_proxies: TrustedProxies,
     /// The largest payload of a client: `maxPayload`.
     pub payload_bytes_max: usize,
-    /// The bound of a session's mailbox.
-    pub mailbox_max: usize,
     /// The bounds of all outboxes.
     pub outbox: Arc<OutboxLimits>,
     /// The bound of the kernel's send buffer.
@@ -179,7 +177,6 @@ impl Edge {
             entry: endpoint.board.enter(id, address, kind, &outbox),
             periods: endpoint.periods.clone(),
             payload_bytes_max: endpoint.payload_bytes_max,
-            mailbox_max: endpoint.mailbox_max,
             application: (endpoint.new_application)(id, address, &outbox, Arc::new(slot)),
             outbox,
             metrics: endpoint.metrics.clone(),

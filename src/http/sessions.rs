@@ -143,7 +143,7 @@ mod tests {
         let (sessions, metrics) = (Arc::new(Sessions::default()), Metrics::new(&[], ReadAtScrape::default()));
         let enter = |n: usize| {
             let address = <SessionActor as Actor>::Context::new().address();
-            sessions.enter(&n.to_string(), Generation::Eio4, Mailbox::new(address, 1, &metrics))
+            sessions.enter(&n.to_string(), Generation::Eio4, Mailbox::new(address, &metrics))
         };
         assert_eq!(sessions.dismiss(10).len(), 0);
         let listed: Vec<_> = (0..1000).map(enter).collect();

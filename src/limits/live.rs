@@ -12,6 +12,11 @@ impl LiveLimit {
     pub fn get(&self) -> usize {
         usize::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
+
+    /// Sets the limit. Each thread sees it at its next read.
+    pub fn set(&self, limit: usize) {
+        self.0.store(limit as u64, Ordering::Relaxed);
+    }
 }
 
 impl From<usize> for LiveLimit {

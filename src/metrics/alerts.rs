@@ -51,8 +51,8 @@ fn mailboxes() -> Vec<Alert> {
             holds: "5m",
             severity: "warning",
             summary: "A full mailbox of the class {{ $labels.actor }} refuses messages.",
-            runbook: "If the waiting time is short, raise mailbox.{{ $labels.actor }}. If it is long, add workers or \
-                      machines: a larger mailbox only adds delay.",
+            runbook: "If the waiting time is short, raise mailbox.{{ $labels.actor }}, or max.waiting_max for max. If it \
+                      is long, add workers or machines: a larger mailbox only adds delay.",
         },
         Alert {
             name: "MaxtalkMailboxNearLimit",
@@ -123,6 +123,15 @@ fn service() -> Vec<Alert> {
             runbook: "Look for a machine without processor time, or a stopped process. The log names the worker.",
         },
         Alert {
+            name: "MaxtalkWorkerBusy",
+            expression: format!("{} > 0.9", PLACE.rate(metric!(worker_busy_seconds), "", "instance, worker")),
+            holds: "10m",
+            severity: "warning",
+            summary: "The worker {{ $labels.worker }} is busy for more than 90 % of its time.",
+            runbook: "Every mailbox on it waits. Look for a hot conversation in maxtalk top; otherwise add workers, or \
+                      machines. A larger mailbox only adds delay.",
+        },
+        Alert {
             name: "MaxtalkJoinsFail",
             expression: format!(
                 "{} / {} > 0.1",
@@ -137,7 +146,7 @@ fn service() -> Vec<Alert> {
         },
         Alert {
             name: "MaxtalkJoinsWait",
-            expression: format!("{} > 100", PLACE.sum(metric!(max_waiting), "", "instance")),
+            expression: format!("{} > 100", PLACE.sum(metric!(mailbox_messages), "actor=\"max\"", "instance")),
             holds: "5m",
             severity: "warning",
             summary: "More than 100 joins wait for their call to MAX.",

@@ -95,6 +95,7 @@ fn rows() -> Vec<Row> {
     vec![
         Row { title: "At a glance", panels: glance() },
         Row { title: "Mailboxes", panels: mailboxes() },
+        Row { title: "Threads and memory", panels: process() },
         Row { title: "Slow readers", panels: readers() },
         Row { title: "Clients", panels: clients() },
         Row { title: "MAX", panels: max() },
@@ -155,10 +156,60 @@ fn mailboxes() -> Vec<Panel> {
             ],
         ),
         panel(
+            "Handling time",
+            "s",
+            "Time from taking a message out of a mailbox until the actor has done its part.",
+            [
+                (PLACE.quantile(0.5, metric!(actor_handle_seconds), "", "actor"), "{{actor}} p50"),
+                (PLACE.quantile(0.99, metric!(actor_handle_seconds), "", "actor"), "{{actor}} p99"),
+            ],
+        ),
+        panel(
+            "Messages",
+            "reqps",
+            "Messages offered per second. Times the waiting time, this is the number of messages that wait.",
+            [(PLACE.rate(metric!(mailbox_enqueued), "", "actor, message"), "{{actor}} {{message}}")],
+        ),
+        panel(
+            "Messages found",
+            "short",
+            "Messages in a mailbox when one more has come.",
+            [(PLACE.quantile(0.99, metric!(mailbox_depth_messages), "", "actor"), "{{actor}} p99")],
+        ),
+        panel(
             "Refused messages",
             "reqps",
             "Messages that a mailbox refused: the price of its limit.",
             [(PLACE.rate(metric!(mailbox_rejected), "", "actor, reason"), "{{actor}} {{reason}}")],
+        ),
+    ]
+}
+
+fn process() -> Vec<Panel> {
+    vec![
+        panel(
+            "Busy",
+            "percentunit",
+            "The share of its time that a thread is busy. Mailboxes on a thread without idle time only grow.",
+            [(PLACE.rate(metric!(worker_busy_seconds), "", "instance, worker"), "{{instance}} {{worker}}")],
+        ),
+        panel(
+            "Lag",
+            "s",
+            "How late a thread wakes. The timer alone is up to 2 ms late.",
+            [(
+                PLACE.quantile(0.99, metric!(worker_lag_seconds), "", "instance, worker"),
+                "{{instance}} {{worker}} p99",
+            )],
+        ),
+        panel(
+            "Memory",
+            "bytes",
+            "Resident memory, and the part of it that the program has allocated.",
+            [
+                (PLACE.sum(metric!(resident_memory_bytes), "", "instance"), "{{instance}} resident"),
+                (PLACE.sum(metric!(allocated_bytes), "", "instance"), "{{instance}} allocated"),
+            ],
         ),
     ]
 }
@@ -239,7 +290,7 @@ fn max() -> Vec<Panel> {
             [
                 (PLACE.sum(metric!(max_inflight), "", ""), "under way"),
                 (PLACE.sum(metric!(max_inflight_limit), "", ""), "limit"),
-                (PLACE.sum(metric!(max_waiting), "", ""), "waiting"),
+                (PLACE.sum(metric!(mailbox_messages), "actor=\"max\"", ""), "waiting"),
             ],
         ),
     ]

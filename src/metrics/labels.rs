@@ -31,7 +31,7 @@ macro_rules! label_values {
 }
 
 label_values! {
-    /// The classes of actor that have a mailbox.
+    /// The classes of mailbox, each with the actors that it belongs to.
     ActorClass {
         /// One connected client.
         Session = "session",
@@ -39,6 +39,8 @@ label_values! {
         Conversation = "conversation",
         /// The registry of conversations.
         Registry = "registry",
+        /// The gate in front of MAX. It has no actor, but its queue is measured like a mailbox.
+        Max = "max",
     }
 
     /// How an actor ended.
@@ -55,6 +57,8 @@ label_values! {
         Full = "full",
         /// The actor was gone.
         Closed = "closed",
+        /// The message had waited for too long. Only the gate in front of MAX gives up messages that it has taken.
+        Late = "late",
     }
 
     /// How an event reaches the sessions of this process.
@@ -82,6 +86,106 @@ label_values! {
     }
 }
 
+/// A kind of message to the actors of one class.
+pub trait MessageKind: Copy {
+    /// The class.
+    const CLASS: ActorClass;
+
+    /// The number of the kind among those of its class.
+    fn number(self) -> usize;
+}
+
+/// Declares the kinds of message of each class.
+macro_rules! message_kinds {
+    ($(#[doc = $about:literal] $Class:ident: $Name:ident {
+        $(#[doc = $doc:literal] $Variant:ident = $text:literal,)+
+    })+) => {
+        $(
+            #[doc = $about]
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $Name {
+                $(#[doc = $doc] $Variant,)+
+            }
+
+            impl MessageKind for $Name {
+                const CLASS: ActorClass = ActorClass::$Class;
+
+                fn number(self) -> usize {
+                    self as usize
+                }
+            }
+        )+
+
+        impl ActorClass {
+            /// The values of the label `message` for the kinds of message of the class, in the order of their numbers.
+            pub fn messages(self) -> &'static [MessageName] {
+                match self { $(Self::$Class => &[$(MessageName($text)),+],)+ }
+            }
+        }
+    };
+}
+
+message_kinds! {
+    /// Messages to a session.
+    Session: ToSession {
+        /// A socket has come.
+        Attach = "attach",
+        /// A GET waits for packets.
+        Poll = "poll",
+        /// A POST has brought packets.
+        Post = "post",
+        /// A POST has failed.
+        AbortPost = "abort_post",
+        /// The session is to end.
+        Abort = "abort",
+    }
+
+    /// Messages to a conversation.
+    Conversation: ToConversation {
+        /// A session enters.
+        Enter = "enter",
+        /// A session leaves.
+        Leave = "leave",
+        /// A member talks.
+        Talk = "talk",
+        /// A member asks who is there.
+        Ask = "ask",
+        /// A member has missed who is there, and is told now.
+        Recount = "recount",
+        /// An operator asks for the members.
+        Members = "members",
+    }
+
+    /// Messages to the registry.
+    Registry: ToRegistry {
+        /// A session asks to join.
+        Join = "join",
+        /// A session enters its conversations.
+        EnterAll = "enter_all",
+        /// A conversation asks to retire.
+        Retire = "retire",
+        /// A session has missed who is in a conversation.
+        Recount = "recount",
+    }
+
+    /// Messages to the gate in front of MAX.
+    Max: ToMax {
+        /// A join waits for its call.
+        Join = "join",
+    }
+}
+
+/// The value of the label `message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MessageName(&'static str);
+
+impl MessageName {
+    /// The value as text.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
 /// The result of a join or a talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OkOrCode(pub Result<(), Code>);
@@ -90,6 +194,50 @@ impl OkOrCode {
     /// The value of the label `result`: `ok`, or the code.
     pub fn as_str(self) -> &'static str {
         self.0.map_or_else(Code::as_str, |()| "ok")
+    }
+}
+
+/// The result of a call to MAX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MaxResult {
+    /// MAX has answered with this status.
+    Status(u16),
+    /// There was no answer, or none that could be read.
+    Failed(Code),
+    /// The call was given up, because nobody waited for it any more.
+    GivenUp,
+}
+
+impl MaxResult {
+    /// The value of the label `result`: the class of the status, the code, or `given_up`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status(..200) => "1xx",
+            Self::Status(..300) => "2xx",
+            Self::Status(..400) => "3xx",
+            Self::Status(..500) => "4xx",
+            Self::Status(_) => "5xx",
+            Self::Failed(code) => code.as_str(),
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// A thread that runs actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WorkerName {
+    /// A worker of the listener for clients, counted from 0: one of `server.workers`.
+    Clients(usize),
+    /// The thread of the registry.
+    Registry,
+}
+
+impl EncodeLabelValue for WorkerName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Clients(number) => number.encode(encoder),
+            Self::Registry => "registry".encode(encoder),
+        }
     }
 }
 
@@ -135,7 +283,7 @@ macro_rules! encode_as_str {
 
 encode_as_str! {
     ActorClass, ActorEnd, CloseLabelReason, Code, DeliveryPath, EventName, Generation, HandshakeResult, Limit,
-    ListenerName, MailboxRefusal, OkOrCode, ServerEventName, SlowAction, TransportKind,
+    ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, ServerEventName, SlowAction, TransportKind,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -193,8 +341,10 @@ label_sets! {
     ActorLabel { actor: ActorClass }
     /// The labels of a stopped actor.
     StopLabel { actor: ActorClass, reason: ActorEnd }
+    /// The labels of a kind of message.
+    MessageLabel { actor: ActorClass, message: MessageName }
     /// The labels of a message that a mailbox refused.
-    RejectLabel { actor: ActorClass, reason: MailboxRefusal }
+    RejectLabel { actor: ActorClass, message: MessageName, reason: MailboxRefusal }
     /// The labels of a session.
     SessionLabel { transport: TransportKind, protocol: Generation }
     /// The labels of a closed session; `transport` is the one that it used last.
@@ -215,6 +365,10 @@ label_sets! {
     EventLabel { event: ServerEventName, path: DeliveryPath }
     /// The label of a write to a client.
     TransportLabel { transport: TransportKind }
+    /// The label of a call to MAX.
+    MaxLabel { result: MaxResult }
+    /// The label of a thread that runs actors.
+    WorkerLabel { worker: WorkerName }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }
 }

@@ -3,27 +3,40 @@
 //! * [`table`]: every metric, declared once.
 //! * [`labels`]: the labels, and the closed sets of their values.
 //! * [`server`]: the metrics of one server, and handles to the rows that change most.
-//! * [`scraped`]: metrics that get their value at a scrape.
-//! * [`striped`]: counters and gauges that many threads change.
+//! * [`mailboxes`]: the mailboxes of one class of actor: their bound, and what is measured of them.
+//! * [`gate`]: the gate in front of MAX, and the calls behind it.
+//! * [`worker`]: the threads that run actors: how busy they are, and how late they wake.
+//! * [`striped`]: counters and gauges that many threads change; [`histogram`]: histograms that they do.
+//! * [`peak`]: the highest number of the last minute.
+//! * [`scraped`]: metrics that get their value at a scrape; [`process`]: those of the process.
 //! * [`grafana`] and [`alerts`]: a dashboard and alerting rules over the metrics of the table.
 //! * `query`: the expressions in them.
 //! * [`text`]: the text forms of `/metrics`.
 
 pub mod alerts;
+pub mod gate;
 pub mod grafana;
+pub mod histogram;
 pub mod labels;
+pub mod mailboxes;
+pub mod peak;
+pub mod process;
 mod query;
 pub mod scraped;
 pub mod server;
 pub mod striped;
 pub mod table;
 pub mod text;
+pub mod worker;
 
 pub use crate::limits::Limit;
+pub use gate::GateMetrics;
 pub use labels::{
-    ActorClass, CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, OkOrCode, OrOther,
-    RefusalLabel, ResultLabel, SessionLabel,
+    ActorClass, CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult,
+    MessageKind, OkOrCode, OrOther, RefusalLabel, ResultLabel, SessionLabel, ToConversation, ToRegistry, ToSession,
+    WorkerName,
 };
+pub use mailboxes::MailboxMetrics;
 pub use scraped::Reading;
-pub use server::{MailboxMetrics, Metrics, Written};
+pub use server::{Metrics, Written};
 pub use table::ReadAtScrape;

@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::MetricType;
 
-use super::table::{Declaration, PREFIX, TABLE};
+use super::table::{Declaration, TABLE};
 
 /// Returns the metric of this name in the table. Called in a `const`, it stops the compiler if there is none.
 pub(super) const fn declared(name: &str) -> &'static Declaration {
@@ -87,7 +87,7 @@ pub(super) fn name(metric: &Declaration) -> String {
         MetricType::Info => "_info",
         _ => "",
     };
-    format!("{PREFIX}_{}{ending}", metric.name)
+    format!("{}_{}{ending}", metric.prefix, metric.name)
 }
 
 #[cfg(test)]
@@ -118,7 +118,8 @@ pub(super) mod tests {
 
     /// Panics if an expression has a label that its metrics do not have.
     pub(in super::super) fn check_labels(expression: &str) {
-        let metrics = TABLE.iter().filter(|metric| expression.contains(&format!("{PREFIX}_{}", metric.name)));
+        let is_in = |metric: &&Declaration| expression.contains(&format!("{}_{}", metric.prefix, metric.name));
+        let metrics = TABLE.iter().filter(is_in);
         let known: Vec<_> =
             metrics.flat_map(|metric| metric.labels).copied().chain(["le", "job", "instance"]).collect();
         for part in expression.split("by (").skip(1) {

@@ -1,13 +1,15 @@
 //! Metrics that get their value at a scrape.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
+
+use crate::limits::live::LiveLimit;
 
 /// The version of the program, as an info metric.
 #[derive(Clone, Debug, Default)]
@@ -27,32 +29,25 @@ impl EncodeMetric for Build {
     }
 }
 
-/// The highest number since the last scrape. A scrape resets it to 0.
+/// A limit that is turned while the server runs, as a gauge.
 #[derive(Clone, Debug, Default)]
-pub struct Peak(Arc<AtomicU64>);
+pub struct LimitGauge(Arc<LiveLimit>);
 
-impl Peak {
-    /// Records the present number.
-    pub fn reached(&self, number: u64) {
-        // All threads call this for every message. A load, unlike a write, leaves the cache line to the other threads.
-        if number > self.get() {
-            self.0.fetch_max(number, Ordering::Relaxed);
-        }
-    }
+impl Deref for LimitGauge {
+    type Target = LiveLimit;
 
-    /// Returns the highest number since the last scrape.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    fn deref(&self) -> &LiveLimit {
+        &self.0
     }
 }
 
-impl TypedMetric for Peak {
+impl TypedMetric for LimitGauge {
     const TYPE: MetricType = MetricType::Gauge;
 }
 
-impl EncodeMetric for Peak {
+impl EncodeMetric for LimitGauge {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_gauge(&self.0.swap(0, Ordering::Relaxed))
+        encoder.encode_gauge(&(self.get() as u64))
     }
 
     fn metric_type(&self) -> MetricType {
@@ -60,27 +55,28 @@ impl EncodeMetric for Peak {
     }
 }
 
-/// A number that is counted elsewhere and read at a scrape, as a metric of type `M`.
-pub struct Reading<M>(Box<dyn Fn() -> M + Send + Sync>);
+/// A number that is counted elsewhere and read at a scrape, as a metric of type `M`. The metric has no row if there is
+/// nothing to read.
+pub struct Reading<M>(Box<dyn Fn() -> Option<M> + Send + Sync>);
 
-impl Reading<ConstCounter> {
+impl<N: 'static> Reading<ConstCounter<N>> {
     /// Creates a counter whose value at a scrape is the one that `read` returns.
-    pub fn counter(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Box::new(move || ConstCounter::new(read())))
+    pub fn counter(read: impl Fn() -> Option<N> + Send + Sync + 'static) -> Self {
+        Self(Box::new(move || read().map(ConstCounter::new)))
     }
 }
 
-impl Reading<ConstGauge<u64>> {
+impl<N: 'static> Reading<ConstGauge<N>> {
     /// Creates a gauge whose value at a scrape is the one that `read` returns.
-    pub fn gauge(read: impl Fn() -> usize + Send + Sync + 'static) -> Self {
-        Self(Box::new(move || ConstGauge::new(read() as u64)))
+    pub fn gauge(read: impl Fn() -> Option<N> + Send + Sync + 'static) -> Self {
+        Self(Box::new(move || read().map(ConstGauge::new)))
     }
 }
 
-impl<M: Default + 'static> Default for Reading<M> {
-    /// Creates a metric that is always 0.
+impl<M> Default for Reading<M> {
+    /// Creates a metric without a row.
     fn default() -> Self {
-        Self(Box::new(M::default))
+        Self(Box::new(|| None))
     }
 }
 
@@ -94,12 +90,12 @@ impl<M: TypedMetric> TypedMetric for Reading<M> {
     const TYPE: MetricType = M::TYPE;
 }
 
-impl<M: EncodeMetric> EncodeMetric for Reading<M> {
+impl<M: EncodeMetric + TypedMetric> EncodeMetric for Reading<M> {
     fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
-        (self.0)().encode(encoder)
+        (self.0)().map_or(Ok(()), |metric| metric.encode(encoder))
     }
 
     fn metric_type(&self) -> MetricType {
-        (self.0)().metric_type()
+        Self::TYPE
     }
 }

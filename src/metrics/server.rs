@@ -3,68 +3,23 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::RuntimeMetrics;
 
 use super::labels::{
-    ActionLabel, ActorClass, ActorEnd, ActorLabel, LimitLabel, ListenerLabel, ListenerName, MailboxRefusal,
-    RejectLabel, SlowAction, StatusLabel, StopLabel, TransportLabel,
+    ActionLabel, ActorClass, LimitLabel, ListenerLabel, ListenerName, SlowAction, StatusLabel, TransportLabel,
+    WorkerLabel, WorkerName,
 };
-use super::scraped::Peak;
-use super::striped::{HotCounter, HotGauge};
-use super::table::{Families, PREFIX, ReadAtScrape};
+use super::mailboxes::{MailboxMetrics, MailboxReading};
+use super::striped::HotCounter;
+use super::table::{Families, PREFIX, PROCESS, Process, ReadAtScrape};
+use super::worker::{WorkerMetrics, WorkerReading};
 use crate::limits::Limit;
 use crate::protocol::TransportKind;
-
-/// The mailboxes of one class of actor, together.
-#[derive(Debug)]
-pub struct MailboxMetrics {
-    /// Messages in the mailboxes now.
-    pub messages: HotGauge,
-    /// Messages in the deepest single mailbox since the last scrape.
-    pub peak: Peak,
-    /// Time from being put in to being handled.
-    pub wait: Histogram,
-    /// Messages offered.
-    pub enqueued: HotCounter,
-    /// Messages refused because the mailbox was full.
-    pub full: Counter,
-    /// Messages refused because the actor was gone.
-    pub closed: Counter,
-    /// Living actors.
-    pub actors: Gauge,
-    /// Actors ever started.
-    pub started: Counter,
-    /// Actors that ended as they should.
-    pub stopped: Counter,
-    /// Actors that ended by a panic.
-    pub panicked: Counter,
-}
-
-impl MailboxMetrics {
-    fn new(actor: ActorClass, families: &Families, scraped: &ReadAtScrape) -> Self {
-        let label = ActorLabel { actor };
-        let rejected = |reason| families.mailbox_rejected.get_or_create_owned(&RejectLabel { actor, reason });
-        let stopped = |reason| families.actors_stopped.get_or_create_owned(&StopLabel { actor, reason });
-        Self {
-            messages: families.mailbox_messages.get_or_create_owned(&label),
-            peak: scraped.mailbox_peak_messages.get_or_create_owned(&label),
-            wait: families.mailbox_wait_seconds.get_or_create_owned(&label),
-            enqueued: families.mailbox_enqueued.get_or_create_owned(&label),
-            full: rejected(MailboxRefusal::Full),
-            closed: rejected(MailboxRefusal::Closed),
-            actors: families.actors.get_or_create_owned(&label),
-            started: families.actors_started.get_or_create_owned(&label),
-            stopped: stopped(ActorEnd::Done),
-            panicked: stopped(ActorEnd::Panic),
-        }
-    }
-}
 
 /// The writes to the clients of one transport.
 #[derive(Debug)]
@@ -87,12 +42,22 @@ impl Written {
     }
 }
 
+/// Everything that is measured of mailboxes and threads, at one moment.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    /// The mailboxes of each class.
+    pub mailboxes: Vec<MailboxReading>,
+    /// The threads that run actors.
+    pub workers: Vec<WorkerReading>,
+}
+
 /// All metrics of one server. It derefs to [`Families`], the metrics of the table.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     families: Families,
     mailboxes: [Arc<MailboxMetrics>; ActorClass::ALL.len()],
+    workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     /// Readers that were closed because their outbox was full, or because they did not catch up.
     pub slow_closed: HotCounter,
     /// Events that were folded because an outbox was full.
@@ -114,30 +79,32 @@ impl Deref for Metrics {
 }
 
 impl Metrics {
-    /// Creates the metrics at zero. `capacities` are the bounds of the mailboxes, and `scraped` has the metrics that
-    /// are read at a scrape.
-    pub fn new(capacities: &[(ActorClass, usize)], scraped: ReadAtScrape) -> Arc<Self> {
-        let mut registry = Registry::with_prefix(PREFIX);
-        let families = Families::register(&mut registry);
-        for &(actor, messages) in capacities {
-            let capacity = families.mailbox_capacity_messages.get_or_create_owned(&ActorLabel { actor });
-            capacity.set(messages.try_into().unwrap_or(i64::MAX));
-        }
+    /// Creates the metrics at zero. `limits` are the bounds of mailboxes; a class without one has no bound yet.
+    /// `scraped` has the metrics that are read at a scrape.
+    pub fn new(limits: &[(ActorClass, usize)], scraped: ReadAtScrape) -> Arc<Self> {
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix(PREFIX);
+        let families = Families::register(own);
+        own.register_collector(Box::new(scraped));
+        registry.sub_registry_with_prefix(PROCESS).register_collector(Box::new(Process::this()));
         for listener in ListenerName::ALL {
             // A scrape counts its own answer only after its text is made, so the first one would lack this row.
             drop(families.http_answers.get_or_create(&StatusLabel { listener, status: 200 }));
         }
-        let mailboxes = ActorClass::ALL.map(|class| Arc::new(MailboxMetrics::new(class, &families, &scraped)));
+        let mailboxes = ActorClass::ALL.map(|class| Arc::new(MailboxMetrics::new(class, &families)));
+        for &(class, limit) in limits {
+            mailboxes[class as usize].limit.set(limit);
+        }
         let slow = |action| families.slow_actions.get_or_create_owned(&ActionLabel { action });
         let slow_closed = slow(SlowAction::Disconnected);
         let (slow_folded, slow_dropped) = (slow(SlowAction::Folded), slow(SlowAction::Dropped));
         let websocket_written = Written::new(TransportKind::WebSocket, &families);
         let polling_written = Written::new(TransportKind::Polling, &families);
-        registry.register_collector(Box::new(scraped));
         Arc::new(Self {
             registry,
             families,
             mailboxes,
+            workers: Mutex::default(),
             slow_closed,
             slow_folded,
             slow_dropped,
@@ -149,6 +116,22 @@ impl Metrics {
     /// Returns the metrics of the mailboxes of a class.
     pub fn mailbox(&self, class: ActorClass) -> &Arc<MailboxMetrics> {
         &self.mailboxes[class as usize]
+    }
+
+    /// Adds the measurements of a thread with this runtime.
+    pub fn add_worker(&self, worker: WorkerName, runtime: RuntimeMetrics) -> Arc<WorkerMetrics> {
+        let label = WorkerLabel { worker };
+        let busy = self.worker_busy_seconds.get_or_create_owned(&label);
+        let lag = self.worker_lag_seconds.get_or_create_owned(&label);
+        let added = Arc::new(WorkerMetrics::new(worker, runtime, busy, lag, Instant::now()));
+        self.workers.lock().push(added.clone());
+        added
+    }
+
+    /// Returns everything that is measured of mailboxes and threads, as numbers.
+    pub fn read(&self, now: Instant) -> Readings {
+        let workers = self.workers.lock().iter().map(|worker| worker.read(now)).collect();
+        Readings { mailboxes: self.mailboxes.iter().map(|mailbox| mailbox.read(now)).collect(), workers }
     }
 
     /// Counts a refusal or an end by this bound.
@@ -166,7 +149,7 @@ impl Metrics {
         self.worker_silence_seconds.get_or_create(&ListenerLabel { listener }).set(silence.as_secs_f64());
     }
 
-    /// Returns the metrics as OpenMetrics text, which [`super::text::Form`] turns into other forms. Resets the peaks.
+    /// Returns the metrics as OpenMetrics text, which [`super::text::Form`] turns into other forms.
     pub fn render(&self) -> String {
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

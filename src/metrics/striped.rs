@@ -9,7 +9,7 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// The number of cells. If there are more threads, some of them share a cell; the sum stays exact.
-const CELLS: usize = 16;
+pub(super) const CELLS: usize = 16;
 
 /// A counter that every delivery changes.
 #[derive(Clone, Debug, Default)]
@@ -68,15 +68,19 @@ impl HotGauge {
     }
 }
 
+/// Returns the number of this thread's cell.
+pub(super) fn cell() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static CELL: usize = NEXT.fetch_add(1, Ordering::Relaxed) % CELLS;
+    }
+    // A thread may still count after its thread-locals are destroyed.
+    CELL.try_with(|cell| *cell).unwrap_or(0)
+}
+
 impl Cells {
     fn add(&self, by: u64) {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static CELL: usize = NEXT.fetch_add(1, Ordering::Relaxed) % CELLS;
-        }
-        // A thread may still count after its thread-locals are destroyed.
-        let cell = CELL.try_with(|cell| *cell).unwrap_or(0);
-        self.0[cell].0.fetch_add(by, Ordering::Relaxed);
+        self.0[cell()].0.fetch_add(by, Ordering::Relaxed);
     }
 
     fn sum(&self) -> u64 {

@@ -3,32 +3,40 @@
 //! file.
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use super::histogram::HotHistogram;
 use super::labels::{
-    ActionLabel, ActorLabel, CloseLabel, EventLabel, HandshakeLabel, LabelNames, LimitLabel, ListenerLabel,
-    RefusalLabel, RejectLabel, ResultLabel, SessionLabel, StatusLabel, StopLabel, TransportLabel,
+    ActionLabel, ActorLabel, CloseLabel, EventLabel, HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel,
+    MessageLabel, RefusalLabel, RejectLabel, ResultLabel, SessionLabel, StatusLabel, StopLabel, TransportLabel,
+    WorkerLabel,
 };
-use super::scraped::{Build, Peak, Reading};
+use super::peak::Peak;
+use super::scraped::{Build, LimitGauge, Reading};
 use super::striped::{HotCounter, HotGauge};
+use super::worker::Busy;
 
-/// The prefix of every name. An underscore follows it.
+/// The prefix of the names of this program's own metrics. An underscore follows it.
 pub const PREFIX: &str = "maxtalk";
+
+/// The prefix of the metrics that every process should have, by the conventions of Prometheus.
+pub const PROCESS: &str = "process";
 
 /// The declaration of a metric.
 #[derive(Debug)]
 pub struct Declaration {
-    /// The name, without [`PREFIX`] and without the ending that OpenMetrics adds for the kind, such as `_total`.
+    /// The prefix of the name.
+    pub prefix: &'static str,
+    /// The name, without the prefix and without the ending that OpenMetrics adds for the kind, such as `_total`.
     pub name: &'static str,
     /// The type in the exposed text.
     pub kind: MetricType,
@@ -40,11 +48,11 @@ pub struct Declaration {
 }
 
 impl Declaration {
-    const fn new<M: Declared>(name: &'static str, doc: &'static str) -> Self {
+    const fn new<M: Declared>(prefix: &'static str, name: &'static str, doc: &'static str) -> Self {
         // The registry writes the full stop.
         let [b' ', help @ .., b'.'] = doc.as_bytes() else { panic!("the help of a metric is one sentence") };
         let Ok(help) = std::str::from_utf8(help) else { panic!("the help of a metric is cut inside a character") };
-        Self { name, kind: M::TYPE, labels: M::LABELS, help }
+        Self { prefix, name, kind: M::TYPE, labels: M::LABELS, help }
     }
 }
 
@@ -59,8 +67,8 @@ impl Declared for Build {
 
 impl Declared for Counter {}
 impl Declared for Gauge {}
-impl Declared for Histogram {}
 impl Declared for HotGauge {}
+impl Declared for HotHistogram {}
 impl<M: TypedMetric> Declared for Reading<M> {}
 
 impl<L: LabelNames, M: TypedMetric, C> Declared for Family<L, M, C> {
@@ -73,15 +81,18 @@ macro_rules! metrics {
             #[doc = $help:literal]
             $name:ident: $Type:ty $(= $new:expr)?,
         )+}
-        read_at_scrape {$(
-            #[doc = $read_help:literal]
-            $read:ident: $Read:ty,
-        )+}
+        $(
+            #[doc = $about:literal]
+            $Read:ident of $prefix:ident {$(
+                #[doc = $read_help:literal]
+                $read:ident: $ReadType:ty,
+            )+}
+        )+
     ) => {
         /// Every metric, in the order of the exposed text.
         pub const TABLE: &[Declaration] = &[
-            $(Declaration::new::<$Type>(stringify!($name), $help),)+
-            $(Declaration::new::<$Read>(stringify!($read), $read_help),)+
+            $(Declaration::new::<$Type>(PREFIX, stringify!($name), $help),)+
+            $($(Declaration::new::<$ReadType>($prefix, stringify!($read), $read_help),)+)+
         ];
 
         /// The metrics that are updated when something happens.
@@ -95,29 +106,32 @@ macro_rules! metrics {
             pub(super) fn register(registry: &mut Registry) -> Self {
                 $(
                     let $name: $Type = first!($($new,)? Default::default());
-                    let Declaration { name, help, .. } = const { Declaration::new::<$Type>(stringify!($name), $help) };
+                    let Declaration { name, help, .. } =
+                        const { Declaration::new::<$Type>(PREFIX, stringify!($name), $help) };
                     registry.register(name, help, $name.clone());
                 )+
                 Self { $($name),+ }
             }
         }
 
-        /// The metrics that are read at a scrape.
-        #[derive(Debug, Default)]
-        pub struct ReadAtScrape {
-            $(#[doc = $read_help] pub $read: $Read,)+
-        }
-
-        impl Collector for ReadAtScrape {
-            fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-                $(
-                    let Declaration { name, kind, help, .. } =
-                        const { Declaration::new::<$Read>(stringify!($read), $read_help) };
-                    self.$read.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
-                )+
-                Ok(())
+        $(
+            #[doc = $about]
+            #[derive(Debug, Default)]
+            pub struct $Read {
+                $(#[doc = $read_help] pub $read: $ReadType,)+
             }
-        }
+
+            impl Collector for $Read {
+                fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+                    $(
+                        let Declaration { name, kind, help, .. } =
+                            const { Declaration::new::<$ReadType>($prefix, stringify!($read), $read_help) };
+                        self.$read.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+                    )+
+                    Ok(())
+                }
+            }
+        )+
     };
 }
 
@@ -132,14 +146,20 @@ metrics! {
         /// The version that runs.
         build: Build,
         /// The bound of a mailbox.
-        mailbox_capacity_messages: Family<ActorLabel, Gauge>,
+        mailbox_capacity_messages: Family<ActorLabel, LimitGauge>,
         /// Messages in mailboxes now.
         mailbox_messages: Family<ActorLabel, HotGauge>,
+        /// The deepest single mailbox of the last 60 seconds.
+        mailbox_peak_messages: Family<ActorLabel, Peak>,
+        /// Messages in a mailbox when one more has come.
+        mailbox_depth_messages: Family<ActorLabel, HotHistogram> = numbers(),
         /// Time from being put into a mailbox to being handled.
-        mailbox_wait_seconds: Family<ActorLabel, Histogram> = Family::new_with_constructor(latency),
+        mailbox_wait_seconds: Family<MessageLabel, HotHistogram> = microseconds(),
+        /// Time from being taken out of a mailbox until the actor has done its part.
+        actor_handle_seconds: Family<MessageLabel, HotHistogram> = microseconds(),
         /// Messages offered to mailboxes.
-        mailbox_enqueued: Family<ActorLabel, HotCounter>,
-        /// Messages that a full or closed mailbox refused.
+        mailbox_enqueued: Family<MessageLabel, HotCounter>,
+        /// Messages that mailboxes refused.
         mailbox_rejected: Family<RejectLabel, Counter>,
         /// Living actors.
         actors: Family<ActorLabel, Gauge>,
@@ -170,7 +190,15 @@ metrics! {
         /// Joins by how they ended.
         joins: Family<ResultLabel, Counter>,
         /// Time from a join to its answer.
-        join_seconds: Histogram = latency(),
+        join_seconds: HotHistogram = HotHistogram::of_milliseconds(),
+        /// Calls to MAX by how they ended.
+        max_requests: Family<MaxLabel, Counter>,
+        /// Time from a call to MAX to its end.
+        max_request_seconds: HotHistogram = HotHistogram::of_milliseconds(),
+        /// Calls to MAX under way.
+        max_inflight: Gauge,
+        /// Calls to MAX that may be under way: fewer while it is slow.
+        max_inflight_limit: Gauge,
         /// Talks by how they ended.
         talks: Family<ResultLabel, Counter>,
         /// Events of clients that were refused.
@@ -183,34 +211,55 @@ metrics! {
         http_answers: Family<StatusLabel, Counter>,
         /// How long ago the worker that is stuck the longest has last shown that it runs.
         worker_silence_seconds: Family<ListenerLabel, Gauge<f64, AtomicU64>>,
+        /// Time that a thread has spent on its tasks.
+        worker_busy_seconds: Family<WorkerLabel, Busy>,
+        /// How late a thread has woken.
+        worker_lag_seconds: Family<WorkerLabel, HotHistogram> = milliseconds(),
         /// Events given to the outboxes of sessions.
         deliveries: Family<EventLabel, HotCounter>,
         /// Recipients of a broadcast.
-        fanout_members: Histogram = Histogram::new(exponential_buckets(1.0, 4.0, 10)),
+        fanout_members: HotHistogram = HotHistogram::of_numbers(),
+        /// Time from taking an event up to giving it to its last recipient.
+        fanout_seconds: HotHistogram = HotHistogram::of_microseconds(),
         /// Writes to clients: deliveries by writes is the coalescing factor.
         writes: Family<TransportLabel, HotCounter>,
         /// Bytes written to clients.
         written_bytes: Family<TransportLabel, HotCounter>,
     }
-    read_at_scrape {
-        /// The deepest single mailbox since the last scrape.
-        mailbox_peak_messages: Family<ActorLabel, Peak>,
+    /// The metrics that are read at a scrape.
+    ReadAtScrape of PREFIX {
         /// Whether the server drains: 1 if it does, otherwise 0.
         draining: Reading<ConstGauge<u64>>,
         /// Log lines lost.
         log_lines_lost: Reading<ConstCounter>,
-        /// Calls to MAX under way.
-        max_inflight: Reading<ConstGauge<u64>>,
-        /// Calls to MAX that may be under way: fewer while it is slow.
-        max_inflight_limit: Reading<ConstGauge<u64>>,
-        /// Joins that wait for their call to MAX.
-        max_waiting: Reading<ConstGauge<u64>>,
+        /// Bytes that the program has allocated and not freed.
+        allocated_bytes: Reading<ConstGauge<u64>>,
+    }
+    /// The metrics of the process.
+    Process of PROCESS {
+        /// Time that all threads have spent on a processor.
+        cpu_seconds: Reading<ConstCounter<f64>>,
+        /// Memory in use.
+        resident_memory_bytes: Reading<ConstGauge<u64>>,
+        /// Open files.
+        open_fds: Reading<ConstGauge<u64>>,
+        /// Files that may be open.
+        max_fds: Reading<ConstGauge<u64>>,
+        /// When the process has started, in seconds since 1970.
+        start_time_seconds: Reading<ConstGauge<f64>>,
     }
 }
 
-/// Returns a histogram from 10 µs, the wait in an idle mailbox, to 10 s, a wait that users complain about.
-fn latency() -> Histogram {
-    Histogram::new(exponential_buckets(Duration::from_micros(10).as_secs_f64(), 10f64.sqrt(), 13))
+fn numbers<L: Clone + Eq + Hash>() -> Family<L, HotHistogram> {
+    Family::new_with_constructor(HotHistogram::of_numbers)
+}
+
+fn milliseconds<L: Clone + Eq + Hash>() -> Family<L, HotHistogram> {
+    Family::new_with_constructor(HotHistogram::of_milliseconds)
+}
+
+fn microseconds<L: Clone + Eq + Hash>() -> Family<L, HotHistogram> {
+    Family::new_with_constructor(HotHistogram::of_microseconds)
 }
 
 #[cfg(test)]
@@ -223,14 +272,14 @@ mod tests {
     /// Returns the row that the README's table should have for a declaration, without its last cell: the name and the
     /// labels of the rows in the exposed text, and the type.
     fn row(declaration: &Declaration) -> String {
-        let Declaration { name, kind, labels, .. } = declaration;
+        let Declaration { prefix, name, kind, labels, .. } = declaration;
         let ending = match kind {
             MetricType::Counter => "_total",
             MetricType::Info => "_info",
             _ => "",
         };
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        format!("| `{PREFIX}_{name}{ending}{labels}` | {} ", kind.as_str())
+        format!("| `{prefix}_{name}{ending}{labels}` | {} ", kind.as_str())
     }
 
     /// Returns the rows that are only in the table of a README or only in that of the code, and the names elsewhere in
@@ -239,9 +288,10 @@ mod tests {
         let rows: BTreeSet<_> = TABLE.iter().map(row).collect();
         let is_known = |name: &str| rows.iter().any(|row| row.contains(&format!("`{name}")));
         let prose = readme.lines().filter(|line| !line.starts_with('|')).flat_map(|line| line.split('`'));
-        let names = prose.filter(|word| word.starts_with(&format!("{PREFIX}_")));
+        let has_prefix = |text: &str| [PREFIX, PROCESS].iter().any(|prefix| text.starts_with(&format!("{prefix}_")));
+        let names = prose.filter(|word| has_prefix(word));
         let unknown = names.filter(|name| !is_known(&format!("{name}`")) && !is_known(&format!("{name}{{")));
-        let has = readme.lines().filter(|line| line.starts_with(&format!("| `{PREFIX}_")));
+        let has = readme.lines().filter(|line| line.strip_prefix("| `").is_some_and(has_prefix));
         let has: BTreeSet<_> = has.map(|line| line.rsplitn(3, '|').last().unwrap_or_default().to_owned()).collect();
         has.symmetric_difference(&rows).cloned().chain(unknown.map(str::to_owned)).collect()
     }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_http::Request;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use super::Error;
 use super::settings::{deadlines, session_limits, worker_count};
+use super::watch::watch;
 use crate::actors::departures;
 use crate::actors::registry::Arbiters;
 use crate::admin::answers::with_headers;
@@ -35,7 +37,7 @@ use crate::http::listener::{self, Listener};
 use crate::http::{demo, legacy, pages, polling};
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::memory::Memory;
-use crate::metrics::{ListenerName, Metrics};
+use crate::metrics::{ListenerName, Metrics, WorkerName};
 
 /// The largest number of connections that the kernel holds until they are accepted. After a restart, all clients come
 /// at once.
@@ -92,9 +94,11 @@ impl ClientWorkers {
         let heartbeat_ms = (protocol.ping_interval_ms + protocol.ping_timeout_ms)
             .max(legacy.heartbeat_interval_ms + legacy.heartbeat_timeout_ms);
         let user_timeout = common.deadlines.write.max(Duration::from_millis(heartbeat_ms));
+        let (workers, watched) = (AtomicUsize::new(0), metrics.clone());
         let new_service = move |stopping: watch::Receiver<bool>| {
             arbiters.enter_current();
             departures::start();
+            watch(&watched, WorkerName::Clients(workers.fetch_add(1, Ordering::Relaxed)));
             let edge = Edge { endpoint: endpoint.clone(), worker: Worker::new(limits) };
             let app = app(edge.clone(), demo.clone(), namespace.clone());
             let (common, upgrade) = (common.clone(), Some(Box::new(edge) as Box<dyn Upgrade>));

@@ -5,14 +5,14 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
+use super::live::LiveParts;
+use crate::actors::conversation::ConversationSettings;
 use crate::actors::event_rates::RatesMax;
 use crate::admin::guard::Guard;
 use crate::admin::state::{Admin, Boards, Facts};
 use crate::board::sessions::SessionBoard;
 use crate::config::{self, Config};
-use crate::delivery::limits::OutboxLimits;
 use crate::delivery::worker::SessionLimits;
-use crate::directory::max::Gate;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
@@ -22,7 +22,8 @@ use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
-use crate::metrics::{Metrics, ReadAtScrape, Reading};
+use crate::metrics::process::allocated_bytes;
+use crate::metrics::{ActorClass, Metrics, ReadAtScrape, Reading};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::stage::{CurrentStage, Stage};
 
@@ -67,18 +68,37 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
     }
 }
 
-/// Returns the figures that are read when metrics are scraped.
-pub(super) fn read_at_scrape(gate: &Arc<Gate>, stage: &Arc<CurrentStage>) -> ReadAtScrape {
-    let (inflight, limit, waiting) = (gate.clone(), gate.clone(), gate.clone());
-    let stage = stage.clone();
-    ReadAtScrape {
-        draining: Reading::gauge(move || usize::from(stage.get() == Stage::Draining)),
-        log_lines_lost: Reading::counter(logging::lines_lost),
-        max_inflight: Reading::gauge(move || inflight.inflight()),
-        max_inflight_limit: Reading::gauge(move || limit.limit()),
-        max_waiting: Reading::gauge(move || waiting.waiting()),
-        ..ReadAtScrape::default()
+/// Returns the limits of the mailboxes, and that of the joins that wait for MAX.
+pub(super) fn mailbox_limits(config: &Config) -> [(ActorClass, usize); 4] {
+    [
+        (ActorClass::Session, config.mailbox.session),
+        (ActorClass::Conversation, config.mailbox.conversation),
+        (ActorClass::Registry, config.mailbox.registry),
+        (ActorClass::Max, config.max.waiting_max),
+    ]
+}
+
+/// Returns the settings of all conversations.
+pub(super) fn conversations(config: &Config, boards: &Boards, metrics: &Arc<Metrics>) -> ConversationSettings {
+    ConversationSettings {
+        namespace: config.protocol.namespace.as_str().into(),
+        presence_members_max: config.conversation.presence_members_max.into(),
+        burst_max: config.conversation.burst_max.into(),
+        linger: Duration::from_millis(config.conversation.linger_ms),
+        board: boards.conversations.clone(),
+        metrics: metrics.clone(),
     }
+}
+
+/// Returns the metrics of a server.
+pub(super) fn metrics(config: &Config, stage: &Arc<CurrentStage>) -> Arc<Metrics> {
+    let stage = stage.clone();
+    let scraped = ReadAtScrape {
+        draining: Reading::gauge(move || Some(u64::from(stage.get() == Stage::Draining))),
+        log_lines_lost: Reading::counter(|| Some(logging::lines_lost())),
+        allocated_bytes: Reading::gauge(allocated_bytes),
+    };
+    Metrics::new(&mailbox_limits(config), scraped)
 }
 
 /// Returns the endpoint for clients.
@@ -88,7 +108,7 @@ pub(super) fn endpoint(
     ids: Ids,
     clients: Arc<Clients>,
     board: Arc<SessionBoard>,
-    metrics: Arc<Metrics>,
+    live: &LiveParts,
     stage: Arc<CurrentStage>,
 ) -> Endpoint {
     let (protocol, legacy) = (&config.protocol, &config.legacy);
@@ -113,13 +133,12 @@ pub(super) fn endpoint(
         ids,
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,
-        mailbox_max: config.mailbox.session,
-        outbox: Arc::new(OutboxLimits::new(&config.outbox)),
+        outbox: live.outbox.clone(),
         send_buffer_bytes: config.server.send_buffer_bytes,
         new_application,
         sessions: Arc::new(Sessions::default()),
         board,
-        metrics,
+        metrics: live.conversations.metrics.clone(),
         stage,
         next_session: AtomicU64::new(1),
     }
@@ -127,8 +146,9 @@ pub(super) fn endpoint(
 
 /// Returns the state behind the listener for operators.
 pub(super) fn admin(config: &Config, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
+    let keys = &config.admin;
     Admin {
-        guard: Guard { token: config.admin.token.clone(), announce_token: config.admin.announce_token.clone() },
+        guard: Guard { token: keys.token.clone(), announce_token: keys.announce_token.clone() },
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),
         stage: endpoint.stage.clone(),

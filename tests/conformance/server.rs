@@ -129,7 +129,6 @@ fn main() {
         clients: Clients::new(Bounds::connections_only(10_000), Memory::UNLIMITED),
         trusted_proxies: TrustedProxies::default(),
         payload_bytes_max,
-        mailbox_max: 16,
         outbox: Arc::new(delivery::OutboxLimits::new(&Config::default().outbox)),
         send_buffer_bytes: 0,
         new_application,

@@ -154,7 +154,6 @@ impl Scrape {
             "maxtalk_mailbox_messages",
             "maxtalk_actors",
             "maxtalk_max_inflight",
-            "maxtalk_max_waiting",
         ];
         let under_way = |row: &str| gauges.contains(&row.split('{').next().unwrap()) && !row.contains("registry");
         self.0.iter().filter(|(row, n)| under_way(row) && **n != 0.0).map(|(row, n)| (row.as_str(), *n)).collect()

@@ -10,6 +10,7 @@ pub mod fake_max;
 pub mod faulty;
 pub mod fixture;
 pub mod frame;
+pub mod gate;
 pub mod heard;
 pub mod http;
 pub mod kind;

@@ -7,7 +7,7 @@ use crate::actors::application::Application;
 use crate::delivery::outbox::Outbox;
 use crate::event::CloseReason;
 use crate::protocol::connection::{Connection, Received};
-use crate::protocol::engine::Packet;
+use crate::protocol::engine::{Packet, ServerPackets};
 use crate::protocol::frame::Frame;
 
 /// How far a session is.
@@ -100,5 +100,14 @@ impl Phase {
             }
         }
         Ok(self.may_read(outbox))
+    }
+}
+
+/// Returns the packet that tells a poll of the end of the session.
+pub(super) fn last_packet(packets: &ServerPackets, reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Stop => packets.stop,
+        CloseReason::TransportClose => packets.closed,
+        _ => packets.close,
     }
 }

@@ -265,7 +265,6 @@ impl Session {
             peer: IpAddr::from(Ipv4Addr::LOCALHOST),
             periods: periods(upgrade_timeout),
             payload_bytes_max: 100,
-            mailbox_max: 100,
             application: Box::new(application(&outbox)),
             entry: board.enter(SessionId(1), IpAddr::from(Ipv4Addr::LOCALHOST), kind, &outbox),
             outbox: outbox.clone(),

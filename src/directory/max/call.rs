@@ -92,8 +92,8 @@ impl Http {
             let later = timeout + Duration::from_secs(1);
             let connector = Connector::new().connector(connections.clone()).timeout(later).handshake_timeout(later);
             Client::builder()
-                // The gate bounds the calls. The probe needs one more connection.
-                .connector(connector.limit(settings.inflight_max.max(1) + 1))
+                // The gate bounds the calls; 0 means no other bound.
+                .connector(connector.limit(0))
                 .disable_timeout()
                 .disable_redirects()
                 .add_default_header(("User-Agent", concat!("maxtalk/", env!("CARGO_PKG_VERSION"))))

@@ -24,6 +24,7 @@ use super::{Gate, Probe, probe};
 use crate::config::{self, BaseUrl};
 use crate::directory::{Answer, Directory, Failure, Question};
 use crate::event::{Code, Token, Username};
+use crate::metrics::MaxResult;
 
 /// The shortest wait before a failed call is repeated. The longest is three times as long.
 const JITTER_MS: u64 = 50;
@@ -193,7 +194,7 @@ impl Inner {
             let call = self.call(&asked, route)?;
             let timing = permit.begin();
             let response = self.http.get(&call, deadline).await;
-            timing.end(ended(&response));
+            timing.end(ended(&response), result(&response));
             let verdict =
                 response.map(|response| verdict::judge(&response, asked.caller, route, &asked.username, self.bounds));
             let outcome = match verdict {
@@ -274,6 +275,14 @@ fn ended(response: &Result<call::Response, Failure>) -> Ended {
         Err(Failure { code: Code::MaxTimeout, .. }) => Ended::Late,
         Err(Failure { code: Code::MaxUnavailable, .. }) => Ended::Unconnected,
         _ => Ended::Answered,
+    }
+}
+
+/// Returns the result of a call for the metrics.
+fn result(response: &Result<call::Response, Failure>) -> MaxResult {
+    match response {
+        Ok(response) => MaxResult::Status(response.status.as_u16()),
+        Err(failure) => MaxResult::Failed(failure.code),
     }
 }
 

@@ -43,6 +43,12 @@ impl Pace {
         Self { limit: max.clamp(1, START) as f64, max: max.max(1), slow: timeout / SLOW_SHARE, lowered: None }
     }
 
+    /// Changes the upper bound of the limit.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max.max(1);
+        self.limit = self.limit.min(self.max as f64);
+    }
+
     /// The present limit.
     pub(super) fn limit(&self) -> usize {
         self.limit as usize
@@ -124,6 +130,17 @@ mod tests {
         assert_eq!(pace.limit(), 1);
         // The limit grows again up to its bound when calls are fast.
         assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now + 60 * SECOND), 64);
+    }
+
+    #[test]
+    fn a_bound_that_is_turned_holds_at_once() {
+        let (mut pace, now) = (Pace::new(64, 5 * SECOND), Instant::now());
+        assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now), 64);
+        for (max, limit) in [(80, 64), (10, 10), (0, 1), (32, 1)] {
+            pace.set_max(max);
+            assert_eq!(pace.limit(), limit, "{max}");
+        }
+        assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now), 32, "quick answers raise it to the bound");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Polls and POSTs: their answers, and the ends of a session on polling.
 
 use super::*;
+use crate::mailbox::clock;
 
 #[actix_rt::test]
 async fn bad_socket_io_in_a_post_ends_the_session_by_the_next_poll() {
@@ -139,4 +140,29 @@ async fn a_post_goes_on_when_one_poll_has_made_room() {
     assert!(posted.try_recv().is_err(), "there is no room");
     assert!(body(session.poll()).await.starts_with("4\x1e4\x1e"));
     soon(posted).await.unwrap().unwrap();
+}
+
+/// A session acts on a message in its next turn, and so that turn belongs to the handling.
+#[actix_rt::test]
+async fn a_message_is_handled_until_the_end_of_the_turn_in_which_the_session_acts() {
+    let session = Session::start(None);
+    session.turn().await;
+    clock::advance(Duration::ZERO);
+    let posted = session.post("4quiet");
+    clock::advance(Duration::from_millis(3));
+    let done = Rc::new(Cell::new(false));
+    *session.meanwhile.borrow_mut() = Some({
+        let done = done.clone();
+        Box::new(move || {
+            clock::advance(Duration::from_millis(20));
+            done.set(true);
+        })
+    });
+    soon(posted).await.unwrap().unwrap();
+    assert!(done.get());
+    let post = session.metrics.mailbox(ActorClass::Session).read(Instant::now()).kinds.swap_remove(2);
+    assert_eq!((post.message.as_str(), post.offered), ("post", 1));
+    assert_eq!((post.wait.count(), post.wait.sum()), (1, 0.003));
+    assert_eq!((post.handle.count(), post.handle.sum()), (1, 0.02));
+    assert_eq!(session.heard.get(), 1);
 }

@@ -1,0 +1,87 @@
+//! A broadcast of a conversation, slice by slice.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::{ActorFuture, Context};
+
+use super::ConversationActor;
+use crate::delivery::fold::News;
+use crate::delivery::ready::{self, Audience};
+use crate::event::{ServerEventName, SessionId};
+use crate::mailbox::Handling;
+use crate::metrics::EventLabel;
+use crate::protocol::frame::Broadcast;
+use crate::turns::Rest;
+
+/// Pushes of a fan-out (about 0.1 ms of work) before other tasks on its thread run.
+pub(in crate::actors) const FANOUT_SLICE: usize = 1024;
+
+/// Broadcasts to more members than this are for [`Audience::Many`], so that those of smaller conversations do not wait
+/// behind them. Writing to this number of members takes less time than anybody notices.
+const FEW: usize = 128;
+
+/// A broadcast under way.
+pub(super) struct FanOut {
+    broadcast: Broadcast,
+    news: News,
+    label: EventLabel,
+    pub(super) except: Option<SessionId>,
+    /// The index of the next member.
+    next: usize,
+    rest: Rest,
+    /// Lasts until the last member has the event, because the next message waits for that.
+    pub(super) handling: Option<Handling>,
+}
+
+impl FanOut {
+    /// Creates the fan-out of an event, which tells `news`, to all members but the session `except`.
+    pub(super) fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Option<SessionId>) -> Self {
+        Self { broadcast, news, label, except, next: 0, rest: Rest::default(), handling: None }
+    }
+
+    /// Pushes to the next slice of the members. Returns whether it was the last.
+    pub(super) fn advance(&mut self, conversation: &ConversationActor) -> bool {
+        let members = conversation.members.sessions();
+        let end = members.len().min(self.next + FANOUT_SLICE);
+        let mut delivered = 0;
+        let batching = ready::batch(if members.len() > FEW { Audience::Many } else { Audience::Few });
+        for member in &members[self.next..end] {
+            if Some(member.session) != self.except {
+                let frame = self.broadcast.frame(member.handle.generation()).clone();
+                delivered += u64::from(member.handle.push_news(frame, &self.news));
+            }
+        }
+        drop(batching);
+        let is_talk = self.next == 0 && self.label.event == ServerEventName::Update;
+        conversation.entry.delivered(delivered, is_talk);
+        self.next = end;
+        let metrics = &conversation.settings.metrics;
+        metrics.deliveries.get_or_create(&self.label).inc_by(delivered);
+        let is_last = end == members.len();
+        if is_last && let Some(handling) = self.handling.take() {
+            metrics.fanout_seconds.observe_time(handling.end());
+        }
+        is_last
+    }
+}
+
+impl ActorFuture<ConversationActor> for FanOut {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        conversation: &mut ConversationActor,
+        ctx: &mut Context<ConversationActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        // The handler has done the first slice; each of the others has a round of its own.
+        while ActorFuture::poll(Pin::new(&mut self.rest), conversation, ctx, cx).is_ready() {
+            if self.advance(conversation) {
+                return Poll::Ready(());
+            }
+            self.rest = Rest::default();
+        }
+        Poll::Pending
+    }
+}
