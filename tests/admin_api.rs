@@ -64,7 +64,7 @@ fn sessions_are_found_by_age_number_and_user() {
         let (status, oldest) = api.get("sessions?by=age&top=2").await;
         assert_eq!((status, &oldest["total"], list(&oldest, "sessions").len()), (200, &json!(3), 2), "{oldest}");
         let (_, all) = api.get("sessions?by=age").await;
-        let shown = |session: &Value| ["user", "transport", "generation"].map(|name| session[name].clone());
+        let shown = |session: &Value| ["username", "transport", "generation"].map(|name| session[name].clone());
         let sessions = list(&all, "sessions");
         let expected = [
             [json!("messi"), json!("websocket"), json!("eio4")],
@@ -102,7 +102,11 @@ fn a_session_that_an_operator_closes_ends_and_is_remembered() {
 
         let (_, closed) = api.get("closed").await;
         let last = &list(&closed, "sessions")[0];
-        assert_eq!((&last["id"], &last["user"], &last["reason"]), (&id, &json!("messi"), &json!("operator")), "{last}");
+        assert_eq!(
+            (&last["id"], &last["username"], &last["reason"]),
+            (&id, &json!("messi"), &json!("operator")),
+            "{last}"
+        );
 
         let mut phone = Client::join(&server, Kind::V2WebSocket, "xavi", &["c1"]).await;
         assert_eq!(api.post("users/xavi/close", "{}").await, (200, json!({"closed": 2})));
@@ -135,7 +139,8 @@ fn conversations_are_found_by_size_rate_and_id() {
 
         let (status, one) = api.get("conversations/c1").await;
         assert_eq!((status, &one["users"]), (200, &json!(2)));
-        let mut users: Vec<_> = list(&one, "listening").iter().map(|member| member["user"].as_str().unwrap()).collect();
+        let mut users: Vec<_> =
+            list(&one, "listening").iter().map(|member| member["username"].as_str().unwrap()).collect();
         users.sort_unstable();
         assert_eq!(users, ["messi", "xavi"]);
         drop((messi, xavi));

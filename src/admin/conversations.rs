@@ -52,7 +52,8 @@ pub async fn one(admin: Data<Admin>, id: Path<String>) -> Result<Json<OneConvers
     door.try_send(ConversationMessage::Members { count: MEMBERS_MAX, reply }).map_err(|_| busy())?;
     drop(door);
     let members = timeout(ANSWER_TIMEOUT, members).await.map_err(|_| busy())?.map_err(|_| gone())?;
-    let member = |(session, user): (SessionId, Username)| Member { session: session.0, user: user.as_str().to_owned() };
+    let member =
+        |(session, user): (SessionId, Username)| Member { session: session.0, username: user.as_str().to_owned() };
     Ok(Json(OneConversation {
         conversation: shown(&admin, &card),
         mailbox_messages: waiting,

@@ -145,7 +145,7 @@ pub enum SessionMeasure {
     /// The time since the session was opened.
     Age,
     /// The round trip of the last heartbeat.
-    Rtt,
+    RoundTrip,
     /// News that was folded or left out because the client read too slowly.
     Folded,
 }
@@ -156,7 +156,7 @@ pub struct Session {
     /// Its number.
     pub id: u64,
     /// Its user, if it has joined.
-    pub user: Option<String>,
+    pub username: Option<String>,
     /// The address of its client.
     pub address: String,
     /// The protocol of its client.
@@ -175,7 +175,7 @@ pub struct Session {
     /// News that was folded or left out since it was opened, because its client read too slowly.
     pub folded: usize,
     /// The round trip of its last heartbeat, in milliseconds. Clients of Engine.IO 3 have none.
-    pub rtt_ms: Option<f64>,
+    pub round_trip_ms: Option<f64>,
 }
 
 /// The protocols of clients.
@@ -215,7 +215,7 @@ pub struct ClosedSession {
     /// Its number.
     pub id: u64,
     /// Its user, if it had joined.
-    pub user: Option<String>,
+    pub username: Option<String>,
     /// The address of its client.
     pub address: String,
     /// The protocol of its client.
@@ -226,7 +226,9 @@ pub struct ClosedSession {
     #[schema(format = DateTime)]
     pub closed: String,
     /// Milliseconds from its opening to its close.
-    pub lasted_ms: u64,
+    pub age_ms: u64,
+    /// News that was folded or left out because its client read too slowly.
+    pub folded: usize,
     /// The reason, as in the metric `maxtalk_sessions_closed_total`.
     pub reason: String,
     /// The reason in words.

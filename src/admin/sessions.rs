@@ -7,6 +7,7 @@ use super::body::Body;
 use super::error::ApiError;
 use super::model::{Closed, ClosedSession, ClosedSessions, Empty, Generation, Session, SessionMeasure, Sessions, Top};
 use super::refusals::Refusals;
+use super::shown::asker;
 use super::state::Admin;
 use crate::board::closed;
 use crate::board::sessions::{self, SessionCard};
@@ -26,7 +27,7 @@ pub async fn top(admin: Data<Admin>, query: Query<Top<SessionMeasure>>) -> Resul
     let cards = match by {
         SessionMeasure::Bytes => board.top(sessions::SessionMeasure::Bytes, count),
         SessionMeasure::Messages => board.top(sessions::SessionMeasure::Messages, count),
-        SessionMeasure::Rtt => board.top(sessions::SessionMeasure::RoundTrip, count),
+        SessionMeasure::RoundTrip => board.top(sessions::SessionMeasure::RoundTrip, count),
         SessionMeasure::Folded => board.top(sessions::SessionMeasure::Folded, count),
         SessionMeasure::Age => board.oldest(count),
     };
@@ -95,16 +96,11 @@ fn user(username: &str) -> Result<Username, ApiError> {
     Username::parse(username).map_err(|_| ApiError::not_found("user: a username is 1 to 256 bytes of printable text"))
 }
 
-/// Returns the address of the client that asks, for the log.
-fn asker(request: &HttpRequest) -> String {
-    request.peer_addr().map_or_else(|| "somebody".to_owned(), |addr| addr.ip().to_string())
-}
-
 fn shown(admin: &Admin, card: &SessionCard) -> Session {
     let Waiting { messages: waiting_messages, bytes: waiting_bytes, folded } = card.waiting();
     Session {
         id: card.id.0,
-        user: card.user().map(|user| user.as_str().to_owned()),
+        username: card.user().map(|user| user.as_str().to_owned()),
         address: card.address.to_string(),
         generation: Generation::from(card.generation),
         transport: card.transport().into(),
@@ -113,19 +109,20 @@ fn shown(admin: &Admin, card: &SessionCard) -> Session {
         waiting_messages,
         waiting_bytes,
         folded,
-        rtt_ms: card.round_trip().map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+        round_trip_ms: card.round_trip().map(|round_trip| round_trip.as_secs_f64() * 1000.0),
     }
 }
 
 fn shown_closed(admin: &Admin, session: &closed::ClosedSession) -> ClosedSession {
     ClosedSession {
         id: session.id.0,
-        user: session.user.as_ref().map(|user| user.as_str().to_owned()),
+        username: session.user.as_ref().map(|user| user.as_str().to_owned()),
         address: session.address.to_string(),
         generation: Generation::from(session.generation),
         transport: session.transport.into(),
         closed: admin.facts.time_of(session.closed_ms),
-        lasted_ms: session.closed_ms.saturating_sub(session.opened_ms),
+        age_ms: session.closed_ms.saturating_sub(session.opened_ms),
+        folded: session.folded,
         reason: session.reason.as_str().to_owned(),
         detail: session.reason.to_string(),
     }

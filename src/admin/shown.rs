@@ -1,5 +1,7 @@
 //! From the values of the server to those of the model.
 
+use actix_web::HttpRequest;
+
 use super::error::ApiError;
 use super::model::{FaultCode, Generation, Stage, Top, Transport};
 use crate::{protocol, stage};
@@ -10,6 +12,11 @@ const TOP_DEFAULT: usize = 20;
 
 /// The largest number in a list.
 const TOP_MAX: usize = 100;
+
+/// Returns the address of the client that asks, for the log.
+pub fn asker(request: &HttpRequest) -> String {
+    request.peer_addr().map_or_else(|| "somebody".to_owned(), |addr| addr.ip().to_string())
+}
 
 impl<M: ToSchema> Top<M> {
     /// Returns how many are wanted.

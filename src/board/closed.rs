@@ -28,6 +28,8 @@ pub struct ClosedSession {
     pub opened_ms: u64,
     /// When it was closed, in milliseconds since the server began.
     pub closed_ms: u64,
+    /// News that was folded or left out since it was opened.
+    pub folded: usize,
     /// Why it was closed.
     pub reason: CloseReason,
 }

@@ -279,6 +279,7 @@ impl SessionEntry {
             transport: card.transport(),
             opened_ms: card.opened_ms,
             closed_ms: card.board.now_ms(),
+            folded: card.waiting().folded,
             reason,
         });
     }
