@@ -11,6 +11,7 @@
 //! * `layers`: file, environment and flags as raw values (`raw`), each with its source.
 //! * `variables`: the meaning of the names of environment variables.
 //! * `filter`: the check of the log filter.
+//! * [`live`]: the settings that may be changed while the server runs.
 //! * `near`: the known name that is most like an unknown one.
 //! * `print`: the annotated file.
 //! * `policy`: the fate of news that does not fit into an outbox.
@@ -22,6 +23,7 @@ mod base_url;
 pub mod cost;
 mod filter;
 mod layers;
+mod live;
 mod near;
 mod policy;
 mod print;
@@ -45,10 +47,12 @@ pub use base_url::{BaseUrl, is_link_local};
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
+pub use live::{LIVE, LiveConfig};
 pub use policy::OutboxPolicy;
 pub use print::annotated_defaults;
 use print::{Section, Setting};
 pub use problem::{Error, Problem};
+use raw::Raw;
 pub use raw::Source;
 
 use crate::event::{Token, Username};
@@ -87,6 +91,20 @@ macro_rules! settings {
                     ($(Some($section),)+) if problems.is_empty() => Ok(Self { $($section,)+ origins, warnings }),
                     _ => Err(problems),
                 }
+            }
+
+            /// Sets the setting `key` to a value. Rules between settings are not checked.
+            fn set(&mut self, key: &str, raw: &Raw, source: Source) -> Result<(), Problem> {
+                $($({
+                    const KEY: &str = concat!(stringify!($section), ".", stringify!($key));
+                    if key == KEY {
+                        let origin;
+                        (self.$section.$key, origin) = layers::read(KEY, raw, source, &$allowed)?;
+                        self.origins.0.insert(KEY, origin);
+                        return Ok(());
+                    }
+                })+)+
+                Ok(())
             }
         }
 
@@ -390,6 +408,14 @@ impl Config {
         changed.map(|(key, _)| self.describe(key))
     }
 
+    /// All settings with their present values, in alphabetical order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.origins.0.iter().filter_map(|(key, Origin { shown, source })| {
+            let allowed = &Setting::all().find(|setting| setting.key == *key)?.allowed;
+            Some(Row { key, value: shown, source, allowed, is_live: LIVE.contains(key) })
+        })
+    }
+
     /// Problems that stop nothing: environment variables that begin with our prefix and name no setting.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
@@ -411,6 +437,21 @@ impl Default for Config {
         // The defaults come from this file, not from outside: a wrong one fails every test.
         Self::load(Sources::default()).unwrap_or_else(|error| unreachable!("{error}"))
     }
+}
+
+/// A setting with its present value.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The setting, as `section.key`.
+    pub key: &'static str,
+    /// The value without secrets.
+    pub value: &'a str,
+    /// The source of the value.
+    pub source: &'a Source,
+    /// A description of the allowed values.
+    pub allowed: &'static str,
+    /// Whether it may be changed while the server runs.
+    pub is_live: bool,
 }
 
 /// The origin of each setting's value, by key.

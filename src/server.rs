@@ -215,12 +215,12 @@ impl Server {
             }
         };
         let tokenless = target.tokenless;
-        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;
+        let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate.clone())?;
         let max = demo.is_none().then(|| directory.clone());
         let arbiters = Arbiters::default();
         watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
-        let live = LiveParts::new(&config, &boards, &metrics);
+        let live = LiveParts::new(&config, &boards, gate, metrics);
         let (new_application, registry_end) =
             application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let clients = Clients::new(
@@ -236,7 +236,7 @@ impl Server {
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
         let facts = Facts { began, workers, files_max, connections_max };
-        let admin = settings::admin(&config, &endpoint, boards, facts);
+        let admin = settings::admin(live.hold(&config), &endpoint, boards, facts);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =

@@ -35,6 +35,12 @@ impl Caller {
         (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 
+    /// Returns the status and the body of the answer to a PATCH.
+    async fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.0.request("PATCH", &format!("/api/v1/{path}"), &[JSON], body.to_string().as_bytes()).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
     /// Waits until the answer to a GET is as it should be.
     async fn until(&mut self, path: &str, is_so: impl Fn(&Value) -> bool) {
         let looks = async {
@@ -146,6 +152,58 @@ fn conversations_are_found_by_size_rate_and_id() {
         drop((messi, xavi));
         api.until("conversations", |found| found["total"] == 0).await;
         assert_eq!(api.get("conversations/c1").await.0, 404);
+    });
+}
+
+#[test]
+fn a_limit_turns_while_the_server_runs() {
+    let server = Fixture::start("admin.announce_token = \"of-the-back-end\"");
+    run(async {
+        let mut api = Caller::of(&server).await;
+        let settings = api.get("settings").await.1;
+        let setting = |key: &str| list(&settings, "settings").iter().find(|setting| setting["key"] == key).unwrap();
+        let shown = |key: &str| ["value", "source", "live"].map(|name| setting(key)[name].clone());
+        assert_eq!(shown("conversation.presence_members_max"), [json!("1000"), json!("default"), json!(true)]);
+        assert_eq!(shown("admin.announce_token")[0], json!("***"), "a secret is masked");
+        assert_eq!(shown("server.keep_alive_ms")[2], json!(false));
+
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1"]).await;
+        messi.hears(&[joined("c1", "xavi")]).await;
+        let (status, changed) = api.patch("settings", &json!({"conversation.presence_members_max": 1})).await;
+        let expected = json!({
+            "key": "conversation.presence_members_max",
+            "from": "1000 (default)",
+            "to": "1",
+            "in_file": "[conversation]\npresence_members_max = 1",
+        });
+        assert_eq!((status, list(&changed, "changes")), (200, &[expected][..]));
+        assert!(changed["lasts"].as_str().unwrap().contains("until the next start"), "{changed}");
+        xavi.close().await;
+        messi.hears_nothing().await;
+
+        let wrong = [
+            (json!({"mailbox.conversation": 0}), "mailbox.conversation = 0 (admin): out of range"),
+            (json!({"mailbox.session": "many"}), "not an integer"),
+            (json!({"outbox.policy": "flod"}), "allowed: fold, close or drop"),
+            (json!({"server.workers": 2, "mailbox.session": 2}), "server.workers: holds until the next start"),
+            (json!({"mailbox.conversation": 9_000_000}), "outbox.messages_max"),
+            (json!({"a": {"b": 1}}), "a (admin): unknown key"),
+        ];
+        for (values, reason) in wrong {
+            let (status, body) = api.patch("settings", &values).await;
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(status == 422 && message.contains(reason), "{values}: {body}");
+        }
+        let now = api.get("settings").await.1;
+        let is_changed = |setting: &&Value| setting["source"] == "admin";
+        let changed: Vec<_> = list(&now, "settings").iter().filter(is_changed).map(|setting| &setting["key"]).collect();
+        assert_eq!(changed, [&json!("conversation.presence_members_max")], "a refused change changes nothing");
+        let metrics = api.0.get("/metrics").await.body;
+        assert!(metrics.contains("\nmaxtalk_settings_changed_total 1\n"), "{metrics}");
+        assert_eq!(api.0.request("PATCH", "/api/v1/settings", &[], b"{}").await.status, 415);
     });
 }
 

@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::guard::{Asked, Right};
 use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
+use super::settings;
 use super::state::Admin;
 use super::{conversations, sessions, status};
 use crate::logging::log_refusal;
@@ -84,6 +85,7 @@ routes! {
     "/closed" Operate { get sessions::closed }
     "/conversations" Operate { get conversations::top }
     "/conversations/{id}" Operate { get conversations::one }
+    "/settings" Operate { get settings::show, patch settings::change }
 }
 
 /// Adds the key to the OpenAPI document.

@@ -11,6 +11,7 @@
 //! * [`body`]: the JSON bodies of requests.
 //! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
+//! * [`settings`]: the settings, and their change.
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
 
 pub mod answers;
@@ -23,6 +24,7 @@ pub mod model;
 pub mod refusals;
 pub mod routes;
 pub mod sessions;
+pub mod settings;
 mod shown;
 pub mod state;
 pub mod status;

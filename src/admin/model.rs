@@ -1,6 +1,8 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
 //! and its clients read them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -305,5 +307,54 @@ pub struct Member {
     /// The number of the session.
     pub session: u64,
     /// Its user.
-    pub user: String,
+    pub username: String,
+}
+
+/// The settings of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Settings {
+    /// All settings, in alphabetical order.
+    pub settings: Vec<Setting>,
+}
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Setting {
+    /// Its name, such as `mailbox.conversation`.
+    pub key: String,
+    /// The value that holds now, in TOML. Secrets are `***`.
+    pub value: String,
+    /// The source of the value: `default`, a line of a file, a variable, a flag, or `admin`.
+    pub source: String,
+    /// Whether it may be changed while the server runs.
+    pub live: bool,
+    /// The values that are allowed, in words.
+    pub allowed: String,
+}
+
+/// New values of settings, by their names: numbers or texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"mailbox.conversation": 512}))]
+pub struct SettingValues(pub BTreeMap<String, serde_json::Value>);
+
+/// Settings that were changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedSettings {
+    /// The changes.
+    pub changes: Vec<ChangedSetting>,
+    /// How long they last.
+    pub lasts: String,
+}
+
+/// A setting that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedSetting {
+    /// Its name.
+    pub key: String,
+    /// The former value and its source.
+    pub from: String,
+    /// The value that holds now, in TOML.
+    pub to: String,
+    /// The lines that keep the change in a file of settings.
+    pub in_file: String,
 }

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::guard::Guard;
 use crate::actors::conversation::Board;
 use crate::board::sessions::SessionBoard;
+use crate::config::LiveConfig;
 use crate::limits::clients::Clients;
 use crate::metrics::Metrics;
 use crate::stage::CurrentStage;
@@ -18,6 +19,8 @@ use crate::stage::CurrentStage;
 pub struct Admin {
     /// The keys of the API.
     pub guard: Guard,
+    /// The settings that hold now.
+    pub config: LiveConfig,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
     /// The clients of the server.
@@ -50,11 +53,13 @@ impl Admin {
 impl Admin {
     /// Creates the state of a server that has just been started, without clients.
     pub fn of_idle_server(guard: Guard) -> Self {
+        use crate::config::Config;
         use crate::limits::clients::Bounds;
         use crate::limits::memory::Memory;
         use crate::metrics::ReadAtScrape;
         Self {
             guard,
+            config: LiveConfig::new(Config::default(), |_| {}),
             metrics: Metrics::new(&[], ReadAtScrape::default()),
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
             stage: Arc::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::allowed::Allowed;
+use super::live::LIVE;
 use super::print::{Setting, annotated_defaults};
 use super::problem::Problem;
 use super::raw::{Raw, Source, clip};
@@ -90,19 +91,9 @@ impl Reader {
         let mut value = allowed.absent();
         let mut origin = Origin { shown: NONE.to_owned(), source: Source::Default };
         for (raw, source) in self.given.remove(key).unwrap_or_default() {
-            let shown = allowed.shown(&raw);
-            match allowed.read(&raw) {
-                Ok(read) => (value, origin) = (Some(read), Origin { shown, source }),
-                Err(fault) => {
-                    let key = key.to_owned();
-                    self.read.problems.push(Problem::Value {
-                        key,
-                        shown,
-                        origin: source,
-                        fault,
-                        allowed: allowed.form(),
-                    });
-                }
+            match read(key, &raw, source, allowed) {
+                Ok((given, given_by)) => (value, origin) = (Some(given), given_by),
+                Err(problem) => self.read.problems.push(problem),
             }
         }
         self.read.origins.0.insert(key, origin);
@@ -170,6 +161,25 @@ impl Reader {
 fn is_section(name: &str) -> bool {
     let was = |former: &str| former.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     SECTIONS.iter().any(|section| section.name == name) || FORMER.iter().any(|(former, _)| was(former))
+}
+
+/// Reads a value that a source gives for a setting.
+pub(super) fn read<T>(key: &str, raw: &Raw, source: Source, allowed: &impl Allowed<T>) -> Result<(T, Origin), Problem> {
+    let shown = allowed.shown(raw);
+    match allowed.read(raw) {
+        Ok(value) => Ok((value, Origin { shown, source })),
+        Err(fault) => {
+            Err(Problem::Value { key: key.to_owned(), shown, origin: source, fault, allowed: allowed.form() })
+        }
+    }
+}
+
+/// Returns the problem of a key that is no setting, or none that may be changed while the server runs.
+pub(super) fn not_live(key: &str) -> Problem {
+    if !Setting::all().any(|setting| setting.key == key) {
+        return unknown_key(key, Source::Admin);
+    }
+    Problem::NotLive { key: key.to_owned(), allowed: LIVE.join(", ") }
 }
 
 /// Returns the problem of a key that is no setting. It lists the settings of the key's section, or all sections if that

@@ -1,5 +1,6 @@
 //! The table of settings as text: the annotated file that `maxtalk config` prints.
 
+use super::live::LIVE;
 use super::{NONE, SECTIONS};
 
 /// A table of the file.
@@ -52,6 +53,9 @@ pub fn annotated_defaults() -> String {
         for setting in &section.settings {
             write("\n", setting.about);
             write(&format!("# Allowed: {}.\n", setting.allowed), &[]);
+            if LIVE.contains(&setting.key) {
+                write("# It may be changed while the server runs.\n", &[]);
+            }
             write(&setting.assignment(), &[]);
         }
     }

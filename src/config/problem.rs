@@ -66,6 +66,14 @@ pub enum Problem {
         /// A description of the allowed values.
         allowed: String,
     },
+    /// A setting is read only at the start.
+    #[error("{key}: holds until the next start; while the server runs, these may be changed: {allowed}")]
+    NotLive {
+        /// The setting, as `section.key`.
+        key: String,
+        /// The settings that may be changed while the server runs.
+        allowed: String,
+    },
     /// Each of several settings is allowed by itself, but not all of them together.
     #[error("{}: {why}", settings.join(", "))]
     Combination {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter;
 use std::sync::Arc;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -26,6 +27,8 @@ pub enum Source {
     Environment(String),
     /// The flag of this name.
     Flag(&'static str),
+    /// An operator, while the server runs.
+    Admin,
 }
 
 impl fmt::Display for Source {
@@ -35,6 +38,7 @@ impl fmt::Display for Source {
             Self::File { path, line } => write!(f, "file {path}, line {line}"),
             Self::Environment(name) => write!(f, "environment variable {}", name.escape_debug()),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Admin => f.write_str("admin"),
         }
     }
 }
@@ -103,6 +107,20 @@ impl Raw {
             }
             Self::Words(words) => Some(words.iter().map(String::as_str).collect()),
             _ => None,
+        }
+    }
+
+    /// Takes a value of a JSON document. Text that is an integer becomes one: a command line has only text.
+    pub(super) fn from_json(value: &Value) -> Self {
+        let number = |digits: &str| integer(digits, 10).map(|value| Self::Integer(digits.to_owned(), value));
+        match value {
+            Value::String(text) => number(text).unwrap_or_else(|| Self::Quoted(text.clone())),
+            Value::Number(digits) => {
+                let digits = digits.to_string();
+                number(&digits).unwrap_or_else(|| Self::Decimal(digits.clone(), digits.parse().unwrap_or(f64::NAN)))
+            }
+            Value::Bool(value) => Self::Boolean(*value),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Other(value.to_string()),
         }
     }
 

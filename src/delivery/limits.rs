@@ -8,7 +8,7 @@ use crate::config::{self, OutboxPolicy};
 use crate::limits::live::LiveLimit;
 
 /// The bounds of each outbox. Messages count from their push until they are written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OutboxLimits {
     /// The number of messages.
     pub messages_max: LiveLimit,
@@ -21,13 +21,17 @@ pub struct OutboxLimits {
 impl OutboxLimits {
     /// Returns the limits of these settings.
     pub fn new(settings: &config::Outbox) -> Self {
-        let grace_ms = usize::try_from(settings.grace_ms).unwrap_or(usize::MAX);
-        Self {
-            messages_max: settings.messages_max.into(),
-            bytes_max: settings.bytes_max.into(),
-            policy: AtomicU8::new(settings.policy as u8),
-            grace_ms: grace_ms.into(),
-        }
+        let limits = Self::default();
+        limits.set(settings);
+        limits
+    }
+
+    /// Turns the limits to those of these settings. An outbox that holds more than that drops nothing.
+    pub fn set(&self, settings: &config::Outbox) {
+        self.messages_max.set(settings.messages_max);
+        self.bytes_max.set(settings.bytes_max);
+        self.policy.store(settings.policy as u8, Ordering::Relaxed);
+        self.grace_ms.set(usize::try_from(settings.grace_ms).unwrap_or(usize::MAX));
     }
 
     /// Returns the fate of news that does not fit.

@@ -207,6 +207,8 @@ metrics! {
         unknown_events: Counter,
         /// Refusals and closes by a bound on clients.
         limited: Family<LimitLabel, Counter>,
+        /// Settings changed while the server runs.
+        settings_changed: Counter,
         /// Answers to requests over HTTP.
         http_answers: Family<StatusLabel, Counter>,
         /// How long ago the worker that is stuck the longest has last shown that it runs.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use super::settings;
 use crate::actors::conversation::ConversationSettings;
 use crate::admin::state::Boards;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::delivery::limits::OutboxLimits;
+use crate::directory::max::Gate;
 use crate::limits::live::LiveLimit;
 use crate::metrics::Metrics;
 
 /// The parts of a server that keep live limits.
 pub(super) struct LiveParts {
+    /// The metrics, which have the limits of the mailboxes.
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
     pub(super) outbox: Arc<OutboxLimits>,
     pub(super) conversations: Arc<ConversationSettings>,
     /// The limit `session.pending_max`.
@@ -20,11 +24,29 @@ pub(super) struct LiveParts {
 
 impl LiveParts {
     /// Creates the parts with the limits of a configuration.
-    pub(super) fn new(config: &Config, boards: &Boards, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(config: &Config, boards: &Boards, gate: Arc<Gate>, metrics: Arc<Metrics>) -> Self {
         Self {
+            gate,
             outbox: Arc::new(OutboxLimits::new(&config.outbox)),
-            conversations: Arc::new(settings::conversations(config, boards, metrics)),
+            conversations: Arc::new(settings::conversations(config, boards, &metrics)),
             pending_max: Arc::new(config.session.pending_max.into()),
+            metrics,
         }
+    }
+
+    /// Returns the configuration, whose changes turn the limits of these parts.
+    pub(super) fn hold(self, config: &Config) -> LiveConfig {
+        LiveConfig::new(config.clone(), move |config| self.turn(config))
+    }
+
+    fn turn(&self, config: &Config) {
+        for (class, limit) in settings::mailbox_limits(config) {
+            self.metrics.mailbox(class).limit.set(limit);
+        }
+        self.gate.set_inflight_max(config.max.inflight_max);
+        self.outbox.set(&config.outbox);
+        self.conversations.presence_members_max.set(config.conversation.presence_members_max);
+        self.conversations.burst_max.set(config.conversation.burst_max);
+        self.pending_max.set(config.session.pending_max);
     }
 }

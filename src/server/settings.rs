@@ -11,7 +11,7 @@ use crate::actors::event_rates::RatesMax;
 use crate::admin::guard::Guard;
 use crate::admin::state::{Admin, Boards, Facts};
 use crate::board::sessions::SessionBoard;
-use crate::config::{self, Config};
+use crate::config::{self, Config, LiveConfig};
 use crate::delivery::worker::SessionLimits;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
@@ -145,10 +145,11 @@ pub(super) fn endpoint(
 }
 
 /// Returns the state behind the listener for operators.
-pub(super) fn admin(config: &Config, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
-    let keys = &config.admin;
+pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
+    let keys = &config.get().admin;
     Admin {
         guard: Guard { token: keys.token.clone(), announce_token: keys.announce_token.clone() },
+        config,
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),
         stage: endpoint.stage.clone(),
