@@ -1,10 +1,12 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
-//! and its clients read them.
+//! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+pub mod overview;
 
 /// The body of every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
