@@ -11,7 +11,7 @@
 //! * `layers`: file, environment and flags as raw values (`raw`), each with its source.
 //! * `variables`: the meaning of the names of environment variables.
 //! * `filter`: the check of the log filter.
-//! * [`live`]: the settings that may be changed while the server runs.
+//! * `live`: the settings that may be changed while the server runs; `change`: their change.
 //! * `near`: the known name that is most like an unknown one.
 //! * `print`: the annotated file.
 //! * `policy`: the fate of news that does not fit into an outbox.
@@ -20,6 +20,7 @@
 
 mod allowed;
 mod base_url;
+mod change;
 pub mod cost;
 mod filter;
 mod layers;
@@ -44,10 +45,11 @@ use allowed::{
     NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
 };
 pub use base_url::{BaseUrl, is_link_local};
+pub use change::LiveConfig;
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
-pub use live::{LIVE, LiveConfig};
+pub use live::LIVE;
 pub use policy::OutboxPolicy;
 pub use print::annotated_defaults;
 use print::{Section, Setting};

@@ -51,8 +51,8 @@ fn mailboxes() -> Vec<Alert> {
             holds: "5m",
             severity: "warning",
             summary: "A full mailbox of the class {{ $labels.actor }} refuses messages.",
-            runbook: "If the waiting time is short, raise mailbox.{{ $labels.actor }}, or max.waiting_max for max. If it \
-                      is long, add workers or machines: a larger mailbox only adds delay.",
+            runbook: "If the waiting time is short, raise mailbox.{{ $labels.actor }}, or max.waiting_max for max. If \
+                      it is long, add workers or machines: a larger mailbox only adds delay.",
         },
         Alert {
             name: "MaxtalkMailboxNearLimit",

@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
-use super::live::LiveParts;
-use crate::actors::conversation::ConversationSettings;
+use super::live::{self, LiveParts};
 use crate::actors::event_rates::RatesMax;
 use crate::admin::guard::Guard;
 use crate::admin::state::{Admin, Boards, Facts};
@@ -23,7 +22,7 @@ use crate::limits::meter::Allowance;
 use crate::limits::proxies::TrustedProxies;
 use crate::logging;
 use crate::metrics::process::allocated_bytes;
-use crate::metrics::{ActorClass, Metrics, ReadAtScrape, Reading};
+use crate::metrics::{Metrics, ReadAtScrape, Reading};
 use crate::protocol::connection::{LegacyPeriods, Periods};
 use crate::stage::{CurrentStage, Stage};
 
@@ -68,28 +67,6 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
     }
 }
 
-/// Returns the limits of the mailboxes, and that of the joins that wait for MAX.
-pub(super) fn mailbox_limits(config: &Config) -> [(ActorClass, usize); 4] {
-    [
-        (ActorClass::Session, config.mailbox.session),
-        (ActorClass::Conversation, config.mailbox.conversation),
-        (ActorClass::Registry, config.mailbox.registry),
-        (ActorClass::Max, config.max.waiting_max),
-    ]
-}
-
-/// Returns the settings of all conversations.
-pub(super) fn conversations(config: &Config, boards: &Boards, metrics: &Arc<Metrics>) -> ConversationSettings {
-    ConversationSettings {
-        namespace: config.protocol.namespace.as_str().into(),
-        presence_members_max: config.conversation.presence_members_max.into(),
-        burst_max: config.conversation.burst_max.into(),
-        linger: Duration::from_millis(config.conversation.linger_ms),
-        board: boards.conversations.clone(),
-        metrics: metrics.clone(),
-    }
-}
-
 /// Returns the metrics of a server.
 pub(super) fn metrics(config: &Config, stage: &Arc<CurrentStage>) -> Arc<Metrics> {
     let stage = stage.clone();
@@ -98,7 +75,7 @@ pub(super) fn metrics(config: &Config, stage: &Arc<CurrentStage>) -> Arc<Metrics
         log_lines_lost: Reading::counter(|| Some(logging::lines_lost())),
         allocated_bytes: Reading::gauge(allocated_bytes),
     };
-    Metrics::new(&mailbox_limits(config), scraped)
+    Metrics::new(&live::mailbox_limits(config), scraped)
 }
 
 /// Returns the endpoint for clients.
