@@ -45,7 +45,7 @@ use allowed::{
     NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
 };
 pub use base_url::{BaseUrl, is_link_local};
-pub use change::LiveConfig;
+pub use change::{Change, Changed, LiveConfig, Parts};
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
@@ -106,7 +106,7 @@ macro_rules! settings {
                         return Ok(());
                     }
                 })+)+
-                Ok(())
+                Err(layers::not_live(key))
             }
         }
 

@@ -24,8 +24,8 @@ use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryE
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::admin::state::{Boards, Facts};
 use crate::board::sessions::SessionBoard;
-use crate::config::Config;
 use crate::config::cost::{Cost, Size};
+use crate::config::{Config, LiveConfig};
 use crate::delivery::outbox::Outbox;
 use crate::directory::Directory;
 use crate::directory::demo::DemoMax;
@@ -220,7 +220,8 @@ impl Server {
         let arbiters = Arbiters::default();
         watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
-        let live = LiveParts::new(&config, &boards, gate, metrics);
+        let facts = Facts { began, workers, files_max, connections_max };
+        let live = LiveParts::new(&config, &boards, &facts, gate, metrics);
         let (new_application, registry_end) =
             application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let clients = Clients::new(
@@ -235,8 +236,7 @@ impl Server {
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
-        let facts = Facts { began, workers, files_max, connections_max };
-        let admin = settings::admin(live.hold(&config), &endpoint, boards, facts);
+        let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, boards, facts);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =

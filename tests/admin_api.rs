@@ -175,12 +175,13 @@ fn a_limit_turns_while_the_server_runs() {
         let (status, changed) = api.patch("settings", &json!({"conversation.presence_members_max": 1})).await;
         let expected = json!({
             "key": "conversation.presence_members_max",
-            "from": "1000 (default)",
+            "from": "1000",
+            "from_source": "default",
             "to": "1",
-            "in_file": "[conversation]\npresence_members_max = 1",
         });
         assert_eq!((status, list(&changed, "changes")), (200, &[expected][..]));
-        assert!(changed["lasts"].as_str().unwrap().contains("until the next start"), "{changed}");
+        assert_eq!(changed["to_keep"], json!("[conversation]\npresence_members_max = 1\n"));
+        assert_eq!(changed["lasts"], json!("until the next start"));
         xavi.close().await;
         messi.hears_nothing().await;
 

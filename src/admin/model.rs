@@ -344,6 +344,9 @@ pub struct SettingValues(pub BTreeMap<String, serde_json::Value>);
 pub struct ChangedSettings {
     /// The changes.
     pub changes: Vec<ChangedSetting>,
+    /// The lines that keep them: those of a file of settings, and assignments of environment variables where one has set
+    /// the value at the start.
+    pub to_keep: String,
     /// How long they last.
     pub lasts: String,
 }
@@ -353,10 +356,10 @@ pub struct ChangedSettings {
 pub struct ChangedSetting {
     /// Its name.
     pub key: String,
-    /// The former value and its source.
+    /// The former value, in TOML.
     pub from: String,
+    /// The source of the former value.
+    pub from_source: String,
     /// The value that holds now, in TOML.
     pub to: String,
-    /// The lines that keep the change in a file of settings.
-    pub in_file: String,
 }

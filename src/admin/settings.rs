@@ -9,10 +9,10 @@ use super::model::{ChangedSetting, ChangedSettings, FaultCode, Setting, SettingV
 use super::refusals::Refusals;
 use super::shown::asker;
 use super::state::Admin;
-use crate::config::LIVE;
+use crate::config::{Change, Changed, LIVE};
 
 /// How long a change lasts.
-const LASTS: &str = "until the next start: to keep it, write it into the file of settings";
+const LASTS: &str = "until the next start";
 
 /// All settings: the value that holds now, and its source. Secrets are masked.
 #[utoipa::path(get, path = "/api/v1/settings", responses((status = 200, body = Settings), Refusals))]
@@ -41,17 +41,16 @@ pub async fn change(
         return Err(ApiError::new(FaultCode::Invalid, most));
     }
     let who = format!("the admin API, for {}", asker(&request));
-    let values = values.iter().map(|(key, value)| (key.as_str(), value));
-    let changes = admin
+    let Changed { changes, to_keep } = admin
         .config
-        .change(values, &who)
+        .change(&values, &who)
         .map_err(|problems| ApiError::new(FaultCode::Invalid, problems.to_string()))?;
     admin.metrics.settings_changed.inc_by(changes.len() as u64);
-    let changes = changes.into_iter().map(|change| ChangedSetting {
-        in_file: change.in_file(),
-        key: change.key.to_owned(),
-        from: change.from,
-        to: change.to,
+    let changes = changes.into_iter().map(|Change { key, from, from_source, to }| ChangedSetting {
+        key: key.to_owned(),
+        from,
+        from_source,
+        to,
     });
-    Ok(Json(ChangedSettings { changes: changes.collect(), lasts: LASTS.to_owned() }))
+    Ok(Json(ChangedSettings { changes: changes.collect(), to_keep, lasts: LASTS.to_owned() }))
 }

@@ -59,7 +59,7 @@ impl Admin {
         use crate::metrics::ReadAtScrape;
         Self {
             guard,
-            config: LiveConfig::new(Config::default(), |_| {}),
+            config: LiveConfig::new(Config::default(), ()),
             metrics: Metrics::new(&[], ReadAtScrape::default()),
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
             stage: Arc::default(),

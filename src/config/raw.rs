@@ -112,7 +112,7 @@ impl Raw {
 
     /// Takes a value of a JSON document. Text that is an integer becomes one: a command line has only text.
     pub(super) fn from_json(value: &Value) -> Self {
-        let number = |digits: &str| integer(digits, 10).map(|value| Self::Integer(digits.to_owned(), value));
+        let number = |digits: &str| integer(digits, 10).map(|value| Self::Integer(value.to_string(), value));
         match value {
             Value::String(text) => number(text).unwrap_or_else(|| Self::Quoted(text.clone())),
             Value::Number(digits) => {

@@ -18,6 +18,11 @@ pub(super) fn limit() -> u64 {
     }
 }
 
+/// Returns how many open files a server needs at least, with this number of workers.
+pub(super) fn needed(config: &Config, workers: usize) -> u64 {
+    cost::files_reserved(config, workers) + CONNECTIONS_MIN
+}
+
 /// Returns how many connections of clients fit in this limit on open files, with this number of workers.
 ///
 /// # Errors
@@ -25,7 +30,7 @@ pub(super) fn limit() -> u64 {
 pub(super) fn for_clients(limit: u64, config: &Config, workers: usize) -> Result<usize, Error> {
     let calls = config.max.inflight_max;
     let reserve = cost::files_reserved(config, workers);
-    let needed = reserve + CONNECTIONS_MIN;
+    let needed = needed(config, workers);
     if limit < needed {
         return Err(Error::Files { limit, needed, workers, calls });
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::files;
 use crate::actors::conversation::ConversationSettings;
-use crate::admin::state::Boards;
-use crate::config::{Config, LiveConfig};
+use crate::admin::state::{Boards, Facts};
+use crate::config::{Config, Parts, Problem};
 use crate::delivery::limits::OutboxLimits;
 use crate::directory::max::Gate;
 use crate::limits::live::LiveLimit;
@@ -20,23 +21,32 @@ pub(super) struct LiveParts {
     pub(super) conversations: Arc<ConversationSettings>,
     /// The limit `session.pending_max`.
     pub(super) pending_max: Arc<LiveLimit>,
+    workers: usize,
+    files_max: u64,
 }
 
 impl LiveParts {
     /// Creates the parts with the limits of a configuration.
-    pub(super) fn new(config: &Config, boards: &Boards, gate: Arc<Gate>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(config: &Config, boards: &Boards, facts: &Facts, gate: Arc<Gate>, metrics: Arc<Metrics>) -> Self {
         Self {
             gate,
             outbox: Arc::new(OutboxLimits::new(&config.outbox)),
             conversations: Arc::new(conversations(config, boards, &metrics)),
             pending_max: Arc::new(config.session.pending_max.into()),
             metrics,
+            workers: facts.workers,
+            files_max: facts.files_max,
         }
     }
+}
 
-    /// Returns the configuration, whose changes turn the limits of these parts.
-    pub(super) fn hold(self, config: &Config) -> LiveConfig {
-        LiveConfig::new(config.clone(), move |config| self.turn(config))
+impl Parts for LiveParts {
+    fn object_to(&self, config: &Config) -> Option<Problem> {
+        let needed = files::needed(config, self.workers);
+        (needed > self.files_max).then(|| Problem::Combination {
+            settings: vec![config.describe("max.inflight_max")],
+            why: format!("the server would need {needed} open files, but may open {}", self.files_max),
+        })
     }
 
     fn turn(&self, config: &Config) {
@@ -70,5 +80,65 @@ fn conversations(config: &Config, boards: &Boards, metrics: &Arc<Metrics>) -> Co
         linger: Duration::from_millis(config.conversation.linger_ms),
         board: boards.conversations.clone(),
         metrics: metrics.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::sessions::SessionBoard;
+    use crate::config::{LIVE, LiveConfig, OutboxPolicy};
+    use crate::metrics::ReadAtScrape;
+    use serde_json::json;
+    use std::time::{Instant, SystemTime};
+
+    fn parts(config: &Config, files_max: u64) -> LiveParts {
+        let now = Instant::now();
+        let boards =
+            Boards { sessions: SessionBoard::new(now), conversations: crate::actors::conversation::Board::new(now) };
+        let facts = Facts { began: (now, SystemTime::now()), workers: 2, files_max, connections_max: 10 };
+        let metrics = Metrics::new(&mailbox_limits(config), ReadAtScrape::default());
+        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), metrics)
+    }
+
+    #[test]
+    fn each_live_setting_reaches_its_part() {
+        let config = Config::default();
+        let parts = Arc::new(parts(&config, 10_000));
+        let live = LiveConfig::new(config, parts.clone());
+        let outbox = &parts.outbox;
+        let mailbox = |class| parts.metrics.mailbox(class).limit.get();
+        for key in LIVE {
+            let value = match key {
+                "outbox.policy" => json!("drop"),
+                "outbox.messages_max" => json!(9000),
+                "outbox.bytes_max" => json!(70_000),
+                _ => json!(3),
+            };
+            live.change(&[(key.to_owned(), value)].into(), &"a test").unwrap();
+            let is_there = match key {
+                "mailbox.registry" => mailbox(ActorClass::Registry) == 3,
+                "mailbox.conversation" => mailbox(ActorClass::Conversation) == 3,
+                "mailbox.session" => mailbox(ActorClass::Session) == 3,
+                "max.waiting_max" => mailbox(ActorClass::Max) == 3,
+                "max.inflight_max" => parts.metrics.max_inflight_limit.get() == 3,
+                "outbox.messages_max" => outbox.messages_max.get() == 9000,
+                "outbox.bytes_max" => outbox.bytes_max.get() == 70_000,
+                "outbox.policy" => outbox.policy() == OutboxPolicy::Drop,
+                "outbox.grace_ms" => outbox.grace() == Duration::from_millis(3),
+                "session.pending_max" => parts.pending_max.get() == 3,
+                "conversation.burst_max" => parts.conversations.burst_max.get() == 3,
+                "conversation.presence_members_max" => parts.conversations.presence_members_max.get() == 3,
+                _ => false,
+            };
+            assert!(is_there, "{key}");
+        }
+    }
+
+    #[test]
+    fn more_calls_than_files_are_refused() {
+        let live = LiveConfig::new(Config::default(), parts(&Config::default(), 200));
+        let refused = live.change(&[("max.inflight_max".to_owned(), json!(1000))].into(), &"a test").unwrap_err();
+        assert!(refused.to_string().contains("but may open 200"), "{refused}");
     }
 }
