@@ -62,8 +62,8 @@ impl Gate {
         }
     }
 
-    /// Turns `max.inflight_max` while the server runs. Calls under way go on. If the bound is raised, quick answers
-    /// raise the limit on calls step by step.
+    /// Turns `max.inflight_max` while the server runs. Calls under way go on. If the bound is raised, the limit on
+    /// calls begins as at the start, and quick answers raise it step by step.
     pub fn set_inflight_max(&self, inflight_max: usize) {
         let mut issued = self.issued.lock();
         issued.pace.set_max(inflight_max.min(Semaphore::MAX_PERMITS));
@@ -101,8 +101,9 @@ impl Gate {
                 self.metrics.queue.came(waiting + 1, since);
                 Ok(Waiting { gate: self, since })
             }
-            Err(_) => {
+            Err(waiting) => {
                 self.metrics.joins().full.inc();
+                self.metrics.queue.refused(waiting, Instant::now());
                 Err(busy(format!("{waiting_max} joins wait for MAX already")))
             }
         }
@@ -144,12 +145,14 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.gate.metrics.inflight.dec();
         self.gate.metrics.joins().handle.observe_time(self.since.elapsed());
+        let Some(permit) = self.permit.take() else { return };
+        // The permit is returned under the lock, so that a limit which is lowered meanwhile finds it free or taken.
         let mut issued = self.gate.issued.lock();
-        if issued.count > issued.pace.limit()
-            && let Some(permit) = self.permit.take()
-        {
+        if issued.count > issued.pace.limit() {
             permit.forget();
             issued.count -= 1;
+        } else {
+            drop(permit);
         }
     }
 }
@@ -238,8 +241,8 @@ mod tests {
         assert_eq!(come(&gate).ok().unwrap().unwrap_err().code, Code::Busy);
         let full = read(&metrics);
         assert_eq!((full.capacity, full.messages, full.peak, full.actors), (2, 2, 2, None));
-        // The depths were 0 for the one that passed, 1 and 2.
-        assert_eq!((full.depth.count(), full.depth.sum()), (3, 3.0));
+        // The depths were 0 for the one that passed, 1 and 2, and 2 for the refused one.
+        assert_eq!((full.depth.count(), full.depth.sum()), (4, 5.0));
         let joins = &full.kinds[0];
         assert_eq!((joins.offered, joins.full, joins.closed, joins.late), (4, 1, 0, 0));
         assert_eq!((joins.wait.count(), joins.wait.sum(), joins.handle.count()), (1, 0.0, 0));
@@ -297,13 +300,16 @@ mod tests {
         assert!(first.as_mut().unwrap().now_or_never().is_none(), "two calls are under way");
         permits.pop();
         permits.push(first.take().unwrap().await.unwrap());
+        let waiting = waits(&gate);
         gate.set_inflight_max(64);
-        assert_eq!(metrics.max_inflight_limit.get(), 2, "nothing shows yet that MAX bears more");
-        // As many quick answers as the limit raise it by one, if the limit is reached.
-        for _ in 0..3 {
+        assert_eq!(metrics.max_inflight_limit.get(), 8, "as at the start: nothing shows yet that MAX bears more");
+        permits.push(waiting.await.unwrap());
+        permits.extend((0..5).map(|_| passes(&gate)));
+        // About as many quick answers as the limit raise it by one, if the limit is reached.
+        for _ in 0..9 {
             permits[0].begin().end(Ended::Answered, MaxResult::Status(200));
         }
-        assert_eq!(metrics.max_inflight_limit.get(), 3);
+        assert_eq!(metrics.max_inflight_limit.get(), 9);
         permits.push(passes(&gate));
         drop(waits(&gate));
         gate.set_inflight_max(0);
@@ -312,8 +318,8 @@ mod tests {
         let _one = passes(&gate);
         drop(waits(&gate));
         assert_eq!(metrics.max_inflight.get(), 1);
-        assert_eq!(metrics.max_request_seconds.read().count(), 3);
-        assert!(metrics.render().contains("maxtalk_max_requests_total{result=\"2xx\"} 3\n"));
+        assert_eq!(metrics.max_request_seconds.read().count(), 9);
+        assert!(metrics.render().contains("maxtalk_max_requests_total{result=\"2xx\"} 9\n"));
     }
 
     #[actix_rt::test]

@@ -43,10 +43,11 @@ impl Pace {
         Self { limit: max.clamp(1, START) as f64, max: max.max(1), slow: timeout / SLOW_SHARE, lowered: None }
     }
 
-    /// Changes the upper bound of the limit.
+    /// Changes the upper bound of the limit. A limit that a lower bound has held down begins anew.
     pub(super) fn set_max(&mut self, max: usize) {
-        self.max = max.max(1);
-        self.limit = self.limit.min(self.max as f64);
+        let former = std::mem::replace(&mut self.max, max.max(1));
+        let limit = if self.max > former { self.limit.max(START as f64) } else { self.limit };
+        self.limit = limit.min(self.max as f64);
     }
 
     /// The present limit.
@@ -136,7 +137,7 @@ mod tests {
     fn a_bound_that_is_turned_holds_at_once() {
         let (mut pace, now) = (Pace::new(64, 5 * SECOND), Instant::now());
         assert_eq!(after(5000, Duration::from_millis(1), &mut pace, now), 64);
-        for (max, limit) in [(80, 64), (10, 10), (0, 1), (32, 1)] {
+        for (max, limit) in [(80, 64), (10, 10), (0, 1), (2, 2), (32, 8)] {
             pace.set_max(max);
             assert_eq!(pace.limit(), limit, "{max}");
         }
