@@ -99,7 +99,7 @@ impl Slot {
     fn opened(&self, kind: impl MessageKind) -> Handling {
         let (depth, kind, begun) = (self.depth.clone(), kind.number(), now());
         depth.metrics.by_number(kind).wait.observe_time(begun.saturating_duration_since(self.since));
-        Handling { depth, kind, begun, time: None }
+        Handling { depth, kind, sent: self.since, begun, time: None }
     }
 }
 
@@ -117,12 +117,18 @@ pub struct Handling {
     depth: Arc<Depth>,
     /// The number of the kind of the message.
     kind: usize,
+    sent: Instant,
     begun: Instant,
     /// How long it has taken, if it has ended.
     time: Option<Duration>,
 }
 
 impl Handling {
+    /// Returns when the message was put into the mailbox.
+    pub fn sent(&self) -> Instant {
+        self.sent
+    }
+
     /// Ends the handling. Returns how long it has taken.
     pub fn end(mut self) -> Duration {
         *self.time.insert(now().saturating_duration_since(self.begun))
@@ -164,16 +170,18 @@ impl<A: Addressed> Mailbox<A> {
     pub fn reserve(&self, kind: Kind<A>) -> Result<Slot, SendError> {
         let Depth { messages, metrics } = &*self.0.depth;
         let of_kind = metrics.kind(kind);
-        of_kind.offered.inc();
         if !self.0.addr.connected() {
+            of_kind.offered.inc();
             of_kind.closed.inc();
             return Err(SendError::Closed);
         }
         let free = |waiting| (waiting < metrics.limit.get()).then_some(waiting + 1);
         match messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
             Ok(waiting) => Ok(self.slot(waiting + 1)),
-            Err(_) => {
+            Err(waiting) => {
+                of_kind.offered.inc();
                 of_kind.full.inc();
+                metrics.refused(waiting, now());
                 Err(SendError::Full)
             }
         }
@@ -185,6 +193,7 @@ impl<A: Addressed> Mailbox<A> {
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
         debug_assert!(Arc::ptr_eq(&slot.depth, &self.0.depth), "a slot of another mailbox");
+        slot.depth.metrics.kind(message.kind()).offered.inc();
         #[allow(clippy::disallowed_methods, reason = "this is the front door: the message has a slot")]
         self.0.addr.do_send(Mail { message, slot });
     }
@@ -196,9 +205,9 @@ impl<A: Addressed> Mailbox<A> {
         Context<A>: ToEnvelope<A, Mail<A::Message>>,
     {
         let Depth { messages, metrics } = &*self.0.depth;
-        let of_kind = metrics.kind(message.kind());
-        of_kind.offered.inc();
         if !self.0.addr.connected() {
+            let of_kind = metrics.kind(message.kind());
+            of_kind.offered.inc();
             of_kind.closed.inc();
             return;
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::client::{Client, Heard, Kind, join_of, joined, listening, ok, packet, talk_of, update};
 use support::fixture::{Fixture, Scrape};
 use support::http::{Http, RECEIVE_BUFFER_BYTES};
@@ -189,6 +189,11 @@ fn a_reader_that_does_not_come_back_in_time_is_closed() {
                 scene.server.until("the end of the queue", is_gone).await;
                 let now = scene.server.scrape().await;
                 assert_eq!(now.sum("maxtalk_slow_actions_total", "disconnected"), 1.0, "{kind:?}");
+                let closed = Http::connect(scene.server.admin_addr).await.get("/api/v1/closed").await.body;
+                let closed: Value = serde_json::from_str(&closed).unwrap();
+                let [session] = &closed["sessions"].as_array().unwrap()[..] else { panic!("{closed}") };
+                assert_eq!((&session["username"], &session["reason"]), (&json!("slow"), &json!("slow")));
+                assert!(session["folded"].as_u64() > Some(0) && session["age_ms"].as_u64() >= Some(300), "{session}");
                 scene.slow.reads(true);
                 let end = scene.slow.end().await;
                 match kind.way() {

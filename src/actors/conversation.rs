@@ -234,6 +234,7 @@ pub struct ConversationActor {
     registrar: Arc<dyn Registrar>,
     presence: News,
     turns_in_a_row: usize,
+    talks: u64,
     retirement: Option<SpawnHandle>,
     entry: ConversationEntry<WeakMailbox<Self>>,
     _count: ActorCount,
@@ -259,6 +260,7 @@ impl ConversationActor {
             registrar,
             presence,
             turns_in_a_row: 0,
+            talks: 0,
             retirement: None,
             _count: count,
         }
@@ -313,7 +315,9 @@ impl ConversationActor {
     ) {
         let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
-        let fan_out = FanOut::new(broadcast, label, news, Some(session));
+        let mut fan_out = FanOut::new(broadcast, label, news, Some(session));
+        self.talks += 1;
+        fan_out.measure(self.members.sessions(), self.talks, handling.sent());
         self.broadcast(fan_out, handling, ctx);
     }
 

@@ -35,13 +35,13 @@ impl OutboxLimits {
     }
 
     /// Returns the fate of news that does not fit.
-    pub(super) fn policy(&self) -> OutboxPolicy {
+    pub fn policy(&self) -> OutboxPolicy {
         let policy = self.policy.load(Ordering::Relaxed);
         OutboxPolicy::ALL.into_iter().find(|known| *known as u8 == policy).unwrap_or_default()
     }
 
     /// Returns how long a reader may be behind before it is closed.
-    pub(super) fn grace(&self) -> Duration {
+    pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms.get() as u64)
     }
 }

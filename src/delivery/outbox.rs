@@ -1,7 +1,7 @@
 //! The outbox: the bounded queue between conversations and the transport of one session. A push never waits and never
 //! fails in silence. A close drops the frames that are still queued, so that the transport sees it at once.
 //!
-//! [`news`] decides what becomes of news that does not fit.
+//! [`news`] decides what becomes of news that does not fit. [`measured`] measures how long deliveries take.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +21,10 @@ use crate::protocol::Generation;
 use crate::protocol::frame::Frame;
 use crate::protocol::payload::Form;
 
+mod measured;
 mod news;
 
+use measured::Measured;
 use news::Behind;
 pub use news::Grace;
 
@@ -81,6 +83,9 @@ struct Queue {
     messages: usize,
     /// The bytes of these messages.
     bytes: usize,
+    /// The largest bounds since the queue was last empty: messages and bytes. What was queued under a bound that has
+    /// been lowered since ends no session.
+    kept: (usize, usize),
     /// The bytes by which the bound is raised for answers, until these are written.
     extra: usize,
     /// The bytes still to be written until the last of these answers is written.
@@ -89,6 +94,8 @@ struct Queue {
     slow: bool,
     /// `None` if the reader has got all news.
     behind: Option<Box<Behind>>,
+    /// `None` if no delivery is measured.
+    measured: Option<Measured>,
     /// Twice the messages, and twice the bytes, that waited when the backlog was last told of. 0 if it was not.
     told: (usize, usize),
     /// News that was folded or left out.
@@ -172,8 +179,8 @@ impl Outbox {
         if queue.closed.is_some() {
             return false;
         }
-        let has_reserve = || self.limits.policy() != OutboxPolicy::Close;
-        let fits = self.fits(&queue, messages, bytes, 1) || has_reserve() && self.fits(&queue, messages, bytes, 2);
+        let multiple = if self.limits.policy() == OutboxPolicy::Close { 1 } else { 2 };
+        let fits = self.fits_as_before(&queue, messages, bytes, multiple);
         if fits {
             self.append(queue, bytes, messages, frames);
         } else {
@@ -182,11 +189,22 @@ impl Outbox {
         fits
     }
 
-    /// Returns whether messages fit within this multiple of the bounds.
-    fn fits(&self, queue: &Queue, messages: usize, bytes: usize, multiple: usize) -> bool {
-        let (messages_max, bytes_max) = (self.limits.messages_max.get(), self.limits.bytes_max.get());
-        queue.messages + messages <= multiple * messages_max
-            && (queue.bytes + bytes <= multiple * bytes_max + queue.extra || queue.messages == 0)
+    /// Returns the present bounds: messages and bytes.
+    fn bounds(&self) -> (usize, usize) {
+        (self.limits.messages_max.get(), self.limits.bytes_max.get())
+    }
+
+    /// Returns whether messages fit within the present bounds.
+    fn fits(&self, queue: &Queue, messages: usize, bytes: usize) -> bool {
+        queue.fits(messages, bytes, self.bounds())
+    }
+
+    /// Returns whether messages fit within this multiple of the present bounds, or of those under which the messages
+    /// before were queued.
+    fn fits_as_before(&self, queue: &Queue, messages: usize, bytes: usize, multiple: usize) -> bool {
+        let (now, kept) = (self.bounds(), queue.kept);
+        let bounds = (now.0.max(kept.0).saturating_mul(multiple), now.1.max(kept.1).saturating_mul(multiple));
+        queue.fits(messages, bytes, bounds)
     }
 
     /// Raises the bound for an answer if the outbox has room.
@@ -206,6 +224,8 @@ impl Outbox {
         frames: impl Iterator<Item = Frame>,
     ) {
         let was_empty = queue.frames.is_empty();
+        let (messages_max, bytes_max) = self.bounds();
+        queue.kept = (queue.kept.0.max(messages_max), queue.kept.1.max(bytes_max));
         queue.frames.extend(frames);
         self.account(&mut queue, messages as i64, bytes as i64);
         let grew = queue.backlog_grew();
@@ -298,7 +318,10 @@ impl Outbox {
 
     /// Returns whether there is room for long answers: at most half of either bound waits.
     pub fn has_room(&self) -> bool {
-        !self.is_half_full(&self.queue.lock())
+        let mut queue = self.queue.lock();
+        // If a bound was turned, the session counts as slow from here on, and is woken when there is room.
+        self.account(&mut queue, 0, 0);
+        !queue.slow
     }
 
     /// Moves all queued frames into `taken`, which has to be empty. They count until [`Self::written`] is called for
@@ -344,6 +367,7 @@ impl Outbox {
         // If the reader is behind, its session may now queue folded news.
         let waits = queue.slow || queue.behind.is_some();
         self.account(queue, -(messages as i64), -(bytes as i64));
+        self.measure_written(queue, messages);
         waits && !queue.slow
     }
 
@@ -358,6 +382,10 @@ impl Outbox {
         queue.frames = unwritten;
         let queued: usize = queue.frames.iter().map(Frame::len).sum();
         let (messages, bytes) = (queue.messages - queue.frames.len(), queue.bytes - queued);
+        if messages > 0 {
+            // The message may be among those that are lost.
+            queue.measured = None;
+        }
         let relieved = self.settle(&mut queue, messages, bytes);
         drop(queue);
         if relieved {
@@ -378,6 +406,7 @@ impl Outbox {
 
     fn shut(&self, queue: &mut Queue, reason: CloseReason) {
         queue.frames = Frames::new();
+        queue.measured = None;
         self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
         if queue.behind.take().is_some() {
             self.metrics.behind_sessions.dec();
@@ -395,6 +424,7 @@ impl Outbox {
         }
         if queue.messages == 0 {
             queue.told = (0, 0);
+            queue.kept = (0, 0);
         }
         self.metrics.session_queue_messages.inc_by(messages);
         self.metrics.session_queue_bytes.inc_by(bytes);
@@ -410,6 +440,11 @@ impl Outbox {
 }
 
 impl Queue {
+    fn fits(&self, messages: usize, bytes: usize, (messages_max, bytes_max): (usize, usize)) -> bool {
+        self.messages + messages <= messages_max
+            && (self.bytes + bytes <= bytes_max.saturating_add(self.extra) || self.messages == 0)
+    }
+
     /// Returns whether a backlog has begun, or has doubled since this last returned true.
     fn backlog_grew(&mut self) -> bool {
         let grew = |told: &mut usize, least: usize, now: usize| {

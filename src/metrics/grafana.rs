@@ -131,6 +131,15 @@ fn glance() -> Vec<Panel> {
             "Events given to the outboxes of sessions, per second.",
             [(PLACE.rate(metric!(deliveries), "", "event"), "{{event}}")],
         ),
+        panel(
+            "Time of a delivery",
+            "s",
+            "Time from putting a talk into the mailbox of its conversation until its update is written.",
+            [
+                (PLACE.quantile(0.5, metric!(delivery_seconds), "", ""), "p50"),
+                (PLACE.quantile(0.99, metric!(delivery_seconds), "", ""), "p99"),
+            ],
+        ),
     ]
 }
 
@@ -167,7 +176,7 @@ fn mailboxes() -> Vec<Panel> {
         panel(
             "Messages",
             "reqps",
-            "Messages offered per second. Times the waiting time, this is the number of messages that wait.",
+            "Messages offered per second, those that were refused included.",
             [(PLACE.rate(metric!(mailbox_enqueued), "", "actor, message"), "{{actor}} {{message}}")],
         ),
         panel(

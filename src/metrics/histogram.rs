@@ -91,15 +91,24 @@ impl HotHistogram {
 
     /// Records a time.
     pub fn observe_time(&self, time: Duration) {
-        self.observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.observe_times(time, 1);
+    }
+
+    /// Records the same time for `count` events.
+    pub fn observe_times(&self, time: Duration, count: u64) {
+        self.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), count);
     }
 
     /// Records a number, or a time in nanoseconds.
     pub fn observe(&self, value: u64) {
+        self.add(value, 1);
+    }
+
+    fn add(&self, value: u64, count: u64) {
         let stripe = &self.stripes[cell() % self.stripes.len()];
         let bucket = self.scale.bounds.partition_point(|bound| *bound < value);
-        stripe.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        stripe.sum.fetch_add(value, Ordering::Relaxed);
+        stripe.counts[bucket].fetch_add(count, Ordering::Relaxed);
+        stripe.sum.fetch_add(value.wrapping_mul(count), Ordering::Relaxed);
     }
 
     /// Returns what was recorded until now.

@@ -223,6 +223,8 @@ metrics! {
         fanout_members: HotHistogram = HotHistogram::of_numbers(),
         /// Time from taking an event up to giving it to its last recipient.
         fanout_seconds: HotHistogram = HotHistogram::of_microseconds(),
+        /// Time from putting a talk into a mailbox until one of its recipients is written to.
+        delivery_seconds: HotHistogram = HotHistogram::of_microseconds(),
         /// Writes to clients: deliveries by writes is the coalescing factor.
         writes: Family<TransportLabel, HotCounter>,
         /// Bytes written to clients.

@@ -18,8 +18,8 @@ pub const PULSE: Duration = Duration::from_millis(100);
 /// The share of its time that a thread is busy is that of the last such period, up to twice as long.
 const RECENTLY: Duration = Duration::from_secs(5);
 
-/// The time that a thread has spent on its tasks, as its runtime counts it. The runtime reports a task when it has
-/// ended its turn.
+/// The time that a thread has spent on its tasks, as its runtime counts it. The runtime reports it when it looks
+/// at its sockets, between two rounds of tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Busy(Arc<OnceLock<RuntimeMetrics>>);
 

@@ -1,12 +1,16 @@
 //! A broadcast of a conversation, slice by slice.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
 
 use actix::{ActorFuture, Context};
 
 use super::ConversationActor;
+use crate::actors::members::Member;
 use crate::delivery::fold::News;
+use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
 use crate::event::{ServerEventName, SessionId};
 use crate::mailbox::Handling;
@@ -30,6 +34,8 @@ pub(super) struct FanOut {
     /// The index of the next member.
     next: usize,
     rest: Rest,
+    /// The index of the member to whom the delivery is measured, and when the message came that is told.
+    measured: Option<(usize, Instant)>,
     /// Lasts until the last member has the event, because the next message waits for that.
     pub(super) handling: Option<Handling>,
 }
@@ -37,7 +43,17 @@ pub(super) struct FanOut {
 impl FanOut {
     /// Creates the fan-out of an event, which tells `news`, to all members but the session `except`.
     pub(super) fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Option<SessionId>) -> Self {
-        Self { broadcast, news, label, except, next: 0, rest: Rest::default(), handling: None }
+        Self { broadcast, news, label, except, next: 0, rest: Rest::default(), measured: None, handling: None }
+    }
+
+    /// Measures the delivery of the `count`th talk to one of those that hear it.
+    pub(super) fn measure(&mut self, members: &[Member<Arc<Outbox>>], count: u64, since: Instant) {
+        // Fibonacci hashing spreads successive talks over all members.
+        let spread = (count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let places = members.len().min(2);
+        let candidates = (0..places).map(|next| spread.wrapping_add(next) % members.len());
+        let chosen = candidates.into_iter().find(|index| Some(members[*index].session) != self.except);
+        self.measured = chosen.map(|index| (index, since));
     }
 
     /// Pushes to the next slice of the members. Returns whether it was the last.
@@ -51,6 +67,11 @@ impl FanOut {
                 let frame = self.broadcast.frame(member.handle.generation()).clone();
                 delivered += u64::from(member.handle.push_news(frame, &self.news));
             }
+        }
+        if let Some((index, since)) = self.measured
+            && (self.next..end).contains(&index)
+        {
+            members[index].handle.measure_delivery(since);
         }
         drop(batching);
         let is_talk = self.next == 0 && self.label.event == ServerEventName::Update;

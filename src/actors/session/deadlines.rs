@@ -16,8 +16,8 @@ impl SessionActor {
     /// # Errors
     /// The time is over.
     pub(super) fn mind(&mut self, grace: Option<Grace>, now: Instant) -> Result<(), CloseReason> {
-        let Some(Grace { alarm, begins }) = grace else { return Ok(()) };
-        if begins {
+        let Some(Grace { alarm, is_new }) = grace else { return Ok(()) };
+        if is_new {
             self.alarms.arm(alarm);
         }
         if now < alarm.due {

@@ -22,8 +22,8 @@ const RECOUNTS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Behind {
     since: Instant,
-    /// Whether the session knows the end of its [`Grace`].
-    announced: bool,
+    /// The end of the [`Grace`] that the session knows.
+    announced: Option<Instant>,
     folds: Folds,
 }
 
@@ -32,8 +32,8 @@ pub(super) struct Behind {
 pub struct Grace {
     /// The end of this time.
     pub alarm: Alarm,
-    /// Whether the session has to set the alarm: this time is returned for the first time.
-    pub begins: bool,
+    /// Whether the session has to set the alarm: it does not know this end of the time yet.
+    pub is_new: bool,
 }
 
 impl Outbox {
@@ -46,11 +46,15 @@ impl Outbox {
         }
         let bytes = frame.len();
         let comes_later = queue.behind.as_ref().is_some_and(|behind| behind.folds.precede(news));
-        if !comes_later && self.fits(&queue, 1, bytes, 1) {
+        if !comes_later && self.fits(&queue, 1, bytes) {
             self.append(queue, bytes, 1, std::iter::once(frame));
             return true;
         }
         match if comes_later { OutboxPolicy::Fold } else { self.limits.policy() } {
+            OutboxPolicy::Close if self.fits_as_before(&queue, 1, bytes, 1) => {
+                self.append(queue, bytes, 1, std::iter::once(frame));
+                return true;
+            }
             OutboxPolicy::Fold => self.fall_behind(queue, Some(news)),
             OutboxPolicy::Drop => self.fall_behind(queue, None),
             OutboxPolicy::Close => self.close_as_slow(queue),
@@ -63,7 +67,7 @@ impl Outbox {
         let begins = queue.behind.is_none();
         let behind = queue.behind.get_or_insert_with(|| {
             self.metrics.behind_sessions.inc();
-            Box::new(Behind { since: Instant::now(), announced: false, folds: Folds::default() })
+            Box::new(Behind { since: Instant::now(), announced: None, folds: Folds::default() })
         });
         match news {
             Some(news) => {
@@ -142,9 +146,10 @@ impl Outbox {
             recounts.push(recount);
         }
         let grace = (!has_room || !behind.folds.is_empty()).then(|| {
-            let begins = !std::mem::replace(&mut behind.announced, true);
             let period = self.limits.grace();
-            Grace { alarm: Alarm { period, due: behind.since + period }, begins }
+            let due = behind.since + period;
+            let is_new = behind.announced.replace(due) != Some(due);
+            Grace { alarm: Alarm { period, due }, is_new }
         });
         match grace {
             Some(_) => queue.behind = Some(behind),

@@ -69,6 +69,34 @@ fn taken_frames_count_until_they_are_written() {
 }
 
 #[test]
+fn one_delivery_at_a_time_is_measured() {
+    let outbox = outbox(10, 1000);
+    let measured = || outbox.metrics.delivery_seconds.read().count();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+    outbox.push(frame(10));
+    outbox.push(frame(10));
+    outbox.measure_delivery(long_ago);
+    outbox.push(frame(10));
+    outbox.measure_delivery(long_ago);
+    let mut taken = Frames::new();
+    outbox.take(&mut taken);
+    outbox.written(1, 10);
+    assert_eq!(measured(), 0, "the message before it is written");
+    outbox.written(2, 20);
+    assert_eq!(measured(), 2, "the first one stands for the second");
+    assert!(outbox.metrics.delivery_seconds.read().sum() >= 4.0);
+
+    outbox.measure_delivery(Instant::now());
+    assert_eq!(measured(), 3, "it was written before the measurement began");
+    outbox.push(frame(10));
+    outbox.measure_delivery(Instant::now());
+    outbox.close(CloseReason::Stop);
+    outbox.measure_delivery(Instant::now());
+    outbox.written(1, 10);
+    assert_eq!(measured(), 3, "a message that is dropped is not delivered");
+}
+
+#[test]
 fn frames_taken_and_not_begun_come_back() {
     let outbox = outbox(3, 1000);
     assert!(outbox.push(frame(10)) && outbox.push(frame(11)));
@@ -155,6 +183,27 @@ fn push_all_queues_all_frames_or_none() {
 }
 
 /// A poll takes as many frames as fit into its answer.
+#[test]
+fn a_lower_bound_ends_no_session_for_what_waits_already() {
+    for policy in [OutboxPolicy::Close, OutboxPolicy::Fold] {
+        let settings = config::Outbox { messages_max: 10, bytes_max: 1000, policy, grace_ms: 30_000 };
+        let limits = Arc::new(OutboxLimits::new(&settings));
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let outbox = Outbox::new(Generation::Eio4, limits.clone(), metrics);
+        (0..4).for_each(|_| assert!(outbox.push(frame(10))));
+        limits.set(&config::Outbox { messages_max: 2, bytes_max: 100, ..settings });
+        assert!(outbox.push(frame(10)), "a heartbeat");
+        assert!(!outbox.has_room());
+        let mut taken = Frames::new();
+        outbox.take(&mut taken);
+        assert!(outbox.written(5, 50), "its session is woken, because its reader was slow under the new bound");
+        let fits = |_: &_| outbox.push(frame(10));
+        let expected = if policy == OutboxPolicy::Close { 2 } else { 4 };
+        assert_eq!((0..10).take_while(fits).count(), expected, "the new bound holds for an empty queue");
+        assert_eq!(outbox.closed(), Some(CloseReason::Slow));
+    }
+}
+
 #[test]
 fn a_queue_shrinks_when_few_frames_are_left() {
     let outbox = outbox(5000, 100_000);

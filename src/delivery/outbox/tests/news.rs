@@ -310,11 +310,15 @@ fn a_reader_has_a_time_to_catch_up() {
         assert!(!scene.talk(0));
         assert_eq!(scene.wakes.0.load(Ordering::Relaxed), 2, "for the first talk, and because the reader is behind");
         let first = scene.outbox.catch_up(READER).unwrap().unwrap();
-        assert!(first.begins && first.alarm.period == Duration::from_secs(60));
+        assert!(first.is_new && first.alarm.period == Duration::from_secs(60));
         assert!(first.alarm.due >= before + Duration::from_secs(60));
         assert!(!scene.talk(0));
         let second = scene.outbox.catch_up(READER).unwrap().unwrap();
-        assert_eq!((second.alarm, second.begins), (first.alarm, false));
+        assert_eq!((second.alarm, second.is_new), (first.alarm, false));
+        let settings = config::Outbox { messages_max: 2, bytes_max: 100_000, policy, grace_ms: 90_000 };
+        scene.outbox.limits.set(&settings);
+        let turned = scene.outbox.catch_up(READER).unwrap().unwrap();
+        assert_eq!((turned.alarm.due, turned.is_new), (first.alarm.due + Duration::from_secs(30), true));
         scene.outbox.drain_while(|_| true);
         assert!(scene.outbox.written(2, scene.outbox.bytes()));
         assert_eq!(scene.outbox.catch_up(READER), Ok(None));
