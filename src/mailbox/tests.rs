@@ -99,7 +99,7 @@ async fn a_slot_that_is_not_used_is_freed() {
     let slot = mailbox.reserve(ToConversation::Talk).unwrap();
     assert_eq!(mailbox.try_send(ToCounter::Add), Err(SendError::Full));
     drop(slot);
-    assert_eq!(metrics.messages.get(), 0);
+    assert_eq!((metrics.messages.get(), metrics.offered()), (0, 1), "only the refused message was offered");
     let slot = mailbox.reserve(ToConversation::Talk).unwrap();
     mailbox.fill(slot, ToCounter::Add);
     assert_eq!(count(&mailbox).await, 1);
@@ -156,8 +156,8 @@ async fn a_scripted_run_is_measured_exactly() {
     assert_eq!((begin.handle.sum(), done.handle.sum()), (0.0, 0.0));
     let after = metrics.read(now());
     assert_eq!((after.capacity, after.messages, after.peak), (3, 0, 5));
-    // Depths of 1 to 5: that of a message counts itself.
-    assert_eq!((after.depth.count(), after.depth.sum(), after.depth.quantile(0.2)), (5, 15.0, Some(1.0)));
+    // Depths of 1 to 5, because that of a message counts itself; and twice the 3 that a refused one has found.
+    assert_eq!((after.depth.count(), after.depth.sum(), after.depth.quantile(1.0)), (7, 21.0, Some(8.0)));
     assert_eq!(metrics.read(begun + Duration::from_secs(60)).peak, 5, "it is kept for a minute");
     assert_eq!(metrics.read(begun + Duration::from_secs(62)).peak, 0);
 }

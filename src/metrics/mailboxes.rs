@@ -150,6 +150,12 @@ impl MailboxMetrics {
         self.peak.reached(depth, now);
     }
 
+    /// Takes note of a message that was refused because `depth` others wait.
+    pub fn refused(&self, depth: usize, now: Instant) {
+        self.depth.observe(depth as u64);
+        self.peak.reached(depth, now);
+    }
+
     /// Counts a message that does not wait.
     pub fn passed(&self) {
         self.depth.observe(0);
