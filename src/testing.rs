@@ -7,9 +7,10 @@ pub use crate::ids::Ids;
 pub mod actors {
     pub use crate::actors::application::Application;
     pub use crate::actors::conversation::{
-        Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, PendingEntries, Registrar,
+        Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, Registrar,
     };
     pub use crate::actors::event_rates::RatesMax;
+    pub use crate::actors::pending_entries::PendingEntries;
     pub use crate::actors::registry::Arbiters;
     pub use crate::actors::roster::{Roster, Tenure};
     pub use crate::actors::socketio::{Emitter, Namespace, Namespaces, SocketIoSession, SocketIoSettings};

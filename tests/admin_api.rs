@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::client::{Client, Kind, joined, left, talk_of};
+use support::client::{Client, Heard, Kind, event, joined, left, talk_of};
 use support::fixture::Fixture;
-use support::http::Http;
+use support::http::{Http, Response};
 use support::socket::End;
 use support::{run, within};
 
@@ -39,6 +40,12 @@ impl Caller {
     async fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.0.request("PATCH", &format!("/api/v1/{path}"), &[JSON], body.to_string().as_bytes()).await;
         (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    /// Returns the answer to a POST with an `Idempotency-Key`.
+    async fn post_under(&mut self, key: &str, path: &str, body: &str) -> Response {
+        let headers = [JSON, ("Idempotency-Key", key)];
+        self.0.request("POST", &format!("/api/v1/{path}"), &headers, body.as_bytes()).await
     }
 
     /// Waits until the answer to a GET is as it should be.
@@ -253,5 +260,177 @@ fn a_request_that_is_wrong_is_refused_in_one_shape() {
             let answer = api.0.request("POST", "/api/v1/sessions/99/close", &headers, b"{}").await;
             assert_eq!(answer.status, 415, "{content_type}");
         }
+    });
+}
+
+/// The `update` that clients hear of an announcement.
+fn news(username: &str, conversation: &str, rest: &str) -> Heard {
+    event("update", format!(r#"{{"username":"{username}","conversation":"{conversation}"{rest}}}"#))
+}
+
+#[test]
+fn an_announcement_reaches_those_who_listen() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let mut xavi = Client::join(&server, Kind::Polling, "xavi", &["c1"]).await;
+        let mut phone = Client::join(&server, Kind::V1Polling, "xavi", &["c1"]).await;
+        messi.hears(&[joined("c1", "xavi")]).await;
+        let mut api = Caller::of(&server).await;
+
+        // Numbers keep their digits.
+        let body = r#"{"username":"Xavi","timestamp":1700000000000.10,"messageID":12345678901234567890123}"#;
+        assert_eq!(api.post("conversations/c1/updates", body).await, (200, json!({"sessions": 3})));
+        let all = news("xavi", "c1", r#","timestamp":1700000000000.10,"messageID":12345678901234567890123"#);
+        for client in [&mut messi, &mut xavi, &mut phone] {
+            client.hears(&[all.clone()]).await;
+        }
+        let body = r#"{"username":"xavi","messageID":null,"except_self":true}"#;
+        assert_eq!(api.post("conversations/c1/updates", body).await, (200, json!({"sessions": 1})));
+        messi.hears(&[news("xavi", "c1", r#","messageID":null"#)]).await;
+        xavi.hears_nothing().await;
+        phone.hears_nothing().await;
+        let body = r#"{"username":"nobody.here","except_self":true}"#;
+        assert_eq!(api.post("conversations/c1/updates", body).await, (200, json!({"sessions": 3})));
+        messi.hears(&[news("nobody.here", "c1", "")]).await;
+
+        assert_eq!(api.post("conversations/nowhere/updates", body).await, (200, json!({"sessions": 0})));
+        for body in [r#"{"username":" u"}"#, r#"{"username":"u","messageID":[]}"#, r#"{"username":"u","a":1}"#, "[]"] {
+            let (status, refused) = api.post("conversations/c1/updates", body).await;
+            assert_eq!((status, &refused["error"]["code"]), (422, &json!("invalid")), "{body}");
+        }
+        messi.hears_nothing().await;
+        let (ok, bad) = ("result=\"ok\"", "result=\"bad_username\"");
+        let name = "maxtalk_announcements_total";
+        server.until("the counts", |now| (now.sum(name, ok), now.sum(name, bad)) == (4.0, 1.0)).await;
+        assert_eq!(api.get("conversations/c1").await.1["talks"], 3);
+    });
+}
+
+#[test]
+fn announcements_come_in_the_order_of_their_request_each_with_its_result() {
+    let server = Fixture::start("mailbox.conversation = 32");
+    run(async {
+        server.max.talks_in("messi", &["c1", "c2"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1", "c2"]).await;
+        let mut api = Caller::of(&server).await;
+        let update = |at: usize| json!({"conversation": format!("c{}", at % 3), "username": "u", "messageID": at});
+        let updates = |count: usize| (0..count).map(update).collect::<Vec<_>>();
+        let body_of = |updates: Vec<Value>| json!({ "updates": updates }).to_string();
+
+        let mut with_wrong_ones = updates(1000);
+        with_wrong_ones[1]["conversation"] = json!("x".repeat(257));
+        with_wrong_ones[2]["username"] = json!("");
+        with_wrong_ones[4]["messageID"] = json!("x".repeat(257));
+        let (status, body) = api.post("updates", &body_of(with_wrong_ones)).await;
+        let outcomes = list(&body, "outcomes");
+        assert_eq!((status, outcomes.len()), (200, 1000));
+        let mut expected = [Vec::new(), Vec::new()];
+        for (at, outcome) in outcomes.iter().enumerate() {
+            let (sessions, code) = (&outcome["sessions"], &outcome["error"]["code"]);
+            match at % 3 {
+                _ if [1, 2, 4].contains(&at) => assert_eq!((sessions, code), (&Value::Null, &json!("invalid")), "{at}"),
+                0 => assert_eq!(sessions, 0, "nobody listens there"),
+                _ if *code == "busy" => assert!(sessions.is_null()),
+                listening => {
+                    assert_eq!(sessions, 1);
+                    let heard = news("u", &format!("c{listening}"), &format!(r#","messageID":{at}"#));
+                    expected[listening - 1].push(heard);
+                }
+            }
+        }
+        // The order is that of the request within each conversation.
+        let mut heard = [Vec::new(), Vec::new()];
+        for _ in 0..expected.iter().map(Vec::len).sum() {
+            let news = messi.hear().await;
+            heard[usize::from(format!("{news:?}").contains("c2"))].push(news);
+        }
+        assert_eq!(heard, expected);
+        messi.hears_nothing().await;
+
+        // A body of another form is refused as a whole.
+        let object = json!({"conversation": "c2", "username": "u", "messageID": {}});
+        for wrong in [
+            updates(0),
+            updates(1001),
+            vec![update(1), json!({"conversation": "c2"})],
+            vec![update(1), object],
+            vec![update(1), json!(7)],
+        ] {
+            let (status, refused) = api.post("updates", &body_of(wrong)).await;
+            assert_eq!((status, &refused["error"]["code"]), (422, &json!("invalid")), "{refused}");
+        }
+        messi.hears_nothing().await;
+    });
+}
+
+#[test]
+fn a_request_under_a_key_is_done_once() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let mut api = Caller::of(&server).await;
+        let (path, body) = ("conversations/c1/updates", r#"{"username":"u","messageID":1}"#);
+        for _ in 0..3 {
+            let answer = api.post_under("k1", path, body).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"sessions":1}"#));
+        }
+        messi.hears(&[news("u", "c1", r#","messageID":1"#)]).await;
+        messi.hears_nothing().await;
+        for (path, body) in [(path, r#"{"username":"u","messageID":2}"#), ("conversations/c2/updates", body)] {
+            assert_eq!(api.post_under("k1", path, body).await.status, 422, "another request under the same key");
+        }
+        assert_eq!(api.post_under("k2", path, body).await.status, 200);
+        messi.hears(&[news("u", "c1", r#","messageID":1"#)]).await;
+        for key in ["", &"k".repeat(256), "a\tb"] {
+            assert_eq!(api.post_under(key, path, body).await.status, 400, "{key:?}");
+        }
+        messi.hears_nothing().await;
+
+        // Repeats at the same time.
+        let mut callers = Vec::new();
+        for _ in 0..8 {
+            callers.push(Caller::of(&server).await);
+        }
+        let answers = join_all(callers.iter_mut().map(|caller| caller.post_under("k3", path, body))).await;
+        let done = answers.iter().filter(|answer| answer.status == 200).count();
+        assert!(done >= 1 && answers.iter().all(|answer| [200, 409].contains(&answer.status)), "{answers:?}");
+        messi.hears(&[news("u", "c1", r#","messageID":1"#)]).await;
+        messi.hears_nothing().await;
+    });
+}
+
+#[test]
+fn a_back_end_may_announce_and_do_nothing_else() {
+    let server = Fixture::start("admin.token = \"operator\"\nadmin.announce_token = \"backend\"");
+    run(async {
+        let mut http = Http::connect(server.admin_addr).await;
+        let mut ask = async |method: &str, path: &str, key: &str, body: &str| {
+            let key = format!("Bearer {key}");
+            let headers = [JSON, ("Authorization", key.as_str())];
+            http.request(method, &format!("/api/v1/{path}"), &headers, body.as_bytes()).await.status
+        };
+        let update = r#"{"username":"u"}"#;
+        let updates = r#"{"updates":[{"conversation":"c","username":"u"}]}"#;
+        for (method, path, body, back_end) in [
+            ("POST", "conversations/c/updates", update, 200),
+            ("POST", "updates", updates, 200),
+            ("POST", "users/u/close", "{}", 403),
+            ("POST", "sessions/1/close", "{}", 403),
+            ("PATCH", "settings", "{}", 403),
+            ("GET", "status", "", 403),
+            ("GET", "settings", "", 403),
+            ("GET", "users/u/sessions", "", 403),
+            ("GET", "conversations/c", "", 403),
+            ("GET", "openapi.json", "", 403),
+        ] {
+            assert_eq!(ask(method, path, "backend", body).await, back_end, "{path}");
+            assert_eq!(ask(method, path, "neither", body).await, 401, "{path}");
+        }
+        assert_eq!(ask("POST", "conversations/c/updates", "operator", update).await, 200);
+        assert_eq!(ask("POST", "updates", "operator", updates).await, 200);
     });
 }

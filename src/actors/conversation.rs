@@ -4,14 +4,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::announcement::Announcement;
 use super::members::{Change, Members};
+use super::pending_entries::PendingEntry;
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
@@ -26,7 +26,7 @@ use crate::turns::Rest;
 
 pub(super) mod fan_out;
 
-use fan_out::FanOut;
+use fan_out::{Except, FanOut};
 
 /// The messages of a conversation.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub enum ConversationMessage {
         /// Dropped when the talk has been handled.
         ticket: Option<Ticket>,
     },
+    /// A back end tells of news.
+    Announce(Announcement),
     /// Asks who is in the conversation.
     Ask(oneshot::Sender<People>),
     /// Asks for one `people` for a session that has not got all `joined` and `left`.
@@ -173,58 +175,6 @@ impl Drop for Membership {
     }
 }
 
-/// The entries of one join that its conversations have not handled yet.
-#[derive(Debug)]
-pub struct PendingEntries {
-    count: AtomicUsize,
-    done: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-impl PendingEntries {
-    /// Counts `count` entries. `done` is sent when all are handled, and dropped as soon as one has failed.
-    pub fn new(count: usize, done: oneshot::Sender<()>) -> Arc<Self> {
-        let entries = Arc::new(Self { count: AtomicUsize::new(count), done: Mutex::new(Some(done)) });
-        if count == 0 {
-            entries.complete();
-        }
-        entries
-    }
-
-    /// Returns the part of one entry, to be sent with it.
-    pub fn one(self: &Arc<Self>) -> PendingEntry {
-        PendingEntry(Some(self.clone()))
-    }
-
-    fn complete(&self) {
-        if let Some(done) = self.done.lock().take() {
-            let _ = done.send(());
-        }
-    }
-}
-
-/// One entry that is not handled yet. If it is dropped unhandled, because the conversation has died, the whole join
-/// fails at once.
-#[derive(Debug)]
-pub struct PendingEntry(Option<Arc<PendingEntries>>);
-
-impl PendingEntry {
-    fn handled(mut self) {
-        if let Some(entries) = self.0.take()
-            && entries.count.fetch_sub(1, Ordering::AcqRel) == 1
-        {
-            entries.complete();
-        }
-    }
-}
-
-impl Drop for PendingEntry {
-    fn drop(&mut self) {
-        if let Some(entries) = self.0.take() {
-            entries.done.lock().take();
-        }
-    }
-}
-
 /// The actor of one conversation.
 pub struct ConversationActor {
     id: ConversationId,
@@ -234,7 +184,7 @@ pub struct ConversationActor {
     registrar: Arc<dyn Registrar>,
     presence: News,
     turns_in_a_row: usize,
-    talks: u64,
+    updates: u64,
     retirement: Option<SpawnHandle>,
     entry: ConversationEntry<WeakMailbox<Self>>,
     _count: ActorCount,
@@ -260,7 +210,7 @@ impl ConversationActor {
             registrar,
             presence,
             turns_in_a_row: 0,
-            talks: 0,
+            updates: 0,
             retirement: None,
             _count: count,
         }
@@ -279,7 +229,7 @@ impl ConversationActor {
         {
             let event = ServerEvent::Joined { conversation: &self.id, username: &username };
             let (broadcast, label) = self.encoder(&event);
-            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Some(session));
+            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Except::Session(session));
             self.broadcast(fan_out, handling, ctx);
         }
         pending_entry.handled();
@@ -297,7 +247,7 @@ impl ConversationActor {
         {
             let event = ServerEvent::Left { conversation: &self.id, username: &username };
             let (broadcast, label) = self.encoder(&event);
-            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), None);
+            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Except::Nobody);
             self.broadcast(fan_out, handling, ctx);
         }
         if self.members.is_empty() {
@@ -305,20 +255,27 @@ impl ConversationActor {
         }
     }
 
-    fn talk(
+    /// Sends an update to all members but `except`. Returns the number of its recipients.
+    fn update(
         &mut self,
-        session: SessionId,
         username: Username,
         talk: Talk,
+        except: Except,
         handling: Handling,
         ctx: &mut Context<Self>,
-    ) {
+    ) -> usize {
         let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
-        let mut fan_out = FanOut::new(broadcast, label, news, Some(session));
-        self.talks += 1;
-        fan_out.measure(self.members.sessions(), self.talks, handling.sent());
-        self.broadcast(fan_out, handling, ctx);
+        let mut fan_out = FanOut::new(broadcast, label, news, except);
+        self.updates += 1;
+        fan_out.measure(self.members.sessions(), self.updates, handling.sent());
+        self.broadcast(fan_out, handling, ctx)
+    }
+
+    fn announce(&mut self, announcement: Announcement, handling: Handling, ctx: &mut Context<Self>) {
+        let Announcement { username, talk, except_self, receipt } = announcement;
+        let except = if except_self { Except::User(username.clone()) } else { Except::Nobody };
+        receipt.give(self.update(username, talk, except, handling, ctx));
     }
 
     fn note_members(&self) {
@@ -356,15 +313,16 @@ impl ConversationActor {
         (broadcast, EventLabel { event: name, path: DeliveryPath::Local })
     }
 
-    /// Sends an event to its recipients. A long fan-out goes on in later rounds, but ends before the next message is
-    /// handled, so that the order of events is the same for all.
-    fn broadcast(&mut self, mut fan_out: FanOut, handling: Handling, ctx: &mut Context<Self>) {
+    /// Sends an event to its recipients, and returns their number. A long fan-out goes on in later rounds, but ends
+    /// before the next message is handled, so that the order of events is the same for all.
+    fn broadcast(&mut self, mut fan_out: FanOut, handling: Handling, ctx: &mut Context<Self>) -> usize {
         fan_out.handling = Some(handling);
-        let recipients = self.members.sessions().len().saturating_sub(usize::from(fan_out.except.is_some()));
+        let recipients = self.members.sessions().len().saturating_sub(fan_out.except.count(&self.members));
         self.settings.metrics.fanout_members.observe(recipients as u64);
         if !fan_out.advance(self) {
             ctx.wait(fan_out);
         }
+        recipients
     }
 
     /// Lets other tasks run after `burst_max` messages of any kind: one poll of an actor drains its whole mailbox, and
@@ -432,9 +390,10 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Enter(enter) => self.enter(enter, handling, ctx),
             ConversationMessage::Leave(session) => self.leave(session, handling, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
-                self.talk(session, username, talk, handling, ctx);
+                self.update(username, talk, Except::Session(session), handling, ctx);
                 drop(ticket);
             }
+            ConversationMessage::Announce(announcement) => self.announce(announcement, handling, ctx),
             ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
             ConversationMessage::Recount(session) => self.recount(session),
             ConversationMessage::Members { count, reply } => {

@@ -28,6 +28,7 @@ impl Classified for ConversationMessage {
             Self::Enter(_) => ToConversation::Enter,
             Self::Leave(_) => ToConversation::Leave,
             Self::Talk { .. } => ToConversation::Talk,
+            Self::Announce(_) => ToConversation::Announce,
             Self::Ask(_) => ToConversation::Ask,
             Self::Recount(_) => ToConversation::Recount,
             Self::Members { .. } => ToConversation::Members,

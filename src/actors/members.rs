@@ -102,6 +102,11 @@ impl<H> Members<H> {
         self.users.keys()
     }
 
+    /// Returns the number of sessions of a user.
+    pub fn sessions_of(&self, username: &Username) -> usize {
+        self.users.get(username).copied().unwrap_or(0)
+    }
+
     /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()

@@ -32,12 +32,15 @@
 //! Conversations:
 //!
 //! * [`conversation`]: the actor of one conversation. It puts the events of its members in order, and sends them out.
+//! * [`announcement`]: news of back ends for conversations.
 //! * [`members`]: the sessions in a conversation, and their users; pure.
+//! * [`pending_entries`]: the entries of one join that its conversations have not handled yet.
 //! * [`registry`]: the actor that asks the directory for the conversations of a user, spawns and retires conversations.
 //! * [`roster`]: the living conversations, and the decision which of them may retire; pure.
 //! * [`users`]: the number of sessions of each user.
 //! * [`departures`]: the queue by which a session leaves many conversations in slices.
 
+pub mod announcement;
 pub mod application;
 pub mod conversation;
 pub mod departures;
@@ -48,6 +51,7 @@ mod kinds;
 pub mod members;
 pub mod namespace;
 pub mod participant;
+pub mod pending_entries;
 mod polls;
 mod probe;
 pub mod registry;

@@ -29,10 +29,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::conversation::{
-    ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, Registrar,
-};
+use super::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, Registrar};
 use super::departures::{self, Memberships};
+use super::pending_entries::PendingEntries;
 use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
 use crate::board::sessions::SessionBoard;

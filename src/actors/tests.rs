@@ -1,5 +1,6 @@
 //! Tests of conversations, memberships, departures and the registry, without sockets.
 
+mod announced;
 mod measured;
 
 use std::cell::Cell;
@@ -15,9 +16,10 @@ use tokio::sync::oneshot;
 
 use super::conversation::fan_out::FANOUT_SLICE;
 use super::conversation::{
-    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, PendingEntries, People,
+    Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, People,
 };
 use super::departures::{self, Memberships};
+use super::pending_entries::PendingEntries;
 use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
 use super::roster::Roster;
 use crate::board::conversations::ConversationMeasure;

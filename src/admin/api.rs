@@ -19,7 +19,7 @@ use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
 use super::settings;
 use super::state::Admin;
-use super::{conversations, sessions, status};
+use super::{announce, conversations, sessions, status};
 use crate::logging::log_refusal;
 
 /// Largest body of a request, in bytes.
@@ -85,6 +85,8 @@ routes! {
     "/closed" Operate { get sessions::closed }
     "/conversations" Operate { get conversations::top }
     "/conversations/{id}" Operate { get conversations::one }
+    "/conversations/{id}/updates" Announce { post announce::one }
+    "/updates" Announce { post announce::many }
     "/settings" Operate { get settings::show, patch settings::change }
 }
 

@@ -13,20 +13,44 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use super::model::FaultCode;
 
-/// A body. serde also reads an array as a struct, so anything that does not begin like an object is refused first.
+/// A body.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest for Body<T> {
+/// A body, and the text that it was read from.
+#[derive(Debug)]
+pub struct BodyAndText<T> {
+    /// The value.
+    pub value: T,
+    /// The text.
+    pub text: Bytes,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move { read(&bytes.await.map_err(|error| unread(&error))?).map(Self) })
+        let body = BodyAndText::from_request(request, payload);
+        Box::pin(async move { body.await.map(|body| Self(body.value)) })
     }
 }
 
+impl<T: DeserializeOwned> FromRequest for BodyAndText<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let text = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let text = text.await.map_err(|error| unread(&error))?;
+            Ok(Self { value: read(&text)?, text })
+        })
+    }
+}
+
+/// Reads an object. serde also reads an array as a struct, so anything that does not begin like an object is refused
+/// first.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {

@@ -39,6 +39,12 @@ impl ApiError {
     }
 }
 
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
@@ -55,6 +61,7 @@ impl ResponseError for ApiError {
             FaultCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             FaultCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FaultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            FaultCode::Conflict => StatusCode::CONFLICT,
             FaultCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             FaultCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }

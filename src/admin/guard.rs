@@ -18,7 +18,6 @@ pub enum Right {
     /// To see and do everything.
     Operate,
     /// To announce news, as a back end does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no route asks for it yet"))]
     Announce,
 }
 

@@ -9,17 +9,21 @@
 //! * [`error`]: the shape of its refusals.
 //! * [`refusals`]: its refusals in the OpenAPI document.
 //! * [`body`]: the JSON bodies of requests.
+//! * [`announce`]: announcements of back ends.
+//! * [`idempotency`]: requests that are done once; pure.
 //! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
 //! * [`settings`]: the settings, and their change.
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
 
+pub mod announce;
 pub mod answers;
 pub mod api;
 pub mod body;
 pub mod conversations;
 pub mod error;
 pub mod guard;
+pub mod idempotency;
 pub mod model;
 pub mod refusals;
 pub mod routes;
@@ -28,3 +32,6 @@ pub mod settings;
 mod shown;
 pub mod state;
 pub mod status;
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
-//! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show.
+//! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] the announcements
+//! of back ends.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+pub mod announce;
 pub mod overview;
 
 /// The body of every refusal.
@@ -42,6 +44,8 @@ pub enum FaultCode {
     TooLarge,
     /// The body is not announced as JSON: 415.
     UnsupportedMediaType,
+    /// The same request is under way: 409.
+    Conflict,
     /// The body is JSON, but not of the form that the path takes: 422.
     Invalid,
     /// A queue is full, or a part of the server did not answer in time: 503. Try again.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::announce::Announcer;
 use super::guard::Guard;
 use crate::actors::conversation::Board;
 use crate::board::sessions::SessionBoard;
@@ -29,6 +30,8 @@ pub struct Admin {
     pub stage: Arc<CurrentStage>,
     /// The living sessions and conversations.
     pub boards: Boards,
+    /// Gives the announcements of back ends to their conversations.
+    pub announcer: Arc<Announcer>,
     /// The facts that do not change while the server runs.
     pub facts: Facts,
 }
@@ -57,13 +60,17 @@ impl Admin {
         use crate::limits::clients::Bounds;
         use crate::limits::memory::Memory;
         use crate::metrics::ReadAtScrape;
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let boards = Boards { sessions: SessionBoard::new(Instant::now()), conversations: Board::new(Instant::now()) };
+        let config = Config::default();
         Self {
             guard,
-            config: LiveConfig::new(Config::default(), ()),
-            metrics: Metrics::new(&[], ReadAtScrape::default()),
+            announcer: Announcer::new(&boards, &metrics, config.limits.id_bytes_max),
+            config: LiveConfig::new(config, ()),
+            metrics,
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
             stage: Arc::default(),
-            boards: Boards { sessions: SessionBoard::new(Instant::now()), conversations: Board::new(Instant::now()) },
+            boards,
             facts: Facts {
                 began: (Instant::now(), SystemTime::UNIX_EPOCH),
                 workers: 1,

@@ -68,6 +68,9 @@ const OWN_FILES: u64 = 16;
 /// Connections of operators that may be open at the same time.
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
 
+/// Memory for the keys of announcements that are done once, and for their results.
+pub const IDEMPOTENCY_BYTES_MAX: usize = 64 << 20;
+
 /// Files of one thread with a runtime.
 const FILES_PER_THREAD: u64 = 4;
 
@@ -240,6 +243,7 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
         Part::new("mailbox.registry", join, joins),
         Part::new("max.body_bytes_max", times(max.body_bytes_max, 2), max.inflight_max as u64),
         Part::new("server.head_bytes_max", config.server.head_bytes_max as u64, connections),
+        Part::new("Idempotency-Key (admin.listen)", IDEMPOTENCY_BYTES_MAX as u64, config.admin.listen.is_some().into()),
         Part::new("log.lines_max", LINE_BYTES, config.log.lines_max as u64),
     ]
 }

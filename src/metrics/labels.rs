@@ -148,6 +148,8 @@ message_kinds! {
         Leave = "leave",
         /// A member talks.
         Talk = "talk",
+        /// A back end tells of news.
+        Announce = "announce",
         /// A member asks who is there.
         Ask = "ask",
         /// A member has missed who is there, and is told now.
@@ -186,7 +188,7 @@ impl MessageName {
     }
 }
 
-/// The result of a join or a talk.
+/// The result of a join, a talk or an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OkOrCode(pub Result<(), Code>);
 
@@ -353,7 +355,7 @@ label_sets! {
     RefusalLabel { event: OrOther<EventName>, code: Code }
     /// The labels of a handshake; `protocol` is `other` unless the request names a generation that is served.
     HandshakeLabel { protocol: OrOther<Generation>, result: HandshakeResult }
-    /// The label of a join or a talk.
+    /// The label of a join, a talk or an announcement.
     ResultLabel { result: OkOrCode }
     /// The labels of an answer over HTTP; `status` is one of the few statuses with which maxtalk answers.
     StatusLabel { listener: ListenerName, status: u16 }

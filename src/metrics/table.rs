@@ -201,6 +201,8 @@ metrics! {
         max_inflight_limit: Gauge,
         /// Talks by how they ended.
         talks: Family<ResultLabel, Counter>,
+        /// Updates of back ends by how they ended.
+        announcements: Family<ResultLabel, Counter>,
         /// Events of clients that were refused.
         refusals: Family<RefusalLabel, Counter>,
         /// Events that are not in the protocol.

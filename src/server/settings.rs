@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::live::{self, LiveParts};
 use crate::actors::event_rates::RatesMax;
+use crate::admin::announce::Announcer;
 use crate::admin::guard::Guard;
 use crate::admin::state::{Admin, Boards, Facts};
 use crate::board::sessions::SessionBoard;
@@ -123,9 +124,11 @@ pub(super) fn endpoint(
 
 /// Returns the state behind the listener for operators.
 pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
-    let keys = &config.get().admin;
+    let now = config.get();
+    let keys = &now.admin;
     Admin {
         guard: Guard { token: keys.token.clone(), announce_token: keys.announce_token.clone() },
+        announcer: Announcer::new(&boards, &endpoint.metrics, now.limits.id_bytes_max),
         config,
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use actix::{ActorFuture, Context};
 
+use super::super::members::{Member, Members};
 use super::ConversationActor;
-use crate::actors::members::Member;
 use crate::delivery::fold::News;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::ready::{self, Audience};
-use crate::event::{ServerEventName, SessionId};
+use crate::event::{ServerEventName, SessionId, Username};
 use crate::mailbox::Handling;
 use crate::metrics::EventLabel;
 use crate::protocol::frame::Broadcast;
@@ -25,12 +25,40 @@ pub(in crate::actors) const FANOUT_SLICE: usize = 1024;
 /// behind them. Writing to this number of members takes less time than anybody notices.
 const FEW: usize = 128;
 
+/// The members that do not hear an event.
+pub(super) enum Except {
+    Nobody,
+    /// The session that has caused the event.
+    Session(SessionId),
+    /// All sessions of a user.
+    User(Username),
+}
+
+impl Except {
+    fn covers<H>(&self, member: &Member<H>) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Session(session) => member.session == *session,
+            Self::User(username) => member.username == *username,
+        }
+    }
+
+    /// Returns how many of the members do not hear the event.
+    pub(super) fn count<H>(&self, members: &Members<H>) -> usize {
+        match self {
+            Self::Nobody => 0,
+            Self::Session(session) => usize::from(members.handle(*session).is_some()),
+            Self::User(username) => members.sessions_of(username),
+        }
+    }
+}
+
 /// A broadcast under way.
 pub(super) struct FanOut {
     broadcast: Broadcast,
     news: News,
     label: EventLabel,
-    pub(super) except: Option<SessionId>,
+    pub(super) except: Except,
     /// The index of the next member.
     next: usize,
     rest: Rest,
@@ -41,18 +69,18 @@ pub(super) struct FanOut {
 }
 
 impl FanOut {
-    /// Creates the fan-out of an event, which tells `news`, to all members but the session `except`.
-    pub(super) fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Option<SessionId>) -> Self {
+    /// Creates the fan-out of an event, which tells `news`, to all members but `except`.
+    pub(super) fn new(broadcast: Broadcast, label: EventLabel, news: News, except: Except) -> Self {
         Self { broadcast, news, label, except, next: 0, rest: Rest::default(), measured: None, handling: None }
     }
 
-    /// Measures the delivery of the `count`th talk to one of those that hear it.
+    /// Measures the delivery of the `count`th update to one of those that hear it.
     pub(super) fn measure(&mut self, members: &[Member<Arc<Outbox>>], count: u64, since: Instant) {
-        // Fibonacci hashing spreads successive talks over all members.
+        // Fibonacci hashing spreads successive updates over all members.
         let spread = (count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
         let places = members.len().min(2);
         let candidates = (0..places).map(|next| spread.wrapping_add(next) % members.len());
-        let chosen = candidates.into_iter().find(|index| Some(members[*index].session) != self.except);
+        let chosen = candidates.into_iter().find(|index| !self.except.covers(&members[*index]));
         self.measured = chosen.map(|index| (index, since));
     }
 
@@ -63,7 +91,7 @@ impl FanOut {
         let mut delivered = 0;
         let batching = ready::batch(if members.len() > FEW { Audience::Many } else { Audience::Few });
         for member in &members[self.next..end] {
-            if Some(member.session) != self.except {
+            if !self.except.covers(member) {
                 let frame = self.broadcast.frame(member.handle.generation()).clone();
                 delivered += u64::from(member.handle.push_news(frame, &self.news));
             }

@@ -68,6 +68,8 @@ fn parts_follow_their_settings() {
         ("server.head_bytes_max", default, 32_768, 100_000),
         ("server.head_bytes_max", |config| config.limits.connections_max = 9, 32_768, 9),
         ("log.lines_max", default, LINE_BYTES, 8192),
+        ("Idempotency-Key (admin.listen)", default, 64 << 20, 1),
+        ("Idempotency-Key (admin.listen)", |config| config.admin.listen = None, 64 << 20, 0),
         // The list of the people in a conversation, and that of the conversations.
         ("longest answer", default, 3 * 1000 * 256, 1000),
         ("longest answer", |config| config.conversation.presence_members_max = 0, 3 * 1000 * 256, 1000),
