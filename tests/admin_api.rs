@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::client::{Client, Heard, Kind, event, joined, left, talk_of};
+use support::client::{Client, Heard, Kind, event, joined, left, listening, talk_of};
 use support::fixture::Fixture;
 use support::http::{Http, Response};
 use support::socket::End;
@@ -404,6 +404,37 @@ fn a_request_under_a_key_is_done_once() {
 }
 
 #[test]
+fn a_refresh_brings_the_conversations_of_a_user_up_to_date() {
+    let server = Fixture::start("");
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        server.max.talks_in("xavi", &["c1", "c2"]);
+        let mut xavi = Client::join(&server, Kind::WebSocket, "xavi", &["c1", "c2"]).await;
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let mut phone = Client::join(&server, Kind::Polling, "messi", &["c1"]).await;
+        xavi.hears(&[joined("c1", "messi")]).await;
+        server.max.talks_in("messi", &["c2", "c3"]);
+        let mut api = Caller::of(&server).await;
+        assert_eq!(api.post("users/messi/refresh", "{}").await, (200, json!({"sessions": 2})));
+        for client in [&mut messi, &mut phone] {
+            client.hears(&[listening(&["c2", "c3"])]).await;
+        }
+        // The order of conversations is open.
+        let mut heard = [xavi.hear().await, xavi.hear().await];
+        heard.sort_by_key(|heard| format!("{heard:?}"));
+        assert_eq!(heard, [joined("c2", "messi"), left("c1", "messi")]);
+        xavi.hears_nothing().await;
+        assert_eq!(api.post("users/nobody/refresh", "{}").await, (200, json!({"sessions": 0})));
+
+        // A refresh that fails changes nothing, and the client does not hear of it.
+        server.max.fails("messi", "503 Service Unavailable");
+        assert_eq!(api.post("users/messi/refresh", "{}").await.0, 200);
+        server.until("the failure", |now| now.sum("maxtalk_joins_total", "max_unavailable") == 2.0).await;
+        messi.hears_nothing().await;
+    });
+}
+
+#[test]
 fn a_back_end_may_announce_and_do_nothing_else() {
     let server = Fixture::start("admin.token = \"operator\"\nadmin.announce_token = \"backend\"");
     run(async {
@@ -418,6 +449,7 @@ fn a_back_end_may_announce_and_do_nothing_else() {
         for (method, path, body, back_end) in [
             ("POST", "conversations/c/updates", update, 200),
             ("POST", "updates", updates, 200),
+            ("POST", "users/u/refresh", "{}", 200),
             ("POST", "users/u/close", "{}", 403),
             ("POST", "sessions/1/close", "{}", 403),
             ("PATCH", "settings", "{}", 403),

@@ -87,6 +87,7 @@ routes! {
     "/conversations/{id}" Operate { get conversations::one }
     "/conversations/{id}/updates" Announce { post announce::one }
     "/updates" Announce { post announce::many }
+    "/users/{username}/refresh" Announce { post sessions::refresh }
     "/settings" Operate { get settings::show, patch settings::change }
 }
 

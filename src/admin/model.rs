@@ -250,6 +250,13 @@ pub struct Closed {
     pub closed: usize,
 }
 
+/// How many sessions ask MAX again for their conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refreshed {
+    /// The sessions.
+    pub sessions: usize,
+}
+
 /// Conversations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Conversations {

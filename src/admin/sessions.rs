@@ -5,7 +5,9 @@ use actix_web::web::{Data, Json, Path, Query};
 
 use super::body::Body;
 use super::error::ApiError;
-use super::model::{Closed, ClosedSession, ClosedSessions, Empty, Generation, Session, SessionMeasure, Sessions, Top};
+use super::model::{
+    Closed, ClosedSession, ClosedSessions, Empty, Generation, Refreshed, Session, SessionMeasure, Sessions, Top,
+};
 use super::refusals::Refusals;
 use super::shown::asker;
 use super::state::Admin;
@@ -90,6 +92,18 @@ pub async fn close_of_user(
     let closed = cards.iter().filter(|card| card.close(CloseReason::Operator)).count();
     log::info!("{closed} sessions of {} closed by the admin API, for {}", escape(user.as_str()), asker(&request));
     Ok(Json(Closed { closed }))
+}
+
+/// Has the sessions of a user ask MAX again for their conversations, as by a `join` of their own. Their memberships
+/// follow.
+#[utoipa::path(post, path = "/api/v1/users/{username}/refresh", request_body = Empty,
+    params(("username" = String, Path, description = "The name of the user.")),
+    responses((status = 200, body = Refreshed), Refusals))]
+pub async fn refresh(admin: Data<Admin>, username: Path<String>, _: Body<Empty>) -> Result<Json<Refreshed>, ApiError> {
+    // All of them: there are as many as session.per_user_max allows.
+    let cards = admin.boards.sessions.of_user(&user(&username)?, usize::MAX);
+    cards.iter().for_each(|card| card.refresh());
+    Ok(Json(Refreshed { sessions: cards.len() }))
 }
 
 fn user(username: &str) -> Result<Username, ApiError> {

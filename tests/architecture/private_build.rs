@@ -12,7 +12,6 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/actors/roster.rs", "is_empty", "clippy wants it beside `len`"),
     ("src/actors/roster.rs", "len", "the file's own tests"),
     ("src/board/sessions.rs", "card", "the file's own tests"),
-    ("src/board/sessions.rs", "refresh", "the tests of the session, until the API has a route for it"),
     ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
     ("src/bench/target.rs", "How", "tests/bench_target.rs"),
     ("src/event/codes.rs", "ALL", "tests/support/heard.rs, for `Code`"),
