@@ -52,6 +52,9 @@ pub enum EventName {
 }
 
 impl EventName {
+    /// All names.
+    pub const ALL: [Self; 4] = [Self::Join, Self::Talk, Self::Ask, Self::Leave];
+
     /// Returns the event of this name. `None` if the protocol has no such event.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {

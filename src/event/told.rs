@@ -79,6 +79,9 @@ pub enum ServerEventName {
 }
 
 impl ServerEventName {
+    /// All names.
+    pub const ALL: [Self; 6] = [Self::Listening, Self::Joined, Self::Left, Self::Update, Self::People, Self::Refused];
+
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -54,7 +54,7 @@ impl GateMetrics {
 
     /// Counts a call that has ended.
     pub fn call_ended(&self, result: MaxResult, time: Duration) {
-        self.requests.get_or_create(&MaxLabel { result }).inc();
+        self.requests.get_or_create(&MaxLabel { result: result.of_class() }).inc();
         self.request_seconds.observe_time(time);
     }
 }

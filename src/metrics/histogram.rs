@@ -184,6 +184,14 @@ impl Distribution {
         Self { scale: self.scale, counts, sum: self.sum.wrapping_sub(earlier.sum) }
     }
 
+    /// Returns what was recorded in this histogram and in `other`, one of the same scale.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.sum = self.sum.wrapping_add(other.sum);
+        self
+    }
+
     /// Returns the largest value of each bucket, and how many values are in it and in no bucket below.
     fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.scale.bounds.iter().map(|bound| *bound as f64 / self.scale.units);
@@ -247,6 +255,8 @@ mod tests {
             (since.count(), since.sum(), since.quantile(0.0)),
             (4, (4_u64 << 30) as f64, Some((1 << 20) as f64))
         );
+        let both = earlier.plus(&since);
+        assert_eq!((both.count(), both.sum()), (histogram.read().count(), histogram.read().sum()));
     }
 
     proptest! {

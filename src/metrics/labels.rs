@@ -211,6 +211,20 @@ pub enum MaxResult {
 }
 
 impl MaxResult {
+    /// All results that differ in their label.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let statuses = [100, 200, 300, 400, 500].map(Self::Status);
+        statuses.into_iter().chain(Code::ALL.iter().map(|code| Self::Failed(*code))).chain([Self::GivenUp])
+    }
+
+    /// Returns the result with the first status of its class, so that statuses of one class share one row.
+    pub(super) fn of_class(self) -> Self {
+        match self {
+            Self::Status(status) => Self::Status((status / 100).clamp(1, 5) * 100),
+            other => other,
+        }
+    }
+
     /// The value of the label `result`: the class of the status, the code, or `given_up`.
     pub fn as_str(self) -> &'static str {
         match self {

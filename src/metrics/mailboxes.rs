@@ -1,6 +1,6 @@
 //! The mailboxes of one class: the bound that they have in common, and everything that is measured of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -61,6 +61,8 @@ pub struct MailboxReading {
     pub messages: u64,
     /// Messages in the deepest single mailbox of the last minute.
     pub peak: usize,
+    /// Messages in the deepest single mailbox of the last one or two seconds.
+    pub recent_peak: usize,
     /// The messages in a mailbox when one more had come.
     pub depth: Distribution,
     /// The kinds of message.
@@ -168,6 +170,7 @@ impl MailboxMetrics {
             capacity: self.limit.get(),
             messages: self.messages.get().unsigned_abs(),
             peak: self.peak.get(now),
+            recent_peak: self.peak.within(Duration::from_secs(1), now),
             depth: self.depth.read(),
             kinds: self.class.messages().iter().zip(&self.kinds).map(|(message, kind)| kind.read(*message)).collect(),
             actors: (self.class != ActorClass::Max).then(|| self.actors.read()),

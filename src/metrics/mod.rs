@@ -5,6 +5,7 @@
 //! * [`server`]: the metrics of one server, and handles to the rows that change most.
 //! * [`mailboxes`]: the mailboxes of one class of actor: their bound, and what is measured of them.
 //! * [`gate`]: the gate in front of MAX, and the calls behind it.
+//! * [`totals`]: what is counted of all talks, deliveries and calls to MAX, as numbers.
 //! * [`worker`]: the threads that run actors: how busy they are, and how late they wake.
 //! * [`striped`]: counters and gauges that many threads change; [`histogram`]: histograms that they do.
 //! * [`peak`]: the highest number of the last minute.
@@ -27,6 +28,7 @@ pub mod server;
 pub mod striped;
 pub mod table;
 pub mod text;
+pub mod totals;
 pub mod worker;
 
 pub use crate::limits::Limit;

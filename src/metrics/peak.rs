@@ -45,9 +45,15 @@ impl Peak {
 
     /// Returns the highest number of the last minute.
     pub fn get(&self, now: Instant) -> usize {
+        self.within(WINDOW, now)
+    }
+
+    /// Returns the highest number of a time of whole seconds before `now`, up to a minute, and of up to a second before
+    /// that.
+    pub fn within(&self, time: Duration, now: Instant) -> usize {
         let now = self.second(now);
         let values = self.0.seconds.iter().map(|cell| cell.load(Ordering::Relaxed));
-        let recent = values.filter(|value| (value >> 32) + WINDOW.as_secs() >= now);
+        let recent = values.filter(|value| (value >> 32) + time.as_secs() >= now);
         recent.map(|value| value as u32).max().unwrap_or(0) as usize
     }
 
@@ -94,6 +100,8 @@ mod tests {
         }
         assert_eq!(peak.get(at(62_000)), 3);
         assert_eq!(peak.get(at(90_999)), 3);
+        let last_second = |ms| peak.within(Duration::from_secs(1), at(ms));
+        assert_eq!([31_999, 32_000].map(last_second), [3, 0]);
         assert_eq!(peak.get(at(91_000)), 0);
         // A thread that was late does not overwrite a newer second.
         peak.reached(2, at(91_000));
