@@ -66,7 +66,7 @@ const LINE_BYTES: u64 = LINE_BYTES_MAX as u64 + TEXT_BYTES;
 const OWN_FILES: u64 = 16;
 
 /// Connections of operators that may be open at the same time.
-pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 
 /// Memory for the keys of announcements that are done once, and for their results.
 pub const IDEMPOTENCY_BYTES_MAX: usize = 64 << 20;
