@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, Json, PathConfig, PayloadConfig, QueryConfig, ServiceConfig, resource, route, scope, to};
 use actix_web::{HttpResponse, ResponseError as _, Scope, guard};
@@ -131,14 +131,8 @@ async fn pass<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    let asked = Asked {
-        host: text(header::HOST),
-        origin: text(header::ORIGIN),
-        authorization: text(header::AUTHORIZATION),
-        content_type: text(header::CONTENT_TYPE),
-        changes: row.takes(request.method()) && !request.method().is_safe(),
-    };
+    let changes = row.takes(request.method()) && !request.method().is_safe();
+    let asked = asked(request.headers(), changes);
     let checked = match request.app_data::<Data<Admin>>() {
         Some(admin) => admin.guard.check(&asked, row.right),
         None => Err((FaultCode::Forbidden, "the API has no keys")),
@@ -157,6 +151,20 @@ async fn wrong_method(row: &'static Route) -> HttpResponse {
     let allowed = row.allowed();
     let mut answer = ApiError::new(FaultCode::MethodNotAllowed, format!("this path takes {allowed}")).error_response();
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+/// Reads the headers that the guard looks at. `changes` says whether the method may change something.
+pub fn asked(headers: &HeaderMap, changes: bool) -> Asked<'_> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    Asked {
+        host: text(header::HOST),
+        origin: text(header::ORIGIN),
+        authorization: text(header::AUTHORIZATION),
+        content_type: text(header::CONTENT_TYPE),
+        fetch_site: text(HeaderName::from_static("sec-fetch-site")),
+        dashboard: text(HeaderName::from_static("x-maxtalk-dashboard")),
+        changes,
+    }
+}
+
         answer.headers_mut().insert(header::ALLOW, allowed);
     }
     answer
@@ -210,7 +218,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn every_route_asks_for_its_key_and_refuses_in_one_shape() {
-        let keys = Guard { token: Some(Token::from("operator")), announce_token: None };
+        let keys = Guard { token: Some(Token::from("operator")), announce_token: None, dashboard: None };
         let admin = Data::new(Admin::of_idle_server(keys));
         let app = init_service(App::new().app_data(admin).configure(mount)).await;
         for (path, method) in described() {

@@ -3,7 +3,8 @@
 //! A page that a browser of an operator shows must not act for the operator. So a request that changes something has to
 //! be JSON, which neither a form nor a page of another origin can send, and an `Origin` has to be the listener's own.
 //! Where no key is needed, the `Host` must be a name of this machine: otherwise a page could point a name of its own at
-//! 127.0.0.1 and read the answers.
+//! 127.0.0.1 and read the answers. A page that changes something also has to show the token of the dashboard, which
+//! only the dashboard's own page contains.
 
 use std::net::IpAddr;
 
@@ -28,6 +29,8 @@ pub struct Guard {
     pub token: Option<Token>,
     /// The key that allows only [`Right::Announce`].
     pub announce_token: Option<Token>,
+    /// The token of the dashboard's page. It is another one after each start. Without one, no page may change anything.
+    pub dashboard: Option<Token>,
 }
 
 /// The parts of a request that the guard looks at: header values, `None` if absent. A header that is not text counts as
@@ -42,8 +45,19 @@ pub struct Asked<'a> {
     pub authorization: Option<&'a str>,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a str>,
+    /// `X-Maxtalk-Dashboard`.
+    pub dashboard: Option<&'a str>,
     /// Whether the method may change something.
     pub changes: bool,
+}
+
+impl Asked<'_> {
+    /// Returns whether a page in a browser sends the request.
+    fn is_of_page(&self) -> bool {
+        self.origin.is_some() || self.fetch_site.is_some()
+    }
 }
 
 /// The reason for which a request is refused, and the message for its sender.
@@ -55,6 +69,28 @@ impl Guard {
     /// # Errors
     /// The request is refused.
     pub fn check(&self, asked: &Asked<'_>, right: Right) -> Result<(), Refused> {
+        self.check_sender(asked)?;
+        self.check_key(asked.authorization, right)?;
+        if !asked.changes {
+            return Ok(());
+        }
+        if !asked.content_type.is_some_and(is_json) {
+            return Err((FaultCode::UnsupportedMediaType, "send JSON, with Content-Type: application/json"));
+        }
+        if asked.is_of_page() && !asked.dashboard.is_some_and(|token| is_key(token, self.dashboard.as_ref())) {
+            return Err((
+                FaultCode::Forbidden,
+                "a page has to send the token of the dashboard: X-Maxtalk-Dashboard; load the page anew",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks whether a request comes from where it may come from, whatever key it has.
+    ///
+    /// # Errors
+    /// The request is refused.
+    pub fn check_sender(&self, asked: &Asked<'_>) -> Result<(), Refused> {
         if self.token.is_none() && asked.host.is_some_and(|host| !is_this_machine(host)) {
             return Err((
                 FaultCode::Forbidden,
@@ -64,22 +100,28 @@ impl Guard {
         if asked.origin.is_some_and(|origin| !is_own(origin, asked.host)) {
             return Err((FaultCode::Forbidden, "pages of another origin may not call this"));
         }
-        self.check_key(asked.authorization, right)?;
-        if asked.changes && !asked.content_type.is_some_and(is_json) {
-            return Err((FaultCode::UnsupportedMediaType, "send JSON, with Content-Type: application/json"));
-        }
         Ok(())
     }
 
     fn check_key(&self, authorization: Option<&str>, right: Right) -> Result<(), Refused> {
-        if self.token.is_none() && (authorization.is_none() || self.announce_token.is_none()) {
+        let has_keys = self.token.is_some() || self.announce_token.is_some();
+        match authorization.map(bearer) {
+            Some(None) if has_keys => Err((FaultCode::Unauthorized, "the key is sent as: Authorization: Bearer ...")),
+            None | Some(None) => self.check_secret(None, right),
+            Some(key) => self.check_secret(key, right),
+        }
+    }
+
+    /// Checks whether a key gives a right. Without a key of operators, whoever gives no key is an operator.
+    ///
+    /// # Errors
+    /// The key is missing or wrong, or it gives another right.
+    pub fn check_secret(&self, key: Option<&str>, right: Right) -> Result<(), Refused> {
+        if self.token.is_none() && (key.is_none() || self.announce_token.is_none()) {
             return Ok(());
         }
-        let Some(authorization) = authorization else {
+        let Some(key) = key else {
             return Err((FaultCode::Unauthorized, "send the key: Authorization: Bearer ..."));
-        };
-        let Some(key) = bearer(authorization) else {
-            return Err((FaultCode::Unauthorized, "the key is sent as: Authorization: Bearer ..."));
         };
         // Both are compared in any case, so that the time says nothing about which of them it is.
         let (operates, announces) = (is_key(key, self.token.as_ref()), is_key(key, self.announce_token.as_ref()));
@@ -129,13 +171,24 @@ fn is_json(content_type: &str) -> bool {
 mod tests {
     use super::*;
 
-    const OPEN: Guard = Guard { token: None, announce_token: None };
-    const LOCAL: Asked<'_> =
-        Asked { host: Some("127.0.0.1:6546"), origin: None, authorization: None, content_type: None, changes: false };
+    const OPEN: Guard = Guard { token: None, announce_token: None, dashboard: None };
+    const LOCAL: Asked<'_> = Asked {
+        host: Some("127.0.0.1:6546"),
+        origin: None,
+        authorization: None,
+        content_type: None,
+        fetch_site: None,
+        dashboard: None,
+        changes: false,
+    };
     const POST: Asked<'_> = Asked { content_type: Some("application/json"), changes: true, ..LOCAL };
 
     fn keys() -> Guard {
-        Guard { token: Some(Token::from("operator")), announce_token: Some(Token::from("backend")) }
+        Guard {
+            token: Some(Token::from("operator")),
+            announce_token: Some(Token::from("backend")),
+            dashboard: Some(Token::from("page")),
+        }
     }
 
     fn code(guard: &Guard, asked: Asked<'_>, right: Right) -> Option<FaultCode> {
@@ -203,6 +256,48 @@ mod tests {
             let asked = Asked { content_type, changes: true, ..LOCAL };
             assert_eq!(code(&OPEN, asked, Right::Announce), expected, "{content_type:?}");
             assert_eq!(code(&OPEN, Asked { changes: false, ..asked }, Right::Announce), None);
+        }
+    }
+
+    #[test]
+    fn a_page_that_changes_something_shows_the_token_of_the_dashboard() {
+        let own = Some("http://127.0.0.1:6546");
+        for (origin, fetch_site, dashboard, fits) in [
+            (None, None, None, true),
+            (None, None, Some("wrong"), true),
+            (own, None, Some("page"), true),
+            (own, None, None, false),
+            (own, None, Some("pag"), false),
+            (own, Some("same-origin"), Some(""), false),
+            (None, Some("same-origin"), Some("page"), true),
+            (None, Some("same-origin"), None, false),
+            (None, Some("none"), None, false),
+            (Some("http://evil.example"), Some("cross-site"), Some("page"), false),
+        ] {
+            let asked = Asked { origin, fetch_site, dashboard, authorization: Some("Bearer operator"), ..POST };
+            let expected = (!fits).then_some(FaultCode::Forbidden);
+            assert_eq!(code(&keys(), asked, Right::Operate), expected, "{asked:?}");
+            if origin != Some("http://evil.example") {
+                assert_eq!(code(&keys(), Asked { changes: false, ..asked }, Right::Operate), None, "{asked:?}");
+            }
+        }
+        let asked = Asked { origin: own, dashboard: Some("page"), ..POST };
+        assert_eq!(code(&OPEN, asked, Right::Operate), Some(FaultCode::Forbidden), "there is no dashboard");
+    }
+
+    #[test]
+    fn a_live_connection_gives_its_key_without_a_header() {
+        use FaultCode::{Forbidden, Unauthorized};
+        for (key, expected) in [
+            (Some("operator"), None),
+            (Some("backend"), Some(Forbidden)),
+            (Some("Bearer operator"), Some(Unauthorized)),
+            (Some(""), Some(Unauthorized)),
+            (None, Some(Unauthorized)),
+        ] {
+            let refused = keys().check_secret(key, Right::Operate).err().map(|(code, _)| code);
+            assert_eq!(refused, expected, "{key:?}");
+            assert_eq!(OPEN.check_secret(key, Right::Operate), Ok(()), "{key:?}");
         }
     }
 
