@@ -362,8 +362,8 @@ settings! {
 
     /// The listener for operators.
     [admin] Admin {
-        /// Address that serves `/metrics`, `/health` and the API at `/api/v1/`; none turns them off. An address that
-        /// other machines can reach needs `admin.token`.
+        /// Address that serves the dashboard, `/metrics`, `/health` and the API at `/api/v1/`; none turns them off. An
+        /// address that other machines can reach needs `admin.token`.
         listen: Option<SocketAddr> = "127.0.0.1:6546" in Optional(ADDRESSES),
         /// Key of operators, for `Authorization: Bearer`. Without it, everybody on this machine is an operator.
         token: Option<Token> = none in Optional(TOKENS),
@@ -402,6 +402,11 @@ impl Config {
     /// The value of the setting `key` as messages show it, such as `2048`. `None` if there is no such setting.
     pub fn shown(&self, key: &str) -> Option<&str> {
         self.origins.0.get(key).map(|origin| origin.shown.as_str())
+    }
+
+    /// The source of the value of the setting `key`, such as `default`. Empty if there is no such setting.
+    pub fn source(&self, key: &str) -> String {
+        self.origins.0.get(key).map_or_else(String::new, |origin| origin.source.to_string())
     }
 
     /// [Descriptions](Self::describe) of all settings that do not come from the defaults, in alphabetical order.

@@ -5,6 +5,7 @@
 //! * [`listeners`]: the listeners for clients and for operators.
 //! * `files`: open files, and how many are left for clients.
 //! * `live`: the limits that an operator may turn while the server runs.
+//! * `operators`: the live connections of dashboards.
 //! * `signals`: the signals that tell the process to stop.
 //! * `watch`: how late each thread wakes, and how busy it is.
 
@@ -44,6 +45,7 @@ mod drain;
 mod files;
 mod listeners;
 mod live;
+mod operators;
 mod settings;
 mod signals;
 mod watch;
@@ -236,7 +238,7 @@ impl Server {
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
-        let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, boards, facts);
+        let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, boards, facts, &drain);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =

@@ -466,3 +466,58 @@ fn a_back_end_may_announce_and_do_nothing_else() {
         assert_eq!(ask("POST", "updates", "operator", updates).await, 200);
     });
 }
+
+#[test]
+fn the_overview_is_sensible_from_the_first_moment() {
+    let server = Fixture::start("mailbox.conversation = 77");
+    run(async {
+        let mut api = Caller::of(&server).await;
+        let (status, first) = api.get("overview").await;
+        assert_eq!((status, &first["rates"]["talks"], &first["status"]["sessions"]), (200, &json!(0.0), &json!(0)));
+        let actors: Vec<_> = list(&first, "mailboxes").iter().map(|mailbox| mailbox["actor"].clone()).collect();
+        assert_eq!(actors, ["session", "conversation", "registry", "max"]);
+        assert!(first["at_ms"].as_u64() > Some(1_700_000_000_000), "{first}");
+        assert_eq!((list(&first, "warnings"), &first["drain"]), (&[][..], &Value::Null));
+
+        server.max.talks_in("messi", &["c1"]);
+        let messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        api.until("overview", |overview| overview["status"]["sessions"] == 1).await;
+        messi.close().await;
+        // The next sample has the calls and messages.
+        api.until("overview", |overview| overview["mailboxes"][1]["actors"]["started"] == 1).await;
+        api.until("overview", |overview| list(overview, "closed").len() == 1).await;
+
+        let (_, mailboxes) = api.get("mailboxes").await;
+        let conversation = &list(&mailboxes, "mailboxes")[1];
+        assert_eq!((&conversation["capacity"], &conversation["setting"]), (&json!(77), &json!("mailbox.conversation")));
+        assert!(conversation["source"].as_str().unwrap().starts_with("file of the test, line "), "{conversation}");
+        let kinds: Vec<_> = list(conversation, "kinds").iter().map(|kind| kind["message"].clone()).collect();
+        assert_eq!(kinds[..3], ["enter", "leave", "talk"]);
+        let (_, max) = api.get("max").await;
+        assert_eq!((&max["inflight"], &max["waiting"]), (&json!(0), &json!(0)));
+        assert!(max["inflight_max"].as_u64() >= max["limit"].as_u64(), "{max}");
+
+        assert_eq!(api.post("settings", "{}").await.0, 405);
+        let change = api.0.request("PATCH", "/api/v1/settings", &[JSON], b"{\"mailbox.conversation\": 99}").await;
+        assert_eq!(change.status, 200, "{change:?}");
+        let is_turned = |overview: &Value| {
+            let mailbox = &overview["mailboxes"][1];
+            (&mailbox["capacity"], &mailbox["source"]) == (&json!(99), &json!("admin"))
+        };
+        api.until("overview", is_turned).await;
+    });
+}
+
+#[test]
+fn a_drain_that_an_operator_begins_ends_the_server() {
+    let server = Fixture::start("");
+    run(async {
+        let mut client = Client::open(server.addr, Kind::WebSocket).await;
+        let mut api = Caller::of(&server).await;
+        assert_eq!(api.get("drain").await.0, 405);
+        assert_eq!(api.post("drain", "[]").await.0, 422);
+        let (status, drain) = api.post("drain", "{}").await;
+        assert_eq!((status, &drain["sessions"], &drain["due_in_ms"]), (200, &json!(1), &json!(0)));
+        client.end().await;
+    });
+}

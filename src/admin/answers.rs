@@ -1,12 +1,16 @@
-//! The headers of every answer of the admin listener. They say how little a browser may do with it.
+//! The headers of every answer of the admin listener, which say how little a browser may do with it, and the answers by
+//! method of paths that can only be read.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
+use actix_web::web::{get, head, method, resource, to};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource};
 
 /// The headers, unless an answer has its own. Nothing is loaded, framed or kept, and no page of another origin may
 /// embed an answer.
@@ -34,4 +38,21 @@ pub async fn with_headers<B: MessageBody>(
         }
     }
     Ok(answer)
+}
+
+/// The methods that the paths without side effects take.
+pub const READING: &str = "GET, HEAD, OPTIONS";
+
+/// Returns a resource that can only be read. It takes HEAD and OPTIONS besides GET, because load balancers probe by any
+/// of them.
+pub fn read_only<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
+where
+    Args: FromRequest + 'static,
+{
+    let allowed = |status| async move { HttpResponse::build(status).insert_header((ALLOW, READING)).finish() };
+    resource(path)
+        .route(get().to(handler.clone()))
+        .route(head().to(handler))
+        .route(method(Method::OPTIONS).to(move || allowed(StatusCode::OK)))
+        .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
 }

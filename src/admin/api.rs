@@ -19,7 +19,7 @@ use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
 use super::settings;
 use super::state::Admin;
-use super::{announce, conversations, sessions, status};
+use super::{announce, conversations, drain, overview, sessions, status};
 use crate::logging::log_refusal;
 
 /// Largest body of a request, in bytes.
@@ -89,6 +89,10 @@ routes! {
     "/updates" Announce { post announce::many }
     "/users/{username}/refresh" Announce { post sessions::refresh }
     "/settings" Operate { get settings::show, patch settings::change }
+    "/overview" Operate { get overview::show }
+    "/mailboxes" Operate { get overview::mailboxes }
+    "/max" Operate { get overview::max }
+    "/drain" Operate { post drain::begin }
 }
 
 /// Adds the key to the OpenAPI document.
@@ -147,10 +151,6 @@ async fn pass<B: MessageBody + 'static>(
     }
 }
 
-async fn wrong_method(row: &'static Route) -> HttpResponse {
-    let allowed = row.allowed();
-    let mut answer = ApiError::new(FaultCode::MethodNotAllowed, format!("this path takes {allowed}")).error_response();
-    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
 /// Reads the headers that the guard looks at. `changes` says whether the method may change something.
 pub fn asked(headers: &HeaderMap, changes: bool) -> Asked<'_> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
@@ -165,6 +165,10 @@ pub fn asked(headers: &HeaderMap, changes: bool) -> Asked<'_> {
     }
 }
 
+async fn wrong_method(row: &'static Route) -> HttpResponse {
+    let allowed = row.allowed();
+    let mut answer = ApiError::new(FaultCode::MethodNotAllowed, format!("this path takes {allowed}")).error_response();
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         answer.headers_mut().insert(header::ALLOW, allowed);
     }
     answer

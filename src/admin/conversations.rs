@@ -61,7 +61,8 @@ pub async fn one(admin: Data<Admin>, id: Path<String>) -> Result<Json<OneConvers
     }))
 }
 
-fn shown(admin: &Admin, card: &Card) -> Conversation {
+/// Returns a conversation as the API shows it.
+pub fn shown(admin: &Admin, card: &Card) -> Conversation {
     let figures = admin.boards.conversations.figures(card);
     let per_second = |per_1000_s: u64| per_1000_s as f64 / 1000.0;
     Conversation {

@@ -1,7 +1,9 @@
 //! The listener for operators: metrics, health, and the API. It is a listener of its own, never the public one.
 //!
 //! * [`routes`]: the paths of the listener, and the answers of `/metrics` and `/health`.
-//! * [`answers`]: the headers of every answer.
+//! * [`page`]: the files of the dashboard, which browsers get at `/`.
+//! * [`live`]: the WebSocket that feeds the dashboard.
+//! * [`answers`]: the headers of every answer, and the methods of paths that can only be read.
 //! * [`state`]: the parts of the server that the listener shows.
 //! * [`guard`]: keys, origins and content types of requests to the API; pure.
 //! * [`api`]: the table of the API's routes.
@@ -13,6 +15,9 @@
 //! * [`idempotency`]: requests that are done once; pure.
 //! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
+//! * [`sampler`]: measures the server once a second; [`recent`]: what it has measured, and the warnings.
+//! * [`overview`]: the server at one moment.
+//! * [`drain`]: its drain.
 //! * [`settings`]: the settings, and their change.
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
 
@@ -21,12 +26,18 @@ pub mod answers;
 pub mod api;
 pub mod body;
 pub mod conversations;
+pub mod drain;
 pub mod error;
 pub mod guard;
 pub mod idempotency;
+pub mod live;
 pub mod model;
+pub mod overview;
+pub mod page;
+pub mod recent;
 pub mod refusals;
 pub mod routes;
+pub mod sampler;
 pub mod sessions;
 pub mod settings;
 mod shown;

@@ -2,56 +2,35 @@
 
 use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::web::{Data, ServiceConfig, get, head, method, resource, to};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
+use actix_web::web::{Data, ServiceConfig, resource, to};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
-use super::api;
+use super::answers::{READING, read_only};
+use super::page::INDEX;
 use super::state::Admin;
+use super::{api, live, page};
 use crate::metrics::text::Form;
 use crate::stage::Stage;
-
-/// The methods that the paths without side effects take.
-const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Mounts the paths.
 pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(admin).service(read_only("/", index));
+        config.app_data(admin).service(read_only("/", page::index)).configure(page::mount);
         config.service(read_only("/metrics", metrics)).service(read_only("/health", health));
         config.service(read_only("/health/", health)).service(read_only("/health/live", live));
         config.service(read_only("/health/ready", ready));
+        config.service(resource(live::PATH).to(live::refuse));
         api::mount(config);
         config.default_service(to(elsewhere));
     }
-}
-
-/// Returns a resource that can only be read. It takes HEAD and OPTIONS besides GET, because load balancers probe by any
-/// of them.
-fn read_only<Args>(path: &str, handler: impl Handler<Args, Output = HttpResponse>) -> Resource
-where
-    Args: FromRequest + 'static,
-{
-    let allowed = |status| async move { HttpResponse::build(status).insert_header((header::ALLOW, METHODS)).finish() };
-    resource(path)
-        .route(get().to(handler.clone()))
-        .route(head().to(handler))
-        .route(method(Method::OPTIONS).to(move || allowed(StatusCode::OK)))
-        .default_service(to(move || allowed(StatusCode::METHOD_NOT_ALLOWED)))
-}
-
-/// The text of the index page.
-const INDEX: &str = "Here are /metrics, /health/live, /health/ready, and the API: see /api/v1/openapi.json.\n";
-
-async fn index() -> HttpResponse {
-    HttpResponse::Ok().body(INDEX)
 }
 
 /// Answers for all other paths: 200 to OPTIONS, because some load balancers probe by `OPTIONS *`, otherwise 404.
 async fn elsewhere(request: HttpRequest) -> HttpResponse {
     let is_options = request.method() == Method::OPTIONS;
     let mut answer = if is_options { HttpResponse::Ok() } else { HttpResponse::NotFound() };
-    answer.insert_header((header::ALLOW, METHODS));
+    answer.insert_header((header::ALLOW, READING));
     if is_options { answer.finish() } else { answer.body(INDEX) }
 }
 

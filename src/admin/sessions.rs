@@ -110,7 +110,8 @@ fn user(username: &str) -> Result<Username, ApiError> {
     Username::parse(username).map_err(|_| ApiError::not_found("user: a username is 1 to 256 bytes of printable text"))
 }
 
-fn shown(admin: &Admin, card: &SessionCard) -> Session {
+/// Returns a session as the API shows it.
+pub fn shown(admin: &Admin, card: &SessionCard) -> Session {
     let Waiting { messages: waiting_messages, bytes: waiting_bytes, folded } = card.waiting();
     Session {
         id: card.id.0,
@@ -127,7 +128,8 @@ fn shown(admin: &Admin, card: &SessionCard) -> Session {
     }
 }
 
-fn shown_closed(admin: &Admin, session: &closed::ClosedSession) -> ClosedSession {
+/// Returns a closed session as the API shows it.
+pub fn shown_closed(admin: &Admin, session: &closed::ClosedSession) -> ClosedSession {
     ClosedSession {
         id: session.id.0,
         username: session.user.as_ref().map(|user| user.as_str().to_owned()),

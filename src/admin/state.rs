@@ -5,15 +5,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::announce::Announcer;
 use super::guard::Guard;
+use super::recent::Recent;
 use crate::actors::conversation::Board;
 use crate::board::sessions::SessionBoard;
 use crate::config::LiveConfig;
+use crate::config::cost::ADMIN_CONNECTIONS_MAX;
 use crate::limits::clients::Clients;
 use crate::metrics::Metrics;
-use crate::stage::CurrentStage;
+use crate::stage::{CurrentStage, Drain};
 
 /// The state behind the admin listener.
 #[derive(Debug)]
@@ -28,10 +31,16 @@ pub struct Admin {
     pub clients: Arc<Clients>,
     /// The stage of the server.
     pub stage: Arc<CurrentStage>,
+    /// The handle that makes the server drain.
+    pub drain: Drain,
     /// The living sessions and conversations.
     pub boards: Boards,
     /// Gives the announcements of back ends to their conversations.
     pub announcer: Arc<Announcer>,
+    /// The last fifteen minutes.
+    pub recent: Recent,
+    /// The live connections of dashboards.
+    pub live: Live,
     /// The facts that do not change while the server runs.
     pub facts: Facts,
 }
@@ -43,6 +52,30 @@ pub struct Boards {
     pub sessions: Arc<SessionBoard>,
     /// The cards of conversations.
     pub conversations: Arc<Board>,
+}
+
+/// Live connections at the same time: half of the connections of the listener, so that scrapes and calls have room.
+const LIVE_MAX: usize = ADMIN_CONNECTIONS_MAX / 2;
+
+/// The live connections of dashboards.
+#[derive(Debug)]
+pub struct Live {
+    places: Arc<Semaphore>,
+    /// The newest overview as a frame. It is made only while somebody listens.
+    pub frames: watch::Sender<Arc<str>>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(LIVE_MAX)), frames: watch::Sender::new("".into()) }
+    }
+}
+
+impl Live {
+    /// Takes a place for one more connection. `None` if there are too many.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
 }
 
 impl Admin {
@@ -63,14 +96,18 @@ impl Admin {
         let metrics = Metrics::new(&[], ReadAtScrape::default());
         let boards = Boards { sessions: SessionBoard::new(Instant::now()), conversations: Board::new(Instant::now()) };
         let config = Config::default();
+        let drain = Drain::new(Duration::ZERO);
         Self {
             guard,
             announcer: Announcer::new(&boards, &metrics, config.limits.id_bytes_max),
             config: LiveConfig::new(config, ()),
             metrics,
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),
-            stage: Arc::default(),
+            stage: drain.stage().clone(),
+            drain,
             boards,
+            recent: Recent::default(),
+            live: Live::default(),
             facts: Facts {
                 began: (Instant::now(), SystemTime::UNIX_EPOCH),
                 workers: 1,

@@ -13,8 +13,13 @@ use crate::limits::memory;
 /// How the server is: its version, its stage, its size, and the bounds of its process.
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = Status), Refusals))]
 pub async fn show(admin: Data<Admin>) -> Json<Status> {
+    Json(of(&admin))
+}
+
+/// Returns how the server is.
+pub fn of(admin: &Admin) -> Status {
     let facts = &admin.facts;
-    Json(Status {
+    Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         pid: process::id(),
@@ -35,5 +40,5 @@ pub async fn show(admin: Data<Admin>) -> Json<Status> {
             connections: facts.connections_max,
             memory_bytes: admin.clients.memory_max(),
         },
-    })
+    }
 }

@@ -19,12 +19,14 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
 use super::Error;
+use super::operators::Dashboards;
 use super::settings::{deadlines, session_limits, worker_count};
 use super::watch::watch;
 use crate::actors::departures;
 use crate::actors::registry::Arbiters;
 use crate::admin::answers::with_headers;
 use crate::admin::routes;
+use crate::admin::sampler;
 use crate::admin::state::Admin;
 use crate::config::Config;
 use crate::config::cost::ADMIN_CONNECTIONS_MAX;
@@ -133,10 +135,11 @@ pub(super) fn serve_operators(listener: TcpListener, config: &Config, admin: Adm
     let new_service = {
         move |stopping: watch::Receiver<bool>| {
             let app = App::new().wrap(from_fn(with_headers)).configure(routes::mount(admin.clone()));
-            let common = common.clone();
+            let (common, upgrade) = (common.clone(), Some(Box::new(Dashboards(admin.clone())) as Box<dyn Upgrade>));
+            actix_rt::spawn(sampler::run(admin.clone()));
             Box::pin(async move {
                 let app = app_service(app).await?;
-                Some(common.service(app, None, stopping))
+                Some(common.service(app, upgrade, stopping))
             }) as Pin<Box<dyn Future<Output = _>>>
         }
     };

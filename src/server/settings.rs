@@ -9,10 +9,12 @@ use super::live::{self, LiveParts};
 use crate::actors::event_rates::RatesMax;
 use crate::admin::announce::Announcer;
 use crate::admin::guard::Guard;
-use crate::admin::state::{Admin, Boards, Facts};
+use crate::admin::recent::Recent;
+use crate::admin::state::{Admin, Boards, Facts, Live};
 use crate::board::sessions::SessionBoard;
 use crate::config::{self, Config, LiveConfig};
 use crate::delivery::worker::SessionLimits;
+use crate::event::Token;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
@@ -25,7 +27,7 @@ use crate::logging;
 use crate::metrics::process::allocated_bytes;
 use crate::metrics::{Metrics, ReadAtScrape, Reading};
 use crate::protocol::connection::{LegacyPeriods, Periods};
-use crate::stage::{CurrentStage, Stage};
+use crate::stage::{CurrentStage, Drain, Stage};
 
 /// Returns the number of threads that serve clients: if the setting is 0, one per core.
 pub(super) fn worker_count(config: &Config) -> usize {
@@ -123,17 +125,24 @@ pub(super) fn endpoint(
 }
 
 /// Returns the state behind the listener for operators.
-pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, facts: Facts) -> Admin {
+pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, facts: Facts, drain: &Drain) -> Admin {
     let now = config.get();
     let keys = &now.admin;
     Admin {
-        guard: Guard { token: keys.token.clone(), announce_token: keys.announce_token.clone() },
+        guard: Guard {
+            token: keys.token.clone(),
+            announce_token: keys.announce_token.clone(),
+            dashboard: Some(Token::from(endpoint.ids.draw().as_str())),
+        },
         announcer: Announcer::new(&boards, &endpoint.metrics, now.limits.id_bytes_max),
         config,
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),
         stage: endpoint.stage.clone(),
+        drain: drain.clone(),
         boards,
+        recent: Recent::default(),
+        live: Live::default(),
         facts,
     }
 }

@@ -94,6 +94,16 @@ impl Socket {
         Self::answered(http).await.unwrap_or_else(|response| panic!("no WebSocket for {target}: {response:?}"))
     }
 
+    /// Requests a WebSocket at any target, with further headers.
+    pub async fn ask_at(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Result<Self, Response> {
+        let mut http = Http::connect(addr).await;
+        let handshake = handshake_at(target);
+        let end = handshake.len() - 2;
+        let further: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        http.write(&[&handshake[..end], further.as_bytes(), b"\r\n"].concat()).await.unwrap();
+        Self::answered(http).await
+    }
+
     /// Requests a WebSocket; `behind` follows the request in the same segment.
     pub async fn ask(addr: SocketAddr, query: &str, behind: &[u8]) -> Result<Self, Response> {
         let mut http = Http::connect(addr).await;

@@ -46,6 +46,13 @@ pub struct Overview {
     pub warnings: Vec<Warning>,
 }
 
+/// The mailboxes of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Mailboxes {
+    /// One entry for each class of actor.
+    pub mailboxes: Vec<Mailbox>,
+}
+
 /// How far a drain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drain {

@@ -24,7 +24,8 @@ let token = tokenElement.content;
 
 /** Reads the token of this page again. A restarted server has another one. */
 export async function renewToken() {
-  const page = await (await fetch(base, { cache: "no-store" })).text();
+  // The server gives the page only to those that ask for HTML by its name.
+  const page = await (await fetch(base, { cache: "no-store", headers: { Accept: "text/html" } })).text();
   token = /<meta name="maxtalk-dashboard" content="([^"<>&]*)">/.exec(page)?.[1] ?? token;
 }
 
