@@ -73,7 +73,12 @@ async function api(path) {
   return answer.json();
 }
 
-const setting = async (key) => (await api("settings")).find((setting) => setting.key === key);
+/** Returns a setting. Its value is TOML, in which numbers and texts look as in JSON. */
+async function setting(wanted) {
+  const { settings } = await api("settings");
+  const found = settings.find(({ key }) => key === wanted);
+  return { ...found, value: JSON.parse(found.value) };
+}
 
 /** Returns when the limit is in force, at the server and on the page. */
 async function holds(page, actor, limit) {

@@ -93,7 +93,7 @@ export class Drawer {
   async #ask({ kind, id }) {
     const answer = await this.#live.call("GET", path[kind](id));
     if (kind !== "closed") return answer;
-    const found = (answer.sessions ?? answer).find((row) => String(row.id) === id);
+    const found = answer.sessions.find((row) => String(row.id) === id);
     if (!found) throw Object.assign(new Error(), { status: 404 });
     return found;
   }
@@ -109,7 +109,7 @@ export class Drawer {
   }
 
   #draw({ kind, id }, content) {
-    const facts = Array.isArray(content) ? { sessions: content } : content;
+    const facts = kind === "user" ? { sessions: content.sessions } : content;
     describe(part(this.#element, "facts"), Object.entries(facts));
     const user = kind === "user" ? id : userOf(content);
     const known = typeof user === "string" && kind !== "conversation";

@@ -11,7 +11,7 @@ const dateForm = new Intl.DateTimeFormat("en-GB", {
   minute: "2-digit",
 });
 
-const absent = (value) => typeof value !== "number" || Number.isNaN(value);
+const absent = (value) => !Number.isFinite(value);
 
 /** Writes a number with three significant digits, or all digits of a whole number. */
 function digits(value) {

@@ -11,6 +11,15 @@ function inFile(key, value) {
   return `[${key.slice(0, cut)}]\n${key.slice(cut + 1)} = ${JSON.stringify(value)}`;
 }
 
+/** Reads a value that the server writes in TOML. Numbers, texts and lists look the same in JSON. */
+function read(toml) {
+  try {
+    return JSON.parse(toml);
+  } catch {
+    return toml;
+  }
+}
+
 /** All settings of the server, by key. */
 export class Settings extends EventTarget {
   all = new Map();
@@ -27,7 +36,8 @@ export class Settings extends EventTarget {
     if (this.#asking) return;
     this.#asking = true;
     try {
-      this.all = new Map((await this.#live.call("GET", "settings")).map((setting) => [setting.key, setting]));
+      const { settings } = await this.#live.call("GET", "settings");
+      this.all = new Map(settings.map((setting) => [setting.key, { ...setting, value: read(setting.value) }]));
       this.dispatchEvent(new Event("change"));
     } catch {
       // The page shows the state of the connection elsewhere.
@@ -37,9 +47,9 @@ export class Settings extends EventTarget {
   }
 
   async set(key, value) {
-    const { changes, lasts } = await this.#live.call("PATCH", "settings", { [key]: value });
+    const { to_keep: file, lasts } = await this.#live.call("PATCH", "settings", { [key]: value });
     this.refresh();
-    return { ...changes?.find((change) => change.key === key), lasts };
+    return { file: file.trimEnd(), lasts };
   }
 }
 
@@ -104,15 +114,10 @@ export class Proposal extends EventTarget {
     this.element.dataset.stage = "sending";
     try {
       const done = await this.#settings.set(key, to);
-      const file = done.in_file ?? inFile(key, to);
-      this.#change = { key, from: done.from ?? from, to };
-      this.#show("done", {
-        lasts: "until the next start",
-        ...done,
-        ...this.#change,
-        file,
-        note: "Set. It holds from the next message on.",
-      });
+      // From now on, "Undo" goes back to the value before.
+      this.#change = { key, from, to };
+      const note = "Set. It holds from the next message on.";
+      this.#show("done", { ...this.#change, ...done, note });
       part(this.element, "done").focus();
       this.dispatchEvent(new CustomEvent("set", { detail: to }));
     } catch (error) {
@@ -136,7 +141,7 @@ export class Proposal extends EventTarget {
       from: said(from),
       to: said(to),
       file,
-      lasts: `Lasts ${lasts}. To keep it, the file needs`,
+      lasts: `Lasts ${lasts}. To keep it, write`,
       note,
     };
     for (const [name, content] of Object.entries(words)) text(part(this.element, name), content);

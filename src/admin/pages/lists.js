@@ -52,16 +52,16 @@ export const newTables = (settings) => ({
     ],
   }),
   closed: new Table($("closed"), {
-    key: ({ id, at_ms: at }) => `${id} ${at}`,
+    key: ({ id, closed }) => `${id} ${closed}`,
     href: ({ id }) => href("closed", id),
-    sort: "at_ms",
+    sort: "closed",
     columns: [
       user,
       { ...name("reason", "reason"), bad: ({ reason }) => reason === "slow" },
       client,
       age,
       folded,
-      { ...number("at_ms", "ago"), show: ({ at_ms: at }, { at_ms: now }) => brief(now - at) },
+      { ...number("closed", "ago"), show: ({ closed }, { at_ms: now }) => brief(now - Date.parse(closed)) },
     ],
   }),
 });

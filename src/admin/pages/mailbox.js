@@ -124,7 +124,7 @@ export class MailboxPanel {
   }
 
   #key(event) {
-    if (!this.#box?.live) return;
+    if (!this.#box) return;
     if (event.key === "Enter" && this.#proposal.pending) this.#proposal.focus();
     else if (event.key === "Escape" && this.#wanted !== undefined) this.#proposal.end();
     else {
@@ -136,7 +136,7 @@ export class MailboxPanel {
   }
 
   #drag(event) {
-    if (!this.#box?.live || event.button !== 0) return;
+    if (!this.#box || event.button !== 0) return;
     const slider = event.currentTarget;
     const { bottom, height } = part(this.element, "depth").getBoundingClientRect();
     const { scale } = this.#plots[0];
@@ -175,10 +175,9 @@ export class MailboxPanel {
   #consequence(to) {
     const highest = this.#history.range(`mailbox.${this.#actor}.peak`)[1];
     const peak = `the highest peak of 15 min, ${exact(highest)}`;
-    const times = count(Math.floor((10 * to) / highest) / 10);
     const sentences = [];
     if (highest > to) sentences.push(`Below ${peak}: messages would have been refused.`);
-    else if (highest > 0) sentences.push(`${times} times ${peak}.`);
+    else if (highest > 0) sentences.push(`${count(Math.floor((10 * to) / highest) / 10)} times ${peak}.`);
     const handling = this.#box.handle_p50_ms;
     if (handling > 0) sentences.push(`A full mailbox takes at least ${ms(to * handling)} to work off.`);
     if (to < this.#box.messages && to < this.#box.peak) sentences.push("Messages that wait already are kept.");
@@ -186,7 +185,7 @@ export class MailboxPanel {
   }
 
   #drawLimit() {
-    const { capacity, live, setting, source } = this.#box;
+    const { capacity, setting, source } = this.#box;
     const [slider, input, past] = ["slider", "limit", "past"].map((name) => part(this.element, name));
     const { scale } = this.#plots[0];
     const shown = this.#wanted ?? capacity;
@@ -197,22 +196,21 @@ export class MailboxPanel {
     text(part(this.element, "mark"), count(shown));
     const most = Math.round(Math.max(scale.top, shown));
     const range = {
-      disabled: !live,
       valuemin: 1,
       valuemax: most,
       valuenow: shown,
       valuetext: `${exact(shown)} messages`,
     };
     for (const [name, content] of Object.entries(range)) attribute(slider, `aria-${name}`, content);
-    input.readOnly = !live;
     // Nobody writes over text that is being typed.
     if (document.activeElement !== input) input.value = exact(shown);
     text(part(this.element, "setting"), setting ?? "");
-    text(part(this.element, "source"), source ?? "");
+    foreign(part(this.element, "source"), source ?? "");
   }
 
   #drawFigures(box) {
     const { living, started, stopped, panicked } = box.actors ?? {};
+    part(this.element, "actors").hidden = !box.actors;
     figure(part(this.element, "handling"), parts.ms(box.handle_p99_ms));
     const figures = {
       wait50: `p50 ${ms(box.wait_p50_ms)}`,
