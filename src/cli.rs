@@ -17,6 +17,9 @@ use crate::config::cost::{Cost, Size};
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::files::read_text;
 use crate::limits::machine::Machine;
+use crate::remote::address::{Access, Nowhere, Remote};
+use crate::remote::caller::{self, CallError};
+use crate::set::{self, SetOptions};
 
 /// Size limit of a configuration file. A larger file was probably named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -50,6 +53,8 @@ pub enum Command {
     Alerts,
     /// Load a server with many clients, check every delivery, and report how fast it was
     Bench(Box<BenchOptions>),
+    /// Change settings of a running server until its next start, or list those that may be changed
+    Set(SetOptions),
 }
 
 /// The options of the commands that read a configuration.
@@ -146,6 +151,39 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     }
     written?;
     Ok(ExitCode::from(outcome.code()))
+}
+
+/// Why a command for a running server fails.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// There is no configuration.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The configuration does not say where the server is.
+    #[error(transparent)]
+    Nowhere(#[from] Nowhere),
+    /// The server does not answer, or refuses.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The system refuses a runtime, or the output.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Changes settings of a running server, or lists those that may be changed.
+///
+/// # Errors
+/// See [`RemoteError`].
+pub fn set(options: &SetOptions) -> Result<ExitCode, RemoteError> {
+    let text = caller::run(set::run(remote(&options.access)?, &options.pairs))??;
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds the server by the options and the configuration.
+fn remote(access: &Access) -> Result<Remote, RemoteError> {
+    let config = Options { config: access.config.clone(), ..Options::default() }.load()?;
+    Ok(Remote::find(access.admin.clone(), &config)?)
 }
 
 /// Sends SIGTERM to this process when its standard input ends.
@@ -254,6 +292,10 @@ impl CommandLine {
                 let message = "a sweep starts its own servers: \"--sweep\" needs \"--spawn\" in place of \"--url\"";
                 Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
             }
+            Command::Set(options) if options.repeated().is_some() => {
+                let message = format!("{} is given twice", options.repeated().unwrap_or_default());
+                Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
+            }
             command if self.options == Options::default() => Ok(command),
             command => {
                 let message = match command {
@@ -266,6 +308,9 @@ impl CommandLine {
                     }
                     Command::Alerts => {
                         "\"maxtalk alerts\" prints the same for every configuration, and takes no options"
+                    }
+                    Command::Set(_) => {
+                        "\"maxtalk set\" is for a running server: write --config after its name"
                     }
                     _ => "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?",
                 };
@@ -309,6 +354,9 @@ mod tests {
             (&["--listen"], Err(ErrorKind::InvalidValue)),
             (&["bench", "--url", "http://x", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::ArgumentConflict)),
             (&["bench", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::MissingRequiredArgument)),
+            (&["set"], Ok(Command::Set(SetOptions::default()))),
+            (&["set", "a.b"], Err(ErrorKind::ValueValidation)),
+            (&["set", "a.b=1", "a.b=2"], Err(ErrorKind::ArgumentConflict)),
             (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),
             (&["srve"], Err(ErrorKind::InvalidSubcommand)),
             (&["--version"], Err(ErrorKind::DisplayVersion)),

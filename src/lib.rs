@@ -14,9 +14,10 @@
 //! | 4 | [`board`]: cards of the living sessions and conversations |
 //! | 5 | [`actors`]: session, conversation, registry |
 //! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
-//! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench |
-//! | 8 | [`cli`]: the command line |
-//! | 9 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
+//! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench; [`remote`]: a client of the API |
+//! | 8 | [`mod@set`]: the change of settings of a running server |
+//! | 9 | [`cli`]: the command line |
+//! | 10 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
 //!
 //! # Start here
 //!
@@ -97,7 +98,9 @@ mod mailbox;
 mod metrics;
 pub mod program;
 mod protocol;
+mod remote;
 mod server;
+mod set;
 mod stage;
 #[doc(hidden)]
 pub mod testing;

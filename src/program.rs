@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Grafana => cli::print(&grafana::dashboard())?,
         Command::Alerts => cli::print(&alerts::rules())?,
         Command::Bench(options) => return Ok(cli::bench(&options)?),
+        Command::Set(options) => return Ok(cli::set(&options)?),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,8 @@ const FLOORS: &[&[&str]] = &[
     &["board"],
     &["actors"],
     &["admin", "http"],
-    &["server", "bench"],
+    &["server", "bench", "remote"],
+    &["set"],
     &["cli"],
     &["program", "testing"],
 ];

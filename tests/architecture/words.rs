@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "logging/backlog.rs",
     "logging/limiter.rs",
     "metrics/text.rs",
+    "remote/text.rs",
     "server/drain/schedule.rs",
 ];
 
