@@ -20,6 +20,7 @@ use crate::limits::machine::Machine;
 use crate::remote::address::{Access, Nowhere, Remote};
 use crate::remote::caller::{self, CallError};
 use crate::set::{self, SetOptions};
+use crate::top::{self, TopError, TopOptions};
 
 /// Size limit of a configuration file. A larger file was probably named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -53,6 +54,8 @@ pub enum Command {
     Alerts,
     /// Load a server with many clients, check every delivery, and report how fast it was
     Bench(Box<BenchOptions>),
+    /// Show a running server in the terminal: its mailboxes, slow sessions and hot conversations
+    Top(TopOptions),
     /// Change settings of a running server until its next start, or list those that may be changed
     Set(SetOptions),
 }
@@ -165,9 +168,28 @@ pub enum RemoteError {
     /// The server does not answer, or refuses.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// There is nothing to show.
+    #[error(transparent)]
+    Top(#[from] TopError),
     /// The system refuses a runtime, or the output.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl RemoteError {
+    /// Returns the exit code: 2 if the command line asks for what cannot be, otherwise 1.
+    pub fn code(&self) -> u8 {
+        if matches!(self, Self::Top(error) if error.is_usage()) { 2 } else { 1 }
+    }
+}
+
+/// Shows a running server.
+///
+/// # Errors
+/// See [`RemoteError`].
+pub fn top(options: &TopOptions) -> Result<ExitCode, RemoteError> {
+    options.check()?;
+    Ok(ExitCode::from(top::run(remote(&options.access)?, options)?))
 }
 
 /// Changes settings of a running server, or lists those that may be changed.
@@ -309,8 +331,8 @@ impl CommandLine {
                     Command::Alerts => {
                         "\"maxtalk alerts\" prints the same for every configuration, and takes no options"
                     }
-                    Command::Set(_) => {
-                        "\"maxtalk set\" is for a running server: write --config after its name"
+                    Command::Top(_) | Command::Set(_) => {
+                        "\"maxtalk top\" and \"maxtalk set\" are for a running server: write --config after their names"
                     }
                     _ => "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?",
                 };
@@ -354,9 +376,12 @@ mod tests {
             (&["--listen"], Err(ErrorKind::InvalidValue)),
             (&["bench", "--url", "http://x", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::ArgumentConflict)),
             (&["bench", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::MissingRequiredArgument)),
+            (&["--config", "a", "top"], Err(ErrorKind::ArgumentConflict)),
             (&["set"], Ok(Command::Set(SetOptions::default()))),
             (&["set", "a.b"], Err(ErrorKind::ValueValidation)),
             (&["set", "a.b=1", "a.b=2"], Err(ErrorKind::ArgumentConflict)),
+            (&["top", "--interval", "0.01"], Err(ErrorKind::ValueValidation)),
+            (&["top", "--admin", "https://a"], Err(ErrorKind::ValueValidation)),
             (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),
             (&["srve"], Err(ErrorKind::InvalidSubcommand)),
             (&["--version"], Err(ErrorKind::DisplayVersion)),

@@ -15,7 +15,7 @@
 //! | 5 | [`actors`]: session, conversation, registry |
 //! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
 //! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench; [`remote`]: a client of the API |
-//! | 8 | [`mod@set`]: the change of settings of a running server |
+//! | 8 | [`top`]: a running server in a terminal; [`mod@set`]: the change of its settings |
 //! | 9 | [`cli`]: the command line |
 //! | 10 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
 //!
@@ -104,4 +104,5 @@ mod set;
 mod stage;
 #[doc(hidden)]
 pub mod testing;
+mod top;
 mod turns;

@@ -1,7 +1,7 @@
 //! The program: reads the command line, runs one command, and maps its error to an exit code.
 //!
 //! The exit code is 0 for success, 1 for a command that failed, 2 for an invalid command line, and 130 for a clean
-//! bench that was interrupted.
+//! bench that was interrupted. If a signal ends `maxtalk top`, it is 128 plus the number of the signal.
 
 use std::env;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use crate::cli::{self, Command};
+use crate::cli::{self, Command, RemoteError};
 use crate::metrics::{alerts, grafana};
 use crate::{config, logging, server};
 
@@ -57,9 +57,18 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Grafana => cli::print(&grafana::dashboard())?,
         Command::Alerts => cli::print(&alerts::rules())?,
         Command::Bench(options) => return Ok(cli::bench(&options)?),
-        Command::Set(options) => return Ok(cli::set(&options)?),
+        Command::Top(options) => return Ok(of_remote(cli::top(&options))),
+        Command::Set(options) => return Ok(of_remote(cli::set(&options))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the exit code of a command for a running server. Its error has one of its own.
+fn of_remote(result: Result<ExitCode, RemoteError>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        cli::complain(&error);
+        ExitCode::from(error.code())
+    })
 }
 
 /// Restarts the program with one heap of the C library for all threads if its address space is limited (`ulimit -v`).

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["actors"],
     &["admin", "http"],
     &["server", "bench", "remote"],
-    &["set"],
+    &["set", "top"],
     &["cli"],
     &["program", "testing"],
 ];

@@ -44,6 +44,14 @@ const PURE: &[&str] = &[
     "metrics/text.rs",
     "remote/text.rs",
     "server/drain/schedule.rs",
+    "top/columns.rs",
+    "top/figures.rs",
+    "top/palette.rs",
+    "top/reading.rs",
+    "top/state.rs",
+    "top/table.rs",
+    "top/view.rs",
+    "top/view/",
 ];
 
 /// Crates of I/O, clocks and actors, which pure files do not use.
