@@ -11,7 +11,7 @@
 //! * [`error`]: the shape of its refusals.
 //! * [`refusals`]: its refusals in the OpenAPI document.
 //! * [`body`]: the JSON bodies of requests.
-//! * [`announce`]: announcements of back ends.
+//! * [`announce`]: announcements of back ends; [`announcer`]: their way to the conversations.
 //! * [`idempotency`]: requests that are done once; pure.
 //! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
@@ -22,6 +22,7 @@
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
 
 pub mod announce;
+pub mod announcer;
 pub mod answers;
 pub mod api;
 pub mod body;

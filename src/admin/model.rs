@@ -1,6 +1,6 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
-//! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] the announcements
-//! of back ends.
+//! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] what back ends
+//! announce.
 
 use std::collections::BTreeMap;
 

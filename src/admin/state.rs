@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::announce::Announcer;
+use super::announcer::Announcer;
 use super::guard::Guard;
 use super::recent::Recent;
 use crate::actors::conversation::Board;
@@ -99,7 +99,7 @@ impl Admin {
         let drain = Drain::new(Duration::ZERO);
         Self {
             guard,
-            announcer: Announcer::new(&boards, &metrics, config.limits.id_bytes_max),
+            announcer: Announcer::new(boards.conversations.clone(), metrics.clone(), config.limits.id_bytes_max),
             config: LiveConfig::new(config, ()),
             metrics,
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::live::{self, LiveParts};
 use crate::actors::event_rates::RatesMax;
-use crate::admin::announce::Announcer;
+use crate::admin::announcer::Announcer;
 use crate::admin::guard::Guard;
 use crate::admin::recent::Recent;
 use crate::admin::state::{Admin, Boards, Facts, Live};
@@ -134,7 +134,7 @@ pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, fac
             announce_token: keys.announce_token.clone(),
             dashboard: Some(Token::from(endpoint.ids.draw().as_str())),
         },
-        announcer: Announcer::new(&boards, &endpoint.metrics, now.limits.id_bytes_max),
+        announcer: Announcer::new(boards.conversations.clone(), endpoint.metrics.clone(), now.limits.id_bytes_max),
         config,
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),

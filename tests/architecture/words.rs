@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "actors/participant/",
     "actors/roster.rs",
     "actors/seats.rs",
+    "admin/idempotency.rs",
     "bench/exposed.rs",
     "bench/exposition.rs",
     "bench/ledger.rs",
