@@ -25,7 +25,8 @@ pub mod bench {
 }
 
 pub mod board {
-    pub use crate::board::sessions::SessionBoard;
+    pub use crate::board::conversations::{ConversationBoard, ConversationMeasure};
+    pub use crate::board::sessions::{SessionBoard, SessionMeasure};
 }
 
 pub mod config {

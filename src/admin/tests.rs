@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::event::{ConversationId, SessionId};
 use crate::mailbox::Mailbox;
 
+mod scale;
+
 #[derive(Debug)]
 struct Nobody;
 
