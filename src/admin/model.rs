@@ -2,10 +2,15 @@
 //! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] what back ends
 //! announce.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::config::LIVE;
 
 pub mod announce;
 pub mod overview;
@@ -346,9 +351,27 @@ pub struct Setting {
 }
 
 /// New values of settings, by their names: numbers or texts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({"mailbox.conversation": 512}))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettingValues(pub BTreeMap<String, serde_json::Value>);
+
+impl ToSchema for SettingValues {
+    fn name() -> Cow<'static, str> {
+        "SettingValues".into()
+    }
+}
+
+impl PartialSchema for SettingValues {
+    fn schema() -> RefOr<Schema> {
+        let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(LIVE)).build();
+        let value = ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Integer, Type::String])).build();
+        let values = ObjectBuilder::new()
+            .description(Some("New values of settings, by their names: numbers or texts."))
+            .property_names(Some(names))
+            .additional_properties(Some(Schema::from(value)))
+            .examples([serde_json::json!({"mailbox.conversation": 512})]);
+        values.build().into()
+    }
+}
 
 /// Settings that were changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
