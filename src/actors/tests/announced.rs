@@ -1,11 +1,11 @@
 //! Tests of announcements to conversations.
 
 use super::*;
-use crate::actors::announcement::{Announcement, Receipts};
+use crate::actors::announcement::{Announcement, Receipt, Receipts};
 use crate::metrics::{MessageKind as _, ToConversation};
 
 /// Returns news of `name` for a conversation.
-fn news(name: &str, except_self: bool, receipt: crate::actors::announcement::Receipt) -> ConversationMessage {
+fn news(name: &str, except_self: bool, receipt: Receipt) -> ConversationMessage {
     let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
     let username = Username::parse(name).unwrap();
     ConversationMessage::Announce(Announcement { username, talk, except_self, receipt })
