@@ -27,7 +27,7 @@ const server = await Maxtalk.on(settings);
 await server.start();
 const people = Array.from({ length: PEOPLE }, (_, number) => listening(`u${number}`));
 const args = ["--config-file", CONFIG, "--no-color", "run", `http://127.0.0.1:${port}/api/v1/openapi.json`];
-args.push("--header", `Authorization: Bearer ${KEY}`, "--exclude-path", EXCEPT, "--max-examples", "40", "--seed", "1");
+args.push("--header", `Authorization: Bearer ${KEY}`, "--exclude-path", EXCEPT, "--max-examples", "25", "--seed", "1");
 // It writes notes into its folder.
 const folder = await mkdtemp(join(tmpdir(), "maxtalk-fuzz-"));
 const child = spawn(process.argv[2], args, { cwd: folder, stdio: "inherit" });
