@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::config::LIVE;
 
@@ -360,7 +360,7 @@ impl ToSchema for SettingValues {
     }
 }
 
-impl PartialSchema for SettingValues {
+impl utoipa::PartialSchema for SettingValues {
     fn schema() -> RefOr<Schema> {
         let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(LIVE)).build();
         let value = ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Integer, Type::String])).build();
