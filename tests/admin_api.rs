@@ -285,7 +285,7 @@ fn an_announcement_reaches_those_who_listen() {
         assert_eq!(api.post("conversations/c1/updates", body).await, (200, json!({"sessions": 3})));
         let all = news("xavi", "c1", r#","timestamp":1700000000000.10,"messageID":12345678901234567890123"#);
         for client in [&mut messi, &mut xavi, &mut phone] {
-            client.hears(&[all.clone()]).await;
+            client.hears(std::slice::from_ref(&all)).await;
         }
         let body = r#"{"username":"xavi","messageID":null,"except_self":true}"#;
         assert_eq!(api.post("conversations/c1/updates", body).await, (200, json!({"sessions": 1})));
