@@ -111,6 +111,7 @@ fn a_session_that_an_operator_closes_ends_and_is_remembered() {
         assert_eq!(api.post(&format!("sessions/{id}/close"), "{}").await, (200, json!({"closed": 1})));
         assert_eq!(messi.end().await, End::Frame(None));
         xavi.hears(&[left("c1", "messi")]).await;
+        api.until(&format!("sessions/{id}"), |found| found["error"]["code"] == "not_found").await;
         assert_eq!(api.post(&format!("sessions/{id}/close"), "{}").await.0, 404);
 
         let (_, closed) = api.get("closed").await;

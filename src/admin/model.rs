@@ -378,8 +378,8 @@ impl utoipa::PartialSchema for SettingValues {
 pub struct ChangedSettings {
     /// The changes.
     pub changes: Vec<ChangedSetting>,
-    /// The lines that keep them: those of a file of settings, and assignments of environment variables where one has set
-    /// the value at the start.
+    /// The lines that keep them: those of a file of settings, and assignments of environment variables where one has
+    /// set the value at the start.
     pub to_keep: String,
     /// How long they last.
     pub lasts: String,

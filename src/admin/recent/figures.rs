@@ -253,6 +253,7 @@ mod tests {
         DeliveryPath, EventLabel, GateMetrics, Metrics, OkOrCode, OrOther, ReadAtScrape, RefusalLabel, ResultLabel,
         ToConversation,
     };
+    use std::collections::BTreeMap;
     use std::time::{Duration, Instant};
 
     fn settings() -> Settings {
@@ -319,8 +320,9 @@ mod tests {
         assert!(mailbox.depth_p99.is_some_and(|depth| depth <= 8.0), "{mailbox:?}");
         assert!(mailbox.wait_p99_ms.is_some_and(|ms| (1.0..=2.0).contains(&ms)), "{mailbox:?}");
         assert!(mailbox.handle_p50_ms.is_some_and(|ms| ms <= 0.02), "{mailbox:?}");
-        let kinds: Vec<_> = mailbox.kinds.iter().map(|kind| (&*kind.message, kind.offered_per_second)).collect();
-        assert_eq!(kinds[2..4], [("talk", 5.0), ("ask", 2.0)]);
+        let kinds: BTreeMap<_, _> =
+            mailbox.kinds.iter().map(|kind| (&*kind.message, kind.offered_per_second)).collect();
+        assert_eq!((kinds["talk"], kinds["ask"]), (5.0, 2.0));
 
         let late = Figures::between(&then, &Moment { seconds: 12.5, ..now }, &settings());
         assert_eq!(late.rates.talks, 3.2, "a late sample has its own length");
