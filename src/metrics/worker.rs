@@ -70,9 +70,8 @@ impl WorkerMetrics {
 
     /// Returns what is measured, as numbers.
     pub fn read(&self, now: Instant) -> WorkerReading {
-        let busy = self.busy.total();
-        let share = self.load.lock().share(busy, now);
-        WorkerReading { name: self.name, busy_seconds: busy.as_secs_f64(), busy_share: share, lag: self.lag.read() }
+        let busy_share = self.load.lock().share(self.busy.total(), now);
+        WorkerReading { name: self.name, busy_share, lag: self.lag.read() }
     }
 }
 
@@ -81,8 +80,6 @@ impl WorkerMetrics {
 pub struct WorkerReading {
     /// The thread.
     pub name: WorkerName,
-    /// The time that it has been busy since it began, in seconds.
-    pub busy_seconds: f64,
     /// The share of the last 5 to 10 seconds that it has been busy, from 0 to 1.
     pub busy_share: f64,
     /// How late it has woken, in seconds.
@@ -163,10 +160,10 @@ mod tests {
         let runtime = tokio::runtime::Handle::current().metrics();
         let lag = HotHistogram::of_milliseconds();
         let worker = WorkerMetrics::new(WorkerName::Registry, runtime, Busy::default(), lag, Instant::now());
-        let before = worker.read(Instant::now()).busy_seconds;
+        let before = worker.busy.total().as_secs_f64();
         std::thread::sleep(Duration::from_millis(50));
         // The runtime reports when it looks at its sockets.
-        while worker.read(Instant::now()).busy_seconds < before + 0.05 {
+        while worker.busy.total().as_secs_f64() < before + 0.05 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         worker.woke(Duration::from_millis(3), Instant::now());

@@ -159,6 +159,7 @@ fn empty_mailbox() -> Value {
         offered_per_second: 0.0,
         refused_full_per_second: 0.0,
         refused_closed_per_second: 0.0,
+        given_up_late_per_second: 0.0,
         wait_p50_ms: None,
         wait_p99_ms: None,
         handle_p50_ms: None,

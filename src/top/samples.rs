@@ -121,6 +121,7 @@ fn mailbox(actor: &str, capacity: usize, peak: usize) -> Mailbox {
         offered_per_second: 1400.0,
         refused_full_per_second: 3.0,
         refused_closed_per_second: 0.0,
+        given_up_late_per_second: 0.0,
         wait_p50_ms: Some(0.1),
         wait_p99_ms: Some(120.0),
         handle_p50_ms: Some(0.2),

@@ -14,8 +14,6 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/board/sessions.rs", "card", "the file's own tests"),
     ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
     ("src/bench/target.rs", "How", "tests/bench_target.rs"),
-    ("src/event/codes.rs", "ALL", "tests/support/heard.rs, for `Code`"),
-    ("src/event/mod.rs", "Scalar", "benches/support/mod.rs and tests"),
     ("src/protocol/handshake.rs", "Forbidden", "a row of the written protocol that no server sends"),
     ("src/metrics/labels.rs", "ALL", "tests of the README, for two of the sets"),
     ("src/metrics/table.rs", "build", "the registry, which holds a clone of it"),

@@ -49,8 +49,9 @@ fn mailbox(actor: &str) -> Value {
     json!({
         "actor": actor, "capacity": 2048, "setting": format!("mailbox.{actor}"), "source": "default", "messages": 9,
         "peak": 512, "depth_p50": 1.0, "depth_p99": 100.0, "offered_per_second": 1400.0, "refused_full_per_second": 0.0,
-        "refused_closed_per_second": 0.0, "wait_p50_ms": 0.1, "wait_p99_ms": 120.0, "handle_p50_ms": 0.2,
-        "handle_p99_ms": 0.8, "kinds": [], "actors": {"living": 5, "started": 9, "stopped": 4, "panicked": 0}
+        "refused_closed_per_second": 0.0, "given_up_late_per_second": 0.0, "wait_p50_ms": 0.1, "wait_p99_ms": 120.0,
+        "handle_p50_ms": 0.2, "handle_p99_ms": 0.8, "kinds": [],
+        "actors": {"living": 5, "started": 9, "stopped": 4, "panicked": 0}
     })
 }
 

@@ -121,6 +121,8 @@ pub struct Mailbox {
     pub refused_full_per_second: f64,
     /// Messages that were refused because the actor was gone.
     pub refused_closed_per_second: f64,
+    /// Messages that were given up because they had waited too long. Only `max` does so.
+    pub given_up_late_per_second: f64,
     /// The median of the waiting times, in milliseconds.
     pub wait_p50_ms: Option<f64>,
     /// The 99th percentile of the waiting times, in milliseconds.

@@ -215,7 +215,8 @@ export class MailboxPanel {
     const figures = {
       wait50: `p50 ${ms(box.wait_p50_ms)}`,
       handling50: `p50 ${ms(box.handle_p50_ms)}`,
-      shut: `closed ${count(box.refused_closed_per_second)}`,
+      // The gate in front of MAX has no actors that could be gone.
+      shut: box.actors ? `closed ${count(box.refused_closed_per_second)}` : `late ${count(box.given_up_late_per_second)}`,
       living: count(living),
       started: count(started),
       stopped: count(stopped),

@@ -177,6 +177,7 @@ impl Past {
             offered_per_second: total(|kind| kind.offered),
             refused_full_per_second: total(|kind| kind.full),
             refused_closed_per_second: total(|kind| kind.closed),
+            given_up_late_per_second: total(|kind| kind.late),
             wait_p50_ms: quantile(&wait, 0.5),
             wait_p99_ms: quantile(&wait, 0.99),
             handle_p50_ms: quantile(&handle, 0.5),

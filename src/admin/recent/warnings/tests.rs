@@ -41,6 +41,7 @@ fn mailbox(class: ActorClass) -> Mailbox {
         offered_per_second: 0.0,
         refused_full_per_second: 0.0,
         refused_closed_per_second: 0.0,
+        given_up_late_per_second: 0.0,
         wait_p50_ms: None,
         wait_p99_ms: Some(12.0),
         handle_p50_ms: None,
