@@ -15,7 +15,10 @@ use pty::InPty;
 use samples::{VERSION, overview};
 use serde_json::{Value, json};
 use stub::{Stub, ok, refusal};
+use support::client::{Client, Kind};
+use support::fixture::Fixture;
 use support::process::{maxtalk, signal};
+use support::run;
 
 const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (200, 60);
@@ -263,4 +266,25 @@ fn the_key_comes_from_the_settings() {
     assert_eq!(code, 0, "{errors}");
     assert!(text.contains(&format!("http://{}", server.addr)), "{text}");
     assert_eq!(server.requests()[0].headers["authorization"], "Bearer key-of-the-operators");
+}
+
+#[test]
+fn a_real_server_is_shown_with_its_clients() {
+    let server = Fixture::start("");
+    let admin = server.admin_addr.to_string();
+    let top = |arguments: &[&str]| {
+        let mut command = maxtalk(&["top", "--once", "--admin", &admin]);
+        command.args(arguments);
+        ended(command)
+    };
+    run(async {
+        server.max.talks_in("messi", &["c1"]);
+        let messi = Client::join(&server, Kind::WebSocket, "messi", &["c1"]).await;
+        let (code, json, errors) = top(&["--json"]);
+        let overview: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((code, errors.as_str(), &overview["status"]["sessions"]), (0, "", &json!(1)), "{overview}");
+        let (code, text, errors) = top(&[]);
+        assert!((code, errors.as_str()) == (0, "") && text.contains("sessions 1 "), "{text}");
+        messi.close().await;
+    });
 }
