@@ -1,4 +1,4 @@
-//! The command line: its commands and options, the configuration that they make, and what the commands print.
+//! The command line: its commands and options, the configuration that they make, and the output of the commands.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ pub enum LoadError {
     Unreadable {
         /// The file, and the setting or flag that names it.
         what: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },

@@ -12,7 +12,7 @@ use crate::event::{Talk, Username};
 /// News of a back end for the members of a conversation.
 #[derive(Debug)]
 pub struct Announcement {
-    /// The user who has caused the news.
+    /// The user of the news.
     pub username: Username,
     /// The content of the update.
     pub talk: Talk,

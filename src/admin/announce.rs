@@ -15,7 +15,7 @@ use super::state::Admin;
 /// Updates in one request.
 const UPDATES_MAX: usize = 1000;
 
-/// The header of a request that is to be done once.
+/// The header that names a request, so that it is done once.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Sends an update to everybody who listens to a conversation.

@@ -33,7 +33,7 @@ pub struct Announcer {
     hasher: RandomState,
 }
 
-/// What has become of one announcement.
+/// The outcome of one announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// It was given to this number of sessions.

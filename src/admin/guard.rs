@@ -112,7 +112,7 @@ impl Guard {
         }
     }
 
-    /// Checks whether a key gives a right. Without a key of operators, whoever gives no key is an operator.
+    /// Checks whether a key gives a right. Without a key of operators, a request without a key has every right.
     ///
     /// # Errors
     /// The key is missing or wrong, or it gives another right.

@@ -15,7 +15,7 @@
 //! * [`idempotency`]: requests that are done once; pure.
 //! * `shown`: from the values of the server to those of the model.
 //! * [`status`]: how the server is.
-//! * [`sampler`]: measures the server once a second; [`recent`]: what it has measured, and the warnings.
+//! * [`sampler`]: measures the server once a second; [`recent`]: the samples and the warnings.
 //! * [`overview`]: the server at one moment.
 //! * [`drain`]: its drain.
 //! * [`settings`]: the settings, and their change.

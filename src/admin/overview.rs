@@ -25,7 +25,7 @@ const TOP: usize = 20;
 /// Closed sessions of an overview.
 const CLOSED: usize = 50;
 
-/// The server at one moment: what the dashboard and `maxtalk top` show.
+/// The server at one moment, as the dashboard and `maxtalk top` show it.
 #[utoipa::path(get, path = "/api/v1/overview", responses((status = 200, body = Overview), Refusals))]
 pub async fn show(admin: Data<Admin>) -> Json<Overview> {
     Json(of(&admin))

@@ -47,7 +47,7 @@ pub trait Backlog: Debug + Send + Sync {
     fn grew(self: Arc<Self>);
 }
 
-/// What waits in an outbox.
+/// The messages that wait in an outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Messages.
@@ -83,8 +83,8 @@ struct Queue {
     messages: usize,
     /// The bytes of these messages.
     bytes: usize,
-    /// The largest bounds since the queue was last empty: messages and bytes. What was queued under a bound that has
-    /// been lowered since ends no session.
+    /// The largest bounds since the queue was last empty: messages and bytes. A message that was queued under a higher
+    /// bound than the present one ends no session.
     kept: (usize, usize),
     /// The bytes by which the bound is raised for answers, until these are written.
     extra: usize,

@@ -1,4 +1,4 @@
-//! What is measured of the gate in front of MAX, and of the calls behind it.
+//! The measurements of the gate in front of MAX, and of the calls behind it.
 
 use std::sync::Arc;
 use std::time::Duration;

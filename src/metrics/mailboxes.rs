@@ -1,4 +1,4 @@
-//! The mailboxes of one class: the bound that they have in common, and everything that is measured of them.
+//! The mailboxes of one class: the bound that they have in common, and all measurements of them.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::table::Families;
 #[derive(Debug)]
 pub struct MailboxMetrics {
     class: ActorClass,
-    /// The bound of each mailbox of the class. It may be turned at any time; what waits already is not refused.
+    /// The bound of each mailbox of the class. It may be turned at any time; messages that wait already are kept.
     pub limit: LimitGauge,
     /// Messages in the mailboxes now.
     pub messages: HotGauge,
@@ -71,7 +71,7 @@ pub struct MailboxReading {
     pub actors: Option<ActorReading>,
 }
 
-/// What is measured of the messages of one kind.
+/// The measurements of the messages of one kind.
 #[derive(Clone, Debug)]
 pub struct KindReading {
     /// The kind.

@@ -3,9 +3,9 @@
 //! * [`table`]: every metric, declared once.
 //! * [`labels`]: the labels, and the closed sets of their values.
 //! * [`server`]: the metrics of one server, and handles to the rows that change most.
-//! * [`mailboxes`]: the mailboxes of one class of actor: their bound, and what is measured of them.
+//! * [`mailboxes`]: the mailboxes of one class of actor: their bound, and the measurements of them.
 //! * [`gate`]: the gate in front of MAX, and the calls behind it.
-//! * [`totals`]: what is counted of all talks, deliveries and calls to MAX, as numbers.
+//! * [`totals`]: the counts of all talks, deliveries and calls to MAX, as numbers.
 //! * [`worker`]: the threads that run actors: how busy they are, and how late they wake.
 //! * [`striped`]: counters and gauges that many threads change; [`histogram`]: histograms that they do.
 //! * [`peak`]: the highest number of the last minute.

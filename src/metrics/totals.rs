@@ -1,5 +1,5 @@
-//! What is counted of all talks, deliveries and calls to MAX since the server began, as numbers. They are the sums of
-//! rows of `/metrics`, for those who compare two moments.
+//! The counts of all talks, deliveries and calls to MAX since the server began, as numbers. They are the sums of rows
+//! of `/metrics`, for a comparison of two moments.
 
 use super::histogram::Distribution;
 use super::labels::{DeliveryPath, EventLabel, MaxLabel, MaxResult, OkOrCode, OrOther, RefusalLabel, ResultLabel};

@@ -1,4 +1,4 @@
-//! What is measured of the threads that run actors: how much of its time a thread is busy, and how late it wakes.
+//! The measurements of the threads that run actors: how much of its time a thread is busy, and how late it wakes.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -75,7 +75,7 @@ impl WorkerMetrics {
     }
 }
 
-/// What is measured of one thread, as numbers.
+/// The measurements of one thread, as numbers.
 #[derive(Clone, Debug)]
 pub struct WorkerReading {
     /// The thread.

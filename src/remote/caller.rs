@@ -63,7 +63,7 @@ pub enum CallError {
     Foreign {
         /// The URL of the listener.
         base: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         what: String,
         /// The version of the server, if it is one.
         version: Option<String>,

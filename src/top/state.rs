@@ -45,7 +45,7 @@ pub struct State {
     pub is_typing: bool,
     /// Whether the help is shown.
     pub is_helping: bool,
-    /// Whether the screen is to be left.
+    /// Whether the program ends.
     pub is_done: bool,
 }
 

@@ -31,7 +31,7 @@ impl Watch {
     /// Looks at the server. Returns its overview, as JSON and as it could be read.
     ///
     /// # Errors
-    /// The server does not answer, or what it answers cannot be read.
+    /// The server does not answer, or its answer cannot be read.
     pub async fn look(&mut self) -> Result<(Value, Picture), CallError> {
         let looked = self.try_look().await;
         self.failures = if looked.is_ok() { 0 } else { self.failures.saturating_add(1) };

@@ -38,7 +38,7 @@ const READ_BYTES: usize = 1024;
 /// The pause between two reads. A client has nothing to say after its first message.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a live connection until it ends. `read` is what the client has sent behind its request.
+/// Serves a live connection until it ends. `read` has the bytes that the client has sent behind its request.
 pub async fn serve(
     admin: Data<Admin>,
     head: &RequestHead,

@@ -1,4 +1,4 @@
-//! The JSON of announcements: updates of back ends, and what has become of them.
+//! The JSON of announcements: updates of back ends, and their outcomes.
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::Fault;
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
-    /// The user who has caused the news: 1 to 256 bytes, without control characters and outer white space.
+    /// The user of the news: 1 to 256 bytes, without control characters and outer white space.
     #[schema(min_length = 1, max_length = 256)]
     pub username: String,
     /// A number, a string, a boolean or null, which clients get unchanged. They get none if it is left out.
@@ -44,7 +44,7 @@ pub struct Updates {
 pub struct UpdateOf {
     /// The id that MAX gives the conversation: 1 to `limits.id_bytes_max` bytes.
     pub conversation: String,
-    /// The user who has caused the news: 1 to 256 bytes, without control characters and outer white space.
+    /// The user of the news: 1 to 256 bytes, without control characters and outer white space.
     pub username: String,
     /// A number, a string, a boolean or null, which clients get unchanged. They get none if it is left out.
     #[serde(default, deserialize_with = "plain", skip_serializing_if = "Option::is_none")]
@@ -66,14 +66,14 @@ pub struct Given {
     pub sessions: u32,
 }
 
-/// What has become of some updates.
+/// The outcomes of some updates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcomes {
-    /// What has become of each, in their order.
+    /// The outcome of each, in their order.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What has become of an update: it was given to some sessions, or not sent.
+/// The outcome of an update: it was given to some sessions, or not sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// The sessions that it was given to. 0 if nobody listens to the conversation.

@@ -1,5 +1,5 @@
-//! The overview of a running server at one moment, and its last fifteen minutes: what the dashboard and `maxtalk top`
-//! show. Rates are per second. They, and the quantiles, are those of the last second. A figure that was not measured in
+//! The overview of a running server at one moment, and its last fifteen minutes, for the dashboard and `maxtalk top`.
+//! Rates are per second. They, and the quantiles, are those of the last second. A figure that was not measured in
 //! this time is absent.
 
 use std::collections::BTreeMap;
