@@ -213,6 +213,8 @@ fn a_limit_turns_while_the_server_runs() {
         let metrics = api.0.get("/metrics").await.body;
         assert!(metrics.contains("\nmaxtalk_settings_changed_total 1\n"), "{metrics}");
         assert_eq!(api.0.request("PATCH", "/api/v1/settings", &[], b"{}").await.status, 415);
+        let twice = br#"{"mailbox.session":4,"mailbox.session":400}"#;
+        assert_eq!(api.0.request("PATCH", "/api/v1/settings", &[JSON], twice).await.status, 422);
     });
 }
 

@@ -18,6 +18,7 @@ use super::guard::{Asked, Right};
 use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
 use super::settings;
+use super::shown::asker;
 use super::state::Admin;
 use super::{announce, conversations, drain, overview, sessions, status};
 use crate::logging::log_refusal;
@@ -144,8 +145,8 @@ async fn pass<B: MessageBody + 'static>(
     match checked {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         Err((code, message)) => {
-            let peer = request.peer_addr();
-            log_refusal(Instant::now(), format_args!("a request of {peer:?} for {} refused: {message}", row.path));
+            let asker = asker(request.request());
+            log_refusal(Instant::now(), format_args!("a request of {asker} for {} refused: {message}", row.path));
             Ok(request.into_response(ApiError::new(code, message).error_response()).map_into_right_body())
         }
     }

@@ -1,19 +1,13 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
 //! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] what back ends
-//! announce.
-
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+//! announce, [`setting_values`] the values of a change of settings.
 
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{IntoParams, ToSchema};
-
-use crate::config::LIVE;
 
 pub mod announce;
 pub mod overview;
+pub mod setting_values;
 
 /// The body of every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -348,29 +342,6 @@ pub struct Setting {
     pub live: bool,
     /// The values that are allowed, in words.
     pub allowed: String,
-}
-
-/// New values of settings, by their names: numbers or texts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SettingValues(pub BTreeMap<String, serde_json::Value>);
-
-impl ToSchema for SettingValues {
-    fn name() -> Cow<'static, str> {
-        "SettingValues".into()
-    }
-}
-
-impl utoipa::PartialSchema for SettingValues {
-    fn schema() -> RefOr<Schema> {
-        let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(LIVE)).build();
-        let value = ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Integer, Type::String])).build();
-        let values = ObjectBuilder::new()
-            .description(Some("New values of settings, by their names: numbers or texts."))
-            .property_names(Some(names))
-            .additional_properties(Some(Schema::from(value)))
-            .examples([serde_json::json!({"mailbox.conversation": 512})]);
-        values.build().into()
-    }
 }
 
 /// Settings that were changed.

@@ -5,7 +5,8 @@ use actix_web::web::{Data, Json};
 
 use super::body::Body;
 use super::error::ApiError;
-use super::model::{ChangedSetting, ChangedSettings, FaultCode, Setting, SettingValues, Settings};
+use super::model::setting_values::SettingValues;
+use super::model::{ChangedSetting, ChangedSettings, FaultCode, Setting, Settings};
 use super::refusals::Refusals;
 use super::shown::asker;
 use super::state::Admin;
