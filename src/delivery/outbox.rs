@@ -224,8 +224,6 @@ impl Outbox {
         frames: impl Iterator<Item = Frame>,
     ) {
         let was_empty = queue.frames.is_empty();
-        let (messages_max, bytes_max) = self.bounds();
-        queue.kept = (queue.kept.0.max(messages_max), queue.kept.1.max(bytes_max));
         queue.frames.extend(frames);
         self.account(&mut queue, messages as i64, bytes as i64);
         let grew = queue.backlog_grew();
@@ -422,24 +420,31 @@ impl Outbox {
             queue.ahead = queue.ahead.saturating_add_signed(bytes as isize);
             queue.extra = queue.extra.min(queue.ahead);
         }
+        let bounds = self.bounds();
         if queue.messages == 0 {
             queue.told = (0, 0);
             queue.kept = (0, 0);
+        } else if messages > 0 {
+            queue.kept = (queue.kept.0.max(bounds.0), queue.kept.1.max(bounds.1));
         }
         self.metrics.session_queue_messages.inc_by(messages);
         self.metrics.session_queue_bytes.inc_by(bytes);
-        let slow = self.is_half_full(queue);
+        let slow = queue.is_half_full(bounds);
         if slow != std::mem::replace(&mut queue.slow, slow) {
             self.metrics.slow_sessions.inc_by(if slow { 1 } else { -1 });
         }
     }
 
     fn is_half_full(&self, queue: &Queue) -> bool {
-        queue.messages > self.limits.messages_max.get() / 2 || queue.bytes > self.limits.bytes_max.get() / 2
+        queue.is_half_full(self.bounds())
     }
 }
 
 impl Queue {
+    fn is_half_full(&self, (messages_max, bytes_max): (usize, usize)) -> bool {
+        self.messages > messages_max / 2 || self.bytes > bytes_max / 2
+    }
+
     fn fits(&self, messages: usize, bytes: usize, (messages_max, bytes_max): (usize, usize)) -> bool {
         self.messages + messages <= messages_max
             && (self.bytes + bytes <= bytes_max.saturating_add(self.extra) || self.messages == 0)

@@ -331,6 +331,22 @@ fn a_reader_has_a_time_to_catch_up() {
 }
 
 #[test]
+fn a_lower_bound_ends_no_session_for_folded_news_that_waits_already() {
+    let mut scene = Scene::new(Generation::Eio4, limits_of(OutboxPolicy::Fold, 8, 60_000), 4);
+    for conversation in 0..4 {
+        while scene.talk(conversation) {}
+    }
+    // The last message is written, so that nothing but folded news is queued by the next turn.
+    let messages = scene.outbox.drain_while(|_| true);
+    scene.outbox.written(messages, scene.outbox.bytes());
+    assert_eq!(scene.outbox.catch_up(READER), Ok(None));
+    assert_eq!(scene.outbox.len(), 4, "an update for each conversation");
+    let settings = config::Outbox { messages_max: 1, bytes_max: 100_000, policy: OutboxPolicy::Fold, grace_ms: 60_000 };
+    scene.outbox.limits.set(&settings);
+    assert!(scene.outbox.push(Frame::text("2")), "a heartbeat");
+}
+
+#[test]
 fn answers_have_a_reserve_where_news_has_none() {
     let scene = Scene::new(Generation::Eio4, limits_of(OutboxPolicy::Fold, 3, 30_000), 1);
     assert!((0..6).all(|_| scene.outbox.push(frame(10))), "twice the bound");
