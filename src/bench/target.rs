@@ -20,7 +20,7 @@ mod process;
 mod scrape;
 
 pub use child::{Child, ChildError, How, Set, chosen, environment};
-pub use process::{Process, own_cpu};
+pub use process::Process;
 pub use scrape::Scraper;
 
 /// How long a server may take to accept a connection.

@@ -17,7 +17,7 @@ impl Process {
         let start_time = fs::read_to_string("/proc/self/stat").ok().zip(fs::read_to_string("/proc/stat").ok());
         let start_time = start_time.and_then(|(own, all)| start_time_seconds(&own, &all, clock_ticks_per_second()));
         Self {
-            cpu_seconds: Reading::counter(|| Some(cpu().as_secs_f64())),
+            cpu_seconds: Reading::counter(|| Some(own_cpu().as_secs_f64())),
             resident_memory_bytes: Reading::gauge(resident_bytes),
             open_fds: Reading::gauge(open_fds),
             max_fds: Reading::gauge(|| Resource::NOFILE.get().ok().map(|(soft, _)| soft)),
@@ -26,7 +26,8 @@ impl Process {
     }
 }
 
-fn cpu() -> Duration {
+/// Returns the user and system time of all threads of this process.
+pub fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
@@ -43,11 +44,17 @@ fn open_fds() -> Option<u64> {
 
 /// Returns when a process has started, in seconds since 1970, from its `stat` and that of the system (proc(5)).
 fn start_time_seconds(own: &str, all: &str, ticks_per_second: u64) -> Option<f64> {
-    // The second field is the name, which may contain anything. The fields after it are numbered from 3.
-    let (_, behind_name) = own.rsplit_once(") ")?;
-    let ticks: u64 = behind_name.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    let ticks = stat_field(own, 22)?;
     let boot: u64 = all.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot as f64 + ticks as f64 / ticks_per_second as f64)
+}
+
+/// Returns the number in a field of the `stat` of a process, counted from 1 as in proc(5). `None` for the name and the
+/// field before it.
+pub fn stat_field(stat: &str, number: usize) -> Option<u64> {
+    // The second field is the name, which may contain anything.
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    behind_name.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 /// Returns the bytes that the program has allocated and not freed. `None` if the allocator does not count them.
@@ -80,8 +87,8 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let before = cpu();
-        while cpu() == before {}
+        let before = own_cpu();
+        while own_cpu() == before {}
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         let read = |name| fs::read_to_string(name).unwrap();
         let start =

@@ -24,7 +24,8 @@ use crate::bench::ledger::Tally;
 use crate::bench::measure::Recorder;
 use crate::bench::outcome::{Generator, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
-use crate::bench::target::{self, Process};
+use crate::bench::target::Process;
+use crate::metrics::process::own_cpu;
 
 /// Interval at which counters are checked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -323,7 +324,7 @@ impl<'a> Conductor<'a> {
             bytes: self.run.counts.bytes.load(Ordering::Relaxed),
             leaves: self.run.counts.leaves.load(Ordering::Relaxed),
             server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
-            generator: target::own_cpu(),
+            generator: own_cpu(),
             busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),
         }
     }

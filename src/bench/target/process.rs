@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::param::clock_ticks_per_second;
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::metrics::process::stat_field;
 
 /// Another process.
 #[derive(Debug)]
@@ -73,10 +74,7 @@ fn look_at(pid: u32) -> io::Result<(u64, Usage)> {
 }
 
 fn accounts(stat: &str, status: &str, ticks_per_second: u64) -> Option<(u64, Usage)> {
-    // The second field is the name, which may contain anything. The fields after it are numbered from 3.
-    let (_, behind_name) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let field = |number| stat_field(stat, number);
     let (user, system, began) = (field(14)?, field(15)?, field(22)?);
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -86,17 +84,12 @@ fn accounts(stat: &str, status: &str, ticks_per_second: u64) -> Option<(u64, Usa
     Some((began, Usage { cpu, rss: bytes("VmRSS")?, rss_peak: bytes("VmHWM")? }))
 }
 
-/// Returns the user and system time of all threads of this process.
-pub fn own_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{self, Command};
 
     use super::*;
+    use crate::metrics::process::own_cpu;
 
     #[test]
     fn the_accounts_of_a_process_are_read_whatever_its_name() {
