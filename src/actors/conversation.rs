@@ -184,7 +184,6 @@ pub struct ConversationActor {
     registrar: Arc<dyn Registrar>,
     presence: News,
     turns_in_a_row: usize,
-    updates: u64,
     retirement: Option<SpawnHandle>,
     entry: ConversationEntry<WeakMailbox<Self>>,
     _count: ActorCount,
@@ -210,7 +209,6 @@ impl ConversationActor {
             registrar,
             presence,
             turns_in_a_row: 0,
-            updates: 0,
             retirement: None,
             _count: count,
         }
@@ -267,8 +265,7 @@ impl ConversationActor {
         let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
         let mut fan_out = FanOut::new(broadcast, label, news, except);
-        self.updates += 1;
-        fan_out.measure(self.members.sessions(), self.updates, handling.sent());
+        fan_out.measure(self.members.sessions(), self.entry.talks(), handling.sent());
         self.broadcast(fan_out, handling, ctx)
     }
 

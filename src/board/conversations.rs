@@ -175,6 +175,11 @@ impl<D> ConversationEntry<D> {
         self.board.by_members.offer(&self.card, self.board.now_ms());
     }
 
+    /// Returns the talks until now.
+    pub fn talks(&self) -> u64 {
+        self.card.talks.load(Ordering::Relaxed)
+    }
+
     /// Counts events given to members, and the talk that they tell of, if it is one.
     pub fn delivered(&self, events: u64, is_talk: bool) {
         let Self { card, board } = self;

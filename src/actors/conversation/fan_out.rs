@@ -74,7 +74,7 @@ impl FanOut {
         Self { broadcast, news, label, except, next: 0, rest: Rest::default(), measured: None, handling: None }
     }
 
-    /// Measures the delivery of the `count`th update to one of those that hear it.
+    /// Measures the delivery of the update after `count` others to one of those that hear it.
     pub(super) fn measure(&mut self, members: &[Member<Arc<Outbox>>], count: u64, since: Instant) {
         // Fibonacci hashing spreads successive updates over all members.
         let spread = (count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
