@@ -223,7 +223,7 @@ impl Server {
         watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
         let facts = Facts { began, workers, files_max, connections_max };
-        let live = LiveParts::new(&config, &boards, &facts, gate, metrics);
+        let live = LiveParts::new(&config, &boards, &facts, gate, &metrics);
         let (new_application, registry_end) =
             application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let clients = Clients::new(

@@ -125,11 +125,7 @@ impl Config {
         let Some(key) = LIVE.into_iter().find(|live| *live == key) else {
             return Err(super::layers::not_live(key));
         };
-        let (from, from_source) = self
-            .origins
-            .0
-            .get(key)
-            .map_or_else(Default::default, |origin| (origin.shown.clone(), origin.source.to_string()));
+        let (from, from_source) = (self.shown(key).unwrap_or_default().to_owned(), self.source(key));
         self.set(key, raw, Source::Admin)?;
         Ok(Change { key, from, from_source, to: raw.to_string() })
     }

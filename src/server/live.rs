@@ -14,8 +14,6 @@ use crate::metrics::{ActorClass, Metrics};
 
 /// The parts of a server that keep live limits.
 pub(super) struct LiveParts {
-    /// The metrics, which have the limits of the mailboxes.
-    metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     pub(super) outbox: Arc<OutboxLimits>,
     pub(super) conversations: Arc<ConversationSettings>,
@@ -27,13 +25,18 @@ pub(super) struct LiveParts {
 
 impl LiveParts {
     /// Creates the parts with the limits of a configuration.
-    pub(super) fn new(config: &Config, boards: &Boards, facts: &Facts, gate: Arc<Gate>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        boards: &Boards,
+        facts: &Facts,
+        gate: Arc<Gate>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         Self {
             gate,
             outbox: Arc::new(OutboxLimits::new(&config.outbox)),
-            conversations: Arc::new(conversations(config, boards, &metrics)),
+            conversations: Arc::new(conversations(config, boards, metrics)),
             pending_max: Arc::new(config.session.pending_max.into()),
-            metrics,
             workers: facts.workers,
             files_max: facts.files_max,
         }
@@ -51,7 +54,7 @@ impl Parts for LiveParts {
 
     fn turn(&self, config: &Config) {
         for (class, limit) in mailbox_limits(config) {
-            self.metrics.mailbox(class).limit.set(limit);
+            self.conversations.metrics.mailbox(class).limit.set(limit);
         }
         self.gate.set_inflight_max(config.max.inflight_max);
         self.outbox.set(&config.outbox);
@@ -98,7 +101,7 @@ mod tests {
             Boards { sessions: SessionBoard::new(now), conversations: crate::actors::conversation::Board::new(now) };
         let facts = Facts { began: (now, SystemTime::now()), workers: 2, files_max, connections_max: 10 };
         let metrics = Metrics::new(&mailbox_limits(config), ReadAtScrape::default());
-        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), metrics)
+        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), &metrics)
     }
 
     #[test]
@@ -107,7 +110,7 @@ mod tests {
         let parts = Arc::new(parts(&config, 10_000));
         let live = LiveConfig::new(config, parts.clone());
         let outbox = &parts.outbox;
-        let mailbox = |class| parts.metrics.mailbox(class).limit.get();
+        let mailbox = |class| parts.conversations.metrics.mailbox(class).limit.get();
         for key in LIVE {
             let value = match key {
                 "outbox.policy" => json!("drop"),
@@ -121,7 +124,7 @@ mod tests {
                 "mailbox.conversation" => mailbox(ActorClass::Conversation) == 3,
                 "mailbox.session" => mailbox(ActorClass::Session) == 3,
                 "max.waiting_max" => mailbox(ActorClass::Max) == 3,
-                "max.inflight_max" => parts.metrics.max_inflight_limit.get() == 3,
+                "max.inflight_max" => parts.conversations.metrics.max_inflight_limit.get() == 3,
                 "outbox.messages_max" => outbox.messages_max.get() == 9000,
                 "outbox.bytes_max" => outbox.bytes_max.get() == 70_000,
                 "outbox.policy" => outbox.policy() == OutboxPolicy::Drop,
