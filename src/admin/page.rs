@@ -1,7 +1,8 @@
 //! The page of the dashboard, from memory. Its files need no key, because they hold no data; all of it comes by the API
 //! and the WebSocket.
 
-use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderMap, VARY};
+use actix_web::body::MessageBody;
+use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, VARY};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -48,7 +49,7 @@ const FILES: [(&str, &str, &str); 16] = [
 /// Mounts the files of the page, without the page itself.
 pub fn mount(config: &mut ServiceConfig) {
     for (path, content_type, content) in FILES {
-        config.service(read_only(path, move || async move { answer(content_type, content.to_owned()) }));
+        config.service(read_only(path, move || async move { answer(content_type, content) }));
     }
 }
 
@@ -61,7 +62,7 @@ pub async fn index(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     } else {
         HttpResponse::Ok().body(INDEX)
     };
-    answer.headers_mut().insert(VARY, actix_web::http::header::HeaderValue::from_static("Accept"));
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     answer
 }
 
@@ -72,7 +73,7 @@ fn takes_html(headers: &HeaderMap) -> bool {
 
 /// Answers with a file. A browser loads the files by six connections, which would stay open although the listener has
 /// few: so they are closed.
-fn answer(content_type: &str, content: String) -> HttpResponse {
+fn answer(content_type: &str, content: impl MessageBody + 'static) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.content_type(content_type).insert_header((CONTENT_SECURITY_POLICY, POLICY)).force_close();
     answer.body(content)
