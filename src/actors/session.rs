@@ -449,4 +449,4 @@ impl ActorFuture<SessionActor> for Driver {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

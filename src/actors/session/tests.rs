@@ -206,7 +206,7 @@ struct Unlisted;
 impl Listing for Unlisted {}
 
 /// Returns the periods of the official servers, but for that of an upgrade.
-pub(in crate::actors) fn periods(upgrade_timeout: Duration) -> Arc<Periods> {
+pub(crate) fn periods(upgrade_timeout: Duration) -> Arc<Periods> {
     Arc::new(Periods {
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
