@@ -250,12 +250,14 @@ settings! {
 
     /// A crowd in the embedded demo MAX, for load tests.
     [demo] Demo {
-        /// People in addition to the demo's own: users u0, u1 and so on. Each is in one conversation and can only
-        /// listen there. The token of each is the username.
+        /// People in addition to the demo's own: users u0, u1 and so on, who can only listen. The token of each is the
+        /// username.
         people: usize = 0 in 0..=10_000_000,
         /// Members of each of their conversations c0, c1 and so on, which are filled in the order of the users. The
         /// average if `demo.zipf` is set.
         members: usize = 10 in 2..=10_000_000,
+        /// Conversations of each of these people, among other members each time.
+        conversations_per_person: usize = 1 in 1..=1000,
         /// Exponent of a power law: the k-th of these conversations has members in proportion to 1/k to this power.
         /// None gives all the same number.
         zipf: Option<f64> = none in Optional(Decimals(0.0..=10.0)),

@@ -29,6 +29,7 @@ fn job(address: SocketAddr) -> Job {
     let plan = Plan {
         connections: CONNECTIONS,
         members: 2,
+        conversations_per_user: 1,
         sizes: Sizes::Even,
         pace: Pace::Open { rate: 50.0 },
         ramp: 1000.0,

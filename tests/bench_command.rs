@@ -256,6 +256,15 @@ fn more_churn_than_can_be_is_as_much_as_can_be_and_told() {
 }
 
 #[test]
+fn users_are_in_several_conversations_if_asked_for() {
+    let line = ["--spawn", "--conversations-per-user", "3", "--rate", "50", "--duration", "300ms", "--json"];
+    let report = Outcome::of(bench(&line)).json();
+    assert_eq!((&report["clean"], &report["joins"]["count"]), (&json!(true), &json!(12)), "{report}");
+    assert_eq!((&report["conversations"], &report["members_max"]), (&json!(9), &json!(4)), "{report}");
+    assert_eq!(report["plan"]["conversations_per_user"], json!(3), "{report}");
+}
+
+#[test]
 fn tokens_and_names_come_from_a_file() {
     let (_server, url, _) = server();
     let tokens = tempfile::NamedTempFile::new().unwrap();

@@ -13,8 +13,8 @@ use url::Url;
 pub use self::sweep::SweepOptions;
 pub use self::values::Weights;
 use self::values::{
-    connections, duration, endpoint, generations, members, payload_bytes, per_second, ramp, share, sizes, threads,
-    transports, window,
+    connections, conversations_per_user, duration, endpoint, generations, members, payload_bytes, per_second, ramp,
+    share, sizes, threads, transports, window,
 };
 use super::engine::Credentials;
 use super::knee::Objective;
@@ -49,6 +49,9 @@ pub struct BenchOptions {
     /// Average members of a conversation. Ignored with --url, where MAX decides
     #[arg(long, value_name = "N", default_value = "10", value_parser = members)]
     pub members: usize,
+    /// Conversations of each user, with other members each time: at most 1000. Ignored with --url, where MAX decides
+    #[arg(long, value_name = "N", default_value = "1", value_parser = conversations_per_user)]
+    pub conversations_per_user: usize,
     /// Sizes of the conversations of --spawn: even, or zipf:S, where the k-th largest is proportional to 1/k^S, with S
     /// at most 10 (default 1)
     #[arg(long, value_name = "even|zipf[:S]", default_value = "even", value_parser = sizes)]
@@ -172,6 +175,7 @@ impl BenchOptions {
         Plan {
             connections: self.connections,
             members: self.members,
+            conversations_per_user: self.conversations_per_user,
             sizes: if self.url.is_some() { Sizes::Learnt } else { self.sizes },
             pace: self.pace(),
             ramp: self.ramp,
@@ -276,7 +280,7 @@ mod tests {
     #[test]
     fn the_report_of_the_readme_is_that_of_its_line() {
         let plan = parse(&lines_of_the_readme()[0]).unwrap().plan();
-        let conversations = plan.connections / plan.members;
+        let conversations = plan.connections * plan.conversations_per_user / plan.members;
         let report = text::table(&report::of_run(&Report { plan, conversations, ..samples::good() }));
         let plan_in = |text: &str| -> Vec<String> {
             let lines = text.lines().skip_while(|line| !line.starts_with("  plan "));
@@ -315,6 +319,7 @@ mod tests {
         let expected = Plan {
             connections: 10_000,
             members: 10,
+            conversations_per_user: 1,
             sizes: Sizes::Learnt,
             pace: Pace::Open { rate: 2000.0 },
             ramp: 2000.0,

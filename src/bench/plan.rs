@@ -67,6 +67,8 @@ pub struct Plan {
     pub connections: usize,
     /// Average members of a conversation.
     pub members: usize,
+    /// Average conversations of a user.
+    pub conversations_per_user: usize,
     /// How the sizes of conversations differ.
     pub sizes: Sizes,
     /// When talks are sent.

@@ -120,7 +120,12 @@ pub(super) fn demo(plan: &Plan) -> Demo {
         Sizes::Even | Sizes::Learnt => None,
         Sizes::Zipf(exponent) => Some(exponent),
     };
-    Demo { people: plan.connections, members: plan.members.min(plan.connections), zipf }
+    Demo {
+        people: plan.connections,
+        members: plan.members.min(plan.connections),
+        conversations_per_person: plan.conversations_per_user,
+        zipf,
+    }
 }
 
 /// Returns the circumstances of runs that begin now. `chosen` are the settings that a spawned server has from the

@@ -140,9 +140,11 @@ impl<'a> Conductor<'a> {
         self.observer = self.job.metrics.map(Observer::start).transpose()?;
         let layout = self.layout();
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
-        // The report has the average number of members that MAX gave to a conversation, not that of the plan.
-        let members = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
-        let members = (members + conversations / 2).checked_div(conversations).unwrap_or(self.run.plan.members);
+        // The report has the averages that MAX decided, not those of the plan.
+        let memberships = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
+        let average = |of: usize, planned: usize| (memberships + of / 2).checked_div(of).unwrap_or(planned);
+        let members = average(conversations, self.run.plan.members);
+        let conversations_per_user = average(joined as usize, self.run.plan.conversations_per_user);
         let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
             let field = Arc::new(Field::new(layout, schedule));
@@ -160,7 +162,7 @@ impl<'a> Conductor<'a> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Report {
             circumstances: self.job.circumstances.clone(),
-            plan: Plan { members, ..self.run.plan.clone() },
+            plan: Plan { members, conversations_per_user, ..self.run.plan.clone() },
             conversations,
             members_max,
             measured: self.measured,

@@ -16,6 +16,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     let plan = Plan {
         connections,
         members: connections,
+        conversations_per_user: 1,
         sizes: Sizes::Even,
         pace,
         ramp: 1000.0,

@@ -10,6 +10,8 @@ use crate::protocol::{Generation, TransportKind};
 
 /// Bound of `--connections` and `--members`.
 pub(super) const CONNECTIONS_MAX: usize = 100_000;
+/// Bound of `--conversations-per-user`. It is that of `demo.conversations_per_person`.
+const CONVERSATIONS_PER_USER_MAX: usize = 1000;
 /// Bound of `--window`, in talks.
 pub(super) const WINDOW_MAX: usize = 100_000;
 /// Bound of `--payload-bytes`. An update of this size has a `messageID` of 256 bytes, the longest that a server takes
@@ -85,6 +87,10 @@ pub(super) fn connections(text: &str) -> Result<usize, ValueError> {
 
 pub(super) fn members(text: &str) -> Result<usize, ValueError> {
     whole(text, 2, CONNECTIONS_MAX)
+}
+
+pub(super) fn conversations_per_user(text: &str) -> Result<usize, ValueError> {
+    whole(text, 1, CONVERSATIONS_PER_USER_MAX)
 }
 
 pub(super) fn window(text: &str) -> Result<usize, ValueError> {

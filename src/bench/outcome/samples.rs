@@ -34,6 +34,7 @@ pub(in crate::bench) fn good() -> Report {
         plan: Plan {
             connections: 10_000,
             members: 10,
+            conversations_per_user: 1,
             sizes: Sizes::Zipf(1.1),
             pace: Pace::Open { rate: 2_000.0 },
             ramp: 1_000.0,

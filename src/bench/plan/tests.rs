@@ -14,6 +14,7 @@ fn plan(connections: usize) -> Plan {
     Plan {
         connections,
         members: 10,
+        conversations_per_user: 1,
         sizes: Sizes::Even,
         pace: Pace::Open { rate: 100.0 },
         ramp: 100.0,

@@ -104,6 +104,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
     json!({
         "connections": plan.connections,
         "members": plan.members,
+        "conversations_per_user": plan.conversations_per_user,
         "sizes": match plan.sizes {
             Sizes::Even => json!({ "kind": "even" }),
             Sizes::Zipf(exponent) => json!({ "kind": "zipf", "exponent": exponent }),

@@ -115,8 +115,10 @@ fn circumstances(sweep: &Sweep) -> Vec<(&'static str, String)> {
         Sizes::Zipf(s) => format!("{members} on average, sizes by Zipf {}", plain(s)),
         Sizes::Even | Sizes::Learnt => members,
     };
-    let mut parts =
-        vec![format!("{} connections", count(plan.connections as u64)), format!("conversations of {sizes}")];
+    let mut parts = vec![
+        format!("{} connections", count(plan.connections as u64)),
+        format!("conversations of {sizes}{}", words::per_user(plan)),
+    ];
     parts.extend(words::of_each_run(plan));
     let companions = sweep.companions.iter().map(|(key, value)| format!(", {key} = {value} because of the sweep"));
     vec![

@@ -75,6 +75,14 @@ pub(super) fn seconds(time: Duration) -> String {
     format!("{} s", plain(time.as_secs_f64()))
 }
 
+/// Returns how many conversations each user has, if it has more than one.
+pub(super) fn per_user(plan: &Plan) -> String {
+    match plan.conversations_per_user {
+        0 | 1 => String::new(),
+        several => format!(", {} of each user", count(several as u64)),
+    }
+}
+
 /// Returns the plan, one phrase for each part.
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
@@ -90,7 +98,7 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
     let prefix = printable(&plan.user_prefix, 20);
     let mut parts = vec![
         format!("{} connections", count(plan.connections as u64)),
-        format!("{} conversations {sizes}", count(report.conversations as u64)),
+        format!("{} conversations {sizes}{}", count(report.conversations as u64), per_user(plan)),
         match plan.pace {
             Pace::Open { rate } => format!("open loop, {} talks/s", plain(rate)),
             Pace::Bursts { rate } => format!("open loop, {} talks/s in bursts of 10 times the rate", plain(rate)),

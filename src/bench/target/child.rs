@@ -296,6 +296,7 @@ fn own(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, Strin
         ("LOG__FILTER", "warn,maxtalk::server=info".to_owned()),
         ("DEMO__PEOPLE", demo.people.to_string()),
         ("DEMO__MEMBERS", demo.members.to_string()),
+        ("DEMO__CONVERSATIONS_PER_PERSON", demo.conversations_per_person.to_string()),
         ("DEMO__ZIPF", demo.zipf.map_or(String::new(), |exponent| exponent.to_string())),
     ];
     let defaults = config::Config::default();
@@ -369,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_child_is_given_bounds_that_its_people_need_but_where_others_were_chosen() {
-        let demo = |people| config::Demo { people, members: 10, zipf: Some(1.5) };
+        let demo = |people| config::Demo { people, members: 10, conversations_per_person: 3, zipf: Some(1.5) };
         let value = |settings: &[(String, String)], name: &str| {
             settings.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };

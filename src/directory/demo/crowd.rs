@@ -32,7 +32,7 @@ pub(crate) struct Profile {
     object_type: &'static str,
     /// `None` unless the person or the service account asks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    talking_in: Option<[Conversation; 1]>,
+    talking_in: Option<Vec<Conversation>>,
 }
 
 /// A conversation in the answer to `GET /conversations` or in a profile. It lists no participants: there may be very
@@ -50,7 +50,7 @@ pub(crate) struct Conversation {
 impl Crowd {
     /// Makes the crowd of the settings, which is empty by default.
     pub(crate) fn new(settings: &config::Demo) -> Self {
-        Self { rule: Rule::new(settings.people, settings.members, settings.zipf) }
+        Self { rule: Rule::new(settings.people, settings.members, settings.zipf, settings.conversations_per_person) }
     }
 
     /// Returns the person with this name, in either case. `None` if there is no such person.
@@ -59,7 +59,7 @@ impl Crowd {
         // Each person has one name: "u007" and "u+7" are not names of u7.
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         let number = digits.parse().ok().filter(|_| plain)?;
-        self.rule.conversation_of(number).map(|_| Member(number))
+        self.rule.conversations_of(number).next().map(|_| Member(number))
     }
 
     /// Identifies the caller by the three headers of a call. The token of each person is the username. `None` if the
@@ -76,20 +76,20 @@ impl Crowd {
             username: format!("{USER_PREFIX}{number}"),
             display_name: format!("User {number}"),
             object_type: "person",
-            talking_in: self.conversations(Member(number)).filter(|_| with_conversations),
+            talking_in: with_conversations.then(|| self.conversations(Member(number))),
         }
     }
 
-    /// `GET /conversations`: each person is in one conversation.
-    pub(crate) fn conversations(&self, Member(number): Member) -> Option<[Conversation; 1]> {
-        let (conversation, members) = self.rule.conversation_of(number)?;
-        Some([Conversation {
+    /// `GET /conversations`.
+    pub(crate) fn conversations(&self, Member(number): Member) -> Vec<Conversation> {
+        let conversation = |(conversation, members)| Conversation {
             id: format!("{CONVERSATION_PREFIX}{conversation}"),
             object_type: "conversation",
             display_name: format!("Conversation {conversation} of {members}"),
             tags: if members > 2 { &["group"] } else { &[] },
             permissions: &["read", "write", "unsubscribe"],
-        }])
+        };
+        self.rule.conversations_of(number).map(conversation).collect()
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     fn crowd() -> Crowd {
-        Crowd::new(&config::Demo { people: 26, members: 10, zipf: None })
+        Crowd::new(&config::Demo { people: 26, members: 10, conversations_per_person: 1, zipf: None })
     }
 
     #[test]

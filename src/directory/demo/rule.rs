@@ -1,6 +1,8 @@
-//! The rule that assigns users to conversations without a list: users are numbers, and each is in one conversation,
-//! beginning with the first. The demo MAX answers by this rule for any number of people, and a load test computes by
-//! the same rule what to expect. Pure.
+//! The rule that assigns users to conversations without a list: users and conversations are numbers. The demo MAX
+//! answers by this rule for any number of people. Pure.
+
+/// The golden ratio less 1. Its multiples modulo 1 fill the interval from 0 to 1 evenly.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Returns the sizes of the conversations into which `people` are divided, the largest first. Each conversation has
 /// consecutive users, from user 0 and conversation 0 on. The sum is `people`; every size is at least two if there are
@@ -52,28 +54,52 @@ fn heavy_tailed(people: usize, count: usize, exponent: f64) -> Vec<usize> {
 }
 
 /// The [`sizes`] in a form that answers for single users. It takes a few bytes per conversation.
+///
+/// Users may be in several conversations. Then all people are divided into conversations of these sizes several times.
+/// The first time they stand in the order of their numbers, and each further time in another order.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// The first user of each conversation, and at the end the number of people.
+    /// The first place of each conversation of one division, and at the end the number of people.
     starts: Vec<usize>,
+    /// For each division the distance between the places of two users whose numbers follow one another. It has no
+    /// divisor in common with the number of people, so that each user has a place of its own.
+    strides: Vec<usize>,
 }
 
 impl Rule {
-    /// Makes the rule for these [`sizes`].
-    pub fn new(people: usize, members: usize, zipf: Option<f64>) -> Self {
+    /// Makes the rule for these [`sizes`], with each user in as many conversations.
+    pub fn new(people: usize, members: usize, zipf: Option<f64>, conversations_per_user: usize) -> Self {
         let ends = sizes(people, members, zipf).into_iter().scan(0, |end, size| {
             *end += size;
             Some(*end)
         });
-        Self { starts: std::iter::once(0).chain(ends).collect() }
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { starts, strides: (0..conversations_per_user).map(|division| stride(people, division)).collect() }
     }
 
-    /// Returns the conversation of a user and its size. `None` if there is no such user.
-    pub fn conversation_of(&self, user: usize) -> Option<(usize, usize)> {
-        let conversation = self.starts.partition_point(|start| *start <= user).checked_sub(1)?;
-        let members = self.starts.get(conversation + 1)? - self.starts.get(conversation)?;
-        Some((conversation, members))
+    /// Returns the conversations of a user, rising, each with its size. Empty if there is no such user.
+    pub fn conversations_of(&self, user: usize) -> impl Iterator<Item = (usize, usize)> {
+        let people = self.starts.last().copied().unwrap_or(0);
+        let divisions = self.strides.iter().enumerate().filter(move |_| user < people);
+        divisions.filter_map(move |(division, &stride)| {
+            let place = (user as u128 * stride as u128 % people as u128) as usize;
+            let at = self.starts.partition_point(|start| *start <= place).checked_sub(1)?;
+            let members = self.starts.get(at + 1)? - self.starts.get(at)?;
+            Some((division * (self.starts.len() - 1) + at, members))
+        })
     }
+}
+
+/// Returns the stride of a division: 1 for the first, and for the others the first possible one from a share of the
+/// people on. The shares are spread evenly.
+fn stride(people: usize, division: usize) -> usize {
+    let share = (division as f64 * GOLDEN).fract();
+    let from = (people as f64 * share) as usize;
+    (from.max(1)..).find(|&stride| gcd(stride, people) <= 1).unwrap_or(1)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -116,13 +142,26 @@ mod tests {
 
     #[test]
     fn a_user_is_in_the_conversation_of_its_number() {
-        let rule = Rule::new(26, 10, None);
+        let rule = Rule::new(26, 10, None, 1);
         let table = [(0, Some((0, 9))), (8, Some((0, 9))), (9, Some((1, 9))), (25, Some((2, 8))), (26, None)];
         for (user, expected) in table {
-            assert_eq!(rule.conversation_of(user), expected, "user {user}");
+            assert!(rule.conversations_of(user).eq(expected), "user {user}");
         }
-        assert_eq!(Rule::default().conversation_of(0), None);
-        assert_eq!(Rule::new(0, 10, None).conversation_of(0), None);
+        assert_eq!(Rule::default().conversations_of(0).count(), 0);
+        assert_eq!(Rule::new(0, 10, None, 3).conversations_of(0).count(), 0);
+    }
+
+    #[test]
+    fn further_conversations_have_other_members() {
+        let rule = Rule::new(1000, 10, None, 5);
+        for user in 0..1000 {
+            let own: Vec<_> = rule.conversations_of(user).map(|(conversation, _)| conversation).collect();
+            assert!(own.iter().enumerate().all(|(division, k)| k / 100 == division), "{own:?}");
+            let is_with = |other: &usize| rule.conversations_of(*other).filter(|(k, _)| own.contains(k)).count();
+            let together: Vec<_> = (0..1000).filter(|other| *other != user).map(|other| is_with(&other)).collect();
+            assert_eq!(together.iter().sum::<usize>(), 5 * 9);
+            assert!(together.iter().filter(|times| **times > 0).count() >= 30, "user {user} meets the same people");
+        }
     }
 
     proptest! {
@@ -134,14 +173,22 @@ mod tests {
             prop_assert_eq!(sizes.iter().sum::<usize>(), people);
             prop_assert!(sizes.is_sorted_by(|larger, smaller| larger >= smaller));
             prop_assert!(people < 2 || sizes.iter().all(|size| *size >= 2));
-            let rule = Rule::new(people, members, zipf);
+            let rule = Rule::new(people, members, zipf, 1);
             let mut user = 0;
-            for (conversation, size) in sizes.into_iter().enumerate() {
-                prop_assert_eq!(rule.conversation_of(user), Some((conversation, size)));
-                prop_assert_eq!(rule.conversation_of(user + size - 1), Some((conversation, size)));
+            for (conversation, &size) in sizes.iter().enumerate() {
+                prop_assert!(rule.conversations_of(user).eq([(conversation, size)]));
+                prop_assert!(rule.conversations_of(user + size - 1).eq([(conversation, size)]));
                 user += size;
             }
-            prop_assert_eq!(rule.conversation_of(people), None);
+            prop_assert_eq!(rule.conversations_of(people).count(), 0);
+
+            let rule = Rule::new(people, members, zipf, 3);
+            let mut counted = vec![0; 3 * sizes.len()];
+            for (conversation, size) in (0..people).flat_map(|user| rule.conversations_of(user)) {
+                prop_assert_eq!(size, sizes[conversation % sizes.len()]);
+                counted[conversation] += 1;
+            }
+            prop_assert_eq!(counted, sizes.repeat(3));
         }
     }
 }
