@@ -260,17 +260,17 @@ mod tests {
         CommandLine::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
     }
 
-    const README: &str = include_str!("../../README.md");
+    const PAGE: &str = include_str!("../docs/bench.md");
 
-    /// Returns the arguments of the lines in the README that start a bench, without quotes.
-    fn lines_of_the_readme() -> Vec<String> {
-        let lines = README.lines().filter_map(|line| line.strip_prefix("maxtalk bench --"));
+    /// Returns the arguments of the lines of the page that start a bench, without quotes.
+    fn lines_of_the_page() -> Vec<String> {
+        let lines = PAGE.lines().filter_map(|line| line.strip_prefix("maxtalk bench --"));
         lines.map(|rest| format!("--{}", rest.replace('"', ""))).collect()
     }
 
     #[test]
-    fn the_lines_of_the_readme_are_understood() {
-        let lines = lines_of_the_readme();
+    fn the_lines_of_the_page_are_understood() {
+        let lines = lines_of_the_page();
         assert!(lines.len() >= 2, "{lines:?}");
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
@@ -278,21 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn the_report_of_the_readme_is_that_of_its_line() {
-        let plan = parse(&lines_of_the_readme()[0]).unwrap().plan();
+    fn the_report_of_the_page_is_that_of_its_line() {
+        let plan = parse(&lines_of_the_page()[0]).unwrap().plan();
         let conversations = plan.connections * plan.conversations_per_user / plan.members;
         let report = text::table(&report::of_run(&Report { plan, conversations, ..samples::good() }));
         let plan_in = |text: &str| -> Vec<String> {
             let lines = text.lines().skip_while(|line| !line.starts_with("  plan "));
             lines.take_while(|line| !line.starts_with("  server ")).map(str::to_owned).collect()
         };
-        assert_eq!(plan_in(README), plan_in(&report));
+        assert_eq!(plan_in(PAGE), plan_in(&report));
     }
 
     #[test]
-    fn the_flags_of_the_readme_have_the_defaults_that_it_says() {
+    fn the_flags_of_the_page_have_the_defaults_that_it_says() {
         let command = <CommandLine as clap::CommandFactory>::command();
-        let rows = README.lines().skip_while(|line| *line != "| flag | default | says |").skip(2);
+        let rows = PAGE.lines().skip_while(|line| *line != "| flag | default | says |").skip(2);
         let rows = rows.take_while(|line| line.starts_with('|')).collect::<Vec<_>>();
         assert!(rows.len() > 5, "{rows:?}");
         for row in rows {

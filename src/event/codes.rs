@@ -154,9 +154,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_has_every_code_and_no_other() {
-        let readme = include_str!("../../README.md");
-        let rows = readme.lines().skip_while(|line| *line != "| code | means |").skip(2);
+    fn the_page_has_every_code_and_no_other() {
+        let page = include_str!("../docs/protocol.md");
+        let rows = page.lines().skip_while(|line| *line != "| code | means |").skip(2);
         let codes = rows.map_while(|row| row.strip_prefix("| `")?.split('`').next());
         let known = Code::ALL.iter().map(|code| code.as_str());
         assert_eq!(codes.collect::<Vec<_>>(), known.collect::<Vec<_>>());

@@ -1,5 +1,5 @@
 //! Every metric, declared once: its name, its type, its labels and its help. A name ends with its unit. The structs
-//! that hold the metrics, their registration, and the list for the test of the README come from the one table in this
+//! that hold the metrics, their registration, and the list for the test of the page on operating come from the one table in this
 //! file.
 
 use std::fmt;
@@ -273,9 +273,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const README: &str = include_str!("../../README.md");
+    const PAGE: &str = include_str!("../docs/operating.md");
 
-    /// Returns the row that the README's table should have for a declaration, without its last cell: the name and the
+    /// Returns the row that the page's table should have for a declaration, without its last cell: the name and the
     /// labels of the rows in the exposed text, and the type.
     fn row(declaration: &Declaration) -> String {
         let Declaration { prefix, name, kind, labels, .. } = declaration;
@@ -288,40 +288,40 @@ mod tests {
         format!("| `{prefix}_{name}{ending}{labels}` | {} ", kind.as_str())
     }
 
-    /// Returns the rows that are only in the table of a README or only in that of the code, and the names elsewhere in
-    /// the README that the code does not have.
-    fn differences(readme: &str) -> BTreeSet<String> {
+    /// Returns the rows that are only in the table of a page or only in that of the code, and the names elsewhere in
+    /// the page that the code does not have.
+    fn differences(page: &str) -> BTreeSet<String> {
         let rows: BTreeSet<_> = TABLE.iter().map(row).collect();
         let is_known = |name: &str| rows.iter().any(|row| row.contains(&format!("`{name}")));
-        let prose = readme.lines().filter(|line| !line.starts_with('|')).flat_map(|line| line.split('`'));
+        let prose = page.lines().filter(|line| !line.starts_with('|')).flat_map(|line| line.split('`'));
         let has_prefix = |text: &str| [PREFIX, PROCESS].iter().any(|prefix| text.starts_with(&format!("{prefix}_")));
         let names = prose.filter(|word| has_prefix(word));
         let unknown = names.filter(|name| !is_known(&format!("{name}`")) && !is_known(&format!("{name}{{")));
-        let has = readme.lines().filter(|line| line.strip_prefix("| `").is_some_and(has_prefix));
+        let has = page.lines().filter(|line| line.strip_prefix("| `").is_some_and(has_prefix));
         let has: BTreeSet<_> = has.map(|line| line.rsplitn(3, '|').last().unwrap_or_default().to_owned()).collect();
         has.symmetric_difference(&rows).cloned().chain(unknown.map(str::to_owned)).collect()
     }
 
     #[test]
-    fn the_readme_has_every_metric_and_no_other() {
-        assert_eq!(differences(README), BTreeSet::new());
+    fn the_page_has_every_metric_and_no_other() {
+        assert_eq!(differences(PAGE), BTreeSet::new());
     }
 
     #[test]
-    fn a_readme_that_differs_is_noticed() {
+    fn a_page_that_differs_is_noticed() {
         let sessions = "| `maxtalk_sessions{transport,protocol}` | gauge ";
         for (is, was) in [
             ("| `maxtalk_sessions{transport}` | gauge ", sessions),
             ("| `maxtalk_sessions{transport,protocol}` | counter ", sessions),
             ("| `maxtalk_joins{result}` | counter ", "| `maxtalk_joins_total{result}` | counter "),
         ] {
-            assert_eq!(differences(&README.replace(was, is)), BTreeSet::from([is.to_owned(), was.to_owned()]));
+            assert_eq!(differences(&PAGE.replace(was, is)), BTreeSet::from([is.to_owned(), was.to_owned()]));
         }
-        let without: String = README.split_inclusive('\n').filter(|line| !line.starts_with(sessions)).collect();
+        let without: String = PAGE.split_inclusive('\n').filter(|line| !line.starts_with(sessions)).collect();
         assert_eq!(differences(&without), BTreeSet::from([sessions.to_owned()]));
         let new = "| `maxtalk_new` | gauge ";
-        assert_eq!(differences(&format!("{README}{new}| is not there |\n")), BTreeSet::from([new.to_owned()]));
+        assert_eq!(differences(&format!("{PAGE}{new}| is not there |\n")), BTreeSet::from([new.to_owned()]));
         let old = "maxtalk_old_total";
-        assert_eq!(differences(&format!("{README}See `{old}`.\n")), BTreeSet::from([old.to_owned()]));
+        assert_eq!(differences(&format!("{PAGE}See `{old}`.\n")), BTreeSet::from([old.to_owned()]));
     }
 }

@@ -15,7 +15,7 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
     ("src/bench/target.rs", "How", "tests/bench_target.rs"),
     ("src/protocol/handshake.rs", "Forbidden", "a row of the written protocol that no server sends"),
-    ("src/metrics/labels.rs", "ALL", "tests of the README, for two of the sets"),
+    ("src/metrics/labels.rs", "ALL", "tests of a page, for two of the sets"),
     ("src/metrics/table.rs", "build", "the registry, which holds a clone of it"),
     ("src/protocol/socketio.rs", "attachments", "tests/conformance/server.rs, which echoes them"),
     ("src/server.rs", "addr", "tests/support/fixture.rs"),
