@@ -63,14 +63,17 @@ pub enum Command {
 /// The options of the commands that read a configuration.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Address where clients connect, such as 0.0.0.0:6545 (setting server.listen)
+    /// Address where clients connect, such as 192.0.2.1:6545, localhost:6545, or :6545 for all (setting server.listen)
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Base URL of MAX; without one, an embedded demo MAX is used (setting max.url)
     #[arg(long, value_name = "URL")]
     pub max_url: Option<String>,
+    /// Let other machines reach the demo MAX, which gives its tokens to everybody (setting demo.public)
+    #[arg(long)]
+    pub demo: bool,
     /// TOML file with settings, in the format that "maxtalk config" prints
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Stop when standard input ends, and so when the process that holds its other end does
     #[arg(long, hide = true)]
@@ -251,7 +254,11 @@ impl Options {
             None => None,
         };
         let flag = |name, key, value: &Option<String>| value.clone().map(|value| Flag { name, key, value });
-        let flags = [flag("--listen", "server.listen", &self.listen), flag("--max-url", "max.url", &self.max_url)];
+        let flags = [
+            flag("--listen", "server.listen", &self.listen),
+            flag("--max-url", "max.url", &self.max_url),
+            flag("--demo", "demo.public", &self.demo.then(|| "true".to_owned())),
+        ];
         let environment = std::env::vars_os().collect();
         let config = Config::load(Sources { file, environment, flags: flags.into_iter().flatten().collect() })?;
         if let Some(path) = &config.max.ca_file {
@@ -282,6 +289,7 @@ impl Options {
         Self {
             listen: self.listen.or(other.listen),
             max_url: self.max_url.or(other.max_url),
+            demo: self.demo || other.demo,
             config: self.config.or(other.config),
             until_eof: self.until_eof || other.until_eof,
         }
@@ -364,6 +372,8 @@ mod tests {
             (&[], Ok(Command::Serve(Options::default()))),
             (&["serve"], Ok(Command::Serve(Options::default()))),
             (&["--listen", "a"], Ok(Command::Serve(listen("a")))),
+            (&["--demo"], Ok(Command::Serve(Options { demo: true, ..Options::default() }))),
+            (&["-c", "a", "serve"], Ok(Command::Serve(Options { config: Some("a".into()), ..Options::default() }))),
             (&["serve", "--listen", "a"], Ok(Command::Serve(listen("a")))),
             (&["--listen", "a", "check"], Ok(check("a", false))),
             (&["--listen", "a", "check", "--listen", "b", "--offline"], Ok(check("b", true))),

@@ -42,7 +42,7 @@ use std::sync::LazyLock;
 use actix_http::header::HeaderValue;
 use allowed::{
     ADDRESSES, Allowed, BASE_URLS, Booleans, Decimals, ENDPOINT_PATHS, FILES, Generations, HEADER_VALUES, LOG_FILTERS,
-    NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
+    LOG_FORMATS, NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
 };
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
@@ -58,6 +58,7 @@ use raw::Raw;
 pub use raw::Source;
 
 use crate::event::{Token, Username};
+use crate::logging::LogFormat;
 use crate::protocol::Generation;
 
 /// Milliseconds of a day: no wait of a server should be longer.
@@ -250,6 +251,8 @@ settings! {
 
     /// A crowd in the embedded demo MAX, for load tests.
     [demo] Demo {
+        /// Let other machines reach the demo MAX, which gives its tokens to everybody.
+        public: bool = false in Booleans,
         /// People in addition to the demo's own: users u0, u1 and so on, who can only listen. The token of each is the
         /// username.
         people: usize = 0 in 0..=10_000_000,
@@ -377,6 +380,8 @@ settings! {
     [log] Log {
         /// Filter in the form of env_logger, such as "info" or "warn,maxtalk=debug".
         filter: String = "info,actix_http::h1=off" in LOG_FILTERS,
+        /// Form of the lines: text, which is colored on a terminal, or an object of JSON for each.
+        format: LogFormat = "text" in LOG_FORMATS,
         /// Refusals logged per second; the others are counted.
         refusals_per_second_max: u32 = 10 in 0..=1_000_000,
         /// Lines that may wait to be written; more are lost and counted.

@@ -5,9 +5,10 @@
 
 mod backlog;
 pub mod limiter;
+mod line;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -17,14 +18,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use env_logger::fmt::Formatter;
 use env_logger::{Builder, Target};
-use log::{Level, Record};
+use log::Level;
 use parking_lot::{Condvar, Mutex};
 
 use backlog::Backlog;
-pub use backlog::LINE_BYTES_MAX;
 use limiter::Limiter;
+pub use line::{LINE_BYTES_MAX, LogFormat, Look};
 
 /// [`escape`] cuts longer names and ids.
 const ESCAPED_BYTES_MAX: usize = 256;
@@ -63,14 +63,18 @@ pub struct Logging {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Result<Logging, StartError> {
-    let queue = Arc::new(Queue::new(lines_max, &LINES_LOST));
+pub fn start(filter: &str, look: Look, lines_max: usize, refusals_per_second_max: u32) -> Result<Logging, StartError> {
+    let queue = Arc::new(Queue::new(lines_max, look, &LINES_LOST));
     REFUSALS.lock().set_per_second_max(refusals_per_second_max);
     // A descriptor of our own: other writers to standard error must not wait for a lock that a stalled write holds.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     Builder::new()
         .parse_filters(filter)
-        .format(format_record)
+        .format(move |formatter, record| {
+            let time = formatter.timestamp_millis().to_string();
+            let line = look.line(&time, record.level(), record.target(), *record.args());
+            formatter.write_all(line.as_bytes())
+        })
         .target(Target::Pipe(Box::new(Entrance(queue.clone()))))
         .try_init()?;
     let exit = queue.clone();
@@ -80,6 +84,19 @@ pub fn start(filter: &str, lines_max: usize, refusals_per_second_max: u32) -> Re
 }
 
 impl Logging {
+    /// Holds back all lines until [`greet`](Self::greet), but for a second at most.
+    pub fn hold(&self) {
+        self.queue.state.lock().is_held = true;
+    }
+
+    /// Writes `lines` as they are, before those held back.
+    pub fn greet(&self, lines: &str) {
+        let mut state = self.queue.state.lock();
+        state.backlog.push_first(lines.as_bytes());
+        state.is_held = false;
+        self.queue.arrived.notify_one();
+    }
+
     /// Waits until all lines are written, at most for `timeout`. Returns whether they are.
     pub fn flush(&self, timeout: Duration) -> bool {
         // The limit per second does not apply to this line: there may be no other opportunity to log it.
@@ -122,34 +139,6 @@ fn tell_refusals(suppressed: u64) {
     }
 }
 
-/// Writes a record as one line. Further lines of its text are indented, so that no text from outside can look like a
-/// record; other control characters are escaped.
-fn format_record(formatter: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let (time, level, target) = (formatter.timestamp_millis(), record.level(), record.target());
-    write!(formatter, "{time} {level:<5} {target}: ")?;
-    let mut text = Indented(String::new());
-    write!(text, "{}", record.args()).map_err(io::Error::other)?;
-    writeln!(formatter, "{}", text.0.trim_end())
-}
-
-/// The text of a record, with its further lines indented.
-struct Indented(String);
-
-impl fmt::Write for Indented {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c {
-                '\n' => self.0 += "\n    ",
-                '\t' => self.0.push(c),
-                // `escape_debug` would escape these too, but they are harmless here.
-                '"' | '\'' | '\\' => self.0.push(c),
-                _ => self.0.extend(c.escape_debug()),
-            }
-        }
-        Ok(())
-    }
-}
-
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     match backtrace.status() {
@@ -171,11 +160,13 @@ struct State {
     backlog: Backlog,
     /// Whether the thread is writing lines that it has taken.
     writing: bool,
+    /// Whether the thread shall take no lines yet.
+    is_held: bool,
 }
 
 impl Queue {
-    fn new(lines_max: usize, lost: &'static AtomicU64) -> Self {
-        let state = State { backlog: Backlog::new(lines_max), writing: false };
+    fn new(lines_max: usize, look: Look, lost: &'static AtomicU64) -> Self {
+        let state = State { backlog: Backlog::new(lines_max, look), writing: false, is_held: false };
         Self { state: Mutex::new(state), arrived: Condvar::new(), written: Condvar::new(), lost }
     }
 
@@ -191,6 +182,9 @@ impl Queue {
     fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.state.lock();
         state.writing = false;
+        // A start that takes long shall not be silent.
+        self.arrived.wait_while_for(&mut state, |state| state.is_held, SETTLE_INTERVAL);
+        state.is_held = false;
         if state.backlog.is_empty() {
             self.written.notify_all();
             self.arrived.wait_for(&mut state, SETTLE_INTERVAL);
@@ -202,6 +196,8 @@ impl Queue {
 
     fn wait_until_written(&self, deadline: Instant) -> bool {
         let mut state = self.state.lock();
+        state.is_held = false;
+        self.arrived.notify_one();
         while state.writing || !state.backlog.is_empty() {
             if self.written.wait_until(&mut state, deadline).timed_out() {
                 return !state.writing && state.backlog.is_empty();
@@ -281,13 +277,6 @@ mod tests {
         assert_eq!(escape(&"x".repeat(256)).to_string().len(), 258);
     }
 
-    #[test]
-    fn a_record_cannot_pretend_to_be_two() {
-        let mut text = Indented(String::new());
-        write!(text, "one\n2026 INFO \"two\"\r\u{1b}[2J\u{202e}").unwrap();
-        assert_eq!(text.0, "one\n    2026 INFO \"two\"\\r\\u{1b}[2J\\u{202e}");
-    }
-
     /// An output that takes a write for each message it receives, and sends back the bytes that it took.
     struct Stalled(mpsc::Receiver<()>, mpsc::Sender<String>);
 
@@ -306,7 +295,7 @@ mod tests {
     #[test]
     fn a_stalled_output_stops_nobody_and_says_later_what_it_lost() {
         static LOST: AtomicU64 = AtomicU64::new(0);
-        let queue = Arc::new(Queue::new(2, &LOST));
+        let queue = Arc::new(Queue::new(2, Look::default(), &LOST));
         let (go, may_write) = mpsc::channel();
         let (say, said) = mpsc::channel();
         let exit = queue.clone();
@@ -337,7 +326,7 @@ mod tests {
     #[test]
     fn lines_are_written_only_once_the_thread_has_written_them() {
         static LOST: AtomicU64 = AtomicU64::new(0);
-        let queue = Queue::new(2, &LOST);
+        let queue = Queue::new(2, Look::default(), &LOST);
         assert!(queue.wait_until_written(Instant::now()), "there are none");
         queue.push(b"one\n");
         assert!(!queue.wait_until_written(Instant::now()), "it waits");
@@ -360,7 +349,7 @@ mod tests {
     #[test]
     fn a_closed_output_is_survived() {
         static LOST: AtomicU64 = AtomicU64::new(0);
-        let queue = Arc::new(Queue::new(8, &LOST));
+        let queue = Arc::new(Queue::new(8, Look::default(), &LOST));
         let exit = queue.clone();
         thread::spawn(move || drain(&exit, Broken));
         queue.push(b"one\n");

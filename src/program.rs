@@ -5,13 +5,15 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use crate::cli::{self, Command, RemoteError};
+use crate::logging::{self, LogFormat, Look};
 use crate::metrics::{alerts, grafana};
-use crate::{config, logging, server};
+use crate::{config, server};
 
 /// How long the last log lines may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,12 +38,22 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 cli::stop_at_eof()?;
             }
             let log = &config.log;
-            let logging = logging::start(&log.filter, log.lines_max, log.refusals_per_second_max)?;
+            let look = Look { format: log.format, colors: has_colors() };
+            let logging = logging::start(&log.filter, look, log.lines_max, log.refusals_per_second_max)?;
+            let greets = log.format == LogFormat::Text && io::stderr().is_terminal();
+            if greets {
+                logging.hold();
+            }
             config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
             #[cfg(feature = "jemalloc")]
             give_memory_back();
-            let last_words = logging.clone();
-            let end = server::run(config, move || _ = last_words.flush(FLUSH_TIMEOUT));
+            let (greeter, last_words) = (logging.clone(), logging.clone());
+            let greet = |lines: &str| {
+                if greets {
+                    greeter.greet(lines)
+                }
+            };
+            let end = server::run(config, greet, move || _ = last_words.flush(FLUSH_TIMEOUT));
             logging.flush(FLUSH_TIMEOUT);
             end?;
         }
@@ -61,6 +73,13 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Set(options) => return Ok(of_remote(cli::set(&options))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether standard error is a terminal that shows colors. `NO_COLOR=1` turns them off.
+fn has_colors() -> bool {
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+    !is_plain && io::stderr().is_terminal()
 }
 
 /// Returns the exit code of a command for a running server. Its error has one of its own.

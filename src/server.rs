@@ -115,12 +115,13 @@ pub enum Error {
     Listener(#[from] ListenerError),
 }
 
-/// Runs the server until SIGTERM, SIGINT or a call makes it drain and stop. `last_words` is called if the process has
-/// to exit before this function returns.
+/// Runs the server until SIGTERM, SIGINT or a call makes it drain and stop. `greet` gets the first lines for somebody
+/// at a terminal, once the server listens. `last_words` is called if the process has to exit before this function
+/// returns.
 ///
 /// # Errors
 /// The server cannot start, or a part of it has failed.
-pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+pub fn run(config: Config, greet: impl FnOnce(&str), last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let machine = Machine::read();
     let cost = Cost::of(&config, Size::of(&config, &machine, None, None), &machine);
     let drain = Drain::new(Duration::from_millis(config.server.drain_ms));
@@ -136,6 +137,7 @@ pub fn run(config: Config, last_words: impl FnOnce() + Send + 'static) -> Result
     let system = ManuallyDrop::new(actix_rt::System::with_tokio_rt(|| runtime));
     system.block_on(async {
         let server = Server::start(config, drain)?;
+        greet(&server.greeting());
         server.announce(&cost);
         server.serve().await?;
         log::info!("stopped");
@@ -169,6 +171,14 @@ pub fn check_max(config: &Config) -> Result<Option<String>, Error> {
         Ok::<_, Error>(directory.probe().await)
     })?;
     if probe.is_good() { Ok(Some(probe.to_string())) } else { Err(Error::Max(probe)) }
+}
+
+/// Returns the address at which somebody on this machine reaches a listener.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), listener.port()),
+        _ => listener,
+    }
 }
 
 fn check_path(config: &Config) -> Result<(), Error> {
@@ -285,6 +295,18 @@ impl Server {
         self.admin_addr
     }
 
+    /// Returns two lines for somebody who has started the server at a terminal: where to go, and how to stop it.
+    fn greeting(&self) -> String {
+        let open = reachable(self.addr);
+        let windows = if self.demo.is_some() { " in two windows" } else { "" };
+        let dashboard = self.admin_addr.map(|admin| format!(", and http://{}/ to see what it does", reachable(admin)));
+        format!(
+            "maxtalk {} runs: open http://{open}/{windows}{}\nCtrl-C stops it.\n",
+            env!("CARGO_PKG_VERSION"),
+            dashboard.unwrap_or_default()
+        )
+    }
+
     /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
     fn announce(&self, cost: &Cost) {
         let addr = self.addr;
@@ -306,10 +328,7 @@ impl Server {
             Tokenless::FromLoopback | Tokenless::Never => {}
         }
         if self.demo.is_some() {
-            let open = match addr.ip() {
-                ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), addr.port()),
-                _ => addr,
-            };
+            let open = reachable(addr);
             log::info!("no max.url is set: the embedded demo MAX answers; open http://{open}/ in two windows");
             if !addr.ip().is_loopback() {
                 log::warn!("the demo MAX gives its tokens to whoever can reach {addr}: set max.url for a real one");

@@ -71,7 +71,7 @@ pub mod limits {
 }
 
 pub mod logging {
-    pub use crate::logging::{escape, lines_lost, log_refusal, start};
+    pub use crate::logging::{Look, escape, lines_lost, log_refusal, start};
 }
 
 pub mod mailbox {

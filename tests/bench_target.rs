@@ -11,7 +11,7 @@ use maxtalk::testing::bench::{Child, ChildError, How, Process};
 use maxtalk::testing::config::Demo;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_maxtalk");
-const DEMO: Demo = Demo { people: 50_000, members: 10, conversations_per_person: 1, zipf: None };
+const DEMO: Demo = Demo { public: false, people: 50_000, members: 10, conversations_per_person: 1, zipf: None };
 
 /// Returns whether the demo MAX knows the user and accepts the name as a token.
 fn knows(server: &Child, user: &str) -> bool {

@@ -50,7 +50,8 @@ fn the_output_of_config_is_a_valid_file_that_changes_nothing() {
     let (code, text, complaints) = operator.run(&["config"], &[]);
     assert_eq!((code, complaints.as_str()), (Some(0), ""));
     assert!(text.contains(
-        "\n[server]\n\n# Address that clients connect to.\n# Allowed: IP:PORT.\nlisten = \"127.0.0.1:6545\"\n"
+        "\n[server]\n\n# Address that clients connect to.\n# Allowed: IP:PORT, localhost:PORT or :PORT.\n\
+         listen = \"127.0.0.1:6545\"\n"
     ));
 
     let path = operator.file(&text).display().to_string();
@@ -263,7 +264,9 @@ fn files_that_cannot_be_read_are_named() {
 #[test]
 fn flags_are_checked_like_all_else_and_a_bad_command_line_is_a_usage_error() {
     let operator = Operator::new();
-    let complaint = "maxtalk: server.listen = \"abc\" (flag --listen): not an address; allowed: IP:PORT\n".to_owned();
+    let complaint =
+        "maxtalk: server.listen = \"abc\" (flag --listen): not an address; allowed: IP:PORT, localhost:PORT or :PORT\n"
+            .to_owned();
     assert_eq!(operator.run(&["--listen", "abc"], &[]), (Some(1), String::new(), complaint));
     for arguments in
         [&["--listne", "abc"][..], &["srve"], &["check", "more"], &["--listen"], &["config", "--listen", "a"]]
@@ -276,9 +279,15 @@ fn flags_are_checked_like_all_else_and_a_bad_command_line_is_a_usage_error() {
     assert_eq!((code, said), (Some(0), format!("maxtalk {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, said, _) = operator.run(&["--help"], &[]);
     assert_eq!(code, Some(0));
-    for part in
-        ["serve", "check", "config", "--listen <ADDR>", "--max-url <URL>", "--config <FILE>", "MAXTALK_SECTION__KEY"]
-    {
+    for part in [
+        "serve",
+        "check",
+        "config",
+        "--listen <ADDR>",
+        "--max-url <URL>",
+        "-c, --config <FILE>",
+        "MAXTALK_SECTION__KEY",
+    ] {
         assert!(said.contains(part), "{part} in {said}");
     }
 }

@@ -27,7 +27,7 @@ fn a_process_that_logs() {
         thread::sleep(DEADLINE);
         std::process::exit(3);
     });
-    let log = logging::start("info", 100, 3).unwrap();
+    let log = logging::start("info", logging::Look::default(), 100, 3).unwrap();
     log::debug!("too quiet");
     log::info!("hello {}", logging::escape("a\n\u{1b}[31m"));
     log::warn!("two\nlines");

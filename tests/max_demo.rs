@@ -35,7 +35,7 @@ impl Demo {
 
     /// With a number of generated people, ten to a conversation.
     async fn with_people(people: usize) -> Self {
-        let settings = config::Demo { people, members: 10, conversations_per_person: 1, zipf: None };
+        let settings = config::Demo { public: false, people, members: 10, conversations_per_person: 1, zipf: None };
         let demo = DemoMax::new(&settings, &Ids::from_system().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -121,6 +121,7 @@ pub(super) fn demo(plan: &Plan) -> Demo {
         Sizes::Zipf(exponent) => Some(exponent),
     };
     Demo {
+        public: false,
         people: plan.connections,
         members: plan.members.min(plan.connections),
         conversations_per_person: plan.conversations_per_user,

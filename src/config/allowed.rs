@@ -2,7 +2,7 @@
 //! for the operator, and knows how to show a value without its secrets.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -14,6 +14,7 @@ use super::policy::OutboxPolicy;
 use super::raw::Raw;
 use super::{NONE, filter};
 use crate::event::{Token, Username};
+use crate::logging::LogFormat;
 use crate::protocol::Generation;
 
 const HEADER_VALUE_BYTES_MAX: usize = 4096;
@@ -168,8 +169,17 @@ impl Allowed<Vec<IpNet>> for Networks {
     }
 }
 
-/// Addresses to listen on. Names are not resolved.
-pub(super) const ADDRESSES: Text<SocketAddr> = Text::new("IP:PORT", |text| text.parse().map_err(|_| "not an address"));
+/// Addresses to listen on. A port alone means all addresses of IPv4. Names are not resolved, but for that of this
+/// machine.
+pub(super) const ADDRESSES: Text<SocketAddr> = Text::new("IP:PORT, localhost:PORT or :PORT", |text| {
+    let on = |ip: Ipv4Addr, port: &str| port.parse().map(|port| SocketAddr::from((ip, port))).ok();
+    let address = match text.rsplit_once(':') {
+        Some(("", port)) => on(Ipv4Addr::UNSPECIFIED, port),
+        Some((name, port)) if name.eq_ignore_ascii_case("localhost") => on(Ipv4Addr::LOCALHOST, port),
+        _ => text.parse().ok(),
+    };
+    address.ok_or("not an address")
+});
 
 /// Base URLs of MAX.
 pub(super) const BASE_URLS: Text<BaseUrl> = Text::new(
@@ -224,6 +234,10 @@ pub(super) const TOKENS: Text<Token> =
 /// Fates of news that does not fit into an outbox.
 pub(super) const OUTBOX_POLICIES: Text<OutboxPolicy> =
     Text::new("fold, close or drop", |text| OutboxPolicy::parse(text).ok_or("not such a word"));
+
+/// Forms of the log.
+pub(super) const LOG_FORMATS: Text<LogFormat> =
+    Text::new("text or json", |text| LogFormat::parse(text).ok_or("not such a word"));
 
 /// Values of HTTP headers.
 pub(super) const HEADER_VALUES: Text<HeaderValue> =

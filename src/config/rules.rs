@@ -59,6 +59,19 @@ impl Config {
             "the first needs the demo MAX, which runs only without the second".to_owned(),
         );
 
+        check(
+            max.url.is_some() || self.demo.public || self.server.listen.ip().to_canonical().is_loopback(),
+            &["server.listen", "max.url", "demo.public"],
+            "without the second the demo MAX answers, and gives its tokens to everybody who can reach the first: set \
+             the second, or set the third to true (flag --demo)"
+                .to_owned(),
+        );
+        check(
+            !self.demo.public || max.url.is_none(),
+            &["demo.public", "max.url"],
+            "the first needs the demo MAX, which runs only without the second".to_owned(),
+        );
+
         self.check_listeners(&mut check);
         problems
     }

@@ -19,6 +19,20 @@ fn problems(sources: Sources) -> String {
 }
 
 #[test]
+fn an_address_may_be_short() {
+    for (text, address) in
+        [("localhost:80", "127.0.0.1:80"), ("LocalHost:80", "127.0.0.1:80"), ("[::1]:80", "[::1]:80")]
+    {
+        let sources = Sources { flags: flags(text), ..file("") };
+        assert_eq!(Config::load(sources).unwrap().server.listen.to_string(), address);
+    }
+    for text in ["80", ":", ":x", ":99999", "localhost", "localhost:", "remote:80", "::1:80"] {
+        let problems = problems(Sources { flags: flags(text), ..file("") });
+        assert!(problems.contains("allowed: IP:PORT, localhost:PORT or :PORT"), "{problems}");
+    }
+}
+
+#[test]
 fn the_defaults_are_those_of_the_annotated_file() {
     let defaults = Config::default();
     assert_eq!(defaults.server.listen.to_string(), "127.0.0.1:6545");
@@ -251,11 +265,11 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
         ("max.tokenless_joins", "\"true\"", None, "not a boolean", "allowed: true or false"),
         ("max.tokenless_joins", "1", Some("1"), "not a boolean", "allowed: true or false"),
         ("server.listen", "\"abc\"", Some("abc"), "not an address", "allowed: IP:PORT"),
-        ("server.listen", "\"localhost:1\"", Some("localhost:1"), "not an address", "allowed: IP:PORT"),
+        ("server.listen", "\"remote:1\"", Some("remote:1"), "not an address", "allowed: IP:PORT"),
         ("server.listen", "\"127.0.0.1:65536\"", Some("127.0.0.1:65536"), "not an address", "allowed: IP:PORT"),
         ("server.listen", "\"\"", Some(""), "empty", "allowed: IP:PORT"),
         ("server.listen", "6545", None, "not text", "allowed: IP:PORT"),
-        ("admin.listen", "\"x\"", Some("x"), "not an address", "allowed: IP:PORT, or empty for none"),
+        ("admin.listen", "\"x\"", Some("x"), "not an address", "allowed: IP:PORT, localhost:PORT or :PORT, or empty"),
         ("log.filter", "\"maxtalk=loud\"", Some("maxtalk=loud"), "not a level", "in the form of env_logger"),
         ("log.filter", "\" \"", Some(" "), "not a filter", "in the form of env_logger"),
         ("max.scope", "\"a\\nb\"", Some("a\nb"), "not the value of a header", "visible ASCII"),

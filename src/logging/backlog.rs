@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-/// Longer lines are cut.
-pub const LINE_BYTES_MAX: usize = 4096;
+use super::line::{LINE_BYTES_MAX, Look};
 
 /// The end of a cut line.
 const CUT: &[u8] = "…\n".as_bytes();
@@ -16,13 +15,19 @@ const BATCH_BYTES_MAX: usize = 65_536;
 pub(super) struct Backlog {
     lines: VecDeque<Vec<u8>>,
     lines_max: usize,
+    look: Look,
     /// The number of lines lost after the last one.
     lost: u64,
 }
 
 impl Backlog {
-    pub(super) fn new(lines_max: usize) -> Self {
-        Self { lines: VecDeque::new(), lines_max, lost: 0 }
+    pub(super) fn new(lines_max: usize, look: Look) -> Self {
+        Self { lines: VecDeque::new(), lines_max, look, lost: 0 }
+    }
+
+    /// Takes lines that come before all others, whether there is room or not.
+    pub(super) fn push_first(&mut self, lines: &[u8]) {
+        self.lines.push_front(lines.to_vec());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,7 +69,7 @@ impl Backlog {
     fn take_notice(&mut self) -> Vec<u8> {
         match std::mem::take(&mut self.lost) {
             0 => Vec::new(),
-            lost => format!("maxtalk: {lost} lines lost here\n").into_bytes(),
+            lost => self.look.notice(lost).into_bytes(),
         }
     }
 }
@@ -79,7 +84,7 @@ mod tests {
 
     #[test]
     fn lines_leave_in_order_and_gaps_are_told_where_they_are() {
-        let mut backlog = Backlog::new(2);
+        let mut backlog = Backlog::new(2, Look::default());
         let taken = ["a\n", "b\n", "c\n", "d\n"].map(|line| backlog.push(line.as_bytes()));
         assert_eq!(taken, [true, true, false, false]);
         assert_eq!(text(&mut backlog).as_deref(), Some("a\nb\nmaxtalk: 2 lines lost here\n"));
@@ -93,7 +98,7 @@ mod tests {
     fn a_gap_between_waiting_lines_is_told_between_them() {
         let line = [b'x'; LINE_BYTES_MAX - 1].iter().chain(b"\n").copied().collect::<Vec<_>>();
         let lines_max = 2 * BATCH_BYTES_MAX / LINE_BYTES_MAX;
-        let mut backlog = Backlog::new(lines_max);
+        let mut backlog = Backlog::new(lines_max, Look::default());
         assert_eq!((0..=lines_max).filter(|_| backlog.push(&line)).count(), lines_max);
         let first = backlog.take().unwrap();
         assert_eq!(first.len(), BATCH_BYTES_MAX, "a batch has its bound");
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_cut_between_characters() {
-        let mut backlog = Backlog::new(1);
+        let mut backlog = Backlog::new(1, Look::default());
         assert!(backlog.push(format!("x{}\n", "é".repeat(LINE_BYTES_MAX)).as_bytes()));
         let line = text(&mut backlog).unwrap();
         assert!(line.ends_with("é…\n") && line.len() <= LINE_BYTES_MAX + CUT.len(), "{}", line.len());

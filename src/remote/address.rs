@@ -22,7 +22,7 @@ pub struct Access {
     #[arg(long, value_name = "URL|ADDR")]
     pub admin: Option<Base>,
     /// TOML file with the settings of the server
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 

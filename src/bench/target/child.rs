@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_child_is_given_bounds_that_its_people_need_but_where_others_were_chosen() {
-        let demo = |people| config::Demo { people, members: 10, conversations_per_person: 3, zipf: Some(1.5) };
+        let demo =
+            |people| config::Demo { public: false, people, members: 10, conversations_per_person: 3, zipf: Some(1.5) };
         let value = |settings: &[(String, String)], name: &str| {
             settings.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };

@@ -99,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     fn crowd() -> Crowd {
-        Crowd::new(&config::Demo { people: 26, members: 10, conversations_per_person: 1, zipf: None })
+        Crowd::new(&config::Demo { public: false, people: 26, members: 10, conversations_per_person: 1, zipf: None })
     }
 
     #[test]
