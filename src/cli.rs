@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
@@ -15,6 +16,7 @@ use crate::bench::command::{self, BenchError, Files};
 use crate::bench::options::BenchOptions;
 use crate::config::cost::{Cost, Size};
 use crate::config::{self, Config, File, Flag, Sources};
+use crate::docs;
 use crate::files::read_text;
 use crate::limits::machine::Machine;
 use crate::remote::address::{Access, Nowhere, Remote};
@@ -52,6 +54,12 @@ pub enum Command {
     Grafana,
     /// Print alerting rules for Prometheus, as a file for its rule_files
     Alerts,
+    /// Print a page of the documentation, or the list of the pages
+    Docs {
+        /// The name of the page
+        #[arg(value_name = "PAGE", value_parser = PossibleValuesParser::new(docs::PAGES.iter().map(|page| page.name)))]
+        page: Option<String>,
+    },
     /// Load a server with many clients, check every delivery, and report how fast it was
     Bench(Box<BenchOptions>),
     /// Show a running server in the terminal: its mailboxes, slow sessions and hot conversations
@@ -339,6 +347,9 @@ impl CommandLine {
                     Command::Alerts => {
                         "\"maxtalk alerts\" prints the same for every configuration, and takes no options"
                     }
+                    Command::Docs { .. } => {
+                        "\"maxtalk docs\" prints the same for every configuration, and takes no options"
+                    }
                     Command::Top(_) | Command::Set(_) => {
                         "\"maxtalk top\" and \"maxtalk set\" are for a running server: write --config after their names"
                     }
@@ -382,6 +393,9 @@ mod tests {
             (&["--listen", "a", "config"], Err(ErrorKind::ArgumentConflict)),
             (&["--listen", "a", "alerts"], Err(ErrorKind::ArgumentConflict)),
             (&["grafana"], Ok(Command::Grafana)),
+            (&["docs"], Ok(Command::Docs { page: None })),
+            (&["docs", "tuning"], Ok(Command::Docs { page: Some("tuning".to_owned()) })),
+            (&["docs", "tunning"], Err(ErrorKind::InvalidValue)),
             (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),
             (&["--listen"], Err(ErrorKind::InvalidValue)),
             (&["bench", "--url", "http://x", "--sweep", "mailbox.session=1,2"], Err(ErrorKind::ArgumentConflict)),

@@ -7,7 +7,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`protocol`]: the wire, without I/O; [`limits`]; [`logging`]; [`files`]; [`ids`]; [`stage`]; [`turns`] |
+//! | 0 | [`protocol`]: the wire; [`docs`]; [`limits`]; [`logging`]; [`files`]; [`ids`]; [`stage`]; [`turns`] |
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
@@ -88,6 +88,7 @@ mod cli;
 mod config;
 mod delivery;
 mod directory;
+pub mod docs;
 mod event;
 mod files;
 mod http;

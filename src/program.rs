@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cli::{self, Command, RemoteError};
 use crate::logging::{self, LogFormat, Look};
 use crate::metrics::{alerts, grafana};
-use crate::{config, server};
+use crate::{config, docs, server};
 
 /// How long the last log lines may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,6 +68,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Config => cli::print(&config::annotated_defaults())?,
         Command::Grafana => cli::print(&grafana::dashboard())?,
         Command::Alerts => cli::print(&alerts::rules())?,
+        Command::Docs { page } => {
+            let page = page.as_deref().and_then(docs::find);
+            cli::print(&page.map_or_else(docs::list, |page| page.text.to_owned()))?;
+        }
         Command::Bench(options) => return Ok(cli::bench(&options)?),
         Command::Top(options) => return Ok(of_remote(cli::top(&options))),
         Command::Set(options) => return Ok(of_remote(cli::set(&options))),

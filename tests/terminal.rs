@@ -1,5 +1,5 @@
-//! The server as somebody meets it who starts it by hand: in a terminal, with the flags that come to mind; and its log as
-//! a collector meets it.
+//! The server as somebody meets it who starts it by hand: in a terminal, with the flags that come to mind. And its log
+//! as a collector meets it.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 

@@ -27,6 +27,7 @@ pub mod answers;
 pub mod api;
 pub mod body;
 pub mod conversations;
+mod docs;
 pub mod drain;
 pub mod error;
 pub mod guard;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::answers::{READING, read_only};
 use super::page::INDEX;
 use super::state::Admin;
-use super::{api, live, page};
+use super::{api, docs, live, page};
 use crate::metrics::text::Form;
 use crate::stage::Stage;
 
@@ -22,6 +22,7 @@ pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
         config.service(read_only("/health/ready", ready));
         config.service(resource(live::PATH).to(live::refuse));
         api::mount(config);
+        docs::mount(config);
         config.default_service(to(elsewhere));
     }
 }

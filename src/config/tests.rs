@@ -297,10 +297,12 @@ fn values_that_are_not_allowed_are_named_with_their_source_and_with_what_is() {
     }
     assert_eq!(
         problems(environment(&[("MAXTALK_SERVER__LISTEN", "abc")])),
-        "server.listen = \"abc\" (environment variable MAXTALK_SERVER__LISTEN): not an address; allowed: IP:PORT"
+        "server.listen = \"abc\" (environment variable MAXTALK_SERVER__LISTEN): not an address; allowed: IP:PORT, \
+         localhost:PORT or :PORT"
     );
     let flagged = problems(Sources { flags: flags("abc"), ..Sources::default() });
-    assert_eq!(flagged, "server.listen = \"abc\" (flag --listen): not an address; allowed: IP:PORT");
+    let expected = "server.listen = \"abc\" (flag --listen): not an address; allowed: IP:PORT, localhost:PORT or :PORT";
+    assert_eq!(flagged, expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The names of the bounds on what clients may do or hold.
 
-/// A bound on what clients may do or hold. Each has a setting, which is in one of the two tables of bounds in src/docs/settings.md.
+/// A bound on what clients may do or hold. Each has a setting, which is in one of the two tables of bounds of
+/// `src/docs/settings.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// Events of one session.

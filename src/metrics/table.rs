@@ -1,6 +1,6 @@
 //! Every metric, declared once: its name, its type, its labels and its help. A name ends with its unit. The structs
-//! that hold the metrics, their registration, and the list for the test of the page on operating come from the one table in this
-//! file.
+//! that hold the metrics, their registration, and the list for the test of the page on operating come from the one
+//! table in this file.
 
 use std::fmt;
 use std::hash::Hash;

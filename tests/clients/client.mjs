@@ -131,13 +131,14 @@ class JavaScriptClient extends Client {
 
 /** socket.io-client 1 to 4, all of which stand on Engine.IO. */
 class EngineIoClient extends JavaScriptClient {
-  constructor(way, url, { auth, headers, namespace = "/max", ...options }) {
+  constructor(way, url, { auth, headers, tls, namespace = "/max", ...options }) {
     const socket = way.io(url + namespace, {
       forceNew: true,
       reconnectionDelay: 50,
       reconnectionDelayMax: 300,
       ...(auth && { auth }),
       ...(headers && { extraHeaders: headers }),
+      ...tls,
       ...(way.transports && { transports: way.transports }),
     });
     super(way, socket, options);
