@@ -21,8 +21,15 @@ pub mod script;
 pub mod socket;
 pub mod wire;
 
-/// Limit on every wait. Only failing tests wait this long.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Limit on every wait. Only failing tests wait this long. A slow machine gets more by `MAXTALK_TEST_DEADLINE_S`, which
+/// is read when the tests are built.
+pub const DEADLINE: Duration = Duration::from_secs(match option_env!("MAXTALK_TEST_DEADLINE_S") {
+    Some(text) => match u64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => panic!("MAXTALK_TEST_DEADLINE_S is a number of seconds"),
+    },
+    None => 60,
+});
 
 /// Runs a test and its tasks on this thread.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
