@@ -244,6 +244,13 @@ try {
     await page.keyboard.press("Enter");
     await shows(page.locator("#drawer-title"), HOT);
     await shows(drawer(page).locator("dt"), "members");
+    const behind = () => page.locator("main").evaluate((main) => main.inert);
+    assert.equal(await behind(), false, "the page beside it stays in reach");
+    const { width, height } = page.viewportSize();
+    await page.setViewportSize({ width: 390, height });
+    await page.waitForFunction(() => document.querySelector("main").inert, undefined, { timeout: PATIENCE_MS });
+    await page.setViewportSize({ width, height });
+    await page.waitForFunction(() => !document.querySelector("main").inert, undefined, { timeout: PATIENCE_MS });
     await page.keyboard.press("Escape");
     assert.equal(await drawer(page).isVisible(), false);
     assert.equal(await link.evaluate((link) => link === document.activeElement), true, "the focus comes back");

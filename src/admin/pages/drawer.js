@@ -5,6 +5,8 @@ import { value, words } from "./format.js";
 const REFRESH_MS = 2000;
 /** The items of a list that are shown. */
 const LISTED = 200;
+/** The drawer is this wide, so that it covers a narrower window. */
+const covers = matchMedia("(max-width: 28rem)");
 
 export const href = (kind, id) => `#${kind}/${encodeURIComponent(id)}`;
 
@@ -37,6 +39,7 @@ export class Drawer {
   constructor(live) {
     this.#live = live;
     addEventListener("hashchange", () => this.#follow());
+    covers.addEventListener("change", () => this.#cover());
     part(this.#element, "close").addEventListener("click", () => this.#leave());
     this.#element.addEventListener("keydown", ({ key }) => key === "Escape" && this.#leave());
     this.#follow();
@@ -60,6 +63,7 @@ export class Drawer {
     if (known && opens) this.#opener = document.activeElement;
     this.#shown = known ? { kind, id } : {};
     this.#element.hidden = !known;
+    this.#cover();
     if (!known) {
       clearTimeout(this.#timer);
       if (!opens) this.#opener?.focus();
@@ -71,6 +75,12 @@ export class Drawer {
     this.#say("");
     part(this.#element, "title").focus();
     this.refresh();
+  }
+
+  /** Takes what the drawer covers out of reach of the keyboard. */
+  #cover() {
+    const isCovered = !this.#element.hidden && covers.matches;
+    for (const behind of document.querySelectorAll("body > header, body > main")) behind.inert = isCovered;
   }
 
   async #load() {
