@@ -506,3 +506,51 @@ fn settings_that_cannot_work_together_are_named_together() {
         assert!(Config::load(file(&text)).is_ok(), "{text}");
     }
 }
+
+/// Reads a default as pages write it: a number, perhaps with a unit. `None` where it is said in words.
+fn written(text: &str) -> Option<String> {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let factor = match unit {
+        "" | "ms" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "MB" => 1_000_000,
+        "s" => 1000,
+        _ => return None,
+    };
+    Some((number.parse::<u64>().ok()? * factor).to_string())
+}
+
+#[test]
+fn the_page_on_settings_has_the_defaults() {
+    let page = include_str!("../docs/settings.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let mut compared = 0;
+    for cells in rows.map(|row| row.split(" | ").collect::<Vec<_>>()) {
+        let keys: Vec<_> = cells[0].split('`').filter(|key| key.contains('.')).collect();
+        let defaults: Vec<_> = cells[1].split(", ").map(written).collect();
+        if keys.len() != defaults.len() {
+            continue;
+        }
+        for (key, default) in keys.into_iter().zip(defaults) {
+            let Some(default) = default else { continue };
+            assert_eq!(Config::default().describe(key), format!("{key} = {default} (default)"));
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+#[test]
+fn pages_name_settings_that_exist() {
+    let sections: Vec<_> = Setting::all().map(|setting| setting.key.split('.').next().unwrap()).collect();
+    for page in crate::docs::PAGES {
+        let quoted = page.text.split('`').skip(1).step_by(2).flat_map(|code| code.split([' ', '=']));
+        for key in quoted.filter(|key| key.split_once('.').is_some_and(|(section, _)| sections.contains(&section))) {
+            let is_setting = key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_'));
+            let is_known =
+                Setting::all().any(|setting| setting.key == key) || key.ends_with(".*") || key.ends_with(".md");
+            assert!(!is_setting || is_known, "{}: {key}", page.name);
+        }
+    }
+}
