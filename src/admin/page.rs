@@ -20,8 +20,8 @@ const TOKEN: &str = r#"<meta name="maxtalk-dashboard" content="">"#;
 const PAGE: &str = include_str!("pages/dashboard.html");
 
 /// The text at `/` for clients that are no browsers.
-pub const INDEX: &str = "Here are /metrics, /health/live, /health/ready, and the API: see /api/v1/openapi.json. \
-                         Browsers get a dashboard at /.\n";
+pub const INDEX: &str = "Here are /metrics, /health/live, /health/ready, and the API: see /api/v1/openapi.json and \
+                         /docs/operating. Browsers get a dashboard at /.\n";
 
 /// The content type of the modules.
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
