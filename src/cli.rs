@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::{Signal, getpid, kill_process};
@@ -57,7 +57,7 @@ pub enum Command {
     /// Print a page of the documentation, or the list of the pages
     Docs {
         /// The name of the page
-        #[arg(value_name = "PAGE", value_parser = PossibleValuesParser::new(docs::PAGES.iter().map(|page| page.name)))]
+        #[arg(value_name = "PAGE", value_parser = PossibleValuesParser::new(pages()))]
         page: Option<String>,
     },
     /// Load a server with many clients, check every delivery, and report how fast it was
@@ -97,6 +97,11 @@ pub struct SizeOptions {
     /// Show the cost of this number of conversations (default: as many as sessions)
     #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
     pub conversations: Option<u64>,
+}
+
+/// Returns the names of the pages that `maxtalk docs` takes.
+fn pages() -> impl Iterator<Item = PossibleValue> {
+    docs::PAGES.iter().map(|page| PossibleValue::new(page.name).alias(page.file).help(page.about))
 }
 
 /// Reads a number of sessions or conversations.
@@ -395,6 +400,7 @@ mod tests {
             (&["grafana"], Ok(Command::Grafana)),
             (&["docs"], Ok(Command::Docs { page: None })),
             (&["docs", "tuning"], Ok(Command::Docs { page: Some("tuning".to_owned()) })),
+            (&["docs", "tuning.md"], Ok(Command::Docs { page: Some("tuning.md".to_owned()) })),
             (&["docs", "tunning"], Err(ErrorKind::InvalidValue)),
             (&["config", "--listen", "a"], Err(ErrorKind::UnknownArgument)),
             (&["--listen"], Err(ErrorKind::InvalidValue)),

@@ -6,6 +6,8 @@
 pub struct Page {
     /// Its name in paths and on the command line.
     pub name: &'static str,
+    /// The name of its file, by which the pages refer to one another.
+    pub file: &'static str,
     /// What it says, in a few words.
     pub about: &'static str,
     /// Its text in Markdown.
@@ -16,7 +18,12 @@ macro_rules! pages {
     ($($module:ident $name:literal $about:literal,)+) => {
         /// All pages, in the order in which a newcomer needs them.
         pub const PAGES: &[Page] = &[
-            $(Page { name: $name, about: $about, text: include_str!(concat!("docs/", $name, ".md")) },)+
+            $(Page {
+                name: $name,
+                file: concat!($name, ".md"),
+                about: $about,
+                text: include_str!(concat!("docs/", $name, ".md")),
+            },)+
         ];
 
         $(
@@ -45,9 +52,9 @@ pub const PICTURES: &[(&str, &str)] = &[
     ("sweep-refused-bursts.svg", include_str!("docs/sweep-refused-bursts.svg")),
 ];
 
-/// Returns the page of this name. `None` if there is none.
+/// Returns the page of this name or file. `None` if there is none.
 pub fn find(name: &str) -> Option<&'static Page> {
-    PAGES.iter().find(|page| page.name == name)
+    PAGES.iter().find(|page| page.name == name || page.file == name)
 }
 
 /// Returns the list of the pages, one in each line.
@@ -78,7 +85,9 @@ mod tests {
 
     /// Returns the anchors of a text, as GitHub makes them of its headings.
     fn anchors(text: &str) -> BTreeSet<String> {
-        let headings = text.lines().filter(|line| line.starts_with('#'));
+        // The parts between fences are outside of code and inside of it in turn.
+        let prose = text.split("```").step_by(2).flat_map(str::lines);
+        let headings = prose.filter(|line| line.starts_with('#'));
         let headings = headings.map(|line| line.trim_start_matches('#').trim());
         let anchor = |heading: &str| {
             let kept = heading.to_lowercase().replace(' ', "-");

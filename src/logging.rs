@@ -59,12 +59,20 @@ pub struct Logging {
 }
 
 /// Starts the log of this process. Records that pass `filter` (in the form of env_logger) go to standard error; at most
-/// `lines_max` lines wait. Panics are logged too.
+/// `lines_max` lines wait. Panics are logged too. If `greets`, all lines wait for [`Logging::greet`], but for a second
+/// at most.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start(filter: &str, look: Look, lines_max: usize, refusals_per_second_max: u32) -> Result<Logging, StartError> {
+pub fn start(
+    filter: &str,
+    look: Look,
+    greets: bool,
+    lines_max: usize,
+    refusals_per_second_max: u32,
+) -> Result<Logging, StartError> {
     let queue = Arc::new(Queue::new(lines_max, look, &LINES_LOST));
+    queue.state.lock().is_held = greets;
     REFUSALS.lock().set_per_second_max(refusals_per_second_max);
     // A descriptor of our own: other writers to standard error must not wait for a lock that a stalled write holds.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -84,11 +92,6 @@ pub fn start(filter: &str, look: Look, lines_max: usize, refusals_per_second_max
 }
 
 impl Logging {
-    /// Holds back all lines until [`greet`](Self::greet), but for a second at most.
-    pub fn hold(&self) {
-        self.queue.state.lock().is_held = true;
-    }
-
     /// Writes `lines` as they are, before those held back.
     pub fn greet(&self, lines: &str) {
         let mut state = self.queue.state.lock();

@@ -39,11 +39,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
             let log = &config.log;
             let look = Look { format: log.format, colors: has_colors() };
-            let logging = logging::start(&log.filter, look, log.lines_max, log.refusals_per_second_max)?;
-            let greets = log.format == LogFormat::Text && io::stderr().is_terminal();
-            if greets {
-                logging.hold();
-            }
+            let greets = look.format == LogFormat::Text && io::stderr().is_terminal();
+            let logging = logging::start(&log.filter, look, greets, log.lines_max, log.refusals_per_second_max)?;
             config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
             #[cfg(feature = "jemalloc")]
             give_memory_back();
@@ -54,6 +51,14 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 }
             };
             let end = server::run(config, greet, move || _ = last_words.flush(FLUSH_TIMEOUT));
+            if look.format == LogFormat::Json
+                && let Err(error) = end
+            {
+                // A collector of objects would drop a line that is none.
+                log::error!("{error}");
+                logging.flush(FLUSH_TIMEOUT);
+                return Ok(ExitCode::FAILURE);
+            }
             logging.flush(FLUSH_TIMEOUT);
             end?;
         }

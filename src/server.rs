@@ -299,7 +299,7 @@ impl Server {
     fn greeting(&self) -> String {
         let open = reachable(self.addr);
         let windows = if self.demo.is_some() { " in two windows" } else { "" };
-        let dashboard = self.admin_addr.map(|admin| format!(", and http://{}/ to see what it does", reachable(admin)));
+        let dashboard = self.admin_addr.map(|admin| format!("; the dashboard is at http://{}/", reachable(admin)));
         format!(
             "maxtalk {} runs: open http://{open}/{windows}{}\nCtrl-C stops it.\n",
             env!("CARGO_PKG_VERSION"),

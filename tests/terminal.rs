@@ -7,6 +7,8 @@
 mod pty;
 mod support;
 
+use std::net::TcpListener;
+
 use pty::InPty;
 use serde_json::Value;
 use support::process::{Process, maxtalk, signal};
@@ -51,6 +53,17 @@ fn a_collector_gets_objects() {
     assert_eq!((&first["level"], &first["target"]), (&"info".into(), &"maxtalk::server".into()), "{first}");
     assert!(first["message"].as_str().unwrap().contains("listening on http://"), "{first}");
     assert_eq!(first["time"].as_str().unwrap().len(), "2026-01-02T03:04:05.678Z".len(), "{first}");
+}
+
+#[test]
+fn a_collector_gets_the_reason_of_a_failed_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = maxtalk(&["--listen", &taken.local_addr().unwrap().to_string()]);
+    command.env("MAXTALK_LOG__FORMAT", "json");
+    let mut server = Process::start(command);
+    assert_eq!(server.end().0.code(), Some(1));
+    let last: Value = serde_json::from_str(server.log.last().unwrap()).unwrap();
+    assert!(last["level"] == "error" && last["message"].as_str().unwrap().contains("server.listen"), "{last}");
 }
 
 #[test]

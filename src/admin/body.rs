@@ -52,6 +52,10 @@ impl<T: DeserializeOwned> FromRequest for BodyAndText<T> {
 /// Reads an object. serde also reads an array as a struct, so anything that does not begin like an object is refused
 /// first.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.is_empty() {
+        let what = "the body is empty: send a JSON object, {} if there is nothing to say";
+        return Err(ApiError::new(FaultCode::BadRequest, what));
+    }
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             Ok(_) => Err(ApiError::new(FaultCode::Invalid, "the body is a JSON object")),

@@ -1,6 +1,6 @@
 //! The pages of the documentation as HTML.
 
-use actix_web::http::header::CONTENT_SECURITY_POLICY;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use actix_web::web::{Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
@@ -16,9 +16,14 @@ const STYLE: &str = include_str!("pages/docs.css");
 
 /// Mounts the list, the pages and what they load.
 pub fn mount(config: &mut ServiceConfig) {
-    config.service(read_only("/docs", list)).service(read_only("/docs/", list));
+    config.service(read_only("/docs", moved)).service(read_only("/docs/", list));
     config.service(read_only("/docs/docs.css", || async { answer("text/css; charset=utf-8", STYLE.to_owned()) }));
     config.service(read_only("/docs/{name}", page));
+}
+
+/// Leads to the list, whose links are below `/docs/`.
+async fn moved() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
 }
 
 async fn list() -> HttpResponse {
@@ -29,16 +34,15 @@ async fn list() -> HttpResponse {
 }
 
 async fn page(name: Path<String>, request: HttpRequest) -> HttpResponse {
-    let name = name.strip_suffix(".md").unwrap_or(&name);
-    if let Some((_, picture)) = PICTURES.iter().find(|(picture, _)| *picture == name) {
+    if let Some((_, picture)) = PICTURES.iter().find(|(picture, _)| *picture == *name) {
         return answer("image/svg+xml", (*picture).to_owned());
     }
-    match docs::find(name) {
+    match docs::find(&name) {
         Some(page) => html_of(page.name, page.text),
         None => {
             let names = PAGES.iter().map(|page| page.name).collect::<Vec<_>>().join(", ");
             let refusal = format!("{}: there is no such page. The pages are {names}.\n", request.path());
-            HttpResponse::NotFound().body(refusal)
+            HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(refusal)
         }
     }
 }

@@ -32,7 +32,7 @@ async fn elsewhere(request: HttpRequest) -> HttpResponse {
     let is_options = request.method() == Method::OPTIONS;
     let mut answer = if is_options { HttpResponse::Ok() } else { HttpResponse::NotFound() };
     answer.insert_header((header::ALLOW, READING));
-    if is_options { answer.finish() } else { answer.body(INDEX) }
+    if is_options { answer.finish() } else { answer.content_type("text/plain; charset=utf-8").body(INDEX) }
 }
 
 async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {

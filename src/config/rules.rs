@@ -62,8 +62,8 @@ impl Config {
         check(
             max.url.is_some() || self.demo.public || self.server.listen.ip().to_canonical().is_loopback(),
             &["server.listen", "max.url", "demo.public"],
-            "without the second the demo MAX answers, and gives its tokens to everybody who can reach the first: set \
-             the second, or set the third to true (flag --demo)"
+            "the demo MAX would give its tokens to everybody who can reach this address: set max.url, listen on \
+             127.0.0.1, or allow it by --demo"
                 .to_owned(),
         );
         check(

@@ -87,7 +87,7 @@ mod tests {
         let mut backlog = Backlog::new(2, Look::default());
         let taken = ["a\n", "b\n", "c\n", "d\n"].map(|line| backlog.push(line.as_bytes()));
         assert_eq!(taken, [true, true, false, false]);
-        assert_eq!(text(&mut backlog).as_deref(), Some("a\nb\nmaxtalk: 2 lines lost here\n"));
+        assert_eq!(text(&mut backlog).as_deref(), Some("a\nb\nmaxtalk: lines lost here: 2\n"));
         assert!(backlog.is_empty());
         assert_eq!(text(&mut backlog), None);
         assert!(backlog.push(b"e\n"));
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(first.len(), BATCH_BYTES_MAX, "a batch has its bound");
         assert!(backlog.push(b"late\n"));
         let rest = text(&mut backlog).unwrap() + &text(&mut backlog).unwrap();
-        assert!(rest.ends_with("x\nmaxtalk: 1 lines lost here\nlate\n"));
+        assert!(rest.ends_with("x\nmaxtalk: lines lost here: 1\nlate\n"));
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl Look {
     /// Returns the line that stands where `lost` lines were lost. It has no time of its own.
     pub(super) fn notice(self, lost: u64) -> String {
         match self.format {
-            LogFormat::Text => format!("maxtalk: {lost} lines lost here\n"),
-            LogFormat::Json => json(None, Level::Warn, "maxtalk::logging", &format!("{lost} lines lost here")),
+            LogFormat::Text => format!("maxtalk: lines lost here: {lost}\n"),
+            LogFormat::Json => json(None, Level::Warn, "maxtalk::logging", &format!("lines lost here: {lost}")),
         }
     }
 }
@@ -160,7 +160,7 @@ mod tests {
             assert!(read(line)["message"].as_str().unwrap().ends_with('…'));
         }
         let notice = Look { format: LogFormat::Json, colors: false }.notice(7);
-        assert_eq!(read(notice)["message"], "7 lines lost here");
+        assert_eq!(read(notice)["message"], "lines lost here: 7");
     }
 
     #[test]

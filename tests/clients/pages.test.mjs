@@ -34,7 +34,7 @@ after(async () => {
 function commandsOf(text) {
   const blocks = [...text.matchAll(/```sh\n([^]*?)```/g)].map(([, block]) => block.replaceAll("\\\n", " "));
   const lines = blocks.flatMap((block) => block.split("\n"));
-  return lines.map((line) => line.replace(/\s+#\s.*$/, "").replace(/\s+/g, " ").trim()).filter(Boolean);
+  return lines.map((line) => line.replace(/\s+#\s.*$/, "").replace(/\s+/g, " ").trim()).filter((line) => line && !line.startsWith("#"));
 }
 
 /** Runs a command by a shell. Returns its exit code and all that it has said; stops it when it says `last`. */
@@ -62,6 +62,7 @@ function plan(command) {
   const running = { MAXTALK_ADMIN__LISTEN: `127.0.0.1:${ports.admin}` };
   if (/^maxtalk (set|healthcheck)/.test(command)) return { command, env: running };
   if (command === "maxtalk top") return { command: "maxtalk top --once", env: running };
+  if (command.startsWith("curl")) return { command: `${command.replace("6546", ports.admin)} --fail`, env: {} };
   if (/--sweep/.test(command)) return { command: command.replace(/(maxtalk bench)/, "$1 --plan"), env: {} };
   if (/maxtalk bench/.test(command)) {
     // How fast this machine is shall decide nothing: one that is too slow is told so by the exit code 1.

@@ -239,7 +239,8 @@ impl Inner {
         if let Some((not, outcome, failure)) = failed.0.iter().find(|(_, outcome, _)| is_unserved(*outcome)) {
             let is_for_all = served.learn(*not, *outcome, username.as_str(), Instant::now());
             let level = if is_for_all { log::Level::Info } else { log::Level::Debug };
-            log::log!(level, "MAX did not serve one of its calls and is asked by {route:?} for a while: {failure}");
+            let call = route.pattern();
+            log::log!(level, "MAX did not serve one of its calls, so {call} comes first for a while: {failure}");
         }
     }
 }

@@ -79,7 +79,10 @@ async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, Strin
         last = Some(response.status);
     }
     let status = last.map(|status| format!(" by {status}")).unwrap_or_default();
-    Err(format!("something answers there{status}, but not as MAX does; check the path of max.url"))
+    Err(format!(
+        "something answers there{status}, but not as MAX does; check the path of max.url, and have a back end of your \
+         own answer GET /info by {{\"version\": \"1\"}}"
+    ))
 }
 
 /// Returns why the service account cannot answer joins without a token. `None` if there is no such reason.

@@ -33,6 +33,14 @@ impl Route {
         }
     }
 
+    /// The call, for the log.
+    pub(super) fn pattern(self) -> &'static str {
+        match self {
+            Self::Person => "GET /people/{username}",
+            Self::List => "GET /conversations",
+        }
+    }
+
     fn other(self) -> Self {
         match self {
             Self::Person => Self::List,
