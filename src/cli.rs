@@ -165,9 +165,7 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, BenchError> {
     let sheet = outcome.sheet();
     // If a file cannot be written, standard output still gets the report.
     let written = files.write(&sheet);
-    if let Some(text) = command::output(options, &sheet) {
-        show(&text)?;
-    }
+    show(&command::output(options, &sheet))?;
     written?;
     Ok(ExitCode::from(outcome.code()))
 }

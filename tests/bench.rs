@@ -41,6 +41,7 @@ fn job(address: SocketAddr) -> Job {
         slow_share: 0.0,
         user_prefix: "u".to_owned(),
         seed: 1,
+        lag_max: Duration::from_millis(1),
     };
     let (path, namespace) = ("/socket.io/".to_owned(), "/max".to_owned());
     Job {

@@ -106,11 +106,13 @@ pub fn run(options: &BenchOptions) -> Result<Outcome, BenchError> {
     Ok(Outcome::Run(Box::new(subject.end(report)?)))
 }
 
-/// Returns the text for standard output: the table, JSON, or nothing.
-pub fn output(options: &BenchOptions, sheet: &Sheet) -> Option<String> {
+/// Returns the text for standard output: JSON, five lines, the judgements, or the table.
+pub fn output(options: &BenchOptions, sheet: &Sheet) -> String {
     match &options.json {
-        Some(path) if path == Path::new(STDOUT) => Some(sheet.json().to_owned()),
-        _ => (!options.quiet).then(|| text::table(sheet)),
+        Some(path) if path == Path::new(STDOUT) => sheet.json().to_owned(),
+        _ if options.brief => text::brief(sheet),
+        _ if options.quiet => text::verdicts(sheet),
+        _ => text::table(sheet),
     }
 }
 

@@ -91,15 +91,17 @@ pub enum RunError {
         cause: io::Error,
     },
     /// No connection got as far as `listening`.
-    #[error("nobody could join: {}", list(.errors))]
+    #[error("nobody could join: {}{}", list(.errors), .named.map_or_else(String::new, |users| hint(.errors, users)))]
     NobodyJoined {
         /// The errors by kind, with their number.
         errors: Vec<(String, u64)>,
+        /// Number of users. `None` if a file named them.
+        named: Option<usize>,
     },
     /// No talk would be heard by anybody.
     #[error(
         "no conversation has two of the {joined} users who joined, so that nobody would hear a talk: MAX has to know \
-         users that share conversations (--user-prefix, --token-file)"
+         users that share conversations (--user-prefix, --token-file). {}", people_hint(*.joined as usize)
     )]
     NobodyListens {
         /// Number of users that joined.
@@ -288,6 +290,21 @@ fn is_earlier(earlier: &str, id: &str) -> bool {
     }
     let (Some((process, number)), Some(current)) = (parts(earlier), parts(id)) else { return false };
     process == current.0 && number < current.1
+}
+
+/// Whether errors of this kind are those of a user that the server does not know.
+pub(super) fn is_unknown_user(kind: &str) -> bool {
+    ["unauthorized", "unknown_user"].iter().any(|code| kind.ends_with(&format!("refused with {code}")))
+}
+
+/// Returns how a server with the demo gets to know the users that the bench names.
+pub(super) fn people_hint(users: usize) -> String {
+    format!("If it is maxtalk with its demo, start it with MAXTALK_DEMO__PEOPLE={users}")
+}
+
+fn hint(errors: &[(String, u64)], users: usize) -> String {
+    let is_unknown = errors.iter().any(|(kind, _)| is_unknown_user(kind));
+    if is_unknown { format!(". {}", people_hint(users)) } else { String::new() }
 }
 
 fn json(text: &str) -> String {

@@ -1,9 +1,11 @@
-//! The search for the highest rate that holds an objective: the rate is doubled until one fails, then bisected.
+//! The search for the highest rate that holds an objective: the rate is doubled until one fails, then bisected. Pure.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::outcome::{KneeStep, Report, Trial};
+use super::outcome::{Doubt, KneeStep, Report, Trial};
+use super::plan::LAG_MAX;
 use super::units::{TimeError, time};
 
 /// The search ends when the lowest failed rate is at most this many times the highest held one.
@@ -31,8 +33,10 @@ enum Term {
 }
 
 impl Objective {
-    /// Judges a run. Every objective includes that nothing is duplicated, out of order or misdelivered. Such faults,
-    /// and losses under `loss=0`, fail the trial even if the generator was late: its lateness excuses only latencies.
+    /// Judges a run. Every objective includes that nothing is duplicated, out of order or misdelivered: such a fault
+    /// fails the trial, however late the generator was. A run that kept all terms and its planned rate holds, however
+    /// late the generator was: lateness can only make it look worse. If a term failed while the generator did not keep
+    /// its plan, nobody knows whose fault that is.
     pub fn judge(&self, report: &Report) -> Trial {
         let kept = |term: &Term| match *term {
             Term::Percentile(percentile, us) => report.corrected.at(percentile).is_some_and(|found| found < us),
@@ -41,16 +45,24 @@ impl Objective {
         };
         let accounts = &report.accounts;
         let is_right = accounts.duplicated + accounts.out_of_order + accounts.misdelivered == 0;
-        let loses = self.terms.contains(&Term::NoLoss) && !kept(&Term::NoLoss);
-        if loses || !is_right {
-            Trial::Fails
-        } else if !report.is_valid() {
-            Trial::Unproven
-        } else if self.terms.iter().all(kept) {
-            Trial::Holds
-        } else {
-            Trial::Fails
+        let doubts = report.doubts();
+        let is_sent = !doubts.iter().any(|doubt| matches!(doubt, Doubt::TooFew { .. } | Doubt::NoTalk));
+        match (is_right, self.terms.iter().all(kept)) {
+            (false, _) => Trial::Fails,
+            (true, true) if is_sent => Trial::Holds,
+            (true, _) if doubts.is_empty() => Trial::Fails,
+            (true, _) => Trial::Unproven,
         }
+    }
+
+    /// Returns the p99 lag of the generator that trials of this objective allow: a tenth of its smallest bound, and at
+    /// least a millisecond.
+    pub fn lag_max(&self) -> Duration {
+        let bounds = self.terms.iter().filter_map(|term| match *term {
+            Term::Percentile(_, us) | Term::Max(us) => Some(us),
+            Term::NoLoss => None,
+        });
+        bounds.min().map_or(LAG_MAX, |us| Duration::from_micros(us / 10)).max(LAG_MAX)
     }
 }
 
@@ -104,35 +116,45 @@ impl fmt::Display for Objective {
 }
 
 /// The search. It names the rate to try next, and is told the result.
+///
+/// A rate that is unproven says nothing about the server. It bounds the search from above, because this machine can
+/// show no more, but the search never goes down because of it: if no rate has held before, the search is over.
 #[derive(Clone, Debug)]
 pub struct Search {
     next: f64,
     /// The highest rate that held.
-    below: Option<f64>,
-    /// The lowest rate that did not hold.
-    above: Option<f64>,
+    held: Option<f64>,
+    /// The lowest rate that failed.
+    failed: Option<f64>,
+    /// The lowest rate that is unproven.
+    unproven: Option<f64>,
     steps: Vec<KneeStep>,
 }
 
 impl Search {
     /// Creates a search that begins with `rate`.
     pub fn new(rate: f64) -> Self {
-        Self { next: rate.max(RATE_MIN), below: None, above: None, steps: Vec::new() }
+        Self { next: rate.max(RATE_MIN), held: None, failed: None, unproven: None, steps: Vec::new() }
     }
 
     /// Returns the rate to try. `None` if the search is over.
     pub fn next(&self) -> Option<f64> {
-        let found = match (self.below, self.above) {
-            (Some(below), Some(above)) => above / below <= PRECISION,
-            (None, Some(above)) => above <= RATE_MIN,
+        let is_over = match (self.held, self.bound()) {
+            (Some(held), Some(bound)) => bound / held <= PRECISION,
+            (None, Some(bound)) => self.unproven.is_some() || bound <= RATE_MIN,
             (_, None) => false,
         };
-        (!found && self.steps.len() < STEPS_MAX).then_some(self.next)
+        (!is_over && self.steps.len() < STEPS_MAX).then_some(self.next)
+    }
+
+    /// Returns the lowest rate that did not hold, for whatever reason.
+    fn bound(&self) -> Option<f64> {
+        self.failed.into_iter().chain(self.unproven).reduce(f64::min)
     }
 
     /// Whether a rate has held.
     pub fn has_held(&self) -> bool {
-        self.below.is_some()
+        self.held.is_some()
     }
 
     /// Records the result of the rate that [`next`](Self::next) returned.
@@ -154,13 +176,15 @@ impl Search {
     fn record(&mut self, step: KneeStep) {
         let trial = step.trial;
         self.steps.push(step);
-        match trial {
-            Trial::Holds => self.below = Some(self.next),
-            Trial::Fails | Trial::Unproven => self.above = Some(self.next),
-        }
-        self.next = match (self.below, self.above) {
-            (Some(below), Some(above)) => (below * above).sqrt(),
-            (Some(below), None) => below * 2.0,
+        let of_trial = match trial {
+            Trial::Holds => &mut self.held,
+            Trial::Fails => &mut self.failed,
+            Trial::Unproven => &mut self.unproven,
+        };
+        *of_trial = Some(self.next);
+        self.next = match (self.held, self.bound()) {
+            (Some(held), Some(bound)) => (held * bound).sqrt(),
+            (Some(held), None) => held * 2.0,
             (None, _) => (self.next / 2.0).max(RATE_MIN),
         };
     }
@@ -174,29 +198,79 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::outcome::samples;
+    use crate::bench::outcome::{Knee, samples};
     use crate::bench::plan::{Pace, Plan};
 
-    /// Returns the rates that are tried if all up to `knee` hold.
-    fn tried(begin: f64, knee: f64) -> Vec<f64> {
+    /// Makes a search from `begin`, in which `judge` gives the result of each rate.
+    fn searched(begin: f64, judge: impl Fn(f64) -> Trial) -> Knee {
         let mut search = Search::new(begin);
         let report = samples::good();
         while let Some(rate) = search.next() {
-            search.tried(&report, if rate <= knee { Trial::Holds } else { Trial::Fails });
+            search.tried(&report, judge(rate));
         }
-        search.into_steps().iter().map(|step| step.rate).collect()
+        Knee { steps: search.into_steps(), ..Knee::default() }
+    }
+
+    fn rates(knee: &Knee) -> Vec<f64> {
+        knee.steps.iter().map(|step| step.rate).collect()
     }
 
     #[test]
     fn finds_the_knee_from_either_side() {
+        let tried =
+            |begin: f64, knee: f64| searched(begin, |rate| if rate <= knee { Trial::Holds } else { Trial::Fails });
         for (begin, knee) in [(1000.0, 5500.0), (1000.0, 130.0), (1000.0, 1000.0), (1.0, 70_000.0)] {
-            let rates = tried(begin, knee);
-            let best = rates.iter().copied().filter(|rate| *rate <= knee).fold(0.0, f64::max);
-            assert!(knee / best <= PRECISION, "{knee}: {rates:?}");
-            assert!(rates.len() <= STEPS_MAX);
+            let found = tried(begin, knee);
+            let best = found.best().unwrap().rate;
+            assert!(best <= knee && knee / best <= PRECISION && found.is_proven(), "{knee}: {found:?}");
+            assert!(found.steps.len() <= STEPS_MAX);
         }
-        assert_eq!(tried(8.0, 0.0), [8.0, 4.0, 2.0, 1.0]);
-        assert_eq!(tried(1000.0, f64::MAX).len(), STEPS_MAX);
+        assert_eq!(rates(&tried(8.0, 0.0)), [8.0, 4.0, 2.0, 1.0]);
+        let endless = tried(1000.0, f64::MAX);
+        assert!(endless.steps.len() == STEPS_MAX && !endless.is_proven(), "nothing failed");
+    }
+
+    #[test]
+    fn a_generator_that_is_late_never_lowers_the_answer() {
+        use Trial::{Fails, Holds, Unproven};
+        // The rate to begin with; up to which rate the objective holds; from which on the generator is late, so that
+        // what fails is unproven; the best rate; whether the search proves that there is no higher one.
+        let table = [
+            (1000.0, 5500.0, 1e9, 5500.0, true),
+            (1000.0, 5500.0, 6100.0, 5500.0, true),
+            (1000.0, 5500.0, 3000.0, 5500.0, false),
+            (1000.0, 5500.0, 0.0, 5500.0, false),
+            (8000.0, 5500.0, 1e9, 5500.0, true),
+            (8000.0, 5500.0, 8000.0, 0.0, false),
+            (8000.0, 500.0, 3000.0, 0.0, false),
+            (1000.0, 0.0, 0.0, 0.0, false),
+            (1000.0, 0.0, 1e9, 0.0, true),
+        ];
+        for (begin, knee, late, best, is_proven) in table {
+            let judge = |rate: f64| match (rate <= knee, rate >= late) {
+                (true, _) => Holds,
+                (false, true) => Unproven,
+                (false, false) => Fails,
+            };
+            let found = searched(begin, judge);
+            let case = format!("{begin} {knee} {late}: {found:?}");
+            let found_best = found.best().map_or(0.0, |step| step.rate);
+            assert!(found_best <= best && best <= found_best * PRECISION, "{case}");
+            assert_eq!(found.is_proven(), is_proven, "{case}");
+            for at in (1..found.steps.len()).filter(|at| found.steps[at - 1].trial == Unproven) {
+                let before = found.steps[..at].iter().filter(|step| step.trial == Holds).map(|step| step.rate);
+                assert!(before.fold(0.0, f64::max) < found.steps[at].rate, "{case}");
+            }
+        }
+        let hopeless = searched(1000.0, |_| Unproven);
+        assert_eq!(rates(&hopeless), [1000.0], "no lower rate is tried for want of the generator");
+    }
+
+    #[test]
+    fn the_lag_allowed_follows_the_objective() {
+        for (objective, ms) in [("p99<50ms,loss=0", 5), ("max<1s,p99<30ms", 3), ("p99<2ms", 1), ("loss=0", 1)] {
+            assert_eq!(objective.parse::<Objective>().unwrap().lag_max(), Duration::from_millis(ms), "{objective}");
+        }
     }
 
     #[test]
@@ -218,11 +292,13 @@ mod tests {
         let mut disordered = report.clone();
         disordered.accounts.out_of_order = 1;
         assert_eq!(judge("p99<1h", &disordered), Trial::Fails);
-        let mut late = report;
+        // What a late generator keeps, the server kept; what it misses may be its own fault.
+        let mut late = report.clone();
         late.generator.lag_p99 = 1_000_000;
-        assert_eq!(judge("p99<1h,loss=0", &late), Trial::Unproven);
+        assert_eq!(judge("p99<1h,loss=0", &late), Trial::Holds, "its lag only makes it worse");
         assert_eq!(judge("p99<1us", &late), Trial::Unproven, "that may be the generator's");
-        // A late generator is no excuse for these.
+        late.seconds.truncate(20);
+        assert_eq!(judge("p99<1h,loss=0", &late), Trial::Unproven, "the rate was not sent");
         type Spoil = fn(&mut Report);
         let faults: [Spoil; 6] = [
             |report| report.accounts.duplicated = 1,
@@ -233,15 +309,17 @@ mod tests {
             |report| report.connections_lost = 1,
         ];
         for (spoil, loses) in faults.into_iter().zip([false, false, false, true, true, true]) {
-            let mut faulty = late.clone();
+            let mut faulty = report.clone();
             spoil(&mut faulty);
             assert_eq!(judge("p99<1h,loss=0", &faulty), Trial::Fails);
-            assert_eq!(judge("p99<1h", &faulty), if loses { Trial::Unproven } else { Trial::Fails });
+            faulty.generator.lag_p99 = 1_000_000;
+            let [with_loss, without] = if loses { [Trial::Unproven, Trial::Holds] } else { [Trial::Fails; 2] };
+            assert_eq!((judge("p99<1h,loss=0", &faulty), judge("p99<1h", &faulty)), (with_loss, without));
             let mut search = Search::new(1.0);
             search.tried(&faulty, Trial::Fails);
             assert_eq!(search.into_steps()[0].lost, u64::from(loses), "a step shows what it fails for");
         }
-        let silent = Report { plan: Plan { pace: Pace::Open { rate: 0.0 }, ..late.plan }, ..samples::empty() };
+        let silent = Report { plan: Plan { pace: Pace::Open { rate: 0.0 }, ..report.plan }, ..samples::empty() };
         assert!(!holds("max<1s", &silent) && !holds("p99<1s", &silent), "nothing came");
         for bad in ["", "p99", "p100<1s", "q<1s", "p99<5", "loss=1", "p99<1s,"] {
             assert!(bad.parse::<Objective>().is_err(), "{bad}");

@@ -13,12 +13,12 @@ use url::Url;
 pub use self::sweep::SweepOptions;
 pub use self::values::Weights;
 use self::values::{
-    connections, conversations_per_user, duration, endpoint, generations, members, payload_bytes, per_second, ramp,
-    share, sizes, threads, transports, window,
+    connections, conversations_per_user, duration, endpoint, generations, lag, members, payload_bytes, per_second, ramp,
+    server_url, share, sizes, threads, transports, window,
 };
 use super::engine::Credentials;
 use super::knee::Objective;
-use super::plan::{Pace, Plan, Sizes, Way};
+use super::plan::{LAG_MAX, Pace, Plan, Sizes, Way};
 use super::sweep::grid::{Grid, GridError};
 use crate::files::read_text;
 use crate::protocol::{Generation, TransportKind};
@@ -38,7 +38,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[command(group(ArgGroup::new("search").args(["find_knee", "sweep"]).multiple(true)))]
 pub struct BenchOptions {
     /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max
-    #[arg(long, value_name = "URL", group = "target")]
+    #[arg(long, value_name = "URL", group = "target", value_parser = server_url)]
     pub url: Option<Url>,
     /// Start this program's server on loopback, with enough people in its demo MAX, and stop it afterwards
     #[arg(long, group = "target", conflicts_with_all = ["pid", "user_prefix", "token_file"])]
@@ -119,15 +119,24 @@ pub struct BenchOptions {
     /// Objective of the search: bounds of delivery percentiles (p99<50ms) and of the maximum (max<1s), and loss=0
     #[arg(long, value_name = "OBJECTIVE", default_value = "p99<50ms,loss=0", requires = "search")]
     pub slo: Objective,
+    /// How much later than planned a talk may be sent, at p99, until the bench itself is doubted: 100us to 1h. Bursts
+    /// may always be late by a twentieth of their length. Default: 1ms; in a search a tenth of the smallest bound of
+    /// --slo, and at least 1ms
+    #[arg(long, value_name = "TIME", value_parser = lag, conflicts_with = "window")]
+    pub lag_max: Option<Duration>,
     /// The flags of a sweep.
     #[command(flatten)]
     pub sweep: SweepOptions,
     /// Allow a target on another machine. Ask its owner first
     #[arg(long)]
     pub allow_remote: bool,
-    /// Show no progress bar and no table
+    /// Show no progress bar and no table, only the verdict
     #[arg(long, short)]
     pub quiet: bool,
+    /// Show five lines in place of the table: plan, rates, latencies, whether the figures can be trusted, whether all
+    /// was delivered
+    #[arg(long, conflicts_with = "quiet")]
+    pub brief: bool,
 }
 
 /// Why the flags are invalid.
@@ -187,7 +196,13 @@ impl BenchOptions {
             slow_share: self.slow.unwrap_or(0.0),
             user_prefix: self.user_prefix.clone(),
             seed: self.seed,
+            lag_max: if self.find_knee { self.lag_max_of_search() } else { self.lag_max.unwrap_or(LAG_MAX) },
         }
+    }
+
+    /// Returns how late the generator may be in the trials of a search.
+    pub fn lag_max_of_search(&self) -> Duration {
+        self.lag_max.unwrap_or_else(|| self.slo.lag_max())
     }
 
     /// Whether a sweep is asked for, but the server is another's.
@@ -331,9 +346,15 @@ mod tests {
             slow_share: 0.0,
             user_prefix: "u".to_owned(),
             seed: 1,
+            lag_max: Duration::from_millis(1),
         };
         assert_eq!(options.plan(), expected);
         assert_eq!(options.files(), 10_768);
+        let lag_max = |line: &str| parse(&format!("--spawn {line}")).unwrap().plan().lag_max;
+        assert_eq!(lag_max("--find-knee"), Duration::from_millis(5));
+        assert_eq!(lag_max("--find-knee --slo max<1s"), Duration::from_millis(100));
+        assert_eq!(lag_max("--find-knee --lag-max 7ms"), Duration::from_millis(7));
+        assert_eq!(lag_max("--lag-max 7ms"), Duration::from_millis(7));
         assert_eq!(parse("--spawn").unwrap().plan().sizes, Sizes::Even);
     }
 
@@ -360,6 +381,7 @@ mod tests {
             ("--duration 10", "a time has a unit"),
             ("--duration 10d", "the units of time"),
             ("--duration .s", "a time is a number"),
+            ("--lag-max 99us", "from 100us to 1h"),
             ("--window 0", "a whole number from 1"),
             ("--rate -1", "unexpected argument"),
             ("--payload-bytes 357", "a whole number from 1 to 356: a messageID of more than 256 bytes is refused"),
@@ -385,6 +407,21 @@ mod tests {
             let error = error.unwrap_err().to_string();
             assert!(error.contains(message), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_url_without_a_scheme_is_told_with_one() {
+        for (url, message) in [
+            ("127.0.0.1:6545", "write http://127.0.0.1:6545"),
+            ("localhost:6545/chat", "write http://localhost:6545/chat"),
+            ("localhost", "write http://localhost"),
+            (":6545", "write http://127.0.0.1:6545"),
+            ("http://", "host, port and namespace, such as http://127.0.0.1:6545/max"),
+        ] {
+            let error = parse(&format!("--url {url}")).unwrap_err().to_string();
+            assert!(error.contains(&format!("{message}\n")), "{url}: {error}");
+        }
+        assert!(parse("--url https://x").is_ok(), "the target is refused later");
     }
 
     #[test]

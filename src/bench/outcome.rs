@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use super::plan::{Bursts, Pace, Plan};
 
-/// The p99 lag, in µs, above which a run in the open loop is invalid.
-const LAG_P99_US_MAX: u64 = 1_000;
-/// The share of a burst's length above which the p99 lag makes a run in bursts invalid. A server that cannot keep up
-/// with a burst lets talks wait for much longer than the generator does.
+/// The share of a burst's length that the p99 lag of a run in bursts may always have. A server that cannot keep up with
+/// a burst lets talks wait for much longer than the generator does.
 const LAG_P99_OF_BURST_MAX: f64 = 0.05;
 /// The busy share above which a run in the open loop is invalid: latency is then the generator's own.
 pub(super) const BUSY_SHARE_MAX_OPEN: f64 = 0.8;
@@ -114,12 +112,20 @@ pub struct Server {
     /// CPU time per joined connection, in µs, from before the first connection until all have joined and the server is
     /// at rest. Not finite without joins.
     pub cpu_per_join: f64,
+    /// Its memory. `None` if it has made earlier runs of this bench: a server keeps memory that it once had, so that
+    /// its memory says nothing about this run.
+    pub memory: Option<Memory>,
+}
+
+/// Memory of the server's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
     /// Resident memory before the first connection, in bytes.
-    pub rss_before: u64,
+    pub before: u64,
     /// Resident memory with all connections joined and at rest, in bytes.
-    pub rss_joined: u64,
+    pub joined: u64,
     /// The largest resident memory since the server began, in bytes.
-    pub rss_peak: u64,
+    pub peak: u64,
 }
 
 /// The figures of one class of mailboxes.
@@ -161,7 +167,8 @@ pub enum Trial {
     Holds,
     /// The objective was not held.
     Fails,
-    /// The generator did not keep its plan, so the trial shows nothing.
+    /// The objective was not held, or the rate was not sent, and the generator did not keep its plan: nobody knows
+    /// whose fault that is.
     Unproven,
 }
 
@@ -207,11 +214,16 @@ impl Knee {
         self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
     }
 
-    /// Whether the generator ended the search and not the server: the lowest rate above the best one is unproven.
-    pub fn is_of_the_generator(&self) -> bool {
+    /// Returns the trial with the lowest rate above the best one.
+    pub fn next_above(&self) -> Option<&KneeStep> {
         let best = self.best().map_or(0.0, |best| best.rate);
-        let above = self.steps.iter().filter(|step| step.rate > best);
-        above.min_by(|a, b| a.rate.total_cmp(&b.rate)).is_some_and(|step| step.trial == Trial::Unproven)
+        self.steps.iter().filter(|step| step.rate > best).min_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+
+    /// Whether the server and not the generator ended the search: the objective failed at the lowest rate above the
+    /// best one, while the generator kept its plan.
+    pub fn is_proven(&self) -> bool {
+        self.next_above().is_some_and(|step| step.trial == Trial::Fails)
     }
 }
 
@@ -261,6 +273,13 @@ pub enum Doubt {
     },
     /// The plan has talks, and none was sent.
     NoTalk,
+    /// The search ended before a rate failed: the knee may be higher.
+    AtLeast {
+        /// The highest rate that held, if one did, in talks per second.
+        held: Option<f64>,
+        /// The lowest rate that is unproven, in talks per second.
+        unproven: Option<f64>,
+    },
 }
 
 /// The outcome of a run.
@@ -351,17 +370,30 @@ impl Report {
     }
 
     /// Returns the resident bytes that the server needs for a connection that has joined and is at rest. `None` if the
-    /// server's process is not known, or nobody has joined.
+    /// server's process is not known or has made earlier runs, or nobody has joined.
     pub fn memory_per_connection(&self) -> Option<f64> {
         // With churn there are more joins than connections; if some fail, there are fewer.
         let joined = self.joins.count.min(self.plan.connections as u64);
-        let server = self.server.filter(|server| server.rss_joined > 0 && joined > 0)?;
-        Some(server.rss_joined.saturating_sub(server.rss_before) as f64 / joined as f64)
+        let memory = self.server?.memory.filter(|memory| memory.joined > 0 && joined > 0)?;
+        Some(memory.joined.saturating_sub(memory.before) as f64 / joined as f64)
+    }
+
+    /// Returns the reasons to doubt the answer: after a search, that the knee may be higher, and otherwise those to
+    /// doubt the figures.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        match &self.knee {
+            None => self.doubts_of_run(),
+            Some(knee) if knee.is_proven() => Vec::new(),
+            Some(knee) => {
+                let unproven = knee.next_above().map(|step| step.rate);
+                vec![Doubt::AtLeast { held: knee.best().map(|best| best.rate), unproven }]
+            }
+        }
     }
 
     /// Returns the reasons to doubt the figures. A plan without talks is a run at rest, whose joins and memory are
     /// valid.
-    pub fn doubts(&self) -> Vec<Doubt> {
+    pub(super) fn doubts_of_run(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         let Generator { lag_p99, busy_share: share, .. } = self.generator;
         match self.plan.pace {
@@ -394,7 +426,7 @@ impl Report {
     /// Returns the p99 lag, in µs, above which a run in an open loop, steady or in bursts, is invalid.
     pub(super) fn lag_p99_max(&self) -> u64 {
         let of_burst = |bursts: Bursts| (bursts.burst_us() as f64 * LAG_P99_OF_BURST_MAX) as u64;
-        Bursts::of(&self.plan).map_or(0, of_burst).max(LAG_P99_US_MAX)
+        Bursts::of(&self.plan).map_or(0, of_burst).max(self.plan.lag_max.as_micros() as u64)
     }
 
     /// Whether there is no reason to doubt the figures.

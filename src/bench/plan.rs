@@ -18,6 +18,9 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The longest warm-up, and the longest measured time, that a plan may have.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(3600);
 
+/// The p99 lag of the generator that a run without an objective allows, and the least that any run allows by default.
+pub(super) const LAG_MAX: Duration = Duration::from_millis(1);
+
 /// How a connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Way {
@@ -91,6 +94,8 @@ pub struct Plan {
     pub user_prefix: String,
     /// The seed of all random choices.
     pub seed: u64,
+    /// How much later than planned a talk may be sent, at p99, in an open loop.
+    pub lag_max: Duration,
 }
 
 /// The members of each conversation. Users and conversations are numbered from 0. The first member of a conversation is

@@ -30,7 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The URL is not of HTTP.
-    #[error("{0}: the bench speaks http only, without TLS")]
+    #[error("{0}: the bench speaks http only, without TLS: write http://HOST:PORT of the server behind the TLS")]
     Scheme(String),
     /// The URL has no host, or it has a user, a query or a fragment.
     #[error("{0}: give host, port and namespace only, such as http://127.0.0.1:6545/max")]

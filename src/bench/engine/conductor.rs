@@ -22,7 +22,7 @@ use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
 use crate::bench::measure::Recorder;
-use crate::bench::outcome::{Generator, Report, Server};
+use crate::bench::outcome::{Generator, Memory, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::Process;
 use crate::metrics::process::own_cpu;
@@ -70,7 +70,10 @@ impl<'a> Conductor<'a> {
         let watched = |pid| Process::of(pid).map_err(|cause| RunError::NoProcess { pid, cause });
         let server = job.pid.map(watched).transpose()?;
         let figures = match &server {
-            Some(server) => Server { rss_before: server.rss(), cpu: server.cpu(), ..Server::default() },
+            Some(server) => {
+                let memory = Memory { before: server.rss(), ..Memory::default() };
+                Server { memory: Some(memory), cpu: server.cpu(), ..Server::default() }
+            }
             None => Server::default(),
         };
         let plan = &job.plan;
@@ -132,7 +135,9 @@ impl<'a> Conductor<'a> {
         let joined = self.run.counts.joined.load(Ordering::Relaxed);
         let before = mem::take(&mut self.figures.cpu);
         if let Some(server) = &self.server {
-            (self.figures.rss_joined, self.figures.rss_peak) = (server.rss(), server.rss_peak());
+            if let Some(memory) = &mut self.figures.memory {
+                (memory.joined, memory.peak) = (server.rss(), server.rss_peak());
+            }
             let cpu = server.cpu().saturating_sub(before);
             self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
             self.figures.cpu_per_delivery = f64::NAN;
@@ -153,7 +158,8 @@ impl<'a> Conductor<'a> {
         let exposed = self.observer.take().and_then(Observer::end);
         let (recorder, tally, errors) = self.end()?;
         if joined == 0 && !self.interrupted {
-            return Err(RunError::NobodyJoined { errors: errors.into_iter().collect() });
+            let named = self.job.users.is_empty().then_some(self.job.plan.connections);
+            return Err(RunError::NobodyJoined { errors: errors.into_iter().collect(), named });
         }
         if is_silent && !self.interrupted {
             return Err(RunError::NobodyListens { joined });
@@ -305,7 +311,9 @@ impl<'a> Conductor<'a> {
     async fn watch(&self, figures: &mut Server, begin: Instant, end: Instant) {
         let mut deliveries = self.run.counts.deliveries.load(Ordering::Relaxed);
         loop {
-            figures.rss_peak = self.server.as_ref().map_or(0, Process::rss_peak);
+            if let (Some(memory), Some(server)) = (&mut figures.memory, &self.server) {
+                memory.peak = server.rss_peak();
+            }
             let now = Instant::now();
             self.bar.set_position(now.saturating_duration_since(begin).as_millis() as u64);
             if now >= end {

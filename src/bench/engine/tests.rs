@@ -28,6 +28,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         slow_share: 0.0,
         user_prefix: "u".to_owned(),
         seed: 1,
+        lag_max: Duration::from_millis(1),
     };
     let users = (0..connections).map(|number| {
         let name = format!("u{number}");

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::bench::plan::{DURATION_MAX, Sizes};
 use crate::bench::units::{TimeError, time};
 use crate::protocol::{Generation, TransportKind};
@@ -17,6 +19,8 @@ pub(super) const WINDOW_MAX: usize = 100_000;
 /// Bound of `--payload-bytes`. An update of this size has a `messageID` of 256 bytes, the longest that a server takes
 /// by default.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 356;
+/// Lower bound of `--lag-max`. No timer of a system with other work is more exact.
+const LAG_MIN: Duration = Duration::from_micros(100);
 /// Bound of `--rate`, `--churn` and `--ramp`, per second.
 pub(super) const PER_SECOND_MAX: f64 = 1e6;
 /// Lower bound of `--ramp`, per second.
@@ -49,8 +53,14 @@ pub(super) enum ValueError {
     Time(#[from] TimeError),
     #[error("at most 1h")]
     TooLong,
+    #[error("from 100us to 1h")]
+    Lag,
     #[error("even, zipf, or zipf:S")]
     Sizes,
+    #[error("write http://{0}")]
+    NoScheme(String),
+    #[error("host, port and namespace, such as http://127.0.0.1:6545/max")]
+    Url,
     #[error("a path that begins with a slash")]
     Path,
     #[error("{name:?} is not one of {names}")]
@@ -74,6 +84,19 @@ pub struct Weights<T>(pub(super) Vec<(T, u32)>);
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let duration = time(text)?;
     if duration > DURATION_MAX { Err(ValueError::TooLong) } else { Ok(duration) }
+}
+
+pub(super) fn server_url(text: &str) -> Result<Url, ValueError> {
+    if text.contains("://") {
+        return Url::parse(text).map_err(|_| ValueError::Url);
+    }
+    let host = if text.starts_with(':') { "127.0.0.1" } else { "" };
+    Err(ValueError::NoScheme(format!("{host}{text}")))
+}
+
+pub(super) fn lag(text: &str) -> Result<Duration, ValueError> {
+    let lag = time(text)?;
+    if (LAG_MIN..=DURATION_MAX).contains(&lag) { Ok(lag) } else { Err(ValueError::Lag) }
 }
 
 fn whole(text: &str, min: usize, max: usize) -> Result<usize, ValueError> {

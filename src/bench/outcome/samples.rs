@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Report, Second, Server,
-    Spread, Trial,
+    Accounts, Circumstances, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Report, Second,
+    Server, Spread, Trial,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
@@ -49,6 +49,7 @@ pub(in crate::bench) fn good() -> Report {
             slow_share: 0.01,
             user_prefix: "u".to_owned(),
             seed: 42,
+            lag_max: Duration::from_millis(1),
         },
         conversations: 1_000,
         members_max: 1_240,
@@ -88,9 +89,7 @@ fn server() -> Server {
         cpu: Duration::from_millis(3_210),
         cpu_per_delivery: 5.35,
         cpu_per_join: 118.4,
-        rss_before: 12 << 20,
-        rss_joined: (12 << 20) + 39_840_000,
-        rss_peak: 60 << 20,
+        memory: Some(Memory { before: 12 << 20, joined: (12 << 20) + 39_840_000, peak: 60 << 20 }),
     }
 }
 
@@ -163,6 +162,7 @@ pub(in crate::bench) fn faulty() -> Report {
     report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, busy_share: 0.97 };
     if let Some(knee) = &mut report.knee {
         knee.objective = hostile.to_owned();
+        knee.steps.retain(|step| step.trial != Trial::Fails);
     }
     report
 }

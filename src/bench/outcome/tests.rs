@@ -18,13 +18,23 @@ fn a_search_that_found_nothing_is_not_good() {
 }
 
 #[test]
-fn a_search_that_ends_for_want_of_the_generator_is_known() {
-    let mut knee = samples::knee();
-    assert!(!knee.is_of_the_generator(), "6,000 talks/s failed");
-    knee.steps.retain(|step| step.trial != Trial::Fails);
-    assert!(knee.is_of_the_generator(), "8,000 talks/s are unproven");
-    knee.steps.retain(|step| step.trial == Trial::Holds);
-    assert!(!knee.is_of_the_generator(), "all held");
+fn a_search_is_valid_if_the_server_ended_it() {
+    let mut report = samples::searched();
+    report.generator = Generator { lag_p99: 1_000_000, lag_max: 2_000_000, busy_share: 1.0 };
+    assert!(report.is_good(), "6,000 talks/s failed while the generator kept its plan");
+    let steps = |report: &mut Report, keep: fn(&KneeStep) -> bool| {
+        report.knee.as_mut().unwrap().steps.retain(keep);
+        report.doubts()
+    };
+    let (held, unproven) = (Some(5_500.0), Some(8_000.0));
+    let doubts = steps(&mut report, |step| step.trial != Trial::Fails);
+    assert_eq!(doubts, [Doubt::AtLeast { held, unproven }]);
+    assert!(!report.is_good() && report.is_clean());
+    let mut late = report.clone();
+    let doubts = steps(&mut late, |step| step.trial == Trial::Unproven);
+    assert_eq!(doubts, [Doubt::AtLeast { held: None, unproven }]);
+    let doubts = steps(&mut report, |step| step.trial == Trial::Holds);
+    assert_eq!(doubts, [Doubt::AtLeast { held, unproven: None }], "nothing failed");
 }
 
 #[test]
@@ -70,6 +80,10 @@ fn a_burst_may_be_late_by_a_part_of_its_length() {
     report.plan.duration = Duration::from_millis(100);
     report.generator.lag_p99 = 1_000;
     assert_eq!(report.doubts(), [], "the lag of a steady run is always allowed");
+    report.generator.lag_p99 = 7_000;
+    assert_eq!(report.doubts(), [Doubt::Late { lag_p99: 7_000, allowed: 1_000 }]);
+    report.plan.lag_max = Duration::from_millis(7);
+    assert_eq!(report.doubts(), [], "more may be allowed");
 }
 
 #[test]
@@ -135,6 +149,9 @@ fn memory_is_that_of_the_connections_which_have_joined() {
     assert_eq!(report.memory_per_connection(), Some(2.0 * all));
     report.joins.count = 0;
     assert_eq!(report.memory_per_connection(), None);
+    report.joins.count = 5_000;
+    report.server.as_mut().unwrap().memory = None;
+    assert_eq!(report.memory_per_connection(), None, "the server has made earlier runs");
 }
 
 #[test]

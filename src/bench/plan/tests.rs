@@ -26,6 +26,7 @@ fn plan(connections: usize) -> Plan {
         slow_share: 0.0,
         user_prefix: "u".to_owned(),
         seed: 1,
+        lag_max: Duration::from_millis(1),
     }
 }
 

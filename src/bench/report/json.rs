@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::words::doubts;
+use super::words::{advice, doubts};
 use crate::bench::outcome::{Accounts, Exposed, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
@@ -47,6 +47,7 @@ fn value(report: &Report) -> Value {
         "interrupted": report.interrupted,
         "valid": report.is_valid(),
         "invalid_reason": doubts(report),
+        "advice": advice(report),
         "clean": report.is_clean(),
         "faults": faults.collect::<Value>(),
         "planned_talks_per_s": report.planned_per_s(),
@@ -124,6 +125,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
         "slow_share": plan.slow_share,
         "user_prefix": plan.user_prefix,
         "seed": plan.seed,
+        "lag_max_us": plan.lag_max.as_micros() as u64,
     })
 }
 
@@ -152,9 +154,9 @@ fn server(server: &Server, memory_per_connection: Option<f64>) -> Value {
         "cpu_s": server.cpu.as_secs_f64(),
         "cpu_per_delivery_us": server.cpu_per_delivery,
         "cpu_per_join_us": server.cpu_per_join,
-        "rss_before_bytes": server.rss_before,
-        "rss_joined_bytes": server.rss_joined,
-        "rss_peak_bytes": server.rss_peak,
+        "rss_before_bytes": server.memory.map(|memory| memory.before),
+        "rss_joined_bytes": server.memory.map(|memory| memory.joined),
+        "rss_peak_bytes": server.memory.map(|memory| memory.peak),
         "memory_per_connection_bytes": memory_per_connection,
     })
 }
@@ -193,6 +195,7 @@ pub(super) fn knee(knee: &Knee) -> Value {
     json!({
         "objective": knee.objective,
         "best_talks_per_s": knee.best().map(|step| step.rate),
+        "proven": knee.is_proven(),
         "steps": steps.collect::<Value>(),
     })
 }

@@ -20,6 +20,8 @@ pub struct Sheet {
     pub(super) charts: Vec<Chart>,
     /// The judgements.
     pub(super) verdicts: Vec<Verdict>,
+    /// The report in five lines.
+    pub(super) brief: [String; 5],
     /// The report as JSON.
     pub(super) json: String,
 }

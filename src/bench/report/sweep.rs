@@ -36,17 +36,35 @@ pub(super) fn sheet(sweep: &Sweep) -> Sheet {
     let rows = sweep.rows();
     let began = printable(&sweep.circumstances.began, 40);
     let keys = sweep.grid.axes.iter().map(|axis| axis.key).collect::<Vec<_>>().join(", ");
+    let verdicts = verdicts(sweep, &rows);
+    let circumstances = circumstances(sweep);
     Sheet {
+        brief: brief(sweep, &circumstances, &verdicts),
         heading: "maxtalk bench, a sweep".to_owned(),
         title: format!("maxtalk bench at {began}: a sweep of {keys}"),
-        circumstances: circumstances(sweep),
+        circumstances,
         figures: key_figures(sweep),
         grids: grids(sweep, &rows),
         details: details(sweep, &rows),
         charts: plots::charts(sweep, &rows),
-        verdicts: verdicts(sweep, &rows),
+        verdicts,
         json: json(sweep, &rows),
     }
+}
+
+/// Returns the limits, the loads, the number of runs and the judgements, each as one line.
+fn brief(sweep: &Sweep, circumstances: &[(&'static str, String)], verdicts: &[Verdict]) -> [String; 5] {
+    let of = |name: &str| circumstances.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+    let mut judgements = verdicts.iter().map(|verdict| verdict.text.clone());
+    let (made, planned) = (count(sweep.cells.len() as u64), count(sweep.grid.runs() as u64));
+    let first = judgements.next().unwrap_or_default();
+    [
+        format!("maxtalk bench, a sweep: {}", of("limits")),
+        format!("loads: {}", of("loads")),
+        format!("runs: {made} of {planned}; {}", of("runs")),
+        first,
+        judgements.collect::<Vec<_>>().join("; "),
+    ]
 }
 
 /// Returns what a sweep will do, and how long it takes, as text.
@@ -140,7 +158,7 @@ fn verdicts(sweep: &Sweep, rows: &[figures::Row]) -> Vec<Verdict> {
     let mut verdicts =
         advice::sentences(sweep, rows, &advice).into_iter().map(|text| Verdict { good, text }).collect::<Vec<_>>();
     let mut bad = |text: String| verdicts.push(Verdict { good: false, text });
-    if sweep.search.as_ref().is_some_and(Knee::is_of_the_generator) {
+    if sweep.search.as_ref().is_some_and(|search| !search.is_proven()) {
         let text = "UNPROVEN KNEE: the generator did not keep its plan at higher rates, so the server may bear \
                     more than these loads: take more --threads or fewer connections, or give a rate by --knee";
         bad(text.to_owned());

@@ -25,6 +25,16 @@ pub fn table(sheet: &Sheet) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// Returns the judgements, one a line.
+pub fn verdicts(sheet: &Sheet) -> String {
+    sheet.verdicts.iter().map(|verdict| format!("{}\n", verdict.text)).collect()
+}
+
+/// Returns the report in five lines, however long they are.
+pub fn brief(sheet: &Sheet) -> String {
+    sheet.brief.iter().map(|line| format!("{line}\n")).collect()
+}
+
 fn grid_lines(grid: &Grid) -> Vec<String> {
     let longest = grid.rows.iter().filter(|row| !row.cells.is_empty()).map(|row| row.label.chars().count() + 4).max();
     let label_columns = longest.unwrap_or_default().max(LABEL_COLUMNS);
@@ -106,6 +116,28 @@ mod tests {
     }
 
     #[test]
+    fn five_lines_say_what_counts() {
+        let brief = |report: &Report| super::brief(&report::of_run(report));
+        let expected = "\
+maxtalk bench: 10,000 connections; 1,000 conversations of 10 on average, sizes by Zipf 1.1, the largest 1,240; open \
+            loop, 2,000 talks/s; 30 s after a warm-up of 5 s
+2,000 talks/s (100.0 % of the plan), 20,000 deliveries/s
+delivery p50 0.220 ms, p90 1.58 ms, p99 6.62 ms, p99.9 15.8 ms, max 41.0 ms
+VALID: the generator kept its plan
+CLEAN: each delivery is accounted for, in order and once, and nobody was lost
+";
+        assert_eq!(brief(&samples::good()), expected);
+        for report in [samples::searched(), samples::faulty(), samples::empty()] {
+            let text = brief(&report);
+            assert!(text.lines().count() == 5 && !text.contains("NaN"), "{text}");
+        }
+        let verdicts = super::verdicts(&report::of_run(&samples::searched()));
+        let valid = "VALID: p99<50ms,loss=0 holds up to 5,500 talks/s and fails at 6,000 talks/s, where the generator \
+                     kept its plan\nCLEAN: ";
+        assert!(verdicts.starts_with(valid), "{verdicts}");
+    }
+
+    #[test]
     fn lines_fit_into_the_terminal() {
         let mut long = samples::faulty();
         long.circumstances.url = format!("http://{}/?{}", "a".repeat(150), "b c".repeat(30));
@@ -121,7 +153,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_shown_without_figures() {
         let text = table(&samples::empty());
-        assert!(text.contains("INVALID: no talk was sent\nCLEAN: nothing was to be delivered"), "{text}");
+        assert!(text.contains("INVALID: no talk was sent. Take a longer --duration or a higher --rate\nCLEAN: nothing was to be delivered"), "{text}");
         assert!(text.contains("  none"), "{text}");
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
     }

@@ -158,8 +158,44 @@ impl fmt::Display for Doubt {
                 percent(share)
             ),
             Self::NoTalk => f.write_str("no talk was sent"),
+            Self::AtLeast { held: Some(held), unproven: Some(rate) } => {
+                let (held, rate) = (number(held), number(rate));
+                write!(
+                    f,
+                    "at least {held} talks/s: this machine could show no more (at {rate} talks/s the bench itself was \
+                     late)"
+                )
+            }
+            Self::AtLeast { held: Some(held), unproven: None } => {
+                write!(f, "at least {} talks/s: the search ended before a rate failed", number(held))
+            }
+            Self::AtLeast { held: None, unproven: Some(rate) } => {
+                let rate = number(rate);
+                write!(f, "this machine could not show whether {rate} talks/s hold, because the bench itself was late")
+            }
+            Self::AtLeast { held: None, unproven: None } => f.write_str("no rate was tried to the end"),
         }
     }
+}
+
+/// Returns what to do about the doubts, as a sentence without its full stop. `None` if there are none.
+pub(super) fn advice(report: &Report) -> Option<String> {
+    const IDLE: &str = "End other work on this machine, take fewer --connections or more --threads";
+    let doubts = report.doubts();
+    let any = |pick: fn(&Doubt) -> bool| doubts.iter().any(pick);
+    let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };
+    Some(match doubts.first()? {
+        Doubt::AtLeast { held: Some(_), unproven: None } => "Let the search run to its end".to_owned(),
+        Doubt::AtLeast { held: Some(_), .. } => format!("{IDLE}, or load the server from another machine"),
+        Doubt::AtLeast { .. } => format!("{IDLE}, or begin with a lower --rate"),
+        _ if any(|doubt| matches!(doubt, Doubt::NoTalk)) => "Take a longer --duration or a higher --rate".to_owned(),
+        Doubt::Bottleneck { .. } => "Take more --threads, or a smaller --window".to_owned(),
+        _ if any(|doubt| !matches!(doubt, Doubt::Late { .. })) => format!("{IDLE}, or a lower --rate"),
+        _ => {
+            let lag_ms = doubts.iter().find_map(late).unwrap_or_default().div_ceil(1_000);
+            format!("{IDLE}, or a lower --rate, or allow as much by --lag-max {lag_ms}ms")
+        }
+    })
 }
 
 /// Returns the reasons to doubt the figures as one sentence. `None` if there are none.
@@ -171,7 +207,7 @@ pub(in crate::bench) fn doubts(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::outcome::samples;
+    use crate::bench::outcome::{Trial, samples};
 
     #[test]
     fn numbers_have_the_digits_that_matter() {
@@ -213,6 +249,18 @@ mod tests {
             (Doubt::Busy { share: 0.83 }, "the generator was busy for 83.0 % of the time, where 80.0 % are allowed"),
             (Doubt::TooFew { achieved: 1_933.3, planned: 2e3 }, "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
             (Doubt::NoTalk, "no talk was sent"),
+            (
+                Doubt::AtLeast { held: Some(2_828.4), unproven: Some(4e3) },
+                "at least 2,828 talks/s: this machine could show no more (at 4,000 talks/s the bench itself was late)",
+            ),
+            (
+                Doubt::AtLeast { held: Some(2_828.4), unproven: None },
+                "at least 2,828 talks/s: the search ended before a rate failed",
+            ),
+            (
+                Doubt::AtLeast { held: None, unproven: Some(4e3) },
+                "this machine could not show whether 4,000 talks/s hold, because the bench itself was late",
+            ),
         ];
         for (doubt, sentence) in table {
             assert_eq!(doubt.to_string(), sentence);
@@ -223,5 +271,38 @@ mod tests {
         assert_eq!(doubts(&report), None);
         (report.generator.lag_p99, report.seconds) = (1_001, Vec::new());
         assert!(doubts(&report).is_some_and(|all| all.ends_with(" ms are allowed; no talk was sent")));
+    }
+
+    #[test]
+    fn each_doubt_has_an_advice() {
+        type Spoil = fn(&mut Report);
+        let trials = |report: &mut Report, trial: Trial| {
+            report.knee = Some(samples::knee());
+            report.knee.as_mut().unwrap().steps.retain(|step| step.trial == trial);
+        };
+        assert_eq!(advice(&samples::good()), None);
+        let table: [(Spoil, &str); 5] = [
+            (|report| report.generator.lag_p99 = 4_100, ", or allow as much by --lag-max 5ms"),
+            (|report| report.generator.busy_share = 0.83, " more --threads, or a lower --rate"),
+            (|report| report.seconds.truncate(20), " more --threads, or a lower --rate"),
+            (|report| report.seconds.clear(), "Take a longer --duration or a higher --rate"),
+            (
+                |report| {
+                    report.plan.pace = Pace::Closed { window: 9 };
+                    report.generator.busy_share = 0.95;
+                },
+                "Take more --threads, or a smaller --window",
+            ),
+        ];
+        for (spoil, end) in table {
+            let mut report = samples::good();
+            spoil(&mut report);
+            assert!(advice(&report).is_some_and(|advice| advice.ends_with(end)), "{end}: {:?}", advice(&report));
+        }
+        for (trial, end) in [(Trial::Holds, "to its end"), (Trial::Unproven, ", or begin with a lower --rate")] {
+            let mut report = samples::good();
+            trials(&mut report, trial);
+            assert!(advice(&report).is_some_and(|advice| advice.ends_with(end)), "{end}: {:?}", advice(&report));
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::bench::interrupt::Interrupt;
 use crate::bench::options::BenchOptions;
 use crate::bench::outcome::{Knee, Report};
 use crate::bench::plan::Plan;
+use crate::bench::report;
 use crate::bench::subject::{self, Subject, SubjectError};
 use crate::bench::target::{self, Set};
 use crate::bench::trials::{self, tell};
@@ -27,6 +28,9 @@ pub enum SweepError {
     /// No rate held the objective.
     #[error("the knee of the present value is not known: no rate held {0}; give a rate by --knee, or another --slo")]
     NoKnee(String),
+    /// The generator was too late to show that a rate holds the objective.
+    #[error("the knee of the present value is not known: {0}; give a rate by --knee, or begin with a lower --rate")]
+    Unproven(String),
 }
 
 /// Makes a sweep. It ends early, with the cells so far, when a signal comes.
@@ -87,12 +91,12 @@ fn knee(options: &BenchOptions, sweep: &mut Sweep, interrupt: &Interrupt) -> Res
     if let Some(knee) = options.sweep.knee {
         return Ok(Some(knee));
     }
-    let plan = Plan { slow_share: 0.0, ..sweep.plan.clone() };
+    let plan = Plan { slow_share: 0.0, lag_max: options.lag_max_of_search(), ..sweep.plan.clone() };
     let found = Subject::start(options, plan, Vec::new(), &sweep.companions).and_then(|mut subject| {
         let report = trials::find(options.rate, &options.slo, options.quiet, |pace| subject.run(pace, interrupt));
         subject.end(report)
     });
-    let Report { knee, interrupted, .. } = match found {
+    let report = match found {
         // A run that has no figures because it was interrupted is no failure.
         Err(_) if interrupt.has_come() => {
             sweep.interrupted = true;
@@ -100,12 +104,18 @@ fn knee(options: &BenchOptions, sweep: &mut Sweep, interrupt: &Interrupt) -> Res
         }
         found => found.map_err(SweepError::Search)?,
     };
+    let doubts = report::doubts(&report);
+    let Report { knee, interrupted, .. } = report;
     let best = knee.as_ref().and_then(Knee::best).map(|step| step.rate);
     (sweep.search, sweep.interrupted) = (knee, interrupted);
     if interrupted {
         return Ok(None);
     }
-    best.map(Some).ok_or_else(|| SweepError::NoKnee(options.slo.to_string()))
+    match (best, doubts) {
+        (Some(best), _) => Ok(Some(best)),
+        (None, Some(doubts)) => Err(SweepError::Unproven(doubts)),
+        (None, None) => Err(SweepError::NoKnee(options.slo.to_string())),
+    }
 }
 
 /// Runs a cell, and once more if its figures are doubtful. `None` if it was interrupted.

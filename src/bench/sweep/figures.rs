@@ -97,7 +97,7 @@ impl Figures {
             Measure::Lost => share(accounts.lost, accounts.expected),
             Measure::Peak => peak.map(|peak| peak as f64),
             Measure::WaitP99 => wait.map(|us| us as f64),
-            Measure::Rss => report.server.map(|server| server.rss_peak as f64),
+            Measure::Rss => report.server.and_then(|server| server.memory).map(|memory| memory.peak as f64),
             Measure::Drained => report.drained.map(|drained| drained.as_micros() as f64),
         };
         // Lost deliveries are a measure.

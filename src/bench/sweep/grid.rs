@@ -20,8 +20,8 @@ const AROUND: Duration = Duration::from_millis(1_500);
 const WAITED: Duration = Duration::from_secs(5);
 /// Trials of a search for the knee that begins within a factor of sixteen.
 const TRIALS: u32 = 10;
-/// Trials of the longest search, each made twice.
-const TRIALS_MAX: u32 = 48;
+/// Trials of the longest search, each made three times.
+const TRIALS_MAX: u32 = 72;
 
 /// How the talks of a load come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -385,6 +385,6 @@ mod tests {
         let time = grid.time(&plan, false);
         assert_eq!((time.usual, time.longest), (usual * 48, (usual + WAITED) * 96));
         let time = grid.time(&plan, true);
-        assert_eq!((time.usual, time.longest), (usual * 58, (usual + WAITED) * 144));
+        assert_eq!((time.usual, time.longest), (usual * 58, (usual + WAITED) * 168));
     }
 }
