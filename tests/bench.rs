@@ -9,6 +9,7 @@ use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ fn job(address: SocketAddr) -> Job {
     let (path, namespace) = ("/socket.io/".to_owned(), "/max".to_owned());
     Job {
         plan,
-        target: Target { host: address.to_string(), address, path, namespace },
+        target: Target { host: address.to_string(), address, path, namespace, protocol: Arc::default() },
         users: Vec::new(),
         pid: None,
         metrics: None,

@@ -7,7 +7,7 @@
 //! * `polling`: the POSTs of a client that polls.
 //! * `wire`: HTTP and WebSocket as bytes.
 //! * `speech`: the packets of each generation.
-//! * `update`: the event `update`, which comes most often.
+//! * `update`: the event by which a client hears a talk, which comes most often.
 
 mod connection;
 mod peer;
@@ -16,7 +16,6 @@ mod speech;
 mod update;
 mod wire;
 
-use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -33,6 +32,7 @@ use self::speech::Said;
 pub use self::update::Update;
 use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
+use super::protocol::ChatProtocol;
 use crate::protocol::engine::Packet;
 use crate::protocol::payload::{Body, PayloadReader};
 use crate::protocol::{Generation, TransportKind};
@@ -59,11 +59,13 @@ pub enum Heard<'a> {
     /// then has to be called once per period.
     Connected(Option<Duration>),
     /// All conversations that the client listens to.
-    Listening(Vec<Cow<'a, str>>),
+    Listening(Vec<String>),
+    /// An answer to a join or a leave that lists no conversations.
+    NotListening,
     /// The argument of an `update`, for [`Update::parse`].
     Update(&'a [u8]),
     /// A request was refused: the event and the code.
-    Refused(&'a str, &'a str),
+    Refused(String, String),
     /// The argument of an event cannot be read.
     Garbled(&'a str),
 }
@@ -169,16 +171,13 @@ impl Client {
 
     /// Joins as `username`.
     pub fn join(&mut self, username: &str, token: Option<&str>) {
-        let mut argument = serde_json::json!({ "username": username });
-        if let Some(token) = token {
-            argument["token"] = token.into();
-        }
-        self.say(&self.peer.speech.event("join", Some(&argument.to_string())));
+        let join = &self.peer.target.protocol.join;
+        self.say(&self.peer.speech.event(&join.event, Some(&join.argument(username, token))));
     }
 
     /// Leaves all conversations.
     pub fn leave(&mut self) {
-        self.say(&self.peer.speech.event("leave", None));
+        self.say(&self.peer.speech.event(&self.peer.target.protocol.leave.event, None));
     }
 
     /// Queues a talk. [`flush`](Self::flush) sends it, so that several leave together. `conversation` is JSON;
@@ -358,7 +357,7 @@ impl Client {
                 let why = format!("the namespace {} was refused: {why}", peer.target.namespace);
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
-            Said::Event(name, argument) => event(name, argument, ear),
+            Said::Event(name, argument) => event(&peer.target.protocol, name, argument, ear),
             Said::Ping => self.say(peer.speech.pong()),
             Said::Bye => return Err(io::ErrorKind::UnexpectedEof.into()),
             Said::Nothing => {}
@@ -367,26 +366,19 @@ impl Client {
     }
 }
 
-fn event(name: &str, argument: &str, ear: &mut impl Ear) {
-    #[derive(Deserialize)]
-    struct Listening<'a> {
-        #[serde(borrow)]
-        conversations: Vec<Cow<'a, str>>,
-    }
-    #[derive(Deserialize)]
-    struct Refused<'a> {
-        event: &'a str,
-        code: &'a str,
-    }
+fn event(protocol: &ChatProtocol, name: &str, argument: &str, ear: &mut impl Ear) {
     let heard = match name {
-        "update" => Some(Heard::Update(argument.as_bytes())),
-        "listening" => {
-            serde_json::from_str(argument).ok().map(|Listening { conversations }| Heard::Listening(conversations))
+        name if name == protocol.update.event => Heard::Update(argument.as_bytes()),
+        name if name == protocol.listening.event => {
+            protocol.listening.ids(argument).map_or(Heard::NotListening, Heard::Listening)
         }
-        "refused" => serde_json::from_str(argument).ok().map(|Refused { event, code }| Heard::Refused(event, code)),
+        name if name == protocol.refused.event => match protocol.refused.read(argument) {
+            Some((event, code)) => Heard::Refused(event, code),
+            None => Heard::Garbled(name),
+        },
         _ => return,
     };
-    ear.heard(heard.unwrap_or(Heard::Garbled(name)));
+    ear.heard(heard);
 }
 
 fn text(bytes: &[u8]) -> io::Result<&str> {

@@ -164,7 +164,7 @@ struct Counts {
 
 struct User {
     name: String,
-    /// The name in lower case, as MAX and the server write it.
+    /// The name as the server writes it.
     heard_as: String,
     token: Option<Token>,
     way: Way,
@@ -180,6 +180,8 @@ struct Field {
     classes: Vec<SizeClass>,
     /// The ids of the conversations as JSON.
     ids: Vec<String>,
+    /// Whether talkers hear their own talks.
+    echo: bool,
     /// Number of turns taken, in a closed loop.
     turn: AtomicU64,
     /// Number of things that the end of the run waits for: talks that not all members have heard (in a closed loop:
@@ -190,7 +192,7 @@ struct Field {
 }
 
 impl Field {
-    fn new(layout: Layout, schedule: Option<Schedule>) -> Self {
+    fn new(layout: Layout, schedule: Option<Schedule>, echo: bool) -> Self {
         let conversations = 0..layout.conversations();
         Self {
             talks: conversations.clone().map(|_| Talks::default()).collect(),
@@ -198,6 +200,7 @@ impl Field {
             ids: conversations.map(|conversation| json(layout.id(conversation).as_str())).collect(),
             layout,
             schedule,
+            echo,
             turn: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             over: AtomicBool::new(false),

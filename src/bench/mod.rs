@@ -4,6 +4,7 @@
 //! * [`command`]: the whole command.
 //! * [`options`]: the command line of `maxtalk bench`, and the plan that it makes.
 //! * [`plan`]: connections, transports, conversations and talks: pure.
+//! * [`protocol`]: what a chat server calls its events and their fields: pure.
 //! * [`ledger`]: exact accounting of lost, duplicated, disordered and misdelivered updates: pure.
 //! * [`measure`]: latencies in histograms, from the intended and from the real time of sending.
 //! * [`client`]: one client, of any generation over any transport.
@@ -32,6 +33,7 @@ pub mod options;
 pub mod outcome;
 pub mod plan;
 mod printable;
+pub mod protocol;
 pub mod report;
 pub mod subject;
 pub mod sweep;

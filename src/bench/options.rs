@@ -13,12 +13,13 @@ use url::Url;
 pub use self::sweep::SweepOptions;
 pub use self::values::Weights;
 use self::values::{
-    connections, conversations_per_user, duration, endpoint, generations, lag, members, payload_bytes, per_second, ramp,
-    server_url, share, sizes, threads, transports, window,
+    connections, conversations_per_user, duration, endpoint, generations, lag, members, payload_bytes, per_second,
+    ramp, server_url, share, sizes, threads, transports, window,
 };
 use super::engine::Credentials;
 use super::knee::Objective;
 use super::plan::{LAG_MAX, Pace, Plan, Sizes, Way};
+use super::protocol::{ChatProtocol, ProtocolError};
 use super::sweep::grid::{Grid, GridError};
 use crate::files::read_text;
 use crate::protocol::{Generation, TransportKind};
@@ -30,6 +31,8 @@ pub const STDOUT: &str = "-";
 const FILES_BESIDE: usize = 768;
 /// Size limit of the file of tokens.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Size limit of the file of a protocol.
+const PROTOCOL_BYTES_MAX: u64 = 64 << 10;
 
 /// The flags of `maxtalk bench`.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -37,7 +40,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[command(group(ArgGroup::new("target").required(true)))]
 #[command(group(ArgGroup::new("search").args(["find_knee", "sweep"]).multiple(true)))]
 pub struct BenchOptions {
-    /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max
+    /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max, or that of
+    /// --protocol
     #[arg(long, value_name = "URL", group = "target", value_parser = server_url)]
     pub url: Option<Url>,
     /// Start this program's server on loopback, with enough people in its demo MAX, and stop it afterwards
@@ -107,6 +111,9 @@ pub struct BenchOptions {
     /// Path of the Socket.IO endpoint
     #[arg(long, value_name = "PATH", default_value = "/socket.io/", value_parser = endpoint)]
     pub path: String,
+    /// File (TOML) that says what another Socket.IO chat server calls its events and their fields. Needs --url
+    #[arg(long, value_name = "FILE", conflicts_with = "spawn")]
+    pub protocol: Option<PathBuf>,
     /// Write the report as JSON. Without FILE, it replaces the table on standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     pub json: Option<PathBuf>,
@@ -142,14 +149,25 @@ pub struct BenchOptions {
 /// Why the flags are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// The file of `--token-file` cannot be read.
-    #[error("{} (flag --token-file): cannot be read: {cause}", .path.display())]
+    /// A file cannot be read.
+    #[error("{} (flag {flag}): cannot be read: {cause}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// The flag that names it.
+        flag: &'static str,
         /// The error of the system.
         #[source]
         cause: io::Error,
+    },
+    /// The file of `--protocol` describes no protocol.
+    #[error("{} (flag --protocol): {cause}", .path.display())]
+    Protocol {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: ProtocolError,
     },
     /// The file of `--token-file` has fewer lines than there are connections.
     #[error(
@@ -224,7 +242,7 @@ impl BenchOptions {
     /// The file cannot be read, or has fewer lines than there are connections.
     pub fn users(&self) -> Result<Vec<Credentials>, OptionsError> {
         let Some(path) = &self.token_file else { return Ok(Vec::new()) };
-        let unreadable = |cause| OptionsError::Unreadable { path: path.clone(), cause };
+        let unreadable = |cause| OptionsError::Unreadable { path: path.clone(), flag: "--token-file", cause };
         let text = read_text(path, FILE_BYTES_MAX).map_err(unreadable)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
             match line.split_once(char::is_whitespace) {
@@ -240,6 +258,17 @@ impl BenchOptions {
             return Err(OptionsError::TooFewLines { path, lines, connections });
         }
         Ok(users)
+    }
+
+    /// Returns the protocol of the server: that of the file of `--protocol`, or maxtalk's.
+    ///
+    /// # Errors
+    /// The file cannot be read, or describes no protocol.
+    pub fn protocol(&self) -> Result<ChatProtocol, OptionsError> {
+        let Some(path) = &self.protocol else { return Ok(ChatProtocol::default()) };
+        let unreadable = |cause| OptionsError::Unreadable { path: path.clone(), flag: "--protocol", cause };
+        let text = read_text(path, PROTOCOL_BYTES_MAX).map_err(unreadable)?;
+        ChatProtocol::parse(&text).map_err(|cause| OptionsError::Protocol { path: path.clone(), cause })
     }
 
     /// Returns the number of files that the run, or the server of `--spawn`, has open at most. A client that polls has
@@ -460,6 +489,9 @@ mod tests {
             ("--spawn --pid 1", ErrorKind::ArgumentConflict),
             ("--spawn --user-prefix x", ErrorKind::ArgumentConflict),
             ("--spawn --token-file x", ErrorKind::ArgumentConflict),
+            ("--spawn --protocol x", ErrorKind::ArgumentConflict),
+            ("--spawn --quiet --brief", ErrorKind::ArgumentConflict),
+            ("--spawn --window 1 --lag-max 1ms", ErrorKind::ArgumentConflict),
             ("--spawn --rate 1 --window 1", ErrorKind::ArgumentConflict),
             ("--spawn --bursts --window 1", ErrorKind::ArgumentConflict),
             ("--spawn --bursts --find-knee", ErrorKind::ArgumentConflict),

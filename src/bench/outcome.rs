@@ -242,6 +242,8 @@ pub struct Circumstances {
     pub server: String,
     /// Whether a file named the users or gave their tokens.
     pub users_of_a_file: bool,
+    /// The file that describes the server's protocol. `None` for maxtalk's own.
+    pub protocol: Option<String>,
 }
 
 /// A reason why the figures of a run may be the generator's rather than the server's.

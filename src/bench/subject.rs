@@ -1,6 +1,7 @@
 //! The server under load: that of `--url`, or one of this program that is started for the runs and stopped after them.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -9,7 +10,7 @@ use url::Url;
 
 use super::engine::{self, Credentials, Job, RunError};
 use super::interrupt::Interrupt;
-use super::options::BenchOptions;
+use super::options::{BenchOptions, OptionsError};
 use super::outcome::{Circumstances, Report};
 use super::plan::{Pace, Plan, Sizes};
 use super::target::{self, Child, ChildError, Set, TargetError};
@@ -27,6 +28,9 @@ pub enum SubjectError {
     /// The address of the spawned server is not a URL.
     #[error(transparent)]
     Url(#[from] url::ParseError),
+    /// The file of `--protocol` describes no protocol.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     /// The target may not be loaded, or does not answer.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -69,13 +73,14 @@ impl Subject {
         };
         let job = Job {
             plan,
-            target: target::reach(&url, &options.path, options.allow_remote)?,
+            target: target::reach(&url, &options.path, &Arc::new(options.protocol()?), options.allow_remote)?,
             users,
             pid: child.as_ref().map(Child::pid).or(options.pid),
             metrics: child.as_ref().and_then(Child::metrics),
             threads: options.threads,
             circumstances: Circumstances {
                 users_of_a_file: options.token_file.is_some(),
+                protocol: options.protocol.as_ref().map(|path| path.display().to_string()),
                 ..circumstances(url.to_string(), child.as_ref().map(Child::chosen))
             },
             progress: !options.quiet && io::stderr().is_terminal(),
@@ -147,5 +152,6 @@ pub(super) fn circumstances(url: String, chosen: Option<&[String]>) -> Circumsta
         url,
         server,
         users_of_a_file: false,
+        protocol: None,
     }
 }

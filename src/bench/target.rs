@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use rustix::system::uname;
 use url::Url;
 
 use super::client::Target;
+use super::protocol::ChatProtocol;
 use crate::files;
 
 mod child;
@@ -66,12 +68,12 @@ pub enum TargetError {
 }
 
 /// Returns the target of the load: the first address of `url` that takes a connection, and the endpoint `path`. The
-/// path of `url` is the namespace; `/max` if it is empty. A target on another machine needs `allow_remote`; every
+/// path of `url` is the namespace; that of the protocol if it is empty. A target on another machine needs `allow_remote`; every
 /// address but loopback counts as another machine's.
 ///
 /// # Errors
 /// The URL is not that of a server, is of another machine, has no address, or nobody listens there.
-pub fn reach(url: &Url, path: &str, allow_remote: bool) -> Result<Target, TargetError> {
+pub fn reach(url: &Url, path: &str, protocol: &Arc<ChatProtocol>, allow_remote: bool) -> Result<Target, TargetError> {
     if url.scheme() != "http" {
         return Err(TargetError::Scheme(url.to_string()));
     }
@@ -79,7 +81,7 @@ pub fn reach(url: &Url, path: &str, allow_remote: bool) -> Result<Target, Target
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     let Some(host) = url.host_str().filter(|_| is_plain) else { return Err(TargetError::Form(url.to_string())) };
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let namespace = if url.path() == "/" { "/max" } else { url.path() };
+    let namespace = if url.path() == "/" { &protocol.namespace } else { url.path() };
 
     let no_address = |cause| TargetError::NoAddress { url: url.to_string(), cause };
     let addrs = url.socket_addrs(|| None).map_err(no_address)?;
@@ -90,7 +92,10 @@ pub fn reach(url: &Url, path: &str, allow_remote: bool) -> Result<Target, Target
     let mut error = no_address(io::ErrorKind::NotFound.into());
     for address in addrs {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(_) => return Ok(Target { host, address, path: path.to_owned(), namespace: namespace.to_owned() }),
+            Ok(_) => {
+                let (path, namespace) = (path.to_owned(), namespace.to_owned());
+                return Ok(Target { host, address, path, namespace, protocol: Arc::clone(protocol) });
+            }
             Err(cause) => error = TargetError::Silent { url: url.to_string(), address, cause },
         }
     }
@@ -162,7 +167,9 @@ mod tests {
         for (host, path, namespace) in
             [("127.0.0.1", "", "/max"), ("localhost", "/", "/max"), ("[::ffff:7f00:1]", "/chat", "/chat")]
         {
-            let target = reach(&format!("http://{host}:{port}{path}").parse().unwrap(), "/socket.io/", false).unwrap();
+            let target =
+                reach(&format!("http://{host}:{port}{path}").parse().unwrap(), "/socket.io/", &Arc::default(), false)
+                    .unwrap();
             assert_eq!((target.host, target.namespace.as_str()), (format!("{host}:{port}"), namespace));
             let address = (target.address.ip().to_canonical(), target.address.port());
             assert_eq!((address, target.path.as_str()), (([127, 0, 0, 1].into(), port), "/socket.io/"));
@@ -179,12 +186,13 @@ mod tests {
             ("http://127.0.0.1/?a=1", true, "http://127.0.0.1/?a=1: give host, port and namespace only"),
             ("http://u:p@127.0.0.1/", true, "http://u:p@127.0.0.1/: give host, port and namespace only"),
         ] {
-            let refusal = reach(&url.parse().unwrap(), "/socket.io/", allow_remote).unwrap_err().to_string();
+            let refusal =
+                reach(&url.parse().unwrap(), "/socket.io/", &Arc::default(), allow_remote).unwrap_err().to_string();
             assert!(refusal.starts_with(expected), "{refusal}");
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
-        let refusal = reach(&url, "/socket.io/", false).unwrap_err().to_string();
+        let refusal = reach(&url, "/socket.io/", &Arc::default(), false).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("nobody answers at {url} (")), "{refusal}");
     }
 

@@ -4,10 +4,12 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mio::Registry;
 
 use super::speech::Speech;
+use crate::bench::protocol::ChatProtocol;
 use crate::protocol::Generation;
 
 /// The endpoint to connect to.
@@ -21,6 +23,8 @@ pub struct Target {
     pub path: String,
     /// The namespace, such as `/max`.
     pub namespace: String,
+    /// The names of its events and their fields.
+    pub protocol: Arc<ChatProtocol>,
 }
 
 /// The data that the clients of one thread share, one set for each generation. Because it is shared, it stays in the
@@ -43,7 +47,7 @@ impl Peers {
     /// The system has no file descriptor for a further handle of the poll.
     pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
         let peer = |generation| -> io::Result<Rc<Peer>> {
-            let speech = Speech::new(generation, &target.namespace);
+            let speech = Speech::new(generation, &target.namespace, &target.protocol);
             let (registry, mask) = (registry.try_clone()?, Cell::new(0x9e37_79b9));
             Ok(Rc::new(Peer { target: target.clone(), speech, registry, mask }))
         };

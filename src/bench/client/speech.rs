@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::bench::protocol::ChatProtocol;
 use crate::protocol::engine::Packet;
 use crate::protocol::{Generation, legacy, packet};
 
@@ -14,8 +15,20 @@ pub(super) struct Speech {
     namespace: String,
     /// The parts of an update's packet before and after its argument.
     update: (String, String),
-    /// The parts of a talk's packet before and after its argument.
-    talk: (String, String),
+    talk: Talk,
+    /// The part of a packet of 0.9 before the name of the event.
+    legacy_event: String,
+    /// The names of the events whose argument is of use.
+    heard: [String; 3],
+}
+
+/// The parts of a talk's packet around its values.
+struct Talk {
+    conversation: String,
+    /// `None` if a talk has no time.
+    timestamp: Option<String>,
+    id: String,
+    end: String,
 }
 
 /// The meaning of a packet to a client.
@@ -37,14 +50,26 @@ pub(super) enum Said<'a> {
 }
 
 impl Speech {
-    pub(super) fn new(generation: Generation, namespace: &str) -> Self {
-        let around_argument = |name| {
+    pub(super) fn new(generation: Generation, namespace: &str, protocol: &ChatProtocol) -> Self {
+        let around_argument = |name: &str| {
             let packet = packet::event(generation, namespace, None, name, &[ARGUMENT]);
             let (head, tail) = packet.rsplit_once(ARGUMENT).unwrap_or_default();
             (head.to_owned(), tail.to_owned())
         };
-        let (update, talk) = (around_argument("update"), around_argument("talk"));
-        Self { generation, namespace: namespace.to_owned(), update, talk }
+        let key = |name: &str| serde_json::Value::from(name).to_string();
+        let update = around_argument(&protocol.update.event);
+        let (head, tail) = around_argument(&protocol.talk.event);
+        let timestamp = &protocol.talk.timestamp;
+        let talk = Talk {
+            conversation: format!("{head}{{{}:", key(&protocol.talk.conversation)),
+            timestamp: (!timestamp.is_empty()).then(|| format!(",{}:", key(timestamp))),
+            id: format!(",{}:\"", key(&protocol.talk.id)),
+            end: format!("\"}}{tail}"),
+        };
+        let before = around_argument("").0;
+        let legacy_event = before.strip_suffix(r#""","args":["#).unwrap_or_default().to_owned();
+        let heard = [&protocol.update.event, &protocol.listening.event, &protocol.refused.event].map(Clone::clone);
+        Self { generation, namespace: namespace.to_owned(), update, talk, legacy_event, heard }
     }
 
     /// Returns the packet that enters the namespace.
@@ -63,8 +88,11 @@ impl Speech {
 
     /// Returns the packet of a talk. `conversation` is JSON.
     pub(super) fn talk(&self, conversation: &str, timestamp: u64, message_id: &str) -> String {
-        let (head, tail) = &self.talk;
-        format!(r#"{head}{{"conversation":{conversation},"timestamp":{timestamp},"messageID":"{message_id}"}}{tail}"#)
+        let Talk { conversation: before, timestamp: time, id, end } = &self.talk;
+        match time {
+            Some(time) => format!("{before}{conversation}{time}{timestamp}{id}{message_id}{end}"),
+            None => format!("{before}{conversation}{id}{message_id}{end}"),
+        }
     }
 
     /// Returns the answer to a ping.
@@ -109,7 +137,7 @@ impl Speech {
         Some(match kind {
             "0" => Said::Connected,
             "1" => Said::Bye,
-            "2" => event(data.trim_start_matches(|c: char| c.is_ascii_digit()))?,
+            "2" => self.event_in(data.trim_start_matches(|c: char| c.is_ascii_digit()))?,
             "4" => Said::Refused(data),
             _ => return None,
         })
@@ -121,8 +149,8 @@ impl Speech {
             return Said::Refused(refusal);
         }
         // The fast path: servers write the name first.
-        let events = self.update.0.strip_suffix(r#""update","args":["#);
-        if let Some((name, rest)) = events.and_then(|head| text.strip_prefix(head)).and_then(quoted) {
+        let event = text.strip_prefix(&self.legacy_event).filter(|_| !self.legacy_event.is_empty());
+        if let Some((name, rest)) = event.and_then(quoted) {
             let argument = rest.strip_prefix(r#","args":["#).and_then(|rest| rest.strip_suffix("]}"));
             return Said::Event(name, argument.unwrap_or_default());
         }
@@ -137,17 +165,17 @@ impl Speech {
             _ => Said::Nothing,
         }
     }
-}
 
-/// Returns the event in `["name",argument]`. `None` if the array has another form.
-fn event(array: &str) -> Option<Said<'_>> {
-    let (name, _) = quoted(array.strip_prefix('[')?)?;
-    if matches!(name, "joined" | "left") {
-        // These come in storms, and the bench does not use their argument.
-        return Some(Said::Event(name, ""));
+    /// Returns the event in `["name",argument]`. `None` if the array has another form.
+    fn event_in<'a>(&self, array: &'a str) -> Option<Said<'a>> {
+        let (name, _) = quoted(array.strip_prefix('[')?)?;
+        if !self.heard.iter().any(|heard| heard == name) {
+            // Events such as `joined` come in storms, and the bench does not use their argument.
+            return Some(Said::Event(name, ""));
+        }
+        let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+        Some(Said::Event(name, arguments.get(1).map_or("", |argument| argument.get())))
     }
-    let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
-    Some(Said::Event(name, arguments.get(1).map_or("", |argument| argument.get())))
 }
 
 /// Returns a string without escapes, and the text after it.
@@ -162,7 +190,7 @@ mod tests {
     use Generation::{Eio3, Eio4, Sio09};
 
     fn understood(generation: Generation, namespace: &str, text: &str) -> String {
-        let speech = Speech::new(generation, namespace);
+        let speech = Speech::new(generation, namespace, &ChatProtocol::default());
         match speech.understand(Packet::from_text(generation, text).unwrap()) {
             Said::Open(json) => format!("open {json}"),
             Said::Connected => "connected".to_owned(),
@@ -183,10 +211,10 @@ mod tests {
             (Eio4, "/", r#"40/max,{"sid":"y"}"#, "nothing"),
             (Eio4, "/max", r#"44/max,{"message":"no"}"#, r#"refused {"message":"no"}"#),
             (Eio4, "/max", r#"42/max,["listening",{"conversations":[]}]"#, r#"event listening {"conversations":[]}"#),
-            (Eio4, "/max", r#"42/max,7["x",1,2]"#, "event x 1"),
+            (Eio4, "/max", r#"42/max,7["refused",1,2]"#, "event refused 1"),
             (Eio4, "/max", r#"42/max,["x"]"#, "event x "),
             (Eio4, "/max", r#"42["x",1]"#, "nothing"),
-            (Eio4, "/", r#"42["x",1]"#, "event x 1"),
+            (Eio4, "/", r#"42["x",1]"#, "event x "),
             (Eio4, "/max", "2", "ping"),
             (Eio4, "/max", "1", "bye"),
             (Eio4, "/max", "41/max,", "bye"),
@@ -214,13 +242,28 @@ mod tests {
     fn an_update_is_found_at_once() {
         for generation in Generation::ALL {
             for namespace in ["/max", "/"] {
-                let speech = Speech::new(generation, namespace);
+                let speech = Speech::new(generation, namespace, &ChatProtocol::default());
                 let packet = speech.event("update", Some(r#"{"a":0}"#));
                 assert_eq!(speech.update(packet.as_bytes()), Some(&br#"{"a":0}"#[..]), "{packet}");
                 assert_eq!(speech.update(speech.event("joined", Some("{}")).as_bytes()), None);
                 let talk = speech.event("talk", Some(r#"{"conversation":"c","timestamp":1,"messageID":"m"}"#));
                 assert_eq!(speech.talk(r#""c""#, 1, "m"), talk);
             }
+        }
+    }
+
+    #[test]
+    fn the_events_have_the_names_of_the_protocol() {
+        let file = "[talk]\nevent = \"say\"\nconversation = \"room\"\ntimestamp = \"\"\nid = \"text\"\n\
+                    [update]\nevent = \"said\"";
+        let protocol = ChatProtocol::parse(file).unwrap();
+        for generation in Generation::ALL {
+            let speech = Speech::new(generation, "/", &protocol);
+            let talk = speech.event("say", Some(r#"{"room":"c","text":"m"}"#));
+            assert_eq!(speech.talk(r#""c""#, 1, "m"), talk);
+            let said = speech.event("said", Some("{}"));
+            assert_eq!(speech.update(said.as_bytes()), Some(&b"{}"[..]));
+            assert_eq!(speech.update(speech.event("update", Some("{}")).as_bytes()), None);
         }
     }
 }

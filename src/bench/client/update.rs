@@ -1,53 +1,51 @@
-//! The event `update`, which comes most often. Its usual form is read by hand, in one pass and without a copy; any
-//! other JSON by serde.
+//! The event by which a client hears a talk, which comes most often. Its usual form is read by hand, in one pass and
+//! without a copy; any other JSON by serde.
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde_json::Value;
+
+use crate::bench::protocol::{self, at};
 
 /// The argument of an update. A field that is missing is empty or `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update<'a> {
     /// The id of the conversation.
-    #[serde(borrow)]
     pub conversation: Cow<'a, str>,
     /// The username of the talker.
-    #[serde(borrow)]
     pub username: Cow<'a, str>,
     /// The talker's timestamp.
     pub timestamp: Option<u64>,
     /// The id of the message.
-    #[serde(borrow, rename = "messageID")]
     pub message_id: Cow<'a, str>,
     /// The number of updates that this one stands for, if the server folds them. This one is the first of them.
     pub missed: Option<u64>,
 }
 
 impl<'a> Update<'a> {
-    /// Reads the argument of an `update`. `None` if it is no JSON object, or a field has another type than here.
-    pub fn parse(json: &'a [u8]) -> Option<Self> {
+    /// Reads the argument of an update whose fields have these names. `None` if it is no JSON object, or a field has
+    /// another type than here.
+    pub fn parse(json: &'a [u8], names: &protocol::Update) -> Option<Self> {
         let text = std::str::from_utf8(json).ok()?;
-        // serde would read an array as the fields in order.
-        let any = || serde_json::from_str(text).ok().filter(|_| text.trim_start().starts_with('{'));
-        Self::usual(text).or_else(any)
+        Self::usual(text, names).or_else(|| Self::any(text, names))
     }
 
-    /// Reads an object of plain strings and whole numbers, without white space.
-    fn usual(text: &'a str) -> Option<Self> {
+    /// Reads an object of plain strings and whole numbers, without white space and other fields.
+    fn usual(text: &'a str, names: &protocol::Update) -> Option<Self> {
         let mut update = Self::default();
         let mut rest = text.strip_prefix('{')?;
         loop {
             let (key, after) = string(rest)?;
             rest = after.strip_prefix(':')?;
             let target = match key {
-                "conversation" => &mut update.conversation,
-                "username" => &mut update.username,
-                "messageID" => &mut update.message_id,
-                "timestamp" | "missed" => {
+                key if key == names.conversation => &mut update.conversation,
+                key if key == names.sender => &mut update.username,
+                key if key == names.id => &mut update.message_id,
+                key if key == names.timestamp || key == names.missed => {
                     let number;
                     (number, rest) = whole(rest)?;
-                    *if key == "missed" { &mut update.missed } else { &mut update.timestamp } = Some(number);
+                    let is_missed = key == names.missed;
+                    *if is_missed { &mut update.missed } else { &mut update.timestamp } = Some(number);
                     match rest.strip_prefix(',') {
                         Some(after) => rest = after,
                         None => return (rest == "}").then_some(update),
@@ -63,6 +61,28 @@ impl<'a> Update<'a> {
                 None => return (after == "}").then_some(update),
             }
         }
+    }
+
+    /// Reads any object.
+    fn any(text: &str, names: &protocol::Update) -> Option<Self> {
+        let object: Value = serde_json::from_str(text).ok().filter(Value::is_object)?;
+        // A path without names would be the object itself.
+        let field = |path: &str| if path.is_empty() { None } else { at(&object, path) };
+        let text = |path: &str| match field(path) {
+            None => Some(Cow::default()),
+            Some(text) => text.as_str().map(|text| Cow::Owned(text.to_owned())),
+        };
+        let whole = |path: &str| match field(path) {
+            None | Some(Value::Null) => Some(None),
+            Some(number) => number.as_u64().map(Some),
+        };
+        Some(Self {
+            conversation: text(&names.conversation)?,
+            username: text(&names.sender)?,
+            timestamp: whole(&names.timestamp)?,
+            message_id: text(&names.id)?,
+            missed: whole(&names.missed)?,
+        })
     }
 }
 
@@ -92,34 +112,56 @@ mod tests {
 
     #[test]
     fn reads_the_usual_form_in_any_order() {
+        let names = protocol::Update::default();
         let table = [
             (r#"{"username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"}"#, None),
             (r#"{"messageID":"r-7","timestamp":123,"conversation":"c0","username":"u1"}"#, None),
             (r#"{"username":"u1","missed":4,"conversation":"c0","messageID":"r-7","timestamp":123}"#, Some(4)),
         ];
         for (json, missed) in table {
-            assert_eq!(Update::usual(json), Some(update(missed)), "{json}");
-            assert_eq!(serde_json::from_str::<Update<'_>>(json).unwrap(), update(missed), "{json}");
+            assert_eq!(Update::usual(json, &names), Some(update(missed)), "{json}");
+            assert_eq!(Update::any(json, &names), Some(update(missed)), "{json}");
         }
     }
 
     #[test]
     fn reads_whatever_json_allows() {
+        let names = protocol::Update::default();
         let table = [
             r#"{ "username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"}"#,
             r#"{"username":"\u00751","conversation":"c0","timestamp":123,"messageID":"r-7","more":[{}]}"#,
         ];
         for json in table {
-            assert_eq!(Update::usual(json), None, "{json}");
-            assert_eq!(Update::parse(json.as_bytes()), Some(update(None)), "{json}");
+            assert_eq!(Update::usual(json, &names), None, "{json}");
+            assert_eq!(Update::parse(json.as_bytes(), &names), Some(update(None)), "{json}");
         }
     }
 
     #[test]
     fn is_nothing_where_it_is_no_update() {
+        let names = protocol::Update::default();
         for json in ["", "{", "[]", r#"{"username":1}"#, r#"{"username":"u1"}x"#, r#"{"timestamp":"x"}"#, "\u{1}"] {
-            assert_eq!(Update::parse(json.as_bytes()), None, "{json}");
+            assert_eq!(Update::parse(json.as_bytes(), &names), None, "{json}");
         }
-        assert_eq!(Update::parse(b"\xff"), None);
+        assert_eq!(Update::parse(b"\xff", &names), None);
+    }
+
+    #[test]
+    fn the_fields_have_the_names_of_the_protocol() {
+        let names = protocol::Update {
+            sender: "from.name".to_owned(),
+            conversation: "room".to_owned(),
+            id: "text".to_owned(),
+            ..protocol::Update::default()
+        };
+        let (conversation, username, message_id) = ("c0".into(), "u1".into(), "r-7".into());
+        let expected = Update { conversation, username, message_id, ..Update::default() };
+        let json = br#"{"from":{"name":"u1"},"room":"c0","text":"r-7","likes":[]}"#;
+        assert_eq!(Update::parse(json, &names), Some(expected.clone()));
+        let flat = protocol::Update { sender: "from".to_owned(), ..names.clone() };
+        assert_eq!(Update::usual(r#"{"from":"u1","room":"c0","text":"r-7"}"#, &flat), Some(expected.clone()));
+        let nobody = protocol::Update { sender: String::new(), ..names };
+        let json = br#"{"room":"c0","text":"r-7"}"#;
+        assert_eq!(Update::parse(json, &nobody), Some(Update { username: "".into(), ..expected }));
     }
 }

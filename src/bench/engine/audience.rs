@@ -1,6 +1,5 @@
 //! The users of one thread as listeners: they judge and record what they hear.
 
-use std::borrow::Cow;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,23 +92,11 @@ impl Ear for Hearing<'_> {
             },
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
-            Heard::Refused(event, code) => {
-                let counts = &audience.run.counts;
-                let counter = match event {
-                    "talk" => Some(&counts.refused_talks),
-                    "join" => Some(&counts.refused_joins),
-                    _ => None,
-                };
-                counter.into_iter().for_each(|counter| _ = counter.fetch_add(1, Ordering::Relaxed));
-                let what = format!("{event}: refused with {code}");
-                match event {
-                    "join" | "leave" => audience.cannot(*number, what),
-                    _ => audience.error(*number, &what),
-                }
-            }
-            Heard::Garbled("listening") => {
-                let what = "join: answered with a listening that is not {\"conversations\": [id, ...]}";
-                audience.cannot(*number, what.to_owned());
+            Heard::Refused(event, code) => audience.refused(*number, &event, &code),
+            Heard::NotListening => {
+                let listening = &audience.run.target.protocol.listening;
+                let what = format!("join: answered with a {} that is not {}", listening.event, listening.form());
+                audience.cannot(*number, what);
             }
             Heard::Garbled(event) => audience.error(*number, &format!("{event}: makes no sense")),
         }
@@ -141,6 +128,16 @@ impl Audience {
         }
     }
 
+    fn refused(&mut self, number: usize, event: &str, code: &str) {
+        let (protocol, counts) = (&self.run.target.protocol, &self.run.counts);
+        let (is_talk, is_join) = (event == protocol.talk.event, event == protocol.join.event);
+        let is_asked = is_join || event == protocol.leave.event;
+        let counter = if is_talk { Some(&counts.refused_talks) } else { is_join.then_some(&counts.refused_joins) };
+        counter.into_iter().for_each(|counter| _ = counter.fetch_add(1, Ordering::Relaxed));
+        let what = format!("{event}: refused with {code}");
+        if is_asked { self.cannot(number, what) } else { self.error(number, &what) }
+    }
+
     pub(super) fn error(&mut self, number: usize, what: &str) {
         let token = self.run.users[number].token.as_ref().map(Token::reveal);
         self.notes.errors.add(what, token);
@@ -166,11 +163,11 @@ impl Audience {
     /// Judges and records an update. Returns how many talks (in a closed loop: slots) it frees.
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let Some(field) = &self.field else {
-            let update = Update::parse(argument).ok_or(Stray::Garbled)?;
+            let update = Update::parse(argument, &self.run.target.protocol.update).ok_or(Stray::Garbled)?;
             return self.run.number(&update).and(Err(Stray::Conversation));
         };
         if self.echo.argument != argument {
-            let update = Update::parse(argument).ok_or(Stray::Garbled)?;
+            let update = Update::parse(argument, &self.run.target.protocol.update).ok_or(Stray::Garbled)?;
             self.echo.argument.clear();
             self.echo.argument.extend_from_slice(argument);
             self.echo.conversation = field.layout.find(&update.conversation);
@@ -219,7 +216,7 @@ impl Audience {
         Ok(freed + usize::from(delivery.is_freed))
     }
 
-    fn listening(&mut self, number: usize, ids: &[Cow<'_, str>]) {
+    fn listening(&mut self, number: usize, ids: &[String]) {
         let now_us = self.now_us;
         let person = &mut self.people[number - self.range.start];
         match (person.state, &self.field) {
@@ -227,8 +224,7 @@ impl Audience {
                 self.notes.recorder.record_join(now_us.saturating_sub(person.asked_us));
                 let Some(field) = field.clone() else {
                     person.state = State::Listening;
-                    let ids = ids.iter().map(|id| id.clone().into_owned()).collect();
-                    self.run.heard.lock().push((number, ids));
+                    self.run.heard.lock().push((number, ids.to_vec()));
                     self.news.push((number, News::Joined));
                     return;
                 };
@@ -241,7 +237,7 @@ impl Audience {
                     }
                 }
                 self.answered(number, State::Listening);
-                let is_known = |id: &Cow<'_, str>| field.layout.find(id).is_some();
+                let is_known = |id: &String| field.layout.find(id).is_some();
                 if conversations != field.layout.conversations_of(number) || !ids.iter().all(is_known) {
                     self.churn_failed(number, "join: listening to other conversations than before");
                 }
@@ -316,7 +312,8 @@ impl Audience {
     /// Closes a user at the end of the run. A request without an answer has failed.
     pub(super) fn end(&mut self, number: usize) {
         if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
-            self.cannot(number, format!("{asked}: no listening until the end"));
+            let event = &self.run.target.protocol.listening.event;
+            self.cannot(number, format!("{asked}: no {event} until the end"));
         }
         self.close(number);
     }
@@ -360,7 +357,9 @@ impl Run {
     /// Returns the number of the talk in conversation `k` that the update is about.
     fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
         let talk = self.number(update)?;
-        if update.username != self.users[field.layout.talker(k)].heard_as { Err(Stray::Username) } else { Ok(talk) }
+        let is_named = !self.target.protocol.update.sender.is_empty();
+        let is_another = is_named && update.username != self.users[field.layout.talker(k)].heard_as;
+        if is_another { Err(Stray::Username) } else { Ok(talk) }
     }
 
     /// Returns the number of the talk of this run that the update is about.

@@ -84,7 +84,7 @@ impl<'a> Conductor<'a> {
         let users = plan::ways(plan).zip(slow).enumerate().map(|(number, (way, slow))| {
             let Credentials { name, token } = job.users.get(number).cloned().unwrap_or_default();
             let name = name.unwrap_or_else(|| format!("{}{number}", plan.user_prefix));
-            User { heard_as: name.to_lowercase(), name, token, way, slow }
+            User { heard_as: job.target.protocol.heard_as(&name), name, token, way, slow }
         });
         let threads = job.threads.clamp(1, plan.connections.max(1));
         let shares = (0..threads).map(|at| at * plan.connections / threads..(at + 1) * plan.connections / threads);
@@ -152,7 +152,7 @@ impl<'a> Conductor<'a> {
         let conversations_per_user = average(joined as usize, self.run.plan.conversations_per_user);
         let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
-            let field = Arc::new(Field::new(layout, schedule));
+            let field = Arc::new(Field::new(layout, schedule, self.run.target.protocol.echo));
             self.talks(&field, interrupt).await;
         }
         let exposed = self.observer.take().and_then(Observer::end);

@@ -67,9 +67,9 @@ impl Person {
     }
 
     /// Gives the user a seat in a conversation, and returns the seat that this replaces. The talker of a conversation
-    /// gets none.
+    /// gets none, unless the server sends it its own talks.
     pub(super) fn sit_down(&mut self, field: &Field, conversation: usize) -> Option<Seat> {
-        if field.layout.talker(conversation) == self.number {
+        if field.layout.talker(conversation) == self.number && !field.echo {
             return None;
         }
         let sent = field.talks[conversation].enter();

@@ -39,7 +39,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     let run = Arc::new(Run {
         id: "r-2".to_owned(),
         plan,
-        target: Target { host, address, path, namespace },
+        target: Target { host, address, path, namespace, protocol: Arc::default() },
         users: users.collect(),
         threads: 1,
         shares: std::iter::once(0..connections).collect(),
@@ -47,6 +47,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
         doors: Vec::new(),
         counts: Counts::default(),
         busy_ns: vec![AtomicU64::new(0)],
+        live: Vec::new(),
         seated: AtomicUsize::new(0),
         heard: Mutex::default(),
     });
@@ -54,7 +55,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     let schedule = Schedule::new(&layout, 1.0, 1);
     let mut audience = Audience::new(run, 0..connections);
     audience.people.iter_mut().for_each(|person| person.state = State::Listening);
-    audience.take_seats(Arc::new(Field::new(layout, schedule)));
+    audience.take_seats(Arc::new(Field::new(layout, schedule, false)));
     audience.notes.recorder = Recorder::new(0, 60_000_000);
     audience
 }
@@ -126,7 +127,7 @@ fn a_talk_that_nobody_remembers_counts_from_its_timestamp() {
 #[test]
 fn what_a_server_refuses_with_says_no_token() {
     let mut audience = audience(2, Pace::Open { rate: 1.0 });
-    Hearing { audience: &mut audience, number: 1 }.heard(Heard::Refused("talk", "\u{7}secret"));
+    Hearing { audience: &mut audience, number: 1 }.heard(Heard::Refused("talk".to_owned(), "\u{7}secret".to_owned()));
     let errors = audience.notes.errors.into_iter().collect::<Vec<_>>();
     assert_eq!(errors, [("talk: refused with \u{fffd}***".to_owned(), 1)]);
 }

@@ -30,6 +30,7 @@ pub(in crate::bench) fn good() -> Report {
             url: "http://127.0.0.1:8080".to_owned(),
             server: "spawned, this build".to_owned(),
             users_of_a_file: false,
+            protocol: None,
         },
         plan: Plan {
             connections: 10_000,

@@ -70,8 +70,8 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
                 text: "CLEAN: each delivery is accounted for, in order and once, and nobody was lost".to_owned(),
             },
             (false, _) => {
-            Verdict { good: false, text: format!("NOT CLEAN: {faults}{}", people(report).unwrap_or_default()) }
-        }
+                Verdict { good: false, text: format!("NOT CLEAN: {faults}{}", people(report).unwrap_or_default()) }
+            }
         },
     ];
     if report.interrupted {
@@ -118,9 +118,11 @@ fn validity(report: &Report) -> Verdict {
 /// Returns the plan and the circumstances by name.
 fn circumstances(report: &Report) -> Vec<(&'static str, String)> {
     let circumstances = &report.circumstances;
+    let protocol = circumstances.protocol.as_ref().map(|file| format!("; protocol of {}", printable(file, 200)));
+    let server = printable(&circumstances.server, 400) + &protocol.unwrap_or_default();
     vec![
         ("plan", words::plan(report).join("; ")),
-        ("server", format!("{} ({})", printable(&circumstances.url, 400), printable(&circumstances.server, 400))),
+        ("server", format!("{} ({server})", printable(&circumstances.url, 400))),
         ("machine", printable(&circumstances.machine, 200)),
         ("build", printable(&circumstances.build, 200)),
         ("began", format!("{}, measured for {}", printable(&circumstances.began, 40), seconds(report.measured))),

@@ -39,6 +39,7 @@ fn value(report: &Report) -> Value {
             "began": circumstances.began,
             "url": circumstances.url,
             "server": circumstances.server,
+            "protocol": circumstances.protocol,
         },
         "plan": plan(&report.plan),
         "conversations": report.conversations,

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn five_lines_say_what_counts() {
-        let brief = |report: &Report| super::brief(&report::of_run(report));
+        let brief = |report: &Report| brief(&report::of_run(report));
         let expected = "\
 maxtalk bench: 10,000 connections; 1,000 conversations of 10 on average, sizes by Zipf 1.1, the largest 1,240; open \
             loop, 2,000 talks/s; 30 s after a warm-up of 5 s
@@ -131,7 +131,7 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost
             let text = brief(&report);
             assert!(text.lines().count() == 5 && !text.contains("NaN"), "{text}");
         }
-        let verdicts = super::verdicts(&report::of_run(&samples::searched()));
+        let verdicts = verdicts(&report::of_run(&samples::searched()));
         let valid = "VALID: p99<50ms,loss=0 holds up to 5,500 talks/s and fails at 6,000 talks/s, where the generator \
                      kept its plan\nCLEAN: ";
         assert!(verdicts.starts_with(valid), "{verdicts}");

@@ -1,0 +1,132 @@
+// The load bench against a chat server that is not maxtalk. The server and the file that describes its protocol are
+// those of src/docs/bench.md, word by word.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { Daemon, freePort } from "./daemon.mjs";
+
+const BINARY = process.env.MAXTALK_BIN ?? fileURLToPath(new URL("../../target/debug/maxtalk", import.meta.url));
+const PAGE = new URL("../../src/docs/bench.md", import.meta.url);
+const PACKAGES = fileURLToPath(new URL("node_modules", import.meta.url));
+
+/** Number of lines that the page promises. */
+const LINES_MAX = 25;
+/** Twelve people in three rooms of four, and in the lobby. */
+const PLAN = ["--connections", "12", "--rate", "50", "--duration", "1s", "--warm-up", "0s", "--lag-max", "1h"];
+/** The members of the lobby and of each room: each talk is heard by all of them, its talker included. */
+const HEARD_BY = { lobby: 12, room: 4 };
+
+let folder;
+let program;
+
+before(async () => {
+  const page = await readFile(PAGE, "utf8");
+  const block = (language, begin) => {
+    const blocks = page.split("```").filter((text) => text.startsWith(`${language}\n`));
+    const found = blocks.find((text) => text.includes(begin));
+    assert.ok(found, `the page has no ${language} with ${begin}`);
+    return found.slice(language.length + 1);
+  };
+  program = block("js", 'from "socket.io"');
+  assert.ok(program.trim().split("\n").length <= LINES_MAX, `the server has more than ${LINES_MAX} lines`);
+  folder = await mkdtemp(join(tmpdir(), "maxtalk-chat-"));
+  await symlink(PACKAGES, join(folder, "node_modules"));
+  await writeFile(join(folder, "chat.toml"), block("toml", "[update]"));
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Runs the bench against this program: its exit code, the report, and what it wrote to standard error. */
+async function bench(text, ...more) {
+  const server = new Daemon(await freePort());
+  const file = join(folder, `chat-${server.port}.mjs`);
+  await writeFile(file, text);
+  await server.run(process.execPath, [file], { ...process.env, PORT: String(server.port) });
+  try {
+    const line = ["bench", "--url", server.url, "--protocol", join(folder, "chat.toml"), ...PLAN, "--json", ...more];
+    const { code, stdout, stderr } = await promisify(execFile)(BINARY, line).then(
+      (done) => ({ code: 0, ...done }),
+      (failed) => failed,
+    );
+    return { code, report: stdout ? JSON.parse(stdout) : undefined, stderr };
+  } finally {
+    await server.end();
+  }
+}
+
+/** The program with one line replaced. */
+function changed(from, to) {
+  assert.ok(program.includes(from), `the server has no ${from}`);
+  return program.replace(from, to);
+}
+
+it("a chat server that delivers all is clean", { timeout: 60_000 }, async () => {
+  const { code, report, stderr } = await bench(program);
+  assert.ok(report, stderr);
+  const { accounts, conversations, members_max, joins } = report;
+  assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(accounts));
+  assert.deepEqual([conversations, members_max, joins.count], [4, HEARD_BY.lobby, 12]);
+  // The four conversations take turns.
+  const all = (accounts.sent / 4) * (HEARD_BY.lobby + 3 * HEARD_BY.room);
+  assert.ok(accounts.sent > 0 && Math.abs(accounts.expected - all) <= HEARD_BY.lobby, JSON.stringify(accounts));
+  assert.equal(accounts.received, accounts.expected);
+  assert.equal(report.circumstances.protocol, join(folder, "chat.toml"));
+  assert.equal(code, report.valid ? 0 : 1);
+});
+
+it("polling clients are as good", { timeout: 60_000 }, async () => {
+  const { report, stderr } = await bench(program, "--transports", "websocket=1,polling=1");
+  assert.ok(report, stderr);
+  assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
+});
+
+it("a server that drops messages is not clean", { timeout: 60_000 }, async () => {
+  const say = "io.to(room).emit(";
+  const lossy = changed(say, `if ((globalThis.said = (globalThis.said ?? 0) + 1) % 10) ${say}`);
+  const { code, report, stderr } = await bench(lossy);
+  assert.ok(report, stderr);
+  const { accounts } = report;
+  assert.equal(report.clean, false);
+  assert.ok(accounts.lost > 0 && accounts.lost + accounts.received === accounts.expected, JSON.stringify(accounts));
+  assert.equal(report.faults[0].name, "lost");
+  assert.equal(code, 1);
+});
+
+it("a server that sends nothing back to the talker is not what the file says", { timeout: 60_000 }, async () => {
+  const { report, stderr } = await bench(changed("io.to(room).emit(", "socket.to(room).emit("));
+  assert.ok(report, stderr);
+  // Each talk is lost to its talker.
+  assert.deepEqual([report.clean, report.accounts.lost], [false, report.accounts.sent]);
+});
+
+it("churn is accounted for", { timeout: 60_000 }, async () => {
+  const { report, stderr } = await bench(program, "--churn", "20");
+  assert.ok(report, stderr);
+  assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
+  assert.ok(report.joins.count > 12, "nobody came back");
+});
+
+it("a file that does not fit is told", { timeout: 60_000 }, async () => {
+  const file = join(folder, "chat.toml");
+  const good = await readFile(file, "utf8");
+  const told = async (text) => {
+    await writeFile(file, text);
+    return (await bench(program)).stderr;
+  };
+  try {
+    assert.match(await told(good.replace('namespace = "/"', "")), /the namespace \/max was refused/);
+    const expected = 'join: answered with a welcome that is not {"chats": [id, ...]} (12)';
+    const wrong = await told(good.replace('conversations = "rooms"', 'conversations = "chats"'));
+    assert.ok(wrong.includes(expected), wrong);
+    const misspelt = await told(`${good}\nsende = "from"`);
+    assert.match(misspelt, /chat\.toml \(flag --protocol\): line \d+: unknown field `sende`/);
+  } finally {
+    await writeFile(file, good);
+  }
+});
