@@ -21,8 +21,15 @@ pub enum BenchError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// Two reports would be written to the same file.
-    #[error("--json and --html name the same file, {}: give each one of its own", .0.display())]
-    SameFile(PathBuf),
+    #[error("{first} and {second} name the same file, {}: give each one of its own", .path.display())]
+    SameFile {
+        /// The one flag.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// Too few files may be open.
     #[error(transparent)]
     Files(#[from] FileLimitError),
@@ -121,6 +128,7 @@ pub fn output(options: &BenchOptions, sheet: &Sheet) -> String {
 pub struct Files {
     json: Option<Output>,
     html: Option<Output>,
+    hgrm: Option<Output>,
 }
 
 #[derive(Debug)]
@@ -135,14 +143,19 @@ impl Files {
     /// Opens the files that the options name. Their contents stay until [`write`](Self::write).
     ///
     /// # Errors
-    /// A file cannot be written, or both flags name the same file.
+    /// A file cannot be written, or two flags name the same file.
     pub fn open(options: &BenchOptions) -> Result<Self, BenchError> {
         let open = |path: &PathBuf| Output::open(path).map_err(|cause| unwritable(path, cause));
         let json = options.json.as_ref().filter(|path| *path != Path::new(STDOUT));
-        if let Some(path) = json.filter(|json| options.html.as_ref() == Some(json)) {
-            return Err(BenchError::SameFile(path.clone()));
+        let named = [("--json", json), ("--html", options.html.as_ref()), ("--hgrm", options.hgrm.as_ref())];
+        for (at, (second, path)) in named.iter().enumerate() {
+            let same = named[..at].iter().find(|(_, other)| other.is_some() && other == path);
+            if let (Some((first, _)), Some(path)) = (same, path) {
+                return Err(BenchError::SameFile { first, second, path: (*path).clone() });
+            }
         }
-        Ok(Self { json: json.map(open).transpose()?, html: options.html.as_ref().map(open).transpose()? })
+        let [json, html, hgrm] = named.map(|(_, path)| path.map(open).transpose());
+        Ok(Self { json: json?, html: html?, hgrm: hgrm? })
     }
 
     /// Writes the report to all files.
@@ -152,7 +165,8 @@ impl Files {
     pub fn write(self, sheet: &Sheet) -> Result<(), BenchError> {
         let json = self.json.map(|output| output.write(sheet.json()));
         let html = self.html.map(|output| output.write(&page::page(sheet)));
-        json.unwrap_or(Ok(())).and_then(|()| html.unwrap_or(Ok(())))
+        let hgrm = self.hgrm.map(|output| output.write(sheet.hgrm()));
+        [json, html, hgrm].into_iter().flatten().collect()
     }
 }
 

@@ -39,7 +39,7 @@ use parking_lot::Mutex;
 use self::conductor::Conductor;
 use self::talks::Talks;
 use super::client::Target;
-use super::measure::SizeClass;
+use super::measure::{Distribution, SizeClass};
 use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
 use super::target::Scraper;
@@ -137,6 +137,8 @@ struct Run {
     counts: Counts,
     /// How long each thread has been busy rather than waiting.
     busy_ns: Vec<AtomicU64>,
+    /// The latencies of the last second of each thread, until the progress bar shows them. Empty without a bar.
+    live: Vec<Mutex<Option<Distribution<u32>>>>,
     /// Number of threads that have taken their seats.
     seated: AtomicUsize,
     /// The users that joined in the ramp, each with the ids of its conversations.

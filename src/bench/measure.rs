@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::{Counter, Histogram};
 
-use super::outcome::{Latency, Second, Spread};
+use super::outcome::{Curve, Latency, Quantile, Second, Spread};
 use super::plan::Bursts;
 
 /// Largest latency that is recorded, in µs. Larger ones are recorded as this one, which is longer than any run.
@@ -24,6 +24,9 @@ const US_PER_SECOND: u64 = 1_000_000;
 
 /// 100 % in thousandths of a percent: percentiles are kept in this unit, so that their ranks are exact.
 const WHOLE: u64 = 100_000;
+
+/// Points of a curve for each halving of the distance to the largest value, as the tools of HdrHistogram have them.
+const TICKS_PER_HALF: u32 = 5;
 
 /// A histogram, with the exact largest value and the exact mean.
 #[derive(Clone, Debug)]
@@ -80,6 +83,25 @@ impl<C: Counter> Distribution<C> {
         thousandths.dedup();
         let percentiles = self.percentiles(thousandths).map(|(thousandths, us)| (thousandths as f64 / 1000.0, us));
         Latency { count: self.count(), percentiles: percentiles.collect(), max: self.max, mean: self.mean() }
+    }
+
+    /// Returns the values for HdrHistogram's tools.
+    pub fn curve(&self) -> Curve {
+        let mut count = 0;
+        let points = self.histogram.iter_quantiles(TICKS_PER_HALF).map(|step| {
+            count += step.count_since_last_iteration();
+            Quantile { us: step.value_iterated_to().min(self.max), quantile: step.quantile_iterated_to(), count }
+        });
+        Curve {
+            points: if self.count() == 0 { Vec::new() } else { points.collect() },
+            mean: self.mean(),
+            deviation: if self.count() == 0 { 0.0 } else { self.histogram.stdev() },
+            max: self.max,
+            count: self.count(),
+            buckets: self.histogram.buckets().into(),
+            // Each bucket has parts for twice the values that its digits tell apart.
+            sub_buckets: (2 * 10_u64.pow(self.histogram.sigfig().into())).next_power_of_two(),
+        }
     }
 
     fn mean(&self) -> f64 {
@@ -282,6 +304,14 @@ impl Recorder {
             max: deliveries.max,
         });
         recorded.chain(std::iter::repeat(Second::default())).take(count).collect()
+    }
+
+    /// Returns the corrected delivery latencies of the last whole second before `now_us`. `None` if it was not
+    /// measured, or nothing came in it.
+    pub fn last_second(&self, now_us: u64) -> Option<&Distribution<u32>> {
+        let number = (now_us.checked_sub(self.from_us)? / US_PER_SECOND).checked_sub(1)?;
+        let second = self.seconds.get(usize::try_from(number).ok()?)?;
+        (second.deliveries.count() > 0).then_some(&second.deliveries)
     }
 
     /// Returns the latencies by size of conversation, the smallest first.

@@ -120,6 +120,9 @@ pub struct BenchOptions {
     /// Write the report as an HTML page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write the corrected delivery latencies, in ms, as a percentile distribution for HdrHistogram's tools
+    #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
+    pub hgrm: Option<PathBuf>,
     /// Search for the highest rate that holds the objective of --slo: the rate is doubled from --rate on, then bisected
     #[arg(long, conflicts_with_all = ["window", "bursts"])]
     pub find_knee: bool,
@@ -490,6 +493,7 @@ mod tests {
             ("--spawn --user-prefix x", ErrorKind::ArgumentConflict),
             ("--spawn --token-file x", ErrorKind::ArgumentConflict),
             ("--spawn --protocol x", ErrorKind::ArgumentConflict),
+            ("--spawn --sweep mailbox.session=1,2 --hgrm x", ErrorKind::ArgumentConflict),
             ("--spawn --quiet --brief", ErrorKind::ArgumentConflict),
             ("--spawn --window 1 --lag-max 1ms", ErrorKind::ArgumentConflict),
             ("--spawn --rate 1 --window 1", ErrorKind::ArgumentConflict),

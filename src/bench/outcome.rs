@@ -1,5 +1,6 @@
 //! The outcome of a run as numbers, and whether they can be trusted. [`report`](super::report) shows them.
 
+mod knee;
 #[cfg(test)]
 pub(super) mod samples;
 #[cfg(test)]
@@ -7,6 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use self::knee::{Knee, KneeStep, Trial};
 use super::plan::{Bursts, Pace, Plan};
 
 /// The share of a burst's length that the p99 lag of a run in bursts may always have. A server that cannot keep up with
@@ -40,6 +42,36 @@ impl Latency {
         let reached = |(known, _): &&(f64, u64)| *known >= percentile - 1e-9;
         (self.count > 0).then(|| self.percentiles.iter().find(reached).map_or(self.max, |(_, latency)| *latency))
     }
+}
+
+/// Latencies value by value, as HdrHistogram's tools want them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curve {
+    /// Points of the distribution, rising; the more of them, the higher the quantile.
+    pub points: Vec<Quantile>,
+    /// The mean, in µs.
+    pub mean: f64,
+    /// The standard deviation, in µs.
+    pub deviation: f64,
+    /// The largest value, in µs.
+    pub max: u64,
+    /// Number of values.
+    pub count: u64,
+    /// Number of buckets of the histogram.
+    pub buckets: u64,
+    /// Number of parts of each bucket.
+    pub sub_buckets: u64,
+}
+
+/// A point of a [`Curve`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantile {
+    /// The value, in µs.
+    pub us: u64,
+    /// The share of the values that do not exceed it, 0 to 1.
+    pub quantile: f64,
+    /// The number of these values.
+    pub count: u64,
 }
 
 /// One second of the measured time.
@@ -160,73 +192,6 @@ pub struct Exposed {
     pub slow_actions: Vec<(String, u64)>,
 }
 
-/// The result of a trial of one rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
-    /// The objective was held.
-    Holds,
-    /// The objective was not held.
-    Fails,
-    /// The objective was not held, or the rate was not sent, and the generator did not keep its plan: nobody knows
-    /// whose fault that is.
-    Unproven,
-}
-
-impl Trial {
-    /// Returns the name that reports use.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Fails => "fails",
-            Self::Unproven => "unproven",
-        }
-    }
-}
-
-/// One trial of the search for the highest rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct KneeStep {
-    /// Talks per second that were planned.
-    pub rate: f64,
-    /// Talks per second that were sent.
-    pub achieved: f64,
-    /// Delivery p99, corrected, in µs. `None` if nothing was delivered.
-    pub p99: Option<u64>,
-    /// Everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections, talks
-    /// that the server did not take, and joins or leaves that failed.
-    pub lost: u64,
-    /// The result.
-    pub trial: Trial,
-}
-
-/// The search for the highest rate that holds an objective.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Knee {
-    /// The objective as it was given, such as `p99<50ms,loss=0`.
-    pub objective: String,
-    /// All trials in order.
-    pub steps: Vec<KneeStep>,
-}
-
-impl Knee {
-    /// Returns the trial with the highest rate that held the objective.
-    pub fn best(&self) -> Option<&KneeStep> {
-        self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
-    }
-
-    /// Returns the trial with the lowest rate above the best one.
-    pub fn next_above(&self) -> Option<&KneeStep> {
-        let best = self.best().map_or(0.0, |best| best.rate);
-        self.steps.iter().filter(|step| step.rate > best).min_by(|a, b| a.rate.total_cmp(&b.rate))
-    }
-
-    /// Whether the server and not the generator ended the search: the objective failed at the lowest rate above the
-    /// best one, while the generator kept its plan.
-    pub fn is_proven(&self) -> bool {
-        self.next_above().is_some_and(|step| step.trial == Trial::Fails)
-    }
-}
-
 /// Where and when a run was made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Circumstances {
@@ -303,6 +268,8 @@ pub struct Report {
     pub joins: Latency,
     /// Delivery latency from the intended time of sending.
     pub corrected: Latency,
+    /// The same, for HdrHistogram's tools.
+    pub curve: Curve,
     /// Delivery latency from the real time of sending.
     pub raw: Latency,
     /// Time from the intended time of sending until all members have received the talk.

@@ -2,13 +2,15 @@
 //! [`outcome`](super::outcome) or of a [`sweep`](super::sweep).
 //!
 //! * `sheet`: a report as titles, rows, cells and charts, from which the table and the page are made.
-//! * `facts`, `plots`, `json`: the sheet of a run, its charts, and the run as JSON.
+//! * `facts`, `plots`, `json`, `hgrm`: the sheet of a run, its charts, the run as JSON, and its latencies for
+//!   HdrHistogram's tools.
 //! * `sweep`: the sheet of a sweep.
 //! * `words`: numbers, the plan and doubts in words.
 //! * `chart`: how a chart is drawn.
 
 mod chart;
 mod facts;
+mod hgrm;
 mod json;
 pub mod page;
 mod plots;

@@ -68,8 +68,8 @@ pub enum TargetError {
 }
 
 /// Returns the target of the load: the first address of `url` that takes a connection, and the endpoint `path`. The
-/// path of `url` is the namespace; that of the protocol if it is empty. A target on another machine needs `allow_remote`; every
-/// address but loopback counts as another machine's.
+/// path of `url` is the namespace; that of the protocol if it is empty. A target on another machine needs
+/// `allow_remote`; every address but loopback counts as another machine's.
 ///
 /// # Errors
 /// The URL is not that of a server, is of another machine, has no address, or nobody listens there.

@@ -1,5 +1,6 @@
 //! The conductor of a run: directs its threads, watches the server's process, and assembles the report.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::mem;
@@ -21,7 +22,7 @@ use super::observer::Observer;
 use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
-use crate::bench::measure::Recorder;
+use crate::bench::measure::{Distribution, Recorder};
 use crate::bench::outcome::{Generator, Memory, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::Process;
@@ -54,6 +55,8 @@ pub(super) struct Conductor<'a> {
     observer: Option<Observer>,
     figures: Server,
     bar: ProgressBar,
+    /// The latencies beside the bar.
+    shown: RefCell<String>,
     interrupted: bool,
     /// The length of the measured time.
     measured: Duration,
@@ -101,6 +104,7 @@ impl<'a> Conductor<'a> {
             doors: polls.iter().map(door).collect::<io::Result<_>>()?,
             counts: Counts::default(),
             busy_ns: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            live: (0..if job.progress { threads } else { 0 }).map(|_| Mutex::default()).collect(),
             seated: AtomicUsize::new(0),
             heard: Mutex::default(),
         });
@@ -120,6 +124,7 @@ impl<'a> Conductor<'a> {
             observer: None,
             figures,
             bar,
+            shown: RefCell::default(),
             interrupted: false,
             measured: Duration::ZERO,
             received_bytes: None,
@@ -133,15 +138,7 @@ impl<'a> Conductor<'a> {
         let joined = or_interrupted(interrupt.as_mut(), self.everybody_joins()).await;
         self.interrupted = joined.is_none();
         let joined = self.run.counts.joined.load(Ordering::Relaxed);
-        let before = mem::take(&mut self.figures.cpu);
-        if let Some(server) = &self.server {
-            if let Some(memory) = &mut self.figures.memory {
-                (memory.joined, memory.peak) = (server.rss(), server.rss_peak());
-            }
-            let cpu = server.cpu().saturating_sub(before);
-            self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
-            self.figures.cpu_per_delivery = f64::NAN;
-        }
+        self.sum_up_joins(joined);
         self.observer = self.job.metrics.map(Observer::start).transpose()?;
         let layout = self.layout();
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
@@ -164,6 +161,7 @@ impl<'a> Conductor<'a> {
         if is_silent && !self.interrupted {
             return Err(RunError::NobodyListens { joined });
         }
+        let corrected = recorder.corrected();
         let strays = tally.strays().map(|(stray, count)| (stray.as_str().to_owned(), count));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Report {
@@ -174,7 +172,8 @@ impl<'a> Conductor<'a> {
             measured: self.measured,
             interrupted: self.interrupted,
             joins: recorder.joins().latency(),
-            corrected: recorder.corrected().latency(),
+            corrected: corrected.latency(),
+            curve: corrected.curve(),
             raw: recorder.raw().latency(),
             last: recorder.last().latency(),
             seconds: recorder.seconds(self.measured),
@@ -198,6 +197,18 @@ impl<'a> Conductor<'a> {
             exposed,
             knee: None,
         })
+    }
+
+    /// Takes the figures of the server with everybody joined.
+    fn sum_up_joins(&mut self, joined: u64) {
+        let before = mem::take(&mut self.figures.cpu);
+        let Some(server) = &self.server else { return };
+        if let Some(memory) = &mut self.figures.memory {
+            (memory.joined, memory.peak) = (server.rss(), server.rss_peak());
+        }
+        let cpu = server.cpu().saturating_sub(before);
+        self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
+        self.figures.cpu_per_delivery = f64::NAN;
     }
 
     fn has_failed(&self) -> bool {
@@ -323,8 +334,26 @@ impl<'a> Conductor<'a> {
             let heard = self.run.counts.deliveries.load(Ordering::Relaxed);
             let rate = (heard - deliveries) as f64 / now.elapsed().as_secs_f64().max(1e-9);
             deliveries = heard;
-            self.bar.set_message(format!("{rate:.0} deliveries/s"));
+            self.bar.set_message(format!("{rate:.0} deliveries/s{}", self.latencies()));
         }
+    }
+
+    /// Returns the latencies of the last second, for the progress bar. Empty before the first one.
+    fn latencies(&self) -> String {
+        let mut all: Option<Distribution<u32>> = None;
+        for of_thread in self.run.live.iter().filter_map(|live| live.lock().take()) {
+            match &mut all {
+                Some(all) => all.merge(&of_thread),
+                None => all = Some(of_thread),
+            }
+        }
+        // A thread tells its latencies every half second. In between, the last ones stand.
+        let mut shown = self.shown.borrow_mut();
+        if let Some(all) = all.filter(|all| all.count() > 0) {
+            let [p50, p99, max] = [50.0, 99.0, 100.0].map(|percent| all.percentile(percent) as f64 / 1e3);
+            *shown = format!("; p50 {p50:.2}, p99 {p99:.2}, max {max:.2} ms");
+        }
+        shown.clone()
     }
 
     fn sample(&self) -> Sample {

@@ -200,6 +200,9 @@ impl Worker {
         if self.look_us <= now_us {
             self.look_us = now_us + LOOK_INTERVAL.as_micros() as u64;
             self.look_after(now_us.saturating_sub(PATIENCE.as_micros() as u64));
+            if let Some(live) = self.run.live.get(self.index) {
+                *live.lock() = self.audience.notes.recorder.last_second(now_us).cloned();
+            }
         }
         self.churn_if_due(now_us);
         if self.talk_us() <= now_us {

@@ -262,3 +262,32 @@ fn threads_measure_as_one() {
     assert_eq!(outcome(&merged).0[0].count, 5000);
     assert_eq!(outcome(&merged).2.len(), 2, "no square is 2 modulo 3");
 }
+
+#[test]
+fn a_curve_has_the_values_and_their_numbers() {
+    let mut distribution = Distribution::<u64>::new(3);
+    assert_eq!(distribution.curve().points, []);
+    (1..=1000).for_each(|us| distribution.record(us));
+    let curve = distribution.curve();
+    let (first, last) = (curve.points[0], curve.points.last().unwrap());
+    assert_eq!((first.us, first.quantile, first.count), (1, 0.0, 1));
+    assert_eq!((last.us, last.quantile, last.count), (1000, 1.0, 1000));
+    assert_eq!((curve.max, curve.count, curve.mean, curve.sub_buckets), (1000, 1000, 500.5, 2048));
+    assert!((curve.deviation - 288.7).abs() < 0.5, "{curve:?}");
+    let half = curve.points.iter().find(|point| point.quantile >= 0.5).unwrap();
+    assert_eq!((half.us, half.count), (500, 500));
+    assert!(curve.points.windows(2).all(|pair| pair[0].quantile <= pair[1].quantile && pair[0].us <= pair[1].us));
+}
+
+#[test]
+fn the_last_second_is_the_last_whole_one() {
+    let mut recorder = Recorder::new(5_000_000, 60_000_000);
+    let class = SizeClass::of(3);
+    recorder.record(class, 5_000_000, 5_000_000, 5_000_100);
+    recorder.record(class, 6_000_000, 6_000_000, 6_000_700);
+    let last = |now_us| recorder.last_second(now_us).map(|second| (second.count(), second.percentile(50.0)));
+    assert_eq!([last(1), last(5_900_000)], [None, None], "no second is over");
+    assert_eq!(last(6_000_000), Some((1, 100)));
+    assert_eq!(last(7_999_999), Some((1, 700)));
+    assert_eq!(last(8_000_000), None, "nothing came");
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Report, Second,
-    Server, Spread, Trial,
+    Accounts, Circumstances, Curve, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Report,
+    Second, Server, Spread, Trial,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
@@ -58,6 +58,7 @@ pub(in crate::bench) fn good() -> Report {
         interrupted: false,
         joins: latency(10_000, 800, 1.9, 30_000),
         corrected: latency(600_000, 220, 2.2, 41_000),
+        curve: Curve::default(),
         raw: latency(600_000, 215, 1.6, 9_000),
         last: latency(60_000, 310, 2.0, 41_000),
         seconds: (0..30).map(second).collect(),
@@ -180,6 +181,7 @@ pub(in crate::bench) fn empty() -> Report {
         interrupted: false,
         joins: Latency::default(),
         corrected: Latency::default(),
+        curve: Curve::default(),
         raw: Latency::default(),
         last: Latency::default(),
         seconds: Vec::new(),

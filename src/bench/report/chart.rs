@@ -8,11 +8,30 @@ use plotters::prelude::*;
 
 use super::words::plain;
 
-/// Size in pixels, twice the size on the page: plotters rounds positions to whole pixels, and curves drawn at the size
-/// of the page would show that.
-const SIZE: (u32, u32) = (1_520, 640);
-/// Font size of labels, in the pixels of [`SIZE`].
+/// Font size of labels, in the pixels of a [`Format`].
 const FONT_SIZE: u32 = 31;
+/// The largest number of ticks of the horizontal axis of a narrow drawing.
+const NARROW_TICKS_MAX: usize = 5;
+
+/// The format of a drawing: a page has both, and shows the one that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For a window of the usual width.
+    Wide,
+    /// For a phone, where the labels of a wide drawing would be too small.
+    Narrow,
+}
+
+impl Format {
+    /// Returns the size in pixels, twice the size on the page: plotters rounds positions to whole pixels, and curves
+    /// drawn at the size of the page would show that.
+    fn size(self) -> (u32, u32) {
+        match self {
+            Self::Wide => (1_520, 640),
+            Self::Narrow => (760, 640),
+        }
+    }
+}
 
 /// A colour of a chart. It has one value on a white page, which the SVG contains, and another one on a dark page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +188,16 @@ impl Axis {
         (value - from) / (to - from)
     }
 
+    /// Returns the axis with fewer ticks: every second or third, if there are many.
+    fn thinned(&self) -> Self {
+        // The median is the one tick between the nines.
+        let is_between = |tick: f64| self.scale == Scale::Nines && tick == 50.0;
+        let ticks = self.ticks.iter().copied().filter(|tick| !is_between(*tick)).collect::<Vec<_>>();
+        let step = ticks.len().div_ceil(NARROW_TICKS_MAX).max(1);
+        let names = self.names.iter().step_by(step).cloned().collect();
+        Self { ticks: ticks.into_iter().step_by(step).collect(), names, ..self.clone() }
+    }
+
     fn holds(&self, value: f64) -> bool {
         (-1e-6..=1.0 + 1e-6).contains(&self.share(value))
     }
@@ -212,7 +241,9 @@ fn steps(from: f64, to: f64) -> Vec<f64> {
 pub(super) enum Shape {
     /// A line, with marks if there are few points.
     Line,
-    /// A line, and the area below it.
+    /// A line that keeps each value for one unit of x from its point on, with a gap where a point is missing.
+    Steps,
+    /// Steps, and the area below them.
     Area,
     /// Points only.
     Points,
@@ -263,22 +294,30 @@ pub(super) struct Chart {
 const MARKED_MAX: usize = 40;
 
 impl Chart {
+    /// Whether there is more to see than single points.
+    pub(super) fn has_shape(&self) -> bool {
+        let mut x = self.series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
+        let first = x.next();
+        x.any(|x| Some(x) != first)
+    }
+
     /// Returns the chart as an `svg` element. The page adds title and key. `None` if plotters fails.
-    pub(super) fn svg(&self) -> Option<String> {
+    pub(super) fn svg(&self, format: Format) -> Option<String> {
         let mut svg = String::new();
-        self.draw(SVGBackend::with_string(&mut svg, SIZE)).ok()?;
+        let (width, height) = format.size();
+        let x = if format == Format::Wide { self.x.clone() } else { self.x.thinned() };
+        self.draw(SVGBackend::with_string(&mut svg, format.size()), x).ok()?;
         // A screen reader reads the title aloud. The page scales a drawing that has no width and height of its own.
-        let (width, height) = SIZE;
         let sized = format!("<svg width=\"{width}\" height=\"{height}\" ");
         let named = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);
         Some(svg.replacen(&sized, &named, 1))
     }
 
-    fn draw(&self, backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error::Error + '_>> {
+    fn draw(&self, backend: SVGBackend<'_>, x: Axis) -> Result<(), Box<dyn std::error::Error + '_>> {
         let root = backend.into_drawing_area();
         let mut builder = ChartBuilder::on(&root);
         builder.margin(16).margin_right(44).x_label_area_size(96).y_label_area_size(150);
-        let mut chart = builder.build_cartesian_2d(self.x.clone(), self.y.clone())?;
+        let mut chart = builder.build_cartesian_2d(x, self.y.clone())?;
         let font = ("sans-serif", FONT_SIZE).into_font().color(&Tone::Ink.color());
         let mut mesh = chart.configure_mesh();
         mesh.light_line_style(TRANSPARENT).bold_line_style(Tone::Grid.color().stroke_width(2));
@@ -295,9 +334,14 @@ impl Chart {
             }
             match series.shape {
                 Shape::Line => _ = chart.draw_series(line())?,
-                Shape::Area => {
-                    chart.draw_series(AreaSeries::new(points.iter().copied(), self.y.from, color.mix(0.15)))?;
-                    chart.draw_series(line())?;
+                Shape::Steps | Shape::Area => {
+                    for line in steps_of(&points) {
+                        if series.shape == Shape::Area {
+                            let area = AreaSeries::new(line.iter().copied(), self.y.from, color.mix(0.15));
+                            chart.draw_series(area)?;
+                        }
+                        chart.draw_series(LineSeries::new(line, color.stroke_width(4)))?;
+                    }
                 }
                 Shape::Points => _ = chart.draw_series(dots(11, color.filled()))?,
                 Shape::Rings => _ = chart.draw_series(dots(14, color.stroke_width(3)))?,
@@ -308,13 +352,26 @@ impl Chart {
                     }
                 }
             }
-            if matches!(series.shape, Shape::Line | Shape::Area) && points.len() <= MARKED_MAX {
+            if series.shape == Shape::Line && points.len() <= MARKED_MAX {
                 chart.draw_series(dots(6, color.filled()))?;
             }
         }
         root.present()?;
         Ok(())
     }
+}
+
+/// Returns lines that keep each value for one unit of x. A missing point ends a line.
+fn steps_of(points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
+    let mut lines: Vec<Vec<(f64, f64)>> = Vec::new();
+    for &(x, y) in points {
+        let step = [(x, y), (x + 1.0, y)];
+        match lines.last_mut().filter(|line| line.last().is_some_and(|(end, _)| (end - x).abs() < 1e-9)) {
+            Some(line) => line.extend(step),
+            None => lines.push(step.to_vec()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -350,8 +407,26 @@ mod tests {
         let points = vec![(f64::NAN, 1.0), (1.0, f64::INFINITY), (-1.0, 1.0), (1.0, 1.0), (2.0, 3.0)];
         let series = vec![Series::new("", Tone::Red, Shape::Points, points)];
         let (x, y) = (Axis::linear("x", 1.0), Axis::linear("y", 1.0));
-        let svg = Chart { title: "t".to_owned(), caption: String::new(), x, y, series }.svg().unwrap();
+        let svg = Chart { title: "t".to_owned(), caption: String::new(), x, y, series };
+        let svg = svg.svg(Format::Wide).unwrap();
         assert_eq!(svg.matches("<circle").count(), 1, "{svg}");
         assert!(svg.starts_with("<svg role=\"img\" aria-label=\"t\" viewBox=\"0 0 1520 640\""), "{svg}");
+    }
+
+    #[test]
+    fn steps_end_where_a_second_is_missing() {
+        let lines = steps_of(&[(0.0, 5.0), (1.0, 6.0), (3.0, 7.0)]);
+        let expected = [vec![(0.0, 5.0), (1.0, 5.0), (1.0, 6.0), (2.0, 6.0)], vec![(3.0, 7.0), (4.0, 7.0)]];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_narrow_drawing_has_few_ticks() {
+        assert_eq!(labels(&Axis::nines("", 10_000).thinned()), ["0", "90", "99", "99.9", "99.99"]);
+        assert_eq!(labels(&Axis::nines("", 1_000_000).thinned()), ["0", "99", "99.99", "99.9999"]);
+        assert_eq!(labels(&Axis::linear("", 30.0).thinned()), ["0", "10", "20", "30"]);
+        let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec();
+        let axis = Axis::names("", names).thinned();
+        assert_eq!((axis.ticks, axis.names), (vec![0.0, 2.0, 4.0], vec!["a".to_owned(), "c".into(), "e".into()]));
     }
 }

@@ -1,5 +1,6 @@
 //! The report as titles, rows and cells of text, from which both the table and the page are made.
 
+use super::hgrm::hgrm;
 use super::sheet::{Figure, Grid, Row, Sheet, Verdict, row};
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
 use super::{json, plots};
@@ -17,7 +18,7 @@ pub(super) fn sheet(report: &Report) -> Sheet {
     let verdicts = verdicts(report);
     Sheet {
         heading: "maxtalk bench".to_owned(),
-        title: format!("maxtalk bench at {} of {url}", printable(&report.circumstances.began, 40)),
+        title: format!("{}: maxtalk bench of {url}", words::title(report)),
         circumstances: circumstances(report),
         figures: key_figures(report),
         grids: grids(report),
@@ -26,6 +27,7 @@ pub(super) fn sheet(report: &Report) -> Sheet {
         brief: brief(report, &verdicts),
         verdicts,
         json: json::json(report),
+        hgrm: hgrm(&report.curve),
     }
 }
 

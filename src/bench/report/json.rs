@@ -4,8 +4,11 @@
 use serde_json::{Value, json};
 
 use super::words::{advice, doubts};
-use crate::bench::outcome::{Accounts, Exposed, Knee, Latency, Report, Server};
+use crate::bench::outcome::{Accounts, Circumstances, Exposed, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
+
+/// The version of the form of all reports as JSON. A field that is added leaves it as it is.
+pub(super) const FORMAT: u32 = 1;
 
 /// Returns the report as one indented object, followed by a line break.
 pub fn json(report: &Report) -> String {
@@ -13,7 +16,7 @@ pub fn json(report: &Report) -> String {
 }
 
 fn value(report: &Report) -> Value {
-    let (circumstances, generator) = (&report.circumstances, &report.generator);
+    let generator = &report.generator;
     let seconds = report.seconds.iter().map(|second| {
         json!({
             "talks": second.talks,
@@ -33,14 +36,9 @@ fn value(report: &Report) -> Value {
     let faults = report.faults().into_iter().map(|(name, number)| json!({ "name": name, "number": number }));
     let errors = report.errors.iter().map(|(code, number)| json!({ "code": code, "number": number }));
     json!({
-        "circumstances": {
-            "machine": circumstances.machine,
-            "build": circumstances.build,
-            "began": circumstances.began,
-            "url": circumstances.url,
-            "server": circumstances.server,
-            "protocol": circumstances.protocol,
-        },
+        "format": FORMAT,
+        "kind": "run",
+        "circumstances": circumstances(&report.circumstances),
         "plan": plan(&report.plan),
         "conversations": report.conversations,
         "members_max": report.members_max,
@@ -79,6 +77,17 @@ fn value(report: &Report) -> Value {
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
         "exposed": report.exposed.as_ref().map(exposed),
         "knee": report.knee.as_ref().map(knee),
+    })
+}
+
+fn circumstances(circumstances: &Circumstances) -> Value {
+    json!({
+        "machine": circumstances.machine,
+        "build": circumstances.build,
+        "began": circumstances.began,
+        "url": circumstances.url,
+        "server": circumstances.server,
+        "protocol": circumstances.protocol,
     })
 }
 
@@ -203,6 +212,8 @@ pub(super) fn knee(knee: &Knee) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::bench::outcome::samples;
 
@@ -246,5 +257,95 @@ mod tests {
         let mut report = samples::good();
         report.server = Some(Server { cpu_per_delivery: f64::NAN, ..Server::default() });
         assert_eq!(parsed(&report)["server"]["cpu_per_delivery_us"], Value::Null);
+    }
+
+    /// Returns the type of each field in the table of the page below this head.
+    fn table_of(head: &str) -> BTreeMap<String, String> {
+        const PAGE: &str = include_str!("../../docs/bench.md");
+        let rows = PAGE.lines().skip_while(|line| *line != head).skip(2).take_while(|line| line.starts_with('|'));
+        let rows = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()));
+        let rows = rows.map(Vec::from_iter).map(|cells| (cells[1].clone(), cells[2].clone()));
+        rows.collect()
+    }
+
+    /// Adds the types of all fields of a value. A distribution is one field.
+    fn add_types(value: &Value, path: &str, types: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+        let of = match value {
+            Value::Object(fields) if fields.contains_key("p99_9_us") && fields.contains_key("mean_us") => {
+                if fields.contains_key("percentiles") { "curve" } else { "distribution" }
+            }
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    add_types(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, types);
+                }
+                return;
+            }
+            Value::Array(values) => {
+                values.iter().for_each(|value| add_types(value, &format!("{path}[]"), types));
+                return;
+            }
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "text",
+        };
+        types.entry(path.to_owned()).or_default().insert(of);
+    }
+
+    fn assert_documented(types: BTreeMap<String, BTreeSet<&'static str>>, head: &str) {
+        let mut said = table_of(head);
+        for (field, found) in types {
+            let said = said.remove(&field).unwrap_or_else(|| panic!("{head} lacks {field}: {found:?}"));
+            let (kind, may_be_null) = said.strip_suffix(" or null").map_or((&*said, false), |kind| (kind, true));
+            assert!(
+                found.iter().all(|found| *found == kind || (*found == "null" && may_be_null)),
+                "{field}: {found:?}"
+            );
+        }
+        assert!(said.is_empty(), "{head} has what is not there: {said:?}");
+    }
+
+    #[test]
+    fn the_page_has_each_field_of_a_run() {
+        let mut types = BTreeMap::new();
+        let mut late = samples::good();
+        (late.generator.lag_p99, late.drained) = (1_001, Some(std::time::Duration::from_secs(1)));
+        late.circumstances.protocol = Some("chat.toml".to_owned());
+        let [mut bursts, mut even, mut closed] = [samples::good(), samples::good(), samples::good()];
+        bursts.plan.pace = Pace::Bursts { rate: 1.0 };
+        (closed.plan.pace, even.plan.sizes) = (Pace::Closed { window: 9 }, Sizes::Even);
+        for report in [samples::searched(), samples::faulty(), samples::empty(), late, bursts, even, closed] {
+            add_types(&parsed(&report), "", &mut types);
+        }
+        assert_documented(types, "| field of a run | type | says |");
+        let mut types = BTreeMap::new();
+        for distribution in [latency(&samples::good().joins), latency(&samples::empty().joins)] {
+            let fields = distribution.as_object().unwrap();
+            fields.iter().for_each(|(name, value)| add_types(value, name, &mut types));
+        }
+        assert_documented(types, "| field of a distribution | type | says |");
+        assert_eq!(parsed(&samples::good())["format"], 1);
+    }
+
+    #[test]
+    fn the_page_has_each_field_of_a_sweep() {
+        use crate::bench::report::sweep::samples as sweeps;
+        let mut types = BTreeMap::new();
+        let mut slow = sweeps::good();
+        if let Ok(figures) = &mut slow.cells[0].figures {
+            figures.slow_actions.push(("disconnected".to_owned(), 2));
+        }
+        for sweep in [sweeps::good(), sweeps::hopeless(), slow] {
+            let sheet = crate::bench::report::of_sweep(&sweep);
+            let value: Value = serde_json::from_str(sheet.json()).unwrap();
+            let is_shared = |name: &str| ["plan", "search"].contains(&name);
+            let Value::Object(fields) = value else { panic!("{value}") };
+            // The plan and the search are those of a run.
+            let own = fields.into_iter().filter(|(name, _)| !is_shared(name)).collect();
+            add_types(&Value::Object(own), "", &mut types);
+        }
+        let types = types.into_iter().map(|(field, types)| (field.replace("mailbox.conversation", "KEY"), types));
+        let types = types.map(|(field, types)| (field.replace("session.talks_max", "KEY"), types));
+        assert_documented(types.collect(), "| field of a sweep | type | says |");
     }
 }

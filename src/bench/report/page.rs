@@ -1,7 +1,7 @@
 //! The report as one self-contained HTML page, to be opened from a file, sent and printed. All text that is not a
 //! constant passes through `escape`.
 
-use super::chart::{Chart, Tone};
+use super::chart::{Chart, Format, Tone};
 use super::sheet::{Figure, Grid, Sheet};
 
 /// Returns the page, which is also well-formed XML.
@@ -70,7 +70,10 @@ fn escape(text: &str) -> String {
 }
 
 fn figure(chart: &Chart) -> String {
-    let Some(svg) = chart.svg() else { return String::new() };
+    let svg = |format, class: &str| chart.svg(format).map(|svg| element("div", class, &svg));
+    let (Some(wide), Some(small)) = (svg(Format::Wide, "wide"), svg(Format::Narrow, "small")) else {
+        return String::new();
+    };
     let key = chart.series.iter().filter(|series| !series.points.is_empty());
     let key = key.map(|series| {
         let swatch = element("i", &format!("tone-{:?} shape-{:?}", series.tone, series.shape), "");
@@ -78,7 +81,10 @@ fn figure(chart: &Chart) -> String {
     });
     let caption = element("figcaption", "", &escape(&chart.caption));
     let key = element("p", "key", &key.collect::<String>());
-    section(&chart.title, &element("figure", "", &(key + &element("div", "scroll", &svg) + &caption)))
+    // A reader who moves by keyboard stops at each chart.
+    let title = escape(&chart.title);
+    let figure = format!("<figure tabindex=\"0\" aria-label=\"{title}\">{key}{wide}{small}{caption}</figure>\n");
+    section(&chart.title, &figure)
 }
 
 fn grid(grid: &Grid) -> String {
@@ -96,7 +102,10 @@ fn grid(grid: &Grid) -> String {
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    section(&title, &element("div", "scroll", &table))
+    // Without a stop here, a table that is too wide could not be moved by keyboard.
+    let label = escape(&title);
+    let scroll = format!("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{label}\">{table}</div>\n");
+    section(&title, &scroll)
 }
 
 /// Returns the colours of the charts. plotters writes them as attributes, which these rules override.
@@ -111,9 +120,11 @@ fn tones() -> String {
 }
 
 const STYLE: &str = "
-:root{--ink:#1c2128;--soft:#57606a;--line:#d8dee4;--back:#f6f7f9;--card:#fff;--good:#1a7f37;--bad:#cf222e}
+:root{--ink:#1c2128;--soft:#57606a;--line:#d8dee4;--back:#f6f7f9;--card:#fff;--good:#1a7f37;--bad:#cf222e;
+--focus:#0b63ce}
 @media screen and (prefers-color-scheme:dark){
-:root{--ink:#e6e9ed;--soft:#9da7b3;--line:#2c333b;--back:#0f1317;--card:#171c22;--good:#4fc06a;--bad:#f5706a}}
+:root{--ink:#e6e9ed;--soft:#9da7b3;--line:#2c333b;--back:#0f1317;--card:#171c22;--good:#4fc06a;--bad:#f5706a;
+--focus:#5ba4f5}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:980px;margin:0 auto;padding:24px 20px 48px}
@@ -129,7 +140,9 @@ h2{font-size:15px;margin:0 0 8px}
 .more{color:var(--soft);font-size:13px;overflow-wrap:anywhere}
 section,details{margin:0 0 16px;padding:16px 18px}
 figure{margin:0}
-figure svg{display:block;width:100%;min-width:540px;height:auto}
+figure svg{display:block;width:100%;height:auto}
+.small{display:none}
+:focus-visible{outline:3px solid var(--focus);outline-offset:3px;border-radius:2px}
 svg text{font-family:system-ui,sans-serif}
 .key{margin:0 0 6px;display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px}
 .key i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:7px;vertical-align:middle}
@@ -151,12 +164,22 @@ dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
 summary{cursor:pointer}
 pre{overflow-x:auto;font-size:12px}
+@media screen and (max-width:640px){
+main{padding:16px 12px 32px}
+h1{font-size:19px}
+section,details{padding:12px}
+.figures li{flex-basis:130px}
+.value{font-size:22px}
+dl{grid-template-columns:1fr}
+dd{margin:0 0 6px}
+.wide{display:none}
+.small{display:block}
+}
 @media print{
 :root{color-scheme:light}
 body{background:none;font-size:10pt}
 main{max-width:none;padding:0}
 section,.figures li{break-inside:avoid}
-figure svg{min-width:0}
 details{display:none}
 *{print-color-adjust:exact}}
 ";
@@ -191,6 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn a_phone_and_a_keyboard_are_enough() {
+        let page = page(&samples::searched());
+        let document = document(&page);
+        let all = |name: &str| {
+            let is_it = |node: &roxmltree::Node<'_, '_>| {
+                node.tag_name().name() == name || node.attribute("class") == Some(name)
+            };
+            document.descendants().filter(is_it).collect::<Vec<_>>()
+        };
+        let (figures, tables, drawings) = (all("figure"), all("scroll"), all("svg"));
+        assert_eq!((figures.len(), drawings.len()), (6, 12));
+        for stop in figures.into_iter().chain(tables) {
+            assert_eq!((stop.attribute("tabindex"), stop.attribute("aria-label").is_some()), (Some("0"), true));
+        }
+        for drawing in drawings {
+            let size = ["width", "height"].map(|name| drawing.attribute(name));
+            assert_eq!((size, drawing.attribute("viewBox").is_some()), ([None, None], true), "it fits");
+        }
+        let narrow = all("small").iter().filter(|node| node.tag_name().name() == "div").count();
+        assert_eq!((narrow, all("wide").len()), (6, 6));
+    }
+
+    #[test]
     fn what_comes_from_outside_stays_text() {
         let report = samples::faulty();
         let page = page(&report);
@@ -200,8 +246,9 @@ mod tests {
             let node = document.descendants().find(|node| node.tag_name().name() == name).unwrap();
             node.text().unwrap_or_default().to_owned()
         };
-        let (began, url) = (&report.circumstances.began, printable(&report.circumstances.url, 120));
-        assert_eq!(text("title"), format!("maxtalk bench at {began} of {url}"));
+        let url = printable(&report.circumstances.url, 120);
+        assert!(text("title").starts_with("10,000 connections in 1,000 conversations, the highest rate with </title>"));
+        assert!(text("title").ends_with(&format!(": maxtalk bench of {url}")), "{}", text("title"));
         assert!(text("title").ends_with("<script>alert(\"1\")</script>&'\u{fffd}[31m\u{fffd}"));
     }
 
@@ -221,7 +268,8 @@ mod tests {
         let document = document(&page);
         let within = |node: &roxmltree::Node<'_, '_>| node.ancestors().any(|node| node.tag_name().name() == "svg");
         let drawn = document.descendants().filter(within).collect::<Vec<_>>();
-        assert_eq!(drawn.iter().filter(|node| node.tag_name().name() == "svg").count(), 6);
+        // Each is there for a wide and for a narrow window.
+        assert_eq!(drawn.iter().filter(|node| node.tag_name().name() == "svg").count(), 2 * 6);
         let colors = drawn.iter().flat_map(|node| [node.attribute("fill"), node.attribute("stroke")]).flatten();
         for color in colors.filter(|color| *color != "none") {
             assert!(Tone::ALL.iter().any(|tone| tone.on_white() == color), "{color}");

@@ -1,4 +1,4 @@
-//! The charts of a report. A chart without data is left out.
+//! The charts of a report. A chart without data, or with a single point, is left out.
 
 use super::chart::{Axis, Chart, Series, Shape, Tone};
 use crate::bench::outcome::{Latency, Report, Second, Spread, Trial};
@@ -13,7 +13,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         delivery_by_size(report),
         spread_by_size(report),
     ];
-    charts.into_iter().flatten().collect()
+    charts.into_iter().flatten().filter(Chart::has_shape).collect()
 }
 
 /// Returns microseconds as milliseconds. 0 µs counts as 1 µs, because a logarithmic axis has no 0.
@@ -55,7 +55,7 @@ fn percentiles(report: &Report) -> Option<Chart> {
 
 fn deliveries(report: &Report) -> Option<Chart> {
     let seconds = report.seconds.iter().zip(0u32..);
-    let points = seconds.map(|(second, at)| (f64::from(at) + 0.5, second.deliveries as f64)).collect();
+    let points = seconds.map(|(second, at)| (f64::from(at), second.deliveries as f64)).collect();
     let series = vec![Series::new("deliveries/s", Tone::Blue, Shape::Area, points)];
     let max = ys(&series).fold(0.0, f64::max);
     (!report.seconds.is_empty()).then(|| Chart {
@@ -77,8 +77,8 @@ fn over_time(report: &Report) -> Option<Chart> {
     let series = picks.map(|(name, tone, pick)| {
         // A second without deliveries has no latency.
         let seconds = report.seconds.iter().zip(0u32..).filter(|(second, _)| second.deliveries > 0);
-        let points = seconds.map(|(second, at)| (f64::from(at) + 0.5, ms(pick(second)))).collect();
-        Series::new(name, tone, Shape::Line, points)
+        let points = seconds.map(|(second, at)| (f64::from(at), ms(pick(second)))).collect();
+        Series::new(name, tone, Shape::Steps, points)
     });
     Some(Chart {
         title: "Delivery latency over time".to_owned(),
@@ -145,10 +145,11 @@ fn knee(report: &Report) -> Option<Chart> {
 mod tests {
     use super::*;
     use crate::bench::outcome::samples;
+    use crate::bench::report::chart::Format;
 
     fn titles(report: &Report) -> Vec<String> {
         let charts = charts(report);
-        assert!(charts.iter().all(|chart| chart.svg().is_some()));
+        assert!(charts.iter().all(|chart| chart.svg(Format::Wide).is_some() && chart.svg(Format::Narrow).is_some()));
         charts.into_iter().map(|chart| chart.title).collect()
     }
 
@@ -156,16 +157,23 @@ mod tests {
     fn a_chart_needs_data() {
         assert_eq!(titles(&samples::searched()).len(), 6);
         assert_eq!(titles(&samples::good()).len(), 5);
-        assert_eq!(titles(&samples::faulty()).len(), 6);
+        assert_eq!(titles(&samples::faulty()).len(), 4, "one second has no shape");
         assert!(titles(&samples::empty()).is_empty());
     }
 
     #[test]
-    fn one_value_and_one_silent_second_are_charts_too() {
+    fn a_single_point_is_no_chart() {
         let mut report = samples::empty();
         report.raw = Latency { count: 1, percentiles: vec![(0.0, 0), (100.0, 0)], max: 0, mean: 0.0 };
         report.seconds = vec![Second::default()];
-        assert_eq!(titles(&report), ["Delivery latency by percentile", "Deliveries over time"]);
+        assert!(titles(&report).is_empty());
+        report.seconds = vec![Second::default(); 2];
+        assert_eq!(titles(&report), ["Deliveries over time"], "a second without deliveries is a stall");
+        let mut report = samples::searched();
+        report.seconds.truncate(1);
+        report.spreads.truncate(1);
+        report.knee.as_mut().unwrap().steps.truncate(1);
+        assert_eq!(titles(&report), ["Delivery latency by percentile"]);
     }
 
     #[test]

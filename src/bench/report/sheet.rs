@@ -24,9 +24,16 @@ pub struct Sheet {
     pub(super) brief: [String; 5],
     /// The report as JSON.
     pub(super) json: String,
+    /// The latencies for HdrHistogram's tools. Empty for a sweep.
+    pub(super) hgrm: String,
 }
 
 impl Sheet {
+    /// Returns the latencies for HdrHistogram's tools.
+    pub fn hgrm(&self) -> &str {
+        &self.hgrm
+    }
+
     /// Returns the report as JSON.
     pub fn json(&self) -> &str {
         &self.json

@@ -83,6 +83,18 @@ pub(super) fn per_user(plan: &Plan) -> String {
     }
 }
 
+/// Returns what was done, in few words: connections and talks.
+pub(super) fn title(report: &Report) -> String {
+    let talks = match (&report.knee, report.plan.pace) {
+        (Some(knee), _) => format!("the highest rate with {}", printable(&knee.objective, 40)),
+        (None, Pace::Open { rate }) => format!("{} talks/s", plain(rate)),
+        (None, Pace::Bursts { rate }) => format!("{} talks/s in bursts", plain(rate)),
+        (None, Pace::Closed { window }) => format!("{} talks under way", count(window as u64)),
+    };
+    let conversations = count(report.conversations as u64);
+    format!("{} connections in {conversations} conversations, {talks}", count(report.plan.connections as u64))
+}
+
 /// Returns the plan, one phrase for each part.
 pub(super) fn plan(report: &Report) -> Vec<String> {
     let plan = &report.plan;
@@ -180,7 +192,7 @@ impl fmt::Display for Doubt {
 
 /// Returns what to do about the doubts, as a sentence without its full stop. `None` if there are none.
 pub(super) fn advice(report: &Report) -> Option<String> {
-    const IDLE: &str = "End other work on this machine, take fewer --connections or more --threads";
+    const IDLE: &str = "End other work on this machine, or take fewer --connections or more --threads";
     let doubts = report.doubts();
     let any = |pick: fn(&Doubt) -> bool| doubts.iter().any(pick);
     let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };

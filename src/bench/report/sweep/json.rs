@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::advice;
-use crate::bench::report::json::{knee, plan};
+use crate::bench::report::json::{FORMAT, knee, plan};
 use crate::bench::sweep::Sweep;
 use crate::bench::sweep::figures::{Figures, Measure, Row};
 use crate::bench::sweep::grid::{Grid, Load, Pattern};
@@ -29,6 +29,8 @@ pub(super) fn json(sweep: &Sweep, rows: &[Row]) -> String {
         cell
     });
     let value = json!({
+        "format": FORMAT,
+        "kind": "sweep",
         "circumstances": {
             "machine": circumstances.machine,
             "build": circumstances.build,

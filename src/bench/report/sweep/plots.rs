@@ -179,6 +179,7 @@ impl Drawing<'_> {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::bench::report::chart::Format;
     use crate::bench::sweep::axis::Value;
 
     fn drawn(sweep: &Sweep) -> Vec<Chart> {
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(xs(&charts[0].series[0]), [16.0, 64.0, 256.0, 1024.0]);
         assert_eq!(xs(&charts[0].series[4]), [2048.0]);
         for chart in charts {
-            let svg = chart.svg().unwrap();
+            let svg = chart.svg(Format::Wide).unwrap();
             assert!(svg.contains("1,024") || svg.contains(">1024<"), "{svg}");
         }
     }
@@ -232,7 +233,7 @@ mod tests {
             words.grid.axes[0].values[setting] = Value::Word(word.to_owned());
             words.grid.settings[setting] = vec![Value::Word(word.to_owned())];
         }
-        let svg = drawn(&words)[0].svg().unwrap();
+        let svg = drawn(&words)[0].svg(Format::Wide).unwrap();
         for name in ["a", "b", "c", "d", "2048"] {
             assert!(svg.contains(&format!("\n{name}\n")), "{name}: {svg}");
         }

@@ -9,7 +9,7 @@ use crate::bench::sweep::{Done, Sweep};
 const MIB: f64 = 1_048_576.0;
 
 /// Four sizes of a mailbox. Those below 256 refuse talks in bursts.
-pub(super) fn good() -> Sweep {
+pub(in crate::bench::report) fn good() -> Sweep {
     sweep(&["mailbox.conversation=16,64,256,1024"], |cell| {
         let Cell { setting, load, repeat } = cell;
         let limit = [16.0, 64.0, 256.0, 1024.0][setting];
@@ -79,7 +79,7 @@ pub(super) fn interrupted() -> Sweep {
 }
 
 /// A sweep of which the first value fails, the second is doubtful, the third is wrong, and the last was not run.
-pub(super) fn hopeless() -> Sweep {
+pub(in crate::bench::report) fn hopeless() -> Sweep {
     let hopeless = sweep(&["mailbox.conversation=16,64,256,1024"], |cell| {
         let figures = Figures::default().with(Measure::P99, 4_000.0);
         match cell.setting {

@@ -1,0 +1,68 @@
+//! The search for the highest rate as its trials, and what they prove.
+
+/// The result of a trial of one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// The objective was held.
+    Holds,
+    /// The objective was not held.
+    Fails,
+    /// The objective was not held, or the rate was not sent, and the generator did not keep its plan: nobody knows
+    /// whose fault that is.
+    Unproven,
+}
+
+impl Trial {
+    /// Returns the name that reports use.
+    pub(in crate::bench) fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+/// One trial of the search for the highest rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KneeStep {
+    /// Talks per second that were planned.
+    pub rate: f64,
+    /// Talks per second that were sent.
+    pub achieved: f64,
+    /// Delivery p99, corrected, in µs. `None` if nothing was delivered.
+    pub p99: Option<u64>,
+    /// Everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections, talks
+    /// that the server did not take, and joins or leaves that failed.
+    pub lost: u64,
+    /// The result.
+    pub trial: Trial,
+}
+
+/// The search for the highest rate that holds an objective.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Knee {
+    /// The objective as it was given, such as `p99<50ms,loss=0`.
+    pub objective: String,
+    /// All trials in order.
+    pub steps: Vec<KneeStep>,
+}
+
+impl Knee {
+    /// Returns the trial with the highest rate that held the objective.
+    pub fn best(&self) -> Option<&KneeStep> {
+        self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+
+    /// Returns the trial with the lowest rate above the best one.
+    pub fn next_above(&self) -> Option<&KneeStep> {
+        let best = self.best().map_or(0.0, |best| best.rate);
+        self.steps.iter().filter(|step| step.rate > best).min_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+
+    /// Whether the server and not the generator ended the search: the objective failed at the lowest rate above the
+    /// best one, while the generator kept its plan.
+    pub fn is_proven(&self) -> bool {
+        self.next_above().is_some_and(|step| step.trial == Trial::Fails)
+    }
+}
