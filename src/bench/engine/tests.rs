@@ -12,6 +12,11 @@ use crate::protocol::{Generation, TransportKind};
 
 /// Users `u0` and so on who all listen to the conversation `c`, in which the first talks.
 fn audience(connections: usize, pace: Pace) -> Audience {
+    audience_of(connections, pace, false)
+}
+
+/// The same, where the server sends talkers their own talks or not.
+fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
     let way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
     let plan = Plan {
         connections,
@@ -55,7 +60,7 @@ fn audience(connections: usize, pace: Pace) -> Audience {
     let schedule = Schedule::new(&layout, 1.0, 1);
     let mut audience = Audience::new(run, 0..connections);
     audience.people.iter_mut().for_each(|person| person.state = State::Listening);
-    audience.take_seats(Arc::new(Field::new(layout, schedule, false)));
+    audience.take_seats(Arc::new(Field::new(layout, schedule, echo)));
     audience.notes.recorder = Recorder::new(0, 60_000_000);
     audience
 }
@@ -109,6 +114,26 @@ fn a_stall_is_measured_however_long_it_is() {
         assert_eq!(under_way(&audience), if turns > 0 { 2 } else { 0 });
         assert!(matches!(turns, 0 | 2), "a slot is free once");
     }
+}
+
+#[test]
+fn a_talker_hears_itself_if_the_server_says_so() {
+    let strays = |audience: &Audience| audience.notes.tally.strays().collect::<Vec<_>>();
+    let mut echoed = audience_of(2, Pace::Open { rate: 1.0 }, true);
+    let number = talk(&echoed, 0);
+    hear(&mut echoed, 1, number, 0, 2_000);
+    assert_eq!(under_way(&echoed), 1, "the talker has not heard it yet");
+    hear(&mut echoed, 0, number, 0, 3_000);
+    assert_eq!((under_way(&echoed), strays(&echoed)), (0, Vec::new()));
+    (0..2).for_each(|number| echoed.close(number));
+    let Accounts { expected, received, .. } = echoed.notes.tally.accounts();
+    assert_eq!((expected, received), (2, 2));
+
+    let mut silent = audience_of(2, Pace::Open { rate: 1.0 }, false);
+    let number = talk(&silent, 0);
+    hear(&mut silent, 1, number, 0, 2_000);
+    hear(&mut silent, 0, number, 0, 3_000);
+    assert_eq!((under_way(&silent), strays(&silent)), (0, vec![(Stray::Own, 1)]));
 }
 
 #[test]
