@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
+#[allow(dead_code, reason = "the tests of top press keys too")]
 #[path = "top/pty.rs"]
 mod pty;
 mod support;

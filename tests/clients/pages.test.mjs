@@ -17,8 +17,8 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const BINARY = resolve(process.env.MAXTALK_BIN ?? here("../../target/debug/maxtalk"));
 const DEADLINE_MS = 240_000;
 
-/** Lines that are tested elsewhere: these by whoever runs this, and those by the test of the README. */
-const ELSEWHERE = [/^cargo run --release$/, /^tests\/run( quick)?$/, /^node directory\.mjs &$/];
+/** Lines that are tested elsewhere: by whoever runs this, by the test of the README, and by that of the bench. */
+const ELSEWHERE = [/^cargo run --release$/, /^tests\/run( quick)?$/, /^node directory\.mjs &$/, /--protocol chat\.toml/];
 
 const ports = { admin: await freePort(), clients: await freePort() };
 const server = await Maxtalk.on({ ADMIN__LISTEN: `127.0.0.1:${ports.admin}`, DEMO__PEOPLE: "1000" });
