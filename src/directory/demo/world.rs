@@ -88,6 +88,20 @@ struct Conversation {
 }
 
 impl Conversation {
+    /// A conversation without messages. The first of the participants owns it.
+    fn new(id: String, participants: &[usize], name: Option<&str>, now: i64) -> Self {
+        Self {
+            id,
+            owner: participants[0],
+            published: now,
+            name: name.map(str::to_owned),
+            group: participants.len() > 2,
+            participants: participants.to_vec(),
+            subscribed: participants.to_vec(),
+            messages: VecDeque::new(),
+        }
+    }
+
     /// Whether the conversation takes no more messages, because at most one participant is left.
     fn archived(&self) -> bool {
         self.subscribed.len() < 2
@@ -120,10 +134,10 @@ impl World {
         }
         // The serial starts in the lower half of the numbers, so that it can be counted up.
         let mut world = Self { people, conversations: Vec::new(), last_second: 0, serial: secret() >> 1 };
-        for (name, participants, history) in CONVERSATIONS {
+        for (number, (name, participants, history)) in (1_u32..).zip(CONVERSATIONS) {
             world.last_second = 0;
             let began = now - history.first().map_or(0, |(_, minutes_ago, _)| minutes_ago * 60);
-            let mut conversation = world.conversation(participants, *name, began);
+            let mut conversation = Conversation::new(sample_id(number), participants, *name, began);
             for (author, minutes_ago, content) in *history {
                 world.post(&mut conversation, *author, content, now - minutes_ago * 60);
             }
@@ -231,7 +245,7 @@ impl World {
             None => {
                 // The caller comes first and so owns the conversation.
                 who.sort_by_key(|person| *person != actor);
-                self.conversation(&who, name, now)
+                Conversation::new(self.id(now), &who, name, now)
             }
         };
         conversation.subscribed.clone_from(&conversation.participants);
@@ -352,19 +366,6 @@ impl World {
         }
     }
 
-    fn conversation(&mut self, participants: &[usize], name: Option<&str>, now: i64) -> Conversation {
-        Conversation {
-            id: self.id(now),
-            owner: participants[0],
-            published: now,
-            name: name.map(str::to_owned),
-            group: participants.len() > 2,
-            participants: participants.to_vec(),
-            subscribed: participants.to_vec(),
-            messages: VecDeque::new(),
-        }
-    }
-
     fn post(&mut self, conversation: &mut Conversation, author: usize, content: &str, now: i64) -> Value {
         let message = Message { id: self.id(now), author, content: content.to_owned(), published: now };
         let json = self.message_json(conversation, &message, author);
@@ -382,14 +383,22 @@ impl World {
         format!("{:08x}{:016x}", self.last_second, self.serial)
     }
 
-    /// The name of a conversation for a reader: of two people, the other's name; of a group, its own name or all names.
+    /// The usernames of the participants of a conversation, for those who bring them news of it. Empty if there is no
+    /// such conversation.
+    pub(crate) fn participants(&self, id: &str) -> Vec<Username> {
+        let found = self.conversations.iter().find(|conversation| conversation.id == id);
+        let participants = found.map_or(&[][..], |conversation| &conversation.participants);
+        participants.iter().map(|who| self.people[*who].username.clone()).collect()
+    }
+
+    /// The name of a conversation for a reader: its own name if it is a group with one, otherwise the names of the
+    /// others.
     fn display_name(&self, conversation: &Conversation, reader: usize) -> String {
-        let name_of = |who: &usize| self.people[*who].display_name.as_str();
-        match (&conversation.name, conversation.group) {
-            (Some(name), true) => name.clone(),
-            (None, true) => conversation.participants.iter().map(name_of).collect::<Vec<_>>().join(", "),
-            (_, false) => conversation.participants.iter().filter(|who| **who != reader).map(name_of).collect(),
+        if let (Some(name), true) = (&conversation.name, conversation.group) {
+            return name.clone();
         }
+        let others = conversation.participants.iter().filter(|who| **who != reader);
+        others.map(|who| self.people[*who].display_name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     fn conversation_json(&self, conversation: &Conversation, reader: usize) -> Value {
@@ -434,6 +443,12 @@ impl World {
             }],
         })
     }
+}
+
+/// The id of a conversation that is there at the start. It is the same after each start, so that a page that shows the
+/// conversation survives a restart. Later ids begin with the second, and are greater.
+fn sample_id(number: u32) -> String {
+    format!("{number:024x}")
 }
 
 fn checked(content: &str) -> Result<(), MaxError> {

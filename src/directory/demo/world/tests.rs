@@ -187,6 +187,44 @@ fn a_group_grows_and_shrinks_and_two_stay_two() {
 }
 
 #[test]
+fn a_group_without_a_name_is_called_after_the_others() {
+    let mut world = world();
+    let started = world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
+    assert_eq!(started["contexts"][0]["displayName"], format!("{}, {}", PEOPLE[1].1, PEOPLE[2].1));
+    let bernats = world.conversations(Actor(1));
+    assert_eq!(bernats[0]["displayName"], format!("{}, {}", PEOPLE[0].1, PEOPLE[2].1));
+}
+
+#[test]
+fn the_ids_at_the_start_are_the_same_in_each_process() {
+    let all = |world: &World| world.conversations.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+    let (mut next, mut later) = (0, NOW);
+    let mut start = || {
+        later += 100;
+        World::new(
+            || {
+                next += 7;
+                next
+            },
+            later,
+        )
+    };
+    let (one, mut other) = (start(), start());
+    assert_eq!(all(&one), all(&other));
+    let begun = other.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
+    assert!(begun["contexts"][0]["id"].as_str() > all(&one).last().map(String::as_str));
+}
+
+#[test]
+fn participants_are_known_by_the_conversation() {
+    let mut world = world();
+    let id = world.start(Actor(0), &names(&[0, 3]), None, "hello", NOW).unwrap()["contexts"][0]["id"].clone();
+    let participants = world.participants(id.as_str().unwrap());
+    assert_eq!(participants.iter().map(|one| one.as_str()).collect::<Vec<_>>(), [PEOPLE[0].0, PEOPLE[3].0]);
+    assert!(world.participants("nowhere").is_empty());
+}
+
+#[test]
 fn ids_grow_even_when_the_clock_goes_back() {
     let mut world = world();
     let later = world.id(NOW + 10);
