@@ -5,11 +5,13 @@ mod support;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpServer};
 use awc::Client;
 use maxtalk::testing::Ids;
+use maxtalk::testing::board::SessionBoard;
 use maxtalk::testing::config;
 use maxtalk::testing::directory::{DemoMax, Directory, MOUNT, MaxDirectory, Question};
 use maxtalk::testing::event::{Code, ConversationId, Token, Username};
@@ -39,7 +41,7 @@ impl Demo {
         let demo = DemoMax::new(&settings, &Ids::from_system().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = demo_routes(&demo);
+        let routes = demo_routes(&demo, &SessionBoard::new(Instant::now()));
         // Two workers share one state.
         let server = HttpServer::new(move || App::new().configure(routes.clone())).workers(2).disable_signals();
         actix_web::rt::spawn(server.listen(listener).unwrap().run());

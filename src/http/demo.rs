@@ -10,27 +10,37 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::board::sessions::SessionBoard;
 use crate::directory::demo::crowd::Member;
 use crate::directory::demo::max_error::MaxError;
 use crate::directory::demo::world::{Actor, Page};
 use crate::directory::demo::{DemoMax, MOUNT, now};
+use crate::event::Username;
 
 /// The longest body of a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The sessions of one person that hear of a new conversation at once. The others hear of it when they join again.
+const REFRESHES_MAX: usize = 100;
 /// The release of MAX that the demo imitates.
 const VERSION: &str = "5.3.26";
 
 type Reply = Result<HttpResponse, MaxError>;
 
 /// Mounts the calls of MAX at [`MOUNT`], and `GET /demo/people`, the people with their tokens. For `App::configure`;
-/// the `App` adds CORS.
-pub fn routes(demo: &Arc<DemoMax>) -> impl FnOnce(&mut web::ServiceConfig) + Clone + 'static + use<> {
+/// the `App` adds CORS. The calls that change who is in a conversation refresh the sessions of these people on the
+/// board.
+pub fn routes(
+    demo: &Arc<DemoMax>,
+    board: &Arc<SessionBoard>,
+) -> impl FnOnce(&mut web::ServiceConfig) + Clone + 'static + use<> {
     let demo = web::Data::from(Arc::clone(demo));
+    let board = web::Data::from(Arc::clone(board));
     move |config: &mut web::ServiceConfig| {
         let people = web::resource("/demo/people").app_data(demo.clone()).get(everybody).default_service(no_method());
         let resource = |path: &str| web::resource(path.to_owned()).default_service(no_method());
         let max = web::scope(MOUNT)
             .app_data(demo)
+            .app_data(board)
             .app_data(json_config())
             .service(resource("/info").get(info))
             .service(resource("/people/{username}").get(profile))
@@ -70,12 +80,18 @@ async fn conversations(demo: web::Data<DemoMax>, caller: Caller) -> HttpResponse
     }
 }
 
-async fn start(demo: web::Data<DemoMax>, actor: Actor, body: web::Json<NewConversation>) -> Reply {
+async fn start(
+    demo: web::Data<DemoMax>,
+    board: web::Data<SessionBoard>,
+    actor: Actor,
+    body: web::Json<NewConversation>,
+) -> Reply {
     let NewConversation { contexts, object } = body.into_inner();
     let context = contexts.into_iter().next().ok_or_else(|| MaxError::invalid("Empty contexts parameter"))?;
     let content = object.text()?;
     let name = context.display_name.as_deref();
     let message = demo.world().start(actor, &context.participants, name, content, now())?;
+    refresh(&board, context.participants.iter().filter_map(|name| Username::parse(name).ok()));
     Ok(HttpResponse::Created().json(message))
 }
 
@@ -102,16 +118,40 @@ async fn talk(demo: web::Data<DemoMax>, actor: Actor, id: web::Path<String>, bod
     Ok(HttpResponse::Created().json(demo.world().talk(actor, &id, body.object.text()?, now())?))
 }
 
-async fn invite(demo: web::Data<DemoMax>, actor: Actor, id: web::Path<String>, body: web::Json<Invitation>) -> Reply {
+async fn invite(
+    demo: web::Data<DemoMax>,
+    board: web::Data<SessionBoard>,
+    actor: Actor,
+    id: web::Path<String>,
+    body: web::Json<Invitation>,
+) -> Reply {
     let (activity, new) = demo.world().invite(actor, &id, &body.actor.username, now())?;
+    if new {
+        let participants = demo.world().participants(&id);
+        refresh(&board, participants);
+    }
     let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(response.json(activity))
 }
 
-async fn expel(demo: web::Data<DemoMax>, actor: Actor, path: web::Path<(String, String)>) -> Reply {
+async fn expel(
+    demo: web::Data<DemoMax>,
+    board: web::Data<SessionBoard>,
+    actor: Actor,
+    path: web::Path<(String, String)>,
+) -> Reply {
     let (id, username) = path.into_inner();
     demo.world().expel(actor, &id, &username)?;
+    let left = demo.world().participants(&id);
+    refresh(&board, left.into_iter().chain(Username::parse(&username)));
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Has the sessions of these people ask MAX again for their conversations, so that they hear of the change at once.
+fn refresh(board: &SessionBoard, people: impl IntoIterator<Item = Username>) {
+    for person in people {
+        board.of_user(&person, REFRESHES_MAX).iter().for_each(|card| card.refresh());
+    }
 }
 
 #[derive(Deserialize)]

@@ -192,7 +192,7 @@ fn app(
         .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
         .configure(|config| {
             if let Some(demo) = demo {
-                config.configure(demo::routes(&demo));
+                config.configure(demo::routes(&demo, &edge.endpoint.board));
             }
         })
         .configure(pages::routes(&edge.endpoint.path, &namespace))
