@@ -21,6 +21,8 @@ pub mod rule;
 mod samples;
 pub(crate) mod world;
 
+pub(crate) use self::world::CONTENT_CHARS_MAX;
+
 /// The path of the demo MAX on the server. Its base URL is this path below the server's address.
 pub const MOUNT: &str = "/demo/max";
 

@@ -1,8 +1,11 @@
-//! The pages built into the binary: a demo in which two windows chat through this server.
+//! The pages built into the binary: a demo in which two windows chat through this server, and an inspector that joins
+//! any directory and shows every packet.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Bytes, ServiceConfig, get, head, resource};
+
+use crate::directory::demo::CONTENT_CHARS_MAX;
 
 /// The path of the index page.
 pub(super) const INDEX: &str = "/";
@@ -10,15 +13,21 @@ pub(super) const INDEX: &str = "/";
 /// The path, the content type and the content of each file.
 const FILES: &[(&str, &str, &str)] = &[
     (INDEX, "text/html; charset=utf-8", include_str!("pages/index.html")),
+    ("/inspect", "text/html; charset=utf-8", include_str!("pages/inspect.html")),
     ("/demo.css", "text/css; charset=utf-8", include_str!("pages/demo.css")),
+    ("/inspect.css", "text/css; charset=utf-8", include_str!("pages/inspect.css")),
+    ("/theme.js", "text/javascript; charset=utf-8", include_str!("pages/theme.js")),
     ("/demo.js", "text/javascript; charset=utf-8", include_str!("pages/demo.js")),
     ("/chat.js", "text/javascript; charset=utf-8", include_str!("pages/chat.js")),
+    ("/inspect.js", "text/javascript; charset=utf-8", include_str!("pages/inspect.js")),
+    ("/packets.js", "text/javascript; charset=utf-8", include_str!("pages/packets.js")),
     ("/maxtalk.js", "text/javascript; charset=utf-8", include_str!("pages/maxtalk.js")),
     ("/favicon.svg", "image/svg+xml", include_str!("pages/favicon.svg")),
 ];
 
-/// The part of the index page that names the endpoint. [`routes`] replaces it.
-const DEFAULTS: &str = r#"data-path="/socket.io/" data-namespace="/max""#;
+/// The part of a page that says what this server is like. [`routes`] replaces it.
+const DEFAULTS: &str =
+    r#"data-path="/socket.io/" data-namespace="/max" data-demo="true" data-message-chars-max="2000""#;
 
 /// Pages load and call only this origin. WebSockets are allowed to any host.
 const CONTENT_SECURITY_POLICY: &str =
@@ -36,10 +45,12 @@ pub async fn no_client() -> HttpResponse {
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(line)
 }
 
-/// Mounts the pages. They contain the path of the endpoint and the namespace of the conversations.
-pub fn routes(endpoint: &str, namespace: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
+/// Mounts the pages. They contain the path of the endpoint, the namespace of the conversations, whether the demo MAX is
+/// there, and the longest message that it takes.
+pub fn routes(endpoint: &str, namespace: &str, has_demo: bool) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let namespace = namespace.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    let here = format!(r#"data-path="{endpoint}" data-namespace="{namespace}""#);
+    let place = format!(r#"data-path="{endpoint}" data-namespace="{namespace}""#);
+    let here = format!(r#"{place} data-demo="{has_demo}" data-message-chars-max="{CONTENT_CHARS_MAX}""#);
     move |config| {
         for &(path, content_type, content) in FILES {
             let content = content.replace(DEFAULTS, &here);
@@ -67,15 +78,36 @@ fn mount(config: &mut ServiceConfig, path: &'static str, content_type: &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Code;
 
     #[test]
-    fn the_index_page_has_a_place_for_the_endpoint() {
-        assert_eq!(FILES[0].2.matches(DEFAULTS).count(), 1);
+    fn each_page_has_a_place_for_what_the_server_is_like() {
+        let pages: Vec<_> = FILES.iter().filter(|(_, content_type, _)| content_type.starts_with("text/html")).collect();
+        assert_eq!(pages.len(), 2);
+        for (path, _, content) in pages {
+            assert_eq!(content.matches(DEFAULTS).count(), 1, "{path}");
+        }
+        assert!(DEFAULTS.contains(&format!("data-message-chars-max=\"{CONTENT_CHARS_MAX}\"")));
+    }
+
+    #[test]
+    fn the_inspector_advises_about_codes_that_exist() {
+        let (_, advice) = include_str!("pages/packets.js").split_once("export const ADVICE = {").unwrap();
+        let (advice, _) = advice.split_once("\n};").unwrap();
+        let keys: Vec<_> =
+            advice.lines().filter_map(|line| Some(line.strip_prefix("  ")?.split_once(':')?.0)).collect();
+        let keys: Vec<_> = keys.into_iter().filter(|key| !key.starts_with(' ')).collect();
+        assert!(keys.len() > 10, "{keys:?}");
+        for key in keys {
+            assert!(Code::ALL.iter().any(|code| code.as_str() == key), "{key} is no code");
+        }
     }
 
     #[test]
     fn an_endpoint_cannot_be_where_a_page_is() {
-        for (path, taken) in [("/demo/max/", true), ("/demo.js/", true), ("/socket.io/", false), ("/demos/", false)] {
+        for (path, taken) in
+            [("/demo/max/", true), ("/demo.js/", true), ("/inspect/", true), ("/socket.io/", false), ("/demos/", false)]
+        {
             assert_eq!(takes(path), taken, "{path}");
         }
     }

@@ -190,12 +190,12 @@ fn app(
         .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
         .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
         .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
+        .configure(pages::routes(&edge.endpoint.path, &namespace, demo.is_some()))
         .configure(|config| {
             if let Some(demo) = demo {
                 config.configure(demo::routes(&demo, &edge.endpoint.board));
             }
         })
-        .configure(pages::routes(&edge.endpoint.path, &namespace))
         .default_service(web::to(|| async { HttpResponse::NotFound().body("There is nothing here.\n") }))
 }
 

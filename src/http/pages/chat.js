@@ -55,8 +55,8 @@ class Max {
   }
 
   /** Starts a conversation with `participants` by its first message; two people have one, whoever starts it. */
-  async start(participants, content) {
-    const contexts = [{ objectType: "conversation", participants }];
+  async start(participants, content, displayName) {
+    const contexts = [{ objectType: "conversation", participants, ...(displayName && { displayName }) }];
     return (await this.#ask("conversations", { contexts, object: { objectType: "note", content } })).body;
   }
 
@@ -95,7 +95,7 @@ export class Chat extends EventTarget {
     this.#max = new Max(new URL("demo/max/", base), me);
     this.maxtalk = new MaxTalk(base, endpoint)
       .on("state", ({ state }) => {
-        // Whoever is offline does not know who else listens.
+        // Somebody who is offline does not know who else listens.
         if (state === "offline") for (const conversation of this.conversations.values()) conversation.listening.clear();
         this.#changed();
       })
@@ -112,14 +112,19 @@ export class Chat extends EventTarget {
     return this.#open;
   }
   set open(id) {
+    const left = id !== this.#open && this.conversations.get(this.#open);
+    if (left) left.newFrom = null;
     this.#open = id;
     this.seen();
   }
 
-  /** Marks the open conversation as read, unless nobody looks. */
+  /** Marks the open conversation as read, and remembers where the unread part of it begins, unless nobody looks. */
   seen() {
     const conversation = this.conversations.get(this.#open);
-    if (conversation && document.visibilityState === "visible") conversation.unread = 0;
+    if (conversation?.unread && document.visibilityState === "visible") {
+      conversation.newFrom = conversation.messages.filter(({ own }) => !own).at(-conversation.unread)?.id ?? null;
+      conversation.unread = 0;
+    }
     this.#changed();
   }
 
@@ -149,9 +154,9 @@ export class Chat extends EventTarget {
   }
 
   /** Starts a conversation with `usernames` by its first message, and joins again so that maxtalk knows of it too. */
-  async start(usernames, content) {
+  async start(usernames, content, name) {
     try {
-      const message = await this.#max.start([this.me.username, ...usernames], content);
+      const message = await this.#max.start([this.me.username, ...usernames], content, name);
       const id = message.contexts[0].id;
       await this.maxtalk.join();
       await this.#refreshed;
@@ -213,12 +218,16 @@ export class Chat extends EventTarget {
   /** After every join: which conversations there are, who listens, what was said in the meantime. */
   async #refresh() {
     try {
+      const [known, before] = [new Set(this.conversations.keys()), this.loaded];
       const fresh = (await this.#max.conversations()).map((context) => this.#conversation(context));
       this.conversations = new Map(fresh.map((conversation) => [conversation.id, conversation]));
       this.loaded = true;
       this.trouble = null;
       this.maxtalk.emit("ask");
       await Promise.all(fresh.map((conversation) => this.#catchUp(conversation)));
+      // What somebody else has begun in the meantime has not been read.
+      const begun = before ? fresh.filter(({ id }) => !known.has(id) && id !== this.#open) : [];
+      for (const conversation of begun) conversation.unread = conversation.messages.filter(({ own }) => !own).length;
       for (const conversation of fresh) {
         for (const messageID of conversation.unsaid.splice(0)) this.#talk(conversation, messageID);
       }
@@ -235,9 +244,12 @@ export class Chat extends EventTarget {
     const known = this.conversations.get(id) ?? {
       ...{ id, messages: [], pending: [], more: false, unread: 0, listening: new Set() },
       ...{ tookMs: new Map(), ackMs: new Map(), unsaid: [], syncing: null, stale: false, fetched: false },
+      newFrom: null,
     };
     const group = others.length > 1;
-    const title = group && displayName !== usernames.join(", ") ? displayName : null;
+    // A group without a name of its own is called after its people, by MAX after all of them and here without oneself.
+    const everybody = [usernames, usernames.map((username) => this.name(username))].map((all) => all.join(", "));
+    const title = group && !everybody.includes(displayName) ? displayName : null;
     return Object.assign(known, {
       others,
       group,
@@ -275,7 +287,9 @@ export class Chat extends EventTarget {
     const fresh = messages.map((message) => this.#message(conversation, message));
     conversation.messages.push(...fresh);
     if (conversation.fetched) {
-      conversation.unread += fresh.filter(({ id, own }) => !own && !known.has(id)).length;
+      const unread = fresh.filter(({ id, own }) => !own && !known.has(id)).length;
+      const looked = conversation.id === this.#open && document.visibilityState === "visible";
+      if (!looked) conversation.unread += unread;
       if (fresh.length) this.conversations = new Map([[conversation.id, conversation], ...this.conversations]);
     }
     conversation.fetched = true;

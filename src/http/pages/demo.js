@@ -2,20 +2,27 @@
  * The view of the demo: draws what a Chat knows, and turns clicks and keys into calls of it. The address' fragment says
  * what is shown, `#person/conversation`, so that reload, back, and a second window work by themselves.
  *
- * Text of people reaches the page through `textContent` alone: whatever a message or a name contains stays text.
+ * Text of people reaches the page through `textContent` alone: markup in a message or a name stays text.
  */
 import { Chat } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", location.href);
 /** Where this server serves Socket.IO, and in which namespace it talks of conversations. */
-const { path, namespace } = document.documentElement.dataset;
+const { path, namespace, demo, messageCharsMax } = document.documentElement.dataset;
 const wide = matchMedia("(min-width: 45rem)");
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const names = new Intl.ListFormat("en");
 /** Messages of one person within this time stand together. */
 const RUN_MS = 5 * 60_000;
+/** The longest message that MAX takes, in characters, and how many of them are left when the page begins to count. */
+const CHARS_MAX = Number(messageCharsMax);
+const CHARS_LEFT_SHOWN = 200;
+/** A message of nothing but a few emoji is drawn larger. */
+const EMOJI_ONLY = /^(?:\p{RGI_Emoji}\s*){1,3}$/v;
+/** The addresses in a message, without the punctuation behind them. */
+const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
 
 /** Whom the demo offers, by username; null where there is no demo. */
 let people = new Map();
@@ -23,6 +30,12 @@ let people = new Map();
 let chat = null;
 /** What was on the screen at the last drawing: the conversation, and the connection's status with its due time. */
 let drawn = { id: null, status: null, retryAt: 0 };
+/** How many messages have come below the part of the open conversation that is on the screen. */
+let below = 0;
+/** The open conversation, while it was one of the person's: its id and title. */
+let last = null;
+/** A conversation that has gone while it was open: its title, and what was being written there. */
+let lost = null;
 /** Unsent text, by conversation. */
 const drafts = new Map();
 
@@ -56,13 +69,16 @@ function navigate() {
   if (!person) return drawPicker(username && `Nobody here is called ${username}.`);
   if (!chat) {
     const mine = (chat = new Chat(base, person, people, { path, namespace }));
+    if (last?.username !== username) [last, lost] = [null, null];
     drawn = { id: null, status: null, retryAt: 0 };
+    $("offline").hidden = true;
     mine.addEventListener("change", () => {
       schedule(mine);
       if (mine.maxtalk.status.code === "unauthorized") renew(mine);
     });
   }
   show("chat");
+  if (chat.open !== (id ?? null)) below = 0;
   chat.open = id ?? null;
   schedule(chat);
 }
@@ -98,12 +114,14 @@ async function renew(mine) {
 }
 
 async function begin() {
-  const fill = (name, content) => document.querySelectorAll(`[data-${name}]`).forEach((element) => text(element, content));
+  if (demo !== "true") people = null;
+  const fill = (name, content) =>
+    document.querySelectorAll(`[data-${name}]`).forEach((element) => text(element, content));
   fill("endpoint", base.href.replace(/\/$/, ""));
   fill("room", namespace);
   fill("options", path === "/socket.io/" ? "" : `, { path: "${path}" }`);
   try {
-    people = await fetchPeople();
+    people &&= await fetchPeople();
     navigate();
   } catch (error) {
     drawPicker(`The people of the demo cannot be fetched (${error.message}). Reload to try again.`);
@@ -132,6 +150,23 @@ function list(parent, items, key, template, fill) {
     if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
     fill(element, item, items[index - 1], !known);
   });
+}
+
+/** Draws the text of a message, with its addresses as links. */
+function linked(element, content) {
+  if (element.textContent === content) return;
+  const parts = [];
+  let end = 0;
+  for (const { 0: address, index } of content.matchAll(LINK)) {
+    const link = document.createElement("a");
+    link.href = address;
+    link.textContent = address;
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+    parts.push(content.slice(end, index), link);
+    end = index + address.length;
+  }
+  element.replaceChildren(...parts, content.slice(end));
 }
 
 /** A coloured circle with initials: every person has a colour of their own, the same in every window. */
@@ -169,23 +204,47 @@ function drawPicker(trouble) {
 
 function drawChat() {
   const conversation = chat.conversations.get(chat.open);
+  if (conversation) last = { username: chat.me.username, id: conversation.id, title: conversation.title };
+  else if (chat.open && chat.loaded) return leaveLost();
   const first = chat.conversations.values().next().value;
   // A wide screen has room for the list and a conversation: it need not begin with half of it empty.
   if (!chat.open && first && wide.matches) return location.replace(href(chat.me.username, first.id));
   const unread = [...chat.conversations.values()].reduce((sum, { unread }) => sum + unread, 0);
   document.title = `${unread ? `(${unread}) ` : ""}${chat.name(chat.me.username)} · maxtalk`;
-  $("chat").dataset.reading = Boolean(chat.open);
+  $("chat").dataset.reading = Boolean(conversation);
   avatar($("my-avatar"), chat.me.username);
   text($("my-name"), chat.name(chat.me.username));
+  text($("whose"), `Conversations of ${chat.name(chat.me.username)}`);
   drawState();
+  drawLost();
   drawList();
   drawSecond(conversation);
-  $("trouble").hidden = !chat.trouble && !(chat.open && chat.loaded && !conversation);
-  text($("trouble"), chat.trouble ?? (conversation ? "" : "This conversation is not one of yours."));
+  $("trouble").hidden = !chat.trouble;
+  text($("trouble"), chat.trouble ?? "");
   $("nothing").hidden = Boolean(conversation);
   $("conversation").hidden = !conversation;
   if (conversation) drawConversation(conversation);
   drawn.id = conversation?.id ?? null;
+}
+
+/** Goes to the list where the open conversation is not, or no longer, one of the person's. Keeps what was begun there. */
+function leaveLost() {
+  const title = last?.id === chat.open ? last.title : null;
+  lost = { title, draft: drafts.get(chat.open)?.trim() ?? "" };
+  drafts.delete(chat.open);
+  // At once: the event of the changed address comes later, and this must not be done twice.
+  chat.open = null;
+  location.replace(href(chat.me.username));
+}
+
+function drawLost() {
+  $("lost").hidden = !lost;
+  if (!lost) return;
+  const { title, draft } = lost;
+  const what = title ? `The conversation “${title}” has gone.` : "This conversation is not one of yours.";
+  text($("lost-reason"), draft ? `${what} What you were writing is kept:` : what);
+  text($("lost-draft"), draft);
+  $("lost-draft").hidden = $("lost-again").hidden = !draft;
 }
 
 function drawState() {
@@ -202,9 +261,13 @@ function drawState() {
     };
     $("state").dataset.state = status.state;
     text($("state"), labels[status.state]);
-    const reasons = { refused: `The join was refused: ${status.code}. ${status.reason}`, closed: status.reason };
-    $("offline").hidden = ["connecting", "online"].includes(status.state);
-    text($("offline-reason"), sentence(reasons[status.state] ?? status.reason));
+    // The notice stays while the page connects again, so that it does not flicker.
+    if (status.state === "online") $("offline").hidden = true;
+    else if (status.state !== "connecting") {
+      $("offline").hidden = false;
+      const refused = `The join was refused: ${status.code}. ${status.reason}`;
+      text($("offline-reason"), sentence(status.state === "refused" ? refused : status.reason));
+    }
   }
   drawWait();
 }
@@ -215,7 +278,8 @@ const sentence = (words = "") => words && `${words[0].toUpperCase()}${words.slic
 function drawWait() {
   const wait = drawn.retryAt && Math.max(Math.ceil((drawn.retryAt - performance.now()) / 1000), 1);
   const action = drawn.status?.state === "refused" ? "Trying again" : "Reconnecting";
-  text($("offline-wait"), wait ? `${action} in ${wait} s.` : "");
+  const now = drawn.status?.state === "connecting" ? "Reconnecting." : "";
+  text($("offline-wait"), wait ? `${action} in ${wait} s.` : now);
 }
 
 function drawList() {
@@ -230,7 +294,8 @@ function drawList() {
       const last = item.pending.at(-1) ?? item.messages.at(-1);
       link.href = href(chat.me.username, item.id);
       link.dataset.conversation = item.id;
-      link.toggleAttribute("aria-current", item.id === chat.open);
+      if (item.id === chat.open) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
       const faces = link.querySelector(".faces");
       faces.dataset.listening = item.others.some((username) => item.listening.has(username));
       // Two faces stand for a group; the one in front, which bears the mark of presence, is of somebody who listens.
@@ -238,14 +303,20 @@ function drawList() {
         item.others.filter((username) => item.listening.has(username) === is),
       );
       drawFaces(faces, [...there, ...away].slice(0, 2).reverse());
+      text(link.querySelector(".item-there"), there.length ? `, ${names.format(there.map(firstName))} listening` : "");
       text(link.querySelector(".item-title"), item.title);
       text(link.querySelector("time"), last ? moment(last.published) : "");
       const who = last && (last.own ? "You: " : item.group ? `${firstName(last.author)}: ` : "");
-      text(link.querySelector(".item-last"), last ? who + last.content : "Nothing said yet");
+      const draft = item.id !== chat.open && drafts.get(item.id)?.trim();
+      link.dataset.draft = Boolean(draft);
+      text(
+        link.querySelector(".item-last"),
+        draft ? `Draft: ${draft}` : last ? who + last.content : "Nothing said yet",
+      );
       const mark = link.querySelector(".unread");
       mark.hidden = !item.unread;
       text(mark, String(item.unread || ""));
-      mark.setAttribute("aria-label", `${item.unread} unread`);
+      text(link.querySelector(".item-unread"), item.unread ? " unread" : "");
     },
   );
 }
@@ -276,13 +347,14 @@ function drawSecond(conversation) {
 function drawConversation(conversation) {
   const { id, others, listening, messages, pending } = conversation;
   $("back").href = href(chat.me.username);
+  if (drawn.id !== id) below = 0;
   $("conversation").dataset.open = id;
   text($("title"), conversation.title);
   const there = others.filter((username) => listening.has(username));
   const online = chat.maxtalk.status.state === "online";
   const verb = there.length > 1 ? "are" : "is";
-  const whoever = there.length ? `${names.format(there.map(firstName))} ${verb}` : "Nobody else is";
-  text($("presence"), online ? `${whoever} listening` : "");
+  const listeners = there.length ? `${names.format(there.map(firstName))} ${verb}` : "Nobody else is";
+  text($("presence"), online ? `${listeners} listening` : "");
   list(
     $("members"),
     others,
@@ -301,6 +373,7 @@ function drawConversation(conversation) {
   $("archived").hidden = !conversation.archived;
   if (drawn.id !== id) {
     $("text").value = drafts.get(id) ?? "";
+    drawRoom($("text"), $("room"));
     if (wide.matches) $("text").focus({ preventScroll: true });
   }
   const { deliveries } = chat;
@@ -314,32 +387,62 @@ function drawMessages(conversation, messages) {
   const scroll = $("scroll");
   const opened = drawn.id !== conversation.id;
   const [height, top] = [scroll.scrollHeight, scroll.scrollTop];
+  const shown = new Set([...$("messages").children].map((element) => element.dataset.key));
   const oldest = $("messages").firstElementChild?.dataset.key;
   const stay = opened || nearEnd(scroll) || messages.at(-1)?.id === null;
   $("earlier").hidden = !conversation.more;
   $("no-messages").hidden = messages.length > 0 || !conversation.fetched;
   $("messages").dataset.group = conversation.group;
-  list($("messages"), messages, ({ key }) => key, "message-item", drawMessage.bind(null, opened));
-  if (stay) scroll.scrollTop = scroll.scrollHeight;
-  // Older messages came in above: what was being read stays where it was.
-  else if (oldest !== messages[0]?.key) scroll.scrollTop = top + scroll.scrollHeight - height;
+  const rows = rowsOf(messages, conversation.newFrom);
+  list($("messages"), rows, ({ message }) => message.key, "message-item", drawMessage.bind(null, opened));
+  if (stay) toEnd(opened);
+  else {
+    // Older messages came in above: what was being read stays where it was.
+    if (oldest !== messages[0]?.key) scroll.scrollTop = top + scroll.scrollHeight - height;
+    const newest = messages.findLastIndex(({ key }) => shown.has(key));
+    below += messages.slice(newest + 1).filter(({ own }) => !own).length;
+  }
+  drawLatest();
 }
 
-function drawMessage(opened, element, message, previous, created) {
-  const sameDay = previous?.published.toDateString() === message.published.toDateString();
-  const run = sameDay && previous.author === message.author && message.published - previous.published < RUN_MS;
+/** What is drawn of each message depends on its neighbours: messages of one person within a short time are a run. */
+function rowsOf(messages, newFrom) {
+  const isRun = (one, other) =>
+    one && other && isSameDay(one, other) && one.author === other.author && other.published - one.published < RUN_MS;
+  return messages.map((message, index) => {
+    const isNew = message.id !== null && message.id === newFrom;
+    const follows = !isNew && isRun(messages[index - 1], message);
+    const next = messages[index + 1];
+    const goesOn = next?.id !== newFrom && isRun(message, next);
+    const isNewDay = !messages[index - 1] || !isSameDay(messages[index - 1], message);
+    return { message, isNew, isNewDay, follows, goesOn };
+  });
+}
+
+const isSameDay = (one, other) => one.published.toDateString() === other.published.toDateString();
+
+function drawMessage(opened, element, { message, isNew, isNewDay, follows, goesOn }, previous, created) {
   element.classList.toggle("own", message.own);
-  element.classList.toggle("run", run);
+  element.classList.toggle("run", follows);
+  element.classList.toggle("ends", !goesOn);
   element.classList.toggle("pending", message.id === null);
   if (created && !opened) element.classList.add("fresh");
   element.dataset.message = message.id ?? "";
   element.dataset.author = message.author;
-  text(element.querySelector(".day"), sameDay ? "" : day(message.published));
+  text(element.querySelector(".mark"), isNew ? "New" : "");
+  text(element.querySelector(".day"), isNewDay ? day(message.published) : "");
   const author = element.querySelector(".author");
-  text(author, run ? "" : message.own ? "You" : chat.name(message.author));
-  text(element.querySelector(".bubble"), message.content);
+  text(author, follows ? "" : message.own ? "You" : chat.name(message.author));
+  const face = element.querySelector(".avatar");
+  avatar(face, message.author);
+  author.style.setProperty("--hue", face.style.getPropertyValue("--hue"));
+  const bubble = element.querySelector(".bubble");
+  linked(bubble, message.content);
+  element.classList.toggle("jumbo", EMOJI_ONLY.test(message.content));
   const time = element.querySelector("time");
-  text(time, isNaN(message.published) ? "" : clock.format(message.published));
+  // One time for each run, at its end.
+  text(time, goesOn || isNaN(message.published) ? "" : clock.format(message.published));
+  if (!isNaN(message.published)) time.dateTime = message.published.toISOString();
   const took = element.querySelector(".took");
   if (message.tookMs !== undefined) {
     took.dataset.delivery = message.tookMs.toFixed(3);
@@ -350,6 +453,32 @@ function drawMessage(opened, element, message, previous, created) {
     took.title = `maxtalk told the others; it said so after ${duration(message.ackMs)}`;
     text(took, "✓");
   }
+}
+
+/** Shows the end of the conversation or, where it was just opened, the beginning of what is new. */
+function toEnd(opened = false) {
+  const scroll = $("scroll");
+  const mark = opened && scroll.querySelector(".mark:not(:empty)");
+  scroll.scrollTop = scroll.scrollHeight;
+  if (mark) scroll.scrollTop = Math.min(scroll.scrollTop, mark.offsetTop - scroll.offsetTop - 16);
+}
+
+/** The way back to the latest message, for a reader who has scrolled up. */
+function drawLatest() {
+  const away = !nearEnd($("scroll"));
+  if (!away) below = 0;
+  $("latest").hidden = !away;
+  text($("latest-new"), below ? `${below} new` : "");
+}
+
+/** Says how many characters are left where they run short, and how many are too many. */
+function drawRoom(field, note) {
+  const left = CHARS_MAX - Array.from(field.value.trim()).length;
+  note.hidden = left > CHARS_LEFT_SHOWN;
+  note.dataset.over = left < 0;
+  text(note, left < 0 ? `${-left} characters too many: a message has at most ${CHARS_MAX}.` : `${left} left`);
+  field.setAttribute("aria-invalid", String(left < 0));
+  return left >= 0;
 }
 
 const nearEnd = (scroll) => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
@@ -379,10 +508,14 @@ document.addEventListener("visibilitychange", () => chat?.seen());
 // Somebody else may have begun a conversation with us, of which MAX knows and maxtalk, before the next join, does not.
 addEventListener("focus", () => chat?.maxtalk.status.state === "online" && chat.maxtalk.join());
 addEventListener("online", () => chat?.maxtalk.status.state === "offline" && chat.maxtalk.reconnect());
+addEventListener("offline", () => chat?.maxtalk.doubt());
 setInterval(() => chat && drawn.retryAt && drawWait(), 250);
-new ResizeObserver(() => nearEnd($("scroll")) && ($("scroll").scrollTop = $("scroll").scrollHeight)).observe(
-  $("scroll"),
-);
+$("scroll").addEventListener("scroll", drawLatest, { passive: true });
+$("latest").addEventListener("click", () => toEnd());
+// A reader at the end stays there when the window or the composer changes its size.
+let atEnd = true;
+$("scroll").addEventListener("scroll", () => (atEnd = nearEnd($("scroll"))), { passive: true });
+new ResizeObserver(() => atEnd && toEnd()).observe($("scroll"));
 
 $("retry").addEventListener("click", () => {
   if (chat.maxtalk.status.connected) chat.maxtalk.join();
@@ -392,17 +525,32 @@ $("retry").addEventListener("click", () => {
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const [id, content] = [chat.open, $("text").value.trim()];
-  if (!content) return;
+  if (!content || !drawRoom($("text"), $("room"))) return;
   $("text").value = "";
   drafts.delete(id);
+  typed($("text"), $("room"));
   chat.write(id, content).catch(() => {
     // What could not be sent is given back, where nothing else was begun in the meantime.
     if (chat?.open === id && !$("text").value) $("text").value = content;
+    if (!drafts.get(id)) drafts.set(id, content);
+    typed($("text"), $("room"));
   });
   $("text").focus();
 });
 
-$("text").addEventListener("input", () => drafts.set(chat.open, $("text").value));
+/** Follows what is typed into a field: its count of characters and, where CSS cannot do it, its height. */
+function typed(field, note) {
+  drawRoom(field, note);
+  if (CSS.supports("field-sizing", "content")) return;
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight + 2}px`;
+}
+
+$("text").addEventListener("input", () => {
+  drafts.set(chat.open, $("text").value);
+  typed($("text"), $("room"));
+});
+$("first").addEventListener("input", () => typed($("first"), $("first-room")));
 $("text").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
@@ -423,9 +571,23 @@ $("second").addEventListener("click", (event) => {
   );
 });
 
-$("new").addEventListener("click", () => {
+$("new").addEventListener("click", () => openStarter());
+
+$("lost-again").addEventListener("click", () => openStarter(lost.draft));
+$("lost-close").addEventListener("click", () => {
+  lost = null;
+  drawLost();
+});
+
+$("candidates").addEventListener("change", () => {
+  $("group-name").hidden = $("candidates").querySelectorAll(":checked").length < 2;
+});
+
+function openStarter(draft = "") {
   const others = [...people.keys()].filter((username) => username !== chat.me.username);
   $("starter-form").reset();
+  $("first").value = draft;
+  $("group-name").hidden = true;
   $("starter-trouble").hidden = true;
   list(
     $("candidates"),
@@ -439,7 +601,8 @@ $("new").addEventListener("click", () => {
     },
   );
   $("starter").showModal();
-});
+  typed($("first"), $("first-room"));
+}
 
 $("cancel").addEventListener("click", () => $("starter").close());
 
@@ -453,8 +616,11 @@ $("starter-form").addEventListener("submit", async (event) => {
   };
   if (!usernames.length) return fail("Choose at least one person.");
   if (!content) return fail("MAX begins a conversation with a message: write one.");
+  if (!drawRoom($("first"), $("first-room"))) return;
   try {
-    location.hash = href(chat.me.username, await chat.start(usernames, content));
+    const name = usernames.length > 1 ? form.get("name").trim() : "";
+    location.hash = href(chat.me.username, await chat.start(usernames, content, name));
+    if (content === lost?.draft) lost = null;
     $("starter").close();
   } catch (error) {
     fail(error.message);

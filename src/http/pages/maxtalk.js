@@ -4,6 +4,7 @@
  *     const maxtalk = new MaxTalk(location.href);
  *     maxtalk.on("state", ({ state }) => …);      // connecting, online, refused, offline, closed
  *     maxtalk.on("update", (news) => …);          // every event of the written protocol by its name
+ *     maxtalk.on("frame", ({ sent, text }) => …); // every frame of the WebSocket, as it is
  *     maxtalk.join({ username, token });
  *     const { ok, code, reason } = await maxtalk.emit("talk", { conversation, timestamp, messageID });
  *
@@ -13,6 +14,8 @@
 
 /** How long a connection may take until the server's open packet, and an event until its ack. */
 const PATIENCE_MS = 10_000;
+/** How long the server may take to answer while the system says that the network is gone. */
+const DOUBT_MS = 2000;
 /** The delay before the first reconnection, and the most that doubling may make of it. */
 const RETRY_MS = 500;
 const RETRY_MS_MAX = 15_000;
@@ -65,7 +68,7 @@ export class MaxTalk {
   }
 
   /** Sends an event and resolves to its ack, `{ ok, code, reason }`; `code` is `offline` where no answer can come. */
-  emit(event, data) {
+  emit(event, data, patienceMs = PATIENCE_MS) {
     if (!this.status.connected) return Promise.resolve({ ok: false, code: "offline", reason: "not connected" });
     return new Promise((resolve) => {
       const id = ++this.#ackId;
@@ -74,7 +77,7 @@ export class MaxTalk {
         this.#acks.delete(id);
         resolve(ack ?? { ok: true });
       };
-      const timer = setTimeout(settle, PATIENCE_MS, { ok: false, code: "offline", reason: "no answer in time" });
+      const timer = setTimeout(settle, patienceMs, { ok: false, code: "offline", reason: "no answer in time" });
       this.#acks.set(id, settle);
       this.#send(2, id + JSON.stringify(data === undefined ? [event] : [event, data]));
     });
@@ -94,6 +97,17 @@ export class MaxTalk {
     this.#watch();
   }
 
+  /**
+   * Asks the server whether it is still there, and gives the connection up if no answer comes soon. The system's word
+   * that the network is gone is no proof: a server on this machine can still be reached.
+   */
+  async doubt() {
+    const socket = this.#socket;
+    if (!socket) return;
+    const { code } = this.status.connected ? await this.emit("ask", undefined, DOUBT_MS) : { code: "offline" };
+    if (code === "offline" && socket === this.#socket) this.#lost("the server does not answer");
+  }
+
   /** Leaves for good. */
   close() {
     this.#identity = null;
@@ -103,6 +117,7 @@ export class MaxTalk {
 
   /** One Engine.IO packet. Any of them shows that the server lives. */
   #frame(text) {
+    this.#dispatch("frame", { sent: false, text });
     if (text[0] === "0") {
       const { pingInterval, pingTimeout } = JSON.parse(text.slice(1));
       this.#silenceMs = pingInterval + pingTimeout;
@@ -113,7 +128,7 @@ export class MaxTalk {
       case "1":
         return this.#lost("the server closed the connection");
       case "2":
-        return this.#socket.send("3");
+        return this.#write("3");
       case "4":
         return this.#packet(text.slice(1));
     }
@@ -160,7 +175,12 @@ export class MaxTalk {
 
   #send(type, rest) {
     const namespace = this.#namespace === "/" ? "" : `${this.#namespace},`;
-    this.#socket.send(`4${type}${namespace}${rest}`);
+    this.#write(`4${type}${namespace}${rest}`);
+  }
+
+  #write(text) {
+    this.#socket.send(text);
+    this.#dispatch("frame", { sent: true, text });
   }
 
   /** Restarts the wait for the next sign of life. */
@@ -169,7 +189,8 @@ export class MaxTalk {
     this.#watchdog = setTimeout(() => this.#lost("the server went silent"), this.#silenceMs);
   }
 
-  #lost(reason) {
+  #lost(cause) {
+    const reason = navigator.onLine === false ? "the network is gone" : cause;
     this.#drop();
     const retryMs = this.#delay();
     this.#retry = setTimeout(() => this.reconnect(), retryMs);
