@@ -266,6 +266,12 @@ settings! {
         zipf: Option<f64> = none in Optional(Decimals(0.0..=10.0)),
     }
 
+    /// The pages for browsers at `server.listen`: the demo at `/`, and Inspect at `/inspect`.
+    [pages] Pages {
+        /// Whether they are served. Without them, `/` still answers the checks of load balancers.
+        enabled: bool = true in Booleans,
+    }
+
     /// Bounds of the actors' mailboxes, in messages.
     [mailbox] Mailbox {
         /// Joins in progress: those that wait for the registry, for MAX or for conversations.

@@ -200,6 +200,7 @@ pub struct Server {
     /// The MAX of the configuration; `None` if that is the demo.
     max: Option<MaxDirectory>,
     demo: Option<Arc<DemoMax>>,
+    has_pages: bool,
     tokenless: Tokenless,
     stop_timeout: Duration,
 }
@@ -265,6 +266,7 @@ impl Server {
             admin_addr,
             max,
             demo,
+            has_pages: config.pages.enabled,
             tokenless,
             stop_timeout,
         })
@@ -297,11 +299,15 @@ impl Server {
 
     /// Returns two lines for somebody who has started the server at a terminal: where to go, and how to stop it.
     fn greeting(&self) -> String {
-        let open = reachable(self.addr);
-        let windows = if self.demo.is_some() { " in two windows" } else { "" };
+        let here = reachable(self.addr);
+        let open = match (self.has_pages, self.demo.is_some()) {
+            (true, true) => format!("open http://{here}/ in two windows"),
+            (true, false) => format!("open http://{here}/inspect to try it"),
+            (false, _) => format!("clients connect to http://{here}"),
+        };
         let dashboard = self.admin_addr.map(|admin| format!("; the dashboard is at http://{}/", reachable(admin)));
         format!(
-            "maxtalk {} runs: open http://{open}/{windows}{}\nCtrl-C stops it.\n",
+            "maxtalk {} runs: {open}{}\nCtrl-C stops it.\n",
             env!("CARGO_PKG_VERSION"),
             dashboard.unwrap_or_default()
         )
@@ -328,8 +334,9 @@ impl Server {
             Tokenless::FromLoopback | Tokenless::Never => {}
         }
         if self.demo.is_some() {
-            let open = reachable(addr);
-            log::info!("no max.url is set: the embedded demo MAX answers; open http://{open}/ in two windows");
+            let open = format!("open http://{}/ in two windows", reachable(addr));
+            let page = if self.has_pages { open.as_str() } else { "its page is off (pages.enabled)" };
+            log::info!("no max.url is set: the embedded demo MAX answers; {page}");
             if !addr.ip().is_loopback() {
                 log::warn!("the demo MAX gives its tokens to whoever can reach {addr}: set max.url for a real one");
             }

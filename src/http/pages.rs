@@ -59,6 +59,12 @@ pub fn routes(endpoint: &str, namespace: &str, has_demo: bool) -> impl FnOnce(&m
     }
 }
 
+/// Mounts what the index path answers without the pages, so that load balancers may still check it.
+pub fn no_pages(config: &mut ServiceConfig) {
+    let answer = || async { HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("maxtalk\n") };
+    config.service(resource(INDEX).route(get().to(answer)).route(head().to(answer)));
+}
+
 fn mount(config: &mut ServiceConfig, path: &'static str, content_type: &'static str, content: Bytes) {
     let serve = move || {
         let content = content.clone();

@@ -88,7 +88,7 @@ impl ClientWorkers {
     pub fn start(self, listener: TcpListener, config: &Config) -> Result<Listener, Error> {
         let Self { endpoint, arbiters, demo } = self;
         let (clients, metrics) = (endpoint.clients.clone(), endpoint.metrics.clone());
-        let namespace: Arc<str> = config.protocol.namespace.as_str().into();
+        let namespace = config.pages.enabled.then(|| Arc::from(config.protocol.namespace.as_str()));
         let common = Common::new(ListenerName::Clients, config, &clients, &metrics);
         let limits = session_limits(config);
         // The kernel keeps the connection of an unreachable client at least until its heartbeat ends the session.
@@ -167,11 +167,12 @@ where
     Some(boxed::service(service.map(ServiceResponse::map_into_boxed_body)))
 }
 
-/// Returns the `App` that answers the HTTP requests of clients: endpoint, pages and demo MAX.
+/// Returns the `App` that answers the HTTP requests of clients: endpoint, pages and demo MAX. The pages name the
+/// namespace of the conversations; without one there are no pages.
 fn app(
     edge: Edge,
     demo: Option<Arc<DemoMax>>,
-    namespace: Arc<str>,
+    namespace: Option<Arc<str>>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -190,8 +191,11 @@ fn app(
         .service(web::resource([path.clone(), format!("{path}/")]).route(web::route().to(engine_io)))
         .service(web::resource(format!("{path}/{{client}}.js")).route(web::route().to(pages::no_client)))
         .service(web::resource(format!("{path}/{{below:.*}}")).route(web::route().to(legacy)))
-        .configure(pages::routes(&edge.endpoint.path, &namespace, demo.is_some()))
         .configure(|config| {
+            match namespace {
+                Some(namespace) => config.configure(pages::routes(&edge.endpoint.path, &namespace, demo.is_some())),
+                None => config.configure(pages::no_pages),
+            };
             if let Some(demo) = demo {
                 config.configure(demo::routes(&demo, &edge.endpoint.board));
             }
