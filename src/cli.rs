@@ -1,5 +1,7 @@
 //! The command line: its commands and options, the configuration that they make, and the output of the commands.
 
+mod manual;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,19 +12,23 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use rustix::process::{Signal, getpid, kill_process};
 
+pub use self::manual::ManError;
 use crate::bench::command::{self, BenchError, Files};
 use crate::bench::options::BenchOptions;
 use crate::config::cost::{Cost, Size};
 use crate::config::{self, Config, File, Flag, Sources};
 use crate::docs;
 use crate::files::read_text;
+use crate::healthcheck::{self, HealthcheckOptions};
 use crate::limits::machine::Machine;
 use crate::remote::address::{Access, Nowhere, Remote};
 use crate::remote::caller::{self, CallError};
 use crate::set::{self, SetOptions};
 use crate::top::{self, TopError, TopOptions};
+use crate::version;
 
 /// Size limit of a configuration file. A larger file was probably named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -66,6 +72,25 @@ pub enum Command {
     Top(TopOptions),
     /// Change settings of a running server until its next start, or list those that may be changed
     Set(SetOptions),
+    /// Ask a running server whether it is ready for clients; the exit code is 0 if it is, and 1 if not
+    Healthcheck(HealthcheckOptions),
+    /// Print a script that completes the commands and options of maxtalk in a shell
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual: the page of every command, or of one, in the form that man reads
+    Man(ManOptions),
+}
+
+/// The options of `maxtalk man`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManOptions {
+    /// The command whose page is wanted (default: all pages, one after the other)
+    pub command: Option<String>,
+    /// Write each page into a file of its own in this folder, such as maxtalk-serve.1
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 /// The options of the commands that read a configuration.
@@ -216,6 +241,38 @@ pub fn set(options: &SetOptions) -> Result<ExitCode, RemoteError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Asks a running server whether it is ready for clients.
+///
+/// # Errors
+/// See [`RemoteError`].
+pub fn healthcheck(options: &HealthcheckOptions) -> Result<ExitCode, RemoteError> {
+    print(&caller::run(healthcheck::run(remote(&options.access)?, options.timeout))??)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the script that completes commands and options in a shell.
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command_of_clap(), "maxtalk", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Prints pages of the manual, or writes them into files.
+///
+/// # Errors
+/// See [`ManError`].
+pub fn man(options: &ManOptions) -> Result<(), ManError> {
+    let pages = manual::pages(CommandLine::command_of_clap())?;
+    match (&options.dir, &options.command) {
+        (Some(dir), _) => manual::write(&pages, dir),
+        (None, None) => Ok(print(&pages.iter().map(|page| page.text.as_str()).collect::<String>())?),
+        (None, Some(name)) => match pages.iter().find(|page| page.command == *name) {
+            Some(page) => Ok(print(&page.text)?),
+            None => Err(ManError::Unknown(name.clone())),
+        },
+    }
+}
+
 /// Finds the server by the options and the configuration.
 fn remote(access: &Access) -> Result<Remote, RemoteError> {
     let config = Options { config: access.config.clone(), ..Options::default() }.load()?;
@@ -309,7 +366,13 @@ impl Options {
 
 /// The command line as clap parses it.
 #[derive(Debug, Parser)]
-#[command(name = "maxtalk", version, about = env!("CARGO_PKG_DESCRIPTION"), after_help = AFTER_HELP)]
+#[command(
+    name = "maxtalk",
+    version,
+    long_version = version::FULL.as_str(),
+    about = env!("CARGO_PKG_DESCRIPTION"),
+    after_help = AFTER_HELP
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -353,8 +416,12 @@ impl CommandLine {
                     Command::Docs { .. } => {
                         "\"maxtalk docs\" prints the same for every configuration, and takes no options"
                     }
-                    Command::Top(_) | Command::Set(_) => {
-                        "\"maxtalk top\" and \"maxtalk set\" are for a running server: write --config after their names"
+                    Command::Completions { .. } | Command::Man(_) => {
+                        "\"maxtalk completions\" and \"maxtalk man\" print the same for every configuration"
+                    }
+                    Command::Top(_) | Command::Set(_) | Command::Healthcheck(_) => {
+                        "\"maxtalk top\", \"maxtalk set\" and \"maxtalk healthcheck\" are for a running server: write \
+                         --config after their names"
                     }
                     _ => "\"maxtalk config\" prints the defaults and takes no options: did you mean \"maxtalk check\"?",
                 };
@@ -410,9 +477,18 @@ mod tests {
             (&["set", "a.b=1", "a.b=2"], Err(ErrorKind::ArgumentConflict)),
             (&["top", "--interval", "0.01"], Err(ErrorKind::ValueValidation)),
             (&["top", "--admin", "https://a"], Err(ErrorKind::ValueValidation)),
+            (&["--config", "a", "healthcheck"], Err(ErrorKind::ArgumentConflict)),
+            (&["healthcheck", "--timeout", "0"], Err(ErrorKind::ValueValidation)),
+            (&["completions", "fish"], Ok(Command::Completions { shell: Shell::Fish })),
+            (&["completions", "tcsh"], Err(ErrorKind::InvalidValue)),
+            (&["completions"], Err(ErrorKind::MissingRequiredArgument)),
+            (&["--listen", "a", "man"], Err(ErrorKind::ArgumentConflict)),
+            (&["man"], Ok(Command::Man(ManOptions::default()))),
+            (&["man", "serve", "--dir", "a"], Err(ErrorKind::ArgumentConflict)),
             (&["--listne", "a"], Err(ErrorKind::UnknownArgument)),
             (&["srve"], Err(ErrorKind::InvalidSubcommand)),
             (&["--version"], Err(ErrorKind::DisplayVersion)),
+            (&["-V"], Err(ErrorKind::DisplayVersion)),
             (&["--help"], Err(ErrorKind::DisplayHelp)),
         ];
         for (line, expected) in table {
@@ -423,5 +499,23 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         CommandLine::command_of_clap().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_a_page_that_names_its_options() {
+        let pages = manual::pages(CommandLine::command_of_clap()).unwrap();
+        let clap = CommandLine::command_of_clap();
+        let commands: Vec<_> = clap.get_subcommands().map(clap::Command::get_name).collect();
+        let names: Vec<_> = pages.iter().map(|page| page.command.as_str()).collect();
+        assert_eq!(names, [&["maxtalk"][..], &commands].concat());
+        assert!(commands.contains(&"bench") && commands.contains(&"man"));
+        for (command, page) in clap.get_subcommands().zip(&pages[1..]) {
+            assert_eq!(page.file, format!("maxtalk-{}.1", command.get_name()));
+            let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+            for long in shown.filter_map(clap::Arg::get_long) {
+                let option = format!("\\-\\-{}", long.replace('-', "\\-"));
+                assert!(page.text.contains(&option), "{option} in {}", page.text);
+            }
+        }
     }
 }

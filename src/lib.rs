@@ -7,7 +7,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`protocol`]: the wire; [`docs`]; [`limits`]; [`logging`]; [`files`]; [`ids`]; [`stage`]; [`turns`] |
+//! | 0 | [`protocol`]: the wire; [`docs`]; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`stage`]; [`turns`]; [`version`] |
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
@@ -15,7 +15,7 @@
 //! | 5 | [`actors`]: session, conversation, registry |
 //! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
 //! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench; [`remote`]: a client of the API |
-//! | 8 | [`top`]: a running server in a terminal; [`mod@set`]: the change of its settings |
+//! | 8 | [`top`]: a running server in a terminal; [`mod@set`]: its settings; [`healthcheck`]: whether it is ready |
 //! | 9 | [`cli`]: the command line |
 //! | 10 | [`program`]: the commands, and their exit codes; [`testing`]: the door for the tests |
 //!
@@ -91,6 +91,7 @@ mod directory;
 pub mod docs;
 mod event;
 mod files;
+mod healthcheck;
 mod http;
 mod ids;
 mod limits;
@@ -107,3 +108,4 @@ mod stage;
 pub mod testing;
 mod top;
 mod turns;
+mod version;

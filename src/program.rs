@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use crate::cli::{self, Command, RemoteError};
+use crate::cli::{self, Command, ManError, RemoteError};
 use crate::logging::{self, LogFormat, Look};
 use crate::metrics::{alerts, grafana};
 use crate::{config, docs, server};
@@ -80,6 +80,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Bench(options) => return Ok(cli::bench(&options)?),
         Command::Top(options) => return Ok(of_remote(cli::top(&options))),
         Command::Set(options) => return Ok(of_remote(cli::set(&options))),
+        Command::Healthcheck(options) => return Ok(of_remote(cli::healthcheck(&options))),
+        Command::Completions { shell } => cli::print(&cli::completions(shell))?,
+        Command::Man(options) => return Ok(of_manual(cli::man(&options))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,6 +100,17 @@ fn of_remote(result: Result<ExitCode, RemoteError>) -> ExitCode {
         cli::complain(&error);
         ExitCode::from(error.code())
     })
+}
+
+/// Returns the exit code of the manual. A command that does not exist is a fault of the command line.
+fn of_manual(result: Result<(), ManError>) -> ExitCode {
+    result.map_or_else(
+        |error| {
+            cli::complain(&error);
+            ExitCode::from(error.code())
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
 /// Restarts the program with one heap of the C library for all threads if its address space is limited (`ulimit -v`).

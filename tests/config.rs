@@ -275,8 +275,14 @@ fn flags_are_checked_like_all_else_and_a_bad_command_line_is_a_usage_error() {
         assert_eq!((code, said.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(complaints.starts_with("error: "), "{complaints}");
     }
-    let (code, said, _) = operator.run(&["--version"], &[]);
-    assert_eq!((code, said), (Some(0), format!("maxtalk {}\n", env!("CARGO_PKG_VERSION"))));
+    let version = concat!("maxtalk ", env!("CARGO_PKG_VERSION"));
+    let build = match (option_env!("MAXTALK_BUILD_COMMIT"), option_env!("MAXTALK_BUILD_DATE")) {
+        (Some(commit), Some(date)) => format!(" ({commit} {date})"),
+        _ => String::new(),
+    };
+    for (flag, expected) in [("-V", format!("{version}\n")), ("--version", format!("{version}{build}\n"))] {
+        assert_eq!(operator.run(&[flag], &[]), (Some(0), expected, String::new()));
+    }
     let (code, said, _) = operator.run(&["--help"], &[]);
     assert_eq!(code, Some(0));
     for part in [

@@ -73,6 +73,10 @@ pub struct Top<M: ToSchema> {
 pub struct Status {
     /// The version of the program.
     pub version: String,
+    /// The commit that was built, as its first seven digits, if the build knew it.
+    pub commit: Option<String>,
+    /// The day of that commit, such as `2026-11-27`, if the build knew it.
+    pub date: Option<String>,
     /// How the program was built: `release`, or `debug`, which is much slower.
     pub build: String,
     /// The number of the process.

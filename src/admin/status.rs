@@ -9,6 +9,7 @@ use super::model::{Limits, Machine, Status};
 use super::refusals::Refusals;
 use super::state::Admin;
 use crate::limits::memory;
+use crate::version;
 
 /// How the server is: its version, its stage, its size, and the bounds of its process.
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = Status), Refusals))]
@@ -20,7 +21,9 @@ pub async fn show(admin: Data<Admin>) -> Json<Status> {
 pub fn of(admin: &Admin) -> Status {
     let facts = &admin.facts;
     Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version::VERSION.to_owned(),
+        commit: version::COMMIT.map(str::to_owned),
+        date: version::DATE.map(str::to_owned),
         build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         pid: process::id(),
         began: facts.time_of(0),

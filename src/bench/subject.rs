@@ -15,6 +15,7 @@ use super::outcome::{Circumstances, Report};
 use super::plan::{Pace, Plan, Sizes};
 use super::target::{self, Child, ChildError, Set, TargetError};
 use crate::config::Demo;
+use crate::version;
 
 /// Why there is no server, or no report of a run.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +148,7 @@ pub(super) fn circumstances(url: String, chosen: Option<&[String]>) -> Circumsta
     let began = began.replace_nanosecond(0).unwrap_or(began);
     Circumstances {
         machine: target::machine(),
-        build: format!("maxtalk {}, {profile}", env!("CARGO_PKG_VERSION")),
+        build: format!("maxtalk {}, {profile}", *version::FULL),
         began: began.format(&Rfc3339).unwrap_or_default(),
         url,
         server,

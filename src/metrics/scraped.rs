@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
 use crate::limits::live::LiveLimit;
+use crate::version;
 
-/// The version of the program, as an info metric.
+/// The version of the program, with the commit and the day of its build where they are known, as an info metric.
 #[derive(Clone, Debug, Default)]
 pub struct Build;
 
@@ -21,7 +22,9 @@ impl TypedMetric for Build {
 
 impl EncodeMetric for Build {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+        // To Prometheus, a label without a value is none.
+        let [commit, date] = [version::COMMIT, version::DATE].map(Option::unwrap_or_default);
+        encoder.encode_info(&[("version", version::VERSION), ("commit", commit), ("date", date)])
     }
 
     fn metric_type(&self) -> MetricType {

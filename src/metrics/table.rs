@@ -62,7 +62,7 @@ trait Declared: TypedMetric {
 }
 
 impl Declared for Build {
-    const LABELS: &'static [&'static str] = &["version"];
+    const LABELS: &'static [&'static str] = &["version", "commit", "date"];
 }
 
 impl Declared for Counter {}
@@ -143,7 +143,7 @@ macro_rules! first {
 
 metrics! {
     counted {
-        /// The version that runs.
+        /// The version that runs, with the commit and the day of its build.
         build: Build,
         /// The bound of a mailbox.
         mailbox_capacity_messages: Family<ActorLabel, LimitGauge>,

@@ -16,15 +16,16 @@ use serde_json::Value;
 use super::address::Remote;
 use super::text::printable;
 use crate::admin::model::{FaultCode, Refusal};
+use crate::version::VERSION;
 
-/// Longest time for a call, including the body of the answer.
+/// Longest time for a call, including the body of the answer, unless the caller sets another.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The path that says whether the server is ready.
+const READY: &str = "/health/ready";
 
 /// Size limit of an answer.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-
-/// The version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Why a call brings nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,14 @@ pub enum CallError {
     /// The server refuses the request, and says why.
     #[error("{0}")]
     Refused(String),
+    /// The server answers that it is not ready for clients.
+    #[error("{base} is not ready: {why}")]
+    NotReady {
+        /// The URL of the listener.
+        base: String,
+        /// The server's reason.
+        why: String,
+    },
     /// The answer is not one of this version of the API.
     #[error("{base}: {what}. {}", other_version(version))]
     Foreign {
@@ -77,6 +86,7 @@ impl CallError {
             Self::Silent { cause, .. } => cause.clone(),
             Self::Key { why, .. } => format!("{why} (the key is the setting admin.token)"),
             Self::Refused(message) => message.clone(),
+            Self::NotReady { why, .. } => format!("not ready: {why}"),
             Self::Foreign { what, version, .. } => format!("{what}. {}", other_version(version)),
         }
     }
@@ -96,20 +106,26 @@ fn other_version(version: &Option<String>) -> String {
 pub struct Caller {
     client: Client,
     remote: Remote,
+    deadline: Duration,
 }
 
 impl Caller {
     /// Creates a caller. It does not connect yet.
     pub fn new(remote: Remote) -> Self {
+        Self::with_deadline(remote, DEADLINE)
+    }
+
+    /// Creates a caller whose calls may take this long, including the body of the answer.
+    pub fn with_deadline(remote: Remote, deadline: Duration) -> Self {
         // Our own deadline covers the whole call, so awc's timeouts are set to come later.
-        let later = DEADLINE + Duration::from_secs(1);
+        let later = deadline + Duration::from_secs(1);
         let client = Client::builder()
             .connector(Connector::new().timeout(later).handshake_timeout(later))
             .disable_timeout()
             .disable_redirects()
             .add_default_header(("User-Agent", concat!("maxtalk/", env!("CARGO_PKG_VERSION"))))
             .finish();
-        Self { client, remote }
+        Self { client, remote, deadline }
     }
 
     /// Asks for the JSON at a path.
@@ -126,6 +142,20 @@ impl Caller {
     /// The changes are refused, or the answer is not JSON.
     pub async fn patch(&self, path: &str, changes: &Value) -> Result<Value, CallError> {
         self.call(Method::PATCH, path, Some(changes)).await
+    }
+
+    /// Asks whether the server is ready for clients.
+    ///
+    /// # Errors
+    /// The server does not answer, or is not ready.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let (status, bytes) = self.exchange(Method::GET, READY, None).await.map_err(|cause| self.silent(cause))?;
+        let health = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
+        match (status, health["reason"].as_str()) {
+            (200, _) if health["status"] == "ok" => Ok(()),
+            (503, Some(why)) => Err(CallError::NotReady { base: self.remote.base.to_string(), why: printable(why) }),
+            _ => Err(self.foreign(format!("it answers {READY} with the status {status}")).await),
+        }
     }
 
     /// Reads a value of the API.
@@ -184,9 +214,9 @@ impl Caller {
             let bytes = answer.body().limit(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
             Ok((status, bytes))
         };
-        tokio::time::timeout(DEADLINE, exchange)
+        tokio::time::timeout(self.deadline, exchange)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", self.deadline.as_secs_f64())))
     }
 
     fn silent(&self, cause: String) -> CallError {

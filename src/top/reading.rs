@@ -100,6 +100,8 @@ fn empty() -> Overview {
         at_ms: 0,
         status: Status {
             version: "of an unknown version".to_owned(),
+            commit: None,
+            date: None,
             build: String::new(),
             pid: 0,
             began: String::new(),

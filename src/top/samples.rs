@@ -12,6 +12,8 @@ pub fn busy() -> Overview {
         at_ms: 1_795_774_984_000,
         status: Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: None,
+            date: None,
             build: "release".to_owned(),
             pid: 4711,
             began: "2026-11-27T07:11:04Z".to_owned(),

@@ -61,6 +61,7 @@ fn write_program(root: &Path, scratch: &Path) {
 
     let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
     manifest.retain(|key, _| !matches!(key, "bench" | "example" | "lib" | "lints" | "test"));
+    copy(&root.join(".packaging"), &scratch.join(".packaging"));
     fs::write(scratch.join("Cargo.toml"), manifest.to_string()).unwrap();
     fs::copy(root.join("Cargo.lock"), scratch.join("Cargo.lock")).unwrap();
 }

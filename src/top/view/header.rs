@@ -7,11 +7,11 @@ use ratatui::text::{Line, Span};
 
 use crate::admin::model::Stage;
 use crate::admin::model::overview::{Level, Overview, Rates, Worker};
-use crate::remote::caller::VERSION;
 use crate::remote::text::{cut, printable, width, wrap};
 use crate::top::figures::{age, bytes, clock, count, ms, percent, rate};
 use crate::top::palette::{Palette, Tone};
 use crate::top::state::{Link, State};
+use crate::version::VERSION;
 
 /// A figure with its name.
 struct Figure {

@@ -7,9 +7,9 @@ use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use super::*;
-use crate::remote::caller::VERSION;
 use crate::top::reading::Picture;
 use crate::top::samples::{busy, draining, idle};
+use crate::version::VERSION;
 
 const COLORS: Palette = Palette { colors: true };
 

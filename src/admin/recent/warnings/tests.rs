@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub fn status() -> Status {
     Status {
         version: "1.0.0".to_owned(),
+        commit: None,
+        date: None,
         build: "release".to_owned(),
         pid: 1,
         began: "1970-01-01T00:00:00Z".to_owned(),
