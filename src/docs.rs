@@ -34,6 +34,7 @@ macro_rules! pages {
 }
 
 pages! {
+    install "install" "the static program, the Debian package, the image, cargo install",
     protocol "protocol" "what clients send and hear, every code, older clients",
     back_end "back-end" "how MAX or your own back end is asked, and the demo",
     settings "settings" "the file, the environment, every bound, changes while the server runs",
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_page() {
-        let row = |page: &Page| format!("](src/docs/{}.md) | {} |\n", page.name, page.about);
+        let row = |page: &Page| format!("](src/docs/{}.md): {}\n", page.name, page.about);
         for page in PAGES {
             assert!(README.contains(&row(page)), "{}", row(page));
         }

@@ -130,3 +130,16 @@ it("a file that does not fit is told", { timeout: 60_000 }, async () => {
     await writeFile(file, good);
   }
 });
+
+it("the server to compare with speaks maxtalk's own protocol", { timeout: 60_000 }, async () => {
+  const server = new Daemon(await freePort());
+  const path = fileURLToPath(new URL("peer.mjs", import.meta.url));
+  await server.run(process.execPath, [path], { ...process.env, PORT: String(server.port), MEMBERS: "4" });
+  try {
+    const { stdout } = await promisify(execFile)(BINARY, ["bench", "--url", server.url, ...PLAN, "--json"]);
+    const report = JSON.parse(stdout);
+    assert.deepEqual([report.clean, report.conversations, report.members_max], [true, 3, 4]);
+  } finally {
+    await server.end();
+  }
+});

@@ -18,7 +18,7 @@ const BINARY = resolve(process.env.MAXTALK_BIN ?? here("../../target/debug/maxta
 const DEADLINE_MS = 240_000;
 
 /** Lines that are tested elsewhere: by whoever runs this, by the test of the README, and by that of the bench. */
-const ELSEWHERE = [/^cargo run --release$/, /^tests\/run( quick)?$/, /^node directory\.mjs &$/, /--protocol chat\.toml/];
+const ELSEWHERE = [/^cargo run --release$/, /^tests\/run( quick)?$/, /^node directory\.mjs &$/, /--protocol chat\.toml/, /taskset/];
 
 const ports = { admin: await freePort(), clients: await freePort() };
 const server = await Maxtalk.on({ ADMIN__LISTEN: `127.0.0.1:${ports.admin}`, DEMO__PEOPLE: "1000" });
