@@ -275,7 +275,8 @@ pub fn man(options: &ManOptions) -> Result<(), ManError> {
 
 /// Finds the server by the options and the configuration.
 fn remote(access: &Access) -> Result<Remote, RemoteError> {
-    let config = Options { config: access.config.clone(), ..Options::default() }.load()?;
+    let options = Options { config: access.config.clone(), ..Options::default() };
+    let config = Config::load_of_running(options.sources()?).map_err(LoadError::from)?;
     Ok(Remote::find(access.admin.clone(), &config)?)
 }
 
@@ -312,6 +313,15 @@ impl Options {
     /// # Errors
     /// A file cannot be read, or the configuration is invalid.
     pub fn load(&self) -> Result<Config, LoadError> {
+        let config = Config::load(self.sources()?)?;
+        if let Some(path) = &config.max.ca_file {
+            let named = || config.describe("max.ca_file");
+            read_text(path, FILE_BYTES_MAX).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
+        }
+        Ok(config)
+    }
+
+    fn sources(&self) -> Result<Sources, LoadError> {
         let file = match &self.config {
             Some(path) => {
                 let named = || format!("file {} (flag --config)", path.display());
@@ -328,12 +338,7 @@ impl Options {
             flag("--demo", "demo.public", &self.demo.then(|| "true".to_owned())),
         ];
         let environment = std::env::vars_os().collect();
-        let config = Config::load(Sources { file, environment, flags: flags.into_iter().flatten().collect() })?;
-        if let Some(path) = &config.max.ca_file {
-            let named = || config.describe("max.ca_file");
-            read_text(path, FILE_BYTES_MAX).map_err(|cause| LoadError::Unreadable { what: named(), cause })?;
-        }
-        Ok(config)
+        Ok(Sources { file, environment, flags: flags.into_iter().flatten().collect() })
     }
 
     /// Loads the configuration, and returns it with the report that `maxtalk check` prints.

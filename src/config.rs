@@ -12,8 +12,7 @@
 //! * `variables`: the meaning of the names of environment variables.
 //! * `filter`: the check of the log filter.
 //! * `live`: the settings that may be changed while the server runs; `change`: their change.
-//! * `near`: the known name that is most like an unknown one.
-//! * `print`: the annotated file.
+//! * `near`: the known name that is most like an unknown one; `print`: the annotated file.
 //! * `policy`: the fate of news that does not fit into an outbox.
 //! * [`cost`]: the memory and the files that a configuration can take.
 //! * `problem`: everything that can be wrong, as values.
@@ -405,6 +404,14 @@ impl Config {
         let config = Self::read(Reader::new(sources)).map_err(Error)?;
         let problems = config.impossible_combinations();
         if problems.is_empty() { Ok(config) } else { Err(Error(problems)) }
+    }
+
+    /// Loads what is known of a server that runs. Its flags are not, so the rules between settings are not checked.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) but for combinations.
+    pub fn load_of_running(sources: Sources) -> Result<Self, Error> {
+        Self::read(Reader::new(sources)).map_err(Error)
     }
 
     /// The setting `key` for messages, such as `server.listen = "127.0.0.1:6545" (default)`. Secrets show as `***`.

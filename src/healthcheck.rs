@@ -34,6 +34,10 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 /// The server does not answer in time, or is not ready.
 pub async fn run(remote: Remote, timeout: Duration) -> Result<String, CallError> {
     let told = format!("{} is ready\n", remote.base);
-    Caller::with_deadline(remote, timeout).ready().await?;
-    Ok(told)
+    let caller = Caller::with_deadline(remote, timeout);
+    // A server that answers something else is asked once more, for its version: both calls have to fit.
+    match tokio::time::timeout(timeout, caller.ready()).await {
+        Ok(ready) => ready.map(|()| told),
+        Err(_) => Err(caller.late()),
+    }
 }

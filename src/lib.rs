@@ -7,7 +7,7 @@
 //!
 //! | floor | what lives there |
 //! | --- | --- |
-//! | 0 | [`protocol`]: the wire; [`docs`]; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`stage`]; [`turns`]; [`version`] |
+//! | 0 | [`protocol`]; [`docs`]; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`stage`]; [`turns`]; [`version`] |
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |

@@ -40,6 +40,7 @@ use crate::limits::machine::Machine;
 use crate::limits::memory::Memory;
 use crate::metrics::{Metrics, ReadAtScrape, WorkerName};
 use crate::stage::{Drain, Stage};
+use crate::version;
 
 mod drain;
 mod files;
@@ -306,17 +307,13 @@ impl Server {
             (false, _) => format!("clients connect to http://{here}"),
         };
         let dashboard = self.admin_addr.map(|admin| format!("; the dashboard is at http://{}/", reachable(admin)));
-        format!(
-            "maxtalk {} runs: {open}{}\nCtrl-C stops it.\n",
-            env!("CARGO_PKG_VERSION"),
-            dashboard.unwrap_or_default()
-        )
+        format!("maxtalk {} runs: {open}{}\nCtrl-C stops it.\n", version::VERSION, dashboard.unwrap_or_default())
     }
 
     /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
     fn announce(&self, cost: &Cost) {
         let addr = self.addr;
-        log::info!("maxtalk {} listening on http://{addr}", env!("CARGO_PKG_VERSION"));
+        log::info!("maxtalk {} listening on http://{addr}", version::VERSION);
         if let Some(admin) = self.admin_addr {
             log::info!("admin listener on http://{admin}/");
         }

@@ -7,6 +7,7 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, 
 
 use super::answers::read_only;
 use crate::docs::{self, PAGES, PICTURES};
+use crate::version;
 
 /// The pages load their style and their pictures.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -29,7 +30,7 @@ async fn moved() -> HttpResponse {
 async fn list() -> HttpResponse {
     let row = |page: &docs::Page| format!("| [{}]({}) | {} |\n", page.name, page.name, page.about);
     let rows: String = PAGES.iter().map(row).collect();
-    let title = format!("# maxtalk {}", env!("CARGO_PKG_VERSION"));
+    let title = format!("# maxtalk {}", version::VERSION);
     html_of("Documentation", &format!("{title}\n\n| page | says |\n| --- | --- |\n{rows}"))
 }
 

@@ -12,6 +12,7 @@ use super::state::Admin;
 use super::{api, docs, live, page};
 use crate::metrics::text::Form;
 use crate::stage::Stage;
+use crate::version;
 
 /// Mounts the paths.
 pub fn mount(admin: Data<Admin>) -> impl FnOnce(&mut ServiceConfig) {
@@ -49,7 +50,7 @@ async fn metrics(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
 
 /// Reports the version and the number of sessions, in every stage of the server.
 async fn health(admin: Data<Admin>) -> HttpResponse {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = version::VERSION;
     of_health(StatusCode::OK, &json!({"status": "ok", "version": version, "sessions": admin.clients.sessions()}))
 }
 

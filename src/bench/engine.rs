@@ -101,7 +101,7 @@ pub enum RunError {
     /// No talk would be heard by anybody.
     #[error(
         "no conversation has two of the {joined} users who joined, so that nobody would hear a talk: MAX has to know \
-         users that share conversations (--user-prefix, --token-file). {}", people_hint(*.joined as usize)
+         users that share conversations (--user-prefix, --token-file)"
     )]
     NobodyListens {
         /// Number of users that joined.

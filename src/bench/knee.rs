@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::outcome::{Doubt, KneeStep, Report, Trial};
+use super::outcome::{Doubt, KneeStep, RATE_MIN, Report, Trial};
 use super::plan::LAG_MAX;
 use super::units::{TimeError, time};
 
@@ -12,9 +12,6 @@ use super::units::{TimeError, time};
 const PRECISION: f64 = 1.05;
 /// Number of trials after which the search ends in any case.
 const STEPS_MAX: usize = 24;
-/// The lowest rate that is tried, in talks per second.
-const RATE_MIN: f64 = 1.0;
-
 /// An objective, such as `p99<50ms,loss=0`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {

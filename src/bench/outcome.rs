@@ -8,6 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub(super) use self::knee::RATE_MIN;
 pub use self::knee::{Knee, KneeStep, Trial};
 use super::plan::{Bursts, Pace, Plan};
 
@@ -240,7 +241,7 @@ pub enum Doubt {
     },
     /// The plan has talks, and none was sent.
     NoTalk,
-    /// The search ended before a rate failed: the knee may be higher.
+    /// The search did not find the knee.
     AtLeast {
         /// The highest rate that held, if one did, in talks per second.
         held: Option<f64>,
@@ -354,7 +355,7 @@ impl Report {
             None => self.doubts_of_run(),
             Some(knee) if knee.is_proven() => Vec::new(),
             Some(knee) => {
-                let unproven = knee.next_above().map(|step| step.rate);
+                let unproven = knee.next_above().filter(|step| step.trial == Trial::Unproven).map(|step| step.rate);
                 vec![Doubt::AtLeast { held: knee.best().map(|best| best.rate), unproven }]
             }
         }

@@ -83,7 +83,14 @@ fn attempt(
         if objective.judge(&report) != Trial::Unproven || report.interrupted {
             break;
         }
-        let again = run(Pace::Open { rate })?;
+        let again = match run(Pace::Open { rate }) {
+            Ok(again) => again,
+            Err(error) => {
+                // The run before has figures, although they prove nothing.
+                report.errors.push((format!("at {rate:.0} talks/s, once more: {error}"), 1));
+                break;
+            }
+        };
         if again.interrupted {
             // An interrupted run knows less than the one before.
             report.interrupted = true;
@@ -153,6 +160,8 @@ mod tests {
         let hopeless = found([unproven(), unproven(), unproven()]).unwrap();
         assert_eq!(trials(&hopeless), [(1000.0, Trial::Unproven)]);
         assert!(!hopeless.is_valid() && !hopeless.is_good());
+        let ended = found([unproven(), nobody_joins()]).unwrap();
+        assert_eq!(trials(&ended), [(1000.0, Trial::Unproven)], "the first run has figures");
         let moody = found([unproven(), unproven(), Ok(samples::good()), nobody_joins()]).unwrap();
         assert_eq!(trials(&moody), [(1000.0, Trial::Holds), (2000.0, Trial::Fails)]);
         let mut late = samples::good();

@@ -90,8 +90,10 @@ async fn start(
     let context = contexts.into_iter().next().ok_or_else(|| MaxError::invalid("Empty contexts parameter"))?;
     let content = object.text()?;
     let name = context.display_name.as_deref();
-    let message = demo.world().start(actor, &context.participants, name, content, now())?;
-    refresh(&board, context.participants.iter().filter_map(|name| Username::parse(name).ok()));
+    let (message, somebody_enters) = demo.world().start(actor, &context.participants, name, content, now())?;
+    if somebody_enters {
+        refresh(&board, context.participants.iter().filter_map(|name| Username::parse(name).ok()));
+    }
     Ok(HttpResponse::Created().json(message))
 }
 
@@ -142,8 +144,8 @@ async fn expel(
 ) -> Reply {
     let (id, username) = path.into_inner();
     demo.world().expel(actor, &id, &username)?;
-    let left = demo.world().participants(&id);
-    refresh(&board, left.into_iter().chain(Username::parse(&username)));
+    let remaining = demo.world().participants(&id);
+    refresh(&board, remaining.into_iter().chain(Username::parse(&username)));
     Ok(HttpResponse::NoContent().finish())
 }
 

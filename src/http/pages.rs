@@ -53,8 +53,13 @@ pub fn routes(endpoint: &str, namespace: &str, has_demo: bool) -> impl FnOnce(&m
     let here = format!(r#"{place} data-demo="{has_demo}" data-message-chars-max="{CONTENT_CHARS_MAX}""#);
     move |config| {
         for &(path, content_type, content) in FILES {
-            let content = content.replace(DEFAULTS, &here);
-            mount(config, path, content_type, content.into());
+            // Each worker has these files, so only what differs from the program's own text is copied.
+            let content = if content.contains(DEFAULTS) {
+                content.replace(DEFAULTS, &here).into()
+            } else {
+                Bytes::from_static(content.as_bytes())
+            };
+            mount(config, path, content_type, content);
         }
     }
 }

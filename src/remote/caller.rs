@@ -214,9 +214,16 @@ impl Caller {
             let bytes = answer.body().limit(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
             Ok((status, bytes))
         };
-        tokio::time::timeout(self.deadline, exchange)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", self.deadline.as_secs_f64())))
+        tokio::time::timeout(self.deadline, exchange).await.unwrap_or_else(|_| Err(self.too_late()))
+    }
+
+    fn too_late(&self) -> String {
+        format!("no answer within {} s", self.deadline.as_secs_f64())
+    }
+
+    /// Returns the error of a server that does not answer within the deadline.
+    pub fn late(&self) -> CallError {
+        self.silent(self.too_late())
     }
 
     fn silent(&self, cause: String) -> CallError {

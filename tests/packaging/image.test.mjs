@@ -35,7 +35,7 @@ run(["chmod", "755", root]);
 
 const [port, admin] = [await freePort(), await freePort()];
 const [listen, everywhere] = image.ENV.split("=");
-const env = { [listen]: `127.0.0.1:${port}`, MAXTALK_ADMIN__LISTEN: `127.0.0.1:${admin}` };
+const env = { [listen]: everywhere.replace(image.EXPOSE, port), MAXTALK_ADMIN__LISTEN: `127.0.0.1:${admin}` };
 const inside = (command) => triedIn(root, command, { user: image.USER, env });
 
 describe("the last stage of the image", { timeout: 120_000 }, () => {
@@ -58,7 +58,7 @@ describe("the last stage of the image", { timeout: 120_000 }, () => {
     assert.equal(before.code, 1, before.stdout);
     assert.match(before.stderr, /^maxtalk: http:\/\/127\.0\.0\.1:\d+ does not answer: .*\n$/);
 
-    const server = new FirstProcess(root, entry, { user: image.USER, env });
+    const server = new FirstProcess(root, [...entry, "--demo"], { user: image.USER, env });
     const healthy = () => {
       const { code, stdout, stderr } = inside(healthcheck);
       return (code === 0 && stdout === `http://127.0.0.1:${admin} is ready\n`) || stdout + stderr;

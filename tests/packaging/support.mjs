@@ -1,4 +1,4 @@
-// What the tests of the ways in share: commands with their output, commands of root, and a folder that becomes the whole
+// What the tests of the packages share: commands with their output, commands of root, and a folder that becomes the whole
 // world of a program.
 
 import assert from "node:assert/strict";
@@ -27,7 +27,7 @@ const asRoot = (command) => (process.getuid() === 0 ? command : ["sudo", "-n", .
 /** Runs a command. Returns its exit code and all that it wrote. */
 export function tried(command, options = {}) {
   const [program, ...args] = command;
-  const done = spawnSync(program, args, { encoding: "utf8", maxBuffer: 64 << 20, timeout: 300_000, ...options });
+  const done = spawnSync(program, args, { encoding: "utf8", maxBuffer: 64 << 20, timeout: 900_000, ...options });
   if (done.error) throw new Error(`${command.join(" ")}: ${done.error.message}`);
   return { code: done.status ?? done.signal, stdout: done.stdout, stderr: done.stderr };
 }

@@ -1,5 +1,8 @@
 //! The search for the highest rate as its trials, and what they prove.
 
+/// The lowest rate that a search tries, in talks per second.
+pub(in crate::bench) const RATE_MIN: f64 = 1.0;
+
 /// The result of a trial of one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
@@ -61,8 +64,9 @@ impl Knee {
     }
 
     /// Whether the server and not the generator ended the search: the objective failed at the lowest rate above the
-    /// best one, while the generator kept its plan.
+    /// best one. If no rate held, it failed at the lowest rate of all.
     pub fn is_proven(&self) -> bool {
-        self.next_above().is_some_and(|step| step.trial == Trial::Fails)
+        let bound = self.next_above().filter(|step| step.trial == Trial::Fails);
+        bound.is_some_and(|step| self.best().is_some() || step.rate <= RATE_MIN)
     }
 }

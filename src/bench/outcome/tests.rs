@@ -13,7 +13,10 @@ fn a_good_run_is_valid_and_clean() {
 fn a_search_that_found_nothing_is_not_good() {
     let mut report = samples::searched();
     assert!(report.is_good());
-    report.knee.as_mut().unwrap().steps.retain(|step| step.trial != Trial::Holds);
+    let steps = &mut report.knee.as_mut().unwrap().steps;
+    steps.retain(|step| step.trial == Trial::Fails);
+    assert_eq!(report.doubts(), [Doubt::AtLeast { held: None, unproven: None }], "lower rates were not tried");
+    report.knee.as_mut().unwrap().steps[0].rate = RATE_MIN;
     assert!(report.is_valid() && report.is_clean() && !report.is_good());
 }
 

@@ -101,7 +101,7 @@ fn validity(report: &Report) -> Verdict {
     };
     let objective = printable(&knee.objective, 60);
     let failed = knee.next_above().map_or(0.0, |step| step.rate);
-    let fails = format!("fails at {} talks/s, where the generator kept its plan", number(failed));
+    let fails = format!("fails at {} talks/s", number(failed));
     match knee.best() {
         None => Verdict { good: false, text: format!("NO RATE HOLDS: {objective} {fails}") },
         Some(best) => {

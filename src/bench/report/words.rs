@@ -185,7 +185,7 @@ impl fmt::Display for Doubt {
                 let rate = number(rate);
                 write!(f, "this machine could not show whether {rate} talks/s hold, because the bench itself was late")
             }
-            Self::AtLeast { held: None, unproven: None } => f.write_str("no rate was tried to the end"),
+            Self::AtLeast { held: None, unproven: None } => f.write_str("the search ended before a rate held"),
         }
     }
 }
@@ -197,7 +197,7 @@ pub(super) fn advice(report: &Report) -> Option<String> {
     let any = |pick: fn(&Doubt) -> bool| doubts.iter().any(pick);
     let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };
     Some(match doubts.first()? {
-        Doubt::AtLeast { held: Some(_), unproven: None } => "Let the search run to its end".to_owned(),
+        Doubt::AtLeast { unproven: None, .. } => "Let the search run to its end".to_owned(),
         Doubt::AtLeast { held: Some(_), .. } => format!("{IDLE}, or load the server from another machine"),
         Doubt::AtLeast { .. } => format!("{IDLE}, or begin with a lower --rate"),
         _ if any(|doubt| matches!(doubt, Doubt::NoTalk)) => "Take a longer --duration or a higher --rate".to_owned(),

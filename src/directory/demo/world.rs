@@ -203,7 +203,7 @@ impl World {
     }
 
     /// `POST /conversations`: posts a message to these people, in a new conversation, or in the one that two people
-    /// have already.
+    /// have already. Returns the message, and whether somebody enters the conversation.
     pub(crate) fn start(
         &mut self,
         Actor(actor): Actor,
@@ -211,7 +211,7 @@ impl World {
         name: Option<&str>,
         content: &str,
         now: i64,
-    ) -> Result<Value, MaxError> {
+    ) -> Result<(Value, bool), MaxError> {
         checked(content)?;
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         if name.is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
@@ -248,10 +248,12 @@ impl World {
                 Conversation::new(self.id(now), &who, name, now)
             }
         };
+        let somebody_enters =
+            conversation.messages.is_empty() || conversation.subscribed.len() < conversation.participants.len();
         conversation.subscribed.clone_from(&conversation.participants);
         let message = self.post(&mut conversation, actor, content, now);
         self.conversations.push(conversation);
-        Ok(message)
+        Ok((message, somebody_enters))
     }
 
     /// `GET /conversations/{id}/messages`: the messages, oldest first, and whether there are more.
@@ -383,8 +385,8 @@ impl World {
         format!("{:08x}{:016x}", self.last_second, self.serial)
     }
 
-    /// The usernames of the participants of a conversation, for those who bring them news of it. Empty if there is no
-    /// such conversation.
+    /// The usernames of the participants of a conversation, so that their sessions can be refreshed. Empty if there is
+    /// no such conversation.
     pub(crate) fn participants(&self, id: &str) -> Vec<Username> {
         let found = self.conversations.iter().find(|conversation| conversation.id == id);
         let participants = found.map_or(&[][..], |conversation| &conversation.participants);

@@ -1,6 +1,7 @@
 /**
  * The inspector: a client that its user drives by hand. It joins any directory with a name and a token, shows each
- * packet that goes and comes, and sends talks, asks and leaves. The token lives in its field and in the client alone.
+ * packet that goes and comes, and sends talks, asks and leaves. The token lives in its field and, while
+ * a session lasts, in the client.
  */
 import { MaxTalk, now } from "./maxtalk.js";
 import { ADVICE, Reader, withoutToken } from "./packets.js";
@@ -166,7 +167,10 @@ $("join").addEventListener("submit", (event) => {
   joined = JSON.stringify(identity);
   client.join(identity);
 });
-$("disconnect").addEventListener("click", () => client.close());
+$("disconnect").addEventListener("click", () => {
+  joined = null;
+  client.close();
+});
 $("ask-all").addEventListener("click", () => client.emit("ask"));
 $("leave-all").addEventListener("click", () => client.emit("leave"));
 $("rooms").addEventListener("click", ({ target }) => {

@@ -160,7 +160,7 @@ export class MaxTalk {
     clearTimeout(this.#retry);
     const socket = this.#socket;
     const ack = await this.emit("join", { ...this.#identity, timestamp: now() });
-    // Of a join that a lost connection or a newer join overtook, nobody wants to hear.
+    // The result of a join that a newer join or a lost connection has replaced is not reported.
     if (socket !== this.#socket || ack.code === "superseded") return ack;
     if (ack.ok) {
       this.#attempts = 0;

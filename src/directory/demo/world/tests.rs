@@ -96,7 +96,7 @@ fn a_page_is_checked() {
 fn two_people_have_one_conversation_and_groups_are_new_each_time() {
     let mut world = world();
     let mut start = |who: &[usize]| {
-        let message = world.start(Actor(who[0]), &names(who), Some("Name"), "hello", NOW).unwrap();
+        let message = world.start(Actor(who[0]), &names(who), Some("Name"), "hello", NOW).unwrap().0;
         message["contexts"][0]["id"].as_str().unwrap().to_owned()
     };
     assert_eq!(start(&[1, 4]), start(&[4, 1]));
@@ -127,10 +127,10 @@ fn a_start_is_checked() {
 fn every_bound_holds() {
     let mut world = world();
     while world.conversations.len() < CONVERSATIONS_MAX {
-        world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
+        world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap().0;
     }
     assert_eq!(world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap_err().status, 403);
-    let id = world.start(Actor(0), &names(&[0, 1]), None, "two still can", NOW).unwrap()["contexts"][0]["id"].clone();
+    let id = world.start(Actor(0), &names(&[0, 1]), None, "two still can", NOW).unwrap().0["contexts"][0]["id"].clone();
     let id = id.as_str().unwrap();
     for n in 0..MESSAGES_MAX + 5 {
         world.talk(Actor(1), id, &n.to_string(), NOW).unwrap();
@@ -143,7 +143,7 @@ fn every_bound_holds() {
 #[test]
 fn strangers_see_nothing() {
     let mut world = world();
-    let id = world.start(Actor(0), &names(&[0, 1]), None, "psst", NOW).unwrap()["contexts"][0]["id"].clone();
+    let id = world.start(Actor(0), &names(&[0, 1]), None, "psst", NOW).unwrap().0["contexts"][0]["id"].clone();
     let id = id.as_str().unwrap();
     assert_eq!(world.messages(Actor(2), id, &page(0, None, None)).unwrap_err().status, 403);
     assert_eq!(world.talk(Actor(2), id, "hello", NOW).unwrap_err().status, 403);
@@ -158,7 +158,7 @@ fn strangers_see_nothing() {
 #[test]
 fn a_group_grows_and_shrinks_and_two_stay_two() {
     let mut world = world();
-    let group = world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap()["contexts"][0]["id"].clone();
+    let group = world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap().0["contexts"][0]["id"].clone();
     let group = group.as_str().unwrap();
     assert_eq!(world.invite(Actor(1), group, PEOPLE[3].0, NOW).unwrap_err().status, 403);
     assert!(world.invite(Actor(0), group, PEOPLE[3].0, NOW).unwrap().1);
@@ -174,14 +174,14 @@ fn a_group_grows_and_shrinks_and_two_stay_two() {
     world.expel(Actor(1), group, PEOPLE[1].0).unwrap();
     assert_eq!(world.talk(Actor(1), group, "hello", NOW).unwrap_err().status, 404);
 
-    let pair = world.start(Actor(0), &names(&[0, 1]), None, "hello", NOW).unwrap()["contexts"][0]["id"].clone();
+    let pair = world.start(Actor(0), &names(&[0, 1]), None, "hello", NOW).unwrap().0["contexts"][0]["id"].clone();
     let pair = pair.as_str().unwrap();
     assert_eq!(world.invite(Actor(0), pair, PEOPLE[2].0, NOW).unwrap_err().status, 403);
     assert_eq!(world.expel(Actor(0), pair, PEOPLE[1].0).unwrap_err().status, 403);
     world.expel(Actor(1), pair, PEOPLE[1].0).unwrap();
     assert!(!ids(&world.conversations(Actor(1))).contains(&pair.to_owned()));
     assert_eq!(world.talk(Actor(0), pair, "hello", NOW).unwrap_err().status, 403);
-    let again = world.start(Actor(1), &names(&[1, 0]), None, "back", NOW).unwrap();
+    let again = world.start(Actor(1), &names(&[1, 0]), None, "back", NOW).unwrap().0;
     assert_eq!(again["contexts"][0]["id"], pair);
     assert_eq!(again["contexts"][0]["tags"], json!([]));
 }
@@ -189,7 +189,7 @@ fn a_group_grows_and_shrinks_and_two_stay_two() {
 #[test]
 fn a_group_without_a_name_is_called_after_the_others() {
     let mut world = world();
-    let started = world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
+    let started = world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap().0;
     assert_eq!(started["contexts"][0]["displayName"], format!("{}, {}", PEOPLE[1].1, PEOPLE[2].1));
     let bernats = world.conversations(Actor(1));
     assert_eq!(bernats[0]["displayName"], format!("{}, {}", PEOPLE[0].1, PEOPLE[2].1));
@@ -211,14 +211,14 @@ fn the_ids_at_the_start_are_the_same_in_each_process() {
     };
     let (one, mut other) = (start(), start());
     assert_eq!(all(&one), all(&other));
-    let begun = other.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
+    let begun = other.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap().0;
     assert!(begun["contexts"][0]["id"].as_str() > all(&one).last().map(String::as_str));
 }
 
 #[test]
 fn participants_are_known_by_the_conversation() {
     let mut world = world();
-    let id = world.start(Actor(0), &names(&[0, 3]), None, "hello", NOW).unwrap()["contexts"][0]["id"].clone();
+    let id = world.start(Actor(0), &names(&[0, 3]), None, "hello", NOW).unwrap().0["contexts"][0]["id"].clone();
     let participants = world.participants(id.as_str().unwrap());
     assert_eq!(participants.iter().map(|one| one.as_str()).collect::<Vec<_>>(), [PEOPLE[0].0, PEOPLE[3].0]);
     assert!(world.participants("nowhere").is_empty());
