@@ -127,7 +127,7 @@ fn a_start_is_checked() {
 fn every_bound_holds() {
     let mut world = world();
     while world.conversations.len() < CONVERSATIONS_MAX {
-        world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap().0;
+        world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap();
     }
     assert_eq!(world.start(Actor(0), &names(&[0, 1, 2]), None, "hello", NOW).unwrap_err().status, 403);
     let id = world.start(Actor(0), &names(&[0, 1]), None, "two still can", NOW).unwrap().0["contexts"][0]["id"].clone();
