@@ -8,7 +8,7 @@ pub struct Page {
     pub name: &'static str,
     /// The name of its file, by which the pages refer to one another.
     pub file: &'static str,
-    /// What it says, in a few words.
+    /// Its content, in a few words.
     pub about: &'static str,
     /// Its text in Markdown.
     pub text: &'static str,

@@ -298,7 +298,7 @@ impl Server {
         self.admin_addr
     }
 
-    /// Returns two lines for somebody who has started the server at a terminal: where to go, and how to stop it.
+    /// Returns two lines for somebody at a terminal: the address to open, and how to stop the server.
     fn greeting(&self) -> String {
         let here = reachable(self.addr);
         let open = match (self.has_pages, self.demo.is_some()) {

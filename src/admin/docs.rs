@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
 
 const STYLE: &str = include_str!("pages/docs.css");
 
-/// Mounts the list, the pages and what they load.
+/// Mounts the list, the pages, their style and their pictures.
 pub fn mount(config: &mut ServiceConfig) {
     config.service(read_only("/docs", moved)).service(read_only("/docs/", list));
     config.service(read_only("/docs/docs.css", || async { answer("text/css; charset=utf-8", STYLE.to_owned()) }));
