@@ -288,7 +288,8 @@ fn inherited(own: &[(String, String)]) -> Vec<(OsString, OsString)> {
 }
 
 /// Returns the environment that a server for these people must have: its listeners, its log, the people, and bounds on
-/// joins that let all of them come at once. A bound whose variable is `chosen` already is left out.
+/// joins that let all of them come at once. The events of one session have no bound, because each talker stands for
+/// many. A bound whose variable is `chosen` already is left out.
 fn own(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("SERVER__LISTEN", LOOPBACK.to_owned()),
@@ -305,6 +306,11 @@ fn own(demo: &config::Demo, chosen: impl Fn(&str) -> bool) -> Vec<(String, Strin
     {
         if demo.people > default && !chosen(&variable(key)) {
             settings.push((key, demo.people.to_string()));
+        }
+    }
+    for key in ["SESSION__EVENTS_PER_SECOND_MAX", "SESSION__BYTES_PER_SECOND_MAX"] {
+        if !chosen(&variable(key)) {
+            settings.push((key, "0".to_owned()));
         }
     }
     settings.into_iter().map(|(key, value)| (variable(key), value)).collect()
@@ -379,6 +385,9 @@ mod tests {
         assert_eq!(value(&few, "MAXTALK_DEMO__PEOPLE").as_deref(), Some("10"));
         assert_eq!(value(&few, "MAXTALK_DEMO__ZIPF").as_deref(), Some("1.5"));
         assert_eq!(value(&few, "MAXTALK_MAX__WAITING_MAX"), None);
+        assert_eq!(value(&few, "MAXTALK_SESSION__EVENTS_PER_SECOND_MAX").as_deref(), Some("0"));
+        let bounded = own(&demo(10), |name| name == "MAXTALK_SESSION__EVENTS_PER_SECOND_MAX");
+        assert_eq!(value(&bounded, "MAXTALK_SESSION__EVENTS_PER_SECOND_MAX"), None);
         let many = own(&demo(100_000), |name| name == "MAXTALK_MAILBOX__REGISTRY");
         assert_eq!(value(&many, "MAXTALK_MAX__WAITING_MAX").as_deref(), Some("100000"));
         assert_eq!(value(&many, "MAXTALK_MAILBOX__REGISTRY"), None);

@@ -61,7 +61,7 @@ pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scop
 }
 
 async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, String> {
-    let mut last = None;
+    let mut first = None;
     // Old releases may have no `/info`, but all answer `/conversations` without headers by a refusal in the form of
     // MAX.
     for route in ["/info", "/conversations"] {
@@ -76,12 +76,12 @@ async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, Strin
         if answer::refusal(&response.body).is_some() && response.status.as_u16() < 500 {
             return Ok(None);
         }
-        last = Some(response.status);
+        first = first.or(Some(response.status));
     }
-    let status = last.map(|status| format!(" by {status}")).unwrap_or_default();
+    let status = first.map(|status| format!(" by {status}")).unwrap_or_default();
     Err(format!(
-        "something answers there{status}, but not as MAX does; check the path of max.url, and have a back end of your \
-         own answer GET /info by {{\"version\": \"1\"}}"
+        "GET /info is answered there{status}, but not as MAX does; check the path of max.url, and have a back end of \
+         your own answer by {{\"version\": \"1\"}}"
     ))
 }
 
