@@ -401,7 +401,7 @@ impl Config {
     /// All problems at once: text that is not TOML, unknown keys, and values that are not allowed. If there are none of
     /// these, the combinations of settings that cannot work.
     pub fn load(sources: Sources) -> Result<Self, Error> {
-        let config = Self::read(Reader::new(sources)).map_err(Error)?;
+        let config = Self::load_of_running(sources)?;
         let problems = config.impossible_combinations();
         if problems.is_empty() { Ok(config) } else { Err(Error(problems)) }
     }

@@ -1,5 +1,5 @@
-//! The headers of every answer of the admin listener, which say how little a browser may do with it, and the answers by
-//! method of paths that can only be read.
+//! The headers of every answer of the admin listener, which say how little a browser may do with it, the answers of
+//! files, and those by method of paths that can only be read.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -38,6 +38,14 @@ pub async fn with_headers<B: MessageBody>(
         }
     }
     Ok(answer)
+}
+
+/// Returns the answer of a file that may load what the policy says. A browser loads the files of a page by six
+/// connections, which would stay open although the listener has few: so they are closed.
+pub fn file(content_type: &str, policy: &'static str, content: impl MessageBody + 'static) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(content_type).insert_header((CONTENT_SECURITY_POLICY, policy)).force_close();
+    answer.body(content)
 }
 
 /// The methods that the paths without side effects take.

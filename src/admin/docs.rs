@@ -1,11 +1,12 @@
 //! The pages of the documentation as HTML.
 
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
+use actix_web::body::MessageBody;
+use actix_web::http::header::LOCATION;
 use actix_web::web::{Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-use super::answers::read_only;
+use super::answers::{file, read_only};
 use crate::docs::{self, PAGES, PICTURES};
 use crate::version;
 
@@ -18,7 +19,7 @@ const STYLE: &str = include_str!("pages/docs.css");
 /// Mounts the list, the pages, their style and their pictures.
 pub fn mount(config: &mut ServiceConfig) {
     config.service(read_only("/docs", moved)).service(read_only("/docs/", list));
-    config.service(read_only("/docs/docs.css", || async { answer("text/css; charset=utf-8", STYLE.to_owned()) }));
+    config.service(read_only("/docs/docs.css", || async { answer("text/css; charset=utf-8", STYLE) }));
     config.service(read_only("/docs/{name}", page));
 }
 
@@ -36,7 +37,7 @@ async fn list() -> HttpResponse {
 
 async fn page(name: Path<String>, request: HttpRequest) -> HttpResponse {
     if let Some((_, picture)) = PICTURES.iter().find(|(picture, _)| *picture == *name) {
-        return answer("image/svg+xml", (*picture).to_owned());
+        return answer("image/svg+xml", *picture);
     }
     match docs::find(&name) {
         Some(page) => html_of(page.name, page.text),
@@ -48,10 +49,8 @@ async fn page(name: Path<String>, request: HttpRequest) -> HttpResponse {
     }
 }
 
-fn answer(content_type: &str, content: String) -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.content_type(content_type).insert_header((CONTENT_SECURITY_POLICY, POLICY)).force_close();
-    answer.body(content)
+fn answer(content_type: &str, content: impl MessageBody + 'static) -> HttpResponse {
+    file(content_type, POLICY, content)
 }
 
 fn html_of(title: &str, markdown: &str) -> HttpResponse {

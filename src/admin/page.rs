@@ -2,11 +2,11 @@
 //! and the WebSocket.
 
 use actix_web::body::MessageBody;
-use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, VARY};
+use actix_web::http::header::{ACCEPT, HeaderMap, HeaderValue, VARY};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::answers::read_only;
+use super::answers::{file, read_only};
 use super::state::Admin;
 
 /// The page loads its own files and calls its own server.
@@ -71,12 +71,8 @@ fn takes_html(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
-/// Answers with a file. A browser loads the files by six connections, which would stay open although the listener has
-/// few: so they are closed.
 fn answer(content_type: &str, content: impl MessageBody + 'static) -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.content_type(content_type).insert_header((CONTENT_SECURITY_POLICY, POLICY)).force_close();
-    answer.body(content)
+    file(content_type, POLICY, content)
 }
 
 #[cfg(test)]

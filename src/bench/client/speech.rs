@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::update::string;
 use crate::bench::protocol::ChatProtocol;
 use crate::protocol::engine::Packet;
 use crate::protocol::{Generation, legacy, packet};
@@ -150,7 +151,7 @@ impl Speech {
         }
         // The fast path: servers write the name first.
         let event = text.strip_prefix(&self.legacy_event).filter(|_| !self.legacy_event.is_empty());
-        if let Some((name, rest)) = event.and_then(quoted) {
+        if let Some((name, rest)) = event.and_then(string) {
             let argument = rest.strip_prefix(r#","args":["#).and_then(|rest| rest.strip_suffix("]}"));
             return Said::Event(name, argument.unwrap_or_default());
         }
@@ -168,7 +169,7 @@ impl Speech {
 
     /// Returns the event in `["name",argument]`. `None` if the array has another form.
     fn event_in<'a>(&self, array: &'a str) -> Option<Said<'a>> {
-        let (name, _) = quoted(array.strip_prefix('[')?)?;
+        let (name, _) = string(array.strip_prefix('[')?)?;
         if !self.heard.iter().any(|heard| heard == name) {
             // Events such as `joined` come in storms, and the bench does not use their argument.
             return Some(Said::Event(name, ""));
@@ -176,11 +177,6 @@ impl Speech {
         let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
         Some(Said::Event(name, arguments.get(1).map_or("", |argument| argument.get())))
     }
-}
-
-/// Returns a string without escapes, and the text after it.
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    text.strip_prefix('"')?.split_once('"').filter(|(name, _)| !name.contains('\\'))
 }
 
 #[cfg(test)]

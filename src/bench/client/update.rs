@@ -90,7 +90,7 @@ impl<'a> Update<'a> {
 }
 
 /// Returns a string without escapes, and the text after it.
-fn string(text: &str) -> Option<(&str, &str)> {
+pub(super) fn string(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let end = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
     let (value, rest) = text.split_at(end);
