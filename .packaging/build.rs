@@ -32,12 +32,12 @@ pub fn lines(folder: &Path, variable: impl Fn(&str) -> Option<String>) -> Vec<St
 
     let named = variable("MAXTALK_COMMIT").filter(|commit| is_commit(commit));
     if let Some(commit) = named.or_else(|| of_head("--format=%H")) {
-        lines.push(format!("cargo::rustc-env=MAXTALK_BUILD_COMMIT={}", &commit[..COMMIT_CHARACTERS]));
+        lines.push(format!("cargo::rustc-env=BUILD_OF_MAXTALK_COMMIT={}", &commit[..COMMIT_CHARACTERS]));
     }
     let told = variable("SOURCE_DATE_EPOCH").and_then(|epoch| epoch.parse().ok());
     let seconds = told.or_else(|| of_head("--format=%ct")?.parse().ok());
     if let Some(time) = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
-        lines.push(format!("cargo::rustc-env=MAXTALK_BUILD_DATE={}", time.date()));
+        lines.push(format!("cargo::rustc-env=BUILD_OF_MAXTALK_DATE={}", time.date()));
     }
     lines
 }

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit that was built; `None` where the build script found no history.
-pub const COMMIT: Option<&str> = option_env!("MAXTALK_BUILD_COMMIT");
+pub const COMMIT: Option<&str> = option_env!("BUILD_OF_MAXTALK_COMMIT");
 
 /// The day of the commit, or the one that the build was given, such as `2026-11-27`.
-pub const DATE: Option<&str> = option_env!("MAXTALK_BUILD_DATE");
+pub const DATE: Option<&str> = option_env!("BUILD_OF_MAXTALK_DATE");
 
 /// The version with commit and day as `rustc --version` shows them, such as `0.1.0 (4f1db65 2026-11-27)`.
 pub static FULL: LazyLock<String> = LazyLock::new(|| full(VERSION, COMMIT, DATE));

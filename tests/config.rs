@@ -276,7 +276,7 @@ fn flags_are_checked_like_all_else_and_a_bad_command_line_is_a_usage_error() {
         assert!(complaints.starts_with("error: "), "{complaints}");
     }
     let version = concat!("maxtalk ", env!("CARGO_PKG_VERSION"));
-    let known = option_env!("MAXTALK_BUILD_COMMIT").into_iter().chain(option_env!("MAXTALK_BUILD_DATE"));
+    let known = option_env!("BUILD_OF_MAXTALK_COMMIT").into_iter().chain(option_env!("BUILD_OF_MAXTALK_DATE"));
     let known = known.collect::<Vec<_>>().join(" ");
     let build = if known.is_empty() { known } else { format!(" ({known})") };
     for (flag, expected) in [("-V", format!("{version}\n")), ("--version", format!("{version}{build}\n"))] {

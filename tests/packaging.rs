@@ -55,7 +55,7 @@ impl Sources {
         let all = |start: &str| lines.iter().filter_map(|line| line.strip_prefix(start)).collect::<Vec<_>>();
         let watched = all("cargo::rerun-if-changed=").into_iter().skip(1).map(|path| folder.join(path)).collect();
         let one = |start| all(start).pop().map(str::to_owned);
-        (one("cargo::rustc-env=MAXTALK_BUILD_COMMIT="), one("cargo::rustc-env=MAXTALK_BUILD_DATE="), watched)
+        (one("cargo::rustc-env=BUILD_OF_MAXTALK_COMMIT="), one("cargo::rustc-env=BUILD_OF_MAXTALK_DATE="), watched)
     }
 }
 
