@@ -24,8 +24,8 @@ use crate::bench::sweep::grid::{Load, Pattern};
 use crate::bench::units::minutes;
 
 /// The measures of the first table of a load, which clients notice.
-const OF_CLIENTS: [Measure; 6] =
-    [Measure::Goodput, Measure::P50, Measure::P99, Measure::P999, Measure::Refused, Measure::Missed];
+const OF_CLIENTS: [Measure; 7] =
+    [Measure::Goodput, Measure::P50, Measure::P99, Measure::P999, Measure::Refused, Measure::Missed, Measure::Lost];
 /// The measures of the second table of a load, which the server pays.
 const OF_SERVER: [Measure; 4] = [Measure::Peak, Measure::WaitP99, Measure::Rss, Measure::Drained];
 /// Most reasons of failed runs that are told.
@@ -230,8 +230,7 @@ fn of_clients(sweep: &Sweep, rows: &[figures::Row], load: Load) -> Grid {
         let row = find(rows, setting, load);
         OF_CLIENTS.map(|measure| median(row, measure)).into_iter().collect()
     };
-    let columns = ["goodput/s", "p50", "p99", "p99.9", "refused", "missed"];
-    Grid::new(&format!("{load}; times in ms"), &columns, settings(sweep, rows, &[load], cells))
+    Grid::new(&format!("{load}; times in ms"), &OF_CLIENTS.map(name_of), settings(sweep, rows, &[load], cells))
 }
 
 fn of_server(sweep: &Sweep, rows: &[figures::Row], load: Load) -> Grid {

@@ -6,6 +6,8 @@ use super::sheet::{Grid, Sheet};
 const COLUMNS_MAX: usize = 100;
 /// Least width of the column of labels.
 const LABEL_COLUMNS: usize = 30;
+/// Usual width of a column of cells.
+const CELL_COLUMNS: usize = 10;
 
 /// Returns the report: the plan first, then all figures, and the judgements at the end. Only an astronomical number
 /// makes a line longer than 100 columns.
@@ -38,13 +40,10 @@ pub fn brief(sheet: &Sheet) -> String {
 fn grid_lines(grid: &Grid) -> Vec<String> {
     let longest = grid.rows.iter().filter(|row| !row.cells.is_empty()).map(|row| row.label.chars().count() + 4).max();
     let label_columns = longest.unwrap_or_default().max(LABEL_COLUMNS);
+    let widths = widths(grid, COLUMNS_MAX.saturating_sub(label_columns));
     let columns = |label: &str, cells: &mut dyn Iterator<Item = &str>| {
         let mut line = format!("{label:<label_columns$}");
-        // A long title widens its column.
-        cells.zip(&grid.columns).for_each(|(cell, title)| {
-            let width = title.chars().count().max(10);
-            line.push_str(&format!(" {cell:>width$}"));
-        });
+        cells.zip(&widths).for_each(|(cell, width)| line.push_str(&format!(" {cell:>width$}")));
         line
     };
     let mut lines = vec![columns(&grid.title, &mut grid.columns.iter().map(String::as_str))];
@@ -53,6 +52,19 @@ fn grid_lines(grid: &Grid) -> Vec<String> {
         if row.fault { format!("{line}  <- wrong") } else { line }
     }));
     lines
+}
+
+/// Returns the width of each column of cells, without the blank before it. All are equally wide unless that needs more
+/// than `room`, or a column has a longer text.
+fn widths(grid: &Grid, room: usize) -> Vec<usize> {
+    let longest = grid.columns.iter().enumerate().map(|(at, title)| {
+        let cells = grid.rows.iter().filter_map(|row| row.cells.get(at));
+        cells.chain([title]).map(|text| text.chars().count()).max().unwrap_or_default()
+    });
+    let longest = longest.collect::<Vec<_>>();
+    let at_least = |least: usize| longest.iter().map(move |&width| width.max(least));
+    let fits = |least: &usize| at_least(*least).map(|width| width + 1).sum::<usize>() <= room;
+    at_least((0..=CELL_COLUMNS).rev().find(fits).unwrap_or_default()).collect()
 }
 
 /// Returns the lines of the text after its heading. They break between words; a word that is longer than a line is
