@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::outcome::{Doubt, KneeStep, RATE_MIN, Report, Trial};
+use super::outcome::{Doubt, Judgement, KneeStep, Miss, RATE_MIN, Report, Trial};
 use super::plan::LAG_MAX;
 use super::units::{TimeError, time};
 
@@ -34,22 +34,18 @@ impl Objective {
     /// fails the trial, however late the generator was. A run that kept all terms and its planned rate holds, however
     /// late the generator was: lateness can only make it look worse. If a term failed while the generator did not keep
     /// its plan, nobody knows whose fault that is.
-    pub fn judge(&self, report: &Report) -> Trial {
-        let kept = |term: &Term| match *term {
-            Term::Percentile(percentile, us) => report.corrected.at(percentile).is_some_and(|found| found < us),
-            Term::Max(us) => report.corrected.count > 0 && report.corrected.max < us,
-            Term::NoLoss => lost(report) == 0,
-        };
-        let accounts = &report.accounts;
-        let is_right = accounts.duplicated + accounts.out_of_order + accounts.misdelivered == 0;
+    pub fn judge(&self, report: &Report) -> Judgement {
+        let wrong = wrong(report);
+        let missed = self.terms.iter().flat_map(|term| term.missed(report)).collect::<Vec<_>>();
         let doubts = report.doubts();
         let is_sent = !doubts.iter().any(|doubt| matches!(doubt, Doubt::TooFew { .. } | Doubt::NoTalk));
-        match (is_right, self.terms.iter().all(kept)) {
+        let trial = match (wrong.is_empty(), missed.is_empty()) {
             (false, _) => Trial::Fails,
             (true, true) if is_sent => Trial::Holds,
             (true, _) if doubts.is_empty() => Trial::Fails,
             (true, _) => Trial::Unproven,
-        }
+        };
+        Judgement { trial, missed: [wrong, missed].concat() }
     }
 
     /// Returns the p99 lag of the generator that trials of this objective allow: a tenth of its smallest bound, and at
@@ -63,11 +59,62 @@ impl Objective {
     }
 }
 
-/// Returns the number of everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost
-/// connections, talks that the server did not take, and joins or leaves that failed.
+impl Term {
+    /// Returns what a run missed of this term. Empty if the term was kept.
+    fn missed(&self, report: &Report) -> Vec<Miss> {
+        let corrected = &report.corrected;
+        let (percentile, us, bound) = match *self {
+            Self::Percentile(percentile, bound) => (Some(percentile), corrected.at(percentile), bound),
+            Self::Max(bound) => (None, (corrected.count > 0).then_some(corrected.max), bound),
+            Self::NoLoss => return losses(report),
+        };
+        let is_kept = us.is_some_and(|us| us < bound);
+        if is_kept { Vec::new() } else { vec![Miss::Latency { percentile, us, bound }] }
+    }
+}
+
+/// Returns what no objective allows.
+fn wrong(report: &Report) -> Vec<Miss> {
+    let accounts = &report.accounts;
+    faults([
+        ("duplicated", accounts.duplicated),
+        ("out of order", accounts.out_of_order),
+        ("misdelivered", accounts.misdelivered),
+    ])
+}
+
+/// Returns everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections,
+/// talks that the server did not take, and joins or leaves that failed.
+fn losses(report: &Report) -> Vec<Miss> {
+    let accounts = &report.accounts;
+    let mut losses = Vec::new();
+    if accounts.lost > 0 {
+        losses.push(Miss::Lost { lost: accounts.lost, expected: accounts.expected });
+        if report.refused_talks > 0 && accounts.sent > 0 {
+            losses.push(Miss::Refused { share: report.refused_talks as f64 / accounts.sent as f64 });
+        }
+    }
+    losses.extend(faults([
+        ("declared as missed", accounts.declared_missing),
+        ("connections failed or lost", report.connections_lost),
+        ("talks that the server did not take", report.talks_not_taken),
+        ("joins or leaves that failed", report.churn_failures),
+    ]));
+    losses
+}
+
+fn faults<const N: usize>(faults: [(&'static str, u64); N]) -> Vec<Miss> {
+    faults.into_iter().filter(|(_, number)| *number > 0).map(|(name, number)| Miss::Fault(name, number)).collect()
+}
+
+/// Returns the number of everything that `loss=0` forbids.
 fn lost(report: &Report) -> u64 {
-    let deliveries = report.accounts.lost + report.accounts.declared_missing;
-    deliveries + report.connections_lost + report.talks_not_taken + report.churn_failures
+    let number = |miss| match miss {
+        Miss::Lost { lost, .. } => lost,
+        Miss::Fault(_, number) => number,
+        Miss::Latency { .. } | Miss::Refused { .. } => 0,
+    };
+    losses(report).into_iter().map(number).sum()
 }
 
 /// Why a text is not an objective.
@@ -155,19 +202,22 @@ impl Search {
     }
 
     /// Records the result of the rate that [`next`](Self::next) returned.
-    pub fn tried(&mut self, report: &Report, trial: Trial) {
+    pub fn tried(&mut self, report: &Report, judgement: Judgement) {
+        let Judgement { trial, missed } = judgement;
         self.record(KneeStep {
             rate: self.next,
             achieved: report.talks_per_s(),
             p99: report.corrected.at(99.0),
             lost: lost(report),
+            missed,
             trial,
         });
     }
 
     /// Records that the rate that [`next`](Self::next) returned could not be tried.
     pub fn failed(&mut self) {
-        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, trial: Trial::Fails });
+        let (missed, trial) = (Vec::new(), Trial::Fails);
+        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, missed, trial });
     }
 
     fn record(&mut self, step: KneeStep) {
@@ -195,7 +245,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::outcome::{Knee, samples};
+    use crate::bench::outcome::{Knee, Latency, samples};
     use crate::bench::plan::{Pace, Plan};
 
     /// Makes a search from `begin`, in which `judge` gives the result of each rate.
@@ -203,7 +253,7 @@ mod tests {
         let mut search = Search::new(begin);
         let report = samples::good();
         while let Some(rate) = search.next() {
-            search.tried(&report, judge(rate));
+            search.tried(&report, Judgement { trial: judge(rate), missed: Vec::new() });
         }
         Knee { steps: search.into_steps(), ..Knee::default() }
     }
@@ -271,10 +321,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_that_misses_terms_names_them() {
+        let missed = |report: &Report| "p99<1us,max<1h,loss=0".parse::<Objective>().unwrap().judge(report).missed;
+        let report = samples::good();
+        let late = Miss::Latency { percentile: Some(99.0), us: report.corrected.at(99.0), bound: 1 };
+        assert_eq!(missed(&report), [late]);
+        let mut faulty = report.clone();
+        (faulty.accounts.lost, faulty.accounts.duplicated, faulty.connections_lost) = (3, 2, 1);
+        faulty.refused_talks = 600;
+        let lost = [Miss::Lost { lost: 3, expected: 600_000 }, Miss::Refused { share: 0.01 }];
+        let expected = [&[Miss::Fault("duplicated", 2), late][..], &lost, &[Miss::Fault("connections failed or lost", 1)]];
+        assert_eq!(missed(&faulty), expected.concat());
+        let silent = Report { corrected: Latency::default(), ..report };
+        let none = |percentile, bound| Miss::Latency { percentile, us: None, bound };
+        assert_eq!(missed(&silent), [none(Some(99.0), 1), none(None, 3_600_000_000)]);
+    }
+
+    #[test]
     fn an_objective_holds_or_not() {
         let report = samples::good();
         let p99 = report.corrected.at(99.0).unwrap();
-        let judge = |text: &str, report: &Report| text.parse::<Objective>().unwrap().judge(report);
+        let judge = |text: &str, report: &Report| text.parse::<Objective>().unwrap().judge(report).trial;
         let holds = |text: &str, report: &Report| judge(text, report) == Trial::Holds;
         assert!(holds("loss=0", &report));
         assert!(holds(&format!("p99<{}us, max<1h,loss=0", p99 + 1), &report));
@@ -313,7 +380,7 @@ mod tests {
             let [with_loss, without] = if loses { [Trial::Unproven, Trial::Holds] } else { [Trial::Fails; 2] };
             assert_eq!((judge("p99<1h,loss=0", &faulty), judge("p99<1h", &faulty)), (with_loss, without));
             let mut search = Search::new(1.0);
-            search.tried(&faulty, Trial::Fails);
+            search.tried(&faulty, Judgement { trial: Trial::Fails, missed: Vec::new() });
             assert_eq!(search.into_steps()[0].lost, u64::from(loses), "a step shows what it fails for");
         }
         let silent = Report { plan: Plan { pace: Pace::Open { rate: 0.0 }, ..report.plan }, ..samples::empty() };

@@ -9,7 +9,7 @@ mod tests;
 use std::time::Duration;
 
 pub(super) use self::knee::RATE_MIN;
-pub use self::knee::{Knee, KneeStep, Trial};
+pub use self::knee::{Judgement, Knee, KneeStep, Miss, Trial};
 use super::plan::{Bursts, Pace, Plan};
 
 /// The share of a burst's length that the p99 lag of a run in bursts may always have. A server that cannot keep up with

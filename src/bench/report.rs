@@ -20,7 +20,7 @@ pub mod text;
 mod words;
 
 pub use self::sheet::Sheet;
-pub(super) use self::words::doubts;
+pub(super) use self::words::{doubts, missed};
 use super::outcome::Report;
 use super::sweep::Sweep;
 

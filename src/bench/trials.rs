@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::engine::RunError;
 use super::knee::{Objective, Search};
-use super::outcome::{Knee, Report, Trial};
+use super::outcome::{Judgement, Knee, Report, Trial};
 use super::plan::Pace;
 use super::report;
 
@@ -54,15 +54,12 @@ pub fn find(
             best.get_or_insert(report).interrupted = true;
             break;
         }
-        let trial = objective.judge(&report);
-        let is_best = trial == Trial::Holds || !search.has_held();
-        search.tried(&report, trial);
+        let judgement = objective.judge(&report);
+        let is_best = judgement.trial == Trial::Holds || !search.has_held();
         if !is_quiet {
-            let p99 =
-                report.corrected.at(99.0).map_or_else(|| "none".to_owned(), |us| format!("{:.2} ms", us as f64 / 1e3));
-            let why = report::doubts(&report).map_or_else(String::new, |doubts| format!(" ({doubts})"));
-            tell(&format!("{rate:.0} talks/s: p99 {p99}, {}{why}", trial.as_str()));
+            tell(&line(rate, &report, &judgement));
         }
+        search.tried(&report, judgement);
         if is_best {
             best = Some(report);
         }
@@ -70,6 +67,14 @@ pub fn find(
     let Some(mut report) = best else { unreachable!("a search begins with a rate") };
     report.knee = Some(Knee { objective: objective.to_string(), steps: search.into_steps() });
     Ok(report)
+}
+
+/// Returns the line about a trial: the terms that it missed, and the doubts about its figures.
+fn line(rate: f64, report: &Report, judgement: &Judgement) -> String {
+    let p99 = report.corrected.at(99.0).map_or_else(|| "none".to_owned(), |us| format!("{:.2} ms", us as f64 / 1e3));
+    let missed = report::missed(&judgement.missed).map_or_else(String::new, |missed| format!(": {missed}"));
+    let doubts = report::doubts(report).map_or_else(String::new, |doubts| format!(" ({doubts})"));
+    format!("{rate:.0} talks/s: p99 {p99}, {}{missed}{doubts}", judgement.trial.as_str())
 }
 
 /// Makes a run, and further ones as long as they are unproven. Returns the last.
@@ -80,7 +85,7 @@ fn attempt(
 ) -> Result<Report, RunError> {
     let mut report = run(Pace::Open { rate })?;
     for _ in 1..ATTEMPTS_MAX {
-        if objective.judge(&report) != Trial::Unproven || report.interrupted {
+        if objective.judge(&report).trial != Trial::Unproven || report.interrupted {
             break;
         }
         let again = match run(Pace::Open { rate }) {
@@ -168,6 +173,24 @@ mod tests {
         late.generator.lag_p99 = 1_000_000;
         let kept = found([Ok(late), nobody_joins()]).unwrap();
         assert_eq!(trials(&kept), [(1000.0, Trial::Holds), (2000.0, Trial::Fails)], "it kept all terms");
+    }
+
+    #[test]
+    fn the_line_about_a_trial_says_what_it_missed() {
+        let line = |report: &Report| {
+            line(2000.0, report, &"p99<50ms,loss=0".parse::<Objective>().unwrap().judge(report))
+        };
+        let mut report = samples::good();
+        assert_eq!(line(&report), "2000 talks/s: p99 6.62 ms, holds");
+        (report.accounts.lost, report.accounts.expected, report.refused_talks) = (3, 12_000, 1_200);
+        let lossy = "lost 3 of 12,000 deliveries, refused 2.0 % of the talks";
+        assert_eq!(line(&report), format!("2000 talks/s: p99 6.62 ms, fails: {lossy}"));
+        report.generator.busy_share = 0.83;
+        let busy = "the generator was busy for 83.0 % of the time, where 80.0 % are allowed";
+        assert_eq!(line(&report), format!("2000 talks/s: p99 6.62 ms, unproven: {lossy} ({busy})"));
+        let slow = "p99<2ms".parse::<Objective>().unwrap().judge(&samples::good());
+        let told = super::line(2000.0, &samples::good(), &slow);
+        assert_eq!(told, "2000 talks/s: p99 6.62 ms, fails: p99 is 6.62 ms and not below 2 ms");
     }
 
     #[test]

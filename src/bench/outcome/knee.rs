@@ -26,8 +26,45 @@ impl Trial {
     }
 }
 
-/// One trial of the search for the highest rate.
+/// A term of the objective that a trial missed, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Miss {
+    /// A latency was not below its bound.
+    Latency {
+        /// The percentile. `None` for the largest latency.
+        percentile: Option<f64>,
+        /// The latency, in µs. `None` if nothing was delivered.
+        us: Option<u64>,
+        /// The bound, in µs.
+        bound: u64,
+    },
+    /// Deliveries never came.
+    Lost {
+        /// Their number.
+        lost: u64,
+        /// Number of deliveries that were expected.
+        expected: u64,
+    },
+    /// The server refused talks, whose deliveries are lost therefore.
+    Refused {
+        /// The share of the talks, 0 to 1.
+        share: f64,
+    },
+    /// Something else that the objective forbids happened, as many times.
+    Fault(&'static str, u64),
+}
+
+/// The judgement on a trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The result.
+    pub trial: Trial,
+    /// The terms that were missed. Empty if all were kept.
+    pub missed: Vec<Miss>,
+}
+
+/// One trial of the search for the highest rate.
+#[derive(Clone, Debug, PartialEq)]
 pub struct KneeStep {
     /// Talks per second that were planned.
     pub rate: f64,
@@ -38,6 +75,8 @@ pub struct KneeStep {
     /// Everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections, talks
     /// that the server did not take, and joins or leaves that failed.
     pub lost: u64,
+    /// The terms of the objective that were missed. Empty also if the rate could not be tried.
+    pub missed: Vec<Miss>,
     /// The result.
     pub trial: Trial,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Curve, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Report,
+    Accounts, Circumstances, Curve, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Miss, Report,
     Second, Server, Spread, Trial,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
@@ -127,13 +127,13 @@ pub(in crate::bench) fn knee() -> Knee {
             6_000.0.. => Trial::Fails,
             _ => Trial::Holds,
         };
-        KneeStep {
-            rate,
-            achieved: rate.min(6_050.0),
-            p99: Some(p99),
-            lost: if rate > 7_000.0 { 311 } else { 0 },
-            trial,
-        }
+        let missed = match trial {
+            Trial::Holds => Vec::new(),
+            Trial::Fails => vec![Miss::Latency { percentile: Some(99.0), us: Some(p99), bound: 50_000 }],
+            Trial::Unproven => vec![Miss::Lost { lost: 311, expected: 600_000 }],
+        };
+        let lost = if trial == Trial::Unproven { 311 } else { 0 };
+        KneeStep { rate, achieved: rate.min(6_050.0), p99: Some(p99), lost, missed, trial }
     };
     let rates = [500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 5_000.0, 5_500.0];
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }

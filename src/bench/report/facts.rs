@@ -100,8 +100,10 @@ fn validity(report: &Report) -> Verdict {
         return Verdict { good: true, text: "VALID: the generator kept its plan".to_owned() };
     };
     let objective = printable(&knee.objective, 60);
-    let failed = knee.next_above().map_or(0.0, |step| step.rate);
-    let fails = format!("fails at {} talks/s", number(failed));
+    let failed = knee.next_above();
+    let missed = failed.and_then(|step| words::missed(&step.missed));
+    let missed = missed.map_or_else(String::new, |missed| format!(" ({missed})"));
+    let fails = format!("fails at {} talks/s{missed}", number(failed.map_or(0.0, |step| step.rate)));
     match knee.best() {
         None => Verdict { good: false, text: format!("NO RATE HOLDS: {objective} {fails}") },
         Some(best) => {

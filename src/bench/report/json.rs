@@ -199,6 +199,7 @@ pub(super) fn knee(knee: &Knee) -> Value {
             "achieved_talks_per_s": step.achieved,
             "p99_us": step.p99,
             "lost": step.lost,
+            "missed": step.missed.iter().map(ToString::to_string).collect::<Value>(),
             "trial": step.trial.as_str(),
         })
     });

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Report};
+use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Miss, Report};
 use crate::bench::plan::{Pace, Plan, Sizes};
 use crate::bench::printable::printable;
 
@@ -190,6 +190,24 @@ impl fmt::Display for Doubt {
     }
 }
 
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Latency { percentile, us, bound } => {
+                let name = percentile.map_or_else(|| "max".to_owned(), |percentile| format!("p{percentile}"));
+                let bound = plain(bound as f64 / 1e3);
+                match us {
+                    Some(us) => write!(f, "{name} is {} ms and not below {bound} ms", ms(us)),
+                    None => write!(f, "nothing was delivered, so that {name} is not below {bound} ms"),
+                }
+            }
+            Self::Lost { lost, expected } => write!(f, "lost {} of {} deliveries", count(lost), count(expected)),
+            Self::Refused { share: refused } => write!(f, "refused {} of the talks", share(refused)),
+            Self::Fault(name, number) => write!(f, "{} {name}", count(number)),
+        }
+    }
+}
+
 /// Returns what to do about the doubts, as a sentence without its full stop. `None` if there are none.
 pub(super) fn advice(report: &Report) -> Option<String> {
     const IDLE: &str = "End other work on this machine, or take fewer --connections or more --threads";
@@ -214,6 +232,12 @@ pub(super) fn advice(report: &Report) -> Option<String> {
 pub(in crate::bench) fn doubts(report: &Report) -> Option<String> {
     let doubts = report.doubts().iter().map(Doubt::to_string).collect::<Vec<_>>();
     (!doubts.is_empty()).then(|| doubts.join("; "))
+}
+
+/// Returns the terms of an objective that a trial missed. `None` if there are none.
+pub(in crate::bench) fn missed(missed: &[Miss]) -> Option<String> {
+    let missed = missed.iter().map(Miss::to_string).collect::<Vec<_>>();
+    (!missed.is_empty()).then(|| missed.join(", "))
 }
 
 #[cfg(test)]
