@@ -74,7 +74,7 @@ impl Outcome {
     /// server, and otherwise 1.
     pub fn code(&self) -> u8 {
         let (interrupted, is_clean, is_good) = match self {
-            Self::Run(report) => (report.interrupted, report.is_clean(), report.is_good()),
+            Self::Run(report) => (report.interrupted.is_some(), report.is_clean(), report.is_good()),
             // A sweep overloads its servers, so it is clean if they make no mistake.
             Self::Sweep(sweep) => (sweep.interrupted, sweep.faults().is_empty(), sweep.is_good()),
         };

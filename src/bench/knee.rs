@@ -330,7 +330,8 @@ mod tests {
         (faulty.accounts.lost, faulty.accounts.duplicated, faulty.connections_lost) = (3, 2, 1);
         faulty.refused_talks = 600;
         let lost = [Miss::Lost { lost: 3, expected: 600_000 }, Miss::Refused { share: 0.01 }];
-        let expected = [&[Miss::Fault("duplicated", 2), late][..], &lost, &[Miss::Fault("connections failed or lost", 1)]];
+        let expected =
+            [&[Miss::Fault("duplicated", 2), late][..], &lost, &[Miss::Fault("connections failed or lost", 1)]];
         assert_eq!(missed(&faulty), expected.concat());
         let silent = Report { corrected: Latency::default(), ..report };
         let none = |percentile, bound| Miss::Latency { percentile, us: None, bound };

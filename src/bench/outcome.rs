@@ -123,6 +123,15 @@ pub struct Accounts {
     pub misdelivered: u64,
 }
 
+/// The run that a signal ended. In a search, the report may be that of an earlier trial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interruption {
+    /// The talks per second that it planned. `None` in the closed loop.
+    pub rate: Option<f64>,
+    /// The part of its measured time that had passed.
+    pub measured: Duration,
+}
+
 /// How well the load generator kept its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Generator {
@@ -263,8 +272,8 @@ pub struct Report {
     pub members_max: usize,
     /// The measured time. Shorter than planned if the run was interrupted.
     pub measured: Duration,
-    /// Whether the run was ended early.
-    pub interrupted: bool,
+    /// The end by a signal, if one came.
+    pub interrupted: Option<Interruption>,
     /// Time from a join to `listening`.
     pub joins: Latency,
     /// Delivery latency from the intended time of sending.
@@ -313,10 +322,7 @@ pub struct Report {
 impl Report {
     /// Returns the planned talks per second. `None` in the closed loop, which plans none.
     pub fn planned_per_s(&self) -> Option<f64> {
-        match self.plan.pace {
-            Pace::Open { rate } | Pace::Bursts { rate } => Some(rate),
-            Pace::Closed { .. } => None,
-        }
+        self.plan.pace.rate()
     }
 
     /// Returns the talks per second that were sent in the measured time.

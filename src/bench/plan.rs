@@ -63,6 +63,16 @@ pub enum Pace {
     },
 }
 
+impl Pace {
+    /// Returns the planned talks per second. `None` in the closed loop, which plans none.
+    pub fn rate(self) -> Option<f64> {
+        match self {
+            Self::Open { rate } | Self::Bursts { rate } => Some(rate),
+            Self::Closed { .. } => None,
+        }
+    }
+}
+
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {

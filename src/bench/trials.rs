@@ -49,9 +49,9 @@ pub fn find(
                 break;
             }
         };
-        if report.interrupted {
+        if let Some(interruption) = report.interrupted {
             // An interrupted run is no trial: it might have failed later.
-            best.get_or_insert(report).interrupted = true;
+            best.get_or_insert(report).interrupted = Some(interruption);
             break;
         }
         let judgement = objective.judge(&report);
@@ -85,7 +85,7 @@ fn attempt(
 ) -> Result<Report, RunError> {
     let mut report = run(Pace::Open { rate })?;
     for _ in 1..ATTEMPTS_MAX {
-        if objective.judge(&report).trial != Trial::Unproven || report.interrupted {
+        if objective.judge(&report).trial != Trial::Unproven || report.interrupted.is_some() {
             break;
         }
         let again = match run(Pace::Open { rate }) {
@@ -96,9 +96,9 @@ fn attempt(
                 break;
             }
         };
-        if again.interrupted {
+        if again.interrupted.is_some() {
             // An interrupted run knows less than the one before.
-            report.interrupted = true;
+            report.interrupted = again.interrupted;
             break;
         }
         report = again;
@@ -114,8 +114,10 @@ pub(super) fn tell(line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::bench::outcome::samples;
+    use crate::bench::outcome::{Interruption, samples};
 
     /// Makes a search from 1000 talks/s with these runs.
     fn found(runs: impl IntoIterator<Item = Result<Report, RunError>>) -> Result<Report, RunError> {
@@ -177,9 +179,8 @@ mod tests {
 
     #[test]
     fn the_line_about_a_trial_says_what_it_missed() {
-        let line = |report: &Report| {
-            line(2000.0, report, &"p99<50ms,loss=0".parse::<Objective>().unwrap().judge(report))
-        };
+        let line =
+            |report: &Report| line(2000.0, report, &"p99<50ms,loss=0".parse::<Objective>().unwrap().judge(report));
         let mut report = samples::good();
         assert_eq!(line(&report), "2000 talks/s: p99 6.62 ms, holds");
         (report.accounts.lost, report.accounts.expected, report.refused_talks) = (3, 12_000, 1_200);
@@ -205,7 +206,8 @@ mod tests {
 
     #[test]
     fn what_is_interrupted_takes_no_figures_away() {
-        let cut_short = || Ok(Report { interrupted: true, ..samples::empty() });
+        let interrupted = |rate: f64| Some(Interruption { rate: Some(rate), measured: Duration::from_millis(700) });
+        let cut_short = |rate: f64| Ok(Report { interrupted: interrupted(rate), ..samples::empty() });
         let lossy = || {
             let mut report = samples::good();
             report.accounts.lost = 1;
@@ -216,20 +218,22 @@ mod tests {
             report.generator.lag_p99 = 1_000_000;
             report
         };
-        let held = found([Ok(samples::good()), cut_short()]).unwrap();
+        let held = found([Ok(samples::good()), cut_short(2000.0)]).unwrap();
         assert_eq!(trials(&held), [(1000.0, Trial::Holds)]);
-        assert!(held.interrupted && held.corrected.count > 0);
-        let failed = found([Ok(lossy()), cut_short()]).unwrap();
+        assert_eq!(held.interrupted, interrupted(2000.0), "the time is not that of the trial before");
+        assert!(held.corrected.count > 0);
+        let failed = found([Ok(lossy()), cut_short(500.0)]).unwrap();
         assert_eq!(trials(&failed), [(1000.0, Trial::Fails)]);
-        assert!(failed.interrupted && failed.corrected.count > 0);
+        assert!(failed.interrupted == interrupted(500.0) && failed.corrected.count > 0);
         let late_and_lossy = || Report { accounts: lossy().accounts, ..late() };
-        let again = found([Ok(late_and_lossy()), cut_short()]).unwrap();
+        let again = found([Ok(late_and_lossy()), cut_short(1000.0)]).unwrap();
         let mut late_and_wrong = late();
         late_and_wrong.accounts.duplicated = 1;
-        let no_excuse = found([Ok(late_and_wrong), cut_short()]).unwrap();
+        let no_excuse = found([Ok(late_and_wrong), cut_short(500.0)]).unwrap();
         assert_eq!(trials(&no_excuse), [(1000.0, Trial::Fails)], "a fault gets no second chance");
-        assert!(trials(&again).is_empty() && again.interrupted && again.corrected.count > 0);
-        let at_once = found([cut_short()]).unwrap();
-        assert!(at_once.interrupted && at_once.corrected.count == 0);
+        assert!(trials(&again).is_empty() && again.corrected.count > 0);
+        assert_eq!(again.interrupted, interrupted(1000.0), "the time is that of the second attempt");
+        let at_once = found([cut_short(1000.0)]).unwrap();
+        assert!(at_once.interrupted.is_some() && at_once.corrected.count == 0);
     }
 }

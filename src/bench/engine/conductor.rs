@@ -23,7 +23,7 @@ use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
 use crate::bench::measure::{Distribution, Recorder};
-use crate::bench::outcome::{Generator, Memory, Report, Server};
+use crate::bench::outcome::{Generator, Interruption, Memory, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::Process;
 use crate::metrics::process::own_cpu;
@@ -170,7 +170,9 @@ impl<'a> Conductor<'a> {
             conversations,
             members_max,
             measured: self.measured,
-            interrupted: self.interrupted,
+            interrupted: self
+                .interrupted
+                .then_some(Interruption { rate: self.run.plan.pace.rate(), measured: self.measured }),
             joins: recorder.joins().latency(),
             corrected: corrected.latency(),
             curve: corrected.curve(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Curve, Exposed, Generator, Knee, KneeStep, Latency, MailboxFigures, Memory, Miss, Report,
-    Second, Server, Spread, Trial,
+    Accounts, Circumstances, Curve, Exposed, Generator, Interruption, Knee, KneeStep, Latency, MailboxFigures, Memory,
+    Miss, Report, Second, Server, Spread, Trial,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
@@ -55,7 +55,7 @@ pub(in crate::bench) fn good() -> Report {
         conversations: 1_000,
         members_max: 1_240,
         measured: Duration::from_secs(30),
-        interrupted: false,
+        interrupted: None,
         joins: latency(10_000, 800, 1.9, 30_000),
         corrected: latency(600_000, 220, 2.2, 41_000),
         curve: Curve::default(),
@@ -147,7 +147,7 @@ pub(in crate::bench) fn faulty() -> Report {
     report.circumstances.url = format!("http://127.0.0.1/?{hostile}");
     report.plan.user_prefix = hostile.to_owned();
     report.measured = Duration::from_secs(1);
-    report.interrupted = true;
+    report.interrupted = Some(Interruption { rate: Some(8_000.0), measured: Duration::from_millis(1_200) });
     report.seconds.truncate(1);
     report.accounts = Accounts {
         sent: 2_000,
@@ -178,7 +178,7 @@ pub(in crate::bench) fn empty() -> Report {
         conversations: 0,
         members_max: 0,
         measured: Duration::ZERO,
-        interrupted: false,
+        interrupted: None,
         joins: Latency::default(),
         corrected: Latency::default(),
         curve: Curve::default(),

@@ -5,7 +5,9 @@ use super::sheet::{Figure, Grid, Row, Sheet, Verdict, row};
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
 use super::{json, plots};
 use crate::bench::engine;
-use crate::bench::outcome::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Knee, Latency, Report, Spread, Trial};
+use crate::bench::outcome::{
+    BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Interruption, Knee, Latency, Report, Spread, Trial,
+};
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
 
@@ -76,9 +78,14 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
             }
         },
     ];
-    if report.interrupted {
-        let (measured, planned) = (seconds(report.measured), seconds(report.plan.duration));
-        verdicts.push(Verdict { good: false, text: format!("INTERRUPTED: {measured} of {planned} were measured") });
+    if let Some(Interruption { rate, measured }) = report.interrupted {
+        let time = format!("{} of {} were measured", seconds(measured), seconds(report.plan.duration));
+        // The other figures are those of the best trial.
+        let text = match rate.filter(|_| report.knee.is_some()) {
+            Some(rate) => format!("INTERRUPTED: in the trial of {} talks/s, of which {time}", number(rate)),
+            None => format!("INTERRUPTED: {time}"),
+        };
+        verdicts.push(Verdict { good: false, text });
     }
     verdicts
 }

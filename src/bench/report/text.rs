@@ -123,7 +123,12 @@ mod tests {
         assert!(
             text.contains("\nNOT CLEAN: 3 lost, 1 duplicated, 2 out of order, 4 misdelivered, 5 unaccounted for, ")
         );
-        assert!(text.ends_with("INTERRUPTED: 1 s of 30 s were measured\n"), "{text}");
+        assert!(
+            text.ends_with("INTERRUPTED: in the trial of 8,000 talks/s, of which 1.2 s of 30 s were measured\n"),
+            "{text}"
+        );
+        let run = table(&Report { knee: None, ..samples::faulty() });
+        assert!(run.ends_with("\nINTERRUPTED: 1.2 s of 30 s were measured\n"), "{run}");
         assert!(!text.contains('\u{1b}'), "no escape sequence of the server reaches the terminal");
     }
 

@@ -107,8 +107,8 @@ fn knee(options: &BenchOptions, sweep: &mut Sweep, interrupt: &Interrupt) -> Res
     let doubts = report::doubts(&report);
     let Report { knee, interrupted, .. } = report;
     let best = knee.as_ref().and_then(Knee::best).map(|step| step.rate);
-    (sweep.search, sweep.interrupted) = (knee, interrupted);
-    if interrupted {
+    (sweep.search, sweep.interrupted) = (knee, interrupted.is_some());
+    if sweep.interrupted {
         return Ok(None);
     }
     match (best, doubts) {
@@ -150,7 +150,7 @@ fn run_once(
         subject.end(report)
     });
     match report {
-        Ok(report) if report.interrupted => None,
+        Ok(report) if report.interrupted.is_some() => None,
         Ok(report) => Some(Ok(Figures::of(&report, queue))),
         Err(_) if interrupt.has_come() => None,
         // The last words of a server are too long for a row.
