@@ -1,6 +1,7 @@
 //! Doubts, faults and figures of made-up outcomes.
 
 use super::*;
+use crate::bench::plan::Pace;
 
 #[test]
 fn a_good_run_is_valid_and_clean() {
