@@ -268,6 +268,23 @@ fn the_spawned_server_ends_with_the_bench_however_that_ends() {
 }
 
 #[test]
+fn a_run_that_a_signal_ends_before_the_first_join_has_measured_nothing() {
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let bench = bench(&["--url", &format!("http://{}", silent.local_addr().unwrap()), "--quiet"]);
+    // The first connection is that which asks whether anybody answers.
+    let _taken = [silent.accept().unwrap(), silent.accept().unwrap()];
+    signal(&bench, "INT");
+    let Outcome { code, out, err } = Outcome::of(bench);
+    let expected = "\
+INVALID: nothing was measured, because the run was interrupted before anybody had joined. Let the run go on to its end
+NOTHING CHECKED: nothing was to be delivered
+INTERRUPTED: 0 s of 10 s were measured
+";
+    assert_eq!((code, out.as_str()), (Some(130), expected), "{err}");
+}
+
+#[test]
 fn a_signal_that_comes_twice_at_once_is_one() {
     // timeout(1) signals the process and then its group.
     let (_server, url, metrics) = server();

@@ -43,6 +43,13 @@ pub enum Doubt {
     },
     /// The plan has talks, and none was sent.
     NoTalk,
+    /// A signal came before the measured time.
+    Unmeasured {
+        /// Number of users that had joined.
+        joined: u64,
+        /// Number of users that were to join.
+        planned: u64,
+    },
     /// The search did not find the knee.
     AtLeast {
         /// The highest rate that held, if one did, in talks per second.
@@ -69,6 +76,9 @@ impl Report {
     /// Returns the reasons to doubt the figures. A plan without talks is a run at rest, whose joins and memory are
     /// valid.
     pub(in crate::bench) fn doubts_of_run(&self) -> Vec<Doubt> {
+        if !self.is_measured() {
+            return vec![Doubt::Unmeasured { joined: self.joins.count, planned: self.plan.connections as u64 }];
+        }
         let mut doubts = Vec::new();
         let Generator { lag_p99, busy_share: share, .. } = self.generator;
         match self.plan.pace {
@@ -107,6 +117,11 @@ impl Report {
     /// Whether there is no reason to doubt the figures.
     pub fn is_valid(&self) -> bool {
         self.doubts().is_empty()
+    }
+
+    /// Whether the measured time began. Only a signal keeps it from that.
+    pub(in crate::bench) fn is_measured(&self) -> bool {
+        self.interrupted.is_none() || !self.measured.is_zero()
     }
 
     fn wants_talks(&self) -> bool {

@@ -104,7 +104,9 @@ fn a_talk_may_fall_behind_the_end_and_a_run_at_rest_has_none() {
     assert!(rest.is_clean());
     let mut warm = samples::good();
     (warm.seconds, warm.measured) = (Vec::new(), Duration::ZERO);
-    assert_eq!(warm.doubts(), [Doubt::NoTalk], "it was interrupted in the warm-up");
+    warm.interrupted = Some(Interruption { rate: Some(2_000.0), measured: Duration::ZERO });
+    let unmeasured = Doubt::Unmeasured { joined: 10_000, planned: 10_000 };
+    assert_eq!(warm.doubts(), [unmeasured], "it was interrupted in the warm-up");
     rest.generator.busy_share = 0.93;
     assert!(!rest.is_valid(), "there may be churn");
 }

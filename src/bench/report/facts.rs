@@ -68,6 +68,9 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     let mut verdicts = vec![
         validity(report),
         match (faults.is_empty(), report.accounts.expected) {
+            (true, 0) if !report.is_measured() => {
+                Verdict { good: false, text: "NOTHING CHECKED: nothing was to be delivered".to_owned() }
+            }
             (true, 0) => Verdict { good: true, text: "CLEAN: nothing was to be delivered, nobody was lost".to_owned() },
             (true, _) => Verdict {
                 good: true,

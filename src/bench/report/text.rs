@@ -95,8 +95,11 @@ pub(super) fn paragraph(heading: &str, text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::bench::outcome::{Report, samples};
+    use crate::bench::outcome::{Interruption, Report, samples};
+    use crate::bench::plan::Pace;
     use crate::bench::report;
 
     fn table(report: &Report) -> String {
@@ -165,6 +168,22 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost
             assert_eq!(wide, None);
             assert!(text.lines().all(|line| line.trim_end() == line), "no blanks at the end of a line");
         }
+    }
+
+    #[test]
+    fn a_run_that_ends_before_the_first_join_says_that_nothing_was_measured() {
+        let mut report = samples::empty();
+        (report.plan.connections, report.plan.duration) = (1_000, Duration::from_secs(10));
+        report.interrupted = Some(Interruption { rate: Some(2_000.0), measured: Duration::ZERO });
+        let verdicts = verdicts(&report::of_run(&report));
+        let expected = "\
+INVALID: nothing was measured, because the run was interrupted before anybody had joined. Let the run go on to its end
+NOTHING CHECKED: nothing was to be delivered
+INTERRUPTED: 0 s of 10 s were measured
+";
+        assert_eq!(verdicts, expected);
+        report.plan.pace = Pace::Open { rate: 0.0 };
+        assert_eq!(super::verdicts(&report::of_run(&report)), expected, "nor was a run at rest");
     }
 
     #[test]

@@ -170,6 +170,16 @@ impl fmt::Display for Doubt {
                 percent(share)
             ),
             Self::NoTalk => f.write_str("no talk was sent"),
+            Self::Unmeasured { joined, planned } => {
+                f.write_str("nothing was measured, because the run was interrupted ")?;
+                match joined {
+                    0 => f.write_str("before anybody had joined"),
+                    joined if joined < planned => {
+                        write!(f, "when {} of {} users had joined", count(joined), count(planned))
+                    }
+                    _ => f.write_str("before its measured time"),
+                }
+            }
             Self::AtLeast { held: Some(held), unproven: Some(rate) } => {
                 let (held, rate) = (number(held), number(rate));
                 write!(
@@ -216,6 +226,7 @@ pub(super) fn advice(report: &Report) -> Option<String> {
     let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };
     Some(match doubts.first()? {
         Doubt::AtLeast { unproven: None, .. } => "Let the search run to its end".to_owned(),
+        Doubt::Unmeasured { .. } => "Let the run go on to its end".to_owned(),
         Doubt::AtLeast { held: Some(_), .. } => format!("{IDLE}, or load the server from another machine"),
         Doubt::AtLeast { .. } => format!("{IDLE}, or begin with a lower --rate"),
         _ if any(|doubt| matches!(doubt, Doubt::NoTalk)) => "Take a longer --duration or a higher --rate".to_owned(),
@@ -285,6 +296,18 @@ mod tests {
             (Doubt::Busy { share: 0.83 }, "the generator was busy for 83.0 % of the time, where 80.0 % are allowed"),
             (Doubt::TooFew { achieved: 1_933.3, planned: 2e3 }, "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
             (Doubt::NoTalk, "no talk was sent"),
+            (
+                Doubt::Unmeasured { joined: 0, planned: 1_000 },
+                "nothing was measured, because the run was interrupted before anybody had joined",
+            ),
+            (
+                Doubt::Unmeasured { joined: 999, planned: 1_000 },
+                "nothing was measured, because the run was interrupted when 999 of 1,000 users had joined",
+            ),
+            (
+                Doubt::Unmeasured { joined: 1_000, planned: 1_000 },
+                "nothing was measured, because the run was interrupted before its measured time",
+            ),
             (
                 Doubt::AtLeast { held: Some(2_828.4), unproven: Some(4e3) },
                 "at least 2,828 talks/s: this machine could show no more (at 4,000 talks/s the bench itself was late)",
