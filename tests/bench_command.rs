@@ -354,7 +354,8 @@ fn tokens_and_names_come_from_a_file() {
     let more = ["--url", &url, "--connections", "13", "--rate", "50", "--duration", "300ms", "--quiet"];
     let mut command = maxtalk(&[&["bench", "--warm-up", "0s"], &more[..]].concat());
     let Outcome { code, out, err } = Outcome::of(command.stdout(Stdio::piped()).spawn().unwrap());
-    let hint = "1 connections failed or lost. If it is maxtalk with its demo, start it with MAXTALK_DEMO__PEOPLE=13\n";
+    let hint = "1 connections failed or lost; errors: join: refused with unknown_user (1). If it is maxtalk with its \
+                demo, start it with MAXTALK_DEMO__PEOPLE=13\n";
     assert!(code == Some(1) && out.ends_with(hint), "{out} {err}");
     let more = ["--url", &url, "--user-prefix", "x", "--rate", "50", "--duration", "300ms"];
     let err = Outcome::of(bench(&more)).err;

@@ -13,6 +13,8 @@ use crate::bench::printable::printable;
 
 /// The largest number of kinds of errors that have rows of their own.
 const ERRORS_SHOWN: usize = 20;
+/// The largest number of kinds of errors that the judgement on the server names.
+const ERRORS_TOLD: usize = 3;
 
 /// Returns the report of a run.
 pub(super) fn sheet(report: &Report) -> Sheet {
@@ -65,20 +67,24 @@ fn brief(report: &Report, verdicts: &[Verdict]) -> [String; 5] {
 fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
+    let errors = told_errors(report).map_or_else(String::new, |errors| format!("; errors: {errors}"));
     let mut verdicts = vec![
         validity(report),
         match (faults.is_empty(), report.accounts.expected) {
             (true, 0) if !report.is_measured() => {
                 Verdict { good: false, text: "NOTHING CHECKED: nothing was to be delivered".to_owned() }
             }
-            (true, 0) => Verdict { good: true, text: "CLEAN: nothing was to be delivered, nobody was lost".to_owned() },
+            (true, 0) => {
+                Verdict { good: true, text: format!("CLEAN: nothing was to be delivered, nobody was lost{errors}") }
+            }
             (true, _) => Verdict {
                 good: true,
-                text: "CLEAN: each delivery is accounted for, in order and once, and nobody was lost".to_owned(),
+                text: format!("CLEAN: each delivery is accounted for, in order and once, and nobody was lost{errors}"),
             },
-            (false, _) => {
-                Verdict { good: false, text: format!("NOT CLEAN: {faults}{}", people(report).unwrap_or_default()) }
-            }
+            (false, _) => Verdict {
+                good: false,
+                text: format!("NOT CLEAN: {faults}{errors}{}", people(report).unwrap_or_default()),
+            },
         },
     ];
     if let Some(Interruption { rate, measured }) = report.interrupted {
@@ -287,9 +293,26 @@ fn accounts(report: &Report) -> Grid {
     Grid::new("accounts", &["number"], rows)
 }
 
-fn errors(report: &Report) -> Grid {
+/// Returns the errors by kind, the most frequent first.
+fn sorted_errors(report: &Report) -> Vec<&(String, u64)> {
     let mut errors = report.errors.iter().collect::<Vec<_>>();
     errors.sort_by(|(a_name, a), (b_name, b)| b.cmp(a).then_with(|| a_name.cmp(b_name)));
+    errors
+}
+
+/// Returns the most frequent errors in words. `None` if there are none.
+fn told_errors(report: &Report) -> Option<String> {
+    let errors = sorted_errors(report);
+    let told = errors.iter().take(ERRORS_TOLD);
+    let mut told =
+        told.map(|(name, number)| format!("{} ({})", printable(name, 70), count(*number))).collect::<Vec<_>>();
+    let rest = errors.len().saturating_sub(ERRORS_TOLD);
+    told.extend((rest > 0).then(|| format!("{} other kinds", count(rest as u64))));
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+fn errors(report: &Report) -> Grid {
+    let errors = sorted_errors(report);
     let shown = errors.iter().take(ERRORS_SHOWN);
     let mut rows = shown.map(|(name, number)| row(printable(name, 70), [count(*number)])).collect::<Vec<_>>();
     let rest = errors.get(ERRORS_SHOWN..).unwrap_or_default();

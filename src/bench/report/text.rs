@@ -144,7 +144,8 @@ maxtalk bench: 10,000 connections; 1,000 conversations of 10 on average, sizes b
 2,000 talks/s (100.0 % of the plan), 20,000 deliveries/s
 delivery p50 0.220 ms, p90 1.58 ms, p99 6.62 ms, p99.9 15.8 ms, max 41.0 ms
 VALID: the generator kept its plan
-CLEAN: each delivery is accounted for, in order and once, and nobody was lost
+CLEAN: each delivery is accounted for, in order and once, and nobody was lost; errors: not_joined (1,234), \
+            rate_limited (12)
 ";
         assert_eq!(brief(&samples::good()), expected);
         for report in [samples::searched(), samples::faulty(), samples::empty()] {
@@ -155,6 +156,24 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost
         let valid = "VALID: p99<50ms,loss=0 holds up to 5,500 talks/s and fails at 6,000 talks/s (p99 is 99.3 ms and \
                      not below 50 ms)\nCLEAN: ";
         assert!(verdicts.starts_with(valid), "{verdicts}");
+    }
+
+    #[test]
+    fn the_judgement_on_the_server_names_the_errors() {
+        let mut report = samples::good();
+        report.connections_lost = 7;
+        let end = |report: &Report| verdicts(&report::of_run(report)).lines().last().unwrap().to_owned();
+        let lost = "NOT CLEAN: 7 connections failed or lost";
+        assert_eq!(end(&report), format!("{lost}; errors: not_joined (1,234), rate_limited (12)"));
+        report.errors.extend([
+            ("talk: refused with busy".to_owned(), 40),
+            ("a".to_owned(), 1),
+            ("b\u{7}".to_owned(), 9),
+        ]);
+        let most = "not_joined (1,234), talk: refused with busy (40), rate_limited (12), 2 other kinds";
+        assert_eq!(end(&report), format!("{lost}; errors: {most}"));
+        report.errors.clear();
+        assert_eq!(end(&report), lost);
     }
 
     #[test]
