@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::outcome::{Doubt, Judgement, KneeStep, Miss, RATE_MIN, Report, Trial};
+use super::outcome::{Doubt, Generator, Judgement, KneeStep, Miss, RATE_MIN, Report, Trial};
 use super::plan::LAG_MAX;
 use super::units::{TimeError, time};
 
@@ -209,6 +209,7 @@ impl Search {
             achieved: report.talks_per_s(),
             p99: report.corrected.at(99.0),
             lost: lost(report),
+            generator: report.generator,
             missed,
             trial,
         });
@@ -216,8 +217,8 @@ impl Search {
 
     /// Records that the rate that [`next`](Self::next) returned could not be tried.
     pub fn failed(&mut self) {
-        let (missed, trial) = (Vec::new(), Trial::Fails);
-        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, missed, trial });
+        let (generator, missed, trial) = (Generator::default(), Vec::new(), Trial::Fails);
+        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, generator, missed, trial });
     }
 
     fn record(&mut self, step: KneeStep) {

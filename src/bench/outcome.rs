@@ -134,6 +134,17 @@ pub struct Generator {
     /// The share of the measured time in which the busiest thread did not wait, or the CPU time of an average thread,
     /// whichever is larger.
     pub busy_share: f64,
+    /// The machine around it in the measured time. `None` if the system does not tell.
+    pub machine: Option<MachineShares>,
+}
+
+/// Shares of the time of all processors of the generator's machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MachineShares {
+    /// The share in which they had nothing to do.
+    pub idle: f64,
+    /// The share that the host of a virtual machine gave to others although this one had work.
+    pub stolen: f64,
 }
 
 /// Resources that the server's process used.

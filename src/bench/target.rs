@@ -19,10 +19,12 @@ use crate::files;
 
 mod child;
 mod process;
+mod processors;
 mod scrape;
 
 pub use child::{Child, ChildError, How, Set, chosen, environment};
 pub use process::Process;
+pub use processors::Processors;
 pub use scrape::Scraper;
 
 /// How long a server may take to accept a connection.

@@ -23,9 +23,9 @@ use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
 use crate::bench::ledger::Tally;
 use crate::bench::measure::{Distribution, Recorder};
-use crate::bench::outcome::{Generator, Interruption, Memory, Report, Server};
+use crate::bench::outcome::{Generator, Interruption, MachineShares, Memory, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
-use crate::bench::target::Process;
+use crate::bench::target::{Process, Processors};
 use crate::metrics::process::own_cpu;
 
 /// Interval at which counters are checked.
@@ -66,6 +66,8 @@ pub(super) struct Conductor<'a> {
     leaves: u64,
     /// The share of the measured time in which the generator was busy.
     busy_share: f64,
+    /// The shares of the machine's time in the measured time.
+    machine: Option<MachineShares>,
 }
 
 impl<'a> Conductor<'a> {
@@ -130,6 +132,7 @@ impl<'a> Conductor<'a> {
             received_bytes: None,
             leaves: 0,
             busy_share: 0.0,
+            machine: None,
         })
     }
 
@@ -194,6 +197,7 @@ impl<'a> Conductor<'a> {
                 lag_p99: recorder.lag().percentile(99.0),
                 lag_max: recorder.lag().latency().max,
                 busy_share: self.busy_share,
+                machine: self.machine,
             },
             server: self.server.as_ref().map(|_| self.figures),
             exposed,
@@ -309,6 +313,7 @@ impl<'a> Conductor<'a> {
         self.figures.cpu = after.server.saturating_sub(before.server);
         let deliveries = (after.deliveries - before.deliveries) as f64;
         self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries;
+        self.machine = after.machine_since(&before);
         self.busy_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
         field.over.store(true, Ordering::Relaxed);
@@ -366,6 +371,7 @@ impl<'a> Conductor<'a> {
             leaves: self.run.counts.leaves.load(Ordering::Relaxed),
             server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
             generator: own_cpu(),
+            processors: Processors::now(),
             busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),
         }
     }
@@ -395,6 +401,8 @@ struct Sample {
     server: Duration,
     /// CPU time of this process.
     generator: Duration,
+    /// The time of all processors.
+    processors: Option<Processors>,
     /// How long each thread has been busy, with or without the CPU.
     busy_ns: Vec<u64>,
 }
@@ -408,6 +416,11 @@ impl Sample {
         let cpu = self.generator.saturating_sub(before.generator).as_secs_f64() / threads;
         let busy = self.busy_ns.iter().zip(&before.busy_ns).map(|(now, then)| now - then).max().unwrap_or(0);
         cpu.max(busy as f64 / 1e9)
+    }
+
+    fn machine_since(&self, before: &Self) -> Option<MachineShares> {
+        let (idle, stolen) = self.processors?.shares_since(before.processors?)?;
+        Some(MachineShares { idle, stolen })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The search for the highest rate as its trials, and what they prove.
 
+use super::Generator;
+
 /// The lowest rate that a search tries, in talks per second.
 pub(in crate::bench) const RATE_MIN: f64 = 1.0;
 
@@ -75,6 +77,8 @@ pub struct KneeStep {
     /// Everything that `loss=0` forbids: deliveries that never came or were declared as missed, lost connections, talks
     /// that the server did not take, and joins or leaves that failed.
     pub lost: u64,
+    /// How well the generator kept its plan.
+    pub generator: Generator,
     /// The terms of the objective that were missed. Empty also if the rate could not be tried.
     pub missed: Vec<Miss>,
     /// The result.

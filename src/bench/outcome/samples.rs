@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Curve, Exposed, Generator, Interruption, Knee, KneeStep, Latency, MailboxFigures, Memory,
-    Miss, Report, Second, Server, Spread, Trial,
+    Accounts, Circumstances, Curve, Exposed, Generator, Interruption, Knee, KneeStep, Latency, MachineShares,
+    MailboxFigures, Memory, Miss, Report, Second, Server, Spread, Trial,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
@@ -22,6 +22,7 @@ pub(in crate::bench) fn good() -> Report {
         let first_to_last = latency(60_000 / members, 8 * members, 1.2, 17 * members + 150);
         Spread { members, first_to_last, delivery: latency(100_000, 200 + 8 * members, 1.5, 40_000) }
     };
+    let machine = MachineShares { idle: 0.41, stolen: 0.0 };
     Report {
         circumstances: Circumstances {
             machine: "example, 2 cores, Linux 6.1".to_owned(),
@@ -73,7 +74,7 @@ pub(in crate::bench) fn good() -> Report {
         refused_talks: 1_246,
         refused_joins: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
-        generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342 },
+        generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342, machine: Some(machine) },
         server: Some(server()),
         exposed: Some(exposed()),
         knee: None,
@@ -133,7 +134,8 @@ pub(in crate::bench) fn knee() -> Knee {
             Trial::Unproven => vec![Miss::Lost { lost: 311, expected: 600_000 }],
         };
         let lost = if trial == Trial::Unproven { 311 } else { 0 };
-        KneeStep { rate, achieved: rate.min(6_050.0), p99: Some(p99), lost, missed, trial }
+        let generator = Generator { busy_share: 0.2, ..Generator::default() };
+        KneeStep { rate, achieved: rate.min(6_050.0), p99: Some(p99), lost, generator, missed, trial }
     };
     let rates = [500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 5_000.0, 5_500.0];
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
@@ -161,7 +163,7 @@ pub(in crate::bench) fn faulty() -> Report {
     };
     report.connections_lost = 6;
     report.errors = vec![(hostile.to_owned(), 3)];
-    report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, busy_share: 0.97 };
+    report.generator = Generator { lag_p99: 4_100, lag_max: 81_000, busy_share: 0.97, machine: None };
     if let Some(knee) = &mut report.knee {
         knee.objective = hostile.to_owned();
         knee.steps.retain(|step| step.trial != Trial::Fails);

@@ -24,7 +24,7 @@ fn a_search_that_found_nothing_is_not_good() {
 #[test]
 fn a_search_is_valid_if_the_server_ended_it() {
     let mut report = samples::searched();
-    report.generator = Generator { lag_p99: 1_000_000, lag_max: 2_000_000, busy_share: 1.0 };
+    report.generator = Generator { lag_p99: 1_000_000, lag_max: 2_000_000, busy_share: 1.0, machine: None };
     assert!(report.is_good(), "6,000 talks/s failed while the generator kept its plan");
     let steps = |report: &mut Report, keep: fn(&KneeStep) -> bool| {
         report.knee.as_mut().unwrap().steps.retain(keep);

@@ -60,6 +60,8 @@ fn value(report: &Report) -> Value {
             "lag_p99_us": generator.lag_p99,
             "lag_max_us": generator.lag_max,
             "busy_share": generator.busy_share,
+            "machine_idle_share": generator.machine.map(|machine| machine.idle),
+            "machine_stolen_share": generator.machine.map(|machine| machine.stolen),
         },
         "joins": latency(&report.joins),
         "deliveries_corrected": latency(&report.corrected),

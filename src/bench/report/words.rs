@@ -3,12 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Miss, Report};
+use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Generator, Knee, MachineShares, Miss, Report};
 use crate::bench::plan::{Pace, Plan, Sizes};
 use crate::bench::printable::printable;
 
 /// Shown in place of an unknown figure.
 pub(super) const NONE: &str = "–";
+/// The idle share above which a machine had time left for a generator that was late.
+const IDLE_SHARE_MIN: f64 = 0.3;
+/// The busy share up to which a generator had little to do.
+const BUSY_SHARE_LOW: f64 = 0.5;
+/// The share of its time that a virtual machine has to lose before its host is named.
+const STOLEN_SHARE_TOLD: f64 = 0.01;
 
 /// Returns a whole number in groups of three digits.
 pub(super) fn count(number: u64) -> String {
@@ -218,25 +224,68 @@ impl fmt::Display for Miss {
     }
 }
 
-/// Returns what to do about the doubts, as a sentence without its full stop. `None` if there are none.
+/// Returns what to do about the doubts, as sentences without the last full stop. `None` if there are none.
 pub(super) fn advice(report: &Report) -> Option<String> {
-    const IDLE: &str = "End other work on this machine, or take fewer --connections or more --threads";
     let doubts = report.doubts();
     let any = |pick: fn(&Doubt) -> bool| doubts.iter().any(pick);
     let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };
+    let unproven = report.knee.as_ref().and_then(Knee::next_above).map(|step| &step.generator);
+    let of_trial = Relief::of(unproven.unwrap_or(&report.generator));
+    let of_run = Relief::of(&report.generator);
     Some(match doubts.first()? {
         Doubt::AtLeast { unproven: None, .. } => "Let the search run to its end".to_owned(),
         Doubt::Unmeasured { .. } => "Let the run go on to its end".to_owned(),
-        Doubt::AtLeast { held: Some(_), .. } => format!("{IDLE}, or load the server from another machine"),
-        Doubt::AtLeast { .. } => format!("{IDLE}, or begin with a lower --rate"),
+        Doubt::AtLeast { held: Some(_), .. } => {
+            of_trial.or("allow more by --lag-max", "load the server from another machine")
+        }
+        Doubt::AtLeast { .. } => of_trial.or("allow more by --lag-max", "begin with a lower --rate"),
         _ if any(|doubt| matches!(doubt, Doubt::NoTalk)) => "Take a longer --duration or a higher --rate".to_owned(),
         Doubt::Bottleneck { .. } => "Take more --threads, or a smaller --window".to_owned(),
-        _ if any(|doubt| !matches!(doubt, Doubt::Late { .. })) => format!("{IDLE}, or a lower --rate"),
+        _ if any(|doubt| !matches!(doubt, Doubt::Late { .. })) => {
+            of_run.or("load the server from another machine", "take a lower --rate")
+        }
         _ => {
             let lag_ms = doubts.iter().find_map(late).unwrap_or_default().div_ceil(1_000);
-            format!("{IDLE}, or a lower --rate, or allow as much by --lag-max {lag_ms}ms")
+            of_run.or("take a lower --rate", &format!("allow as much by --lag-max {lag_ms}ms"))
         }
     })
+}
+
+/// What the figures say about the lateness of a generator, and what would relieve it.
+struct Relief {
+    /// How much the machine and the generator had to do, if that is known.
+    state: Option<String>,
+    /// What to do about it. `None` if neither of them had too much to do.
+    cure: Option<&'static str>,
+}
+
+impl Relief {
+    fn of(generator: &Generator) -> Self {
+        const END_OTHER_WORK: &str = "end other work on this machine, or take fewer --connections or more --threads";
+        let Some(MachineShares { idle, stolen }) = generator.machine else {
+            return Self { state: None, cure: Some(END_OTHER_WORK) };
+        };
+        let host = format!(", its host gave {} of it to others", share(stolen));
+        let host = if stolen < STOLEN_SHARE_TOLD { "" } else { &host };
+        let busy = percent(generator.busy_share);
+        let state =
+            format!("This machine was idle for {} of the time{host}, and the bench was busy for {busy}", percent(idle));
+        let (reason, cure) = match (idle >= IDLE_SHARE_MIN, generator.busy_share <= BUSY_SHARE_LOW) {
+            (true, true) => (": neither had too much to do, but the system woke the bench late", None),
+            (true, false) => ("", Some("take more --threads or fewer --connections")),
+            (false, _) => ("", Some(END_OTHER_WORK)),
+        };
+        Self { state: Some(state + reason), cure }
+    }
+
+    /// Returns the sentences. `instead` is the first thing to do if nobody had too much to do; `last` always helps.
+    fn or(&self, instead: &str, last: &str) -> String {
+        let cure = format!("{}, or {last}", self.cure.unwrap_or(instead));
+        let mut letters = cure.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        let cure = first.into_iter().chain(letters).collect::<String>();
+        self.state.as_ref().map_or(cure.clone(), |state| format!("{state}. {cure}"))
+    }
 }
 
 /// Returns the reasons to doubt the figures as one sentence. `None` if there are none.
@@ -342,8 +391,8 @@ mod tests {
         assert_eq!(advice(&samples::good()), None);
         let table: [(Spoil, &str); 5] = [
             (|report| report.generator.lag_p99 = 4_100, ", or allow as much by --lag-max 5ms"),
-            (|report| report.generator.busy_share = 0.83, " more --threads, or a lower --rate"),
-            (|report| report.seconds.truncate(20), " more --threads, or a lower --rate"),
+            (|report| report.generator.busy_share = 0.83, " or fewer --connections, or take a lower --rate"),
+            (|report| report.seconds.truncate(20), "another machine, or take a lower --rate"),
             (|report| report.seconds.clear(), "Take a longer --duration or a higher --rate"),
             (
                 |report| {
@@ -363,5 +412,44 @@ mod tests {
             trials(&mut report, trial);
             assert!(advice(&report).is_some_and(|advice| advice.ends_with(end)), "{end}: {:?}", advice(&report));
         }
+    }
+
+    #[test]
+    fn the_advice_to_a_late_generator_says_how_much_there_was_to_do() {
+        let mut report = samples::good();
+        (report.generator.lag_p99, report.generator.busy_share) = (4_100, 0.094);
+        let mut said = |idle: f64, stolen: f64, busy_share: f64| {
+            (report.generator.machine, report.generator.busy_share) =
+                (Some(MachineShares { idle, stolen }), busy_share);
+            advice(&report).unwrap()
+        };
+        let expected = "This machine was idle for 71.0 % of the time, and the bench was busy for 9.4 %: neither had too \
+                        much to do, but the system woke the bench late. Take a lower --rate, or allow as much by \
+                        --lag-max 5ms";
+        assert_eq!(said(0.71, 0.001, 0.094), expected);
+        let stolen = said(0.71, 0.123, 0.094);
+        assert!(
+            stolen.contains(" of the time, its host gave 12.3 % of it to others, and the bench was busy "),
+            "{stolen}"
+        );
+        let busy = said(0.04, 0.0, 0.094);
+        let other = "idle for 4.0 % of the time, and the bench was busy for 9.4 %. End other work on this machine, or ";
+        assert!(busy.contains(other), "{busy}");
+        let alone = said(0.5, 0.0, 0.77);
+        assert!(alone.contains(" 77.0 %. Take more --threads or fewer --connections, or allow as much "), "{alone}");
+        report.generator.machine = None;
+        let unknown = "End other work on this machine, or take fewer --connections or more --threads, or allow as much by \
+                       --lag-max 5ms";
+        assert_eq!(advice(&report).unwrap(), unknown);
+        // After a search, the trial that was late counts, and not the best one.
+        let mut report = samples::searched();
+        let steps = &mut report.knee.as_mut().unwrap().steps;
+        steps.retain(|step| step.trial != Trial::Fails);
+        let late = steps.iter_mut().find(|step| step.trial == Trial::Unproven).unwrap();
+        late.generator.machine = Some(MachineShares { idle: 0.62, stolen: 0.0 });
+        let expected = "This machine was idle for 62.0 % of the time, and the bench was busy for 20.0 %: neither had too \
+                        much to do, but the system woke the bench late. Allow more by --lag-max, or load the server \
+                        from another machine";
+        assert_eq!(advice(&report).unwrap(), expected);
     }
 }
