@@ -208,9 +208,35 @@ fn a_spawned_server_has_the_settings_of_the_environment_that_are_for_it() {
     assert_eq!(report["circumstances"]["server"], expected, "{report} {}", outcome.err);
 }
 
+#[test]
+fn a_server_that_limits_each_session_shows_its_limit_and_not_its_capacity() {
+    let limit = [("MAXTALK_SESSION__EVENTS_PER_SECOND_MAX", "5"), ("MAXTALK_SESSION__EVENTS_BURST_MAX", "9")];
+    let (_server, url, _) = server_with(&limit);
+    let line = ["--url", &url, "--rate", "90", "--duration", "1s", "--lag-max", "1h"];
+    let report = Outcome::of(bench(&[&line[..], &["--json"]].concat())).json();
+    assert!(report["rate_limited_talks"].as_u64() > Some(0), "{report}");
+    let why = report["invalid_reason"].as_str().unwrap();
+    assert!(why.starts_with("the server refused ") && why.contains(" or more as rate_limited: its limit "), "{why}");
+    let advice = report["advice"].as_str().unwrap();
+    let expected =
+        "Raise session.events_per_second_max and session.bytes_per_second_max of the server above the 30.0 talks ";
+    assert!(advice.starts_with(expected), "{advice}");
+    // A search says the same.
+    let line = ["--url", &url, "--find-knee", "--rate", "90", "--duration", "1s", "--lag-max", "1h", "--quiet"];
+    let Outcome { code, out, err } = Outcome::of(bench(&line));
+    let why = "INVALID: whether 90.0 talks/s hold is not known: the server refused talks as rate_limited, ";
+    assert!(code == Some(1) && out.starts_with(why) && out.contains(expected), "{out} {err}");
+}
+
 /// Starts a server with people in its demo MAX. Returns it, its URL, and the address of its metrics.
 fn server() -> (Process, String, String) {
+    server_with(&[])
+}
+
+/// The same with these variables in its environment.
+fn server_with(variables: &[(&str, &str)]) -> (Process, String, String) {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0"]);
+    command.envs(variables.iter().copied());
     command.env("MAXTALK_DEMO__PEOPLE", "12").env("MAXTALK_DEMO__MEMBERS", "4");
     command.env("MAXTALK_ADMIN__LISTEN", "127.0.0.1:0");
     let mut server = Process::start(command);

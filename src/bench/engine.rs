@@ -158,6 +158,8 @@ struct Counts {
     leaves: AtomicU64,
     /// Talks that the server refused.
     refused_talks: AtomicU64,
+    /// Those of them that were above the rate of a session.
+    limited_talks: AtomicU64,
     /// Joins that the server refused.
     refused_joins: AtomicU64,
     deliveries: AtomicU64,

@@ -210,6 +210,7 @@ impl Search {
             p99: report.corrected.at(99.0),
             lost: lost(report),
             generator: report.generator,
+            limited: report.is_limited(),
             missed,
             trial,
         });
@@ -218,7 +219,16 @@ impl Search {
     /// Records that the rate that [`next`](Self::next) returned could not be tried.
     pub fn failed(&mut self) {
         let (generator, missed, trial) = (Generator::default(), Vec::new(), Trial::Fails);
-        self.record(KneeStep { rate: self.next, achieved: 0.0, p99: None, lost: 0, generator, missed, trial });
+        self.record(KneeStep {
+            rate: self.next,
+            achieved: 0.0,
+            p99: None,
+            lost: 0,
+            generator,
+            limited: false,
+            missed,
+            trial,
+        });
     }
 
     fn record(&mut self, step: KneeStep) {

@@ -218,6 +218,8 @@ pub struct Circumstances {
     pub url: String,
     /// The server's build and configuration, as far as known.
     pub server: String,
+    /// Whether the bench started the server.
+    pub spawned: bool,
     /// Whether a file named the users or gave their tokens.
     pub users_of_a_file: bool,
     /// The file that describes the server's protocol. `None` for maxtalk's own.
@@ -270,6 +272,8 @@ pub struct Report {
     pub talks_not_taken: u64,
     /// Talks that the server refused.
     pub refused_talks: u64,
+    /// Those of them that were refused as `rate_limited`. The server tells at most one a second to each session.
+    pub limited_talks: u64,
     /// Joins that the server refused.
     pub refused_joins: u64,
     /// Refusals and failures by kind.
@@ -345,6 +349,12 @@ impl Report {
     /// Whether the run is valid and clean and, after a search, a rate held the objective.
     pub fn is_good(&self) -> bool {
         self.is_clean() && self.is_valid() && self.knee.as_ref().is_none_or(|knee| knee.best().is_some())
+    }
+
+    /// Whether a server that the bench did not start refused talks because one session sent too many. The limit of a
+    /// server of its own was chosen for the run.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited_talks > 0 && !self.circumstances.spawned
     }
 
     /// Returns the amount by which the accounts do not balance. It is 0 unless the bench itself is wrong.

@@ -152,6 +152,7 @@ pub(super) fn circumstances(url: String, chosen: Option<&[String]>) -> Circumsta
         began: began.format(&Rfc3339).unwrap_or_default(),
         url,
         server,
+        spawned: chosen.is_some(),
         users_of_a_file: false,
         protocol: None,
     }

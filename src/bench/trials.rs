@@ -85,7 +85,9 @@ fn attempt(
 ) -> Result<Report, RunError> {
     let mut report = run(Pace::Open { rate })?;
     for _ in 1..ATTEMPTS_MAX {
-        if objective.judge(&report).trial != Trial::Unproven || report.interrupted.is_some() {
+        let is_unproven = objective.judge(&report).trial == Trial::Unproven;
+        // A limit of the server is the same in each attempt.
+        if !is_unproven || report.is_limited() || report.interrupted.is_some() {
             break;
         }
         let again = match run(Pace::Open { rate }) {
@@ -175,6 +177,16 @@ mod tests {
         late.generator.lag_p99 = 1_000_000;
         let kept = found([Ok(late), nobody_joins()]).unwrap();
         assert_eq!(trials(&kept), [(1000.0, Trial::Holds), (2000.0, Trial::Fails)], "it kept all terms");
+    }
+
+    #[test]
+    fn a_rate_that_a_limit_of_the_server_stops_is_tried_once() {
+        let mut limited = samples::good();
+        (limited.circumstances.spawned, limited.limited_talks, limited.accounts.lost) = (false, 7, 900);
+        let report = found([Ok(samples::good()), Ok(limited), nobody_joins()]).unwrap();
+        assert_eq!(trials(&report)[..2], [(1000.0, Trial::Holds), (2000.0, Trial::Unproven)]);
+        let doubt = report.knee.as_ref().unwrap().steps[1].limited;
+        assert!(doubt && trials(&report).len() == 3, "{:?}", trials(&report));
     }
 
     #[test]

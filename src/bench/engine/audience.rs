@@ -13,7 +13,7 @@ use crate::bench::client::{Ear, Heard, Update};
 use crate::bench::ledger::{self, Receipt, Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::plan::Pace;
-use crate::event::Token;
+use crate::event::{Code, Token};
 
 /// The results of one thread.
 pub(super) struct Notes {
@@ -133,7 +133,8 @@ impl Audience {
         let (is_talk, is_join) = (event == protocol.talk.event, event == protocol.join.event);
         let is_asked = is_join || event == protocol.leave.event;
         let counter = if is_talk { Some(&counts.refused_talks) } else { is_join.then_some(&counts.refused_joins) };
-        counter.into_iter().for_each(|counter| _ = counter.fetch_add(1, Ordering::Relaxed));
+        let limited = (is_talk && code == Code::RateLimited.as_str()).then_some(&counts.limited_talks);
+        counter.into_iter().chain(limited).for_each(|counter| _ = counter.fetch_add(1, Ordering::Relaxed));
         let what = format!("{event}: refused with {code}");
         if is_asked { self.cannot(number, what) } else { self.error(number, &what) }
     }

@@ -191,6 +191,7 @@ impl<'a> Conductor<'a> {
             churn_failures: count(&self.run.counts.churn_failures),
             talks_not_taken: count(&self.run.counts.not_taken),
             refused_talks: count(&self.run.counts.refused_talks),
+            limited_talks: count(&self.run.counts.limited_talks),
             refused_joins: count(&self.run.counts.refused_joins),
             errors: errors.into_iter().chain(strays).collect(),
             generator: Generator {

@@ -1,6 +1,6 @@
 //! The reasons to doubt the figures of a run, or the answer of a search.
 
-use super::{Generator, Report, Trial};
+use super::{Generator, Report};
 use crate::bench::plan::{Bursts, Pace};
 
 /// The share of a burst's length that the p99 lag of a run in bursts may always have. A server that cannot keep up with
@@ -14,7 +14,7 @@ pub(in crate::bench) const BUSY_SHARE_MAX_CLOSED: f64 = 0.9;
 /// The share of the planned talks that must be sent in the open loop.
 const ACHIEVED_SHARE_MIN: f64 = 0.99;
 
-/// A reason why the figures of a run may be the generator's rather than the server's.
+/// A reason why the figures of a run may be those of the generator, or of a limit, rather than the server's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Doubt {
     /// Talks were sent too late in the open loop.
@@ -50,6 +50,18 @@ pub enum Doubt {
         /// Number of users that were to join.
         planned: u64,
     },
+    /// The server refused talks because one session sent too many: its limit was measured, and not its capacity.
+    Limited {
+        /// The refusals that it told.
+        talks: u64,
+    },
+    /// The search did not find the knee, because the server refused talks of sessions that sent too many.
+    AtLimit {
+        /// The highest rate that held, if one did, in talks per second.
+        held: Option<f64>,
+        /// The rate at which it refused some, in talks per second.
+        rate: f64,
+    },
     /// The search did not find the knee.
     AtLeast {
         /// The highest rate that held, if one did, in talks per second.
@@ -67,8 +79,11 @@ impl Report {
             None => self.doubts_of_run(),
             Some(knee) if knee.is_proven() => Vec::new(),
             Some(knee) => {
-                let unproven = knee.next_above().filter(|step| step.trial == Trial::Unproven).map(|step| step.rate);
-                vec![Doubt::AtLeast { held: knee.best().map(|best| best.rate), unproven }]
+                let held = knee.best().map(|best| best.rate);
+                vec![match knee.unproven() {
+                    Some(step) if step.limited => Doubt::AtLimit { held, rate: step.rate },
+                    step => Doubt::AtLeast { held, unproven: step.map(|step| step.rate) },
+                }]
             }
         }
     }
@@ -80,6 +95,9 @@ impl Report {
             return vec![Doubt::Unmeasured { joined: self.joins.count, planned: self.plan.connections as u64 }];
         }
         let mut doubts = Vec::new();
+        if self.is_limited() {
+            doubts.push(Doubt::Limited { talks: self.limited_talks });
+        }
         let Generator { lag_p99, busy_share: share, .. } = self.generator;
         match self.plan.pace {
             Pace::Open { rate } | Pace::Bursts { rate } => {

@@ -12,8 +12,8 @@ pub enum Trial {
     Holds,
     /// The objective was not held.
     Fails,
-    /// The objective was not held, or the rate was not sent, and the generator did not keep its plan: nobody knows
-    /// whose fault that is.
+    /// The objective was not held, or the rate was not sent, and the figures are doubtful: nobody knows whose fault that
+    /// is.
     Unproven,
 }
 
@@ -79,6 +79,8 @@ pub struct KneeStep {
     pub lost: u64,
     /// How well the generator kept its plan.
     pub generator: Generator,
+    /// Whether the server refused talks because one session sent too many.
+    pub limited: bool,
     /// The terms of the objective that were missed. Empty also if the rate could not be tried.
     pub missed: Vec<Miss>,
     /// The result.
@@ -98,6 +100,11 @@ impl Knee {
     /// Returns the trial with the highest rate that held the objective.
     pub fn best(&self) -> Option<&KneeStep> {
         self.steps.iter().filter(|step| step.trial == Trial::Holds).max_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+
+    /// Returns the trial that is unproven and bounds the answer from above, if there is one.
+    pub fn unproven(&self) -> Option<&KneeStep> {
+        self.next_above().filter(|step| step.trial == Trial::Unproven)
     }
 
     /// Returns the trial with the lowest rate above the best one.

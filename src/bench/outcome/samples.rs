@@ -30,6 +30,7 @@ pub(in crate::bench) fn good() -> Report {
             began: "2026-01-02T03:04:05Z".to_owned(),
             url: "http://127.0.0.1:8080".to_owned(),
             server: "spawned, this build".to_owned(),
+            spawned: true,
             users_of_a_file: false,
             protocol: None,
         },
@@ -72,6 +73,7 @@ pub(in crate::bench) fn good() -> Report {
         churn_failures: 0,
         talks_not_taken: 0,
         refused_talks: 1_246,
+        limited_talks: 0,
         refused_joins: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342, machine: Some(machine) },
@@ -135,7 +137,7 @@ pub(in crate::bench) fn knee() -> Knee {
         };
         let lost = if trial == Trial::Unproven { 311 } else { 0 };
         let generator = Generator { busy_share: 0.2, ..Generator::default() };
-        KneeStep { rate, achieved: rate.min(6_050.0), p99: Some(p99), lost, generator, missed, trial }
+        KneeStep { rate, achieved: rate.min(6_050.0), p99: Some(p99), lost, generator, limited: false, missed, trial }
     };
     let rates = [500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 5_000.0, 5_500.0];
     Knee { objective: "p99<50ms,loss=0".to_owned(), steps: rates.map(step).into() }
@@ -196,6 +198,7 @@ pub(in crate::bench) fn empty() -> Report {
         churn_failures: 0,
         talks_not_taken: 0,
         refused_talks: 0,
+        limited_talks: 0,
         refused_joins: 0,
         errors: Vec::new(),
         generator: Generator::default(),

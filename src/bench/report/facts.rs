@@ -370,7 +370,10 @@ pub(super) fn knee(knee: &Knee) -> Grid {
         Some(step) => row(format!("{objective} holds {up_to} {} talks/s", number(step.rate)), []),
         None => row(format!("{objective} does not hold at any of these"), []),
     }]);
-    let is_unproven = knee.steps.iter().any(|step| step.trial == Trial::Unproven);
-    let rows = rows.chain(is_unproven.then(|| row("unproven: missed while the generator was late, three times", [])));
+    let unproven = || knee.steps.iter().filter(|step| step.trial == Trial::Unproven);
+    let is_late = unproven().any(|step| !step.limited);
+    let rows = rows.chain(is_late.then(|| row("unproven: missed while the generator was late, three times", [])));
+    let is_limited = unproven().any(|step| step.limited);
+    let rows = rows.chain(is_limited.then(|| row("unproven: missed because the server limits each session", [])));
     Grid::new("search for the knee", &["achieved", "p99, ms", "lost", "objective"], rows)
 }

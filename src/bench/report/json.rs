@@ -75,6 +75,7 @@ fn value(report: &Report) -> Value {
         "churn_failures": report.churn_failures,
         "talks_not_taken": report.talks_not_taken,
         "refused_talks": report.refused_talks,
+        "rate_limited_talks": report.limited_talks,
         "refused_joins": report.refused_joins,
         "errors": errors.collect::<Value>(),
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),

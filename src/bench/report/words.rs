@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bench::outcome::{BUSY_SHARE_MAX_OPEN, Doubt, Generator, Knee, MachineShares, Miss, Report};
-use crate::bench::plan::{Pace, Plan, Sizes};
+use crate::bench::plan::{Bursts, Pace, Plan, Sizes};
 use crate::bench::printable::printable;
 
 /// Shown in place of an unknown figure.
@@ -176,6 +176,20 @@ impl fmt::Display for Doubt {
                 percent(share)
             ),
             Self::NoTalk => f.write_str("no talk was sent"),
+            Self::Limited { talks } => write!(
+                f,
+                "the server refused {} talks or more as rate_limited: its limit for one session was measured, and not its \
+                 capacity",
+                count(talks)
+            ),
+            Self::AtLimit { held, rate } => {
+                let rate = number(rate);
+                match held {
+                    Some(held) => write!(f, "at least {} talks/s: at {rate} talks/s ", number(held))?,
+                    None => write!(f, "whether {rate} talks/s hold is not known: ")?,
+                }
+                f.write_str("the server refused talks as rate_limited, by its limit for one session")
+            }
             Self::Unmeasured { joined, planned } => {
                 f.write_str("nothing was measured, because the run was interrupted ")?;
                 match joined {
@@ -229,11 +243,13 @@ pub(super) fn advice(report: &Report) -> Option<String> {
     let doubts = report.doubts();
     let any = |pick: fn(&Doubt) -> bool| doubts.iter().any(pick);
     let late = |doubt: &Doubt| if let Doubt::Late { lag_p99, .. } = doubt { Some(*lag_p99) } else { None };
-    let unproven = report.knee.as_ref().and_then(Knee::next_above).map(|step| &step.generator);
+    let unproven = report.knee.as_ref().and_then(Knee::unproven).map(|step| &step.generator);
     let of_trial = Relief::of(unproven.unwrap_or(&report.generator));
     let of_run = Relief::of(&report.generator);
     Some(match doubts.first()? {
         Doubt::AtLeast { unproven: None, .. } => "Let the search run to its end".to_owned(),
+        Doubt::Limited { .. } => raise(report, report.planned_per_s().unwrap_or_else(|| report.talks_per_s())),
+        Doubt::AtLimit { rate, .. } => raise(report, *rate),
         Doubt::Unmeasured { .. } => "Let the run go on to its end".to_owned(),
         Doubt::AtLeast { held: Some(_), .. } => {
             of_trial.or("allow more by --lag-max", "load the server from another machine")
@@ -249,6 +265,20 @@ pub(super) fn advice(report: &Report) -> Option<String> {
             of_run.or("take a lower --rate", &format!("allow as much by --lag-max {lag_ms}ms"))
         }
     })
+}
+
+/// Returns which settings bound the talks of one session, and what they have to be above at this rate.
+fn raise(report: &Report, talks_per_s: f64) -> String {
+    // Each conversation has one talker, and few users talk in several.
+    let talkers = report.conversations.min(report.plan.connections).max(1);
+    let in_bursts = if matches!(report.plan.pace, Pace::Bursts { .. }) { Bursts::TIMES as f64 } else { 1.0 };
+    let each = talks_per_s * in_bursts / talkers as f64;
+    let size = bytes((each * report.plan.payload_bytes as f64) as u64);
+    format!(
+        "Raise session.events_per_second_max and session.bytes_per_second_max of the server above the {} talks and {size} \
+         that each talker sends a second, or take users of more conversations",
+        number(each)
+    )
 }
 
 /// What the figures say about the lateness of a generator, and what would relieve it.
@@ -346,6 +376,21 @@ mod tests {
             (Doubt::TooFew { achieved: 1_933.3, planned: 2e3 }, "only 1,933 talks/s of 2,000 were sent, 96.7 %"),
             (Doubt::NoTalk, "no talk was sent"),
             (
+                Doubt::Limited { talks: 1_200 },
+                "the server refused 1,200 talks or more as rate_limited: its limit for one session was measured, and not \
+                 its capacity",
+            ),
+            (
+                Doubt::AtLimit { held: Some(2e3), rate: 4e3 },
+                "at least 2,000 talks/s: at 4,000 talks/s the server refused talks as rate_limited, by its limit for one \
+                 session",
+            ),
+            (
+                Doubt::AtLimit { held: None, rate: 4e3 },
+                "whether 4,000 talks/s hold is not known: the server refused talks as rate_limited, by its limit for one \
+                 session",
+            ),
+            (
                 Doubt::Unmeasured { joined: 0, planned: 1_000 },
                 "nothing was measured, because the run was interrupted before anybody had joined",
             ),
@@ -412,6 +457,32 @@ mod tests {
             trials(&mut report, trial);
             assert!(advice(&report).is_some_and(|advice| advice.ends_with(end)), "{end}: {:?}", advice(&report));
         }
+    }
+
+    #[test]
+    fn the_advice_at_a_limit_names_the_settings_and_what_they_have_to_be() {
+        let mut report = samples::good();
+        (report.limited_talks, report.conversations) = (12, 4);
+        assert_eq!(advice(&report), None, "the limit of a server that the bench started was chosen");
+        report.circumstances.spawned = false;
+        let raise = |talks: &str, size: &str| {
+            format!(
+                "Raise session.events_per_second_max and session.bytes_per_second_max of the server above the {talks} \
+                 talks and {size} that each talker sends a second, or take users of more conversations"
+            )
+        };
+        assert_eq!(advice(&report), Some(raise("500", "73.2 KiB")));
+        report.plan.pace = Pace::Bursts { rate: 2_000.0 };
+        assert_eq!(advice(&report), Some(raise("5,000", "732 KiB")));
+        report.plan.pace = Pace::Closed { window: 9 };
+        assert_eq!(advice(&report), Some(raise("500", "73.2 KiB")), "those that were sent");
+        let mut report = samples::searched();
+        report.conversations = 4;
+        let steps = &mut report.knee.as_mut().unwrap().steps;
+        steps.retain(|step| step.trial != Trial::Fails);
+        steps.iter_mut().for_each(|step| step.limited = step.trial == Trial::Unproven);
+        assert_eq!(report.doubts(), [Doubt::AtLimit { held: Some(5_500.0), rate: 8_000.0 }]);
+        assert_eq!(advice(&report), Some(raise("2,000", "293 KiB")));
     }
 
     #[test]
