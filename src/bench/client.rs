@@ -32,7 +32,7 @@ use self::speech::Said;
 pub use self::update::Update;
 use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
-use super::protocol::ChatProtocol;
+use super::protocol::{AnswerBy, ChatProtocol, Ids};
 use crate::protocol::engine::Packet;
 use crate::protocol::payload::{Body, PayloadReader};
 use crate::protocol::{Generation, TransportKind};
@@ -41,6 +41,11 @@ use crate::protocol::{Generation, TransportKind};
 const WAITING_BYTES_MAX: usize = 256 << 10;
 /// Size limit of a fragmented message.
 const PARTS_BYTES_MAX: usize = 16 << 20;
+
+/// The ids of requests that the server is to acknowledge. A client has one of each under way, so they do not change.
+const JOIN_ID: u64 = 1;
+/// The id of a leave.
+const LEAVE_ID: u64 = 2;
 
 /// Receives what a client is told.
 pub trait Ear {
@@ -59,7 +64,7 @@ pub enum Heard<'a> {
     /// then has to be called once per period.
     Connected(Option<Duration>),
     /// All conversations that the client listens to.
-    Listening(Vec<String>),
+    Listening(Ids),
     /// An answer to a join or a leave that lists no conversations.
     NotListening,
     /// The argument of an `update`, for [`Update::parse`].
@@ -171,13 +176,16 @@ impl Client {
 
     /// Joins as `username`.
     pub fn join(&mut self, username: &str, token: Option<&str>) {
-        let join = &self.peer.target.protocol.join;
-        self.say(&self.peer.speech.event(&join.event, Some(&join.argument(username, token))));
+        let ChatProtocol { join, listening, .. } = &*self.peer.target.protocol;
+        let id = (listening.answer == AnswerBy::Ack).then_some(JOIN_ID);
+        self.say(&self.peer.speech.event(id, &join.event, Some(&join.argument(username, token))));
     }
 
     /// Leaves all conversations.
     pub fn leave(&mut self) {
-        self.say(&self.peer.speech.event(&self.peer.target.protocol.leave.event, None));
+        let ChatProtocol { leave, listening, .. } = &*self.peer.target.protocol;
+        let id = (listening.answer == AnswerBy::Ack).then_some(LEAVE_ID);
+        self.say(&self.peer.speech.event(id, &leave.event, None));
     }
 
     /// Queues a talk. [`flush`](Self::flush) sends it, so that several leave together. `conversation` is JSON;
@@ -358,6 +366,7 @@ impl Client {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
             Said::Event(name, argument) => event(&peer.target.protocol, name, argument, ear),
+            Said::Answer(id, argument) => answer(&peer.target.protocol, id, argument, ear),
             Said::Ping => self.say(peer.speech.pong()),
             Said::Bye => return Err(io::ErrorKind::UnexpectedEof.into()),
             Said::Nothing => {}
@@ -369,7 +378,7 @@ impl Client {
 fn event(protocol: &ChatProtocol, name: &str, argument: &str, ear: &mut impl Ear) {
     let heard = match name {
         name if name == protocol.update.event => Heard::Update(argument.as_bytes()),
-        name if name == protocol.listening.event => {
+        name if name == protocol.listening.event && protocol.listening.answer == AnswerBy::Event => {
             protocol.listening.ids(argument).map_or(Heard::NotListening, Heard::Listening)
         }
         name if name == protocol.refused.event => match protocol.refused.read(argument) {
@@ -379,6 +388,17 @@ fn event(protocol: &ChatProtocol, name: &str, argument: &str, ear: &mut impl Ear
         _ => return,
     };
     ear.heard(heard);
+}
+
+/// Passes on the acknowledgement of a join or a leave. That of a leave needs no list.
+fn answer(protocol: &ChatProtocol, id: u64, argument: &str, ear: &mut impl Ear) {
+    match (protocol.listening.answer, id) {
+        (AnswerBy::Ack, JOIN_ID) => {
+            ear.heard(protocol.listening.ids(argument).map_or(Heard::NotListening, Heard::Listening));
+        }
+        (AnswerBy::Ack, LEAVE_ID) => ear.heard(Heard::Listening(Ids::default())),
+        _ => {}
+    }
 }
 
 fn text(bytes: &[u8]) -> io::Result<&str> {

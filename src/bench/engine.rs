@@ -143,6 +143,8 @@ struct Run {
     seated: AtomicUsize,
     /// The users that joined in the ramp, each with the ids of its conversations.
     heard: Mutex<Vec<(usize, Vec<String>)>>,
+    /// Whether the server writes these ids as numbers.
+    numbers: AtomicBool,
 }
 
 /// Counters of all threads.
@@ -196,12 +198,13 @@ struct Field {
 }
 
 impl Field {
-    fn new(layout: Layout, schedule: Option<Schedule>, echo: bool) -> Self {
+    fn new(layout: Layout, schedule: Option<Schedule>, echo: bool, has_numbers: bool) -> Self {
         let conversations = 0..layout.conversations();
+        let written = |id: &str| if has_numbers { id.to_owned() } else { json(id) };
         Self {
             talks: conversations.clone().map(|_| Talks::default()).collect(),
             classes: conversations.clone().map(|conversation| SizeClass::of(layout.size(conversation))).collect(),
-            ids: conversations.map(|conversation| json(layout.id(conversation).as_str())).collect(),
+            ids: conversations.map(|conversation| written(layout.id(conversation).as_str())).collect(),
             layout,
             schedule,
             echo,

@@ -56,12 +56,34 @@ pub struct Leave {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Listening {
-    /// The name of the event.
+    /// How it comes.
+    pub answer: AnswerBy,
+    /// The name of the event, if it comes by one.
     pub event: String,
     /// The path to the list of all conversations that the user hears. If it is empty, the argument is the list.
     pub conversations: String,
     /// The path to the id in an entry of the list. If it is empty, the entry is the id.
     pub id: String,
+}
+
+/// How a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerBy {
+    /// By an event.
+    Event,
+    /// By the acknowledgement of the request.
+    Ack,
+}
+
+/// The ids in a list of conversations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The ids as texts.
+    pub texts: Vec<String>,
+    /// Whether the server wrote them as numbers.
+    pub are_numbers: bool,
 }
 
 /// The event that talks.
@@ -141,7 +163,12 @@ impl Default for Leave {
 
 impl Default for Listening {
     fn default() -> Self {
-        Self { event: "listening".to_owned(), conversations: "conversations".to_owned(), id: String::new() }
+        Self {
+            answer: AnswerBy::Event,
+            event: "listening".to_owned(),
+            conversations: "conversations".to_owned(),
+            id: String::new(),
+        }
     }
 }
 
@@ -224,9 +251,11 @@ impl ChatProtocol {
         if !self.namespace.starts_with('/') || self.namespace.contains(['?', ',', ' ']) {
             return Err(ProtocolError::Namespace(self.namespace.clone()));
         }
+        // An acknowledgement has no name.
+        let listening =
+            (self.listening.answer == AnswerBy::Event).then_some(("listening.event", &self.listening.event));
         let needed = [
             ("join.event", &self.join.event),
-            ("listening.event", &self.listening.event),
             ("talk.event", &self.talk.event),
             ("talk.conversation", &self.talk.conversation),
             ("talk.id", &self.talk.id),
@@ -234,7 +263,7 @@ impl ChatProtocol {
             ("update.conversation", &self.update.conversation),
             ("update.id", &self.update.id),
         ];
-        if let Some((key, _)) = needed.iter().find(|(_, name)| name.is_empty()) {
+        if let Some((key, _)) = needed.iter().chain(&listening).find(|(_, name)| name.is_empty()) {
             return Err(ProtocolError::Empty(key));
         }
         let others = [
@@ -246,14 +275,11 @@ impl ChatProtocol {
             ("refused.event", &self.refused.event),
         ];
         let is_odd = |name: &str| name.contains(['"', '\\']) || name.chars().any(char::is_control);
-        if let Some((key, name)) = needed.into_iter().chain(others).find(|(_, name)| is_odd(name)) {
+        if let Some((key, name)) = needed.into_iter().chain(listening).chain(others).find(|(_, name)| is_odd(name)) {
             return Err(ProtocolError::Characters { key, name: name.clone() });
         }
-        let told = [
-            ("listening.event", &self.listening.event),
-            ("update.event", &self.update.event),
-            ("refused.event", &self.refused.event),
-        ];
+        let told = [("update.event", &self.update.event), ("refused.event", &self.refused.event)];
+        let told = listening.into_iter().chain(told).collect::<Vec<_>>();
         for (at, (key, name)) in told.iter().enumerate() {
             if let Some((other, _)) = told[..at].iter().find(|(_, other)| other == name) {
                 return Err(ProtocolError::Same(other, key));
@@ -283,11 +309,22 @@ impl Join {
 }
 
 impl Listening {
-    /// Returns the conversations in the argument of the event. `None` if it has another form.
-    pub fn ids(&self, argument: &str) -> Option<Vec<String>> {
+    /// Returns the conversations in the argument of the answer. `None` if it has another form, or ids are mixed.
+    pub fn ids(&self, argument: &str) -> Option<Ids> {
         let argument: Value = serde_json::from_str(argument).ok()?;
-        let id = |entry: &Value| Some(at(entry, &self.id)?.as_str()?.to_owned());
-        at(&argument, &self.conversations)?.as_array()?.iter().map(id).collect()
+        let entries = at(&argument, &self.conversations)?.as_array()?;
+        let ids = entries.iter().map(|entry| at(entry, &self.id)).collect::<Option<Vec<_>>>()?;
+        let numbers = ids.iter().filter(|id| id.is_number()).count();
+        let texts = ids.iter().map(|id| text_or_number(id)).collect::<Option<Vec<_>>>()?;
+        [0, ids.len()].contains(&numbers).then_some(Ids { texts, are_numbers: numbers > 0 })
+    }
+
+    /// Returns the name of the answer, for messages.
+    pub fn name(&self) -> &str {
+        match self.answer {
+            AnswerBy::Event => &self.event,
+            AnswerBy::Ack => "acknowledgement",
+        }
     }
 
     /// Returns the form of the argument, for messages.
@@ -312,6 +349,15 @@ impl Refused {
 /// Returns the value at a path of names with dots between them: `user.name`. The empty path is the value itself.
 pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').filter(|name| !name.is_empty()).try_fold(value, |value, name| value.get(name))
+}
+
+/// Returns a text, or a whole number as text. `None` for another value.
+pub fn text_or_number(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -374,11 +420,20 @@ mod tests {
             ("[talk]\nid = \"\"", "talk.id is empty: it needs a name"),
             ("[update]\nevent = \"a\\\"b\"", "update.event = \"a\\\"b\": without quotation marks"),
             ("[update]\nevent = \"listening\"", "listening.event and update.event are the same event"),
+            ("[listening]\nevent = \"\"", "listening.event is empty: it needs a name"),
+            ("[listening]\nanswer = \"acks\"", "line 2: unknown variant `acks`, expected `event` or `ack`"),
         ];
         for (file, message) in table {
             let error = ChatProtocol::parse(file).unwrap_err().to_string();
             assert!(error.starts_with(message), "{file}: {error}");
         }
+    }
+
+    #[test]
+    fn an_acknowledgement_needs_no_name() {
+        let protocol = ChatProtocol::parse("[listening]\nanswer = \"ack\"\nevent = \"\"\n").unwrap();
+        assert_eq!((protocol.listening.answer, protocol.listening.name()), (AnswerBy::Ack, "acknowledgement"));
+        assert!(ChatProtocol::parse("[listening]\nanswer = \"ack\"\n[update]\nevent = \"listening\"\n").is_ok());
     }
 
     #[test]
@@ -401,9 +456,14 @@ mod tests {
         ];
         for (conversations, id, argument, form) in table {
             let listening = listening(conversations, id);
-            assert_eq!(listening.ids(argument), Some(vec!["a".to_owned(), "b".to_owned()]), "{argument}");
+            let ids = Ids { texts: vec!["a".to_owned(), "b".to_owned()], are_numbers: false };
+            assert_eq!(listening.ids(argument), Some(ids), "{argument}");
+            let numbers = argument.replace("\"a\"", "7").replace("\"b\"", "-8");
+            let ids = Ids { texts: vec!["7".to_owned(), "-8".to_owned()], are_numbers: true };
+            assert_eq!(listening.ids(&numbers), Some(ids), "{numbers}");
+            assert_eq!(listening.ids(&argument.replace("\"a\"", "7")), None, "mixed");
             assert_eq!(listening.form(), form);
-            for wrong in ["", "{}", r#"{"conversations":[1]}"#, "[1]", "7"] {
+            for wrong in ["", "{}", r#"{"conversations":[1.5]}"#, "[null]", "7"] {
                 assert_eq!(listening.ids(wrong), None, "{wrong}");
             }
         }

@@ -60,10 +60,12 @@ async function bench(text, ...more) {
   }
 }
 
-/** The program with one line replaced. */
-function changed(from, to) {
-  assert.ok(program.includes(from), `the server has no ${from}`);
-  return program.replace(from, to);
+/** The program with these texts replaced: pairs of the old and the new one. */
+function changed(...pairs) {
+  return pairs.reduce((text, [from, to]) => {
+    assert.ok(text.includes(from), `the server has no ${from}`);
+    return text.replace(from, to);
+  }, program);
 }
 
 it("a chat server that delivers all is clean", { timeout: 60_000 }, async () => {
@@ -88,7 +90,7 @@ it("polling clients are as good", { timeout: 60_000 }, async () => {
 
 it("a server that drops messages is not clean", { timeout: 60_000 }, async () => {
   const say = "io.to(room).emit(";
-  const lossy = changed(say, `if ((globalThis.said = (globalThis.said ?? 0) + 1) % 10) ${say}`);
+  const lossy = changed([say, `if ((globalThis.said = (globalThis.said ?? 0) + 1) % 10) ${say}`]);
   const { code, report, stderr } = await bench(lossy);
   assert.ok(report, stderr);
   const { accounts } = report;
@@ -99,7 +101,7 @@ it("a server that drops messages is not clean", { timeout: 60_000 }, async () =>
 });
 
 it("a server that sends nothing back to the talker is not what the file says", { timeout: 60_000 }, async () => {
-  const { report, stderr } = await bench(changed("io.to(room).emit(", "socket.to(room).emit("));
+  const { report, stderr } = await bench(changed(["io.to(room).emit(", "socket.to(room).emit("]));
   assert.ok(report, stderr);
   // Each talk is lost to its talker.
   assert.deepEqual([report.clean, report.accounts.lost], [false, report.accounts.sent]);
@@ -110,6 +112,30 @@ it("churn is accounted for", { timeout: 60_000 }, async () => {
   assert.ok(report, stderr);
   assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
   assert.ok(report.joins.count > 12, "nobody came back");
+});
+
+it("a server may answer by acknowledgements, and number its conversations", { timeout: 60_000 }, async () => {
+  const numbered = changed(
+    ['socket.on("hello", (name) => {', 'socket.on("hello", (name, answer) => {'],
+    ['["lobby", `room ${Number(name.match(/\\d+/)) % 3}`]', "[9, Number(name.match(/\\d+/)) % 3]"],
+    ['socket.emit("welcome", { rooms });', "answer({ rooms });"],
+    ['socket.on("bye", () => {', 'socket.on("bye", (answer) => {'],
+    ['socket.emit("welcome", { rooms: [] });', "answer();"],
+  );
+  const file = join(folder, "chat.toml");
+  const good = await readFile(file, "utf8");
+  await writeFile(file, good.replace('event = "welcome"', 'answer = "ack"'));
+  try {
+    const { report, stderr } = await bench(numbered, "--churn", "20", "--transports", "websocket=1,polling=1");
+    assert.ok(report, stderr);
+    assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
+    assert.deepEqual([report.conversations, report.members_max], [4, HEARD_BY.lobby]);
+    assert.ok(report.joins.count > 12 && report.accounts.received > 0, "nobody came back");
+    const silent = await bench(numbered.replace("answer({ rooms });", "answer({ chats: rooms });"));
+    assert.ok(silent.stderr.includes('join: answered with an acknowledgement that is not {"rooms": [id, ...]} (12)'), silent.stderr);
+  } finally {
+    await writeFile(file, good);
+  }
 });
 
 it("a file that does not fit is told", { timeout: 60_000 }, async () => {

@@ -42,6 +42,8 @@ pub(super) enum Said<'a> {
     Refused(&'a str),
     /// An event, with its first argument.
     Event(&'a str, &'a str),
+    /// The acknowledgement of the request with this id, with its first argument.
+    Answer(u64, &'a str),
     /// A ping, to be answered.
     Ping,
     /// The session is over.
@@ -82,9 +84,9 @@ impl Speech {
         }
     }
 
-    /// Returns the packet of an event. `argument` is JSON.
-    pub(super) fn event(&self, name: &str, argument: Option<&str>) -> String {
-        packet::event(self.generation, &self.namespace, None, name, argument.as_slice())
+    /// Returns the packet of an event. `argument` is JSON. If there is an `id`, the server is to acknowledge it.
+    pub(super) fn event(&self, id: Option<u64>, name: &str, argument: Option<&str>) -> String {
+        packet::event(self.generation, &self.namespace, id, name, argument.as_slice())
     }
 
     /// Returns the packet of a talk. `conversation` is JSON.
@@ -139,6 +141,7 @@ impl Speech {
             "0" => Said::Connected,
             "1" => Said::Bye,
             "2" => self.event_in(data.trim_start_matches(|c: char| c.is_ascii_digit()))?,
+            "3" => answer_in(data)?,
             "4" => Said::Refused(data),
             _ => return None,
         })
@@ -161,7 +164,10 @@ impl Speech {
             Some(legacy::Packet::Event { endpoint, name: std::borrow::Cow::Borrowed(name), arguments, .. })
                 if endpoint_is(endpoint) =>
             {
-                Said::Event(name, arguments.first().map_or("", |argument| argument.get()))
+                Said::Event(name, first(&arguments))
+            }
+            Some(legacy::Packet::Ack { endpoint, id, arguments }) if endpoint_is(endpoint) => {
+                Said::Answer(id, first(&arguments))
             }
             _ => Said::Nothing,
         }
@@ -179,6 +185,18 @@ impl Speech {
     }
 }
 
+/// Returns the answer in `7[argument]`. `None` if it has another form.
+fn answer_in(data: &str) -> Option<Said<'_>> {
+    let (id, array) = data.split_at(data.find('[')?);
+    let arguments: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+    Some(Said::Answer(id.parse().ok()?, first(&arguments)))
+}
+
+/// Returns the first argument as JSON. Empty if there is none.
+fn first<'a>(arguments: &[&'a RawValue]) -> &'a str {
+    arguments.first().map_or("", |argument| argument.get())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +210,7 @@ mod tests {
             Said::Connected => "connected".to_owned(),
             Said::Refused(why) => format!("refused {why}"),
             Said::Event(name, argument) => format!("event {name} {argument}"),
+            Said::Answer(id, argument) => format!("answer {id} {argument}"),
             Said::Ping => "ping".to_owned(),
             Said::Bye => "bye".to_owned(),
             Said::Nothing => "nothing".to_owned(),
@@ -211,6 +230,14 @@ mod tests {
             (Eio4, "/max", r#"42/max,["x"]"#, "event x "),
             (Eio4, "/max", r#"42["x",1]"#, "nothing"),
             (Eio4, "/", r#"42["x",1]"#, "event x "),
+            (Eio4, "/max", r#"43/max,1[{"rooms":[7]},2]"#, r#"answer 1 {"rooms":[7]}"#),
+            (Eio4, "/", "432[]", "answer 2 "),
+            (Eio4, "/", "43[]", "nothing"),
+            (Eio4, "/max", "431[]", "nothing"),
+            (Eio3, "/max", "43/max,1[7]", "answer 1 7"),
+            (Sio09, "/max", "6::/max:1+[7]", "answer 1 7"),
+            (Sio09, "/max", "6::/max:2", "answer 2 "),
+            (Sio09, "/max", "6:::2", "nothing"),
             (Eio4, "/max", "2", "ping"),
             (Eio4, "/max", "1", "bye"),
             (Eio4, "/max", "41/max,", "bye"),
@@ -239,10 +266,10 @@ mod tests {
         for generation in Generation::ALL {
             for namespace in ["/max", "/"] {
                 let speech = Speech::new(generation, namespace, &ChatProtocol::default());
-                let packet = speech.event("update", Some(r#"{"a":0}"#));
+                let packet = speech.event(None, "update", Some(r#"{"a":0}"#));
                 assert_eq!(speech.update(packet.as_bytes()), Some(&br#"{"a":0}"#[..]), "{packet}");
-                assert_eq!(speech.update(speech.event("joined", Some("{}")).as_bytes()), None);
-                let talk = speech.event("talk", Some(r#"{"conversation":"c","timestamp":1,"messageID":"m"}"#));
+                assert_eq!(speech.update(speech.event(None, "joined", Some("{}")).as_bytes()), None);
+                let talk = speech.event(None, "talk", Some(r#"{"conversation":"c","timestamp":1,"messageID":"m"}"#));
                 assert_eq!(speech.talk(r#""c""#, 1, "m"), talk);
             }
         }
@@ -255,11 +282,11 @@ mod tests {
         let protocol = ChatProtocol::parse(file).unwrap();
         for generation in Generation::ALL {
             let speech = Speech::new(generation, "/", &protocol);
-            let talk = speech.event("say", Some(r#"{"room":"c","text":"m"}"#));
+            let talk = speech.event(None, "say", Some(r#"{"room":"c","text":"m"}"#));
             assert_eq!(speech.talk(r#""c""#, 1, "m"), talk);
-            let said = speech.event("said", Some("{}"));
+            let said = speech.event(None, "said", Some("{}"));
             assert_eq!(speech.update(said.as_bytes()), Some(&b"{}"[..]));
-            assert_eq!(speech.update(speech.event("update", Some("{}")).as_bytes()), None);
+            assert_eq!(speech.update(speech.event(None, "update", Some("{}")).as_bytes()), None);
         }
     }
 }

@@ -54,7 +54,8 @@ impl<'a> Update<'a> {
                 }
                 _ => return None,
             };
-            let (value, after) = string(rest)?;
+            let is_conversation = key == names.conversation;
+            let (value, after) = string(rest).or_else(|| digits(rest).filter(|_| is_conversation))?;
             *target = Cow::Borrowed(value);
             match after.strip_prefix(',') {
                 Some(after) => rest = after,
@@ -75,7 +76,7 @@ impl<'a> Update<'a> {
         let field = |path: &str| if path.is_empty() { None } else { at(&object, path) };
         let text = |path: &str| match field(path) {
             None => Some(Cow::default()),
-            Some(text) => text.as_str().map(|text| Cow::Owned(text.to_owned())),
+            Some(value) => protocol::text_or_number(value).map(Cow::Owned),
         };
         // A server may have a time of its own in another form.
         let whole = |path: &str| field(path).and_then(Value::as_u64);
@@ -99,9 +100,14 @@ pub(super) fn string(text: &str) -> Option<(&str, &str)> {
 
 /// Returns a number of digits only, and the text after it.
 fn whole(text: &str) -> Option<(u64, &str)> {
-    let end = text.bytes().position(|byte| !byte.is_ascii_digit())?;
-    let (digits, rest) = text.split_at(end);
+    let (digits, rest) = digits(text)?;
     Some((digits.parse().ok()?, rest))
+}
+
+/// Returns one digit or more, and the text after them.
+fn digits(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).filter(|end| *end > 0)?;
+    Some(text.split_at(end))
 }
 
 #[cfg(test)]
@@ -142,6 +148,21 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_may_be_a_number() {
+        let names = protocol::Update::default();
+        let of = |id: &'static str| Some(Update { conversation: id.into(), ..update(None) });
+        let json = |id: &str| format!(r#"{{"username":"u1","conversation":{id},"timestamp":123,"messageID":"r-7"}}"#);
+        assert_eq!(Update::usual(&json("42"), &names), of("42"));
+        assert_eq!(Update::usual(&json("-42"), &names), None);
+        for id in ["42", "-42"] {
+            assert_eq!(Update::any(&json(id), &names), of(id));
+        }
+        for id in ["4.2", "true", "null", "[4]"] {
+            assert_eq!(Update::parse(json(id).as_bytes(), &names), None, "{id}");
+        }
+    }
+
+    #[test]
     fn a_time_in_another_form_is_none() {
         let json = br#"{"username":"u1","conversation":"c0","timestamp":"2026-01-02","messageID":"r-7"}"#;
         let expected = Update { timestamp: None, ..update(None) };
@@ -151,7 +172,7 @@ mod tests {
     #[test]
     fn is_nothing_where_it_is_no_update() {
         let names = protocol::Update::default();
-        for json in ["", "{", "[]", r#"{"username":1}"#, r#"{"username":"u1"}x"#, "\u{1}"] {
+        for json in ["", "{", "[]", r#"{"username":1.5}"#, r#"{"username":[1]}"#, r#"{"username":"u1"}x"#, "\u{1}"] {
             assert_eq!(Update::parse(json.as_bytes(), &names), None, "{json}");
         }
         assert_eq!(Update::parse(b"\xff", &names), None);

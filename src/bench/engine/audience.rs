@@ -13,6 +13,7 @@ use crate::bench::client::{Ear, Heard, Update};
 use crate::bench::ledger::{self, Receipt, Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::plan::Pace;
+use crate::bench::protocol::{AnswerBy, Ids};
 use crate::event::{Code, Token};
 
 /// The results of one thread.
@@ -95,7 +96,9 @@ impl Ear for Hearing<'_> {
             Heard::Refused(event, code) => audience.refused(*number, &event, &code),
             Heard::NotListening => {
                 let listening = &audience.run.target.protocol.listening;
-                let what = format!("join: answered with a {} that is not {}", listening.event, listening.form());
+                let article = if listening.answer == AnswerBy::Event { "a" } else { "an" };
+                let (name, form) = (listening.name(), listening.form());
+                let what = format!("join: answered with {article} {name} that is not {form}");
                 audience.cannot(*number, what);
             }
             Heard::Garbled(event) => audience.error(*number, &format!("{event}: makes no sense")),
@@ -217,13 +220,14 @@ impl Audience {
         Ok(freed + usize::from(delivery.is_freed))
     }
 
-    fn listening(&mut self, number: usize, ids: &[String]) {
+    fn listening(&mut self, number: usize, Ids { texts: ids, are_numbers }: &Ids) {
         let now_us = self.now_us;
         let person = &mut self.people[number - self.range.start];
         match (person.state, &self.field) {
             (State::Joining, field) => {
                 self.notes.recorder.record_join(now_us.saturating_sub(person.asked_us));
                 let Some(field) = field.clone() else {
+                    self.run.numbers.fetch_or(*are_numbers, Ordering::Relaxed);
                     person.state = State::Listening;
                     self.run.heard.lock().push((number, ids.to_vec()));
                     self.news.push((number, News::Joined));
@@ -313,7 +317,7 @@ impl Audience {
     /// Closes a user at the end of the run. A request without an answer has failed.
     pub(super) fn end(&mut self, number: usize) {
         if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
-            let event = &self.run.target.protocol.listening.event;
+            let event = self.run.target.protocol.listening.name();
             self.cannot(number, format!("{asked}: no {event} until the end"));
         }
         self.close(number);

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -109,6 +109,7 @@ impl<'a> Conductor<'a> {
             live: (0..if job.progress { threads } else { 0 }).map(|_| Mutex::default()).collect(),
             seated: AtomicUsize::new(0),
             heard: Mutex::default(),
+            numbers: AtomicBool::new(false),
         });
         let spawned = polls.into_iter().enumerate().map(|(index, poll)| {
             let run = Arc::clone(&run);
@@ -152,7 +153,8 @@ impl<'a> Conductor<'a> {
         let conversations_per_user = average(joined as usize, self.run.plan.conversations_per_user);
         let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
-            let field = Arc::new(Field::new(layout, schedule, self.run.target.protocol.echo));
+            let has_numbers = self.run.numbers.load(Ordering::Relaxed);
+            let field = Arc::new(Field::new(layout, schedule, self.run.target.protocol.echo, has_numbers));
             self.talks(&field, interrupt).await;
         }
         let exposed = self.observer.take().and_then(Observer::end);

@@ -55,12 +55,13 @@ fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
         live: Vec::new(),
         seated: AtomicUsize::new(0),
         heard: Mutex::default(),
+        numbers: AtomicBool::new(false),
     });
     let layout = Layout::learnt((0..connections).map(|number| (number, ["c"])));
     let schedule = Schedule::new(&layout, 1.0, 1);
     let mut audience = Audience::new(run, 0..connections);
     audience.people.iter_mut().for_each(|person| person.state = State::Listening);
-    audience.take_seats(Arc::new(Field::new(layout, schedule, echo)));
+    audience.take_seats(Arc::new(Field::new(layout, schedule, echo, false)));
     audience.notes.recorder = Recorder::new(0, 60_000_000);
     audience
 }

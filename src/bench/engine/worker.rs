@@ -254,7 +254,7 @@ impl Worker {
             // The user may have asked again since.
             Deadline::Answer if person.asked_us + ANSWER_TIMEOUT.as_micros() as u64 == due_us => {
                 if let Some(asked) = person.state.asks() {
-                    let event = &self.run.target.protocol.listening.event;
+                    let event = self.run.target.protocol.listening.name();
                     let why = format!("{asked}: no {event} in {} s", ANSWER_TIMEOUT.as_secs());
                     self.audience.cannot(number, why);
                     self.take_news();
