@@ -196,7 +196,7 @@ fn a_plan_without_talks_is_a_run_at_rest_and_one_that_nobody_hears_is_none() {
     job.plan.pace = Pace::Open { rate: 50.0 };
     (0..CONNECTIONS).for_each(|number| fixture.max.talks_in(&format!("u{number}"), &[&format!("c{number}")]));
     let error = engine::run(&job, pending()).unwrap_err();
-    assert!(matches!(error, RunError::NobodyListens { joined: 12 }), "{error}");
+    assert!(matches!(error, RunError::NobodyListens { joined: 12, hint: None }), "{error}");
 }
 
 /// The accounts of a run without talks and faults.

@@ -71,6 +71,8 @@ pub enum Heard<'a> {
     Update(&'a [u8]),
     /// A request was refused: the event and the code.
     Refused(String, String),
+    /// An event that the protocol does not name.
+    Unnamed(&'a str),
     /// The argument of an event cannot be read.
     Garbled(&'a str),
 }
@@ -385,7 +387,7 @@ fn event(protocol: &ChatProtocol, name: &str, argument: &str, ear: &mut impl Ear
             Some((event, code)) => Heard::Refused(event, code),
             None => Heard::Garbled(name),
         },
-        _ => return,
+        name => Heard::Unnamed(name),
     };
     ear.heard(heard);
 }

@@ -40,6 +40,7 @@ use self::conductor::Conductor;
 use self::talks::Talks;
 use super::client::Target;
 use super::measure::{Distribution, SizeClass};
+use super::mistakes::Hint;
 use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
 use super::target::Scraper;
@@ -91,21 +92,30 @@ pub enum RunError {
         cause: io::Error,
     },
     /// No connection got as far as `listening`.
-    #[error("nobody could join: {}{}", list(.errors), .named.map_or_else(String::new, |users| hint(.errors, users)))]
+    #[error(
+        "nobody could join: {}{}{}",
+        list(.errors),
+        .named.map_or_else(String::new, |users| unknown(.errors, users)),
+        hinted(.hint)
+    )]
     NobodyJoined {
         /// The errors by kind, with their number.
         errors: Vec<(String, u64)>,
+        /// What is likely wrong in the file of `--protocol`.
+        hint: Option<Hint>,
         /// Number of users. `None` if a file named them.
         named: Option<usize>,
     },
     /// No talk would be heard by anybody.
     #[error(
         "no conversation has two of the {joined} users who joined, so that nobody would hear a talk: MAX has to know \
-         users that share conversations (--user-prefix, --token-file)"
+         users that share conversations (--user-prefix, --token-file){}", hinted(.hint)
     )]
     NobodyListens {
         /// Number of users that joined.
         joined: u64,
+        /// What is likely wrong in the file of `--protocol`.
+        hint: Option<Hint>,
     },
     /// A thread has panicked.
     #[error("a thread of the bench failed")]
@@ -145,6 +155,8 @@ struct Run {
     heard: Mutex<Vec<(usize, Vec<String>)>>,
     /// Whether the server writes these ids as numbers.
     numbers: AtomicBool,
+    /// Whether a file describes the protocol of the server.
+    has_file: bool,
 }
 
 /// Counters of all threads.
@@ -312,9 +324,13 @@ pub(super) fn people_hint(users: usize) -> String {
     format!("If it is maxtalk with its demo, start it with MAXTALK_DEMO__PEOPLE={users}")
 }
 
-fn hint(errors: &[(String, u64)], users: usize) -> String {
+fn unknown(errors: &[(String, u64)], users: usize) -> String {
     let is_unknown = errors.iter().any(|(kind, _)| is_unknown_user(kind));
     if is_unknown { format!(". {}", people_hint(users)) } else { String::new() }
+}
+
+fn hinted(hint: &Option<Hint>) -> String {
+    hint.as_ref().map_or_else(String::new, |hint| format!(". {hint}"))
 }
 
 fn json(text: &str) -> String {

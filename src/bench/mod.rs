@@ -16,6 +16,7 @@
 //! * [`sweep`]: values of a limit compared, and one recommended.
 //! * [`outcome`]: the numbers of a run, and whether they can be trusted: pure.
 //! * [`report`]: the outcome as a table, as JSON, and as a page with plots.
+//! * [`mistakes`]: what a run shows of mistakes in the file of `--protocol`: pure.
 //! * [`interrupt`]: the signals that end a bench.
 //! * [`units`]: lengths of time with a unit.
 //! * `printable`: text from outside, made fit for a terminal.
@@ -29,6 +30,7 @@ pub mod interrupt;
 pub mod knee;
 pub mod ledger;
 pub mod measure;
+pub mod mistakes;
 pub mod options;
 pub mod outcome;
 pub mod plan;

@@ -278,6 +278,9 @@ pub struct Report {
     pub refused_joins: u64,
     /// Refusals and failures by kind.
     pub errors: Vec<(String, u64)>,
+    /// The events that the server sent and the file of `--protocol` does not name, with their number. Empty without a
+    /// file.
+    pub unnamed: Vec<(String, u64)>,
     /// How well the generator kept its plan.
     pub generator: Generator,
     /// The server's process, if it is on this machine and known.

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn nobody_joins() -> Result<Report, RunError> {
-        Err(RunError::NobodyJoined { errors: vec![("connect: refused".to_owned(), 12)], named: None })
+        Err(RunError::NobodyJoined { errors: vec![("connect: refused".to_owned(), 12)], hint: None, named: None })
     }
 
     #[test]

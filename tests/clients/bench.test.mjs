@@ -145,13 +145,39 @@ it("a file that does not fit is told", { timeout: 60_000 }, async () => {
     await writeFile(file, text);
     return (await bench(program)).stderr;
   };
+  const likely = "In the file of --protocol, one of these keys is likely wrong: ";
   try {
     assert.match(await told(good.replace('namespace = "/"', "")), /the namespace \/max was refused/);
     const expected = 'join: answered with a welcome that is not {"chats": [id, ...]} (12)';
     const wrong = await told(good.replace('conversations = "rooms"', 'conversations = "chats"'));
     assert.ok(wrong.includes(expected), wrong);
+    assert.ok(wrong.includes(`${likely}listening.conversations, listening.id`), wrong);
     const misspelt = await told(`${good}\nsende = "from"`);
     assert.match(misspelt, /chat\.toml \(flag --protocol\): line \d+: unknown field `sende`/);
+  } finally {
+    await writeFile(file, good);
+  }
+});
+
+it("a file that does not fit is told after the run too", { timeout: 180_000 }, async () => {
+  const file = join(folder, "chat.toml");
+  const good = await readFile(file, "utf8");
+  const table = [
+    ['event = "said"', 'event = "update"', "talk.conversation. The server sent events that the file does not name: said ("],
+    ['event = "say"', 'event = "talk"', "one of these keys is likely wrong: update.event, talk.event, "],
+    ['id = "text"          #', 'id = "body"          #', "one of these keys is likely wrong: update.id, talk.id"],
+    ['conversation = "room"\nid', 'conversation = "chat"\nid', "the key update.conversation is likely wrong"],
+    ['room"\nid = "text"', 'room"\nid = "message"', "one of these keys is likely wrong: update.id, talk.id"],
+    ['sender = "from"', 'sender = "by"', "one of these keys is likely wrong: update.sender, lowercase"],
+    ["echo = true", "echo = false", "the key echo is likely wrong"],
+  ];
+  try {
+    for (const [from, to, likely] of table) {
+      assert.ok(good.includes(from), `the file has no ${from}`);
+      await writeFile(file, good.replace(from, to));
+      const { report, stderr } = await bench(program);
+      assert.equal(report?.protocol_hint?.includes(likely), true, `${to}: ${report?.protocol_hint} ${stderr}`);
+    }
   } finally {
     await writeFile(file, good);
   }

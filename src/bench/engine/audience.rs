@@ -21,6 +21,23 @@ pub(super) struct Notes {
     pub(super) recorder: Recorder,
     pub(super) tally: Tally,
     pub(super) errors: Errors,
+    /// The events that the file of `--protocol` does not name.
+    pub(super) unnamed: Errors,
+}
+
+impl Notes {
+    pub(super) fn new() -> Self {
+        let (recorder, tally) = (Recorder::new(0, 0), Tally::default());
+        Self { recorder, tally, errors: Errors::default(), unnamed: Errors::default() }
+    }
+
+    /// Adds the results of another thread.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.recorder.merge(&other.recorder);
+        self.tally.merge(&other.tally);
+        self.errors.merge(other.errors);
+        self.unnamed.merge(other.unnamed);
+    }
 }
 
 /// The users of one thread.
@@ -101,6 +118,8 @@ impl Ear for Hearing<'_> {
                 let what = format!("join: answered with {article} {name} that is not {form}");
                 audience.cannot(*number, what);
             }
+            Heard::Unnamed(event) if audience.run.has_file => audience.notes.unnamed.note(event),
+            Heard::Unnamed(_) => {}
             Heard::Garbled(event) => audience.error(*number, &format!("{event}: makes no sense")),
         }
     }
@@ -113,7 +132,7 @@ impl Audience {
             range,
             run,
             field: None,
-            notes: Notes { recorder: Recorder::new(0, 0), tally: Tally::default(), errors: Errors::default() },
+            notes: Notes::new(),
             now_us: 0,
             turns: Vec::new(),
             news: Vec::new(),

@@ -17,12 +17,11 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, sleep_until};
 
 use super::audience::Notes;
-use super::errors::Errors;
 use super::observer::Observer;
 use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
-use crate::bench::ledger::Tally;
-use crate::bench::measure::{Distribution, Recorder};
+use crate::bench::measure::Distribution;
+use crate::bench::mistakes::{Hint, Mistake};
 use crate::bench::outcome::{Generator, Interruption, MachineShares, Memory, Report, Server};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
 use crate::bench::target::{Process, Processors};
@@ -110,6 +109,7 @@ impl<'a> Conductor<'a> {
             seated: AtomicUsize::new(0),
             heard: Mutex::default(),
             numbers: AtomicBool::new(false),
+            has_file: job.circumstances.protocol.is_some(),
         });
         let spawned = polls.into_iter().enumerate().map(|(index, poll)| {
             let run = Arc::clone(&run);
@@ -146,11 +146,7 @@ impl<'a> Conductor<'a> {
         self.observer = self.job.metrics.map(Observer::start).transpose()?;
         let layout = self.layout();
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
-        // The report has the averages that MAX decided, not those of the plan.
-        let memberships = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
-        let average = |of: usize, planned: usize| (memberships + of / 2).checked_div(of).unwrap_or(planned);
-        let members = average(conversations, self.run.plan.members);
-        let conversations_per_user = average(joined as usize, self.run.plan.conversations_per_user);
+        let plan = self.learnt(&layout, joined);
         let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
             let has_numbers = self.run.numbers.load(Ordering::Relaxed);
@@ -158,26 +154,21 @@ impl<'a> Conductor<'a> {
             self.talks(&field, interrupt).await;
         }
         let exposed = self.observer.take().and_then(Observer::end);
-        let (recorder, tally, errors) = self.end()?;
-        if joined == 0 && !self.interrupted {
-            let named = self.job.users.is_empty().then_some(self.job.plan.connections);
-            return Err(RunError::NobodyJoined { errors: errors.into_iter().collect(), named });
+        let mut notes = self.end()?;
+        if let Some(error) = self.failure(joined, is_silent, &mut notes).filter(|_| !self.interrupted) {
+            return Err(error);
         }
-        if is_silent && !self.interrupted {
-            return Err(RunError::NobodyListens { joined });
-        }
+        let Notes { recorder, tally, errors, unnamed } = notes;
         let corrected = recorder.corrected();
         let strays = tally.strays().map(|(stray, count)| (stray.as_str().to_owned(), count));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Report {
             circumstances: self.job.circumstances.clone(),
-            plan: Plan { members, conversations_per_user, ..self.run.plan.clone() },
+            interrupted: self.interrupted.then(|| Interruption { rate: plan.pace.rate(), measured: self.measured }),
+            plan,
             conversations,
             members_max,
             measured: self.measured,
-            interrupted: self
-                .interrupted
-                .then_some(Interruption { rate: self.run.plan.pace.rate(), measured: self.measured }),
             joins: recorder.joins().latency(),
             corrected: corrected.latency(),
             curve: corrected.curve(),
@@ -196,6 +187,7 @@ impl<'a> Conductor<'a> {
             limited_talks: count(&self.run.counts.limited_talks),
             refused_joins: count(&self.run.counts.refused_joins),
             errors: errors.into_iter().chain(strays).collect(),
+            unnamed: unnamed.into_iter().collect(),
             generator: Generator {
                 lag_p99: recorder.lag().percentile(99.0),
                 lag_max: recorder.lag().latency().max,
@@ -206,6 +198,33 @@ impl<'a> Conductor<'a> {
             exposed,
             knee: None,
         })
+    }
+
+    /// Returns the plan with the averages that MAX decided.
+    fn learnt(&self, layout: &Layout, joined: u64) -> Plan {
+        let conversations = layout.conversations();
+        let memberships = (0..conversations).map(|conversation| layout.size(conversation)).sum::<usize>();
+        let average = |of: usize, planned: usize| (memberships + of / 2).checked_div(of).unwrap_or(planned);
+        let plan = &self.run.plan;
+        Plan {
+            members: average(conversations, plan.members),
+            conversations_per_user: average(joined as usize, plan.conversations_per_user),
+            ..plan.clone()
+        }
+    }
+
+    /// Returns why there are no figures, if that is so.
+    fn failure(&self, joined: u64, is_silent: bool, notes: &mut Notes) -> Option<RunError> {
+        let has_file = self.run.has_file;
+        if joined == 0 {
+            let named = self.job.users.is_empty().then_some(self.job.plan.connections);
+            let errors = mem::take(&mut notes.errors).into_iter().collect::<Vec<_>>();
+            let unnamed = mem::take(&mut notes.unnamed).into_iter().collect::<Vec<_>>();
+            let hint = Hint::of_joins(&errors, &unnamed, &self.run.target.protocol).filter(|_| has_file);
+            return Some(RunError::NobodyJoined { errors, hint, named });
+        }
+        let hint = has_file.then_some(Hint { mistake: Mistake::List, unnamed: Vec::new() });
+        is_silent.then_some(RunError::NobodyListens { joined, hint })
     }
 
     /// Takes the figures of the server with everybody joined.
@@ -380,15 +399,12 @@ impl<'a> Conductor<'a> {
     }
 
     /// Ends the threads, and adds up their results.
-    fn end(&mut self) -> Result<(Recorder, Tally, Errors), RunError> {
+    fn end(&mut self) -> Result<Notes, RunError> {
         self.bar.finish_and_clear();
         self.run.tell(&Order::End);
-        let mut sum = (Recorder::new(0, 0), Tally::default(), Errors::default());
+        let mut sum = Notes::new();
         for thread in self.threads.drain(..) {
-            let notes = thread.join().map_err(|_| RunError::Thread)??;
-            sum.0.merge(&notes.recorder);
-            sum.1.merge(&notes.tally);
-            sum.2.merge(notes.errors);
+            sum.merge(thread.join().map_err(|_| RunError::Thread)??);
         }
         Ok(sum)
     }

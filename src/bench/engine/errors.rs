@@ -26,6 +26,14 @@ impl Errors {
         self.count(&printable(hidden.as_deref().unwrap_or(what), KIND_CHARS_MAX), 1);
     }
 
+    /// Counts something of this kind that may come often and has no secret in it.
+    pub(super) fn note(&mut self, what: &str) {
+        match self.0.get_mut(what) {
+            Some(known) => *known += 1,
+            None => self.add(what, None),
+        }
+    }
+
     /// Adds the errors of another thread.
     pub(super) fn merge(&mut self, other: Self) {
         other.0.into_iter().for_each(|(kind, count)| self.count(&kind, count));

@@ -56,6 +56,7 @@ fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
         seated: AtomicUsize::new(0),
         heard: Mutex::default(),
         numbers: AtomicBool::new(false),
+        has_file: false,
     });
     let layout = Layout::learnt((0..connections).map(|number| (number, ["c"])));
     let schedule = Schedule::new(&layout, 1.0, 1);

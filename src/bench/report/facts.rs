@@ -5,6 +5,7 @@ use super::sheet::{Figure, Grid, Row, Sheet, Verdict, row};
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
 use super::{json, plots};
 use crate::bench::engine;
+use crate::bench::mistakes::Hint;
 use crate::bench::outcome::{
     BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Interruption, Knee, Latency, Report, Spread, Trial,
 };
@@ -68,6 +69,7 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     let errors = told_errors(report).map_or_else(String::new, |errors| format!("; errors: {errors}"));
+    let hint = Hint::of_run(report).map_or_else(String::new, |hint| format!(". {hint}"));
     let mut verdicts = vec![
         validity(report),
         match (faults.is_empty(), report.accounts.expected) {
@@ -83,7 +85,7 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
             },
             (false, _) => Verdict {
                 good: false,
-                text: format!("NOT CLEAN: {faults}{errors}{}", people(report).unwrap_or_default()),
+                text: format!("NOT CLEAN: {faults}{errors}{}{hint}", people(report).unwrap_or_default()),
             },
         },
     ];

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::words::{advice, doubts};
+use crate::bench::mistakes::Hint;
 use crate::bench::outcome::{Accounts, Circumstances, Exposed, Knee, Latency, Report, Server};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
@@ -49,6 +50,7 @@ fn value(report: &Report) -> Value {
         "invalid_reason": doubts(report),
         "advice": advice(report),
         "clean": report.is_clean(),
+        "protocol_hint": Hint::of_run(report).map(|hint| hint.to_string()),
         "faults": faults.collect::<Value>(),
         "planned_talks_per_s": report.planned_per_s(),
         "talks_per_s": report.talks_per_s(),
@@ -316,6 +318,7 @@ mod tests {
         let mut late = samples::good();
         (late.generator.lag_p99, late.drained) = (1_001, Some(std::time::Duration::from_secs(1)));
         late.circumstances.protocol = Some("chat.toml".to_owned());
+        late.errors.push(("leave: no listening until the end".to_owned(), 1));
         let [mut bursts, mut even, mut closed] = [samples::good(), samples::good(), samples::good()];
         bursts.plan.pace = Pace::Bursts { rate: 1.0 };
         (closed.plan.pace, even.plan.sizes) = (Pace::Closed { window: 9 }, Sizes::Even);
