@@ -40,7 +40,8 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    #[cfg(test)]
+    const ALL: [Self; 11] = [
         Self::Namespace,
         Self::NoAnswer,
         Self::List,

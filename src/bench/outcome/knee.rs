@@ -12,8 +12,8 @@ pub enum Trial {
     Holds,
     /// The objective was not held.
     Fails,
-    /// The objective was not held, or the rate was not sent, and the figures are doubtful: nobody knows whose fault that
-    /// is.
+    /// The objective was not held, or the rate was not sent, and the figures are doubtful, so that nobody knows whose
+    /// fault that is.
     Unproven,
 }
 

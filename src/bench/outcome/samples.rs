@@ -22,18 +22,8 @@ pub(in crate::bench) fn good() -> Report {
         let first_to_last = latency(60_000 / members, 8 * members, 1.2, 17 * members + 150);
         Spread { members, first_to_last, delivery: latency(100_000, 200 + 8 * members, 1.5, 40_000) }
     };
-    let machine = MachineShares { idle: 0.41, stolen: 0.0 };
     Report {
-        circumstances: Circumstances {
-            machine: "example, 2 cores, Linux 6.1".to_owned(),
-            build: "maxtalk 0.1.0, release".to_owned(),
-            began: "2026-01-02T03:04:05Z".to_owned(),
-            url: "http://127.0.0.1:8080".to_owned(),
-            server: "spawned, this build".to_owned(),
-            spawned: true,
-            users_of_a_file: false,
-            protocol: None,
-        },
+        circumstances: circumstances(),
         plan: Plan {
             connections: 10_000,
             members: 10,
@@ -77,7 +67,7 @@ pub(in crate::bench) fn good() -> Report {
         refused_joins: 0,
         errors: vec![("rate_limited".to_owned(), 12), ("not_joined".to_owned(), 1_234)],
         unnamed: Vec::new(),
-        generator: Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342, machine: Some(machine) },
+        generator: generator(),
         server: Some(server()),
         exposed: Some(exposed()),
         knee: None,
@@ -87,6 +77,26 @@ pub(in crate::bench) fn good() -> Report {
 /// A good run after a search.
 pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
+}
+
+/// Where and when they were made.
+fn circumstances() -> Circumstances {
+    Circumstances {
+        machine: "example, 2 cores, Linux 6.1".to_owned(),
+        build: "maxtalk 0.1.0, release".to_owned(),
+        began: "2026-01-02T03:04:05Z".to_owned(),
+        url: "http://127.0.0.1:8080".to_owned(),
+        server: "spawned, this build".to_owned(),
+        spawned: true,
+        users_of_a_file: false,
+        protocol: None,
+    }
+}
+
+/// A generator that kept its plan.
+fn generator() -> Generator {
+    let machine = MachineShares { idle: 0.41, stolen: 0.0 };
+    Generator { lag_p99: 120, lag_max: 3_400, busy_share: 0.342, machine: Some(machine) }
 }
 
 /// A server that used few resources.

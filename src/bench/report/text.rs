@@ -174,6 +174,10 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost; e
         assert_eq!(end(&report), format!("{lost}; errors: {most}"));
         report.errors.clear();
         assert_eq!(end(&report), lost);
+        report.circumstances.protocol = Some("chat.toml".to_owned());
+        report.errors.push(("leave: no bye in 30 s".to_owned(), 1));
+        let hint = "In the file of --protocol, one of these keys is likely wrong: leave.event, listening.conversations";
+        assert_eq!(end(&report), format!("{lost}; errors: leave: no bye in 30 s (1). {hint}"));
     }
 
     #[test]

@@ -178,8 +178,8 @@ impl fmt::Display for Doubt {
             Self::NoTalk => f.write_str("no talk was sent"),
             Self::Limited { talks } => write!(
                 f,
-                "the server refused {} talks or more as rate_limited: its limit for one session was measured, and not its \
-                 capacity",
+                "the server refused {} talks or more as rate_limited: its limit for one session was measured, and not \
+                 its capacity",
                 count(talks)
             ),
             Self::AtLimit { held, rate } => {
@@ -275,8 +275,8 @@ fn raise(report: &Report, talks_per_s: f64) -> String {
     let each = talks_per_s * in_bursts / talkers as f64;
     let size = bytes((each * report.plan.payload_bytes as f64) as u64);
     format!(
-        "Raise session.events_per_second_max and session.bytes_per_second_max of the server above the {} talks and {size} \
-         that each talker sends a second, or take users of more conversations",
+        "Raise session.events_per_second_max and session.bytes_per_second_max of the server above the {} talks and \
+         {size} that each talker sends a second, or take users of more conversations",
         number(each)
     )
 }
@@ -377,18 +377,18 @@ mod tests {
             (Doubt::NoTalk, "no talk was sent"),
             (
                 Doubt::Limited { talks: 1_200 },
-                "the server refused 1,200 talks or more as rate_limited: its limit for one session was measured, and not \
-                 its capacity",
+                "the server refused 1,200 talks or more as rate_limited: its limit for one session was measured, and \
+                 not its capacity",
             ),
             (
                 Doubt::AtLimit { held: Some(2e3), rate: 4e3 },
-                "at least 2,000 talks/s: at 4,000 talks/s the server refused talks as rate_limited, by its limit for one \
-                 session",
+                "at least 2,000 talks/s: at 4,000 talks/s the server refused talks as rate_limited, by its limit for \
+                 one session",
             ),
             (
                 Doubt::AtLimit { held: None, rate: 4e3 },
-                "whether 4,000 talks/s hold is not known: the server refused talks as rate_limited, by its limit for one \
-                 session",
+                "whether 4,000 talks/s hold is not known: the server refused talks as rate_limited, by its limit for \
+                 one session",
             ),
             (
                 Doubt::Unmeasured { joined: 0, planned: 1_000 },
@@ -494,8 +494,8 @@ mod tests {
                 (Some(MachineShares { idle, stolen }), busy_share);
             advice(&report).unwrap()
         };
-        let expected = "This machine was idle for 71.0 % of the time, and the bench was busy for 9.4 %: neither had too \
-                        much to do, but the system woke the bench late. Take a lower --rate, or allow as much by \
+        let expected = "This machine was idle for 71.0 % of the time, and the bench was busy for 9.4 %: neither had \
+                        too much to do, but the system woke the bench late. Take a lower --rate, or allow as much by \
                         --lag-max 5ms";
         assert_eq!(said(0.71, 0.001, 0.094), expected);
         let stolen = said(0.71, 0.123, 0.094);
@@ -509,8 +509,8 @@ mod tests {
         let alone = said(0.5, 0.0, 0.77);
         assert!(alone.contains(" 77.0 %. Take more --threads or fewer --connections, or allow as much "), "{alone}");
         report.generator.machine = None;
-        let unknown = "End other work on this machine, or take fewer --connections or more --threads, or allow as much by \
-                       --lag-max 5ms";
+        let unknown = "End other work on this machine, or take fewer --connections or more --threads, or allow as much \
+                       by --lag-max 5ms";
         assert_eq!(advice(&report).unwrap(), unknown);
         // After a search, the trial that was late counts, and not the best one.
         let mut report = samples::searched();
@@ -518,9 +518,9 @@ mod tests {
         steps.retain(|step| step.trial != Trial::Fails);
         let late = steps.iter_mut().find(|step| step.trial == Trial::Unproven).unwrap();
         late.generator.machine = Some(MachineShares { idle: 0.62, stolen: 0.0 });
-        let expected = "This machine was idle for 62.0 % of the time, and the bench was busy for 20.0 %: neither had too \
-                        much to do, but the system woke the bench late. Allow more by --lag-max, or load the server \
-                        from another machine";
+        let expected = "This machine was idle for 62.0 % of the time, and the bench was busy for 20.0 %: neither had \
+                        too much to do, but the system woke the bench late. Allow more by --lag-max, or load the \
+                        server from another machine";
         assert_eq!(advice(&report).unwrap(), expected);
     }
 }
