@@ -314,7 +314,10 @@ impl Relief {
         let mut letters = cure.chars();
         let first = letters.next().map(|first| first.to_ascii_uppercase());
         let cure = first.into_iter().chain(letters).collect::<String>();
-        self.state.as_ref().map_or(cure.clone(), |state| format!("{state}. {cure}"))
+        match &self.state {
+            Some(state) => format!("{state}. {cure}"),
+            None => cure,
+        }
     }
 }
 

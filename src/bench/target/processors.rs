@@ -24,7 +24,7 @@ impl Processors {
         // follows, is part of user and nice.
         let fields = fields.take(8).map(|field| field.parse().ok()).collect::<Option<Vec<u64>>>()?;
         let &[_, _, _, idle, waiting, _, _, stolen] = &fields[..] else { return None };
-        Some(Self { idle: idle.saturating_add(waiting), stolen, all: fields.iter().fold(0, |sum, field| sum + field) })
+        Some(Self { idle: idle.saturating_add(waiting), stolen, all: fields.iter().sum() })
     }
 
     /// Returns the shares of the time since `before`, 0 to 1, in which processors were idle, and in which they were
