@@ -136,10 +136,10 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
 }
 
-/// Sessions.
+/// Sessions of the server, or of one user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sessions {
-    /// Open sessions, those that are not listed included.
+    /// All open sessions of the server or of the user, those that are not listed included.
     pub total: usize,
     /// The sessions that were asked for.
     pub sessions: Vec<Session>,

@@ -50,9 +50,9 @@ pub async fn one(admin: Data<Admin>, id: Path<u64>) -> Result<Json<Session>, Api
     params(("username" = String, Path, description = "The name of the user.")),
     responses((status = 200, body = Sessions), Refusals))]
 pub async fn of_user(admin: Data<Admin>, username: Path<String>) -> Result<Json<Sessions>, ApiError> {
-    let cards = admin.boards.sessions.of_user(&user(&username)?, OF_USER_MAX);
-    let sessions = cards.iter().map(|card| shown(&admin, card)).collect();
-    Ok(Json(Sessions { total: admin.clients.sessions(), sessions }))
+    let (board, user) = (&admin.boards.sessions, user(&username)?);
+    let sessions = board.of_user(&user, OF_USER_MAX).iter().map(|card| shown(&admin, card)).collect();
+    Ok(Json(Sessions { total: board.count_of_user(&user), sessions }))
 }
 
 /// The sessions that were closed last, the last one first; at most 200.

@@ -160,6 +160,11 @@ impl SessionBoard {
         self.users.sessions_of(user, count).into_iter().filter_map(|session| self.get(session)).collect()
     }
 
+    /// Returns how many sessions a user has.
+    pub fn count_of_user(&self, user: &Username) -> usize {
+        self.users.count_of(user)
+    }
+
     fn rankings(&self) -> [&Ranking<SessionCard>; 4] {
         [&self.by_bytes, &self.by_messages, &self.by_round_trip, &self.by_folded]
     }

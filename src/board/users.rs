@@ -54,6 +54,11 @@ impl Users {
         self.shard(user).lock().range(all_of(user)).take(count).map(|((_, session), _)| *session).collect()
     }
 
+    /// Returns how many sessions a user has.
+    pub fn count_of(&self, user: &Username) -> usize {
+        self.shard(user).lock().range(all_of(user)).count()
+    }
+
     fn shard(&self, user: &Username) -> &Mutex<BTreeMap<(Username, SessionId), u32>> {
         &self.shards[self.hasher.hash_one(user) as usize % SHARDS]
     }
@@ -80,6 +85,7 @@ mod tests {
         }
         assert_eq!(users.sessions_of(&messi, 10), [SessionId(2), SessionId(7)]);
         assert_eq!(users.sessions_of(&messi, 1), [SessionId(2)]);
+        assert_eq!([&messi, &xavi, &user("iniesta")].map(|user| users.count_of(user)), [2, 1, 0]);
         assert!(!users.forget(&messi, SessionId(7)), "it was noted twice");
         assert!(users.forget(&messi, SessionId(7)) && !users.forget(&messi, SessionId(7)));
         assert!(users.forget(&messi, SessionId(2)) && users.forget(&xavi, SessionId(4)));
