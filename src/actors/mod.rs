@@ -36,12 +36,14 @@
 //! * [`members`]: the sessions in a conversation, and their users; pure.
 //! * [`pending_entries`]: the entries of one join that its conversations have not handled yet.
 //! * [`registry`]: the actor that asks the directory for the conversations of a user, spawns and retires conversations.
+//! * `complaints`: the failures of MAX in the log.
 //! * [`roster`]: the living conversations, and the decision which of them may retire; pure.
 //! * [`users`]: the number of sessions of each user.
 //! * [`departures`]: the queue by which a session leaves many conversations in slices.
 
 pub mod announcement;
 pub mod application;
+mod complaints;
 pub mod conversation;
 pub mod departures;
 pub mod event_rates;

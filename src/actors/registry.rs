@@ -14,7 +14,6 @@
 //! | All conversations have handled theirs. | conversations to task | [`PendingEntries`] |
 //! | The join is done. | task to session | [`Joined`] |
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
@@ -29,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::complaints::Complaints;
 use super::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, Registrar};
 use super::departures::{self, Memberships};
 use super::pending_entries::PendingEntries;
@@ -36,9 +36,8 @@ use super::roster::{Roster, Tenure};
 use super::users::{User, Users};
 use crate::board::sessions::SessionBoard;
 use crate::delivery::outbox::Outbox;
-use crate::directory::{Directory, Failure, Question};
+use crate::directory::{Directory, Question};
 use crate::event::{Code, ConversationId, SessionId, Username};
-use crate::logging::limiter::Limiter;
 use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox, Slot};
 use crate::metrics::{ActorClass, Limit, Metrics, ToConversation};
 use crate::turns::{self, Rest, Share};
@@ -190,24 +189,6 @@ impl Arbiters {
     }
 }
 
-/// Logs the failures of MAX. Those that the operator has to know of are warnings, at most one a second; those that
-/// concern only the client that joins are debug lines.
-#[derive(Debug)]
-struct Complaints(RefCell<Limiter>);
-
-impl Complaints {
-    fn log(&self, failure: &Failure, now: Instant) {
-        match failure.code {
-            Code::MaxTimeout | Code::MaxUnavailable | Code::MaxError | Code::MaxGarbage | Code::MaxTooLarge => {}
-            _ => return log::debug!("a join was refused: {failure}"),
-        }
-        let admitted = self.0.borrow_mut().admit(now);
-        if let Some(suppressed) = admitted {
-            log::warn!("{failure}{suppressed}");
-        }
-    }
-}
-
 /// Tells the server that the registry has failed.
 #[derive(Debug)]
 pub struct RegistryEnd(oneshot::Receiver<Infallible>);
@@ -275,7 +256,7 @@ impl RegistryActor {
         ctx.run(Self {
             join_context: JoinContext {
                 directory,
-                complaints: Rc::new(Complaints(RefCell::new(Limiter::new(1)))),
+                complaints: Rc::default(),
                 users: Users::new(bounds.sessions_per_user_max, sessions),
                 answer_timeout: bounds.answer_timeout,
                 registry: mailbox.clone(),
