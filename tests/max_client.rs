@@ -234,14 +234,11 @@ async fn a_cause_quotes_max_without_the_token() {
     let settings = settings(&max.url("/max"));
     let (directory, _) = directory(&settings);
     let user = directory.conversations_of(question(Some(TOKEN))).await.unwrap_err();
-    let port = max.address().port();
-    assert_eq!(
-        user.cause,
-        format!(
-            "GET http://localhost:{port}/max/conversations: 401 Unauthorized, Unauthorized: \
-             token *** of\\nmessi, {SERVICE_TOKEN}"
-        )
-    );
+    // Both calls have failed.
+    let base = max.url("/max");
+    let quoted = format!("401 Unauthorized, Unauthorized: token *** of\\nmessi, {SERVICE_TOKEN}");
+    let (list, person) = (format!("GET {base}/conversations: {quoted}"), format!("GET {base}/people/messi: {quoted}"));
+    assert_eq!(user.cause, format!("{list}; before that, {person}"));
     let service = directory.conversations_of(question(None)).await.unwrap_err();
     assert!(service.cause.contains("to the service account") && service.cause.ends_with("messi, ***"), "{service}");
     let garbage = FakeMax::answering(json(&format!(r#"[{{"id":"a"}},"{TOKEN}"]"#)));

@@ -254,9 +254,27 @@ impl Failed {
         self.0.push((route, outcome, failure));
     }
 
-    /// Returns the failure that says most: one that another call cannot mend; else a crash or outage of MAX; else a
-    /// timeout of a later call; else what a call says about the user; else the last one.
-    fn reported(self) -> Failure {
+    /// Returns the failure that says most. Its cause names the other calls that have failed too.
+    fn reported(&self) -> Failure {
+        let Some(most) = self.that_says_most() else {
+            return Failure::new(Code::MaxUnavailable, "MAX was not asked");
+        };
+        let mut failure = self.0[most].2.clone();
+        let mut named = vec![failure.cause.clone()];
+        for (number, (_, _, Failure { cause, .. })) in self.0.iter().enumerate() {
+            // A repeated call often fails in the same way.
+            if !named.contains(cause) {
+                failure.cause += if number < most { "; before that, " } else { "; after that, " };
+                failure.cause += cause;
+                named.push(cause.clone());
+            }
+        }
+        failure
+    }
+
+    /// Returns the number of the failure that says most: one that another call cannot mend; else a crash or outage of
+    /// MAX; else a timeout of a later call; else what a call says about the user; else the last one.
+    fn that_says_most(&self) -> Option<usize> {
         let later = self.0.len() > 1;
         let rank = |(_, outcome, failure): &(Route, Outcome, Failure)| match outcome {
             Outcome::Final if !later || failure.code != Code::MaxTimeout => 0,
@@ -265,8 +283,8 @@ impl Failed {
             Outcome::NotForUser if matches!(failure.code, Code::Unauthorized | Code::UnknownUser) => 3,
             Outcome::NotServed | Outcome::NotForUser => 4,
         };
-        let said = self.0.into_iter().rev().min_by_key(rank);
-        said.map_or_else(|| Failure::new(Code::MaxUnavailable, "MAX was not asked"), |(_, _, failure)| failure)
+        let ranks = self.0.iter().map(rank).enumerate();
+        ranks.rev().min_by_key(|(_, rank)| *rank).map(|(number, _)| number)
     }
 }
 
@@ -326,6 +344,26 @@ mod tests {
                 failed.note(Route::Person, *outcome, Failure::new(*code, ""));
             }
             assert_eq!(failed.reported().code, reported, "{failures:?}");
+        }
+    }
+
+    #[test]
+    fn every_call_that_has_failed_is_named_once() {
+        use Outcome::{Crash, Final, NotServed};
+        for (failures, cause) in [
+            (&[(Final, "a")][..], "a"),
+            (&[(NotServed, "a"), (Final, "b")], "b; before that, a"),
+            (&[(Crash, "a"), (NotServed, "b")], "a; after that, b"),
+            (&[(NotServed, "a"), (Crash, "b"), (NotServed, "c")], "b; before that, a; after that, c"),
+            // A repeated call that fails in the same way.
+            (&[(Crash, "a"), (Crash, "a"), (NotServed, "b")], "a; after that, b"),
+            (&[(NotServed, "b"), (Crash, "a"), (Crash, "a")], "a; before that, b"),
+        ] {
+            let mut failed = Failed::default();
+            for (outcome, cause) in failures {
+                failed.note(Route::Person, *outcome, Failure::new(Code::MaxUnavailable, *cause));
+            }
+            assert_eq!(failed.reported().cause, cause, "{failures:?}");
         }
     }
 }
