@@ -322,7 +322,9 @@ impl Server {
             let probe = max.probe();
             actix_rt::spawn(async move { probe.await.log() });
         }
-        let (is_warning, line) = cost.line();
+        let (is_short, line) = cost.line();
+        // The demo is for a first look.
+        let is_warning = is_short && self.demo.is_none();
         log::log!(if is_warning { log::Level::Warn } else { log::Level::Info }, "{line}");
         match self.tokenless {
             Tokenless::Always => {

@@ -10,6 +10,24 @@ const COLUMNS: usize = 80;
 /// A sum that is not smaller has reached the end of the numbers.
 const UNCOUNTABLE: &str = "over 16 EiB";
 
+/// What sets the limit on open files.
+const FILES_LIMIT: &str = "ulimit -n, or LimitNOFILE of systemd";
+
+/// What becomes of sessions for which a limit of the server has no room.
+const REFUSED: &str = "further clients are refused";
+
+/// A limit that the sessions exceed even at rest.
+pub(super) struct Shortage {
+    /// How many sessions fit.
+    fit: u64,
+    /// The warning of `maxtalk check`.
+    warning: String,
+    /// The limit, for the log.
+    limit: String,
+    /// What happens when more sessions come, for the log.
+    then: &'static str,
+}
+
 /// A number of bytes, with three digits.
 struct Bytes(u64);
 
@@ -114,18 +132,18 @@ impl Cost {
         text
     }
 
-    /// Returns one line for the log, and whether it is a warning: that something is too small even at rest.
+    /// Returns one line for the log, and whether it is a warning: that fewer sessions fit than the settings allow. It
+    /// names the limit that is reached first.
     pub fn line(&self) -> (bool, String) {
-        let shortages = self.shortages();
-        let text = format!(
-            "{} sessions take {} of memory at rest, and {} if every bound is full; {} has {}",
-            Count(self.size.sessions),
-            Bytes(self.rest_bytes()),
-            Bytes(self.full_bytes()),
-            self.place(),
-            Bytes(self.machine.usable_bytes()),
-        );
-        (!shortages.is_empty(), shortages.into_iter().fold(text, |text, shortage| text + "; " + &shortage))
+        let sessions = Count(self.size.sessions);
+        if let Some(Shortage { fit, limit, then, .. }) = self.shortages().into_iter().min_by_key(|short| short.fit) {
+            let fit = Count(fit);
+            return (true, format!("{fit} of {sessions} sessions (limits.sessions_max) fit, because {limit}; {then}"));
+        }
+        let (needed, place, has) = (Bytes(self.rest_bytes()), self.place(), Bytes(self.machine.usable_bytes()));
+        let line =
+            format!("{sessions} sessions (limits.sessions_max) fit: they take {needed} at rest, and {place} has");
+        (false, format!("{line} {has}"))
     }
 
     /// Returns the place whose memory is the bound.
@@ -151,41 +169,58 @@ impl Cost {
     }
 
     /// Returns the limits that this number of sessions exceeds even at rest.
-    pub(super) fn shortages(&self) -> Vec<String> {
+    pub(super) fn shortages(&self) -> Vec<Shortage> {
         let mut shortages = Vec::new();
         let (sessions, usable) = (Count(self.size.sessions), self.machine.usable_bytes());
         if self.rest_bytes() > usable {
-            let fit = Count(self.sessions_that_fit(usable, self.rest_bytes()));
+            let fit = self.sessions_that_fit(usable, self.rest_bytes());
             let (needed, place, has) = (Bytes(self.rest_bytes()), self.place(), Bytes(usable));
-            shortages.push(format!("{sessions} sessions need {needed} at rest, but {place} has {has}: {fit} fit"));
+            shortages.push(Shortage {
+                fit,
+                warning: format!(
+                    "{sessions} sessions need {needed} at rest, but {place} has {has}: {} fit",
+                    Count(fit)
+                ),
+                limit: format!("{place} has {has} of memory"),
+                then: "with more, the system may end the process",
+            });
         }
         let admits = |limit: u64| limit / 100 * u64::from(FULL_PERCENT);
         if let Some(limit) = self.shed_bytes.filter(|limit| sum(&self.rest) > admits(*limit)) {
-            let fit = Count(self.sessions_that_fit(admits(limit), sum(&self.rest)));
-            shortages.push(format!(
-                "from {FULL_PERCENT} % of limits.memory_bytes_max ({}) on, no session is opened: {fit} fit",
-                Bytes(limit)
-            ));
+            let fit = self.sessions_that_fit(admits(limit), sum(&self.rest));
+            let from = format!("from {FULL_PERCENT} % of limits.memory_bytes_max ({}) on", Bytes(limit));
+            shortages.push(Shortage {
+                fit,
+                warning: format!("{from}, no session is opened: {} fit", Count(fit)),
+                limit: format!("no session is opened {from}"),
+                then: REFUSED,
+            });
         }
         let needed = sum(&self.files);
         if let Some(files) = self.machine.files.filter(|files| needed > *files) {
-            let fit = Count(files.saturating_sub(needed - self.size.sessions));
+            let fit = files.saturating_sub(needed - self.size.sessions);
             let (needed, files) = (Count(needed), Count(files));
-            shortages.push(format!(
-                "{sessions} sessions need {needed} open files, but the limit is {files}: {fit} fit (see ulimit -Hn, or \
-                 LimitNOFILE of systemd)"
-            ));
+            shortages.push(Shortage {
+                fit,
+                warning: format!(
+                    "{sessions} sessions need {needed} open files, but the limit is {files}: {} fit ({FILES_LIMIT})",
+                    Count(fit)
+                ),
+                limit: format!("the limit on open files is {files} ({FILES_LIMIT})"),
+                then: REFUSED,
+            });
         }
         if let Some(connections) = self.connections_max.filter(|connections| self.size.sessions > *connections) {
-            let connections = Count(connections);
-            shortages.push(format!("limits.connections_max is {connections}: of {sessions} sessions, so many fit"));
+            let limit = format!("limits.connections_max is {}", Count(connections));
+            let warning = format!("{limit}: of {sessions} sessions, so many fit");
+            shortages.push(Shortage { fit: connections, warning, limit, then: REFUSED });
         }
         shortages
     }
 
     /// Returns the limits that this configuration may exceed on this machine.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.shortages();
+        let mut warnings: Vec<_> = self.shortages().into_iter().map(|short| short.warning).collect();
         let (usable, kernel_bytes) = (self.machine.usable_bytes(), self.kernel_full_bytes());
         let (place, has, needed) = (self.place(), Bytes(usable), Bytes(self.full_bytes()));
         let remedy = match usable.saturating_sub(kernel_bytes) {

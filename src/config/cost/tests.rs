@@ -208,12 +208,72 @@ fn warnings_say_what_does_not_suffice() {
 
 #[test]
 fn the_line_for_the_log() {
-    let cost = |sessions| cost(Size { sessions, conversations: 100 }, &MACHINE, |_| {});
-    let expected =
-        "1,000 sessions take 20.3 MiB of memory at rest, and 11.4 GiB if every bound is full; the machine has 8.00 GiB";
-    assert_eq!(cost(1000).line(), (false, expected.to_owned()));
-    let (is_warning, line) = cost(200_000).line();
-    assert!(is_warning && line.contains("; 200,000 sessions need 200,084 open files"), "{line}");
+    let line = |sessions: u64, machine: &Machine, change: fn(&mut Config)| {
+        cost(Size { sessions, conversations: 100 }, machine, change).line()
+    };
+    let small = Machine { group_bytes: Some(256 << 20), ..MACHINE };
+    let lean = Machine { memory_bytes: 256 << 20, ..MACHINE };
+    let default: fn(&mut Config) = |_| {};
+    for (sessions, machine, change, is_warning, expected) in [
+        (
+            1000,
+            &MACHINE,
+            default,
+            false,
+            "1,000 sessions (limits.sessions_max) fit: they take 20.3 MiB at rest, and the machine has 8.00 GiB",
+        ),
+        (
+            200_000,
+            &MACHINE,
+            default,
+            true,
+            "99,916 of 200,000 sessions (limits.sessions_max) fit, because the limit on open files is 100,000 \
+             (ulimit -n, or LimitNOFILE of systemd); further clients are refused",
+        ),
+        (
+            1000,
+            &MACHINE,
+            |config| config.limits.connections_max = 900,
+            true,
+            "900 of 1,000 sessions (limits.sessions_max) fit, because limits.connections_max is 900; further clients \
+             are refused",
+        ),
+        (
+            50_000,
+            &lean,
+            default,
+            true,
+            "26,251 of 50,000 sessions (limits.sessions_max) fit, because the machine has 256 MiB of memory; with \
+             more, the system may end the process",
+        ),
+        (
+            50_000,
+            &MACHINE,
+            |config| config.limits.memory_bytes_max = 100 << 20,
+            true,
+            "16,650 of 50,000 sessions (limits.sessions_max) fit, because no session is opened from 85 % of \
+             limits.memory_bytes_max (100 MiB) on; further clients are refused",
+        ),
+        // The limit that is reached first is named.
+        (
+            50_000,
+            &small,
+            default,
+            true,
+            "26,251 of 50,000 sessions (limits.sessions_max) fit, because the control group has 256 MiB of memory; \
+             with more, the system may end the process",
+        ),
+        (
+            200_000,
+            &small,
+            |config| config.limits.connections_max = 9,
+            true,
+            "9 of 200,000 sessions (limits.sessions_max) fit, because limits.connections_max is 9; further clients \
+             are refused",
+        ),
+    ] {
+        assert_eq!(line(sessions, machine, change), (is_warning, expected.to_owned()));
+    }
 }
 
 /// A limit that is part of the cost, with values from its lowest to its highest.
