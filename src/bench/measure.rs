@@ -123,19 +123,20 @@ impl<C: Counter> Distribution<C> {
     }
 }
 
-/// A class of conversations by size: half a decade around 1, 3, 10, 32, 100, 316 members and so on.
+/// A class of conversations by size: 1 member, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32 and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u8);
 
 impl SizeClass {
-    /// Returns the class of conversations with this many members. Callers keep it, because it takes a logarithm.
+    /// Returns the class of conversations with this many members.
     pub fn of(members: usize) -> Self {
-        Self(((members.max(1) as f64).log10() * 2.0).round() as u8)
+        Self((usize::BITS - members.saturating_sub(1).leading_zeros()) as u8)
     }
 
-    /// Returns the geometric middle of the class, in members.
-    pub fn members(self) -> u64 {
-        10_f64.powf(f64::from(self.0) / 2.0).round() as u64
+    /// Returns the fewest and the most members of the class.
+    pub fn members(self) -> (u64, u64) {
+        let most = |class: u8| 1_u64.checked_shl(class.into()).unwrap_or(u64::MAX);
+        (self.0.checked_sub(1).map_or(1, |below| most(below) + 1), most(self.0))
     }
 }
 
@@ -318,10 +319,9 @@ impl Recorder {
     pub fn spreads(&self) -> Vec<Spread> {
         let with_number = (0..).zip(&self.classes);
         let seen = with_number.filter(|(_, class)| class.spread.count() + class.delivery.count() > 0);
-        let spread = |(number, Class { spread, delivery }): (u8, &Class)| Spread {
-            members: SizeClass(number).members(),
-            first_to_last: spread.latency(),
-            delivery: delivery.latency(),
+        let spread = |(number, Class { spread, delivery }): (u8, &Class)| {
+            let (members_min, members_max) = SizeClass(number).members();
+            Spread { members_min, members_max, first_to_last: spread.latency(), delivery: delivery.latency() }
         };
         seen.map(spread).collect()
     }

@@ -82,11 +82,13 @@ pub struct Second {
     pub max: u64,
 }
 
-/// Latencies in conversations of about one size.
+/// Latencies in conversations of one class of sizes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spread {
-    /// Number of members: the geometric middle of the size class.
-    pub members: u64,
+    /// The fewest members of a conversation in the class.
+    pub members_min: u64,
+    /// The most.
+    pub members_max: u64,
     /// Time from the first to the last receipt of each talk that all members have received.
     pub first_to_last: Latency,
     /// Delivery latency from the intended time of sending.

@@ -209,13 +209,23 @@ fn a_long_run_has_a_bounded_series() {
 }
 
 #[test]
-fn sizes_fall_into_half_decades() {
-    let middles = |sizes: &[usize]| sizes.iter().map(|&size| SizeClass::of(size).members()).collect::<Vec<_>>();
-    assert_eq!(
-        middles(&[0, 1, 2, 3, 5, 6, 10, 17, 18, 100, 1000, 10_000]),
-        [1, 1, 3, 3, 3, 10, 10, 10, 32, 100, 1000, 10_000]
-    );
-    assert!(SizeClass::of(usize::MAX) > SizeClass::of(100_000));
+fn a_class_says_between_which_bounds_its_sizes_are() {
+    for (size, members) in [
+        (0, (1, 1)),
+        (1, (1, 1)),
+        (2, (2, 2)),
+        (3, (3, 4)),
+        (4, (3, 4)),
+        (16, (9, 16)),
+        (17, (17, 32)),
+        (20, (17, 32)),
+        (32, (17, 32)),
+        (33, (33, 64)),
+        (10_000, (8_193, 16_384)),
+        (usize::MAX, ((1 << 63) + 1, u64::MAX)),
+    ] {
+        assert_eq!(SizeClass::of(size).members(), members, "{size}");
+    }
 }
 
 #[test]
@@ -228,11 +238,11 @@ fn spreads_are_told_by_size() {
         recorder.record(large, talk, talk, talk + 1700);
     }
     recorder.record(small, 0, 0, 60);
-    let figures = recorder.spreads().into_iter().map(|Spread { members, first_to_last, delivery }| {
+    let figures = recorder.spreads().into_iter().map(|Spread { members_min, members_max, first_to_last, delivery }| {
         let at = |latency: &Latency| [50.0, 99.0].map(|percentile| latency.at(percentile).unwrap());
-        (members, first_to_last.count, at(&first_to_last), delivery.count, at(&delivery))
+        ((members_min, members_max), first_to_last.count, at(&first_to_last), delivery.count, at(&delivery))
     });
-    let expected = [(10, 100, [10, 10], 1, [60, 60]), (10_000, 100, [1000, 1900], 100, [1700, 1700])];
+    let expected = [((9, 16), 100, [10, 10], 1, [60, 60]), ((8_193, 16_384), 100, [1000, 1900], 100, [1700, 1700])];
     assert!(figures.eq(expected), "{:?}", recorder.spreads());
 }
 

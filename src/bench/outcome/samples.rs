@@ -9,6 +9,10 @@ use super::{
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
 
+/// The sizes of conversations, each with the fewest and the most members of its class.
+const SIZES: [(u64, u64, u64); 7] =
+    [(1, 1, 1), (2, 2, 2), (3, 3, 4), (10, 9, 16), (20, 17, 32), (100, 65, 128), (1_000, 513, 1_024)];
+
 /// 10,000 connections in conversations of Zipf's sizes, 2,000 talks a second for 30 s, without faults.
 pub(in crate::bench) fn good() -> Report {
     let second = |at: u64| {
@@ -18,9 +22,10 @@ pub(in crate::bench) fn good() -> Report {
         let deliveries = [20_000, 12_000, 28_000][(at == 17) as usize + 2 * (at == 18) as usize];
         Second { talks: 2_000, deliveries, p50, p99, max }
     };
-    let spread = |members: u64| {
+    let spread = |(members, members_min, members_max): (u64, u64, u64)| {
         let first_to_last = latency(60_000 / members, 8 * members, 1.2, 17 * members + 150);
-        Spread { members, first_to_last, delivery: latency(100_000, 200 + 8 * members, 1.5, 40_000) }
+        let delivery = latency(100_000, 200 + 8 * members, 1.5, 40_000);
+        Spread { members_min, members_max, first_to_last, delivery }
     };
     Report {
         circumstances: circumstances(),
@@ -54,7 +59,7 @@ pub(in crate::bench) fn good() -> Report {
         raw: latency(600_000, 215, 1.6, 9_000),
         last: latency(60_000, 310, 2.0, 41_000),
         seconds: (0..30).map(second).collect(),
-        spreads: [3, 10, 32, 100, 316, 1_000].map(spread).into(),
+        spreads: SIZES.map(spread).into(),
         drained: None,
         accounts: Accounts { sent: 60_000, expected: 600_000, received: 600_000, ..Accounts::default() },
         received_bytes: Some(90_000_000),

@@ -245,16 +245,22 @@ fn latencies(report: &Report) -> Grid {
 /// Returns the delivery latencies and the times from first to last receipt, by size of conversation. The two grids show
 /// what large conversations cost small ones. `None` if nothing was recorded by size.
 fn by_size(report: &Report) -> Option<[Grid; 2]> {
-    let rows = |pick: fn(&Spread) -> &Latency| {
-        let label = |spread: &Spread| format!("about {} members", count(spread.members));
-        report.spreads.iter().map(move |spread| (label(spread), pick(spread)))
-    };
+    let rows = |pick: fn(&Spread) -> &Latency| report.spreads.iter().map(move |spread| (members(spread), pick(spread)));
     (!report.spreads.is_empty()).then(|| {
         [
             distributions("delivery by size, ms", rows(|spread| &spread.delivery)),
             distributions("first to last receipt, ms", rows(|spread| &spread.first_to_last)),
         ]
     })
+}
+
+/// Returns the sizes of a class, such as `17 to 32 members`.
+fn members(spread: &Spread) -> String {
+    match (spread.members_min, spread.members_max) {
+        (1, 1) => "1 member".to_owned(),
+        (min, max) if min == max => format!("{} members", count(min)),
+        (min, max) => format!("{} to {} members", count(min), count(max)),
+    }
 }
 
 fn distributions<'a>(title: &str, rows: impl IntoIterator<Item = (String, &'a Latency)>) -> Grid {

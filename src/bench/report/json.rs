@@ -29,7 +29,8 @@ fn value(report: &Report) -> Value {
     });
     let by_size = report.spreads.iter().map(|spread| {
         json!({
-            "members": spread.members,
+            "members_min": spread.members_min,
+            "members_max": spread.members_max,
             "deliveries": summary(&spread.delivery),
             "first_to_last": summary(&spread.first_to_last),
         })
@@ -238,7 +239,9 @@ mod tests {
         assert_eq!(number("/seconds/29/deliveries"), Some(20_000.0));
         assert_eq!(number("/deliveries_corrected/p99_9_us"), samples::good().corrected.at(99.9).map(|us| us as f64));
         assert_eq!(number("/by_size/0/deliveries/count"), Some(100_000.0));
-        assert_eq!(number("/by_size/5/first_to_last/max_us"), Some(17_150.0));
+        assert_eq!(number("/by_size/6/first_to_last/max_us"), Some(17_150.0));
+        let members = ["/by_size/4/members_min", "/by_size/4/members_max"].map(number);
+        assert_eq!(members, [Some(17.0), Some(32.0)]);
         assert_eq!(number("/server/memory_per_connection_bytes"), Some(3_984.0));
         assert_eq!(number("/knee/best_talks_per_s"), Some(5_500.0));
         assert_eq!((&found["valid"], &found["clean"], &found["faults"]), (&json!(true), &json!(true), &json!([])));

@@ -93,7 +93,8 @@ fn delivery_by_size(report: &Report) -> Option<Chart> {
     by_size(
         report,
         "Delivery latency by size of conversation",
-        "Corrected. What large conversations cost small ones shows at the left.",
+        "Corrected. What large conversations cost small ones shows at the left. A point is the middle of a class such \
+         as 17 to 32 members.",
         |spread| &spread.delivery,
     )
 }
@@ -102,7 +103,7 @@ fn spread_by_size(report: &Report) -> Option<Chart> {
     by_size(
         report,
         "First to last receipt by size of conversation",
-        "How much later than the first the last member of a conversation hears a talk.",
+        "How much later than the first the last member of a conversation hears a talk, by the same classes.",
         |spread| &spread.first_to_last,
     )
 }
@@ -110,7 +111,8 @@ fn spread_by_size(report: &Report) -> Option<Chart> {
 fn by_size(report: &Report, title: &str, caption: &str, pick: fn(&Spread) -> &Latency) -> Option<Chart> {
     let lines = [("max", Tone::Purple, 100.0), ("p99", Tone::Orange, 99.0), ("p50", Tone::Blue, 50.0)];
     let series = lines.map(|(name, tone, percentile)| {
-        let point = |spread: &Spread| Some((spread.members as f64, ms(pick(spread).at(percentile)?)));
+        let middle = |spread: &Spread| (spread.members_min as f64 * spread.members_max as f64).sqrt();
+        let point = |spread: &Spread| Some((middle(spread), ms(pick(spread).at(percentile)?)));
         Series::new(name, tone, Shape::Line, report.spreads.iter().filter_map(point).collect())
     });
     let (x, y) = (Axis::log("members", xs(&series))?, Axis::log("ms", ys(&series))?);
