@@ -198,8 +198,7 @@ pub struct Server {
     registry_end: RegistryEnd,
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
-    /// The MAX of the configuration; `None` if that is the demo.
-    max: Option<MaxDirectory>,
+    max: MaxDirectory,
     demo: Option<Arc<DemoMax>>,
     has_pages: bool,
     tokenless: Tokenless,
@@ -230,7 +229,7 @@ impl Server {
         };
         let tokenless = target.tokenless;
         let directory = MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate.clone())?;
-        let max = demo.is_none().then(|| directory.clone());
+        let max = directory.clone();
         let arbiters = Arbiters::default();
         watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
@@ -310,18 +309,15 @@ impl Server {
         format!("maxtalk {} runs: {open}{}\nCtrl-C stops it.\n", version::VERSION, dashboard.unwrap_or_default())
     }
 
-    /// Logs the addresses of the server, and warnings about risky settings. Asks MAX, and logs later how it answered.
+    /// Logs the addresses of the server, and warnings about risky settings. Begins to watch whether MAX answers.
     fn announce(&self, cost: &Cost) {
         let addr = self.addr;
         log::info!("maxtalk {} listening on http://{addr}", version::VERSION);
         if let Some(admin) = self.admin_addr {
             log::info!("admin listener on http://{admin}/");
         }
-        if let Some(max) = &self.max {
-            // The start does not wait for MAX, which may be down for a while.
-            let probe = max.probe();
-            actix_rt::spawn(async move { probe.await.log() });
-        }
+        // The start does not wait for MAX, which may be down for a while.
+        actix_rt::spawn(self.max.clone().watch(self.demo.is_none()));
         let (is_short, line) = cost.line();
         // The demo is for a first look.
         let is_warning = is_short && self.demo.is_none();

@@ -3,9 +3,13 @@
 mod support;
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use support::client::{Client, Kind, join_of, listening, not_ok, ok};
 use support::fake_max::{After, FakeMax, answer, error, json};
 use support::process::{Process, maxtalk, signal};
+use support::run;
 
 /// A MAX of this release, or of an unknown one, whose service account is a Manager or not.
 fn max(version: Option<&'static str>, manager: bool) -> FakeMax {
@@ -123,6 +127,94 @@ fn the_start_says_in_one_line_whether_max_answers() {
         assert!(server.end().0.success());
         assert_eq!(server.log.iter().filter(|line| line.contains("MAX")).count(), 1, "{:#?}", server.log);
     }
+}
+
+/// A MAX that answers nothing until the flag is set: it closes the connections.
+fn late_max() -> (FakeMax, Arc<AtomicBool>) {
+    let is_there = Arc::new(AtomicBool::new(false));
+    let seen = is_there.clone();
+    let max = FakeMax::start(move |request, wire| {
+        if !seen.load(Ordering::SeqCst) {
+            return Ok(After::Close);
+        }
+        let answered = match request.target.as_str() {
+            "/info" => json(r#"{"version":"5.3.26"}"#),
+            _ => json(r#"{"username":"messi","talkingIn":[{"id":"c1"}]}"#),
+        };
+        wire.write_all(&answered).map(|()| After::KeepAlive)
+    });
+    (max, is_there)
+}
+
+/// Returns the lines of the log that are about MAX, after the end of the server.
+fn about_max(mut server: Process) -> Vec<String> {
+    signal(&server.child, "TERM");
+    assert!(server.end().0.success());
+    server.log.drain(..).filter(|line| line.contains("MAX") || line.contains("max_")).collect()
+}
+
+/// Checks that one line takes a warning back, and returns how many calls it says have failed.
+fn failed_calls(line: &str, words: &str) -> u32 {
+    assert!(line.contains(" INFO ") && line.contains(words), "{line}");
+    let (_, told) = line.split_once(" s, in which ").unwrap_or_else(|| panic!("{line}"));
+    told.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_max_that_comes_after_the_start_takes_the_warning_back() {
+    let (max, is_there) = late_max();
+    let mut server = Process::start(patient(&["--listen", "127.0.0.1:0", "--max-url", &max.url("")]));
+    server.says("MAX does not answer at");
+    is_there.store(true, Ordering::SeqCst);
+    server.says("MAX 5.3.26 answers at");
+    let log = about_max(server);
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log[0].contains(" WARN "), "{log:#?}");
+    // It is asked again a second later, and here that may be too soon.
+    assert!(failed_calls(&log[1], &format!("answers at {}, after ", max.url(""))) >= 1, "{log:#?}");
+}
+
+#[test]
+fn a_join_that_max_answers_takes_the_warnings_back() {
+    run(async {
+        let (max, is_there) = late_max();
+        is_there.store(true, Ordering::SeqCst);
+        let mut server = Process::start(patient(&["--listen", "127.0.0.1:0", "--max-url", &max.url("")]));
+        server.says("MAX 5.3.26 answers at");
+        is_there.store(false, Ordering::SeqCst);
+        let mut client = Client::connect(server.addr(), Kind::WebSocket, "").await;
+        let join = join_of("messi");
+        for _ in 0..3 {
+            client.call("join", &join, &[], |ack| not_ok(ack, "max_unavailable")).await;
+        }
+        is_there.store(true, Ordering::SeqCst);
+        client.call("join", &join, &[listening(&["c1"])], ok).await;
+        server.says("MAX answers again at");
+        let log = about_max(server);
+        assert!(log.iter().skip(1).any(|line| line.contains(" WARN ") && line.contains("max_unavailable")), "{log:#?}");
+        assert_eq!(log.iter().filter(|line| line.contains("answers")).count(), 2, "{log:#?}");
+        let failed = failed_calls(log.last().unwrap(), &format!("answers again at {}, after ", max.url("")));
+        assert_eq!(failed, 3, "{log:#?}");
+    });
+}
+
+#[test]
+fn a_back_end_without_info_takes_the_warning_back_by_a_join() {
+    run(async {
+        let max = FakeMax::start(|request, wire| {
+            let answered = match request.target.as_str() {
+                "/people/messi" => json(r#"{"username":"messi","talkingIn":[{"id":"c1"}]}"#),
+                _ => answer("404 Not Found", "text/plain", "nothing"),
+            };
+            wire.write_all(&answered).map(|()| After::KeepAlive)
+        });
+        let mut server = Process::start(patient(&["--listen", "127.0.0.1:0", "--max-url", &max.url("")]));
+        server.says("MAX does not answer at");
+        let mut client = Client::connect(server.addr(), Kind::WebSocket, "").await;
+        client.call("join", &join_of("messi"), &[listening(&["c1"])], ok).await;
+        server.says("MAX answers again at");
+        assert_eq!(about_max(server).len(), 2);
+    });
 }
 
 #[test]

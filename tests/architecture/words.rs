@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "admin/recent/warnings.rs",
     "directory/demo/rule.rs",
     "directory/max/answer.rs",
+    "directory/max/outage.rs",
     "directory/max/pace.rs",
     "directory/max/response.rs",
     "directory/max/response/",

@@ -15,11 +15,13 @@ use super::answer::Bounds;
 use super::call::{self, Call, Http};
 use super::dial::{self, Tls};
 use super::flights::Flights;
+use super::gate::Permit;
 use super::identity::{header, identity};
 use super::pace::Ended;
 use super::route::{self, Next, Outcome, Plan, Route, Served};
 use super::trust::{self, TrustError};
 use super::verdict::{self, Caller};
+use super::watch::{self, Watch};
 use super::{Gate, Probe, probe};
 use crate::config::{self, BaseUrl};
 use crate::directory::{Answer, Directory, Failure, Question};
@@ -83,6 +85,7 @@ struct Inner {
     bounds: Bounds,
     flights: Flights<Key, Result<Answer, Failure>>,
     served: RefCell<Served>,
+    watch: Watch,
 }
 
 /// The parts that make two questions the same: the username, the user's token if there is one, and the scope.
@@ -112,13 +115,23 @@ impl MaxDirectory {
             bounds: Bounds { conversations_max: settings.conversations_max, id_bytes_max },
             flights: Flights::new(),
             served: RefCell::default(),
+            watch: Watch::default(),
         })))
     }
 
     /// Asks whether MAX answers, and whether it answers as the settings need it.
     pub fn probe(&self) -> impl Future<Output = Probe> + use<> {
         let inner = Rc::clone(&self.0);
-        async move { probe::probe(&inner.http, inner.service.as_ref(), &inner.scope).await }
+        async move { inner.probe().await }
+    }
+
+    /// Logs when MAX answers again after it has not, and at the start whether it answers, if `asks_first`. Never ends.
+    pub async fn watch(self, asks_first: bool) {
+        let Inner { watch, http, .. } = &*self.0;
+        if asks_first {
+            watch.start(http.base_url(), async || self.0.probe().await).await;
+        }
+        watch.run(http.base_url()).await;
     }
 }
 
@@ -175,21 +188,32 @@ impl Inner {
         Ok(Asked { caller: Caller::Service, username, scope, secret, headers })
     }
 
+    async fn probe(&self) -> Probe {
+        probe::probe(&self.http, self.service.as_ref(), &self.scope).await
+    }
+
     fn call(&self, asked: &Asked, route: Route) -> Result<Call, Failure> {
         let url = self.http.url(&route.path(asked.username.as_str()))?;
         Ok(Call { url, headers: asked.headers.clone(), secret: Some(asked.secret.clone()) })
     }
 
-    /// Makes calls until one is answered, none is left to try, or the time is over.
+    /// Answers a question, as soon as the gate lets its calls pass.
     async fn answer(self: Rc<Self>, asked: Asked) -> Result<Answer, Failure> {
         let permit = self.gate.enter().await?;
+        let mut failed = Failed::default();
+        let outcome = self.ask(asked, &permit, &mut failed).await;
+        self.watch.note(&outcome, failed.silent());
+        outcome
+    }
+
+    /// Makes calls until one is answered, none is left to try, or the time is over. Notes those that have failed.
+    async fn ask(&self, asked: Asked, permit: &Permit, failed: &mut Failed) -> Result<Answer, Failure> {
         let deadline = self.http.deadline();
         let mut plan = match asked.caller {
             Caller::User => Plan::as_user(asked.username.as_str(), &self.served.borrow(), Instant::now()),
             Caller::Service => Plan::as_service(),
         };
         let mut route = plan.route();
-        let mut failed = Failed::default();
         loop {
             let call = self.call(&asked, route)?;
             let timing = permit.begin();
@@ -200,7 +224,7 @@ impl Inner {
             let outcome = match verdict {
                 Ok(Ok(conversations)) => {
                     if asked.caller == Caller::User {
-                        self.learn(&failed, route, &asked.username);
+                        self.learn(failed, route, &asked.username);
                     }
                     return Ok(Answer { username: asked.username, conversations });
                 }
@@ -252,6 +276,11 @@ struct Failed(Vec<(Route, Outcome, Failure)>);
 impl Failed {
     fn note(&mut self, route: Route, outcome: Outcome, failure: Failure) {
         self.0.push((route, outcome, failure));
+    }
+
+    /// Returns how many of the calls got no answer.
+    fn silent(&self) -> usize {
+        self.0.iter().filter(|(_, _, failure)| watch::is_silence(failure)).count()
     }
 
     /// Returns the failure that says most. Its cause names the other calls that have failed too.

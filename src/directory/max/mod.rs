@@ -3,6 +3,7 @@
 //! * [`client`]: the directory that asks MAX, and the account by which it asks.
 //! * [`gate`]: the bounds on calls and on joins that wait for one; `pace` adapts the first bound.
 //! * [`probe`]: the check whether MAX answers, at the start.
+//! * `watch`, `outage`: the log says when MAX answers again; the latter is pure.
 //! * `route`: the calls that serve a question, and the next one after a failure; pure.
 //! * `verdict`, `answer`: the meaning of an answer, and its JSON in every release; pure.
 //! * `flights`: one call for all who ask the same.
@@ -18,6 +19,7 @@ mod dial;
 mod flights;
 pub mod gate;
 mod identity;
+mod outage;
 mod pace;
 pub mod probe;
 mod response;
@@ -25,6 +27,7 @@ mod route;
 mod socket;
 mod trust;
 mod verdict;
+mod watch;
 
 pub use client::{MaxDirectory, Target, Tokenless};
 pub use gate::Gate;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::answer::{self, Bounds};
 use super::call::{Call, Http, Response};
 use super::identity::identity;
+use super::outage::Over;
 use super::route::Route;
 use super::verdict;
 use crate::directory::Failure;
@@ -24,9 +25,21 @@ pub struct Probe {
     max: Result<Option<String>, String>,
     /// The reason why joins without a token cannot work.
     trouble: Option<String>,
+    /// The time before, in which MAX did not answer.
+    after: Option<Over>,
 }
 
 impl Probe {
+    /// Whether MAX answers, even if some settings cannot work.
+    pub(super) fn answers(&self) -> bool {
+        self.max.is_ok()
+    }
+
+    /// Adds that MAX did not answer before.
+    pub(super) fn after(self, over: Over) -> Self {
+        Self { after: Some(over), ..self }
+    }
+
     /// Whether MAX answers and all settings can work.
     pub fn is_good(&self) -> bool {
         self.max.is_ok() && self.trouble.is_none()
@@ -45,6 +58,7 @@ impl fmt::Display for Probe {
             Ok(None) => write!(f, "MAX answers at {}", self.url)?,
             Err(why) => write!(f, "MAX does not answer at {}: {why}", self.url)?,
         }
+        self.after.iter().try_for_each(|over| write!(f, ", {over}"))?;
         self.trouble.iter().try_for_each(|trouble| write!(f, "; but {trouble}"))
     }
 }
@@ -57,7 +71,7 @@ pub(super) async fn probe(http: &Http, service: Option<&(Username, Token)>, scop
         (Ok(version), Some(account)) => trouble(http, account, scope, version.as_deref(), deadline).await,
         _ => None,
     };
-    Probe { url: http.base_url().to_owned(), max, trouble }
+    Probe { url: http.base_url().to_owned(), max, trouble, after: None }
 }
 
 async fn release(http: &Http, deadline: Instant) -> Result<Option<String>, String> {
