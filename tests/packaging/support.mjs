@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The top of the repository. */
@@ -68,14 +69,21 @@ export class FirstProcess {
 
   constructor(root, command, { user, env }) {
     const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    const inside = 'mount -t proc proc "$0/proc" && exec chroot --userspec="$1" "$0" "${@:2}"';
-    const box = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", inside, root, user];
+    // Where the tests run in a plain chroot, / is no mount point, and its mounts cannot be made private.
+    const mounts = 'mount --make-rprivate / 2>/dev/null; mount -t proc proc "$0/proc"';
+    const inside = `${mounts} && exec chroot --userspec="$1" "$0" "\${@:2}"`;
+    const unshare = ["unshare", "--mount", "--propagation=unchanged", "--pid", "--fork", "--kill-child"];
+    const box = [...unshare, "bash", "-c", inside, root, user];
     const [program, ...args] = asRoot(["env", "-i", `PATH=${PATH}`, ...set, ...box, ...command]);
     this.child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (this.log += text));
     }
-    this.end = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve(code ?? signal)));
+    const exit = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve(code ?? signal)));
+    this.end = exit.finally(() => {
+      // A mount that was not private is here too.
+      tried(asRoot(["umount", "--quiet", join(root, "proc")]));
+    });
     process.once("exit", () => this.child.kill("SIGKILL"));
   }
 
