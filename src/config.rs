@@ -6,6 +6,7 @@
 //! a file like the operator's, namely the text that `maxtalk config` prints. Values of lower layers are checked too, so
 //! that a bad value is found before the layer above it is removed.
 //!
+//! * `declare`: the macro that makes structs and descriptions of the table.
 //! * `allowed`: the sets of values that settings allow; `base_url`: the set of `max.url`.
 //! * `rules`: the rules between settings.
 //! * `layers`: file, environment and flags as raw values (`raw`), each with its source.
@@ -21,6 +22,7 @@ mod allowed;
 mod base_url;
 mod change;
 pub mod cost;
+mod declare;
 mod filter;
 mod layers;
 mod live;
@@ -45,6 +47,7 @@ use allowed::{
 };
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
+use declare::settings;
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
@@ -68,85 +71,6 @@ const GIB: usize = 1 << 30;
 
 /// The word for no value: in the table below, and where a setting is shown.
 const NONE: &str = "none";
-
-macro_rules! settings {
-    ($(
-        $(#[doc = $about:literal])+
-        [$section:ident] $Section:ident {$(
-            $(#[doc = $doc:literal])+
-            $key:ident: $type:ty = $default:tt in $allowed:expr,
-        )+}
-    )+) => {
-        /// The whole configuration, checked. Two configurations are equal if their values are, whatever their sources.
-        #[derive(Clone, Debug)]
-        pub struct Config {
-            $($(#[doc = $about])+ pub $section: $Section,)+
-            origins: Origins,
-            warnings: Vec<Problem>,
-        }
-
-        impl Config {
-            fn read(mut reader: Reader) -> Result<Self, Vec<Problem>> {
-                $(let $section = $Section::read(&mut reader);)+
-                let Read { origins, problems, warnings } = reader.finish();
-                match ($($section,)+) {
-                    ($(Some($section),)+) if problems.is_empty() => Ok(Self { $($section,)+ origins, warnings }),
-                    _ => Err(problems),
-                }
-            }
-
-            /// Sets the setting `key` to a value. Rules between settings are not checked.
-            fn set(&mut self, key: &str, raw: &Raw, source: Source) -> Result<(), Problem> {
-                $($({
-                    const KEY: &str = concat!(stringify!($section), ".", stringify!($key));
-                    if key == KEY {
-                        let origin;
-                        (self.$section.$key, origin) = layers::read(KEY, raw, source, &$allowed)?;
-                        self.origins.0.insert(KEY, origin);
-                        return Ok(());
-                    }
-                })+)+
-                Err(layers::not_live(key))
-            }
-        }
-
-        impl PartialEq for Config {
-            fn eq(&self, other: &Self) -> bool {
-                $(self.$section == other.$section)&&+
-            }
-        }
-
-        $(
-            $(#[doc = $about])+
-            #[derive(Clone, Debug, PartialEq)]
-            pub struct $Section {$(
-                $(#[doc = $doc])+
-                #[doc = concat!(" Defaults to `", stringify!($default), "`.")]
-                pub $key: $type,
-            )+}
-
-            impl $Section {
-                fn read(reader: &mut Reader) -> Option<Self> {
-                    $(let $key: Option<$type> =
-                        reader.value(concat!(stringify!($section), ".", stringify!($key)), &$allowed);)+
-                    Some(Self { $($key: $key?,)+ })
-                }
-            }
-        )+
-
-        static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| vec![$(Section {
-            name: stringify!($section),
-            about: &[$($about),+],
-            settings: vec![$(Setting {
-                key: concat!(stringify!($section), ".", stringify!($key)),
-                name: stringify!($key),
-                about: &[$($doc),+],
-                default: stringify!($default),
-                allowed: Allowed::<$type>::form(&$allowed),
-            },)+],
-        },)+]);
-    };
-}
 
 settings! {
     /// The listener and the process.
