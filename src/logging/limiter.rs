@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-const WINDOW: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
-/// Passes a number of lines in any second, wherever that second begins, and counts the others.
+/// Passes a number of lines in any second or minute, wherever that begins, and counts the others.
 #[derive(Debug)]
 pub struct Limiter {
-    per_second_max: usize,
-    /// When each line of the last second passed, the oldest first.
+    lines_max: usize,
+    window: Duration,
+    /// When each line of the last window passed, the oldest first.
     passed: VecDeque<Instant>,
     suppressed: u64,
 }
@@ -31,11 +32,16 @@ impl fmt::Display for Suppressed {
 impl Limiter {
     /// Passes `per_second_max` lines in any second.
     pub const fn new(per_second_max: usize) -> Self {
-        Self { per_second_max, passed: VecDeque::new(), suppressed: 0 }
+        Self { lines_max: per_second_max, window: SECOND, passed: VecDeque::new(), suppressed: 0 }
+    }
+
+    /// Passes `lines_max` lines in any minute.
+    pub const fn per_minute(lines_max: usize) -> Self {
+        Self { lines_max, window: Duration::from_secs(60), passed: VecDeque::new(), suppressed: 0 }
     }
 
     pub(super) fn set_per_second_max(&mut self, per_second_max: u32) {
-        self.per_second_max = per_second_max as usize;
+        self.lines_max = per_second_max as usize;
     }
 
     /// Returns how many lines did not pass since the last one that did; `None` if this line may not pass either.
@@ -59,10 +65,10 @@ impl Limiter {
     }
 
     fn pass(&mut self, now: Instant) -> bool {
-        while self.passed.front().is_some_and(|then| now.saturating_duration_since(*then) >= WINDOW) {
+        while self.passed.front().is_some_and(|then| now.saturating_duration_since(*then) >= self.window) {
             self.passed.pop_front();
         }
-        let room = self.passed.len() < self.per_second_max;
+        let room = self.passed.len() < self.lines_max;
         if room {
             self.passed.push_back(now);
         }
@@ -96,6 +102,15 @@ mod tests {
     }
 
     #[test]
+    fn a_minute_may_have_one_line() {
+        let start = Instant::now();
+        let mut limiter = Limiter::per_minute(1);
+        for (s, admitted) in [(0, Some(0)), (1, None), (59, None), (60, Some(2)), (119, None), (120, Some(1))] {
+            assert_eq!(limiter.admit(start + Duration::from_secs(s)), admitted.map(Suppressed), "after {s} s");
+        }
+    }
+
+    #[test]
     fn suppressed_lines_are_reported_when_no_more_come() {
         let start = Instant::now();
         let mut limiter = Limiter::new(1);
@@ -104,8 +119,8 @@ mod tests {
             [Some(Suppressed(0)), None, None]
         );
         assert_eq!(limiter.settle(start), 0, "there is no room yet");
-        assert_eq!(limiter.settle(start + WINDOW), 2);
-        assert_eq!(limiter.settle(start + 2 * WINDOW), 0, "it is told once");
+        assert_eq!(limiter.settle(start + SECOND), 2);
+        assert_eq!(limiter.settle(start + 2 * SECOND), 0, "it is told once");
     }
 
     #[test]
@@ -118,7 +133,7 @@ mod tests {
     fn time_that_runs_backwards_is_survived() {
         let start = Instant::now();
         let mut limiter = Limiter::new(1);
-        assert_eq!(limiter.admit(start + WINDOW), Some(Suppressed(0)));
+        assert_eq!(limiter.admit(start + SECOND), Some(Suppressed(0)));
         assert_eq!(limiter.admit(start), None);
     }
 
