@@ -43,7 +43,7 @@ use std::sync::LazyLock;
 use actix_http::header::HeaderValue;
 use allowed::{
     ADDRESSES, Allowed, BASE_URLS, Booleans, Decimals, ENDPOINT_PATHS, FILES, Generations, HEADER_VALUES, LOG_FILTERS,
-    LOG_FORMATS, NAMESPACES, Networks, OUTBOX_POLICIES, Optional, TOKENS, USERNAMES,
+    LOG_FORMATS, NAMESPACES, Networks, OUTBOX_POLICIES, Optional, SID_TAGS, TOKENS, USERNAMES,
 };
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
@@ -60,6 +60,7 @@ use raw::Raw;
 pub use raw::Source;
 
 use crate::event::{Token, Username};
+use crate::ids::SidTag;
 use crate::logging::LogFormat;
 use crate::protocol::Generation;
 
@@ -98,6 +99,9 @@ settings! {
         /// Addresses and networks, such as 10.0.0.0/8, of proxies in front of maxtalk. The address of a client is taken
         /// from their header `X-Forwarded-For`, or from `Forwarded` if there is no such header.
         trusted_proxies: Vec<IpNet> = [] in Networks,
+        /// Beginning of the sids of this server, by which a proxy in front of several servers can route polls. Each
+        /// server needs its own; none draws one at each start.
+        sid_tag: Option<SidTag> = none in Optional(SID_TAGS),
     }
 
     /// Engine.IO and Socket.IO.

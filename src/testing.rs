@@ -2,7 +2,7 @@
 //! It is no public API, and changes with them.
 
 pub use crate::files::raise_file_limit;
-pub use crate::ids::Ids;
+pub use crate::ids::{Ids, SidTag};
 
 pub mod actors {
     pub use crate::actors::application::Application;
@@ -60,6 +60,7 @@ pub mod http {
     pub use crate::http::endpoint::{Endpoint, NewApplication};
     pub use crate::http::sessions::Sessions;
     pub use crate::http::socket::Stream;
+    pub use crate::http::tags::SidTags;
     pub use crate::http::websocket::WebSocket;
 }
 

@@ -61,7 +61,7 @@ fn a_handshake_is_answered_as_the_official_server_does() {
             assert_eq!(response.header("access-control-allow-origin"), None);
             assert_eq!(response.header("content-length"), Some(response.body.len().to_string().as_str()));
             let sid = sid_of(&response.body);
-            assert!(sid.len() == 22 && sid.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{sid}");
+            assert!(sid.len() == 26 && sid.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{sid}");
             let rest = r#""upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
             assert_eq!(response.body, format!(r#"0{{"sid":"{sid}",{rest}"#));
         }

@@ -92,7 +92,7 @@ fn content_type(response: &Response) -> &str {
 fn sid_of(line: &str) -> &str {
     let (sid, rest) = line.split_once(':').unwrap();
     assert_eq!(rest, "60:60:websocket,xhr-polling,jsonp-polling");
-    assert!(sid.len() == 22 && sid.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{sid}");
+    assert!(sid.len() == 26 && sid.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{sid}");
     sid
 }
 

@@ -14,6 +14,7 @@ use super::policy::OutboxPolicy;
 use super::raw::Raw;
 use super::{NONE, filter};
 use crate::event::{Token, Username};
+use crate::ids::SidTag;
 use crate::logging::LogFormat;
 use crate::protocol::Generation;
 
@@ -230,6 +231,10 @@ pub(super) const TOKENS: Text<Token> =
         if good { Ok(Token::from(text)) } else { Err("not a token") }
     })
     .shown_by(|_| "***".to_owned());
+
+/// Beginnings of sids.
+pub(super) const SID_TAGS: Text<SidTag> =
+    Text::new("4 letters, digits, - or _", |text| SidTag::parse(text).ok_or("not such a tag"));
 
 /// Fates of news that does not fit into an outbox.
 pub(super) const OUTBOX_POLICIES: Text<OutboxPolicy> =

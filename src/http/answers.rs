@@ -12,6 +12,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::endpoint::HandshakeError;
 use super::pages::INDEX;
+use super::tags::{NoSession, OtherNode};
 use crate::actors::front::FrontError;
 use crate::protocol::handshake::RequestError;
 use crate::stage::{CurrentStage, Stage};
@@ -21,6 +22,8 @@ use crate::stage::{CurrentStage, Stage};
 pub enum HttpError {
     /// An Engine.IO error, answered as JSON.
     Error(RequestError),
+    /// The session belongs to another node. Clients get the answer that they know, that of an unknown sid.
+    OtherNode(OtherNode),
     /// 400 without a body: a second POST or poll at the same time, or a body that is not accepted.
     Empty,
     /// Neither GET nor POST, with a valid sid or in a handshake of 0.9: 500 without a body, as the official server
@@ -51,6 +54,15 @@ impl From<HandshakeError> for HttpError {
     }
 }
 
+impl From<NoSession> for HttpError {
+    fn from(reason: NoSession) -> Self {
+        match reason {
+            NoSession::Unknown => Self::Error(RequestError::UnknownSid),
+            NoSession::OtherNode(node) => Self::OtherNode(node),
+        }
+    }
+}
+
 impl From<RequestError> for HttpError {
     fn from(error: RequestError) -> Self {
         Self::Error(error)
@@ -61,7 +73,7 @@ impl HttpError {
     pub(super) fn response(self) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(match self {
             Self::Error(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::Empty => StatusCode::BAD_REQUEST,
+            Self::OtherNode(_) | Self::Empty => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
@@ -70,6 +82,11 @@ impl HttpError {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self {
             Self::Error(error) => response.content_type("application/json").body(error.json()),
+            Self::OtherNode(node) => {
+                let mut response = response.content_type("application/json").body(RequestError::UnknownSid.json());
+                node.mark(&mut response);
+                response
+            }
             Self::Busy | Self::Handshake(_) => response.insert_header((header::RETRY_AFTER, "1")).finish(),
             Self::Empty | Self::Method | Self::TooLarge | Self::Late => response.finish(),
         }

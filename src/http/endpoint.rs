@@ -29,7 +29,8 @@ use crate::protocol::payload::Form;
 use crate::protocol::{Generation, TransportKind};
 use crate::stage::{CurrentStage, Stage};
 
-use super::sessions::Sessions;
+use super::sessions::{Entry, Sessions};
+use super::tags::{NoSession, SidTags};
 
 /// Creates the layer over the transport of a session, from the session's number, the client's address, the outbox and
 /// the slot.
@@ -60,6 +61,8 @@ pub struct Endpoint {
     pub new_application: Box<NewApplication>,
     /// The generator of sids.
     pub ids: Ids,
+    /// The tag of the sids, and those of other nodes.
+    pub tags: SidTags,
     /// The sessions, by sid.
     pub sessions: Arc<Sessions>,
     /// The board, on which each session has a card.
@@ -162,7 +165,7 @@ impl Edge {
         socket: Option<Box<dyn Transport>>,
     ) -> String {
         let endpoint = &self.endpoint;
-        let sid = endpoint.ids.draw();
+        let sid = endpoint.ids.draw_sid(endpoint.tags.own());
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox.clone(), endpoint.metrics.clone()).with_form(form);
         let outbox = Arc::new(outbox);
@@ -184,6 +187,20 @@ impl Edge {
         SessionActor::launch(parts, &self.worker, socket, |mailbox| endpoint.sessions.enter(&sid, generation, mailbox));
         endpoint.note_handshake(Some(generation), HandshakeResult::Ok);
         open
+    }
+
+    /// Returns the session that a request asks for. If it belongs to another node, this is counted and logged here.
+    ///
+    /// # Errors
+    /// There is no such session here.
+    pub(super) fn session(&self, sid: &str, generation: Generation) -> Result<Arc<Entry>, NoSession> {
+        let endpoint = &self.endpoint;
+        endpoint.sessions.get(sid, generation).ok_or_else(|| {
+            let Some(node) = endpoint.tags.other_node(sid) else { return NoSession::Unknown };
+            endpoint.note_handshake(Some(generation), HandshakeResult::OtherNode);
+            endpoint.tags.log(node, Instant::now());
+            NoSession::OtherNode(node)
+        })
     }
 
     /// Counts and logs a refused request. `generation` is that of the client; `None` if it could not be read from the

@@ -88,11 +88,11 @@ async fn polling(
     sid: &str,
     script: Option<&Callback>,
 ) -> HttpResponse {
-    let done = match (edge.endpoint.sessions.get(sid, Generation::Sio09), request.method()) {
-        (None, _) => Err(RequestError::UnknownSid.into()),
-        (Some(entry), &Method::GET) => poll(edge, &entry, script.is_some()).await.map(|body| answer(body, script)),
-        (Some(entry), &Method::POST) => post(request, payload, edge, &entry, script.is_some()).await,
-        (Some(_), _) => Err(HttpError::Method),
+    let done = match (edge.session(sid, Generation::Sio09), request.method()) {
+        (Err(reason), _) => Err(reason.into()),
+        (Ok(entry), &Method::GET) => poll(edge, &entry, script.is_some()).await.map(|body| answer(body, script)),
+        (Ok(entry), &Method::POST) => post(request, payload, edge, &entry, script.is_some()).await,
+        (Ok(_), _) => Err(HttpError::Method),
     };
     match done {
         Ok(response) => response,
@@ -100,6 +100,11 @@ async fn polling(
         Err(HttpError::Error(RequestError::UnknownSid)) => {
             edge.note_refusal(RequestError::UnknownSid, Some(Generation::Sio09), edge.client_address(request.head()));
             answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script)
+        }
+        Err(HttpError::OtherNode(node)) => {
+            let mut response = answer(Body::Text(NOT_HANDSHAKEN.to_owned()), script);
+            node.mark(&mut response);
+            response
         }
         Err(refusal) => refusal.response(),
     }

@@ -13,7 +13,7 @@
 //! * [`websocket`], [`socket`]: the WebSocket transport, and its TCP settings.
 //! * [`polling`], [`legacy`]: GET and POST of Engine.IO, and of Socket.IO 0.7 to 0.9.
 //! * [`exchange`]: the code that `polling` and `legacy` share.
-//! * [`sessions`]: the table of sids.
+//! * [`sessions`]: the table of sids; [`tags`]: their beginnings, which differ between nodes.
 //! * [`pages`], [`demo`]: the demo page, and the routes of the demo MAX.
 
 pub mod answers;
@@ -30,6 +30,7 @@ pub mod request;
 pub mod response;
 pub mod sessions;
 pub mod socket;
+pub mod tags;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

@@ -57,7 +57,7 @@ async fn route(
         payload.push(Frame::text(&open));
         return Ok(answer(payload.finish(), asked.jsonp.as_ref()));
     };
-    let entry = endpoint.sessions.get(sid, asked.generation).ok_or(RequestError::UnknownSid)?;
+    let entry = edge.session(sid, asked.generation)?;
     if asked.transport != TransportKind::Polling {
         return Err(RequestError::BadRequest.into());
     }

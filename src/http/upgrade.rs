@@ -17,6 +17,7 @@ use super::connection::{Upgrade, Upgraded};
 use super::endpoint::{Edge, HandshakeError};
 use super::legacy;
 use super::request::{decoded, elements, is_token};
+use super::tags::{NoSession, OtherNode};
 use super::websocket::UnattachedWebSocket;
 use super::wire::{linger, send_at_once};
 use crate::actors::front::SessionMessage;
@@ -47,6 +48,7 @@ enum UpgradeError {
     NotWebSocket(&'static str),
     Version,
     Error(RequestError),
+    OtherNode(OtherNode),
     Legacy(LegacyError),
     Handshake(HandshakeError),
 }
@@ -69,7 +71,7 @@ impl UpgradeError {
             Self::NotWebSocket(_) | Self::Version => Some(RequestError::BadRequest),
             Self::Error(error) => Some(error),
             Self::Legacy(error) => Some(error.counts_as()),
-            Self::Handshake(_) => None,
+            Self::OtherNode(_) | Self::Handshake(_) => None,
         }
     }
 
@@ -83,6 +85,7 @@ impl UpgradeError {
                 (status, reason, "Sec-WebSocket-Version: 13, 8\r\n", "This version of WebSocket is not served")
             }
             Self::Error(error) => (status, reason, "", error.message()),
+            Self::OtherNode(node) => (status, reason, node.header_line(), RequestError::UnknownSid.message()),
             Self::Legacy(error) => (status, reason, "", error.message()),
             Self::Handshake(_) => (503, "Service Unavailable", "Retry-After: 1\r\n", "There is no room: try later"),
         }
@@ -217,16 +220,25 @@ async fn hand_over(
         Asked::Legacy { sid } => (Generation::Sio09, sid),
     };
     // A client of 0.9 also gets a packet: the greeting, or, if there is no such session, the order to begin anew.
-    let Some(entry) = edge.endpoint.sessions.get(&sid, generation) else {
-        edge.note_refusal(RequestError::UnknownSid, Some(generation), address);
-        if generation == Generation::Sio09 {
-            head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
-            write_frame(&mut head, Opcode::Close, &[]);
-            send_and_linger(stream, stopping, &head).await;
-        } else {
-            refuse(edge, stream, stopping, UpgradeError::Error(RequestError::UnknownSid)).await;
+    let entry = match edge.session(&sid, generation) {
+        Ok(entry) => entry,
+        Err(reason) => {
+            let refusal = match reason {
+                NoSession::Unknown => {
+                    edge.note_refusal(RequestError::UnknownSid, Some(generation), address);
+                    UpgradeError::Error(RequestError::UnknownSid)
+                }
+                NoSession::OtherNode(node) => UpgradeError::OtherNode(node),
+            };
+            if generation == Generation::Sio09 {
+                head.extend_from_slice(Frame::text(NOT_HANDSHAKEN).bytes());
+                write_frame(&mut head, Opcode::Close, &[]);
+                send_and_linger(stream, stopping, &head).await;
+            } else {
+                refuse(edge, stream, stopping, refusal).await;
+            }
+            return Ok(());
         }
-        return Ok(());
     };
     edge.endpoint.metrics.http_answered(ListenerName::Clients, 101);
     if generation == Generation::Sio09 {

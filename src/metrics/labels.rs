@@ -266,6 +266,8 @@ pub enum HandshakeResult {
     Stopping,
     /// A bound on clients was reached.
     Limited,
+    /// The session belongs to another node.
+    OtherNode,
     /// The request was refused.
     Refused(RequestError),
 }
@@ -277,6 +279,7 @@ impl HandshakeResult {
             Self::Ok => "ok",
             Self::Stopping => "stopping",
             Self::Limited => "limited",
+            Self::OtherNode => "other_node",
             Self::Refused(RequestError::UnknownTransport) => "unknown_transport",
             Self::Refused(RequestError::UnknownSid) => "unknown_sid",
             Self::Refused(RequestError::BadMethod) => "bad_method",

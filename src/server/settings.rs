@@ -18,7 +18,8 @@ use crate::event::Token;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
-use crate::ids::Ids;
+use crate::http::tags::SidTags;
+use crate::ids::{Ids, SidTag};
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::meter::Allowance;
@@ -110,6 +111,7 @@ pub(super) fn endpoint(
             },
         }),
         clients,
+        tags: SidTags::new(config.server.sid_tag.unwrap_or_else(|| SidTag::draw(&ids)), Box::new(|_| false)),
         ids,
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,

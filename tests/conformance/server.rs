@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use maxtalk::testing::Ids;
 use maxtalk::testing::actors::{
     Application, Arbiters, Emitter, Namespace, Namespaces, RatesMax, SocketIoSession, SocketIoSettings,
 };
@@ -18,11 +17,12 @@ use maxtalk::testing::board::SessionBoard;
 use maxtalk::testing::config::Config;
 use maxtalk::testing::delivery::{self, Outbox};
 use maxtalk::testing::event::CloseReason;
-use maxtalk::testing::http::{Endpoint, NewApplication, Sessions};
+use maxtalk::testing::http::{Endpoint, NewApplication, Sessions, SidTags};
 use maxtalk::testing::limits::{Bounds, Clients, Memory, Rate, TrustedProxies};
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 use maxtalk::testing::protocol::{Arguments, Frame, Generation, LegacyPeriods, Periods};
 use maxtalk::testing::server::ClientWorkers;
+use maxtalk::testing::{Ids, SidTag};
 use serde_json::value::RawValue;
 
 /// Sends every message back, over Engine.IO alone.
@@ -109,6 +109,7 @@ fn main() {
         }
     };
     let endpoint = Endpoint {
+        tags: SidTags::new(SidTag::draw(&ids), Box::new(|_| false)),
         ids,
         path: path.to_owned(),
         generations: Generation::ALL.to_vec(),
