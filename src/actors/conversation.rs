@@ -84,6 +84,16 @@ pub struct People {
     pub inroom: usize,
     /// The users, sorted. `None` above the presence limit.
     pub people: Option<Vec<Username>>,
+    /// Whether users on other nodes of the cluster may have come and gone in the meantime.
+    pub partial: bool,
+}
+
+impl People {
+    /// Returns the event that tells of the users of a conversation.
+    pub fn event<'a>(&'a self, conversation: &'a ConversationId) -> ServerEvent<'a> {
+        let Self { inroom, people, partial } = self;
+        ServerEvent::People { conversation, inroom: *inroom, people: people.as_deref(), partial: *partial }
+    }
 }
 
 /// The settings of all conversations of a server.
@@ -282,15 +292,13 @@ impl ConversationActor {
     fn people(&self) -> People {
         let inroom = self.members.users().len();
         let people = self.announces(inroom).then(|| self.members.users().cloned().collect());
-        People { inroom, people }
+        People { inroom, people, partial: false }
     }
 
     /// Pushes one `people` to a session. It may have left in the meantime.
     fn recount(&self, session: SessionId) {
         let Some(outbox) = self.members.handle(session) else { return };
-        let People { inroom, people } = self.people();
-        let event = ServerEvent::People { conversation: &self.id, inroom, people: people.as_deref() };
-        let (mut broadcast, label) = self.encoder(&event);
+        let (mut broadcast, label) = self.encoder(&self.people().event(&self.id));
         if outbox.push_people(&self.id, broadcast.frame(outbox.generation()).clone()) {
             self.settings.metrics.deliveries.get_or_create(&label).inc();
         }

@@ -2,9 +2,10 @@
 //! the reader and not on how much is said there. Pure.
 //!
 //! The updates of a conversation become one, for the first of them, with their number. Its `joined` and `left` become a
-//! mark: when the reader has caught up, the conversation is asked for a recount, and sends one `people`.
+//! mark: when the reader has caught up, the conversation is asked for a recount, and sends one `people`. The conversations
+//! of which a cluster has lost news become one list.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,15 +25,38 @@ pub enum News {
     },
     /// A user has begun or stopped to listen. The recount makes up for the event if a reader does not get it.
     Presence(Arc<dyn Recount>),
+    /// News was lost between the nodes of a cluster.
+    Loss {
+        /// The namespace of the event that tells of it.
+        namespace: Arc<str>,
+        /// The news that was lost.
+        loss: Loss,
+    },
+}
+
+/// News that was lost between the nodes of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// News of one conversation.
+    Conversation(ConversationId),
+    /// News of any conversation: the node was cut off.
+    Outage(Outage),
+}
+
+/// A time in which the node was cut off from the others. A session is told of its beginning and of its end once,
+/// however many conversations it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outage {
+    /// The number of the outage since the start, from 1.
+    pub number: u32,
+    /// Whether it is over.
+    pub over: bool,
 }
 
 impl News {
-    /// Returns the conversation.
-    pub fn conversation(&self) -> &ConversationId {
-        match self {
-            Self::Update { talk, .. } => &talk.conversation,
-            Self::Presence(recount) => recount.conversation(),
-        }
+    /// Returns whether it has to reach a reader even where the policy leaves out news.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Self::Loss { .. })
     }
 }
 
@@ -67,11 +91,37 @@ struct Mark {
     requested: bool,
 }
 
-/// The folded news of one reader: for each conversation at most one update and one mark.
+/// The losses that a reader has not been told of.
+#[derive(Debug)]
+pub struct Losses {
+    /// The namespace of the event that tells of them.
+    pub namespace: Arc<str>,
+    /// The latest outage.
+    pub outage: Option<Outage>,
+    /// The conversations with losses of their own. The end of an outage covers those before it.
+    pub conversations: BTreeSet<ConversationId>,
+}
+
+impl Losses {
+    fn add(&mut self, loss: &Loss) {
+        match loss {
+            Loss::Conversation(id) => drop(self.conversations.insert(id.clone())),
+            Loss::Outage(outage) => {
+                self.outage = Some(*outage);
+                if outage.over {
+                    self.conversations.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The folded news of one reader: for each conversation at most one update and one mark, and all losses together.
 #[derive(Debug, Default)]
 pub struct Folds {
     updates: HashMap<ConversationId, Missed>,
     marks: HashMap<ConversationId, Mark>,
+    losses: Option<Losses>,
     /// The conversations in `updates`, in the order of their first missed update.
     update_order: VecDeque<ConversationId>,
     /// The conversations in `marks` whose recount is not requested, in the order of their first missed event.
@@ -85,14 +135,15 @@ impl Folds {
         match news {
             News::Update { talk, .. } => self.updates.contains_key(&talk.conversation),
             News::Presence(recount) => self.marks.contains_key(recount.conversation()),
+            News::Loss { .. } => self.losses.is_some(),
         }
     }
 
     /// Folds `news`.
     pub fn add(&mut self, news: &News) {
-        let id = news.conversation();
         match news {
             News::Update { namespace, username, talk } => {
+                let id = &talk.conversation;
                 if let Some(missed) = self.updates.get_mut(id) {
                     missed.count += 1;
                     return;
@@ -103,12 +154,22 @@ impl Folds {
                 self.update_order.push_back(id.clone());
             }
             News::Presence(recount) => {
+                let id = recount.conversation();
                 if !self.marks.contains_key(id) {
                     self.marks.insert(id.clone(), Mark { recount: recount.clone(), requested: false });
                     self.mark_order.push_back(id.clone());
                 }
             }
+            News::Loss { namespace, loss } => {
+                let new = || Losses { namespace: namespace.clone(), outage: None, conversations: BTreeSet::new() };
+                self.losses.get_or_insert_with(new).add(loss);
+            }
         }
+    }
+
+    /// Takes out the losses.
+    pub fn take_losses(&mut self) -> Option<Losses> {
+        self.losses.take()
     }
 
     /// Takes out the folded update that has waited longest.
@@ -157,10 +218,16 @@ impl Folds {
         if self.marks.remove(conversation).is_some_and(|mark| !mark.requested) {
             self.mark_order.retain(|id| id != conversation);
         }
+        if let Some(losses) = &mut self.losses {
+            losses.conversations.remove(conversation);
+            if losses.conversations.is_empty() && losses.outage.is_none() {
+                self.losses = None;
+            }
+        }
     }
 
     /// Returns whether nothing is folded.
     pub fn is_empty(&self) -> bool {
-        self.updates.is_empty() && self.marks.is_empty()
+        self.updates.is_empty() && self.marks.is_empty() && self.losses.is_none()
     }
 }

@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::fold::Outage;
 use super::limits::OutboxLimits;
 use super::ready::{self, Entry};
 use crate::config::OutboxPolicy;
@@ -100,6 +101,8 @@ struct Queue {
     told: (usize, usize),
     /// News that was folded or left out.
     folded: usize,
+    /// The outage of the cluster that the reader was told of last.
+    outage: Option<Outage>,
     closed: Option<CloseReason>,
 }
 

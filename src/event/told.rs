@@ -47,6 +47,15 @@ pub enum ServerEvent<'a> {
         inroom: usize,
         /// The users, sorted and without duplicates. `None` above the presence limit.
         people: Option<&'a [Username]>,
+        /// Whether the users on other nodes of the cluster may have changed in the meantime.
+        partial: bool,
+    },
+    /// News may not have reached this node of the cluster: the client fetches from MAX what came since.
+    Missed {
+        /// The conversations of the news. `None`: all conversations of the session.
+        conversations: Option<Vec<&'a ConversationId>>,
+        /// Whether more may be missed until this event comes again.
+        ongoing: bool,
     },
     /// An event of the client was not carried out.
     Refused {
@@ -74,13 +83,16 @@ pub enum ServerEventName {
     Update,
     /// `people`
     People,
+    /// `missed`
+    Missed,
     /// `refused`
     Refused,
 }
 
 impl ServerEventName {
     /// All names.
-    pub const ALL: [Self; 6] = [Self::Listening, Self::Joined, Self::Left, Self::Update, Self::People, Self::Refused];
+    pub const ALL: [Self; 7] =
+        [Self::Listening, Self::Joined, Self::Left, Self::Update, Self::People, Self::Missed, Self::Refused];
 
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
@@ -90,6 +102,7 @@ impl ServerEventName {
             Self::Left => "left",
             Self::Update => "update",
             Self::People => "people",
+            Self::Missed => "missed",
             Self::Refused => "refused",
         }
     }
@@ -104,6 +117,7 @@ impl ServerEvent<'_> {
             Self::Left { .. } => ServerEventName::Left,
             Self::Update { .. } => ServerEventName::Update,
             Self::People { .. } => ServerEventName::People,
+            Self::Missed { .. } => ServerEventName::Missed,
             Self::Refused { .. } => ServerEventName::Refused,
         }
     }
@@ -137,12 +151,21 @@ impl Serialize for ServerEvent<'_> {
                     map.serialize_entry("missed", missed)?;
                 }
             }
-            Self::People { conversation, inroom, people } => {
+            Self::People { conversation, inroom, people, partial } => {
                 map.serialize_entry("conversation", conversation)?;
                 map.serialize_entry("inroom", inroom)?;
                 if let Some(people) = people {
                     map.serialize_entry("people", people)?;
                 }
+                if *partial {
+                    map.serialize_entry("partial", partial)?;
+                }
+            }
+            Self::Missed { conversations, ongoing } => {
+                if let Some(conversations) = conversations {
+                    map.serialize_entry("conversations", conversations)?;
+                }
+                map.serialize_entry("ongoing", ongoing)?;
             }
             Self::Refused { event, code, reason, conversation } => {
                 map.serialize_entry("event", event.as_str())?;

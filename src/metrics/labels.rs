@@ -65,6 +65,8 @@ label_values! {
     DeliveryPath {
         /// An actor of this process has sent it.
         Local = "local",
+        /// It tells what has come, or may be lost, from another node of the cluster.
+        Bus = "bus",
     }
 
     /// The listeners of a server.
@@ -156,6 +158,8 @@ message_kinds! {
         Recount = "recount",
         /// An operator asks for the members.
         Members = "members",
+        /// The bus brings news of other nodes of the cluster.
+        Bus = "bus",
     }
 
     /// Messages to the registry.

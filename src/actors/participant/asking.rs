@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::conversation::People;
 use super::super::seats::Seat;
 use super::{Participant, Port};
-use crate::event::{Code, ConversationId, EventName, ServerEvent};
+use crate::event::{Code, ConversationId, EventName};
 use crate::protocol::connection::Alarm;
 
 /// An ask under way. Its conversations are asked one after the other, so that the outbox of a slow reader need not hold
@@ -89,8 +89,8 @@ impl<S: Seat> Participant<S> {
         let asking = self.work.as_mut().and_then(|work| work.asking.front_mut());
         let Some(asking) = asking.filter(|asking| asking.due.is_some()) else { return };
         match (people, asking.next()) {
-            (Some(People { inroom, people }), Some(id)) => {
-                port.tell(&ServerEvent::People { conversation: &id, inroom, people: people.as_deref() });
+            (Some(people), Some(id)) => {
+                port.tell(&people.event(&id));
                 asking.due = None;
             }
             (_, id) => asking.fail(id, port),

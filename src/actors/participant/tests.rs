@@ -275,7 +275,7 @@ fn asks_under_way_are_bounded() {
         scene.says("ask", ack);
     }
     scene.hears(&["ask c1", "ask 5 busy", "ask 6 busy"]);
-    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+    scene.takes(Input::People(Some(People { inroom: 1, people: None, partial: false })));
     scene.hears(&["people c1", "ok 1", "ask c1"]);
 }
 
@@ -297,7 +297,7 @@ fn an_ask_has_a_deadline_for_each_conversation() {
     scene.waits(RULES.answer_timeout);
     scene.hears(&["ask busy", "done"]);
     // An answer that comes too late is ignored.
-    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+    scene.takes(Input::People(Some(People { inroom: 1, people: None, partial: false })));
     scene.hears(&[]);
 }
 
@@ -308,7 +308,11 @@ fn an_answer_that_came_in_time_waits_for_room_without_a_deadline() {
     scene.world.room = 0;
     scene.waits(RULES.answer_timeout * 2);
     scene.hears(&["ask c1"]);
-    scene.participant.take(Input::People(Some(People { inroom: 1, people: None })), scene.now, &mut scene.world);
+    scene.participant.take(
+        Input::People(Some(People { inroom: 1, people: None, partial: false })),
+        scene.now,
+        &mut scene.world,
+    );
     scene.hears(&["people c1"]);
     scene.world.room = usize::MAX;
     scene.polls();
@@ -585,7 +589,7 @@ proptest! {
                     scene.takes(Input::Departed);
                 }
                 Step::Ends => {
-                    scene.takes(Input::People(Some(People { inroom: 1, people: None })));
+                    scene.takes(Input::People(Some(People { inroom: 1, people: None, partial: false })));
                 }
                 Step::Room(room) => {
                     scene.world.room = room;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Outbox, Queue};
 use crate::config::OutboxPolicy;
-use crate::delivery::fold::{Folds, Missed, News, Recount};
+use crate::delivery::fold::{Folds, Loss, Losses, Missed, News, Recount};
 use crate::event::{CloseReason, ConversationId, ServerEvent, ServerEventName, SessionId};
 use crate::metrics::{DeliveryPath, EventLabel};
 use crate::protocol::Generation;
@@ -40,8 +40,8 @@ impl Outbox {
     /// Queues the frame of `news`. If it does not fit, the policy of the outbox decides. Returns whether the frame is
     /// queued.
     pub fn push_news(&self, frame: Frame, news: &News) -> bool {
-        let queue = self.queue.lock();
-        if queue.closed.is_some() {
+        let mut queue = self.queue.lock();
+        if queue.closed.is_some() || !queue.is_new(news) {
             return false;
         }
         let bytes = frame.len();
@@ -56,6 +56,7 @@ impl Outbox {
                 return true;
             }
             OutboxPolicy::Fold => self.fall_behind(queue, Some(news)),
+            OutboxPolicy::Drop if news.is_owed() => self.fall_behind(queue, Some(news)),
             OutboxPolicy::Drop => self.fall_behind(queue, None),
             OutboxPolicy::Close => self.close_as_slow(queue),
         }
@@ -128,15 +129,9 @@ impl Outbox {
         }
         let Some(mut behind) = queue.behind.take() else { return Ok(None) };
         let was_empty = queue.frames.is_empty();
-        let mut told = 0;
-        while !self.is_half_full(&queue)
-            && let Some(missed) = behind.folds.next_update()
-        {
-            let frame = update(self.generation, &missed);
-            self.account(&mut queue, 1, frame.len() as i64);
-            queue.frames.push(frame);
-            told += 1;
-        }
+        let told = self.queue_updates(&mut queue, &mut behind.folds);
+        let losses = if self.is_half_full(&queue) { None } else { behind.folds.take_losses() };
+        let told_losses = losses.map_or(0, |losses| self.queue_losses(&mut queue, &losses));
         let mut recounts = SmallVec::<[Arc<dyn Recount>; RECOUNTS_MAX]>::new();
         let has_room = !self.is_half_full(&queue);
         while has_room
@@ -156,15 +151,64 @@ impl Outbox {
             None => drop(self.metrics.behind_sessions.dec()),
         }
         drop(queue);
-        if told > 0 {
-            let label = EventLabel { event: ServerEventName::Update, path: DeliveryPath::Local };
-            self.metrics.deliveries.get_or_create(&label).inc_by(told);
+        for (told, event, path) in [
+            (told, ServerEventName::Update, DeliveryPath::Local),
+            (told_losses, ServerEventName::Missed, DeliveryPath::Bus),
+        ] {
+            if told > 0 {
+                self.metrics.deliveries.get_or_create(&EventLabel { event, path }).inc_by(told);
+            }
         }
-        if told > 0 && was_empty {
+        if told + told_losses > 0 && was_empty {
             self.tell();
         }
         recounts.iter().for_each(|recount| recount.request(session));
         Ok(grace)
+    }
+
+    /// Queues folded updates as long as there is room. Returns their number.
+    fn queue_updates(&self, queue: &mut Queue, folds: &mut Folds) -> u64 {
+        let mut told = 0;
+        while !self.is_half_full(queue)
+            && let Some(missed) = folds.next_update()
+        {
+            let frame = update(self.generation, &missed);
+            self.account(queue, 1, frame.len() as i64);
+            queue.frames.push(frame);
+            told += 1;
+        }
+        told
+    }
+
+    /// Queues the events that tell of losses. Returns their number.
+    fn queue_losses(&self, queue: &mut Queue, losses: &Losses) -> u64 {
+        let outage = losses.outage.map(|outage| (None, !outage.over));
+        let conversations = &losses.conversations;
+        let others = (!conversations.is_empty()).then(|| (Some(conversations.iter().collect()), false));
+        let mut told = 0;
+        for (conversations, ongoing) in outage.into_iter().chain(others) {
+            let event = ServerEvent::Missed { conversations, ongoing };
+            let mut broadcast = Broadcast::new(losses.namespace.clone(), event.name().as_str(), event.json());
+            let frame = broadcast.frame(self.generation).clone();
+            // The list may be as long as `listening`.
+            self.make_room(queue, frame.len());
+            self.account(queue, 1, frame.len() as i64);
+            queue.frames.push(frame);
+            told += 1;
+        }
+        told
+    }
+}
+
+impl Queue {
+    /// Returns whether `news` is new to the reader: each outage begins once and ends once.
+    fn is_new(&mut self, news: &News) -> bool {
+        let News::Loss { loss: Loss::Outage(outage), .. } = news else { return true };
+        let is_new = self.outage.is_none_or(|known| known < *outage);
+        if is_new {
+            self.outage = Some(*outage);
+        }
+        is_new
     }
 }
 

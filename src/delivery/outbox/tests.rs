@@ -1,5 +1,6 @@
 //! Tests of the outbox.
 
+mod losses;
 mod news;
 
 use super::*;

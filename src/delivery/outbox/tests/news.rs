@@ -117,7 +117,12 @@ impl Scene {
             return;
         }
         let people: Vec<_> = conversation.people.iter().map(|name| user(*name)).collect();
-        let event = ServerEvent::People { conversation: &id_of(number), inroom: people.len(), people: Some(&people) };
+        let event = ServerEvent::People {
+            conversation: &id_of(number),
+            inroom: people.len(),
+            people: Some(&people),
+            partial: false,
+        };
         self.outbox.push_people(&id_of(number), self.frame(&event));
     }
 
