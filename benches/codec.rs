@@ -1,5 +1,5 @@
-//! The codecs alone: decoding a talk, encoding an update for each generation and a poll's answer with many updates, and
-//! parsing WebSocket frames.
+//! The codecs alone: decoding a talk, encoding an update for each generation and a poll's answer with many updates,
+//! parsing WebSocket frames, and writing and reading an update on the bus.
 
 #[path = "../tests/support/frame.rs"]
 mod frame;
@@ -9,7 +9,8 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use frame::masked;
-use maxtalk::testing::event::{ClientEvent, EventName};
+use maxtalk::testing::cluster::{Content, Dialect, Message as PeerMessage, NodeId, Stamp, Wire, WireSettings};
+use maxtalk::testing::event::{ClientEvent, ConversationId, EventName, Scalar, Talk, Username};
 use maxtalk::testing::protocol::payload::{Form, PayloadWriter};
 use maxtalk::testing::protocol::websocket::{Message, Reader, Step};
 use maxtalk::testing::protocol::{Generation, engine, legacy, packet};
@@ -84,9 +85,48 @@ fn read_frames(criterion: &mut Criterion) {
     }
 }
 
+/// The update of another node, as the bus carries it.
+fn bus(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("an update on the bus");
+    let id = ConversationId::from("5f6e7d8c9b0a1f2e3d4c5b6a");
+    let talk = Talk {
+        conversation: id.clone(),
+        timestamp: Some(Scalar::Literal("1700000000000".into())),
+        message_id: Some(Scalar::Text("65535f00c0ffee00c0ffee00".into())),
+    };
+    let username = Username::parse("messi").expect("a username");
+    let (theirs, ours) = (NodeId::from_random(1), NodeId::from_random(2));
+    let stamp = Some(Stamp { node: theirs, life: 7, sequence: Some(12_345) });
+    let content = Content::Update { username, talk, except: Vec::new(), except_self: false };
+    let message = PeerMessage { stamp, content };
+    for (name, dialect) in [("classic", Dialect::Classic), ("sharded", Dialect::Sharded)] {
+        let wire = |node| {
+            Wire::new(WireSettings {
+                prefix: "socket.io".into(),
+                namespace: "/max".into(),
+                dialect,
+                node,
+                events: vec!["update".into()],
+                namespace_wide: false,
+                python_channel: None,
+                message_bytes_max: 65_536,
+                id_bytes_max: 256,
+            })
+        };
+        let (writer, reader) = (wire(theirs), wire(ours));
+        let (channel, bytes) = (writer.room(&id), writer.write(&id, &message));
+        group.bench_function(BenchmarkId::new("write", name), |bencher| {
+            bencher.iter(|| writer.write(black_box(&id), black_box(&message)));
+        });
+        group.bench_function(BenchmarkId::new("read", name), |bencher| {
+            bencher.iter(|| reader.read(black_box(channel.as_bytes()), black_box(&bytes)));
+        });
+    }
+}
+
 criterion_group! {
     name = benches;
     config = support::criterion();
-    targets = decode_talk, encode_update, write_payload, read_frames
+    targets = decode_talk, encode_update, write_payload, read_frames, bus
 }
 criterion_main!(benches);

@@ -14,6 +14,7 @@
 //! * `filter`: the check of the log filter.
 //! * `live`: the settings that may be changed while the server runs; `change`: their change.
 //! * `near`: the known name that is most like an unknown one; `print`: the annotated file.
+//! * `cluster`: the values of the settings of a cluster.
 //! * `policy`: the fate of news that does not fit into an outbox.
 //! * [`cost`]: the memory and the files that a configuration can take.
 //! * `problem`: everything that can be wrong, as values.
@@ -21,6 +22,7 @@
 mod allowed;
 mod base_url;
 mod change;
+mod cluster;
 pub mod cost;
 mod declare;
 mod filter;
@@ -47,6 +49,8 @@ use allowed::{
 };
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
+use cluster::{CHANNELS, DIALECTS, EventNames, NODE_NAMES, RedisUrls};
+pub use cluster::{Dialect, RedisUrl};
 use declare::settings;
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
@@ -255,6 +259,67 @@ settings! {
         burst_max: usize = 32 in 1..=1_000_000,
         /// How long a conversation outlives its last member.
         linger_ms: u64 = 1000 in 0..=DAY_MS,
+    }
+
+    /// Several nodes as one service, over Redis. Without `cluster.url` this process is alone.
+    [cluster] Cluster {
+        /// URLs of Redis or Valkey. Each of several is independent and has a part of the conversations.
+        url: Vec<RedisUrl> = [] in RedisUrls,
+        /// File with the password of Redis, read at each connect. It goes before the password of a URL.
+        password_file: Option<PathBuf> = none in Optional(FILES),
+        /// File with the password of the Sentinels.
+        sentinel_password_file: Option<PathBuf> = none in Optional(FILES),
+        /// PEM file of certificate authorities for `rediss://`; none takes the system's.
+        ca_file: Option<PathBuf> = none in Optional(FILES),
+        /// PEM file with the certificate of this client. Needs `cluster.key_file`.
+        certificate_file: Option<PathBuf> = none in Optional(FILES),
+        /// PEM file with the key of this client.
+        key_file: Option<PathBuf> = none in Optional(FILES),
+        /// Beginning of all channels: the option `key` of `@socket.io/redis-adapter`. It separates installations,
+        /// which the numbers of databases do not.
+        prefix: String = "socket.io" in CHANNELS,
+        /// Protocol on the channels: "classic" is that of `createAdapter`, "sharded" that of `createShardedAdapter`.
+        dialect: Dialect = "classic" in DIALECTS,
+        /// Name of this node for people; none takes the name of the machine.
+        node: Option<String> = none in Optional(NODE_NAMES),
+        /// Whether a node without Redis is not ready, so that load balancers send it no clients.
+        required: bool = false in Booleans,
+        /// Events of Node servers and emitters that members hear as `update`.
+        events: Vec<String> = ["update"] in EventNames,
+        /// Whether these events reach all conversations when they are sent to the whole namespace.
+        namespace_wide: bool = false in Booleans,
+        /// Channel of python-socketio, usually "socketio"; none listens to no Python server.
+        python_channel: Option<String> = none in Optional(CHANNELS),
+        /// Longest wait of a join for the channels of its conversations.
+        attach_ms: u64 = 200 in 0..=60_000,
+        /// How long a conversation waits for what other nodes know before it says who is there.
+        settle_ms: u64 = 100 in 0..=60_000,
+        /// Time between two heartbeats of a node.
+        heartbeat_ms: u64 = 2000 in 100..=60_000,
+        /// Silence of another node after which its users have left. Has to be above twice `cluster.heartbeat_ms`.
+        silent_ms: u64 = 10000 in 1000..=DAY_MS,
+        /// How long the users of a node that stops stay visible, because their clients come back to another node.
+        bye_grace_ms: u64 = 10000 in 0..=DAY_MS,
+        /// Time without Redis after which clients are told `missed`.
+        tell_after_ms: u64 = 2000 in 0..=DAY_MS,
+        /// Time over which clients are told that Redis is back, so that they do not all ask MAX at once.
+        missed_spread_ms: u64 = 2000 in 0..=DAY_MS,
+        /// Messages that wait to be published.
+        queue_messages_max: usize = 8192 in 1..=10_000_000,
+        /// Bytes of these messages.
+        queue_bytes_max: usize = 8388608 in 65_536..=GIB,
+        /// Messages that are published and not yet confirmed.
+        inflight_max: usize = 4096 in 1..=1_000_000,
+        /// Channels in one command.
+        subscribe_batch: usize = 512 in 1..=10_000,
+        /// Channels that are asked for and not yet confirmed.
+        subscribe_window: usize = 2048 in 1..=1_000_000,
+        /// Conversations per second that tell the others who is there after Redis was away.
+        resync_per_second_max: u32 = 5000 in 1..=10_000_000,
+        /// Largest message of another node or server.
+        message_bytes_max: usize = 65536 in 1024..=GIB,
+        /// Longest wait before Redis is tried again.
+        reconnect_ms_max: u64 = 5000 in 100..=DAY_MS,
     }
 
     /// Bounds on clients and on what they send. An IPv6 address counts as its whole /64 network.

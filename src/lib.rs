@@ -10,7 +10,7 @@
 //! | 0 | [`protocol`]; [`docs`]; [`files`]; [`ids`]; [`limits`]; [`logging`]; [`stage`]; [`turns`]; [`version`] |
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
-//! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX, the demo |
+//! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX; [`cluster`] |
 //! | 4 | [`board`]: cards of the living sessions and conversations |
 //! | 5 | [`actors`]: session, conversation, registry |
 //! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
@@ -85,6 +85,7 @@ mod admin;
 mod bench;
 mod board;
 mod cli;
+mod cluster;
 mod config;
 mod delivery;
 mod directory;

@@ -29,6 +29,14 @@ pub mod board {
     pub use crate::board::sessions::{SessionBoard, SessionMeasure};
 }
 
+pub mod cluster {
+    pub use crate::cluster::bus::{Bus, Census, Checked, Overflow, Status, check};
+    pub use crate::cluster::door::{Closed, Door, FromBus};
+    pub use crate::cluster::message::{Channel, Content, Message, NodeId, NodeMessage, Presence, Stamp, Users};
+    pub use crate::cluster::settings::Settings;
+    pub use crate::cluster::wire::{Dialect, Everybody, Ignored, Reading, Rejected, Settings as WireSettings, Wire};
+}
+
 pub mod config {
     pub use crate::config::cost;
     pub use crate::config::{BaseUrl, Config, Demo, File, Max, Sources};

@@ -106,7 +106,7 @@ pub(super) struct Text<T> {
 }
 
 impl<T> Text<T> {
-    const fn new(form: &'static str, read: fn(&str) -> Result<T, &'static str>) -> Self {
+    pub(super) const fn new(form: &'static str, read: fn(&str) -> Result<T, &'static str>) -> Self {
         Self { form, read, shown: Raw::to_string }
     }
 
@@ -259,7 +259,7 @@ pub(super) const LOG_FILTERS: Text<String> =
     });
 
 /// Shows a URL without user, password, query and fragment: a URL that is refused may hold secrets there.
-fn show_url(raw: &Raw) -> String {
+pub(super) fn show_url(raw: &Raw) -> String {
     let Some(text) = raw.text() else { return raw.to_string() };
     let (base, query) = text.find(['?', '#']).map_or((text, ""), |at| text.split_at(at));
     let base = base.rsplit_once('@').map_or_else(

@@ -73,6 +73,7 @@ impl Config {
         );
 
         self.check_listeners(&mut check);
+        self.check_cluster(&mut check);
         problems
     }
 
@@ -92,6 +93,25 @@ impl Config {
             admin.token.is_none() || admin.token != admin.announce_token,
             &["admin.token", "admin.announce_token"],
             "the two keys must differ".to_owned(),
+        );
+    }
+
+    fn check_cluster(&self, check: &mut Check<'_>) {
+        let cluster = &self.cluster;
+        check(
+            cluster.silent_ms > 2 * cluster.heartbeat_ms,
+            &["cluster.silent_ms", "cluster.heartbeat_ms"],
+            "the first must be above twice the second, or one lost heartbeat ends a node".to_owned(),
+        );
+        check(
+            cluster.certificate_file.is_some() == cluster.key_file.is_some(),
+            &["cluster.certificate_file", "cluster.key_file"],
+            "one needs the other".to_owned(),
+        );
+        check(
+            !cluster.required || !cluster.url.is_empty(),
+            &["cluster.required", "cluster.url"],
+            "the first needs the second".to_owned(),
         );
     }
 }

@@ -39,7 +39,7 @@ pub fn rules() -> String {
 }
 
 fn alerts() -> Vec<Alert> {
-    [mailboxes(), readers(), service()].into_iter().flatten().collect()
+    [mailboxes(), readers(), service(), cluster()].into_iter().flatten().collect()
 }
 
 fn mailboxes() -> Vec<Alert> {
@@ -159,6 +159,53 @@ fn service() -> Vec<Alert> {
             severity: "warning",
             summary: "Lines of the log were lost.",
             runbook: "The reader of standard error is too slow, or log.filter too chatty.",
+        },
+    ]
+}
+
+fn cluster() -> Vec<Alert> {
+    let peers = metric!(bus_peers);
+    vec![
+        Alert {
+            name: "MaxtalkBusDown",
+            expression: format!("{} == 0", PLACE.max(metric!(bus_up), "", "instance, shard")),
+            holds: "1m",
+            severity: "critical",
+            summary: "The node {{ $labels.instance }} does not reach Redis {{ $labels.shard }} of its cluster.",
+            runbook: "Members on one node hear one another, news of other nodes does not arrive. Look at Redis: \
+                      maxtalk check --connect says which step fails.",
+        },
+        Alert {
+            name: "MaxtalkBusPeersMissing",
+            expression: format!(
+                "{} < {}",
+                PLACE.max(peers, "", "instance, shard"),
+                PLACE.median(peers, "", "instance, shard", "1h")
+            ),
+            holds: "5m",
+            severity: "warning",
+            summary: "The node {{ $labels.instance }} hears fewer other nodes than in the hour before.",
+            runbook: "If no node was stopped on purpose, /api/v1/cluster names the silent ones: look at their logs, \
+                      and at their way to Redis.",
+        },
+        Alert {
+            name: "MaxtalkBusDrops",
+            expression: format!("{} > 0", PLACE.increase(metric!(bus_dropped), "", "instance, direction")),
+            holds: "0m",
+            severity: "warning",
+            summary: "Messages of the cluster do not fit ({{ $labels.direction }}): sessions may miss news.",
+            runbook: "Sessions are told what they may have missed. With out, Redis is away or slow: raise \
+                      cluster.queue_messages_max only if it is so for moments. With in, a conversation is hot: \
+                      find it in maxtalk top.",
+        },
+        Alert {
+            name: "MaxtalkBusGaps",
+            expression: format!("{} > 0", PLACE.increase(metric!(bus_gaps), "", "instance, cause")),
+            holds: "5m",
+            severity: "warning",
+            summary: "News of other nodes has gaps ({{ $labels.cause }}): sessions may miss some.",
+            runbook: "Sessions are told what they may have missed. The log says when the bus was down and \
+                      which node was silent. If neither was so, look at maxtalk_bus_dropped_total of all nodes.",
         },
     ]
 }

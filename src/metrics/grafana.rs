@@ -99,6 +99,7 @@ fn rows() -> Vec<Row> {
         Row { title: "Slow readers", panels: readers() },
         Row { title: "Clients", panels: clients() },
         Row { title: "MAX", panels: max() },
+        Row { title: "Cluster", panels: cluster() },
     ]
 }
 
@@ -300,6 +301,60 @@ fn max() -> Vec<Panel> {
                 (PLACE.sum(metric!(max_inflight), "", ""), "under way"),
                 (PLACE.sum(metric!(max_inflight_limit), "", ""), "limit"),
                 (PLACE.sum(metric!(mailbox_messages), "actor=\"max\"", ""), "waiting"),
+            ],
+        ),
+    ]
+}
+
+fn cluster() -> Vec<Panel> {
+    vec![
+        panel(
+            "Bus and other nodes",
+            "short",
+            "Whether each Redis of the cluster is up, 1 or 0, and how many other nodes are heard there.",
+            [
+                (PLACE.max(metric!(bus_up), "", "instance, shard"), "{{instance}} {{shard}} up"),
+                (PLACE.max(metric!(bus_peers), "", "instance, shard"), "{{instance}} {{shard}} nodes"),
+            ],
+        ),
+        panel(
+            "Time over the bus",
+            "s",
+            "Time from publishing a heartbeat of a node until it comes back to it.",
+            [
+                (PLACE.quantile(0.5, metric!(bus_lag_seconds), "", "shard"), "{{shard}} p50"),
+                (PLACE.quantile(0.99, metric!(bus_lag_seconds), "", "shard"), "{{shard}} p99"),
+            ],
+        ),
+        panel(
+            "Messages over the bus",
+            "reqps",
+            "Messages per second that Redis has taken, and those that came by their kind.",
+            [
+                (PLACE.rate(metric!(bus_published), "", ""), "published"),
+                (PLACE.rate(metric!(bus_received), "", "kind"), "{{kind}}"),
+            ],
+        ),
+        panel(
+            "Channels and waiting messages",
+            "short",
+            "Channels that are wanted and subscribed, and messages that wait for Redis. The first two differ while the \
+             bus comes up.",
+            [
+                (PLACE.sum(metric!(bus_wanted_subscriptions), "", ""), "wanted"),
+                (PLACE.sum(metric!(bus_subscriptions), "", ""), "subscribed"),
+                (PLACE.sum(metric!(bus_queue_messages), "", ""), "waiting"),
+            ],
+        ),
+        panel(
+            "Lost on the bus",
+            "reqps",
+            "Messages per second that did not fit or were refused, and gaps in the news of conversations. Sessions are \
+             told of each gap.",
+            [
+                (PLACE.rate(metric!(bus_dropped), "", "direction"), "dropped {{direction}}"),
+                (PLACE.rate(metric!(bus_rejected), "", "reason"), "refused {{reason}}"),
+                (PLACE.rate(metric!(bus_gaps), "", "cause"), "gap {{cause}}"),
             ],
         ),
     ]

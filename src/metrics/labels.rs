@@ -77,6 +77,44 @@ label_values! {
         Operators = "operators",
     }
 
+    /// The kinds of message that come from other nodes and servers.
+    BusKind {
+        /// Something new in a conversation.
+        Update = "update",
+        /// Somebody comes or goes, or a state.
+        Presence = "presence",
+        /// A message about a node.
+        Node = "node",
+        /// A message that this node has sent itself.
+        Own = "own",
+        /// A message that is no concern of this node.
+        Ignored = "ignored",
+    }
+
+    /// The directions of the bus.
+    BusDirection {
+        /// From Redis to a conversation.
+        In = "in",
+        /// From a conversation to Redis.
+        Out = "out",
+    }
+
+    /// Why a conversation may have missed something.
+    BusGap {
+        /// A number is missing in the order of another node.
+        Hole = "hole",
+        /// Its channel was not subscribed for a while.
+        Resubscribed = "resubscribed",
+        /// Another node has fallen silent.
+        Silent = "silent",
+        /// Another node does not answer.
+        NoAnswer = "no_answer",
+        /// Its mailbox was full.
+        Mailbox = "mailbox",
+        /// Redis has given its channel to another server.
+        Slot = "slot",
+    }
+
     /// Actions against readers that are too slow.
     SlowAction {
         /// An event was folded.
@@ -305,8 +343,9 @@ macro_rules! encode_as_str {
 }
 
 encode_as_str! {
-    ActorClass, ActorEnd, CloseLabelReason, Code, DeliveryPath, EventName, Generation, HandshakeResult, Limit,
-    ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, ServerEventName, SlowAction, TransportKind,
+    ActorClass, ActorEnd, BusDirection, BusGap, BusKind, BusReason, CloseLabelReason, Code, DeliveryPath, EventName,
+    Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, ServerEventName,
+    SlowAction, TransportKind,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -322,6 +361,16 @@ impl CloseLabelReason {
 impl From<CloseReason> for CloseLabelReason {
     fn from(reason: CloseReason) -> Self {
         Self(reason.as_str())
+    }
+}
+
+/// The reason for which a message from other nodes and servers was refused, in the words of the reader of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BusReason(pub &'static str);
+
+impl BusReason {
+    fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
@@ -392,6 +441,16 @@ label_sets! {
     MaxLabel { result: MaxResult }
     /// The label of a thread that runs actors.
     WorkerLabel { worker: WorkerName }
+    /// The label of a Redis: its place in `cluster.url`, from 0.
+    ShardLabel { shard: usize }
+    /// The label of a message that came over the bus.
+    BusKindLabel { kind: BusKind }
+    /// The label of a message over the bus that was refused.
+    BusReasonLabel { reason: BusReason }
+    /// The label of a message that was lost between a conversation and the bus.
+    BusDirectionLabel { direction: BusDirection }
+    /// The label of a gap.
+    BusGapLabel { cause: BusGap }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }
 }

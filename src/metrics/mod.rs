@@ -34,8 +34,9 @@ pub mod worker;
 pub use crate::limits::Limit;
 pub use gate::GateMetrics;
 pub use labels::{
-    ActorClass, CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult,
-    MessageKind, OkOrCode, OrOther, RefusalLabel, ResultLabel, SessionLabel, ToConversation, ToRegistry, ToSession,
+    ActorClass, BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReason, BusReasonLabel,
+    CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult, MessageKind,
+    OkOrCode, OrOther, RefusalLabel, ResultLabel, SessionLabel, ShardLabel, ToConversation, ToRegistry, ToSession,
     WorkerName,
 };
 pub use mailboxes::MailboxMetrics;

@@ -58,6 +58,11 @@ impl Place {
         format!("max{} ({})", of(by), self.series(metric, "", matchers))
     }
 
+    /// The highest of the medians of a gauge over `window` for each value of the labels `by`.
+    pub(super) fn median(self, metric: &Declaration, matchers: &str, by: &str, window: &str) -> String {
+        format!("max{} (quantile_over_time(0.5, {}[{window}]))", of(by), self.series(metric, "", matchers))
+    }
+
     /// The rate of a counter per second, summed over all labels but those of `by`.
     pub(super) fn rate(self, metric: &Declaration, matchers: &str, by: &str) -> String {
         format!("sum{} (rate({}[{}]))", of(by), self.series(metric, "", matchers), self.window)

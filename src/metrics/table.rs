@@ -16,9 +16,9 @@ use prometheus_client::registry::Registry;
 
 use super::histogram::HotHistogram;
 use super::labels::{
-    ActionLabel, ActorLabel, CloseLabel, EventLabel, HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel,
-    MessageLabel, RefusalLabel, RejectLabel, ResultLabel, SessionLabel, StatusLabel, StopLabel, TransportLabel,
-    WorkerLabel,
+    ActionLabel, ActorLabel, BusDirectionLabel, BusGapLabel, BusKindLabel, BusReasonLabel, CloseLabel, EventLabel,
+    HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel, MessageLabel, RefusalLabel, RejectLabel,
+    ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel, WorkerLabel,
 };
 use super::peak::Peak;
 use super::scraped::{Build, LimitGauge, Reading};
@@ -219,6 +219,30 @@ metrics! {
         worker_busy_seconds: Family<WorkerLabel, Busy>,
         /// How late a thread has woken.
         worker_lag_seconds: Family<WorkerLabel, HotHistogram> = milliseconds(),
+        /// Whether the bus is up: 1 if it is, otherwise 0.
+        bus_up: Family<ShardLabel, Gauge>,
+        /// Other nodes that are heard.
+        bus_peers: Family<ShardLabel, Gauge>,
+        /// Channels that conversations want.
+        bus_wanted_subscriptions: Family<ShardLabel, Gauge>,
+        /// Channels that are subscribed.
+        bus_subscriptions: Family<ShardLabel, Gauge>,
+        /// Messages that wait to be published.
+        bus_queue_messages: Family<ShardLabel, Gauge>,
+        /// Messages published.
+        bus_published: Family<ShardLabel, Counter>,
+        /// Messages of the bus that were taken.
+        bus_received: Family<BusKindLabel, Counter>,
+        /// Messages of the bus that were refused.
+        bus_rejected: Family<BusReasonLabel, Counter>,
+        /// Messages that did not fit into the queue of the bus or into the mailbox of a conversation.
+        bus_dropped: Family<BusDirectionLabel, Counter>,
+        /// Connections to Redis made after the first.
+        bus_reconnects: Family<ShardLabel, Counter>,
+        /// Gaps in the news of conversations.
+        bus_gaps: Family<BusGapLabel, Counter>,
+        /// Time of a message of this node from being published until it comes back.
+        bus_lag_seconds: Family<ShardLabel, HotHistogram> = microseconds(),
         /// Events given to the outboxes of sessions.
         deliveries: Family<EventLabel, HotCounter>,
         /// Recipients of a broadcast.

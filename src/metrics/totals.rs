@@ -98,8 +98,8 @@ mod tests {
             metrics.talks.get_or_create(&ResultLabel { result: OkOrCode(result) }).inc_by(times);
         }
         let totals = metrics.totals();
-        assert_eq!((totals.talks, totals.deliveries, totals.refused), (5, 18, 2));
-        assert_eq!(rows(&metrics, "maxtalk_deliveries_total"), 18.0);
+        assert_eq!((totals.talks, totals.deliveries, totals.refused), (5, 21, 2));
+        assert_eq!(rows(&metrics, "maxtalk_deliveries_total"), 21.0);
         assert_eq!(rows(&metrics, "maxtalk_refusals_total"), 2.0);
     }
 

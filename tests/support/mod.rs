@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod client;
+pub mod ear;
 pub mod fake_max;
 pub mod faulty;
 pub mod fixture;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod kind;
 pub mod max_by_rule;
 pub mod process;
+pub mod redis_server;
 pub mod requests;
 pub mod script;
 pub mod socket;

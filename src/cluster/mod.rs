@@ -1,0 +1,29 @@
+//! Several nodes as one service: what they tell one another about conversations over Redis.
+//!
+//! * [`message`]: the messages of nodes, as values; [`wire`]: as bytes.
+//! * [`door`]: the two sides of a conversation and the bus; `port`: the bus as one of them.
+//! * [`peers`]: the record that a conversation keeps of itself on the other nodes.
+//! * [`bus`]: the facade, which all threads share; [`settings`] and [`status`] of it.
+//! * [`shard`]: one Redis, as all threads see it; [`redis`]: the task that serves it; [`address`]: its URL.
+//! * [`link`]: the state machine of the connections to it.
+//! * [`attached`]: the channels that conversations want.
+//! * [`queue`]: the messages that wait to be published; [`inflight`]: those that are not yet answered.
+//! * [`nodes`]: the other nodes; [`tours`]: news for all conversations.
+
+pub mod address;
+pub mod attached;
+pub mod bus;
+pub mod door;
+pub mod inflight;
+pub mod link;
+pub mod message;
+pub mod nodes;
+pub mod peers;
+mod port;
+pub mod queue;
+pub mod redis;
+pub mod settings;
+pub mod shard;
+pub mod status;
+pub mod tours;
+pub mod wire;

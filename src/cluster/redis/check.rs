@@ -1,0 +1,131 @@
+//! Tries a Redis out as the bus uses it, for an operator: which step works, and which right is missing.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::connect::Sink;
+use super::fault::{Fault, Patterns};
+use super::session::{Session, pipeline};
+use crate::cluster::address::Address;
+use crate::cluster::link::{ANSWER_MAX, CONNECT_MAX};
+use crate::cluster::message::{Content, Message, NodeId, Presence, Stamp};
+use crate::cluster::settings::Settings;
+use crate::cluster::wire::Wire;
+use crate::event::ConversationId;
+
+/// One step of a check.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What was tried.
+    pub name: String,
+    /// The reason why it failed, which says what to do.
+    pub result: Result<(), Fault>,
+}
+
+/// The check of one server.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Its URL without secrets.
+    pub url: Arc<str>,
+    /// The steps in their order. A step that needs a failed one is left out.
+    pub steps: Vec<Step>,
+}
+
+impl Checked {
+    /// Whether all steps have worked.
+    pub fn is_well(&self) -> bool {
+        self.steps.iter().all(|step| step.result.is_ok())
+    }
+
+    fn add(&mut self, name: impl Into<String>, result: Result<(), Fault>) -> bool {
+        let is_ok = result.is_ok();
+        self.steps.push(Step { name: name.into(), result });
+        is_ok
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Redis at {}:", self.url)?;
+        for Step { name, result } in &self.steps {
+            match result {
+                Ok(()) => writeln!(f, "  ok      {name}")?,
+                Err(fault) => writeln!(f, "  failed  {name}: {fault}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The messages that came back.
+#[derive(Default)]
+struct Heard {
+    channels: Mutex<HashSet<Vec<u8>>>,
+    changed: Notify,
+}
+
+/// Checks one server: connects, asks for its role, subscribes the channels of the bus, and publishes on them what all
+/// nodes and Node servers ignore. It ends within about 15 s.
+pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns: &Patterns, node: NodeId) -> Checked {
+    let mut checked = Checked { url: address.to_string().into(), steps: Vec::new() };
+    let heard = Arc::new(Heard::default());
+    let open = Session::open(address.clone(), settings.clone(), patterns.clone(), sink(&heard));
+    let opened = timeout(CONNECT_MAX, open).await.unwrap_or_else(|_| {
+        Err("no connection within 5 s: is the address right, and does no firewall drop it?".into())
+    });
+    let session = match opened {
+        Ok(session) => session,
+        Err(fault) => {
+            checked.add("connect (HELLO 3, AUTH)", Err(fault));
+            return checked;
+        }
+    };
+    checked.add("connect (HELLO 3, AUTH)", Ok(()));
+    checked.add("is a master (ROLE)", session.check(address.clone(), settings.clone()).await);
+    let probe = ConversationId::from(format!("maxtalk-check-{node}").as_str());
+    let room = wire.room(&probe);
+    let mut are_subscribed = true;
+    for channel in wire.always().into_iter().map(str::to_owned).chain([room.clone()]) {
+        let name = format!("subscribe {channel} (SUBSCRIBE)");
+        are_subscribed &= checked.add(name, session.subscribe(vec![channel]).await);
+    }
+    let ask = Content::Presence(Presence::Ask { to: node });
+    let ask = wire.write(&probe, &Message { stamp: Some(Stamp { node, life: 1, sequence: None }), content: ask });
+    // Nodes ignore a kind that they do not know.
+    let unknown = format!(r#"{{"k":"check","n":"{node}"}}"#).into_bytes();
+    let mut are_published = true;
+    for (channel, body) in [(room.clone(), ask), (wire.nodes().to_owned(), unknown)] {
+        let name = format!("publish on {channel} (PUBLISH)");
+        let answers = session.publish(pipeline(std::iter::once((channel, &body[..])))).await;
+        let one = answers.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
+        are_published &= checked.add(name, one.map(|_| ()));
+    }
+    if are_subscribed && are_published {
+        let expected = [room.as_bytes(), wire.nodes().as_bytes()];
+        let echo = timeout(ANSWER_MAX, wait_for(&heard, &expected)).await;
+        checked.add("hear what was published", echo.map_err(|_| "nothing came back within 2 s".into()));
+    }
+    checked
+}
+
+fn sink(heard: &Arc<Heard>) -> Sink {
+    let heard = heard.clone();
+    Box::new(move |PushInfo { kind, data }| {
+        if let (PushKind::Message, Some(Value::BulkString(channel))) = (kind, data.first()) {
+            heard.channels.lock().insert(channel.clone());
+            heard.changed.notify_one();
+        }
+    })
+}
+
+async fn wait_for(heard: &Heard, expected: &[&[u8]]) {
+    while !expected.iter().all(|channel| heard.channels.lock().contains(*channel)) {
+        heard.changed.notified().await;
+    }
+}

@@ -1,0 +1,269 @@
+//! Makes connections: the name is resolved, the password read, and Sentinel asked each time anew.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::{self, JoinHandle};
+use tokio_rustls::TlsConnector;
+
+use super::fault::{self, Fault, Patterns};
+use crate::cluster::address::{Address, Host, Place, Secret};
+use crate::cluster::link::ANSWER_MAX;
+use crate::cluster::settings::Settings;
+
+/// The commands that may wait inside the library to be written.
+const COMMANDS_MAX: usize = 64;
+
+/// The place of one server, without Sentinel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    /// A host.
+    Tcp(Host),
+    /// A Unix socket.
+    Unix(std::path::PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host) => host.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What a connection needs to be made: read anew each time.
+pub(super) struct Credentials {
+    username: Option<String>,
+    password: Option<Secret>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// A connection. It ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Takes commands.
+    pub redis: MultiplexedConnection,
+    /// The task that reads and writes. It ends when the connection breaks.
+    pub driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Takes the messages that a connection brings.
+pub(super) type Sink = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// Reads the credentials of a server from their files.
+pub(super) async fn credentials(address: &Address, settings: &Settings) -> Result<Credentials, Fault> {
+    let (address, settings) = (address.clone(), settings.clone());
+    let read = task::spawn_blocking(move || {
+        let password = match &settings.password_file {
+            Some(path) => Some(password(path, "cluster.password_file")?),
+            None => address.password.clone(),
+        };
+        let username = settings.username.as_deref().map(str::to_owned).or(address.username);
+        Ok(Credentials { username, password, tls: if address.tls { Some(tls(&settings)?) } else { None } })
+    });
+    read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))?
+}
+
+/// Reads the credentials of the Sentinels of a server.
+async fn sentinel_credentials(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> Result<Credentials, Fault> {
+    let path = settings.sentinel_password_file.clone();
+    let read =
+        task::spawn_blocking(move || path.map(|path| password(&path, "cluster.sentinel_password_file")).transpose());
+    let password = read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))??;
+    Ok(Credentials { username: None, password, tls })
+}
+
+/// Returns the server at an address, which Sentinel knows if the address names Sentinels.
+pub(super) async fn resolve(
+    address: &Address,
+    settings: &Settings,
+    credentials: &Credentials,
+    patterns: &Patterns,
+) -> Result<Server, Fault> {
+    match &address.place {
+        Place::Tcp(host) => Ok(Server::Tcp(host.clone())),
+        Place::Unix(path) => Ok(Server::Unix(path.clone())),
+        Place::Sentinel(sentinels, name) => {
+            let theirs = sentinel_credentials(settings, credentials.tls.clone()).await?;
+            let mut faults = Vec::new();
+            for sentinel in sentinels {
+                let asked = tokio::time::timeout(ANSWER_MAX / 2, ask_sentinel(sentinel, name, &theirs, patterns));
+                match asked.await {
+                    Ok(Ok(host)) => return Ok(Server::Tcp(host)),
+                    Ok(Err(fault)) => faults.push(fault.to_string()),
+                    Err(_) => faults.push(format!("{sentinel} does not answer")),
+                }
+            }
+            Err(format!("no Sentinel could be asked for the master {name}: {}", faults.join("; ")).into())
+        }
+    }
+}
+
+/// Connects to a server. `sink` takes what it sends without being asked.
+pub(super) async fn connect(
+    server: &Server,
+    credentials: &Credentials,
+    patterns: &Patterns,
+    sink: Option<Sink>,
+) -> Result<Connection, Fault> {
+    let protocol = ProtocolVersion::RESP3;
+    match server {
+        Server::Unix(path) => {
+            let stream =
+                UnixStream::connect(path).await.map_err(|error| fault::unreachable(&path.display(), &error))?;
+            over(stream, credentials, protocol, patterns, sink).await
+        }
+        Server::Tcp(host) => to_host(host, credentials, protocol, patterns, sink).await,
+    }
+}
+
+async fn to_host(
+    host: &Host,
+    credentials: &Credentials,
+    protocol: ProtocolVersion,
+    patterns: &Patterns,
+    sink: Option<Sink>,
+) -> Result<Connection, Fault> {
+    let found = lookup_host((host.name.as_str(), host.port)).await.map_err(|error| fault::unresolved(host, &error))?;
+    let mut fault = Fault::from(format!("the name {} has no address", host.name));
+    for address in found {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return to_stream(stream, host, credentials, protocol, patterns, sink).await,
+            Err(error) => fault = fault::unreachable(&address, &error),
+        }
+    }
+    Err(fault)
+}
+
+async fn to_stream(
+    stream: TcpStream,
+    host: &Host,
+    credentials: &Credentials,
+    protocol: ProtocolVersion,
+    patterns: &Patterns,
+    sink: Option<Sink>,
+) -> Result<Connection, Fault> {
+    stream.set_nodelay(true).map_err(|error| fault::unreachable(host, &error))?;
+    let Some(config) = &credentials.tls else { return over(stream, credentials, protocol, patterns, sink).await };
+    let name = ServerName::try_from(host.name.clone())
+        .map_err(|_| Fault::from(format!("{} is no name that a certificate can have", host.name)))?;
+    let stream =
+        TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| fault::tls(host, &error))?;
+    over(stream, credentials, protocol, patterns, sink).await
+}
+
+/// Says hello over an open connection.
+async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    credentials: &Credentials,
+    protocol: ProtocolVersion,
+    patterns: &Patterns,
+    sink: Option<Sink>,
+) -> Result<Connection, Fault> {
+    let mut info = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
+    if let Some(username) = &credentials.username {
+        info = info.set_username(username);
+    }
+    if let Some(password) = &credentials.password {
+        info = info.set_password(password.reveal());
+    }
+    let mut config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(Some(ANSWER_MAX))
+        .set_pipeline_buffer_size(COMMANDS_MAX);
+    if let Some(sink) = sink {
+        config = config.set_push_sender(move |push| {
+            sink(push);
+            Ok::<(), ()>(())
+        });
+    }
+    let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
+    let (redis, driver) = made.map_err(|error| fault::command("HELLO", patterns, &error))?;
+    Ok(Connection { redis, driver: tokio::spawn(driver) })
+}
+
+async fn ask_sentinel(host: &Host, name: &str, theirs: &Credentials, patterns: &Patterns) -> Result<Host, Fault> {
+    let mut connection = to_host(host, theirs, ProtocolVersion::RESP2, patterns, None).await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(name);
+    let answer = connection.redis.send_packed_command(&command).await.and_then(Value::extract_error);
+    match answer.map_err(|error| fault::command("SENTINEL", patterns, &error))? {
+        Value::Array(parts) => match &parts[..] {
+            [name, port] => match (text(name), text(port).and_then(|port| port.parse().ok())) {
+                (Some(name), Some(port)) => Ok(Host { name, port }),
+                _ => Err(format!("{host} gives no address").into()),
+            },
+            _ => Err(format!("{host} gives no address").into()),
+        },
+        Value::Nil => Err(format!("{host} knows no master of this name").into()),
+        _ => Err(format!("{host} gives no address").into()),
+    }
+}
+
+/// Reads a text in an answer.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn password(path: &Path, setting: &str) -> Result<Secret, Fault> {
+    let read = std::fs::read_to_string(path);
+    let text = read.map_err(|error| Fault::from(format!("{setting} {}: {error}", path.display())))?;
+    let line = text.trim_end_matches(['\n', '\r']);
+    if line.is_empty() { Err(format!("{setting} {} is empty", path.display()).into()) } else { Ok(Secret::new(line)) }
+}
+
+/// Returns the TLS configuration: it trusts the authorities of the file, or those of the system.
+fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, Fault> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &settings.ca_file {
+        for certificate in certificates(path, "cluster.ca_file")? {
+            let added = roots.add(certificate);
+            added.map_err(|error| Fault::from(format!("cluster.ca_file {}: {error}", path.display())))?;
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err("cluster.url is rediss, but this system has no root certificates: set cluster.ca_file".into());
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::from(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = &settings.client_certificate else {
+        return Ok(Arc::new(builder.with_no_client_auth()));
+    };
+    let chain = certificates(certificate, "cluster.certificate_file")?;
+    let wrong_key = |error: &dyn fmt::Display| Fault::from(format!("cluster.key_file {}: {error}", key.display()));
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_key(&error))?;
+    let config = builder.with_client_auth_cert(chain, key).map_err(|error| wrong_key(&error))?;
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path, setting: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let wrong = |error: &dyn fmt::Display| Fault::from(format!("{setting} {}: {error}", path.display()));
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = read.map_err(|error| wrong(&error))?;
+    if all.is_empty() { Err(wrong(&"holds no certificate in PEM form")) } else { Ok(all) }
+}

@@ -1,0 +1,137 @@
+//! What is wrong with a Redis, in words that say what to do.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError};
+
+use crate::cluster::address::Host;
+use crate::cluster::settings::Settings;
+
+/// The reason why a connection could not be made or is of no use.
+pub(crate) type Fault = Arc<str>;
+
+/// The hint about a server that wants a certificate.
+const NO_CERTIFICATE: &str =
+    ": it wants a certificate of the client: set cluster.certificate_file and cluster.key_file";
+
+/// The channels of the bus, as patterns for an ACL.
+#[derive(Clone, Debug)]
+pub(crate) struct Patterns(String);
+
+impl Patterns {
+    /// Returns the patterns that these settings need.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let Settings { prefix, namespace, python_channel, .. } = settings;
+        let python = python_channel.as_ref().map(|python| format!(" &{python}")).unwrap_or_default();
+        Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#{python}"))
+    }
+}
+
+/// Returns why a name has no address.
+pub(super) fn unresolved(host: &Host, error: &io::Error) -> Fault {
+    format!("the name {} does not resolve: {error}", host.name).into()
+}
+
+/// Returns why a server could not be reached.
+pub(super) fn unreachable(place: &dyn Display, error: &io::Error) -> Fault {
+    let hint = match error.kind() {
+        io::ErrorKind::ConnectionRefused => ": no server listens there",
+        io::ErrorKind::NotFound => ": there is no such socket",
+        io::ErrorKind::PermissionDenied => ": this process may not use it",
+        _ => "",
+    };
+    format!("{place} cannot be reached: {error}{hint}").into()
+}
+
+/// Returns why the encryption could not begin.
+pub(super) fn tls(host: &Host, error: &io::Error) -> Fault {
+    let text = error.to_string();
+    let hint = if text.contains("UnknownIssuer") {
+        ": set cluster.ca_file to the certificate of its authority"
+    } else if text.contains("NotValidForName") || text.contains("not valid for name") {
+        ": cluster.url has to have the name that the certificate has"
+    } else if text.contains("CertificateRequired") {
+        NO_CERTIFICATE
+    } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
+        ": it does not speak TLS on this port: is rediss:// right?"
+    } else {
+        ""
+    };
+    format!("TLS with {host} has failed: {text}{hint}").into()
+}
+
+/// Returns why a command has failed.
+pub(super) fn command(command: &str, patterns: &Patterns, error: &RedisError) -> Fault {
+    if error.is_timeout() {
+        return format!("{command} was not answered within 2 s").into();
+    }
+    if error.is_io_error() || error.is_connection_dropped() || error.kind() == ErrorKind::Parse {
+        let text = error.to_string();
+        let hint = match command {
+            // With TLS 1.3 the client learns of it only here.
+            "HELLO" if text.contains("CertificateRequired") => NO_CERTIFICATE,
+            "HELLO" => ": does the server want TLS, by rediss://?",
+            _ => "",
+        };
+        return format!("the connection broke at {command}: {text}{hint}").into();
+    }
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    server(command, patterns, &text, error.kind() == ErrorKind::RESP3NotSupported)
+}
+
+/// Returns what an error text of the server to a command means.
+pub(super) fn server(command: &str, Patterns(patterns): &Patterns, text: &str, is_old: bool) -> Fault {
+    let lower = text.to_lowercase();
+    let has = |part: &str| lower.contains(part);
+    if is_old || has("noproto") || (has("unknown command") && has("hello")) {
+        return "this server is older than Redis 6 and knows no RESP3: Redis 6 or later, or Valkey, is needed".into();
+    }
+    if has("wrongpass") || has("invalid password") {
+        return format!("the user or the password is wrong: {text}").into();
+    }
+    if has("noauth") {
+        return "the server wants a password: set cluster.password_file, and the user in cluster.url if it has a name"
+            .into();
+    }
+    if has("noperm") {
+        let right = if has("channel") { patterns.clone() } else { format!("+{}", command.to_lowercase()) };
+        return format!("the user of Redis lacks a right: {text}: add it by ACL SETUSER <user> {right}").into();
+    }
+    if has("loading") {
+        return "the server is loading its data".into();
+    }
+    format!("{command} has failed: {text}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_server_say_what_to_do() {
+        let patterns = Patterns("&socket.io#/max#* &socket.io-nodes#/max#".into());
+        for (name, text, part) in [
+            ("HELLO", "ERR unknown command `HELLO`, with args beginning with: `3`", "Redis 6 or later"),
+            ("HELLO", "NOPROTO unsupported protocol version", "Redis 6 or later"),
+            ("HELLO", "WRONGPASS invalid username-password pair or user is disabled.", "password is wrong"),
+            ("HELLO", "NOAUTH HELLO must be called with the client already authenticated", "cluster.password_file"),
+            ("PUBLISH", "NOPERM User m has no permissions to run the 'publish' command", "SETUSER <user> +publish"),
+            ("ROLE", "NOPERM this user has no permissions to run the 'role' command", "SETUSER <user> +role"),
+            (
+                "SUBSCRIBE",
+                "NOPERM No permissions to access a channel",
+                "SETUSER <user> &socket.io#/max#* &socket.io-nodes",
+            ),
+            ("ROLE", "LOADING Redis is loading the dataset in memory", "loading its data"),
+            ("ROLE", "ERR anything else", "ROLE has failed: ERR anything else"),
+        ] {
+            let fault = server(name, &patterns, text, false);
+            assert!(fault.contains(part), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the other nodes are told of this one: its heartbeats, its end, and that it has lost messages.
+
+use std::time::{Duration, Instant};
+
+use super::session::pipeline;
+use super::{Done, Task};
+use crate::cluster::message::NodeMessage;
+use crate::version;
+
+/// The heartbeats whose return is waited for.
+const BEATS_MAX: usize = 16;
+
+/// A message about this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    Beat,
+    Bye,
+    /// The end of this node: all is published.
+    End,
+    Holes,
+}
+
+impl Task {
+    /// Tells the other nodes what they have to know about this one.
+    pub(super) fn tell_of_this_node(&mut self) {
+        let node = self.shard.context.node;
+        let bye = self.shard.context.orders.lock().bye;
+        if let Some(grace) = bye.filter(|_| !self.is_bye_said) {
+            self.is_bye_said = true;
+            self.tell_nodes(&NodeMessage::Bye { node, grace_ms: as_ms(grace), flushed: false }, Telling::Bye);
+        }
+        let has_holes = self.shard.queue.lock().take_unknown_holes();
+        if has_holes {
+            self.tell_nodes(&NodeMessage::Holes { node }, Telling::Holes);
+        }
+    }
+
+    /// Tells the other nodes at the end that they have got all of this one. They are told nothing if it is not so.
+    pub(super) fn tell_end(&mut self) {
+        let orders = *self.shard.context.orders.lock();
+        let (Some(grace), Some(_)) = (orders.bye, orders.stop) else { return };
+        let is_whole = !self.shard.queue.lock().has_holes();
+        if is_whole && self.is_bye_said && !self.is_end_said && self.is_quiet() && self.link.serves() {
+            self.is_end_said = true;
+            let bye = NodeMessage::Bye { node: self.shard.context.node, grace_ms: as_ms(grace), flushed: true };
+            self.tell_nodes(&bye, Telling::End);
+        }
+    }
+
+    pub(super) fn beat(&mut self, now: Instant) {
+        let context = self.shard.context.clone();
+        let sent_ms = as_ms(now.saturating_duration_since(context.started));
+        let census = (context.census)();
+        let heartbeat = NodeMessage::Heartbeat {
+            node: context.node,
+            name: context.settings.name.clone(),
+            version: version::VERSION.into(),
+            tag: context.settings.tag.clone(),
+            sessions: census.sessions,
+            conversations: census.conversations,
+            sent_ms,
+        };
+        if self.beats.len() >= BEATS_MAX {
+            self.beats.pop_front();
+        }
+        self.beats.push_back((sent_ms, now));
+        self.tell_nodes(&heartbeat, Telling::Beat);
+    }
+
+    fn tell_nodes(&mut self, message: &NodeMessage, telling: Telling) {
+        let wire = &self.shard.context.wire;
+        let (channel, body) = (wire.nodes().to_owned(), wire.write_node(message));
+        let pipeline = pipeline(std::iter::once((channel, &body[..])));
+        let sent = self.session.as_ref().map(|session| session.publish(pipeline));
+        self.telling.push(telling);
+        self.start(sent, move |result| {
+            let one = result.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
+            Done::Told(telling, one.map(|_| ()))
+        });
+    }
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,127 @@
+//! Tells the conversations of a server what they have to know, at a bounded rate.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::cluster::door::FromBus;
+use crate::cluster::nodes::NodeChange;
+use crate::cluster::shard::{Again, Shard};
+use crate::cluster::tours::Tours;
+use crate::cluster::wire::Everybody;
+use crate::event::ConversationId;
+use crate::limits::bucket::{Bucket, Rate};
+
+/// The conversations that are told in one turn.
+const TELL_MAX: usize = 512;
+
+/// The time over which conversations are told that the bus is away.
+const OUTAGE_SPREAD: Duration = Duration::from_secs(1);
+
+/// The conversations that get an update for everybody in one second.
+const EVERYBODY_PER_S: u32 = 50_000;
+
+/// What the conversations of a server have yet to be told.
+#[derive(Debug)]
+pub(super) struct Teller {
+    shard: Arc<Shard>,
+    tours: Tours<FromBus>,
+    everybody: Tours<Everybody>,
+    /// The conversations that are subscribed again.
+    again: VecDeque<Again>,
+    pace: Bucket,
+}
+
+impl Teller {
+    /// Creates the teller of a server, which has nothing to tell.
+    pub(super) fn new(shard: Arc<Shard>) -> Self {
+        Self { shard, tours: Tours::new(), everybody: Tours::new(), again: VecDeque::new(), pace: Bucket::default() }
+    }
+
+    /// Begins to tell that the server is away.
+    pub(super) fn away(&mut self) {
+        let number = self.next_outage();
+        self.shard.outage.store(number, Ordering::SeqCst);
+        self.tours.within(FromBus::Outage { number, ongoing: true }, self.all(), OUTAGE_SPREAD);
+    }
+
+    /// Begins to tell that the server is back. The beginning of the outage may not have been told.
+    pub(super) fn back(&mut self) {
+        // A conversation that is attached from here on is not told of the outage.
+        let told = self.shard.outage.swap(0, Ordering::SeqCst);
+        // A session takes an end with a lower number than the last for one that it knows. The last may be of another
+        // server.
+        let is_last = told != 0 && told == self.shard.context.outages.load(Ordering::SeqCst);
+        let number = if is_last { told } else { self.next_outage() };
+        let spread = self.shard.context.settings.missed_spread;
+        self.tours.within(FromBus::Outage { number, ongoing: false }, self.all(), spread);
+    }
+
+    /// Begins to tell of another node.
+    pub(super) fn node(&mut self, change: NodeChange) {
+        let news = match change {
+            NodeChange::Silent(node) => FromBus::Silent(node),
+            NodeChange::Ended(node) => FromBus::Ended(node),
+            // A silent node that is heard again before anybody was told of it was never silent.
+            NodeChange::Heard(node) if self.tours.take_back(&FromBus::Silent(node)) => return,
+            NodeChange::Heard(node) => FromBus::Heard(node),
+            NodeChange::Doubt(node) => FromBus::Doubt(node),
+            NodeChange::New(_) | NodeChange::SameName(..) => return,
+        };
+        self.tours.at_rate(news, self.all(), self.shard.context.settings.resync_per_s);
+    }
+
+    /// Begins to give all conversations an update.
+    pub(super) fn everybody(&mut self, everybody: Everybody) {
+        self.everybody.at_rate(everybody, self.all(), EVERYBODY_PER_S);
+    }
+
+    /// Notes a conversation that is subscribed again.
+    pub(super) fn again(&mut self, again: Again) {
+        self.again.push_back(again);
+    }
+
+    /// Forgets who is subscribed again, because the connection is lost: they are told the next time.
+    pub(super) fn disconnected(&mut self) {
+        self.again.clear();
+    }
+
+    /// Whether there is something to tell.
+    pub(super) fn is_active(&self) -> bool {
+        self.tours.is_active() || self.everybody.is_active() || !self.again.is_empty()
+    }
+
+    /// Tells what is due; and of room in the queue if `tells_of_room`.
+    pub(super) fn tell(&mut self, tells_of_room: bool, now: Instant) {
+        if let Some((news, ids)) = self.tours.due(TELL_MAX, now) {
+            ids.iter().for_each(|id| self.shard.tell_id(id, news.clone()));
+        }
+        if let Some((everybody, ids)) = self.everybody.due(TELL_MAX, now) {
+            ids.iter().for_each(|id| self.shard.give_everybody(id, &everybody));
+        }
+        let per_second = u64::from(self.shard.context.settings.resync_per_s);
+        let rate = Rate { per_second, burst: (per_second / 50).max(1) };
+        for _ in 0..TELL_MAX {
+            if self.pace.wait(rate, 1, now) > Duration::ZERO {
+                break;
+            }
+            if let Some(again) = self.again.pop_front() {
+                self.shard.tell_again(&again);
+            } else {
+                let hole = if tells_of_room { self.shard.queue.lock().take_hole() } else { None };
+                let Some(id) = hole else { break };
+                self.shard.tell_id(&id, FromBus::Room);
+            }
+            self.pace.charge(rate, 1, now);
+        }
+    }
+
+    fn next_outage(&self) -> u64 {
+        self.shard.context.outages.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn all(&self) -> Vec<ConversationId> {
+        self.shard.attached.lock().ids()
+    }
+}

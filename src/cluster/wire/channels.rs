@@ -1,0 +1,71 @@
+//! The names of the channels.
+
+use std::sync::Arc;
+
+use super::Settings;
+
+/// A channel, with the id of the conversation as it stands in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// The channel of one conversation.
+    Conversation(&'a str),
+    /// The channel of the namespace.
+    Namespace,
+    /// The channel of the nodes.
+    Nodes,
+    /// The channel of python-socketio.
+    Python,
+}
+
+/// The names of all channels but those of conversations, which begin with that of the namespace.
+#[derive(Debug)]
+pub(super) struct Channels {
+    namespace: String,
+    nodes: String,
+    python: Option<Arc<str>>,
+}
+
+impl Channels {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let (prefix, namespace) = (&settings.prefix, &settings.namespace);
+        Self {
+            namespace: format!("{prefix}#{namespace}#"),
+            // Node servers subscribe to every channel that begins with that of the namespace. This one does not.
+            nodes: format!("{prefix}-nodes#{namespace}#"),
+            python: settings.python_channel.clone(),
+        }
+    }
+
+    /// The name of the channel of a room. An id may have any characters, `#` too, and may be empty: the name is read by
+    /// what is before and behind the id.
+    pub(super) fn room(&self, id: &str) -> String {
+        format!("{}{id}#", self.namespace)
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn nodes(&self) -> &str {
+        &self.nodes
+    }
+
+    pub(super) fn always(&self) -> impl Iterator<Item = &str> {
+        [&*self.namespace, &*self.nodes].into_iter().chain(self.python.as_deref())
+    }
+
+    /// Reads a name. `None` if it is no channel of ours.
+    pub(super) fn place<'a>(&self, name: &'a [u8]) -> Option<Place<'a>> {
+        if self.python.as_ref().is_some_and(|python| name == python.as_bytes()) {
+            return Some(Place::Python);
+        }
+        if name == self.nodes.as_bytes() {
+            return Some(Place::Nodes);
+        }
+        let rest = name.strip_prefix(self.namespace.as_bytes())?;
+        if rest.is_empty() {
+            return Some(Place::Namespace);
+        }
+        std::str::from_utf8(rest.strip_suffix(b"#")?).ok().map(Place::Conversation)
+    }
+}

@@ -1,0 +1,617 @@
+//! The bus of a cluster over a real Redis, and what becomes of it when that Redis fails: each message arrives, or the
+//! conversation is told that it may have missed something.
+
+mod support;
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use maxtalk::testing::cluster::{Bus, Census, FromBus, Overflow, Settings, Status, check};
+use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use support::ear::{Ear, Mood, id, numbered, numbers, state, without_doubles};
+use support::redis_server::RedisServer;
+use support::{DEADLINE, run};
+
+const AGAIN: FromBus = FromBus::Attached { again: true, covered: true };
+
+const ATTACHED: FromBus = FromBus::Attached { again: false, covered: false };
+
+/// The rights that the page on operating names, for a user with the password `secret`.
+const RIGHTS: &[&str] = &[
+    "resetkeys",
+    "resetchannels",
+    "&socket.io#/max#*",
+    "&socket.io-nodes#/max#",
+    "-@all",
+    "+subscribe",
+    "+unsubscribe",
+    "+publish",
+    "+ping",
+    "+hello",
+    "+auth",
+    "+role",
+];
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        urls: vec![url.into()],
+        heartbeat: Duration::from_secs(1),
+        silent: Duration::from_secs(4),
+        tell_after: Duration::from_millis(300),
+        missed_spread: Duration::from_millis(100),
+        reconnect_max: Duration::from_millis(200),
+        ..Settings::default()
+    }
+}
+
+fn start(settings: Settings) -> Arc<Bus> {
+    let metrics = Metrics::new(&[], ReadAtScrape::default());
+    Bus::start(settings, metrics, || Census { sessions: 3, conversations: 2 }).unwrap()
+}
+
+fn bus(server: &RedisServer) -> Arc<Bus> {
+    start(settings(&server.url()))
+}
+
+/// Looks again and again, because the bus tells nobody of its own status.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_up(bus: &Bus) {
+    until(&format!("up, but it is {:?}", bus.status()), || (bus.status() == Status::Up).then_some(()));
+}
+
+/// Waits until the bus is down for a reason with these words.
+fn wait_down(bus: &Bus, words: &str) -> String {
+    until(&format!("down because of `{words}`"), || match bus.status() {
+        Status::Down { why, .. } if why.contains(words) => Some(why.to_string()),
+        _ => None,
+    })
+}
+
+/// Asserts that an ear heard all messages up to `last` in their order, but for doubles, or was told after each loss.
+fn assert_accounts(ear: &Ear, last: u64) {
+    let heard = ear.heard();
+    let told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
+    let (mut expected, mut owed) = (1, None);
+    for news in &heard {
+        if told(news) {
+            owed = None;
+        }
+        let Some(&number) = numbers(std::slice::from_ref(news)).first() else { continue };
+        if number > expected {
+            owed = Some(expected);
+        }
+        expected = expected.max(number + 1);
+    }
+    let lost: Vec<_> = (1..=last).filter(|number| !numbers(&heard).contains(number)).collect();
+    // What is told may come before the next number, or after it.
+    assert!(lost.is_empty() || heard.iter().any(told), "lost without a word: {lost:?}");
+    assert!(owed.is_none() || heard.iter().filter(|news| told(news)).count() > 0, "{owed:?}");
+}
+
+#[test]
+fn what_one_node_publishes_all_others_hear() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let (one, two) = (id("one"), id("a#b é"));
+    let ears = [(&a, &one), (&b, &one), (&b, &two)].map(|(bus, id)| Ear::attached(bus, id));
+    a.publish(&one, &numbered(&a, &one, 1)).unwrap();
+    a.publish(&two, &numbered(&a, &two, 1)).unwrap();
+    a.publish(&one, &state(&a, 2, &["messi", "xavi"])).unwrap();
+    let heard = ears[1].until("two messages", |heard| numbers(heard).len() == 2);
+    assert_eq!(
+        heard[1..],
+        [FromBus::Message(numbered(&a, &one, 1)), FromBus::Message(state(&a, 2, &["messi", "xavi"]))]
+    );
+    let heard = ears[2].until("a message", |heard| numbers(heard) == [1]);
+    assert_eq!(heard[1..], [FromBus::Message(numbered(&a, &two, 1))]);
+    assert_eq!(ears[0].heard(), [ATTACHED], "a node does not hear itself");
+
+    let receivers = b.publish_counted(&one, &numbered(&b, &one, 1)).unwrap();
+    assert_eq!(run(receivers), Ok(1), "the other node, and not this one");
+    b.detach(&one, 1);
+    b.detach(&two, 1);
+    until("given up", || (b.shards()[0].subscribed == 0).then_some(()));
+    let receivers = a.publish_counted(&two, &numbered(&a, &two, 2)).unwrap();
+    assert_eq!(run(receivers), Ok(0));
+}
+
+#[test]
+fn nodes_know_one_another_by_their_heartbeats() {
+    let server = RedisServer::start();
+    let named =
+        |name: &str, tag: &str| start(Settings { name: name.into(), tag: tag.into(), ..settings(&server.url()) });
+    let (a, b) = (named("a", "aaaa"), named("b", "bbbb"));
+    let ear = Ear::attached(&a, &id("one"));
+    let peer = until("the other node", || a.peers().into_iter().find(|peer| &*peer.name == "b"));
+    assert_eq!((peer.node, &*peer.tag, peer.census.sessions, peer.is_silent), (b.node(), "bbbb", 3, false));
+    assert!(a.knows_tag("bbbb") && !a.knows_tag("cccc") && !a.knows_tag("aaaa"));
+
+    // One that ends says so, and counts until its grace is over.
+    let gone = b.node();
+    b.say_bye(Duration::from_millis(200));
+    run(b.stop(DEADLINE));
+    ear.wait_for(&FromBus::Ended(gone));
+    assert!(!a.knows_tag("bbbb"));
+    assert!(!ear.heard().contains(&FromBus::Silent(gone)));
+
+    // One that dies is noticed by its silence.
+    let c = named("c", "cccc");
+    let died = c.node();
+    until("the third node", || a.knows_tag("cccc").then_some(()));
+    drop(c);
+    ear.wait_for(&FromBus::Silent(died));
+}
+
+#[test]
+fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
+    let mut server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ears = [&a, &b].map(|bus| Ear::attached(bus, &room));
+    let idle = Ear::attached(&b, &id("idle"));
+    a.publish(&room, &numbered(&a, &room, 1)).unwrap();
+    ears[1].until("the first", |heard| numbers(heard) == [1]);
+
+    server.kill();
+    for ear in &ears {
+        ear.until("the outage", |heard| matches!(heard.last(), Some(FromBus::Outage { ongoing: true, .. })));
+    }
+    let late = Ear::new();
+    b.attach(&id("late"), 1, late.clone());
+    late.until("the outage", |heard| matches!(heard, [FromBus::Outage { ongoing: true, .. }]));
+    for number in 2..=500 {
+        a.publish(&room, &numbered(&a, &room, number)).unwrap();
+    }
+    assert!(a.shards()[0].waiting >= 499);
+    server.restart();
+    for ear in [&ears[0], &ears[1], &idle, &late] {
+        let over = |news: &FromBus| matches!(news, FromBus::Outage { ongoing: false, .. });
+        let heard = ear.until("the end of the outage", |heard| heard.iter().any(over));
+        let number = |news: &FromBus| match news {
+            FromBus::Outage { number, .. } => Some(*number),
+            _ => None,
+        };
+        let numbers: Vec<_> = heard.iter().filter_map(number).collect();
+        assert_eq!((numbers.len(), numbers[0]), (2, numbers[1]), "each outage is told once");
+    }
+    ears.iter().chain([&idle]).for_each(|ear| ear.wait_for(&AGAIN));
+    late.wait_for(&FromBus::Attached { again: false, covered: true });
+    wait_up(&a);
+    wait_up(&b);
+    a.publish(&room, &numbered(&a, &room, 501)).unwrap();
+    ears[1].until("the last", |heard| numbers(heard).last() == Some(&501));
+    assert_accounts(&ears[1], 501);
+    let requests = server.text(&["PUBSUB", "NUMSUB", "socket.io-request#/max#"]);
+    assert!(requests.contains("int(0)"), "Node servers wait for all who hear their requests: {requests}");
+}
+
+#[test]
+fn a_slow_redis_delays_and_loses_nothing() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    for number in 1..=300 {
+        if number % 100 == 0 {
+            server.command(&["CLIENT", "PAUSE", "200", "ALL"]);
+        }
+        a.publish(&room, &numbered(&a, &room, number)).unwrap();
+    }
+    let heard = ear.until("all", |heard| numbers(heard).len() >= 300);
+    assert_eq!(numbers(&heard), (1..=300).collect::<Vec<_>>());
+    assert_eq!(heard.len(), 301, "nothing else is told: {:?}", heard.last());
+}
+
+#[test]
+fn a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    wait_up(&a);
+    server.command(&["CLIENT", "PAUSE", "6000", "ALL"]);
+    for number in 1..=100 {
+        a.publish(&room, &numbered(&a, &room, number)).unwrap();
+    }
+    // Its own heartbeat may be missed before the answer is.
+    wait_down(&a, "");
+    ear.until("the outage", |heard| matches!(heard.last(), Some(FromBus::Outage { ongoing: true, .. })));
+    ear.wait_for(&AGAIN);
+    wait_up(&a);
+    a.publish(&room, &numbered(&a, &room, 101)).unwrap();
+    ear.until("the last", |heard| numbers(heard).last() == Some(&101));
+    assert_accounts(&ear, 101);
+}
+
+#[test]
+fn a_publishing_connection_that_is_killed_loses_nothing() {
+    let server = RedisServer::start();
+    let a = bus(&server);
+    wait_up(&a);
+    let publisher = server.clients(false);
+    assert_eq!(publisher.len(), 1);
+    let b = bus(&server);
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    wait_up(&b);
+    let mut killed = publisher[0].clone();
+    for number in 1..=3000 {
+        a.publish(&room, &numbered(&a, &room, number)).unwrap();
+        if number % 1000 == 500 {
+            let before = server.clients(false);
+            server.command(&["CLIENT", "KILL", "ID", &killed]);
+            let new = || server.clients(false).into_iter().find(|id| !before.contains(id));
+            killed = until("a new connection", new);
+            wait_up(&a);
+        }
+    }
+    let heard = ear.until("the last", |heard| numbers(heard).last() == Some(&3000));
+    assert_eq!(without_doubles(numbers(&heard)), (1..=3000).collect::<Vec<_>>());
+    assert!(!heard.contains(&AGAIN), "the other node was not touched");
+}
+
+#[test]
+fn a_subscribed_connection_that_is_killed_is_told() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    for number in 1..=3000 {
+        a.publish(&room, &numbered(&a, &room, number)).unwrap();
+        if number == 1500 {
+            server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+    }
+    ear.wait_for(&AGAIN);
+    wait_up(&a);
+    wait_up(&b);
+    a.publish(&room, &numbered(&a, &room, 3001)).unwrap();
+    ear.until("the last", |heard| numbers(heard).last() == Some(&3001));
+    assert_accounts(&ear, 3001);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_cut_off_and_told() {
+    let server = RedisServer::with(&["--client-output-buffer-limit", "pubsub 1mb 1mb 1"]);
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    let subscribed = server.clients(true);
+    ear.set(Mood::Stuck);
+    let names: Vec<_> = (0..1000).map(|number| format!("user-with-a-long-name-{number:020}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut number = 0;
+    until("cut off", || {
+        for _ in 0..20 {
+            number += 1;
+            a.publish(&room, &state(&a, number, &names)).unwrap();
+        }
+        (!subscribed.iter().all(|id| server.clients(true).contains(id))).then_some(())
+    });
+    ear.set(Mood::Open);
+    ear.wait_for(&AGAIN);
+    wait_up(&b);
+    a.publish(&room, &numbered(&a, &room, number + 1)).unwrap();
+    ear.until("the last", |heard| numbers(heard).last() == Some(&(number + 1)));
+    assert_accounts(&ear, number + 1);
+}
+
+#[test]
+fn a_server_that_becomes_a_replica_is_not_used() {
+    let server = RedisServer::start();
+    let a = bus(&server);
+    let ear = Ear::attached(&a, &id("room"));
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    wait_down(&a, "is a replica of 127.0.0.1:1");
+    ear.until("the outage", |heard| matches!(heard.last(), Some(FromBus::Outage { ongoing: true, .. })));
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    ear.wait_for(&AGAIN);
+    wait_up(&a);
+}
+
+#[test]
+fn rights_that_are_taken_away_are_named() {
+    let server = RedisServer::start();
+    let user = |more: &[&str]| {
+        let words: Vec<_> = ["ACL", "SETUSER", "maxtalk"].into_iter().chain(more.iter().copied()).collect();
+        server.command(&words);
+    };
+    user(&["on", ">secret"]);
+    user(RIGHTS);
+    let url = format!("{}?user=maxtalk&pass=secret", server.url());
+    let a = start(settings(&url));
+    let ear = Ear::attached(&a, &id("room"));
+    wait_up(&a);
+    let table: [(&[&str], &str, &[&str]); 4] = [
+        (&["-publish"], "ACL SETUSER <user> +publish", &["+publish"]),
+        (&["-role"], "+role", &["+role"]),
+        (&["resetchannels"], "&socket.io#/max#* &socket.io-nodes#/max#", RIGHTS),
+        (&["resetpass", ">other"], "password is wrong", &[">secret"]),
+    ];
+    for (taken, words, given) in table {
+        user(taken);
+        // A password is asked for only when a connection is made.
+        if taken[0] == "resetpass" {
+            server.command(&["CLIENT", "KILL", "USER", "maxtalk"]);
+        }
+        let why = wait_down(&a, words);
+        assert!(!why.contains("secret"), "{why}");
+        let broken = ear.heard().iter().filter(|news| **news == AGAIN).count();
+        user(given);
+        ear.until("attached again", |heard| heard.iter().filter(|news| **news == AGAIN).count() > broken);
+        wait_up(&a);
+    }
+}
+
+#[test]
+fn a_password_comes_from_a_file_that_may_change() {
+    let server = RedisServer::with(&["--requirepass", "second"]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "first").unwrap();
+    let with_file = Settings { password_file: Some(file.path().to_owned()), ..settings(&server.url()) };
+    let without = start(settings(&server.url()));
+    wait_down(&without, "cluster.password_file");
+    let a = start(with_file.clone());
+    wait_down(&a, "password is wrong");
+    std::fs::write(file.path(), "second\n").unwrap();
+    wait_up(&a);
+    drop(file);
+    let missing = start(with_file);
+    wait_down(&missing, "cluster.password_file");
+}
+
+#[test]
+fn ten_thousand_channels_are_subscribed_twice() {
+    let mut server = RedisServer::start();
+    let a = start(Settings { resync_per_s: 100_000, ..settings(&server.url()) });
+    wait_up(&a);
+    let ids: Vec<_> = (0..10_000).map(|number| id(&format!("519b00a5fdce3a08c7{number:06}"))).collect();
+    let ear = Ear::new();
+    ids.iter().for_each(|id| a.attach(id, 1, ear.clone()));
+    let count = |heard: &[FromBus], again| {
+        heard.iter().filter(|news| matches!(news, FromBus::Attached { again: is, .. } if *is == again)).count()
+    };
+    ear.until("all attached", |heard| count(heard, false) == 10_000);
+    assert_eq!(a.shards()[0].subscribed, 10_000);
+    server.kill();
+    wait_down(&a, "");
+    server.restart();
+    ear.until("all attached again", |heard| count(heard, true) == 10_000);
+    wait_up(&a);
+    let channels = || match server.command(&["PUBSUB", "CHANNELS"]) {
+        redis::Value::Array(channels) => channels.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(channels(), 10_002);
+    ids.iter().for_each(|id| a.detach(id, 1));
+    until("all given up", || (channels() == 2).then_some(()));
+    assert_eq!((a.shards()[0].wanted, a.shards()[0].subscribed), (0, 0));
+}
+
+#[test]
+fn states_are_paced_after_a_break() {
+    let mut server = RedisServer::start();
+    let a = start(Settings { resync_per_s: 200, ..settings(&server.url()) });
+    let ear = Ear::new();
+    (0..200).for_each(|number| a.attach(&id(&number.to_string()), 1, ear.clone()));
+    ear.until("all attached", |heard| heard.len() >= 200);
+    server.kill();
+    let begin = Instant::now();
+    server.restart();
+    let count = |heard: &[FromBus]| heard.iter().filter(|news| **news == AGAIN).count();
+    ear.until("all", |heard| count(heard) == 200);
+    assert!(begin.elapsed() >= Duration::from_millis(800), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    ear.set(Mood::Full);
+    (1..=10).for_each(|number| a.publish(&room, &numbered(&a, &room, number)).unwrap());
+    until("refused", || (ear.refused() >= 10).then_some(()));
+    ear.set(Mood::Open);
+    a.publish(&room, &numbered(&a, &room, 11)).unwrap();
+    ear.until("the last", |heard| numbers(heard) == [11]);
+    ear.set(Mood::Full);
+    a.publish(&room, &numbered(&a, &room, 12)).unwrap();
+    ear.until("a second loss", |heard| heard.iter().filter(|news| **news == FromBus::Lost).count() == 2);
+    assert_accounts(&ear, 12);
+    ear.set(Mood::Gone);
+    a.publish(&room, &numbered(&a, &room, 13)).unwrap();
+    until("detached", || (b.shards()[0].wanted == 0 && b.shards()[0].subscribed == 0).then_some(()));
+}
+
+#[test]
+fn a_full_queue_says_so_and_tells_when_there_is_room() {
+    let mut server = RedisServer::stopped(&[]);
+    let a = start(Settings { queue_messages_max: 10, ..settings(&server.url()) });
+    let room = id("room");
+    let ear = Ear::new();
+    a.attach(&room, 1, ear.clone());
+    let fits = (1..=20).filter(|number| a.publish(&room, &numbered(&a, &room, *number)).is_ok()).count();
+    assert_eq!(fits, 10);
+    assert_eq!(a.publish(&id("other"), &numbered(&a, &room, 1)), Err(Overflow));
+    assert_eq!(a.publish(&id("third"), &state(&a, 1, &["messi"])), Ok(()), "a state always fits");
+    wait_down(&a, "there is no such socket");
+    server.restart();
+    ear.wait_for(&FromBus::Room);
+    wait_up(&a);
+    until("all published", || (a.shards()[0].waiting == 0).then_some(()));
+}
+
+#[test]
+fn a_bus_that_stops_publishes_what_waits() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    (1..=2000).for_each(|number| a.publish(&room, &numbered(&a, &room, number)).unwrap());
+    run(a.stop(DEADLINE));
+    let heard = ear.until("all", |heard| numbers(heard).len() == 2000);
+    assert_eq!(numbers(&heard), (1..=2000).collect::<Vec<_>>());
+    assert_eq!(server.clients(true).len(), 1, "its connections are closed");
+
+    let lonely = start(settings("unix:///nonexistent/socket"));
+    lonely.publish(&room, &numbered(&lonely, &room, 1)).unwrap();
+    let begin = Instant::now();
+    run(lonely.stop(Duration::from_millis(50)));
+    assert!(begin.elapsed() < DEADLINE / 2, "a stop does not wait for a Redis that is away");
+}
+
+#[test]
+fn a_server_that_is_lost_takes_only_its_conversations_along() {
+    let (mut first, second) = (RedisServer::start(), RedisServer::start());
+    let both = || Settings { urls: vec![first.url().into(), second.url().into()], ..settings("") };
+    let (a, b) = (start(both()), start(both()));
+    let ids: Vec<_> = (0..20).map(|number| id(&number.to_string())).collect();
+    let ears: Vec<_> = ids.iter().map(|id| Ear::attached(&b, id)).collect();
+    wait_up(&a);
+    first.kill();
+    wait_down(&a, "");
+    wait_down(&b, "");
+    let up: Vec<_> = ids.iter().map(|id| b.is_up_for(id)).collect();
+    assert!(up.contains(&true) && up.contains(&false));
+    for ((id, ear), is_up) in ids.iter().zip(&ears).zip(&up) {
+        a.publish(id, &numbered(&a, id, 1)).unwrap();
+        if *is_up {
+            ear.until("the message", |heard| numbers(heard) == [1]);
+        }
+    }
+    first.restart();
+    for ((_, ear), is_up) in ids.iter().zip(&ears).zip(&up) {
+        if !is_up {
+            ear.wait_for(&AGAIN);
+        }
+    }
+    let touched = |heard: &[FromBus]| heard.iter().any(|news| !matches!(news, FromBus::Message(_)));
+    assert!(ears.iter().zip(&up).all(|(ear, is_up)| touched(&ear.heard()[1..]) != *is_up));
+}
+
+#[test]
+fn a_check_names_what_is_wrong() {
+    let server = RedisServer::start();
+    let all = run(check(&settings(&server.url()))).unwrap();
+    assert!(all[0].is_well() && all[0].steps.len() == 8, "{all:?}");
+    server.command(&[
+        "ACL",
+        "SETUSER",
+        "m",
+        "on",
+        ">p",
+        "-@all",
+        "+hello",
+        "+auth",
+        "+subscribe",
+        "+publish",
+        "&socket.io#/max#*",
+    ]);
+    let all = run(check(&settings(&format!("{}?user=m&pass=p", server.url())))).unwrap();
+    let failed: Vec<_> = all[0].steps.iter().filter(|step| step.result.is_err()).map(|step| &*step.name).collect();
+    assert_eq!(
+        failed,
+        [
+            "is a master (ROLE)",
+            "subscribe socket.io-nodes#/max# (SUBSCRIBE)",
+            "publish on socket.io-nodes#/max# (PUBLISH)",
+        ]
+    );
+    let all = run(check(&settings("redis://127.0.0.1:1"))).unwrap();
+    assert!(all[0].steps[0].result.as_ref().is_err_and(|why| why.contains("no server listens there")), "{all:?}");
+    let all = run(check(&settings("redis://a..b"))).unwrap();
+    assert!(all[0].steps[0].result.as_ref().is_err_and(|why| why.contains("does not resolve")), "{all:?}");
+    assert!(run(check(&settings("http://a"))).is_err_and(|error| error.to_string().contains("cluster.url")));
+}
+
+/// An authority, and the files of a certificate and its key for this name.
+fn certificates(dir: &Path, name: &str) -> [PathBuf; 3] {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    // Each authority has its own name, as real ones do.
+    params.distinguished_name.push(DnType::CommonName, format!("the authority of {name}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    [("ca", root.pem()), ("cert", leaf.pem()), ("key", key.serialize_pem())].map(|(file, text)| {
+        let path = dir.join(format!("{name}-{file}.pem"));
+        std::fs::write(&path, text).unwrap();
+        path
+    })
+}
+
+#[test]
+fn a_connection_may_be_encrypted_and_the_client_show_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let [ca, certificate, key] = certificates(dir.path(), "localhost");
+    let [other_ca, ..] = certificates(dir.path(), "other");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let files = [&ca, &certificate, &key].map(|path| path.to_str().unwrap());
+    let _server = RedisServer::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-ca-cert-file",
+        files[0],
+        "--tls-cert-file",
+        files[1],
+        "--tls-key-file",
+        files[2],
+        "--tls-auth-clients",
+        "yes",
+    ]);
+    let url = format!("rediss://localhost:{port}");
+    let with = |ca: &Path| Settings { ca_file: Some(ca.to_owned()), ..settings(&url) };
+    let a = start(Settings { client_certificate: Some((certificate.clone(), key.clone())), ..with(&ca) });
+    wait_up(&a);
+    wait_down(&start(with(&ca)), "cluster.certificate_file");
+    wait_down(&start(with(&other_ca)), "cluster.ca_file");
+    wait_down(&start(with(&dir.path().join("none"))), "cluster.ca_file");
+    let by_address = Settings { urls: vec![format!("rediss://127.0.0.1:{port}").into()], ..with(&ca) };
+    wait_down(&start(by_address), "the name that the certificate has");
+    wait_down(&start(settings(&format!("redis://localhost:{port}"))), "by rediss://");
+}
+
+#[test]
+fn sentinel_says_who_the_master_is() {
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (one, two, three) = (free(), free(), free());
+    let master = RedisServer::with(&["--port", &one, "--bind", "127.0.0.1"]);
+    let replica =
+        RedisServer::with(&["--port", &two, "--bind", "127.0.0.1", "--replicaof", &format!("127.0.0.1 {one}")]);
+    let sentinel = RedisServer::with(&["--port", &three, "--bind", "127.0.0.1", "--sentinel"]);
+    sentinel.command(&["SENTINEL", "MONITOR", "main", "127.0.0.1", &one, "1"]);
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{three}/main");
+    let a = start(settings(&url));
+    let ear = Ear::attached(&a, &id("room"));
+    wait_up(&a);
+    assert!(!master.clients(true).is_empty());
+    until("the replica is known", || sentinel.text(&["SENTINEL", "REPLICAS", "main"]).contains(&two).then_some(()));
+    until("a failover begins", || {
+        let client = redis::Client::open(sentinel.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        redis::cmd("SENTINEL").arg("FAILOVER").arg("main").query::<redis::Value>(&mut connection).ok()
+    });
+    ear.wait_for(&AGAIN);
+    wait_up(&a);
+    let found = |server: &RedisServer| server.text(&["PUBSUB", "NUMSUB", "socket.io#/max#room#"]).contains("int(1)");
+    assert!(found(&replica) && !found(&master), "{}", replica.text(&["PUBSUB", "NUMSUB", "socket.io#/max#room#"]));
+    wait_down(&start(settings(&format!("redis+sentinel://127.0.0.1:{three}/other"))), "knows no master of this name");
+    wait_down(&start(settings(&format!("redis://127.0.0.1:{three}"))), "Sentinel");
+}

@@ -1,0 +1,163 @@
+//! A conversation as the bus sees it, which remembers all that it hears.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use maxtalk::testing::cluster::{Bus, Closed, Content, Door, FromBus, Message, Presence, Stamp, Users};
+use maxtalk::testing::event::{ConversationId, Talk, Username};
+use parking_lot::{Condvar, Mutex};
+
+use super::DEADLINE;
+
+/// The answers of a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// It takes everything.
+    Open,
+    /// It is full.
+    Full,
+    /// It has ended.
+    Gone,
+    /// It does not return.
+    Stuck,
+}
+
+/// The door of a conversation on one node.
+pub struct Ear {
+    heard: Mutex<Vec<FromBus>>,
+    changed: Condvar,
+    mood: Mutex<Mood>,
+    is_unstuck: Condvar,
+    refused: AtomicU64,
+}
+
+impl fmt::Debug for Ear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ear").finish_non_exhaustive()
+    }
+}
+
+impl Door for Ear {
+    fn offer(&self, news: FromBus) -> Result<(), Closed> {
+        let mut mood = self.mood.lock();
+        while *mood == Mood::Stuck {
+            self.is_unstuck.wait(&mut mood);
+        }
+        match *mood {
+            Mood::Full | Mood::Gone => {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                Err(if *mood == Mood::Full { Closed::Full } else { Closed::Gone })
+            }
+            Mood::Open | Mood::Stuck => {
+                drop(mood);
+                self.give(news);
+                Ok(())
+            }
+        }
+    }
+
+    fn give(&self, news: FromBus) {
+        self.heard.lock().push(news);
+        self.changed.notify_all();
+    }
+}
+
+impl Ear {
+    /// Creates a door that takes everything.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            heard: Mutex::default(),
+            changed: Condvar::new(),
+            mood: Mutex::new(Mood::Open),
+            is_unstuck: Condvar::new(),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// Attaches a new door, and waits until it is subscribed.
+    pub fn attached(bus: &Bus, id: &ConversationId) -> Arc<Self> {
+        let ear = Self::new();
+        bus.attach(id, 1, ear.clone());
+        ear.until("attached", |heard| heard.contains(&FromBus::Attached { again: false, covered: false }));
+        ear
+    }
+
+    /// Changes its answers.
+    pub fn set(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+        self.is_unstuck.notify_all();
+    }
+
+    /// Everything that it was told.
+    pub fn heard(&self) -> Vec<FromBus> {
+        self.heard.lock().clone()
+    }
+
+    /// How often it refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Waits until all that it was told is enough.
+    pub fn until(&self, what: &str, enough: impl Fn(&[FromBus]) -> bool) -> Vec<FromBus> {
+        let end = Instant::now() + DEADLINE;
+        let mut heard = self.heard.lock();
+        while !enough(&heard) {
+            let timed_out = self.changed.wait_until(&mut heard, end).timed_out();
+            assert!(!timed_out, "{what}: not within {DEADLINE:?}: {} heard, last {:?}", heard.len(), heard.last());
+        }
+        heard.clone()
+    }
+
+    /// Waits for a piece of news.
+    pub fn wait_for(&self, news: &FromBus) {
+        self.until(&format!("{news:?}"), |heard| heard.contains(news));
+    }
+}
+
+/// Returns a conversation.
+pub fn id(name: &str) -> ConversationId {
+    ConversationId::from(name)
+}
+
+/// Returns the message with this number in the first life of a conversation. It says so in its text.
+pub fn numbered(bus: &Bus, id: &ConversationId, number: u64) -> Message {
+    let message_id = serde_json::value::to_raw_value(&number).unwrap();
+    let talk = Talk {
+        conversation: id.clone(),
+        timestamp: None,
+        message_id: Some(maxtalk::testing::event::Scalar::parse(&message_id, 64).unwrap()),
+    };
+    let username = Username::parse("messi").unwrap();
+    let stamp = Stamp { node: bus.node(), life: 1, sequence: Some(number) };
+    Message { stamp: Some(stamp), content: Content::Update { username, talk, except: Vec::new(), except_self: false } }
+}
+
+/// Returns a state with this number.
+pub fn state(bus: &Bus, number: u64, names: &[&str]) -> Message {
+    let users = Users::Names(names.iter().map(|name| Username::parse(name).unwrap()).collect());
+    let stamp = Stamp { node: bus.node(), life: 1, sequence: Some(number) };
+    Message { stamp: Some(stamp), content: Content::Presence(Presence::State { users, asks: false }) }
+}
+
+/// The numbers of the messages in what was heard, in their order.
+pub fn numbers(heard: &[FromBus]) -> Vec<u64> {
+    let number = |news: &FromBus| match news {
+        FromBus::Message(message) => message.stamp.and_then(|stamp| stamp.sequence),
+        _ => None,
+    };
+    heard.iter().filter_map(number).collect()
+}
+
+/// The numbers as a receiver counts them: one that is not above the last is a double.
+pub fn without_doubles(numbers: Vec<u64>) -> Vec<u64> {
+    let mut last = 0;
+    let is_new = |number: &u64| {
+        let before = last;
+        last = last.max(*number);
+        *number > before
+    };
+    numbers.into_iter().filter(is_new).collect()
+}
