@@ -40,6 +40,7 @@ pages! {
     settings "settings" "the file, the environment, every bound, changes while the server runs",
     operating "operating" "dashboard, API, metrics, log, terminal, stopping",
     proxies "proxies" "nginx, Caddy, HAProxy, Apache and lighttpd in front of it",
+    cluster "cluster" "several nodes as one service, on Redis",
     tuning "tuning" "which limit to choose, and how to find it",
     bench "bench" "loads, searches for the highest rate, sweeps of limits",
     internals "internals" "how it is built",

@@ -250,6 +250,12 @@ impl<A: Addressed> Mailbox<A> {
     }
 }
 
+impl<A: Addressed> fmt::Debug for WeakMailbox<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakMailbox").finish_non_exhaustive()
+    }
+}
+
 impl<A: Addressed> fmt::Debug for Mailbox<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").field("depth", &self.0.depth).finish_non_exhaustive()

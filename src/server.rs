@@ -25,6 +25,7 @@ use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryE
 use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
 use crate::admin::state::{Boards, Facts};
 use crate::board::sessions::SessionBoard;
+use crate::cluster::bus::{Bus, StartError as ClusterError};
 use crate::config::cost::{Cost, Size};
 use crate::config::{Config, LiveConfig};
 use crate::delivery::outbox::Outbox;
@@ -42,6 +43,7 @@ use crate::metrics::{Metrics, ReadAtScrape, WorkerName};
 use crate::stage::{Drain, Stage};
 use crate::version;
 
+pub mod cluster;
 mod drain;
 mod files;
 mod listeners;
@@ -108,6 +110,9 @@ pub enum Error {
         /// The error of the system.
         cause: io::Error,
     },
+    /// The bus to the other nodes cannot be started.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The registry has failed.
     #[error("the registry of conversations has failed")]
     Registry,
@@ -200,6 +205,9 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
     max: MaxDirectory,
     demo: Option<Arc<DemoMax>>,
+    /// `None` if this process is alone.
+    bus: Option<Arc<Bus>>,
+    bye_grace: Duration,
     has_pages: bool,
     tokenless: Tokenless,
     stop_timeout: Duration,
@@ -234,14 +242,16 @@ impl Server {
         watch::watch(&metrics, WorkerName::Registry);
         let boards = Boards { sessions: SessionBoard::new(began.0), conversations: Board::new(began.0) };
         let facts = Facts { began, workers, files_max, connections_max };
-        let live = LiveParts::new(&config, &boards, &facts, gate, &metrics);
-        let (new_application, registry_end) =
-            application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let clients = Clients::new(
             settings::client_bounds(&config, connections_max),
             Memory::new(config.limits.memory_bytes_max),
         );
+        let (tags, bus) = cluster::start(&config, &ids, &clients, &metrics)?;
+        let live = LiveParts::new(&config, &boards, &facts, gate, &metrics, bus.as_ref());
+        let (new_application, registry_end) =
+            application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
         let (board, stage) = (boards.sessions.clone(), drain.stage().clone());
+        let ids = (ids, tags);
         let endpoint = settings::endpoint(&config, new_application, ids, clients, board, &live, stage);
         let endpoint = Arc::new(endpoint);
         let sessions = endpoint.sessions.clone();
@@ -249,7 +259,8 @@ impl Server {
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
-        let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, boards, facts, &drain);
+        let parts = settings::AdminParts { boards, facts, bus: bus.clone() };
+        let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, parts, &drain);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
         let clients =
@@ -266,6 +277,8 @@ impl Server {
             admin_addr,
             max,
             demo,
+            bus,
+            bye_grace: Duration::from_millis(config.cluster.bye_grace_ms),
             has_pages: config.pages.enabled,
             tokenless,
             stop_timeout,
@@ -344,8 +357,9 @@ impl Server {
     /// A part of the server has failed.
     pub async fn serve(mut self) -> Result<(), Error> {
         let (drain, sessions) = (self.drain.clone(), self.endpoint.sessions.clone());
+        let bye = cluster::say_bye(self.bus.clone(), drain.clone(), self.bye_grace);
         tokio::select! {
-            () = drain::run(drain, &sessions) => {}
+            ((), ()) = async { tokio::join!(drain::run(drain, &sessions), bye) } => {}
             // The supervisor restarts the process, which is better than a process that serves nobody.
             error = self.failed() => return Err(error),
         }
@@ -379,6 +393,7 @@ impl Server {
             let connections: usize = listeners().map(Listener::connections).sum();
             log::warn!("after {ms} ms, {sessions} sessions and {connections} connections were still open");
         }
+        cluster::stop(self.bus).await;
     }
 }
 

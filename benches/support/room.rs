@@ -94,6 +94,7 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
         presence_members_max: 1.into(),
         burst_max: settings.conversation.burst_max.into(),
         linger: Duration::from_millis(settings.conversation.linger_ms),
+        cluster: None,
         board: Board::new(Instant::now()),
         metrics: metrics.clone(),
     });

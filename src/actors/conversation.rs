@@ -2,6 +2,7 @@
 //! each event, encoded once per generation of clients, into the outbox of every session that is a member at that
 //! moment.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::pending_entries::PendingEntry;
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
+use crate::cluster::door::FromBus;
 use crate::delivery::fold::{News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
@@ -24,9 +26,11 @@ use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::Rest;
 
+pub mod clustered;
 pub(super) mod fan_out;
 
-use fan_out::{Except, FanOut};
+use clustered::{ClusterSettings, Clustered};
+use fan_out::{Except, FanOut, FanOuts};
 
 /// The messages of a conversation.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub enum ConversationMessage {
         /// Takes the sessions, each with its user.
         reply: oneshot::Sender<Vec<(SessionId, Username)>>,
     },
+    /// Takes news of the other nodes of the cluster.
+    Bus(FromBus),
     /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
@@ -110,6 +116,8 @@ pub struct ConversationSettings {
     pub linger: Duration,
     /// The board, on which each conversation has a card.
     pub board: Arc<Board>,
+    /// The cluster. `None` if this process is alone.
+    pub cluster: Option<ClusterSettings>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
@@ -193,6 +201,8 @@ pub struct ConversationActor {
     settings: Arc<ConversationSettings>,
     registrar: Arc<dyn Registrar>,
     presence: News,
+    /// `None` if this process is alone.
+    clustered: Option<Box<Clustered>>,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
     entry: ConversationEntry<WeakMailbox<Self>>,
@@ -210,6 +220,8 @@ impl ConversationActor {
         settings.metrics.conversations.inc();
         let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
         let presence = News::Presence(Arc::new(RecountById { id: card.id.clone(), registrar: registrar.clone() }));
+        let clustered =
+            settings.cluster.as_ref().map(|cluster| Box::new(Clustered::new(&card.id, tenure.life(), cluster)));
         Self {
             id: card.id.clone(),
             tenure,
@@ -218,6 +230,7 @@ impl ConversationActor {
             settings,
             registrar,
             presence,
+            clustered,
             turns_in_a_row: 0,
             retirement: None,
             _count: count,
@@ -230,17 +243,10 @@ impl ConversationActor {
             ctx.cancel_future(retirement);
         }
         let Enter { session, username, outbox, pending_entry } = enter;
-        let change = self.members.enter(session, &username, outbox);
+        let change = self.members.enter(session, &username, outbox.clone());
         self.note_members();
-        if let Change::Joined(username) = change
-            && self.announces(self.members.users().len())
-        {
-            let event = ServerEvent::Joined { conversation: &self.id, username: &username };
-            let (broadcast, label) = self.encoder(&event);
-            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Except::Session(session));
-            self.broadcast(fan_out, handling, ctx);
-        }
-        pending_entry.handled();
+        self.tell_of(&change, Except::Session(session), handling, ctx);
+        self.entered(pending_entry, &outbox, ctx);
     }
 
     fn leave(&mut self, session: SessionId, handling: Handling, ctx: &mut Context<Self>) {
@@ -249,17 +255,27 @@ impl ConversationActor {
             outbox.forget(&self.id);
         }
         self.note_members();
-        if let Change::Left(username) = change
-            && self.announces(self.members.users().len() + 1)
-            && !self.members.is_empty()
-        {
-            let event = ServerEvent::Left { conversation: &self.id, username: &username };
-            let (broadcast, label) = self.encoder(&event);
-            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), Except::Nobody);
-            self.broadcast(fan_out, handling, ctx);
-        }
+        self.tell_of(&change, Except::Nobody, handling, ctx);
         if self.members.is_empty() {
             self.linger(ctx);
+        }
+    }
+
+    /// Tells the members of a user who came or went.
+    fn tell_of(&mut self, change: &Change, except: Except, handling: Handling, ctx: &mut Context<Self>) {
+        if self.clustered.is_some() {
+            return self.tell_peers_of(change, except, handling, ctx);
+        }
+        let (conversation, users) = (&self.id, self.members.users().len());
+        let (event, users) = match change {
+            Change::None => return,
+            Change::Joined(username) => (ServerEvent::Joined { conversation, username }, users),
+            Change::Left(username) => (ServerEvent::Left { conversation, username }, users + 1),
+        };
+        if self.announces(users) && !self.members.is_empty() {
+            let (broadcast, label) = self.encoder(&event, DeliveryPath::Local);
+            let fan_out = FanOut::new(broadcast, label, self.presence.clone(), except);
+            self.broadcast(fan_out, handling, ctx);
         }
     }
 
@@ -272,15 +288,23 @@ impl ConversationActor {
         handling: Handling,
         ctx: &mut Context<Self>,
     ) -> usize {
-        let (broadcast, label) = self.encoder(&ServerEvent::Update { username: &username, talk: &talk, missed: None });
-        let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
-        let mut fan_out = FanOut::new(broadcast, label, news, except);
+        let mut fan_out = self.fan_out_of_update(username, talk, except, DeliveryPath::Local);
         fan_out.measure(self.members.sessions(), self.entry.talks(), handling.sent());
         self.broadcast(fan_out, handling, ctx)
     }
 
+    fn fan_out_of_update(&self, username: Username, talk: Talk, except: Except, path: DeliveryPath) -> FanOut {
+        let event = ServerEvent::Update { username: &username, talk: &talk, missed: None };
+        let (broadcast, label) = self.encoder(&event, path);
+        let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
+        FanOut::new(broadcast, label, news, except)
+    }
+
     fn announce(&mut self, announcement: Announcement, handling: Handling, ctx: &mut Context<Self>) {
         let Announcement { username, talk, except_self, receipt } = announcement;
+        if !self.tell_peers_of_announcement(&username, &talk, except_self) {
+            return receipt.give(0);
+        }
         let except = if except_self { Except::User(username.clone()) } else { Except::Nobody };
         receipt.give(self.update(username, talk, except, handling, ctx));
     }
@@ -289,16 +313,20 @@ impl ConversationActor {
         self.entry.members(self.members.sessions().len(), self.members.users().len());
     }
 
-    fn people(&self) -> People {
+    fn people(&mut self) -> People {
+        if let Some(people) = self.people_of_cluster() {
+            return people;
+        }
         let inroom = self.members.users().len();
         let people = self.announces(inroom).then(|| self.members.users().cloned().collect());
         People { inroom, people, partial: false }
     }
 
     /// Pushes one `people` to a session. It may have left in the meantime.
-    fn recount(&self, session: SessionId) {
+    fn recount(&mut self, session: SessionId) {
+        let people = self.people();
         let Some(outbox) = self.members.handle(session) else { return };
-        let (mut broadcast, label) = self.encoder(&self.people().event(&self.id));
+        let (mut broadcast, label) = self.encoder(&people.event(&self.id), DeliveryPath::Local);
         if outbox.push_people(&self.id, broadcast.frame(outbox.generation()).clone()) {
             self.settings.metrics.deliveries.get_or_create(&label).inc();
         }
@@ -312,21 +340,43 @@ impl ConversationActor {
     }
 
     /// Returns the event, to be encoded once for each generation, and its label in the metrics.
-    fn encoder(&self, event: &ServerEvent<'_>) -> (Broadcast, EventLabel) {
+    fn encoder(&self, event: &ServerEvent<'_>, path: DeliveryPath) -> (Broadcast, EventLabel) {
         let name = event.name();
         let broadcast = Broadcast::new(self.settings.namespace.clone(), name.as_str(), event.json());
-        (broadcast, EventLabel { event: name, path: DeliveryPath::Local })
+        (broadcast, EventLabel { event: name, path })
     }
 
     /// Sends an event to its recipients, and returns their number. A long fan-out goes on in later rounds, but ends
     /// before the next message is handled, so that the order of events is the same for all.
     fn broadcast(&mut self, mut fan_out: FanOut, handling: Handling, ctx: &mut Context<Self>) -> usize {
         fan_out.handling = Some(handling);
+        let recipients = self.count_recipients(&fan_out);
+        if !fan_out.advance(self) {
+            ctx.wait(FanOuts(VecDeque::from([fan_out])));
+        }
+        recipients
+    }
+
+    /// Sends events one after the other, as [`Self::broadcast`] does.
+    fn broadcast_all(&mut self, mut fan_outs: VecDeque<FanOut>, handling: Option<Handling>, ctx: &mut Context<Self>) {
+        if let Some(last) = fan_outs.back_mut() {
+            last.handling = handling;
+        }
+        for fan_out in &fan_outs {
+            self.count_recipients(fan_out);
+        }
+        while let Some(fan_out) = fan_outs.front_mut() {
+            if !fan_out.advance(self) {
+                return ctx.wait(FanOuts(fan_outs));
+            }
+            fan_outs.pop_front();
+        }
+    }
+
+    /// Returns the number of recipients, which is measured too.
+    fn count_recipients(&self, fan_out: &FanOut) -> usize {
         let recipients = self.members.sessions().len().saturating_sub(fan_out.except.count(&self.members));
         self.settings.metrics.fanout_members.observe(recipients as u64);
-        if !fan_out.advance(self) {
-            ctx.wait(fan_out);
-        }
         recipients
     }
 
@@ -360,6 +410,7 @@ impl ConversationActor {
 impl Drop for ConversationActor {
     fn drop(&mut self) {
         self.settings.metrics.conversations.dec();
+        self.leave_cluster();
         // Only a panic ends a conversation that has members. They would hear nothing from it any more, so their
         // sessions are closed; their clients reconnect and join a new actor.
         for member in self.members.sessions() {
@@ -395,11 +446,13 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Enter(enter) => self.enter(enter, handling, ctx),
             ConversationMessage::Leave(session) => self.leave(session, handling, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
+                self.tell_peers_of_talk(&username, &talk);
                 self.update(username, talk, Except::Session(session), handling, ctx);
                 drop(ticket);
             }
             ConversationMessage::Announce(announcement) => self.announce(announcement, handling, ctx),
-            ConversationMessage::Ask(reply) => drop(reply.send(self.people())),
+            ConversationMessage::Ask(reply) => self.answer(reply),
+            ConversationMessage::Bus(news) => self.hear_bus(news, handling, ctx),
             ConversationMessage::Recount(session) => self.recount(session),
             ConversationMessage::Members { count, reply } => {
                 let members = self.members.sessions().iter().take(count);

@@ -32,6 +32,7 @@ impl Classified for ConversationMessage {
             Self::Ask(_) => ToConversation::Ask,
             Self::Recount(_) => ToConversation::Recount,
             Self::Members { .. } => ToConversation::Members,
+            Self::Bus(_) => ToConversation::Bus,
             #[cfg(test)]
             Self::Panic => ToConversation::Talk,
         }

@@ -102,6 +102,11 @@ impl<H> Members<H> {
         self.users.keys()
     }
 
+    /// Returns a user as it is stored here. `None` if the user has no session.
+    pub fn user(&self, username: &Username) -> Option<&Username> {
+        self.users.get_key_value(username).map(|(stored, _)| stored)
+    }
+
     /// Returns the number of sessions of a user.
     pub fn sessions_of(&self, username: &Username) -> usize {
         self.users.get(username).copied().unwrap_or(0)

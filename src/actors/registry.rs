@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::complaints::Complaints;
+use super::conversation::clustered;
 use super::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, Registrar};
 use super::departures::{self, Memberships};
 use super::pending_entries::PendingEntries;
@@ -362,6 +363,7 @@ impl RegistryActor {
             let addr = if addr.connected() { addr } else { spawn().start() };
             let mailbox = Mailbox::new(addr, &settings.metrics);
             card.open_door(mailbox.downgrade());
+            clustered::attach(settings, &card.id, tenure.life(), mailbox.downgrade());
             mailbox
         };
         let (id, door) = roster.get_or_spawn(id, Mailbox::is_open, spawn);

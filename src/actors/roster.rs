@@ -37,6 +37,11 @@ pub struct Tenure {
 }
 
 impl Tenure {
+    /// Returns the number of the life. Of two lives of a conversation the later one has the higher number.
+    pub fn life(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Counts an entry that has arrived.
     pub fn saw_entry(&mut self) {
         self.entries_seen += 1;

@@ -49,7 +49,8 @@ pub trait Namespace {
 
 /// The namespaces of a server.
 pub trait Namespaces: Send + Sync {
-    /// Returns the names of the namespaces, which begin with `/`.
+    /// Returns the names of the namespaces, which begin with `/`. The first one is that of conversations, by whose ids
+    /// other servers know the clients.
     fn names(&self) -> &[Arc<str>];
 
     /// Connects a client to the namespace with this index in [`Self::names`]; the client has been told so. `auth` is
@@ -239,6 +240,9 @@ impl ConnectedNamespaces {
                     &self.settings.namespaces.names()[namespace],
                     &sid,
                 )));
+                if generation == Generation::Eio4 && namespace == 0 {
+                    self.outbox.set_socket_id(&sid);
+                }
                 self.namespace(namespace, auth);
                 return Ok(true);
             }

@@ -1,6 +1,7 @@
 //! Tests of conversations, memberships, departures and the registry, without sockets.
 
 mod announced;
+mod clustered;
 mod measured;
 
 use std::cell::Cell;
@@ -67,6 +68,7 @@ impl World {
             presence_members_max: 1000.into(),
             burst_max: 32.into(),
             linger: Duration::ZERO,
+            cluster: None,
             board: Board::new(Instant::now()),
             metrics,
         };

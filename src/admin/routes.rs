@@ -10,6 +10,7 @@ use super::answers::{READING, read_only};
 use super::page::INDEX;
 use super::state::Admin;
 use super::{api, docs, live, page};
+use crate::cluster::bus;
 use crate::metrics::text::Form;
 use crate::stage::Stage;
 use crate::version;
@@ -62,11 +63,24 @@ async fn live() -> HttpResponse {
 /// Reports whether clients may be sent here: 503 with the reason while the server starts or drains.
 async fn ready(admin: Data<Admin>) -> HttpResponse {
     let (status, reason) = match admin.stage.get() {
-        Stage::Serving => return of_health(StatusCode::OK, &json!({"status": "ok"})),
+        Stage::Serving => return serving(&admin),
         Stage::Starting => ("starting", "the server starts, and accepts no clients yet"),
         Stage::Draining => ("draining", "the server drains: it opens no new sessions and closes those that it has"),
     };
     of_health(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": status, "reason": reason}))
+}
+
+/// Reports whether a server that serves reaches the other nodes of its cluster. Without them it serves the clients that
+/// it has, so only `cluster.required` makes it unready.
+fn serving(admin: &Admin) -> HttpResponse {
+    match admin.bus.as_ref().map(|bus| bus.status()) {
+        None | Some(bus::Status::Up) => of_health(StatusCode::OK, &json!({"status": "ok"})),
+        Some(bus::Status::Down { why, .. }) => {
+            let required = admin.config.get().cluster.required;
+            let status = if required { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            of_health(status, &json!({"status": "degraded", "reason": format!("the bus of the cluster: {why}")}))
+        }
+    }
 }
 
 fn of_health(status: StatusCode, body: &serde_json::Value) -> HttpResponse {

@@ -12,6 +12,7 @@ use super::guard::Guard;
 use super::recent::Recent;
 use crate::actors::conversation::Board;
 use crate::board::sessions::SessionBoard;
+use crate::cluster::bus::Bus;
 use crate::config::LiveConfig;
 use crate::config::cost::ADMIN_CONNECTIONS_MAX;
 use crate::limits::clients::Clients;
@@ -35,6 +36,8 @@ pub struct Admin {
     pub drain: Drain,
     /// The living sessions and conversations.
     pub boards: Boards,
+    /// The way to the other nodes of the cluster. `None` if this process is alone.
+    pub bus: Option<Arc<Bus>>,
     /// Gives the announcements of back ends to their conversations.
     pub announcer: Arc<Announcer>,
     /// The last fifteen minutes.
@@ -106,6 +109,7 @@ impl Admin {
             stage: drain.stage().clone(),
             drain,
             boards,
+            bus: None,
             recent: Recent::default(),
             live: Live::default(),
             facts: Facts {

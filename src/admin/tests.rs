@@ -34,6 +34,7 @@ impl Conversations {
             presence_members_max: config.conversation.presence_members_max.into(),
             burst_max: config.conversation.burst_max.into(),
             linger: Duration::from_secs(600),
+            cluster: None,
             board: admin.boards.conversations.clone(),
             metrics: admin.metrics.clone(),
         }))

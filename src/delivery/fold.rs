@@ -2,8 +2,8 @@
 //! the reader and not on how much is said there. Pure.
 //!
 //! The updates of a conversation become one, for the first of them, with their number. Its `joined` and `left` become a
-//! mark: when the reader has caught up, the conversation is asked for a recount, and sends one `people`. The conversations
-//! of which a cluster has lost news become one list.
+//! mark: when the reader has caught up, the conversation is asked for a recount, and sends one `people`. The
+//! conversations of which a cluster has lost news become one list.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -48,7 +48,7 @@ pub enum Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outage {
     /// The number of the outage since the start, from 1.
-    pub number: u32,
+    pub number: u64,
     /// Whether it is over.
     pub over: bool,
 }

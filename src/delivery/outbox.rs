@@ -74,6 +74,8 @@ pub struct Outbox {
     /// The [`Entry`] that is listed by a push, and whether it is [`LISTED`]. If the entry is 0, a push wakes `waker`.
     entry: AtomicU64,
     backlog: OnceLock<Arc<dyn Backlog>>,
+    /// The id by which the client knows itself in the namespace of conversations.
+    socket_id: Mutex<Option<Box<str>>>,
     queue: Mutex<Queue>,
 }
 
@@ -110,8 +112,23 @@ impl Outbox {
     /// Creates an empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, limits: Arc<OutboxLimits>, metrics: Arc<Metrics>) -> Self {
         let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        let backlog = OnceLock::new();
-        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, backlog, queue }
+        let (backlog, socket_id) = (OnceLock::new(), Mutex::new(None));
+        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, backlog, socket_id, queue }
+    }
+
+    /// Sets the id by which the client knows itself in the namespace of conversations: `socket.id`. A client of
+    /// Engine.IO 4 gets another one each time that it connects to the namespace. For the older ones it is the sid of
+    /// their session.
+    pub fn set_socket_id(&self, id: &str) {
+        *self.socket_id.lock() = Some(id.into());
+    }
+
+    /// Whether the client knows itself by one of these ids. socket.io-client 1 calls itself by the sid of its session,
+    /// and socket.io-client 2 puts the namespace and `#` in front of it.
+    pub fn is_one_of(&self, socket_ids: &[Box<str>]) -> bool {
+        let own = self.socket_id.lock();
+        let is_own = |id: &str| own.as_deref() == Some(id.rsplit_once('#').map_or(id, |(_, sid)| sid));
+        socket_ids.iter().any(|id| is_own(id))
     }
 
     /// Has `backlog` hear of the backlog. Only the first one does.

@@ -169,6 +169,10 @@ impl Edge {
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox.clone(), endpoint.metrics.clone()).with_form(form);
         let outbox = Arc::new(outbox);
+        // Clients of Engine.IO 4 get another id when they connect to the namespace.
+        if generation != Generation::Eio4 {
+            outbox.set_socket_id(&sid);
+        }
         if socket.is_some() {
             outbox.push(Frame::text(&open));
         }

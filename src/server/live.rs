@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::files;
+use super::{cluster, files};
 use crate::actors::conversation::ConversationSettings;
 use crate::admin::state::{Boards, Facts};
+use crate::cluster::bus::Bus;
 use crate::config::{Config, Parts, Problem};
 use crate::delivery::limits::OutboxLimits;
 use crate::directory::max::Gate;
@@ -31,11 +32,12 @@ impl LiveParts {
         facts: &Facts,
         gate: Arc<Gate>,
         metrics: &Arc<Metrics>,
+        bus: Option<&Arc<Bus>>,
     ) -> Self {
         Self {
             gate,
             outbox: Arc::new(OutboxLimits::new(&config.outbox)),
-            conversations: Arc::new(conversations(config, boards, metrics)),
+            conversations: Arc::new(conversations(config, boards, metrics, bus)),
             pending_max: Arc::new(config.session.pending_max.into()),
             workers: facts.workers,
             files_max: facts.files_max,
@@ -75,12 +77,18 @@ pub(super) fn mailbox_limits(config: &Config) -> [(ActorClass, usize); 4] {
 }
 
 /// Returns the settings of all conversations.
-fn conversations(config: &Config, boards: &Boards, metrics: &Arc<Metrics>) -> ConversationSettings {
+fn conversations(
+    config: &Config,
+    boards: &Boards,
+    metrics: &Arc<Metrics>,
+    bus: Option<&Arc<Bus>>,
+) -> ConversationSettings {
     ConversationSettings {
         namespace: config.protocol.namespace.as_str().into(),
         presence_members_max: config.conversation.presence_members_max.into(),
         burst_max: config.conversation.burst_max.into(),
         linger: Duration::from_millis(config.conversation.linger_ms),
+        cluster: cluster::settings(config, bus),
         board: boards.conversations.clone(),
         metrics: metrics.clone(),
     }
@@ -101,7 +109,7 @@ mod tests {
             Boards { sessions: SessionBoard::new(now), conversations: crate::actors::conversation::Board::new(now) };
         let facts = Facts { began: (now, SystemTime::now()), workers: 2, files_max, connections_max: 10 };
         let metrics = Metrics::new(&mailbox_limits(config), ReadAtScrape::default());
-        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), &metrics)
+        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), &metrics, None)
     }
 
     #[test]

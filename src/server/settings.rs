@@ -12,6 +12,7 @@ use crate::admin::guard::Guard;
 use crate::admin::recent::Recent;
 use crate::admin::state::{Admin, Boards, Facts, Live};
 use crate::board::sessions::SessionBoard;
+use crate::cluster::bus::Bus;
 use crate::config::{self, Config, LiveConfig};
 use crate::delivery::worker::SessionLimits;
 use crate::event::Token;
@@ -19,7 +20,7 @@ use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
 use crate::http::tags::SidTags;
-use crate::ids::{Ids, SidTag};
+use crate::ids::Ids;
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::meter::Allowance;
@@ -86,7 +87,7 @@ pub(super) fn metrics(config: &Config, stage: &Arc<CurrentStage>) -> Arc<Metrics
 pub(super) fn endpoint(
     config: &Config,
     new_application: Box<NewApplication>,
-    ids: Ids,
+    (ids, tags): (Ids, SidTags),
     clients: Arc<Clients>,
     board: Arc<SessionBoard>,
     live: &LiveParts,
@@ -111,7 +112,7 @@ pub(super) fn endpoint(
             },
         }),
         clients,
-        tags: SidTags::new(config.server.sid_tag.unwrap_or_else(|| SidTag::draw(&ids)), Box::new(|_| false)),
+        tags,
         ids,
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         payload_bytes_max: protocol.payload_bytes_max,
@@ -126,8 +127,16 @@ pub(super) fn endpoint(
     }
 }
 
+/// The parts of a server that only the listener for operators shows.
+pub(super) struct AdminParts {
+    pub(super) boards: Boards,
+    pub(super) facts: Facts,
+    pub(super) bus: Option<Arc<Bus>>,
+}
+
 /// Returns the state behind the listener for operators.
-pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, facts: Facts, drain: &Drain) -> Admin {
+pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, parts: AdminParts, drain: &Drain) -> Admin {
+    let AdminParts { boards, facts, bus } = parts;
     let now = config.get();
     let keys = &now.admin;
     Admin {
@@ -143,6 +152,7 @@ pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, boards: Boards, fac
         stage: endpoint.stage.clone(),
         drain: drain.clone(),
         boards,
+        bus,
         recent: Recent::default(),
         live: Live::default(),
         facts,

@@ -27,6 +27,8 @@ pub struct Client {
     pub addr: SocketAddr,
     pub kind: Kind,
     pub sid: String,
+    /// The id by which the official client would know itself: `socket.id`.
+    pub socket_id: String,
     link: Link,
     inbox: UnboundedReceiver<Heard>,
     ear: Ear,
@@ -85,7 +87,9 @@ impl Client {
                 (opened, link)
             }
         };
-        Self { addr, kind, link, inbox, ear, ping_interval: opened.ping_interval(), sid: opened.sid, next_ack: 1000 }
+        let socket_id = kind.socket_id(&opened.sid);
+        let (ping_interval, sid) = (opened.ping_interval(), opened.sid);
+        Self { addr, kind, link, inbox, ear, ping_interval, sid, socket_id, next_ack: 1000 }
     }
 
     /// Opens a session and connects to the namespace, with `auth`, such as `{"token":"t-messi"}`.
@@ -130,6 +134,9 @@ impl Client {
                 Heard::Packet(packet) if packets == ["40"] => packets.push(packet),
                 other => panic!("a connection to /max was expected, not {packets:?} and {other:?}"),
             }
+        }
+        if let Some(sid) = packets[0].strip_prefix(r#"40/max,{"sid":""#) {
+            self.socket_id = sid.trim_end_matches("\"}").to_owned();
         }
         if self.kind.way() == Way::Upgraded {
             self.upgrade().await;

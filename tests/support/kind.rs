@@ -93,6 +93,12 @@ impl Kind {
         }
     }
 
+    /// Returns the id by which the official client knows itself in a session with this sid. For Engine.IO 4 the answer
+    /// to the CONNECT has it.
+    pub fn socket_id(self, sid: &str) -> String {
+        if self.release() == Release::V2 { format!("/max#{sid}") } else { sid.to_owned() }
+    }
+
     pub fn release(self) -> Release {
         self.parts().0
     }

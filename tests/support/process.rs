@@ -72,6 +72,17 @@ impl Process {
         panic!("{text:?} was not said, but {:#?}", self.log);
     }
 
+    /// Waits until so many lines contain `text`.
+    pub fn says_times(&mut self, text: &str, times: usize) {
+        let begun = Instant::now();
+        while self.log.iter().filter(|line| line.contains(text)).count() < times {
+            match self.lines.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+                Ok(line) => self.log.push(line),
+                Err(_) => panic!("{text:?} was not said {times} times, but {:#?}", self.log),
+            }
+        }
+    }
+
     /// Waits for the address that it listens on.
     pub fn addr(&mut self) -> SocketAddr {
         let line = self.says("listening on http://");

@@ -1,5 +1,6 @@
 //! A broadcast of a conversation, slice by slice.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -26,29 +27,34 @@ pub(in crate::actors) const FANOUT_SLICE: usize = 1024;
 const FEW: usize = 128;
 
 /// The members that do not hear an event.
+#[derive(Clone)]
 pub(super) enum Except {
     Nobody,
     /// The session that has caused the event.
     Session(SessionId),
     /// All sessions of a user.
     User(Username),
+    /// The sessions whose clients have these socket ids, and all sessions of the user if there is one.
+    Sockets(Arc<[Box<str>]>, Option<Username>),
 }
 
 impl Except {
-    fn covers<H>(&self, member: &Member<H>) -> bool {
+    fn covers(&self, member: &Member<Arc<Outbox>>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Session(session) => member.session == *session,
             Self::User(username) => member.username == *username,
+            Self::Sockets(ids, user) => user.as_ref() == Some(&member.username) || member.handle.is_one_of(ids),
         }
     }
 
     /// Returns how many of the members do not hear the event.
-    pub(super) fn count<H>(&self, members: &Members<H>) -> usize {
+    pub(super) fn count(&self, members: &Members<Arc<Outbox>>) -> usize {
         match self {
             Self::Nobody => 0,
             Self::Session(session) => usize::from(members.handle(*session).is_some()),
             Self::User(username) => members.sessions_of(username),
+            Self::Sockets(..) => members.sessions().iter().filter(|member| self.covers(member)).count(),
         }
     }
 }
@@ -115,7 +121,10 @@ impl FanOut {
     }
 }
 
-impl ActorFuture<ConversationActor> for FanOut {
+/// Broadcasts under way, each of which begins when those before it have ended.
+pub(super) struct FanOuts(pub(super) VecDeque<FanOut>);
+
+impl ActorFuture<ConversationActor> for FanOuts {
     type Output = ();
 
     fn poll(
@@ -125,12 +134,15 @@ impl ActorFuture<ConversationActor> for FanOut {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         // The handler has done the first slice; each of the others has a round of its own.
-        while ActorFuture::poll(Pin::new(&mut self.rest), conversation, ctx, cx).is_ready() {
-            if self.advance(conversation) {
-                return Poll::Ready(());
+        while let Some(fan_out) = self.0.front_mut() {
+            if ActorFuture::poll(Pin::new(&mut fan_out.rest), conversation, ctx, cx).is_pending() {
+                return Poll::Pending;
             }
-            self.rest = Rest::default();
+            fan_out.rest = Rest::default();
+            if fan_out.advance(conversation) {
+                self.0.pop_front();
+            }
         }
-        Poll::Pending
+        Poll::Ready(())
     }
 }

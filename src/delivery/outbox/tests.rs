@@ -37,6 +37,29 @@ fn frame(len: usize) -> Frame {
 }
 
 #[test]
+fn a_client_is_known_by_its_last_socket_id() {
+    let outbox = outbox(1, 10);
+    let is_one_of = |ids: &str| outbox.is_one_of(&ids.split_whitespace().map(Into::into).collect::<Vec<Box<str>>>());
+    assert!(!is_one_of("a b"), "it has none yet");
+    outbox.set_socket_id("a");
+    outbox.set_socket_id("b");
+    let table = [
+        ("b", true),
+        ("x b", true),
+        ("/max#b", true),
+        ("", false),
+        ("a", false),
+        ("/max#a", false),
+        ("b#a", false),
+        ("b#", false),
+        ("bb", false),
+    ];
+    for (ids, expected) in table {
+        assert_eq!(is_one_of(ids), expected, "{ids:?}");
+    }
+}
+
+#[test]
 fn only_the_push_into_an_empty_queue_wakes() {
     let outbox = outbox(10, 1000);
     let wakes = Arc::new(Wakes::default());

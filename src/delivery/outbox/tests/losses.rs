@@ -14,7 +14,7 @@ fn loss_of(conversation: &str) -> News {
     News::Loss { namespace: "/max".into(), loss: Loss::Conversation(conversation.into()) }
 }
 
-fn outage(number: u32, over: bool) -> News {
+fn outage(number: u64, over: bool) -> News {
     News::Loss { namespace: "/max".into(), loss: Loss::Outage(Outage { number, over }) }
 }
 
