@@ -50,6 +50,9 @@ pub enum Command {
         /// Do not ask MAX
         #[arg(long)]
         offline: bool,
+        /// Try the Redis of a cluster too: connect, subscribe and publish
+        #[arg(long, conflicts_with = "offline")]
+        connect: bool,
         /// The size to show the cost of.
         #[command(flatten)]
         size: SizeOptions,
@@ -394,8 +397,8 @@ impl CommandLine {
     fn command(self) -> Result<Command, clap::Error> {
         match self.command.unwrap_or_else(|| Command::Serve(Options::default())) {
             Command::Serve(options) => Ok(Command::Serve(options.or(self.options))),
-            Command::Check { options, offline, size } => {
-                Ok(Command::Check { options: options.or(self.options), offline, size })
+            Command::Check { options, offline, connect, size } => {
+                Ok(Command::Check { options: options.or(self.options), offline, connect, size })
             }
             Command::Bench(options) if options.sweeps_another() => {
                 let message = "a sweep starts its own servers: \"--sweep\" needs \"--spawn\" in place of \"--url\"";
@@ -452,8 +455,12 @@ mod tests {
     #[test]
     fn options_stand_before_and_behind_the_command() {
         let listen = |address: &str| Options { listen: Some(address.to_owned()), ..Options::default() };
-        let check =
-            |address: &str, offline| Command::Check { options: listen(address), offline, size: SizeOptions::default() };
+        let check = |address: &str, offline| Command::Check {
+            options: listen(address),
+            offline,
+            connect: false,
+            size: SizeOptions::default(),
+        };
         let table: &[(&[&str], Result<Command, ErrorKind>)] = &[
             (&[], Ok(Command::Serve(Options::default()))),
             (&["serve"], Ok(Command::Serve(Options::default()))),

@@ -11,6 +11,7 @@ use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use crate::cli::{self, Command, ManError, RemoteError};
+use crate::cluster::bus::Checked;
 use crate::logging::{self, LogFormat, Look};
 use crate::metrics::{alerts, grafana};
 use crate::{config, docs, server};
@@ -62,12 +63,18 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             logging.flush(FLUSH_TIMEOUT);
             end?;
         }
-        Command::Check { options, offline, size } => {
+        Command::Check { options, offline, connect, size } => {
             let (config, report) = options.check(size)?;
             server::check(&config)?;
             cli::print(&report)?;
             if !offline && let Some(max) = server::check_max(&config)? {
                 cli::print(&format!("{max}\n"))?;
+            }
+            if connect {
+                return check_cluster(&config);
+            }
+            if !config.cluster.url.is_empty() {
+                cli::print("The Redis of the cluster was not tried: add --connect\n")?;
             }
         }
         Command::Config => cli::print(&config::annotated_defaults())?,
@@ -85,6 +92,13 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Man(options) => return Ok(of_manual(cli::man(&options))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries the servers of the bus out, if there are any, and prints what works there. It fails if anything does not.
+fn check_cluster(config: &config::Config) -> Result<ExitCode, Box<dyn Error>> {
+    let servers = server::cluster::check(config)?.unwrap_or_default();
+    servers.iter().try_for_each(|checked| cli::print(&checked.to_string()))?;
+    Ok(if servers.iter().all(Checked::is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether standard error is a terminal that shows colors. `NO_COLOR=1` turns them off.

@@ -20,7 +20,7 @@ use super::refusals::Refusals;
 use super::settings;
 use super::shown::asker;
 use super::state::Admin;
-use super::{announce, conversations, drain, overview, sessions, status};
+use super::{announce, cluster, conversations, drain, overview, sessions, status};
 use crate::logging::log_refusal;
 
 /// Largest body of a request, in bytes.
@@ -93,6 +93,7 @@ routes! {
     "/overview" Operate { get overview::show }
     "/mailboxes" Operate { get overview::mailboxes }
     "/max" Operate { get overview::max }
+    "/cluster" Operate { get cluster::show }
     "/drain" Operate { post drain::begin }
 }
 

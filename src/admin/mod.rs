@@ -17,6 +17,7 @@
 //! * [`status`]: how the server is.
 //! * [`sampler`]: measures the server once a second; [`recent`]: the samples and the warnings.
 //! * [`overview`]: the server at one moment.
+//! * [`cluster`]: the other nodes, and the bus to them.
 //! * [`drain`]: its drain.
 //! * [`settings`]: the settings, and their change.
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.
@@ -26,6 +27,7 @@ pub mod announcer;
 pub mod answers;
 pub mod api;
 pub mod body;
+pub mod cluster;
 pub mod conversations;
 mod docs;
 pub mod drain;

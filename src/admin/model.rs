@@ -1,11 +1,12 @@
 //! The JSON of the API, in requests and in answers. The API writes these types, its OpenAPI document describes them,
 //! and its clients read them. [`overview`] has what the dashboard and `maxtalk top` show, [`announce`] what back ends
-//! announce, [`setting_values`] the values of a change of settings.
+//! announce, [`cluster`] the other nodes, [`setting_values`] the values of a change of settings.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 pub mod announce;
+pub mod cluster;
 pub mod overview;
 pub mod setting_values;
 

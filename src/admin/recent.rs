@@ -14,6 +14,7 @@ pub mod history;
 pub mod warnings;
 
 use super::model::Status;
+use super::model::cluster::Cluster;
 use super::model::overview::{self, Drain, Warning};
 use figures::Figures;
 use history::Series;
@@ -45,11 +46,11 @@ struct Past {
 
 impl Recent {
     /// Adds the figures of one more second, which ended at `at_ms`, in milliseconds since 1970.
-    pub fn add(&self, at_ms: u64, figures: Figures, status: &Status, drain: Option<Drain>) {
+    pub fn add(&self, at_ms: u64, figures: Figures, status: &Status, drain: Option<Drain>, cluster: &Cluster) {
         let warnings = {
             let mut past = self.past.lock();
             past.series.add(at_ms, status.uptime_ms, figures.series(status));
-            past.warnings.update(&Situation { figures: &figures, status, drain }, status.uptime_ms)
+            past.warnings.update(&Situation { figures: &figures, status, drain, cluster }, status.uptime_ms)
         };
         *self.last.lock() = Some(Arc::new(Sample { at_ms, figures, warnings }));
     }

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::overview::{moment, settings, unix_ms};
 use super::recent::figures::Figures;
 use super::state::Admin;
-use super::{drain, live, status};
+use super::{cluster, drain, live, status};
 
 /// The time between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -24,7 +24,8 @@ pub async fn run(admin: Data<Admin>) {
         ticks.tick().await;
         let now = moment(&admin);
         let figures = Figures::between(&then, &now, &settings(&admin));
-        admin.recent.add(unix_ms(), figures, &status::of(&admin), drain::progress(&admin));
+        let (status, drain, cluster) = (status::of(&admin), drain::progress(&admin), cluster::of(&admin));
+        admin.recent.add(unix_ms(), figures, &status, drain, &cluster);
         live::publish(&admin);
         then = now;
     }

@@ -4,11 +4,14 @@
 //! A state becomes a warning when it has lasted for a while, and stays one for a while after it was seen last, so that
 //! the list does not flicker.
 
+mod nodes;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::figures::Figures;
 use crate::admin::model::Status;
+use crate::admin::model::cluster::Cluster;
 use crate::admin::model::overview::{Drain, Level, Mailbox, Max, Warning, Worker};
 use crate::limits::clients::FULL_PERCENT;
 use crate::metrics::ActorClass;
@@ -43,6 +46,8 @@ pub struct Situation<'a> {
     pub status: &'a Status,
     /// Its drain, if it drains.
     pub drain: Option<Drain>,
+    /// The other nodes.
+    pub cluster: &'a Cluster,
 }
 
 /// A state that was seen at one moment.
@@ -124,7 +129,7 @@ impl State {
 }
 
 fn findings(situation: &Situation<'_>) -> Vec<Finding> {
-    let Situation { figures, status, drain } = situation;
+    let Situation { figures, status, drain, cluster } = situation;
     let mut findings = Vec::new();
     for (class, (mailbox, depth)) in ActorClass::ALL.into_iter().zip(figures.mailboxes.iter().zip(&figures.depths)) {
         findings.extend(of_mailbox(class, mailbox, *depth, &figures.workers));
@@ -136,6 +141,7 @@ fn findings(situation: &Situation<'_>) -> Vec<Finding> {
     findings.extend(of_readers(figures));
     findings.extend(of_max(&figures.max, figures.max_failures_per_second));
     findings.extend(of_limits(status));
+    findings.extend(nodes::of_cluster(cluster, &status.version));
     findings.extend(drain.map(of_drain));
     findings
 }

@@ -1,6 +1,7 @@
 //! Tables of situations, and the warnings that follow.
 
 use super::*;
+use crate::admin::model::cluster::{BusServer, PeerNode};
 use crate::admin::model::overview::Rates;
 use crate::admin::model::{Limits, Machine, Stage};
 use std::collections::BTreeMap;
@@ -83,7 +84,8 @@ type Change = fn(&mut Figures, &mut Status);
 fn second(warnings: &mut Warnings, at: u64, change: Change) -> Vec<Warning> {
     let (mut figures, mut status) = (figures(), status());
     change(&mut figures, &mut status);
-    warnings.update(&Situation { figures: &figures, status: &status, drain: None }, at * 1000)
+    warnings
+        .update(&Situation { figures: &figures, status: &status, drain: None, cluster: &Cluster::default() }, at * 1000)
 }
 
 fn ids(warnings: &[Warning]) -> Vec<&str> {
@@ -320,7 +322,72 @@ fn the_critical_ones_come_first_and_a_drain_is_told_while_it_lasts() {
     status.connections = 1000;
     let drain = Drain { sessions: 1000, left: 320, due_in_ms: 4000 };
     let mut warnings = Warnings::default();
-    let shown = warnings.update(&Situation { figures: &figures, status: &status, drain: Some(drain) }, 1000);
+    let situation = Situation { figures: &figures, status: &status, drain: Some(drain), cluster: &Cluster::default() };
+    let shown = warnings.update(&situation, 1000);
     assert_eq!(ids(&shown), ["connections_near_limit", "draining"]);
     assert_eq!(shown[1].text, "The server drains: 320 of 1000 sessions are left, due in 4 s.");
+}
+
+/// Has a cluster last for so many seconds, and returns the warnings.
+fn after(cluster: &Cluster, seconds: u64) -> Vec<Warning> {
+    let (figures, status, mut warnings) = (figures(), status(), Warnings::default());
+    let situation = Situation { figures: &figures, status: &status, drain: None, cluster };
+    for at in 0..seconds {
+        warnings.update(&situation, at * 1000);
+    }
+    warnings.update(&situation, seconds * 1000)
+}
+
+#[test]
+fn a_cluster_without_redis_or_with_nodes_that_are_mixed_up_is_told() {
+    let server = |url: &str, reason: Option<&str>| BusServer {
+        url: url.to_owned(),
+        up: reason.is_none(),
+        down_ms: reason.map(|_| 7000),
+        reason: reason.map(str::to_owned),
+        wanted: 1,
+        subscribed: 1,
+        waiting: 3,
+        lag_ms: None,
+    };
+    let peer = |name: &str, version: &str, silent: bool| PeerNode {
+        node: "n".to_owned(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        tag: "t".to_owned(),
+        sessions: 0,
+        conversations: 0,
+        heard_ms: 0,
+        silent,
+    };
+    let of = |servers: &[BusServer], peers: &[PeerNode]| Cluster {
+        node: Some("0".to_owned()),
+        name: Some("anna".to_owned()),
+        up: true,
+        servers: servers.to_vec(),
+        peers: peers.to_vec(),
+    };
+    let healthy = of(
+        &[server("redis://a", None)],
+        &[peer("bert", "1.0.0", false), peer("anna", "0.9.0", true), peer("", "", false), peer("", "", false)],
+    );
+    assert!(after(&healthy, 700).is_empty());
+    let down = of(&[server("redis://a", None), server("redis://b", Some("no server listens there"))], &[]);
+    assert!(after(&down, 1).is_empty());
+    let told = after(&down, 5);
+    assert_eq!((ids(&told), told[0].level), (vec!["bus_down:1"], Level::Critical));
+    assert_eq!(
+        told[0].text,
+        "The bus at redis://b has been down for 5 s: no server listens there. News of other nodes does not arrive, and \
+         3 messages to them wait."
+    );
+    let twins = of(&[], &[peer("anna", "1.0.0", false), peer("bert", "1.0.0", false)]);
+    assert!(after(&twins, 59).is_empty());
+    assert_eq!(after(&twins, 60)[0].text, "Several nodes have one name: anna (2 nodes).");
+    let mixed = of(&[], &[peer("bert", "1.1.0", false), peer("carl", "0.9.0", false), peer("dora", "1.1.0", false)]);
+    assert!(after(&mixed, 599).is_empty());
+    assert_eq!(
+        after(&mixed, 600)[0].text,
+        "For 10 min, nodes have run different versions of maxtalk: 1.0.0 here, 0.9.0, 1.1.0 elsewhere."
+    );
 }
