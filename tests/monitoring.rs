@@ -52,6 +52,10 @@ const FIRING: &[(&str, &[(&str, &str)])] = &[
     ),
     ("MaxtalkJoinsWait", &[(r#"maxtalk_mailbox_messages{actor="max"}"#, "500x60")]),
     ("MaxtalkLogLinesLost", &[("maxtalk_log_lines_lost_total", "0+1x60")]),
+    ("MaxtalkBusDown", &[(r#"maxtalk_bus_up{instance="a",shard="0"}"#, "0x60")]),
+    ("MaxtalkBusPeersMissing", &[(r#"maxtalk_bus_peers{instance="a",shard="0"}"#, "2x48 1x12")]),
+    ("MaxtalkBusDrops", &[(r#"maxtalk_bus_dropped_total{instance="a",direction="out"}"#, "0+1x60")]),
+    ("MaxtalkBusGaps", &[(r#"maxtalk_bus_gaps_total{instance="a",cause="hole"}"#, "0+1x60")]),
 ];
 
 /// Runs maxtalk, and returns what it prints.
