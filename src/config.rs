@@ -13,6 +13,7 @@
 //! * `variables`: the meaning of the names of environment variables.
 //! * `filter`: the check of the log filter.
 //! * `live`: the settings that may be changed while the server runs; `change`: their change.
+//! * `origins`: where the value of each setting comes from.
 //! * `near`: the known name that is most like an unknown one; `print`: the annotated file.
 //! * `cluster`: the values of the settings of a cluster.
 //! * `policy`: the fate of news that does not fit into an outbox.
@@ -29,6 +30,7 @@ mod filter;
 mod layers;
 mod live;
 mod near;
+mod origins;
 mod policy;
 mod print;
 mod problem;
@@ -36,8 +38,6 @@ mod raw;
 mod rules;
 mod variables;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -56,6 +56,7 @@ use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
 pub use live::LIVE;
+use origins::{Origin, Origins};
 pub use policy::OutboxPolicy;
 pub use print::annotated_defaults;
 use print::{Section, Setting};
@@ -234,6 +235,22 @@ settings! {
         /// How long a refusal by MAX is doubted for a user whom it has accepted before. MAX refuses everybody while its
         /// OAuth server is down, and for a minute afterwards.
         doubt_ms: u64 = 61000 in 1..=DAY_MS,
+    }
+
+    /// Sessions whose clients may come back after their connection was lost: Socket.IO's connection state recovery.
+    [recovery] Recovery {
+        /// How long a session is kept after its connection was lost. Others hear `left` only then; 0 keeps no sessions,
+        /// and clients get no offsets with their events.
+        window_ms: u64 = 120000 in 0..=DAY_MS,
+        /// Sessions that are kept at the same time. Further ones end when their connection is lost.
+        sessions_max: usize = 50000 in 0..=100_000_000,
+        /// Events kept of each session that were written and may not have arrived. A client that has missed more is not
+        /// recovered.
+        events_max: usize = 128 in 1..=1_000_000,
+        /// Bytes of these events.
+        bytes_max: usize = 32768 in 1024..=GIB,
+        /// Whether only those clients can come back that ask for it: `auth: { recovery: true }`.
+        asked_only: bool = false in Booleans,
     }
 
     /// The queue of messages to one client.
@@ -472,23 +489,6 @@ pub struct Row<'a> {
     pub allowed: &'static str,
     /// Whether it may be changed while the server runs.
     pub is_live: bool,
-}
-
-/// The origin of each setting's value, by key.
-#[derive(Clone, Debug, Default)]
-struct Origins(BTreeMap<&'static str, Origin>);
-
-/// A value as messages show it, and its source.
-#[derive(Clone, Debug)]
-struct Origin {
-    shown: String,
-    source: Source,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.shown, self.source)
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,17 @@
 //! 5. When the session is a member of all of them, `actors/namespace.rs` gets the answer and gives it to the
 //!    participant, which tells the client `listening`.
 //!
+//! # One comeback, file by file
+//!
+//! 1. A session whose connection is lost is kept by `actors/session/lost.rs`. Its actor, the layer above and its outbox
+//!    live on without a transport: conversations go on to push into the outbox.
+//! 2. The client connects again, which begins another session. Its CONNECT names the pid of the former one, which
+//!    `actors/socketio/comeback.rs` claims by the table of `actors/recovery.rs`.
+//! 3. The former session hands over its number, its card, its outbox, and its namespace with the participant. It may
+//!    live on another thread, and it may not have noticed the loss yet.
+//! 4. `delivery/history.rs` says which events the client has missed. They are queued before the answer to the CONNECT,
+//!    and the transport of the new session writes the outbox from then on.
+//!
 //! A session leaves a conversation when its [`actors::conversation::Membership`] is dropped, whatever the cause.
 //! `actors/departures.rs` drops many memberships in slices.
 

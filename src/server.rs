@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::actors::application::Application;
 use crate::actors::conversation::Board;
 use crate::actors::namespace::{MaxNamespaces, MaxSettings};
+use crate::actors::recovery::Recovery;
 use crate::actors::registry::{Arbiters, RegistryActor, RegistryBounds, RegistryEnd};
-use crate::actors::socketio::{SocketIoSession, SocketIoSettings};
+use crate::actors::socketio::{Comeback, SocketIoSession, SocketIoSettings};
 use crate::admin::state::{Boards, Facts};
 use crate::board::sessions::SessionBoard;
 use crate::cluster::bus::{Bus, StartError as ClusterError};
@@ -207,6 +208,7 @@ pub struct Server {
     demo: Option<Arc<DemoMax>>,
     /// `None` if this process is alone.
     bus: Option<Arc<Bus>>,
+    recovery: Option<Arc<Recovery<Comeback>>>,
     bye_grace: Duration,
     has_pages: bool,
     tokenless: Tokenless,
@@ -248,8 +250,9 @@ impl Server {
         );
         let (tags, bus) = cluster::start(&config, &ids, &clients, &metrics)?;
         let live = LiveParts::new(&config, &boards, &facts, gate, &metrics, bus.as_ref());
+        let recovery = settings::recovery(&config, tags.own(), &metrics);
         let (new_application, registry_end) =
-            application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live);
+            application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live, recovery.clone());
         let (board, stage) = (boards.sessions.clone(), drain.stage().clone());
         let ids = (ids, tags);
         let endpoint = settings::endpoint(&config, new_application, ids, clients, board, &live, stage);
@@ -266,7 +269,6 @@ impl Server {
         let clients =
             ClientWorkers { endpoint: endpoint.clone(), arbiters, demo: demo.clone() }.start(listener, &config)?;
         endpoint.stage.advance(Stage::Serving);
-        let stop_timeout = Duration::from_millis(config.server.stop_ms);
         Ok(Self {
             clients,
             operators,
@@ -278,10 +280,11 @@ impl Server {
             max,
             demo,
             bus,
+            recovery,
             bye_grace: Duration::from_millis(config.cluster.bye_grace_ms),
             has_pages: config.pages.enabled,
             tokenless,
-            stop_timeout,
+            stop_timeout: Duration::from_millis(config.server.stop_ms),
         })
     }
 
@@ -358,8 +361,15 @@ impl Server {
     pub async fn serve(mut self) -> Result<(), Error> {
         let (drain, sessions) = (self.drain.clone(), self.endpoint.sessions.clone());
         let bye = cluster::say_bye(self.bus.clone(), drain.clone(), self.bye_grace);
+        let (begun, recovery) = (drain.clone(), self.recovery.clone());
+        let end_kept = async {
+            begun.until_begun().await;
+            if let Some(recovery) = recovery {
+                recovery.end();
+            }
+        };
         tokio::select! {
-            ((), ()) = async { tokio::join!(drain::run(drain, &sessions), bye) } => {}
+            ((), (), ()) = async { tokio::join!(drain::run(drain, &sessions), bye, end_kept) } => {}
             // The supervisor restarts the process, which is better than a process that serves nobody.
             error = self.failed() => return Err(error),
         }
@@ -406,6 +416,7 @@ fn application(
     ids: &Ids,
     board: &Arc<SessionBoard>,
     live: &LiveParts,
+    recovery: Option<Arc<Recovery<Comeback>>>,
 ) -> (Box<NewApplication>, RegistryEnd) {
     let conversations = &live.conversations;
     let (namespace, metrics) = (conversations.namespace.clone(), &conversations.metrics);
@@ -428,6 +439,7 @@ fn application(
         rates: settings::rates(&config.session),
         payload_bytes_max: config.protocol.payload_bytes_max,
         connect_timeout: Duration::from_millis(config.protocol.connect_timeout_ms),
+        recovery,
         metrics: metrics.clone(),
     });
     let new_application = move |session, peer, outbox: &Arc<Outbox>, slot| -> Box<dyn Application> {

@@ -281,8 +281,8 @@ fn a_redis_that_pauses_loses_nothing() {
     }));
 }
 
-/// Local service goes on without Redis. The sessions are told once that the others may be missing, and once that all are
-/// back.
+/// Local service goes on without Redis. The sessions are told once that the others may be missing, and once that all
+/// are back.
 #[test]
 fn without_redis_local_members_hear_at_once() {
     run(async {

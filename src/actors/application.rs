@@ -1,9 +1,12 @@
 //! The interface between a session and the layer over its transport.
 
+use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::event::CloseReason;
+use crate::board::sessions::SessionEntry;
+use crate::delivery::outbox::Outbox;
+use crate::event::{CloseReason, SessionId};
 use crate::protocol::connection::Alarm;
 
 /// The layer over the transport, which takes a session's messages. It is dropped when the session ends.
@@ -44,6 +47,30 @@ pub trait Application {
         None
     }
 
+    /// Keeps what the layer has for a client that may come back, because its connection was lost. Returns for how long;
+    /// `None` if the client cannot come back.
+    fn keep(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns whether the client has come back by another connection, whose session claims this one.
+    fn is_claimed(&self) -> bool {
+        false
+    }
+
+    /// Hands the layer's part and `session` over to the session that claims them.
+    ///
+    /// # Errors
+    /// There is none any more.
+    fn hand_over(&mut self, session: Box<Identity>) -> Result<(), Box<Identity>> {
+        Err(session)
+    }
+
+    /// Returns what a former session of the client has handed over: it goes on here.
+    fn take_over(&mut self) -> Option<Box<Identity>> {
+        None
+    }
+
     /// Acts on the deadlines of the layer that are due.
     ///
     /// # Errors
@@ -51,4 +78,14 @@ pub trait Application {
     fn handle_timeout(&mut self, _now: Instant) -> Result<(), CloseReason> {
         Ok(())
     }
+}
+
+/// What stays the same when a session goes on by another connection, apart from what its layer keeps.
+pub struct Identity {
+    /// Its number.
+    pub id: SessionId,
+    /// Its card on the board.
+    pub entry: SessionEntry,
+    /// The queue towards the client.
+    pub outbox: Arc<Outbox>,
 }

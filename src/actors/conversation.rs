@@ -327,7 +327,7 @@ impl ConversationActor {
         let people = self.people();
         let Some(outbox) = self.members.handle(session) else { return };
         let (mut broadcast, label) = self.encoder(&people.event(&self.id), DeliveryPath::Local);
-        if outbox.push_people(&self.id, broadcast.frame(outbox.generation()).clone()) {
+        if outbox.push_people(&self.id, outbox.frame_of(&mut broadcast)) {
             self.settings.metrics.deliveries.get_or_create(&label).inc();
         }
     }

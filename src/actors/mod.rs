@@ -20,6 +20,7 @@
 //! * `session_metrics`: the metrics of one session.
 //! * [`application`]: the interface between a session and the layer over its transport.
 //! * [`socketio`]: that layer: Socket.IO, with the namespaces that the client is connected to.
+//! * [`recovery`]: the sessions whose clients may come back after their connection was lost.
 //! * [`event_rates`]: the bounds on the rates of a session's events; pure.
 //!
 //! The events of a client in `/max`, the namespace of the written protocol:
@@ -56,6 +57,7 @@ pub mod participant;
 pub mod pending_entries;
 mod polls;
 mod probe;
+pub mod recovery;
 pub mod registry;
 pub mod roster;
 pub mod seats;

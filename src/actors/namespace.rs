@@ -76,6 +76,10 @@ impl Namespaces for MaxNamespaces {
             _ => Box::new(Eventless { answers, max: self.names[0].clone() }),
         }
     }
+
+    fn recovers(&self, namespace: usize) -> bool {
+        namespace == 0
+    }
 }
 
 /// A namespace without events. A client that sends an event of the written protocol here is told to connect to `/max`.
@@ -99,6 +103,10 @@ impl Namespace for Eventless {
 
     fn refuse(&mut self, event: Arguments<'_>, ack: Option<u64>, code: Code) {
         self.answers.refuse_any(&event, ack, code);
+    }
+
+    fn move_to(&mut self, emitter: Emitter) {
+        self.answers.emitter = emitter;
     }
 }
 
@@ -419,6 +427,14 @@ impl Namespace for MaxNamespace {
 
     fn poll_alarm(&mut self) -> Option<Alarm> {
         self.participant.poll_alarm()
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        self.participant.has_user()
+    }
+
+    fn move_to(&mut self, emitter: Emitter) {
+        self.port.answers.emitter = emitter;
     }
 }
 

@@ -148,6 +148,11 @@ impl<S: Seat> Participant<S> {
         self.work().departing = true;
     }
 
+    /// Returns whether the client has joined.
+    pub fn has_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// Removes all seats and returns them. The caller has to give them up: the client has gone.
     pub fn take_seats(&mut self) -> Vec<S> {
         self.seats.take()

@@ -27,13 +27,14 @@ use crate::logging::log_refusal;
 use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox};
 use crate::metrics::{ActorClass, Limit};
 use crate::protocol::TransportKind;
-use crate::protocol::connection::{Alarm, Attached, Connection, Polled};
+use crate::protocol::connection::{Alarm, Attached, Beat, Connection, Polled};
 use crate::protocol::engine::{Packet, ServerPackets};
 use crate::protocol::frame::Frame;
 use crate::protocol::handshake::RequestError;
 use crate::protocol::payload::Body;
 
 mod deadlines;
+mod lost;
 mod phase;
 
 use phase::{Closing, Phase, last_packet};
@@ -59,7 +60,10 @@ pub struct SessionActor {
     noted: Vec<Handling>,
     /// When the session looks at its deadlines again because its thread was behind.
     looks_again: Option<Instant>,
-    _listing: Box<dyn Listing>,
+    /// `None` once the connection is lost.
+    listing: Option<Box<dyn Listing>>,
+    /// Whether another session of the client has the outbox now.
+    is_handed_over: bool,
     session_metrics: SessionMetrics,
     _count: ActorCount,
 }
@@ -91,7 +95,8 @@ impl SessionActor {
             intake: Intake::default(),
             noted: Vec::new(),
             looks_again: None,
-            _listing: listing,
+            listing: Some(listing),
+            is_handed_over: false,
             _count: ActorCount::new(ActorClass::Session, &parts.metrics),
             session_metrics: SessionMetrics::new(parts.metrics, generation, kind, parts.entry),
         };
@@ -109,6 +114,9 @@ impl SessionActor {
         // The handling of these messages ends with this turn.
         let _noted = std::mem::take(&mut self.noted);
         let now = Instant::now();
+        if matches!(self.phase, Phase::Lost(_)) {
+            return self.turn_without_connection(cx, now);
+        }
         // First: a push or a close that comes during the turn causes another one.
         self.outbox.register(cx.waker());
         // A session that is over reads and writes nothing more.
@@ -142,9 +150,15 @@ impl SessionActor {
         // After the POST, which may have ended the session.
         self.phase.check()?;
         self.phase.poll(cx, self.session_metrics.takes_refresh(), now);
+        // After all input is read.
+        self.exchange(cx)?;
         // Once more: the packets of the POST and of the layer above go out in the same turn.
         self.write(cx, now)?;
-        self.session_metrics.beat(self.connection.poll_beat());
+        let beat = self.connection.poll_beat();
+        if matches!(beat, Some(Beat::Answer(_))) {
+            self.outbox.beat_answered();
+        }
+        self.session_metrics.beat(beat);
         // Last: every step may have set deadlines.
         self.announce_alarms();
         Ok(())
@@ -199,7 +213,7 @@ impl SessionActor {
     fn relink(&mut self, socket: Option<Box<dyn Transport>>) {
         self.polls.answer(&self.outbox, self.server_packets().noop);
         if let Some(older) = self.socket.take() {
-            older.retire();
+            older.retire(CloseReason::TransportClose);
         }
         self.session_metrics.moved(self.connection.transport());
         self.socket = socket.map(|socket| self.worker.flusher.carry(socket, &self.outbox));
@@ -245,7 +259,8 @@ impl SessionActor {
 
     /// Goes on by polling after the end of the socket. An error if that ends the session.
     fn lose_socket(&mut self, reason: CloseReason, now: Instant) -> Result<(), CloseReason> {
-        let is_broken = matches!(reason, CloseReason::TransportClose | CloseReason::TransportError);
+        use CloseReason::{GoingAway, TransportClose, TransportError};
+        let is_broken = matches!(reason, TransportClose | TransportError | GoingAway);
         if !is_broken || !self.connection.lose_socket(now) {
             return Err(reason);
         }
@@ -308,7 +323,11 @@ impl SessionActor {
         }
         let period = if is_close { CROSSING_POLL } else { self.connection.periods().close_timeout };
         let due = now + period;
-        self.phase = Phase::Closing(Box::new(Closing { reason, due }));
+        let application = match std::mem::replace(&mut self.phase, Phase::Over(reason)) {
+            Phase::Open(application) if reason.is_loss() => Some(application),
+            _ => None,
+        };
+        self.phase = Phase::Closing(Box::new(Closing { reason, due, application }));
         self.alarms.arm(Alarm { period, due });
     }
 
@@ -360,8 +379,11 @@ impl SessionActor {
     fn finish(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         // Before anything is sent: a client that has heard of the end finds it in the metrics.
         self.session_metrics.close(reason);
+        let is_lost = matches!(self.phase, Phase::Lost(_));
         self.phase = Phase::Over(reason);
-        self.outbox.close(reason);
+        if !self.is_handed_over {
+            self.outbox.close(reason);
+        }
         self.end_upgrade(reason);
         if let Some(socket) = self.socket.take() {
             socket.close(reason);
@@ -370,7 +392,12 @@ impl SessionActor {
         let (generation, label) = (self.connection.generation().as_str(), reason.as_str());
         let line = format_args!("session {} of {} by {generation} closed: {label} ({reason})", self.id.0, self.peer);
         match reason {
-            CloseReason::TransportClose | CloseReason::Stop | CloseReason::Operator => log::debug!("{line}"),
+            CloseReason::TransportClose
+            | CloseReason::GoingAway
+            | CloseReason::Replaced
+            | CloseReason::Stop
+            | CloseReason::Operator => log::debug!("{line}"),
+            _ if is_lost => log::debug!("{line}"),
             _ => log_refusal(Instant::now(), line),
         }
         ctx.stop();
@@ -412,7 +439,7 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
         match message {
             SessionMessage::Abort(reason) => self.phase = Phase::Over(reason),
             // A POST beside a WebSocket, perhaps one that a proxy has repeated, harms only itself.
-            SessionMessage::AbortPost(_) if self.socket.is_some() => {}
+            SessionMessage::AbortPost(_) if self.socket.is_some() || matches!(self.phase, Phase::Lost(_)) => {}
             SessionMessage::AbortPost(reason) => {
                 if let Err(reason) = self.polls.fail_post(reason) {
                     self.phase = Phase::Over(reason);
@@ -423,7 +450,9 @@ impl Handler<Mail<SessionMessage>> for SessionActor {
                 self.phase = Phase::Over(CloseReason::PingTimeout);
             }
             SessionMessage::Attach(attach) => self.take_attach(attach),
-            SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_)) => self.take_poll(poll),
+            SessionMessage::Poll(poll) if !matches!(self.phase, Phase::Over(_) | Phase::Lost(_)) => {
+                self.take_poll(poll)
+            }
             SessionMessage::Post { body, reply } if self.phase.is_open() => self.take_post(body, reply),
             SessionMessage::Poll(_) | SessionMessage::Post { .. } => {}
         }
@@ -443,6 +472,9 @@ impl ActorFuture<SessionActor> for Driver {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let Err(reason) = session.turn(cx) else { return Poll::Pending };
+        if session.keep(reason, cx) {
+            return Poll::Pending;
+        }
         session.finish(reason, ctx);
         Poll::Ready(())
     }

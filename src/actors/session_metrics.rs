@@ -1,6 +1,7 @@
 //! The records of one session: its metrics, labelled by its transport, which may change, and its generation, which does
 //! not; and its card on the board.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::board::sessions::SessionEntry;
@@ -16,13 +17,14 @@ pub(super) struct SessionMetrics {
     generation: Generation,
     kind: TransportKind,
     open: bool,
-    entry: SessionEntry,
+    /// `None` once the session has handed it over.
+    entry: Option<SessionEntry>,
 }
 
 impl SessionMetrics {
     /// Counts the session as opened.
     pub(super) fn new(metrics: Arc<Metrics>, generation: Generation, kind: TransportKind, entry: SessionEntry) -> Self {
-        let session_metrics = Self { metrics, generation, kind, open: true, entry };
+        let session_metrics = Self { metrics, generation, kind, open: true, entry: Some(entry) };
         session_metrics.metrics.sessions_opened.get_or_create(&session_metrics.label()).inc();
         session_metrics.metrics.sessions.get_or_create(&session_metrics.label()).inc();
         session_metrics
@@ -32,28 +34,56 @@ impl SessionMetrics {
     pub(super) fn moved(&mut self, kind: TransportKind) {
         self.metrics.sessions.get_or_create(&self.label()).dec();
         self.kind = kind;
-        self.entry.moved(kind);
+        if let Some(entry) = &self.entry {
+            entry.moved(kind);
+        }
         self.metrics.sessions.get_or_create(&self.label()).inc();
     }
 
     /// Notes a heartbeat, if there was one.
     pub(super) fn beat(&self, beat: Option<Beat>) {
-        match beat {
-            None => {}
-            Some(Beat::Ping) => self.entry.beat(None),
-            Some(Beat::Answer(round_trip)) => self.entry.beat(Some(round_trip)),
+        match (beat, &self.entry) {
+            (None, _) | (_, None) => {}
+            (Some(Beat::Ping), Some(entry)) => entry.beat(None),
+            (Some(Beat::Answer(round_trip)), Some(entry)) => entry.beat(Some(round_trip)),
         }
     }
 
     /// Returns whether somebody has asked for a refresh of the session's conversations, once for each time.
     pub(super) fn takes_refresh(&self) -> bool {
-        self.entry.takes_refresh()
+        self.entry.as_ref().is_some_and(SessionEntry::takes_refresh)
+    }
+
+    /// Counts the session as closed for this reason, and its card as that of a client that may come back.
+    pub(super) fn keep(&mut self, reason: CloseReason) {
+        self.close(reason);
+        if let Some(entry) = &self.entry {
+            entry.kept();
+        }
+    }
+
+    /// Gives the card away.
+    pub(super) fn give_entry(&mut self) -> Option<SessionEntry> {
+        self.entry.take()
+    }
+
+    /// Takes the card of a former session, in place of its own.
+    pub(super) fn take_entry(&mut self, entry: SessionEntry) {
+        self.entry = Some(entry);
+    }
+
+    /// Takes the card of a former session, in place of its own, for its client that has come back from this address.
+    pub(super) fn take_over(&mut self, entry: SessionEntry, address: IpAddr) {
+        entry.came_back(address, self.kind);
+        self.entry = Some(entry);
     }
 
     /// Counts the session as closed. Only the first call counts.
     pub(super) fn close(&mut self, reason: CloseReason) {
         if std::mem::take(&mut self.open) {
-            self.entry.closed(reason);
+            if let Some(entry) = &self.entry {
+                entry.closed(reason);
+            }
             let SessionLabel { transport, protocol } = self.label();
             let label = CloseLabel { transport, protocol, reason: reason.into() };
             self.metrics.sessions.get_or_create(&self.label()).dec();

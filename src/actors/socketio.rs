@@ -1,4 +1,5 @@
-//! The Socket.IO layer of a session: the namespaces that its client is connected to.
+//! The Socket.IO layer of a session: the namespaces that its client is connected to. `comeback` recovers what a client
+//! had before its connection was lost.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use super::application::Application;
+use super::application::{Application, Identity};
 use super::event_rates::{EventRates, RatesMax, Verdict};
+use super::recovery::Recovery;
+use crate::delivery::offset::Offset;
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, Code, SessionId};
 use crate::ids::Ids;
@@ -19,8 +22,13 @@ use crate::protocol::frame::Frame;
 use crate::protocol::socketio::{Arguments, Decoded, SocketIo};
 use crate::protocol::{Generation, legacy, packet};
 
+mod comeback;
+
+pub use comeback::Comeback;
+use comeback::{Returning, Returns};
+
 /// A namespace to which one client is connected. It is dropped when the client disconnects.
-pub trait Namespace {
+pub trait Namespace: Send {
     /// Handles an event of the client; `ack` is the id of the answer that the client wants.
     fn event(&mut self, event: Arguments<'_>, ack: Option<u64>, now: Instant);
 
@@ -45,6 +53,14 @@ pub trait Namespace {
     fn poll_alarm(&mut self) -> Option<Alarm> {
         None
     }
+
+    /// Returns whether there is anything to keep for a client that may come back.
+    fn is_worth_keeping(&self) -> bool {
+        false
+    }
+
+    /// Goes on by another connection of the client.
+    fn move_to(&mut self, _emitter: Emitter) {}
 }
 
 /// The namespaces of a server.
@@ -56,6 +72,11 @@ pub trait Namespaces: Send + Sync {
     /// Connects a client to the namespace with this index in [`Self::names`]; the client has been told so. `auth` is
     /// the payload of its CONNECT.
     fn connect(&self, namespace: usize, emitter: Emitter, auth: Option<&RawValue>) -> Box<dyn Namespace>;
+
+    /// Returns whether a client that comes back gets the events of this namespace that it has missed.
+    fn recovers(&self, _namespace: usize) -> bool {
+        false
+    }
 }
 
 const NO_ATTACHMENTS: &[&[u8]] = &[];
@@ -74,11 +95,16 @@ pub struct Emitter {
     pub outbox: Arc<Outbox>,
     /// The session's slot among all sessions.
     pub slot: Arc<SessionSlot>,
+    /// Whether events get an offset as a further argument.
+    pub numbered: bool,
 }
 
 impl Emitter {
     /// Sends an event with one argument in JSON.
     pub fn emit(&self, name: &str, argument: &str) -> bool {
+        if self.numbered {
+            return self.emit_with(name, &[argument, &Offset::draw().json()], NO_ATTACHMENTS, None);
+        }
         self.emit_with(name, &[argument], NO_ATTACHMENTS, None)
     }
 
@@ -145,6 +171,8 @@ pub struct SocketIoSettings {
     pub payload_bytes_max: usize,
     /// How long a client may take to connect to its first namespace.
     pub connect_timeout: Duration,
+    /// The sessions whose clients may come back. `None` if none may.
+    pub recovery: Option<Arc<Recovery<Comeback>>>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
@@ -159,6 +187,12 @@ struct ConnectedNamespaces {
     peer: IpAddr,
     outbox: Arc<Outbox>,
     slot: Arc<SessionSlot>,
+    /// `None` if the client cannot come back.
+    returns: Option<Box<Returns>>,
+    /// `None` if the client does not wait for its former session.
+    returning: Option<Box<Returning>>,
+    /// What the former session has handed over, until the session takes it.
+    taken_over: Option<Box<Identity>>,
 }
 
 impl SocketIoSession {
@@ -176,7 +210,19 @@ impl SocketIoSession {
         let namespaces = names.iter().map(|_| None).collect();
         let connect_timeout = settings.connect_timeout;
         let rates_used = EventRates::default();
-        let mut connected = ConnectedNamespaces { settings, rates_used, namespaces, session, peer, outbox, slot };
+        let (returns, returning, taken_over) = (None, None, None);
+        let mut connected = ConnectedNamespaces {
+            settings,
+            rates_used,
+            namespaces,
+            session,
+            peer,
+            outbox,
+            slot,
+            returns,
+            returning,
+            taken_over,
+        };
         let connect_by = match machine.connected_unasked() {
             Some(namespace) => {
                 connected.connect_unasked(namespace);
@@ -210,18 +256,11 @@ impl ConnectedNamespaces {
 
     /// Returns the namespace, after connecting the client to it if it was not connected yet.
     fn namespace(&mut self, namespace: usize, auth: Option<&RawValue>) -> &mut dyn Namespace {
-        self.namespaces[namespace]
-            .get_or_insert_with(|| {
-                let emitter = Emitter {
-                    session: self.session,
-                    peer: self.peer,
-                    namespace: self.settings.namespaces.names()[namespace].clone(),
-                    outbox: self.outbox.clone(),
-                    slot: self.slot.clone(),
-                };
-                self.settings.namespaces.connect(namespace, emitter, auth)
-            })
-            .as_mut()
+        let connected = match self.namespaces[namespace].take() {
+            Some(connected) => connected,
+            None => self.settings.namespaces.connect(namespace, self.emitter(namespace), auth),
+        };
+        self.namespaces[namespace].insert(connected).as_mut()
     }
 
     /// Handles an event that came in a message of `bytes` bytes. Returns whether it connected the client to a
@@ -231,25 +270,16 @@ impl ConnectedNamespaces {
         match event {
             Decoded::Nothing => {}
             Decoded::Connected { namespace, auth } => {
-                let sid = match generation {
-                    Generation::Eio4 => self.settings.ids.draw(),
-                    Generation::Eio3 | Generation::Sio09 => String::new(),
-                };
-                self.outbox.push(Frame::text(&packet::connect(
-                    generation,
-                    &self.settings.namespaces.names()[namespace],
-                    &sid,
-                )));
-                if generation == Generation::Eio4 && namespace == 0 {
-                    self.outbox.set_socket_id(&sid);
-                }
-                self.namespace(namespace, auth);
+                self.grant(namespace, auth, now);
                 return Ok(true);
             }
             Decoded::UnknownNamespace { name } => {
                 self.outbox.push(Frame::text(&packet::connect_error(generation, name, "Invalid namespace")));
             }
-            Decoded::Disconnected { namespace } => self.namespaces[namespace] = None,
+            Decoded::Disconnected { namespace } => {
+                self.namespaces[namespace] = None;
+                self.left(namespace);
+            }
             Decoded::Unnamed { namespace, receipt } => self.acknowledge(namespace, receipt),
             Decoded::Event { namespace, receipt, ack, event } => {
                 if let Some(receipt) = receipt {
@@ -307,10 +337,12 @@ impl Application for SocketIoSession {
     }
 
     fn has_room(&self) -> bool {
-        self.connected.namespaces.iter().flatten().all(|namespace| namespace.has_room())
+        let namespaces = &self.connected.namespaces;
+        self.connected.returning.is_none() && namespaces.iter().flatten().all(|namespace| namespace.has_room())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.connected.poll_returning(cx, now);
         for namespace in self.connected.namespaces.iter_mut().flatten() {
             namespace.poll(cx, now);
         }
@@ -328,7 +360,26 @@ impl Application for SocketIoSession {
         {
             return Some(*alarm);
         }
+        if let Some(alarm) = self.connected.returning.as_mut().and_then(|returning| returning.poll_alarm()) {
+            return Some(alarm);
+        }
         self.connected.namespaces.iter_mut().flatten().find_map(|namespace| namespace.poll_alarm())
+    }
+
+    fn keep(&mut self) -> Option<Duration> {
+        self.connected.keep()
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.connected.is_claimed()
+    }
+
+    fn hand_over(&mut self, session: Box<Identity>) -> Result<(), Box<Identity>> {
+        self.connected.hand_over(session)
+    }
+
+    fn take_over(&mut self) -> Option<Box<Identity>> {
+        self.connected.taken_over.take()
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {

@@ -175,6 +175,9 @@ pub struct Session {
     pub generation: Generation,
     /// The transport that carries it.
     pub transport: Transport,
+    /// Whether it has lost its connection, and is kept because its client may come back.
+    #[serde(default)]
+    pub kept: bool,
     /// When it was opened.
     #[schema(format = DateTime)]
     pub opened: String,

@@ -116,9 +116,10 @@ pub fn shown(admin: &Admin, card: &SessionCard) -> Session {
     Session {
         id: card.id.0,
         username: card.user().map(|user| user.as_str().to_owned()),
-        address: card.address.to_string(),
+        address: card.address().to_string(),
         generation: Generation::from(card.generation),
         transport: card.transport().into(),
+        kept: card.is_kept(),
         opened: admin.facts.time_of(card.opened_ms),
         age_ms: admin.facts.uptime_ms().saturating_sub(card.opened_ms),
         waiting_messages,

@@ -49,8 +49,10 @@ pub struct SessionBoard {
 pub struct SessionCard {
     /// The number of the session.
     pub id: SessionId,
-    /// The address of its client.
-    pub address: IpAddr,
+    /// The address of its client, which is another one if the client has come back from elsewhere.
+    address: Mutex<IpAddr>,
+    /// Whether the connection was lost, and the client may come back.
+    is_kept: AtomicBool,
     /// The generation of its client.
     pub generation: Generation,
     /// When it was opened, in milliseconds since the server began.
@@ -95,7 +97,8 @@ impl SessionBoard {
     ) -> SessionEntry {
         let card = Arc::new(SessionCard {
             id,
-            address,
+            address: Mutex::new(address),
+            is_kept: AtomicBool::new(false),
             generation: outbox.generation(),
             opened_ms: self.now_ms(),
             transport: AtomicU8::new(transport as u8),
@@ -137,11 +140,24 @@ impl SessionBoard {
     }
 
     /// Notes that a session has a user now, unless the user has `sessions_max` other sessions already; 0 means no
-    /// limit. Returns whether it was noted. [`Self::forget`] has to be called as often as this returns true.
+    /// limit. A session that is kept for a client that may come back makes way. Returns whether it was noted.
+    /// [`Self::forget`] has to be called as often as this returns true.
     pub fn note(&self, user: &Username, session: SessionId, sessions_max: usize) -> bool {
-        let noted = self.users.note(user, session, sessions_max);
+        let noted = self.users.note(user, session, sessions_max) || self.note_instead(user, session, sessions_max);
         if noted && let Some(card) = self.get(session) {
             *card.user.lock() = Some(user.clone());
+        }
+        noted
+    }
+
+    /// Notes a session of a user who has as many as allowed, in place of the oldest kept one, which is closed.
+    fn note_instead(&self, user: &Username, session: SessionId, sessions_max: usize) -> bool {
+        let kept: Vec<_> = self.of_user(user, usize::MAX).into_iter().filter(|card| card.is_kept()).collect();
+        let Some(oldest) = kept.first() else { return false };
+        // Those that have been closed before may still be noted for a moment.
+        let noted = self.users.note(user, session, sessions_max + kept.len());
+        if noted {
+            oldest.close(CloseReason::Replaced);
         }
         noted
     }
@@ -182,6 +198,16 @@ impl SessionCard {
     /// Returns the user. `None` if the session has not joined.
     pub fn user(&self) -> Option<Username> {
         self.user.lock().clone()
+    }
+
+    /// Returns the address of the client.
+    pub fn address(&self) -> IpAddr {
+        *self.address.lock()
+    }
+
+    /// Returns whether the connection was lost, and the client may come back.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Relaxed)
     }
 
     /// Returns the transport that carries the session.
@@ -273,13 +299,25 @@ impl SessionEntry {
         self.0.offer();
     }
 
+    /// Takes note that the connection was lost, and that the client may come back.
+    pub fn kept(&self) {
+        self.0.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes note that the client has come back, from this address.
+    pub fn came_back(&self, address: IpAddr, transport: TransportKind) {
+        *self.0.address.lock() = address;
+        self.0.is_kept.store(false, Ordering::Relaxed);
+        self.moved(transport);
+    }
+
     /// Remembers the session as closed. It stays on the board until this value is dropped.
     pub fn closed(&self, reason: CloseReason) {
         let card = &self.0;
         card.board.closed.add(ClosedSession {
             id: card.id,
             user: card.user(),
-            address: card.address,
+            address: card.address(),
             generation: card.generation,
             transport: card.transport(),
             opened_ms: card.opened_ms,

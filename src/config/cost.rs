@@ -22,6 +22,12 @@ pub const WORKER_BYTES: u64 = 384 << 10;
 /// Memory of a session that has joined, its WebSocket included.
 pub const SESSION_BYTES: u64 = 3 << 10;
 
+/// Memory of a session for its client that may come back, besides the events.
+pub const RECOVERY_BYTES: u64 = 768;
+
+/// Memory of an event that may not have arrived, besides its bytes, which all its readers share.
+pub const KEPT_EVENT_BYTES: u64 = 64;
+
 /// Memory of a session's membership of a conversation, on both sides.
 pub const MEMBERSHIP_BYTES: u64 = 160;
 
@@ -165,6 +171,7 @@ impl Cost {
             Part::new("process", PROCESS_BYTES, 1),
             Part::new("worker thread", WORKER_BYTES, workers(config, machine)),
             Part::new("session, with its WebSocket", SESSION_BYTES, sessions),
+            Part::new("recovery of a session", RECOVERY_BYTES, recoverable(config, sessions)),
             Part::new("membership of a conversation", MEMBERSHIP_BYTES, sessions.saturating_mul(each.at_rest)),
             Part::new("conversation", CONVERSATION_BYTES, conversations),
         ];
@@ -225,6 +232,8 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
     let sent = (session.talks_max as u64 + session.pending_max as u64).saturating_add(each.at_most);
     let mails = times(mailbox.conversation, conversations).min(sessions.saturating_mul(sent));
     let joins = (mailbox.registry as u64).min(sessions);
+    let recoverable = recoverable(config, sessions);
+    let kept = (config.recovery.sessions_max as u64).min(recoverable);
     let join = JOIN_BYTES + identity + each.at_most.saturating_mul(id);
     let connections = machine.files.unwrap_or(u64::MAX).min(match config.limits.connections_max {
         0 => u64::MAX,
@@ -233,6 +242,9 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
     vec![
         Part::new("outbox.bytes_max", outbox.bytes_max as u64, sessions),
         Part::new("outbox.messages_max", times(outbox.messages_max, FRAME_BYTES), sessions),
+        Part::new("recovery.events_max", times(config.recovery.events_max, KEPT_EVENT_BYTES), recoverable),
+        Part::new("recovery.bytes_max", config.recovery.bytes_max as u64, recoverable),
+        Part::new("recovery.sessions_max", kept_bytes(config, each, id), kept),
         Part::new("outbox.policy = \"fold\"", FOLD_BYTES + 2 * id, folds),
         Part::new("longest answer", longest_answer(config, size), sessions),
         Part::new("protocol.payload_bytes_max", times(config.protocol.payload_bytes_max, COPIES_OF_INPUT), sessions),
@@ -246,6 +258,29 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
         Part::new("Idempotency-Key (admin.listen)", IDEMPOTENCY_BYTES_MAX as u64, config.admin.listen.is_some().into()),
         Part::new("log.lines_max", LINE_BYTES, config.log.lines_max as u64),
     ]
+}
+
+/// Returns how many of the sessions may be recovered.
+fn recoverable(config: &Config, sessions: u64) -> u64 {
+    if config.recovery.window_ms > 0 { sessions } else { 0 }
+}
+
+/// Returns the memory of a session that is kept for its client, with every bound full. The texts of an id take `id`
+/// bytes.
+fn kept_bytes(config: &Config, each: ConversationsOfASession, id: u64) -> u64 {
+    let (outbox, recovery) = (&config.outbox, &config.recovery);
+    let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+    let folds = if outbox.policy == OutboxPolicy::Fold { each.at_most } else { 0 };
+    let parts = [
+        SESSION_BYTES + RECOVERY_BYTES,
+        each.at_most.saturating_mul(MEMBERSHIP_BYTES),
+        outbox.bytes_max as u64,
+        times(outbox.messages_max, FRAME_BYTES),
+        folds.saturating_mul(FOLD_BYTES + 2 * id),
+        recovery.bytes_max as u64,
+        times(recovery.events_max, KEPT_EVENT_BYTES),
+    ];
+    parts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// Returns the size of the longest answer that a client can ask for: the list of its conversations, or that of the

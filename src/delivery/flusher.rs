@@ -215,11 +215,22 @@ impl SocketHandle {
     }
 
     /// Closes the socket because the session goes on by another transport. Unwritten frames go back to the outbox.
-    pub fn retire(self) {
+    pub fn retire(self, reason: CloseReason) {
         if let Some(mut socket) = self.take() {
             socket.outbox.put_back(socket.transport.give_up_unwritten());
-            socket.transport.close(CloseReason::TransportClose);
+            socket.transport.close(reason);
         }
+    }
+
+    /// Writes `outbox` from now on, which takes over what waits in the present one.
+    pub fn write_from(&self, outbox: &Arc<Outbox>) {
+        let entry = Entry { worker: self.flusher.worker, key: self.key };
+        self.flusher.with(self.key, |socket| {
+            socket.outbox.write_by(None);
+            outbox.inherit(&socket.outbox, socket.transport.give_up_unwritten());
+            outbox.write_by(Some(entry));
+            socket.outbox = outbox.clone();
+        });
     }
 
     /// Takes the socket out. The key stays reserved until the handle is dropped.

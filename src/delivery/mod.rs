@@ -4,6 +4,7 @@
 //! * [`outbox`]: the bounded queue towards one client.
 //! * [`limits`]: the bounds of all outboxes, and the fate of news that does not fit.
 //! * [`fold`]: news that did not fit, folded by conversation.
+//! * [`history`]: the events that were written and may not have arrived; [`offset`]: the offsets of events.
 //! * [`ready`]: the lists of outboxes that have something to write, for each thread.
 //! * [`flusher`]: writes to the sockets of a thread, in turn.
 //! * [`transport`]: the socket, as sessions and the flusher use it.
@@ -14,7 +15,9 @@
 pub mod buffer;
 pub mod flusher;
 pub mod fold;
+pub mod history;
 pub mod limits;
+pub mod offset;
 pub mod outbox;
 pub mod ready;
 mod slab;

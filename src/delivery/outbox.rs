@@ -1,10 +1,11 @@
 //! The outbox: the bounded queue between conversations and the transport of one session. A push never waits and never
 //! fails in silence. A close drops the frames that are still queued, so that the transport sees it at once.
 //!
-//! [`news`] decides what becomes of news that does not fit. [`measured`] measures how long deliveries take.
+//! [`taken`] has what the transport takes and writes. [`news`] decides what becomes of news that does not fit.
+//! [`measured`] measures how long deliveries take. [`resumed`] goes on for a client that comes back.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -13,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::fold::Outage;
+use super::history::History;
 use super::limits::OutboxLimits;
 use super::ready::{self, Entry};
 use crate::config::OutboxPolicy;
@@ -24,6 +26,8 @@ use crate::protocol::payload::Form;
 
 mod measured;
 mod news;
+mod resumed;
+mod taken;
 
 use measured::Measured;
 use news::Behind;
@@ -32,9 +36,6 @@ pub use news::Grace;
 /// Frames in their order. Mostly there is none or one, which is stored inline: allocating a queue of one was measured
 /// to be 10 % of a delivery.
 pub type Frames = SmallVec<[Frame; 1]>;
-
-/// A queue with room for this many frames, or fewer, does not shrink.
-const KEPT_FRAMES: usize = 64;
 
 /// Bytes that may wait before it is a backlog.
 pub const BACKLOG_BYTES: usize = 4096;
@@ -76,6 +77,10 @@ pub struct Outbox {
     backlog: OnceLock<Arc<dyn Backlog>>,
     /// The id by which the client knows itself in the namespace of conversations.
     socket_id: Mutex<Option<Box<str>>>,
+    /// Whether the client bears a further argument with each event.
+    takes_offsets: bool,
+    /// Whether events get offsets.
+    numbered: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -105,6 +110,8 @@ struct Queue {
     folded: usize,
     /// The outage of the cluster that the reader was told of last.
     outage: Option<Outage>,
+    /// `None` if the client cannot come back.
+    history: Option<Box<History>>,
     closed: Option<CloseReason>,
 }
 
@@ -112,8 +119,9 @@ impl Outbox {
     /// Creates an empty outbox towards a client of `generation`.
     pub fn new(generation: Generation, limits: Arc<OutboxLimits>, metrics: Arc<Metrics>) -> Self {
         let (waker, entry, queue) = (AtomicWaker::new(), AtomicU64::new(0), Mutex::default());
-        let (backlog, socket_id) = (OnceLock::new(), Mutex::new(None));
-        Self { generation, form: Form::Mixed, limits, metrics, waker, entry, backlog, socket_id, queue }
+        let (form, backlog, socket_id) = (Form::Mixed, OnceLock::new(), Mutex::new(None));
+        let (takes_offsets, numbered) = (true, AtomicBool::new(false));
+        Self { generation, form, limits, metrics, waker, entry, backlog, socket_id, takes_offsets, numbered, queue }
     }
 
     /// Sets the id by which the client knows itself in the namespace of conversations: `socket.id`. A client of
@@ -342,75 +350,6 @@ impl Outbox {
         !queue.slow
     }
 
-    /// Moves all queued frames into `taken`, which has to be empty. They count until [`Self::written`] is called for
-    /// them.
-    pub fn take(&self, taken: &mut Frames) {
-        debug_assert!(taken.is_empty(), "frames would overtake one another");
-        *taken = std::mem::take(&mut self.queue.lock().frames);
-    }
-
-    /// Gives frames from the front to `take` until it refuses one. Returns how many it took; they count until
-    /// [`Self::written`] is called for them.
-    pub fn drain_while(&self, mut take: impl FnMut(&Frame) -> bool) -> usize {
-        let mut queue = self.queue.lock();
-        let taken = queue.frames.iter().take_while(|frame| take(frame)).count();
-        queue.frames.drain(..taken);
-        if queue.frames.is_empty() {
-            queue.frames = Frames::new();
-        } else if queue.frames.capacity() > KEPT_FRAMES.max(4 * queue.frames.len()) {
-            queue.frames.shrink_to_fit();
-        }
-        taken
-    }
-
-    /// Notes that `messages` taken messages, of `bytes` bytes in all, are written. Returns whether the session's task
-    /// has to run: the outbox [has room](Self::has_room), and it had none before or its reader is behind.
-    pub fn written(&self, messages: usize, bytes: usize) -> bool {
-        self.settle(&mut self.queue.lock(), messages, bytes)
-    }
-
-    /// [`Self::written`] and then [`Self::take`].
-    pub fn written_and_take(&self, messages: usize, bytes: usize, taken: &mut Frames) -> bool {
-        debug_assert!(taken.is_empty(), "frames would overtake one another");
-        let mut queue = self.queue.lock();
-        let relieved = self.settle(&mut queue, messages, bytes);
-        *taken = std::mem::take(&mut queue.frames);
-        relieved
-    }
-
-    fn settle(&self, queue: &mut Queue, messages: usize, bytes: usize) -> bool {
-        if queue.closed.is_some() || messages == 0 {
-            return false;
-        }
-        // If the reader is behind, its session may now queue folded news.
-        let waits = queue.slow || queue.behind.is_some();
-        self.account(queue, -(messages as i64), -(bytes as i64));
-        self.measure_written(queue, messages);
-        waits && !queue.slow
-    }
-
-    /// Puts `unwritten` back to the front of the queue, in their order. They are the taken frames of which an ended
-    /// transport has written nothing. Other frames that it had taken do not count any more.
-    pub fn put_back(&self, mut unwritten: Frames) {
-        let mut queue = self.queue.lock();
-        if queue.closed.is_some() {
-            return;
-        }
-        unwritten.append(&mut queue.frames);
-        queue.frames = unwritten;
-        let queued: usize = queue.frames.iter().map(Frame::len).sum();
-        let (messages, bytes) = (queue.messages - queue.frames.len(), queue.bytes - queued);
-        if messages > 0 {
-            // The message may be among those that are lost.
-            queue.measured = None;
-        }
-        let relieved = self.settle(&mut queue, messages, bytes);
-        drop(queue);
-        if relieved {
-            self.waker.wake();
-        }
-    }
-
     /// Registers the waker of the session's task. It is woken by the close of the outbox and, if the outbox has no
     /// [entry](Self::write_by), by a push into an empty queue.
     pub fn register(&self, waker: &Waker) {
@@ -424,7 +363,7 @@ impl Outbox {
 
     fn shut(&self, queue: &mut Queue, reason: CloseReason) {
         queue.frames = Frames::new();
-        queue.measured = None;
+        (queue.measured, queue.history) = (None, None);
         self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
         if queue.behind.take().is_some() {
             self.metrics.behind_sessions.dec();

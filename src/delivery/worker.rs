@@ -89,6 +89,11 @@ impl Alarms {
             timers.changed.notify_one();
         }
     }
+
+    /// From now on the alarms wake the task behind `outbox`.
+    pub fn wake_by(&self, outbox: &Arc<Outbox>) {
+        self.worker.timers.replace(self.sleeper, outbox.clone());
+    }
 }
 
 impl Drop for Alarms {
@@ -136,6 +141,12 @@ impl Timers {
 
     fn leave(&self, sleeper: Sleeper) {
         let _outbox = self.sleepers.borrow_mut().remove(sleeper.key);
+    }
+
+    fn replace(&self, sleeper: Sleeper, outbox: Arc<Outbox>) {
+        if let Some((_, held)) = self.sleepers.borrow_mut().get_mut(sleeper.key) {
+            *held = outbox;
+        }
     }
 
     fn wake(&self, sleeper: Sleeper) {

@@ -59,6 +59,12 @@ pub enum CloseReason {
     /// The client closed the connection.
     #[error("the client closed the connection")]
     TransportClose,
+    /// The page of the client has gone: it said so, and does not come back.
+    #[error("the page of the client has gone")]
+    GoingAway,
+    /// The client has come back by another connection.
+    #[error("the client has come back by another connection")]
+    Replaced,
     /// The connection broke.
     #[error("the connection broke")]
     TransportError,
@@ -113,10 +119,19 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Returns whether the connection was lost, so that the client may come back and go on. It may not if it has left,
+    /// or was closed for what it did.
+    pub fn is_loss(self) -> bool {
+        // A connection that has died takes nothing, which is noticed before the silence if there is much to write.
+        matches!(self, Self::TransportClose | Self::TransportError | Self::PingTimeout | Self::WriteTimeout)
+    }
+
     /// The reason without its cause, for labels and the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TransportClose => "transport_close",
+            Self::GoingAway => "going_away",
+            Self::Replaced => "replaced",
             Self::TransportError => "transport_error",
             Self::PingTimeout => "ping_timeout",
             Self::ParseError(_) => "parse_error",

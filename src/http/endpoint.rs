@@ -154,13 +154,15 @@ impl Edge {
     }
 
     /// Opens a session on this thread, over a socket or, without one, by polling. `form` is the form of payload that
-    /// the client polls for. Returns the body of the handshake's answer: the open packet of Engine.IO, or the text of
-    /// 0.9. If there is a socket, the open packet is already in the outbox.
+    /// the client polls for, and `takes_offsets` says whether it bears a further argument with each event. Returns the
+    /// body of the handshake's answer: the open packet of Engine.IO, or the text of 0.9. If there is a socket, the open
+    /// packet is already in the outbox.
     pub fn open(
         &self,
         slot: SessionSlot,
         generation: Generation,
         form: Form,
+        takes_offsets: bool,
         address: IpAddr,
         socket: Option<Box<dyn Transport>>,
     ) -> String {
@@ -168,7 +170,7 @@ impl Edge {
         let sid = endpoint.ids.draw_sid(endpoint.tags.own());
         let open = endpoint.greeting(generation, &sid, socket.is_some());
         let outbox = Outbox::new(generation, endpoint.outbox.clone(), endpoint.metrics.clone()).with_form(form);
-        let outbox = Arc::new(outbox);
+        let outbox = Arc::new(outbox.taking_offsets(takes_offsets));
         // Clients of Engine.IO 4 get another id when they connect to the namespace.
         if generation != Generation::Eio4 {
             outbox.set_socket_id(&sid);

@@ -72,7 +72,7 @@ fn handshake(request: &HttpRequest, edge: &Edge, script: Option<&Callback>) -> H
     }
     let address = edge.client_address(request.head());
     match edge.admit(Generation::Sio09, address) {
-        Ok(slot) => answer(Body::Text(edge.open(slot, Generation::Sio09, Form::Text, address, None)), script),
+        Ok(slot) => answer(Body::Text(edge.open(slot, Generation::Sio09, Form::Text, false, address, None)), script),
         // A page that waits for a script sees no other answer, and would wait forever.
         Err(refusal) => match script {
             Some(callback) => script_answer(callback.call_with_error("handshake error")),

@@ -52,7 +52,7 @@ async fn route(
         }
         let address = edge.client_address(request.head());
         let slot = edge.admit(asked.generation, address)?;
-        let open = edge.open(slot, asked.generation, asked.form, address, None);
+        let open = edge.open(slot, asked.generation, asked.form, asked.takes_offsets, address, None);
         let mut payload = PayloadWriter::new(asked.generation, asked.form);
         payload.push(Frame::text(&open));
         return Ok(answer(payload.finish(), asked.jsonp.as_ref()));

@@ -197,7 +197,7 @@ async fn hand_over(
 ) -> std::io::Result<()> {
     let Upgraded { mut stream, read, slot, stopping, .. } = socket;
     let (generation, sid) = match asked {
-        Asked::EngineIo(Request { generation, form, sid: None, .. }) => {
+        Asked::EngineIo(Request { generation, form, takes_offsets, sid: None, .. }) => {
             let session_slot = match edge.admit(generation, address) {
                 Ok(session_slot) => session_slot,
                 Err(refusal) => {
@@ -213,7 +213,7 @@ async fn hand_over(
             }
             let socket = handover(edge, stream.into_std()?, slot, generation, read, head);
             let socket = socket.attach(&edge.worker.read_buffer)?;
-            edge.open(session_slot, generation, form, address, Some(socket));
+            edge.open(session_slot, generation, form, takes_offsets, address, Some(socket));
             return Ok(());
         }
         Asked::EngineIo(Request { generation, sid: Some(sid), .. }) => (generation, sid),

@@ -220,7 +220,9 @@ impl<S: Stream> WebSocket<S> {
                 }
                 Some(Message::Close(code)) => {
                     self.close_code = code;
-                    return Err(CloseReason::TransportClose);
+                    // Browsers say this for a page that is closed.
+                    let is_away = code == Some(CloseCode::Away.into());
+                    return Err(if is_away { CloseReason::GoingAway } else { CloseReason::TransportClose });
                 }
                 Some(Message::Text(text)) => Inbound::Packet(Packet::from_text(self.generation, text)?),
                 Some(Message::Binary(data)) => Inbound::Packet(Packet::from_binary(self.generation, data)?),

@@ -227,7 +227,12 @@ impl Clients {
             counts.unjoined += 1;
         }
         state.sweep(now);
-        Ok(SessionSlot { clients: self.clone(), address, has_joined: AtomicBool::new(false) })
+        Ok(SessionSlot {
+            clients: self.clone(),
+            address,
+            has_joined: AtomicBool::new(false),
+            is_released: AtomicBool::new(false),
+        })
     }
 
     /// Gives back slots of an address.
@@ -298,9 +303,18 @@ pub struct SessionSlot {
     clients: Arc<Clients>,
     address: IpAddr,
     has_joined: AtomicBool,
+    is_released: AtomicBool,
 }
 
 impl SessionSlot {
+    /// Gives the slot back now, for a session that has joined and waits for its client to come back.
+    pub fn release(&self) {
+        self.joined();
+        if !self.is_released.swap(true, Ordering::Relaxed) {
+            self.clients.give_back(self.address, |counts| counts.sessions -= 1);
+        }
+    }
+
     /// See [`Clients::may_keep`].
     pub fn may_keep(&self, bytes: usize) -> bool {
         self.clients.may_keep(bytes)
@@ -316,6 +330,9 @@ impl SessionSlot {
 
 impl Drop for SessionSlot {
     fn drop(&mut self) {
+        if *self.is_released.get_mut() {
+            return;
+        }
         let unjoined = usize::from(!*self.has_joined.get_mut());
         self.clients.give_back(self.address, |counts| {
             counts.sessions -= 1;

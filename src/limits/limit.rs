@@ -26,6 +26,8 @@ pub enum Limit {
     Handshakes,
     /// Handshakes of one address.
     HandshakesPerAddress,
+    /// Sessions that are kept for clients that may come back.
+    KeptSessions,
     /// Memory: while it is short, there are no new clients, and little is kept for each client.
     Memory,
     /// The time in which a request must arrive.
@@ -53,6 +55,7 @@ impl Limit {
             Self::UnjoinedPerAddress => "unjoined_per_address",
             Self::Handshakes => "handshakes",
             Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::KeptSessions => "kept_sessions",
             Self::Memory => "memory",
             Self::RequestTime => "request_time",
             Self::RequestHead => "request_head",

@@ -77,6 +77,18 @@ label_values! {
         Operators = "operators",
     }
 
+    /// What becomes of a client that comes back after its connection was lost.
+    RecoveryResult {
+        /// It goes on where it was.
+        Recovered = "recovered",
+        /// Its session is over, or was never here.
+        UnknownPid = "unknown_pid",
+        /// Not all that it has missed is known.
+        UnknownOffset = "unknown_offset",
+        /// Its session has not answered in time.
+        Late = "late",
+    }
+
     /// The kinds of message that come from other nodes and servers.
     BusKind {
         /// Something new in a conversation.
@@ -344,8 +356,8 @@ macro_rules! encode_as_str {
 
 encode_as_str! {
     ActorClass, ActorEnd, BusDirection, BusGap, BusKind, BusReason, CloseLabelReason, Code, DeliveryPath, EventName,
-    Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, ServerEventName,
-    SlowAction, TransportKind,
+    Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, RecoveryResult,
+    ServerEventName, SlowAction, TransportKind,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -441,6 +453,8 @@ label_sets! {
     MaxLabel { result: MaxResult }
     /// The label of a thread that runs actors.
     WorkerLabel { worker: WorkerName }
+    /// The label of a client that comes back.
+    RecoveryLabel { result: RecoveryResult }
     /// The label of a Redis: its place in `cluster.url`, from 0.
     ShardLabel { shard: usize }
     /// The label of a message that came over the bus.

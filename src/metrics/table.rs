@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 use super::histogram::HotHistogram;
 use super::labels::{
     ActionLabel, ActorLabel, BusDirectionLabel, BusGapLabel, BusKindLabel, BusReasonLabel, CloseLabel, EventLabel,
-    HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel, MessageLabel, RefusalLabel, RejectLabel,
-    ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel, WorkerLabel,
+    HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel, MessageLabel, RecoveryLabel, RefusalLabel,
+    RejectLabel, ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel, WorkerLabel,
 };
 use super::peak::Peak;
 use super::scraped::{Build, LimitGauge, Reading};
@@ -173,6 +173,10 @@ metrics! {
         sessions_opened: Family<SessionLabel, Counter>,
         /// Sessions ever closed.
         sessions_closed: Family<CloseLabel, Counter>,
+        /// Sessions that are kept because their clients may come back.
+        kept_sessions: Gauge,
+        /// Clients that came back after their connection was lost.
+        recoveries: Family<RecoveryLabel, Counter>,
         /// Handshakes taken, and requests to the endpoint that were refused.
         handshakes: Family<HandshakeLabel, Counter>,
         /// Living conversations.

@@ -91,18 +91,29 @@ pub struct Broadcast {
     name: &'static str,
     argument: String,
     frames: [Option<Frame>; Generation::ALL.len()],
+    /// The event with an offset.
+    numbered: Option<Frame>,
 }
 
 impl Broadcast {
     /// Returns the event `name` with one argument in JSON.
     pub fn new(namespace: Arc<str>, name: &'static str, argument: String) -> Self {
-        Self { namespace, name, argument, frames: Default::default() }
+        Self { namespace, name, argument, frames: Default::default(), numbered: None }
     }
 
     /// Returns the event for a reader of `generation`.
     pub fn frame(&mut self, generation: Generation) -> &Frame {
         self.frames[generation as usize].get_or_insert_with(|| {
             Frame::text(&packet::event(generation, &self.namespace, None, self.name, &[&self.argument]))
+        })
+    }
+
+    /// Returns the event for a reader in Engine.IO 4 that gets an offset as a further argument. The first such reader
+    /// draws it: a string of JSON.
+    pub fn numbered_frame(&mut self, draw: impl FnOnce() -> String) -> &Frame {
+        self.numbered.get_or_insert_with(|| {
+            let arguments = [self.argument.as_str(), &draw()];
+            Frame::text(&packet::event(Generation::Eio4, &self.namespace, None, self.name, &arguments))
         })
     }
 }
@@ -151,5 +162,14 @@ mod tests {
             assert_eq!(first.payload(), Payload::Text(text));
             assert_eq!(broadcast.frame(generation).bytes().as_ptr(), first.bytes().as_ptr());
         }
+    }
+
+    #[test]
+    fn readers_with_offsets_share_the_first_one() {
+        let mut broadcast = Broadcast::new("/max".into(), "update", r#"{"n":1}"#.into());
+        let first = broadcast.numbered_frame(|| "\"a\"".into()).clone();
+        assert_eq!(first.payload(), Payload::Text(r#"42/max,["update",{"n":1},"a"]"#));
+        assert_eq!(broadcast.numbered_frame(|| unreachable!()), &first);
+        assert_eq!(broadcast.frame(Eio4).payload(), Payload::Text(r#"42/max,["update",{"n":1}]"#));
     }
 }

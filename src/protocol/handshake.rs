@@ -26,6 +26,8 @@ pub struct Request {
     pub form: Form,
     /// `j`: the function that the answer to a poll has to call, as a script.
     pub jsonp: Option<Callback>,
+    /// Whether the client bears a further argument with each event.
+    pub takes_offsets: bool,
 }
 
 impl Request {
@@ -70,8 +72,16 @@ impl Request {
         } else {
             Form::Mixed
         };
-        Ok(Self { generation, transport, sid, form, jsonp })
+        Ok(Self { generation, transport, sid, form, jsonp, takes_offsets: !is_of_python(query) })
     }
+}
+
+/// Returns whether a query is one of python-engineio: it has the transport before the version, and the official client
+/// has them the other way round. Python calls the handler of an event with all arguments, and fails if there is one
+/// more than it expects.
+fn is_of_python(query: &str) -> bool {
+    let place = |name: &str| query.split('&').position(|parameter| parameter.starts_with(name));
+    matches!((place("transport="), place("EIO=")), (Some(transport), Some(version)) if transport < version)
 }
 
 /// Returns whether the parameter against caches has the form `1400000000000-7`. It is sent by engine.io-client before
@@ -336,15 +346,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn python_is_known_by_the_order_of_its_parameters() {
+        for (query, takes_offsets) in [
+            ("EIO=4&transport=polling&t=P0x", true),
+            ("room=a&EIO=4&transport=websocket", true),
+            ("transport=polling&EIO=4&t=1700000000.5", false),
+            ("room=a&transport=websocket&EIO=4", false),
+        ] {
+            assert_eq!(Request::parse(query, &Generation::ALL).unwrap().takes_offsets, takes_offsets, "{query}");
+        }
+    }
+
+    #[test]
     fn reads_the_query() {
         let request = |transport, sid: Option<&str>| {
             let (generation, sid) = (Generation::Eio4, sid.map(Into::into));
-            Ok(Request { generation, transport, sid, form: Form::Mixed, jsonp: None })
+            Ok(Request { generation, transport, sid, form: Form::Mixed, jsonp: None, takes_offsets: true })
         };
         let long = "s".repeat(64);
         let table = [
             ("EIO=4&transport=polling", request(TransportKind::Polling, None)),
-            ("transport=websocket&EIO=4", request(TransportKind::WebSocket, None)),
+            ("EIO=4&transport=websocket", request(TransportKind::WebSocket, None)),
             (
                 "EIO=4&transport=polling&t=P0x&sid=EasjHFi5uRTmv_z-AAGa",
                 request(TransportKind::Polling, Some("EasjHFi5uRTmv_z-AAGa")),

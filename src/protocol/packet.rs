@@ -271,6 +271,13 @@ pub fn connect(generation: Generation, namespace: &str, sid: &str) -> String {
     }
 }
 
+/// Returns the packet that grants a namespace to a client that may come back: `40/max,{"sid":"…","pid":"…"}`. The pid
+/// is a secret of this client.
+pub fn connect_with_pid(namespace: &str, sid: &str, pid: &str) -> String {
+    let string = |text| json::string(Generation::Eio4, text);
+    format!(r#"{}{{"sid":{},"pid":{}}}"#, head(Kind::Connect, None, namespace, None), string(sid), string(pid))
+}
+
 /// Returns the packet that refuses a namespace: `44/nope,{"message":"Invalid namespace"}`. In Engine.IO 3 the message
 /// is a string: `44/nope,"Invalid namespace"`. 0.9 has no such packet, and its servers do not answer for an unknown
 /// namespace; [`legacy::unauthorized`] comes closest.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::live::{self, LiveParts};
 use crate::actors::event_rates::RatesMax;
+use crate::actors::recovery::{Recovery, RecoverySettings};
+use crate::actors::socketio::Comeback;
 use crate::admin::announcer::Announcer;
 use crate::admin::guard::Guard;
 use crate::admin::recent::Recent;
@@ -14,13 +16,14 @@ use crate::admin::state::{Admin, Boards, Facts, Live};
 use crate::board::sessions::SessionBoard;
 use crate::cluster::bus::Bus;
 use crate::config::{self, Config, LiveConfig};
+use crate::delivery::history::Bounds;
 use crate::delivery::worker::SessionLimits;
 use crate::event::Token;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
 use crate::http::tags::SidTags;
-use crate::ids::Ids;
+use crate::ids::{Ids, SidTag};
 use crate::limits::bucket::Rate;
 use crate::limits::clients::{Bounds as ClientBounds, Clients};
 use crate::limits::meter::Allowance;
@@ -70,6 +73,19 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
         events: Rate { per_second: settings.events_per_second_max, burst: settings.events_burst_max },
         bytes: Rate { per_second: settings.bytes_per_second_max, burst: settings.bytes_burst_max },
     }
+}
+
+/// Returns the sessions that may be recovered. `None` if none may.
+pub(super) fn recovery(config: &Config, tag: SidTag, metrics: &Arc<Metrics>) -> Option<Arc<Recovery<Comeback>>> {
+    let config::Recovery { window_ms, sessions_max, events_max, bytes_max, asked_only } = config.recovery;
+    let settings = RecoverySettings {
+        window: Duration::from_millis(window_ms),
+        kept_max: sessions_max,
+        history: Bounds { events_max, bytes_max },
+        asked_only,
+        tag: tag.as_str().into(),
+    };
+    (window_ms > 0).then(|| Recovery::new(settings, metrics.clone()))
 }
 
 /// Returns the metrics of a server.

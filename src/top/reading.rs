@@ -178,6 +178,7 @@ fn empty_session() -> Value {
         address: String::new(),
         generation: Generation::Eio4,
         transport: Transport::Websocket,
+        kept: false,
         opened: String::new(),
         age_ms: 0,
         waiting_messages: 0,

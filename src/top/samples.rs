@@ -140,6 +140,7 @@ fn session(at: u32) -> Session {
         address: format!("10.0.0.{at}"),
         generation: Generation::Eio4,
         transport: if at.is_multiple_of(2) { Transport::Websocket } else { Transport::Polling },
+        kept: false,
         opened: "2026-11-27T10:00:00Z".to_owned(),
         age_ms: 60_000 * u64::from(at),
         waiting_messages: 4000 - 10 * at as usize,

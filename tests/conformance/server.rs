@@ -95,6 +95,7 @@ fn main() {
                 rates: RatesMax { events: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
                 payload_bytes_max,
                 connect_timeout: Duration::from_secs(1),
+                recovery: None,
                 metrics: Metrics::new(&[], ReadAtScrape::default()),
             });
             let new_application = move |session, peer, outbox: &Arc<Outbox>, slot| {

@@ -137,8 +137,11 @@ impl Line {
     pub async fn enter_as(self, user: &str) -> io::Result<Self> {
         let mut line = self.enter().await?;
         line.write(&text(&join(user))).await?;
-        line.expect("[\"listening\",").await?;
-        line.expect("]}]").await?;
+        let listening = async {
+            while !line.frame().await?.contains("[\"listening\",") {}
+            io::Result::Ok(())
+        };
+        timeout(PATIENCE, listening).await.map_err(|_| io::ErrorKind::TimedOut)??;
         Ok(line)
     }
 }

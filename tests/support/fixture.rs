@@ -16,8 +16,10 @@ use super::DEADLINE;
 use super::http::Http;
 use super::max_by_rule::{MaxByRule, SERVICE};
 
-/// The settings of every test server, unless the test overrides them.
+/// The settings of every test server, unless the test overrides them. Recovery is off, because many tests hold the
+/// server to its bytes, and to a `left` as soon as a connection is lost.
 const SETTINGS: &str = r#"
+    recovery.window_ms = 0
     server.listen = "127.0.0.1:0"
     server.workers = 2
     server.stop_ms = 1000

@@ -268,7 +268,8 @@ fn counted(payload: &str, before: &str, after: &str) -> Vec<String> {
 fn read_current(packet: String, plain: impl Fn(&str) -> String) -> Heard {
     if let Some(json) = packet.strip_prefix("42/max,") {
         let parts: Vec<&RawValue> = serde_json::from_str(json).unwrap();
-        let [name, argument] = parts[..] else { panic!("an event has one argument: {packet}") };
+        // A server with its own settings adds an offset.
+        let ([name, argument] | [name, argument, _]) = parts[..] else { panic!("an event has one argument: {packet}") };
         return Heard::Event(serde_json::from_str(name.get()).unwrap(), plain(argument.get()));
     }
     if let Some(rest) = packet.strip_prefix("43/max,") {

@@ -176,7 +176,7 @@ impl ConversationActor {
         clustered.entered(entry);
         if let Some(outage) = clustered.outage {
             let (mut broadcast, _) = self.outage_event(outage);
-            outbox.push_news(broadcast.frame(outbox.generation()).clone(), &self.news_of(Loss::Outage(outage)));
+            outbox.push_news(outbox.frame_of(&mut broadcast), &self.news_of(Loss::Outage(outage)));
         }
         self.set_timer(ctx);
     }

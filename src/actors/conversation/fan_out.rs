@@ -98,7 +98,7 @@ impl FanOut {
         let batching = ready::batch(if members.len() > FEW { Audience::Many } else { Audience::Few });
         for member in &members[self.next..end] {
             if !self.except.covers(member) {
-                let frame = self.broadcast.frame(member.handle.generation()).clone();
+                let frame = member.handle.frame_of(&mut self.broadcast);
                 delivered += u64::from(member.handle.push_news(frame, &self.news));
             }
         }

@@ -60,7 +60,7 @@ impl SessionActor {
         while let Some(due) = self.connection.handle_timeout(now) {
             match due {
                 Due::Ping => {
-                    self.outbox.push(Frame::text(packets.ping));
+                    self.outbox.push_beat(Frame::text(packets.ping));
                 }
                 Due::Noop => {
                     // Packets in the outbox answer the poll as well.

@@ -16,6 +16,8 @@ pub(super) enum Phase {
     Open(Box<dyn Application>),
     /// The session is over, and waits for a poll by which it can tell its client. Only a session on polling closes so.
     Closing(Box<Closing>),
+    /// The connection was lost, and the client may come back by another one.
+    Lost(Box<Lost>),
     /// The session ends as soon as its task runs.
     Over(CloseReason),
 }
@@ -25,6 +27,16 @@ pub(super) struct Closing {
     pub(super) reason: CloseReason,
     /// When the session ends even if the client was not told.
     pub(super) due: Instant,
+    /// The layer above, if the client may come back.
+    pub(super) application: Option<Box<dyn Application>>,
+}
+
+/// A session without a connection.
+pub(super) struct Lost {
+    pub(super) reason: CloseReason,
+    /// When the session ends unless the client has come back.
+    pub(super) due: Instant,
+    pub(super) application: Box<dyn Application>,
 }
 
 impl Phase {
@@ -49,7 +61,7 @@ impl Phase {
         match self {
             Self::Open(application) => application.handle_timeout(now),
             Self::Closing(closing) if closing.due <= now => Err(closing.reason),
-            Self::Closing(_) => Ok(()),
+            Self::Closing(_) | Self::Lost(_) => Ok(()),
             Self::Over(reason) => Err(*reason),
         }
     }

@@ -48,7 +48,7 @@ impl<'a> Update<'a> {
                     *if is_missed { &mut update.missed } else { &mut update.timestamp } = Some(number);
                     match rest.strip_prefix(',') {
                         Some(after) => rest = after,
-                        None => return (rest == "}").then_some(update),
+                        None => return is_end(rest).then_some(update),
                     }
                     continue;
                 }
@@ -59,7 +59,7 @@ impl<'a> Update<'a> {
             *target = Cow::Borrowed(value);
             match after.strip_prefix(',') {
                 Some(after) => rest = after,
-                None => return (after == "}").then_some(update),
+                None => return is_end(after).then_some(update),
             }
         }
     }
@@ -88,6 +88,11 @@ impl<'a> Update<'a> {
             missed: whole(&names.missed),
         })
     }
+}
+
+/// Returns whether the object ends here: nothing follows, or a further argument, such as an offset.
+fn is_end(rest: &str) -> bool {
+    rest.strip_prefix('}').is_some_and(|after| after.is_empty() || after.starts_with(','))
 }
 
 /// Returns a string without escapes, and the text after it.
@@ -126,6 +131,7 @@ mod tests {
             (r#"{"username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"}"#, None),
             (r#"{"messageID":"r-7","timestamp":123,"conversation":"c0","username":"u1"}"#, None),
             (r#"{"username":"u1","missed":4,"conversation":"c0","messageID":"r-7","timestamp":123}"#, Some(4)),
+            (r#"{"username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"},"0123abcde""#, None),
         ];
         for (json, missed) in table {
             assert_eq!(Update::usual(json, &names), Some(update(missed)), "{json}");
@@ -139,7 +145,6 @@ mod tests {
         let table = [
             r#"{ "username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"}"#,
             r#"{"username":"\u00751","conversation":"c0","timestamp":123,"messageID":"r-7","more":[{}]}"#,
-            r#"{"username":"u1","conversation":"c0","timestamp":123,"messageID":"r-7"},{"of":"another"}"#,
         ];
         for json in table {
             assert_eq!(Update::usual(json, &names), None, "{json}");

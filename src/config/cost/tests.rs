@@ -89,9 +89,18 @@ fn parts_follow_their_settings() {
 #[test]
 fn a_server_at_rest() {
     let cost = cost(SIZE, &MACHINE, |_| {});
-    let own =
-        PROCESS_BYTES + 2 * WORKER_BYTES + 1000 * (SESSION_BYTES + 10 * MEMBERSHIP_BYTES) + 100 * CONVERSATION_BYTES;
+    let own = PROCESS_BYTES
+        + 2 * WORKER_BYTES
+        + 1000 * (SESSION_BYTES + RECOVERY_BYTES + 10 * MEMBERSHIP_BYTES)
+        + 100 * CONVERSATION_BYTES;
     assert_eq!((sum(&cost.rest), cost.rest_bytes()), (own, own + 1000 * CONNECTION_BYTES));
+    let off = self::cost(SIZE, &MACHINE, |config| config.recovery.window_ms = 0);
+    assert_eq!(sum(&off.rest), own - 1000 * RECOVERY_BYTES);
+    assert!(
+        ["recovery.events_max", "recovery.bytes_max", "recovery.sessions_max"]
+            .iter()
+            .all(|what| find(&off.full, what).times == 0)
+    );
     // Few conversations.
     let few = Size { conversations: 3, ..SIZE };
     let memberships = |cost: &Cost| find(&cost.rest, "membership").times;
@@ -145,7 +154,7 @@ fn warnings_say_what_does_not_suffice() {
             |config| config.limits.connections_max = 900,
             &["limits.connections_max is 900: of 1,000 sessions"],
         ),
-        (MACHINE, 1000, |_| {}, &["if every bound is full, the server needs 11.4 GiB, but the machine has 8.00 GiB"]),
+        (MACHINE, 1000, |_| {}, &["if every bound is full, the server needs 13.0 GiB, but the machine has 8.00 GiB"]),
         (MACHINE, 1000, |config| config.limits.memory_bytes_max = 4 << 30, &[]),
         (
             MACHINE,
@@ -174,8 +183,8 @@ fn warnings_say_what_does_not_suffice() {
             50_000,
             |_| {},
             &[
-                "50,000 sessions need 478 MiB at rest, but the control group has 256 MiB: 26,251 fit",
-                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 46,385 fit",
+                "50,000 sessions need 514 MiB at rest, but the control group has 256 MiB: 24,343 fit",
+                "from 85 % of limits.memory_bytes_max (256 MiB) on, no session is opened: 39,841 fit",
                 "limits.memory_bytes_max (256 MiB) does not count the memory of the kernel",
             ],
         ),
@@ -220,7 +229,7 @@ fn the_line_for_the_log() {
             &MACHINE,
             default,
             false,
-            "1,000 sessions (limits.sessions_max) fit: they take 20.3 MiB at rest, and the machine has 8.00 GiB",
+            "1,000 sessions (limits.sessions_max) fit: they take 21.0 MiB at rest, and the machine has 8.00 GiB",
         ),
         (
             200_000,
@@ -243,7 +252,7 @@ fn the_line_for_the_log() {
             &lean,
             default,
             true,
-            "26,251 of 50,000 sessions (limits.sessions_max) fit, because the machine has 256 MiB of memory; with \
+            "24,343 of 50,000 sessions (limits.sessions_max) fit, because the machine has 256 MiB of memory; with \
              more, the system may end the process",
         ),
         (
@@ -251,7 +260,7 @@ fn the_line_for_the_log() {
             &MACHINE,
             |config| config.limits.memory_bytes_max = 100 << 20,
             true,
-            "16,650 of 50,000 sessions (limits.sessions_max) fit, because no session is opened from 85 % of \
+            "14,301 of 50,000 sessions (limits.sessions_max) fit, because no session is opened from 85 % of \
              limits.memory_bytes_max (100 MiB) on; further clients are refused",
         ),
         // The limit that is reached first is named.
@@ -260,7 +269,7 @@ fn the_line_for_the_log() {
             &small,
             default,
             true,
-            "26,251 of 50,000 sessions (limits.sessions_max) fit, because the control group has 256 MiB of memory; \
+            "24,343 of 50,000 sessions (limits.sessions_max) fit, because the control group has 256 MiB of memory; \
              with more, the system may end the process",
         ),
         (

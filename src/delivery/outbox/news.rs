@@ -11,7 +11,6 @@ use crate::config::OutboxPolicy;
 use crate::delivery::fold::{Folds, Loss, Losses, Missed, News, Recount};
 use crate::event::{CloseReason, ConversationId, ServerEvent, ServerEventName, SessionId};
 use crate::metrics::{DeliveryPath, EventLabel};
-use crate::protocol::Generation;
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::{Broadcast, Frame};
 
@@ -25,6 +24,13 @@ pub(super) struct Behind {
     /// The end of the [`Grace`] that the session knows.
     announced: Option<Instant>,
     folds: Folds,
+}
+
+impl Behind {
+    /// Gives the reader the whole time to catch up.
+    pub(super) fn begin_again(&mut self) {
+        (self.since, self.announced) = (Instant::now(), None);
+    }
 }
 
 /// The time that a reader has to catch up.
@@ -75,7 +81,12 @@ impl Outbox {
                 behind.folds.add(news);
                 self.metrics.slow_folded.inc();
             }
-            None => self.metrics.slow_dropped.inc(),
+            None => {
+                if let Some(history) = &mut queue.history {
+                    history.left_out();
+                }
+                self.metrics.slow_dropped.inc();
+            }
         }
         queue.folded += 1;
         let tells = queue.folded.is_power_of_two();
@@ -172,7 +183,7 @@ impl Outbox {
         while !self.is_half_full(queue)
             && let Some(missed) = folds.next_update()
         {
-            let frame = update(self.generation, &missed);
+            let frame = self.frame_of(&mut update(&missed));
             self.account(queue, 1, frame.len() as i64);
             queue.frames.push(frame);
             told += 1;
@@ -189,7 +200,7 @@ impl Outbox {
         for (conversations, ongoing) in outage.into_iter().chain(others) {
             let event = ServerEvent::Missed { conversations, ongoing };
             let mut broadcast = Broadcast::new(losses.namespace.clone(), event.name().as_str(), event.json());
-            let frame = broadcast.frame(self.generation).clone();
+            let frame = self.frame_of(&mut broadcast);
             // The list may be as long as `listening`.
             self.make_room(queue, frame.len());
             self.account(queue, 1, frame.len() as i64);
@@ -212,9 +223,9 @@ impl Queue {
     }
 }
 
-/// Returns the update that tells a client of this generation what it has missed.
-fn update(generation: Generation, missed: &Missed) -> Frame {
+/// Returns the update that tells a client what it has missed.
+fn update(missed: &Missed) -> Broadcast {
     let Missed { namespace, username, talk, count } = missed;
     let event = ServerEvent::Update { username, talk, missed: Some(*count) };
-    Broadcast::new(namespace.clone(), event.name().as_str(), event.json()).frame(generation).clone()
+    Broadcast::new(namespace.clone(), event.name().as_str(), event.json())
 }

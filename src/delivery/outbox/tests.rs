@@ -3,6 +3,7 @@
 mod losses;
 mod news;
 
+use super::taken::KEPT_FRAMES;
 use super::*;
 use crate::config;
 use crate::metrics::ReadAtScrape;
