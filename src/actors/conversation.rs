@@ -63,8 +63,8 @@ pub enum ConversationMessage {
         /// Takes the sessions, each with its user.
         reply: oneshot::Sender<Vec<(SessionId, Username)>>,
     },
-    /// Takes news of the other nodes of the cluster.
-    Bus(FromBus),
+    /// Takes news of the other nodes of the cluster. It is in a box, so that other messages take no more room for it.
+    Bus(Box<FromBus>),
     /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
@@ -452,7 +452,7 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             }
             ConversationMessage::Announce(announcement) => self.announce(announcement, handling, ctx),
             ConversationMessage::Ask(reply) => self.answer(reply),
-            ConversationMessage::Bus(news) => self.hear_bus(news, handling, ctx),
+            ConversationMessage::Bus(news) => self.hear_bus(*news, handling, ctx),
             ConversationMessage::Recount(session) => self.recount(session),
             ConversationMessage::Members { count, reply } => {
                 let members = self.members.sessions().iter().take(count);

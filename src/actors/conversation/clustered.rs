@@ -399,7 +399,7 @@ pub fn attach(settings: &ConversationSettings, id: &ConversationId, life: u64, d
 impl Door for WeakMailbox<ConversationActor> {
     fn offer(&self, news: FromBus) -> Result<(), Closed> {
         let door = self.upgrade().ok_or(Closed::Gone)?;
-        door.try_send(ConversationMessage::Bus(news)).map_err(|error| match error {
+        door.try_send(ConversationMessage::Bus(Box::new(news))).map_err(|error| match error {
             SendError::Full => Closed::Full,
             SendError::Closed => Closed::Gone,
         })
@@ -407,7 +407,7 @@ impl Door for WeakMailbox<ConversationActor> {
 
     fn give(&self, news: FromBus) {
         if let Some(door) = self.upgrade() {
-            door.send_always(ConversationMessage::Bus(news));
+            door.send_always(ConversationMessage::Bus(Box::new(news)));
         }
     }
 }
