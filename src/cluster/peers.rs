@@ -403,8 +403,9 @@ impl Peers {
         if let Some(roll) = &mut self.roll {
             roll.answered_at = Some(local.now);
         }
-        let users = local.here.users();
-        let users = if self.counting { Users::Count(users.len()) } else { Users::Names(users.cloned().collect()) };
+        let here = local.here;
+        let users =
+            if self.counting { Users::Count(here.count()) } else { Users::Names(here.users().cloned().collect()) };
         effects.sends.push(self.stamped(Content::Presence(Presence::State { users, asks }), local));
     }
 
@@ -422,7 +423,7 @@ impl Peers {
 
     /// Returns the number of users, each counted once on each node.
     fn total<H: Here>(&self, local: &Local<'_, H>) -> usize {
-        local.here.users().len() + self.roll.as_ref().map_or(0, |roll| roll.count())
+        local.here.count() + self.roll.as_ref().map_or(0, |roll| roll.count())
     }
 
     /// Returns whether all users that count are known by name.

@@ -108,32 +108,14 @@ impl Here for Users<'_> {
         self.members.user(username).or_else(|| self.departed.get(username))
     }
 
-    fn users(&self) -> impl ExactSizeIterator<Item = &Username> {
-        let (members, departed) = (self.members.users(), self.departed.iter());
-        Counted { left: members.len() + departed.len(), items: members.chain(departed) }
-    }
-}
-
-/// An iterator whose length is known.
-struct Counted<I> {
-    items: I,
-    left: usize,
-}
-
-impl<I: Iterator> Iterator for Counted<I> {
-    type Item = I::Item;
-
-    fn next(&mut self) -> Option<I::Item> {
-        self.left = self.left.saturating_sub(1);
-        self.items.next()
+    fn users(&self) -> impl Iterator<Item = &Username> {
+        self.members.users().chain(self.departed)
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+    fn count(&self) -> usize {
+        self.members.users().len() + self.departed.len()
     }
 }
-
-impl<I: Iterator> ExactSizeIterator for Counted<I> {}
 
 impl ConversationActor {
     /// Calls the state machine of the peers. `None` if this process is alone.
@@ -183,9 +165,6 @@ impl ConversationActor {
 
     /// Tells the other nodes of a talk on this one.
     pub(super) fn tell_peers_of_talk(&mut self, username: &Username, talk: &Talk) {
-        if self.clustered.is_none() {
-            return;
-        }
         let message = self.with_peers(|peers, local| peers.talk(username.clone(), talk.clone(), local));
         self.publish(message);
     }

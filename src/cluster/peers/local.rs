@@ -12,7 +12,10 @@ pub trait Here {
     fn find(&self, username: &Username) -> Option<&Username>;
 
     /// Returns the users, in any order.
-    fn users(&self) -> impl ExactSizeIterator<Item = &Username>;
+    fn users(&self) -> impl Iterator<Item = &Username>;
+
+    /// Returns the number of users.
+    fn count(&self) -> usize;
 }
 
 impl<V> Here for BTreeMap<Username, V> {
@@ -20,8 +23,12 @@ impl<V> Here for BTreeMap<Username, V> {
         self.get_key_value(username).map(|(stored, _)| stored)
     }
 
-    fn users(&self) -> impl ExactSizeIterator<Item = &Username> {
+    fn users(&self) -> impl Iterator<Item = &Username> {
         self.keys()
+    }
+
+    fn count(&self) -> usize {
+        self.len()
     }
 }
 

@@ -172,7 +172,7 @@ impl Roll {
 
     /// Returns whether presence is told among the users that are there now.
     fn presents<H: Here>(&self, local: &Local<'_, H>) -> bool {
-        self.are_named() && !local.exceeds(local.here.users().len() + self.count())
+        self.are_named() && !local.exceeds(local.here.count() + self.count())
     }
 
     /// Returns the user as it is stored on this node or for a peer, so that its name is shared.
