@@ -13,8 +13,6 @@ pub struct Settings {
     /// The servers: `redis://`, `rediss://`, `unix://` or `redis+sentinel://h1,h2,h3/name`. Each of several is a shard
     /// with conversations of its own.
     pub urls: Vec<Arc<str>>,
-    /// The user of Redis. `None`: that of the URL, or the default user.
-    pub username: Option<Arc<str>>,
     /// The file with the password. It is read at each connect. `None`: the password of the URL, or none.
     pub password_file: Option<PathBuf>,
     /// The file with the password of the Sentinels. `None`: they have none.
@@ -72,7 +70,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
-            username: None,
             password_file: None,
             sentinel_password_file: None,
             ca_file: None,
@@ -109,7 +106,6 @@ impl Settings {
         let ms = Duration::from_millis;
         Self {
             urls: cluster.url.iter().map(|url| url.reveal().clone()).collect(),
-            username: None,
             password_file: cluster.password_file.clone(),
             sentinel_password_file: cluster.sentinel_password_file.clone(),
             ca_file: cluster.ca_file.clone(),

@@ -73,8 +73,11 @@ pub(super) async fn credentials(address: &Address, settings: &Settings) -> Resul
             Some(path) => Some(password(path, "cluster.password_file")?),
             None => address.password.clone(),
         };
-        let username = settings.username.as_deref().map(str::to_owned).or(address.username);
-        Ok(Credentials { username, password, tls: if address.tls { Some(tls(&settings)?) } else { None } })
+        Ok(Credentials {
+            username: address.username,
+            password,
+            tls: if address.tls { Some(tls(&settings)?) } else { None },
+        })
     });
     read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))?
 }
@@ -121,60 +124,53 @@ pub(super) async fn connect(
     patterns: &Patterns,
     sink: Option<Sink>,
 ) -> Result<Connection, Fault> {
-    let protocol = ProtocolVersion::RESP3;
+    let hello = Hello { credentials, protocol: ProtocolVersion::RESP3, patterns, sink };
     match server {
         Server::Unix(path) => {
             let stream =
                 UnixStream::connect(path).await.map_err(|error| fault::unreachable(&path.display(), &error))?;
-            over(stream, credentials, protocol, patterns, sink).await
+            over(stream, hello).await
         }
-        Server::Tcp(host) => to_host(host, credentials, protocol, patterns, sink).await,
+        Server::Tcp(host) => to_host(host, hello).await,
     }
 }
 
-async fn to_host(
-    host: &Host,
-    credentials: &Credentials,
+/// The way in which a connection begins.
+struct Hello<'a> {
+    credentials: &'a Credentials,
     protocol: ProtocolVersion,
-    patterns: &Patterns,
+    patterns: &'a Patterns,
     sink: Option<Sink>,
-) -> Result<Connection, Fault> {
+}
+
+async fn to_host(host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
     let found = lookup_host((host.name.as_str(), host.port)).await.map_err(|error| fault::unresolved(host, &error))?;
     let mut fault = Fault::from(format!("the name {} has no address", host.name));
     for address in found {
         match TcpStream::connect(address).await {
-            Ok(stream) => return to_stream(stream, host, credentials, protocol, patterns, sink).await,
+            Ok(stream) => return to_stream(stream, host, hello).await,
             Err(error) => fault = fault::unreachable(&address, &error),
         }
     }
     Err(fault)
 }
 
-async fn to_stream(
-    stream: TcpStream,
-    host: &Host,
-    credentials: &Credentials,
-    protocol: ProtocolVersion,
-    patterns: &Patterns,
-    sink: Option<Sink>,
-) -> Result<Connection, Fault> {
+async fn to_stream(stream: TcpStream, host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
     stream.set_nodelay(true).map_err(|error| fault::unreachable(host, &error))?;
-    let Some(config) = &credentials.tls else { return over(stream, credentials, protocol, patterns, sink).await };
+    let Some(config) = &hello.credentials.tls else { return over(stream, hello).await };
     let name = ServerName::try_from(host.name.clone())
         .map_err(|_| Fault::from(format!("{} is no name that a certificate can have", host.name)))?;
     let stream =
         TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| fault::tls(host, &error))?;
-    over(stream, credentials, protocol, patterns, sink).await
+    over(stream, hello).await
 }
 
 /// Says hello over an open connection.
 async fn over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    credentials: &Credentials,
-    protocol: ProtocolVersion,
-    patterns: &Patterns,
-    sink: Option<Sink>,
+    hello: Hello<'_>,
 ) -> Result<Connection, Fault> {
+    let Hello { credentials, protocol, patterns, sink } = hello;
     let mut info = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
     if let Some(username) = &credentials.username {
         info = info.set_username(username);
@@ -198,7 +194,8 @@ async fn over(
 }
 
 async fn ask_sentinel(host: &Host, name: &str, theirs: &Credentials, patterns: &Patterns) -> Result<Host, Fault> {
-    let mut connection = to_host(host, theirs, ProtocolVersion::RESP2, patterns, None).await?;
+    let hello = Hello { credentials: theirs, protocol: ProtocolVersion::RESP2, patterns, sink: None };
+    let mut connection = to_host(host, hello).await?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("get-master-addr-by-name").arg(name);
     let answer = connection.redis.send_packed_command(&command).await.and_then(Value::extract_error);
