@@ -295,7 +295,8 @@ settings! {
         /// Beginning of all channels: the option `key` of `@socket.io/redis-adapter`. It separates installations,
         /// which the numbers of databases do not.
         prefix: String = "socket.io" in CHANNELS,
-        /// Protocol on the channels: "classic" is that of `createAdapter`, "sharded" that of `createShardedAdapter`.
+        /// Protocol on the channels: "classic" is that of `createAdapter`, "sharded" that of `createShardedAdapter`,
+        /// with which this version does not start yet.
         dialect: Dialect = "classic" in DIALECTS,
         /// Name of this node for people; none takes the name of the machine.
         node: Option<String> = none in Optional(NODE_NAMES),
