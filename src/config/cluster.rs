@@ -77,7 +77,7 @@ impl Allowed<Vec<RedisUrl>> for RedisUrls {
     fn shown(&self, raw: &Raw) -> String {
         let Some(urls) = urls(raw) else { return "***".to_owned() };
         let shown: Vec<_> = urls.into_iter().map(|url| show_url(&Raw::Plain(url.to_owned()))).collect();
-        Raw::Words(shown).to_string()
+        format!("[{}]", shown.join(", "))
     }
 }
 
@@ -148,6 +148,12 @@ impl Allowed<Vec<String>> for EventNames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_urls_is_shown_as_it_is_written() {
+        let raw = Raw::Plain("redis://:p@a redis://b".to_owned());
+        assert_eq!(RedisUrls.shown(&raw), r#"["redis://***@a", "redis://b"]"#);
+    }
 
     #[test]
     fn urls_of_redis_are_checked_and_shown_without_secrets() {
