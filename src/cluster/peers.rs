@@ -57,7 +57,7 @@ pub struct Peers {
     /// In a box because most conversations live on one node only.
     roll: Option<Box<Roll>>,
     recent: Option<Box<RecentIds>>,
-    /// Whether somebody was told who is there, or could have been, before all peers had time to answer.
+    /// Whether somebody was told who is there, or could have been, before all peers must have answered.
     exposed: bool,
     /// Whether somebody listens, and was told so, since before the conversation was subscribed.
     deaf: bool,
@@ -221,9 +221,18 @@ impl Peers {
         self.attached.map(|attached| attached + rules.settle)
     }
 
+    /// Returns whether the first state of a peer may still be an answer to the subscription, which tells of users who
+    /// were there before. Peers on a busy machine take their time, so it is more than the time that asks for people
+    /// wait: as long as a peer is asked.
+    fn is_new_here<H>(&self, local: &Local<'_, H>) -> bool {
+        let answering = local.rules.heartbeat * HEARTBEATS_PER_ASK * u32::from(Peer::TRIES_MAX);
+        let within = answering.max(local.rules.settle);
+        self.attached.is_some_and(|attached| local.now < attached + within)
+    }
+
     /// Returns the users on all nodes.
     pub fn people<H: Here>(&mut self, local: &Local<'_, H>) -> People {
-        self.exposed |= self.settles_at(local.rules).is_none_or(|settled| local.now < settled);
+        self.exposed |= self.attached.is_none() || self.is_new_here(local);
         let partial = self.attached.is_none() || !local.bus_up;
         let total = self.total(local);
         if !self.presents(local) {
@@ -286,7 +295,7 @@ impl Peers {
 
     /// Takes the content of a message that is not a double from a peer.
     fn take_numbered<H: Here>(&mut self, at: usize, content: Content, local: &Local<'_, H>, effects: &mut Effects) {
-        let is_baseline = !self.exposed && self.settles_at(local.rules).is_some_and(|settled| local.now < settled);
+        let is_baseline = !self.exposed && self.is_new_here(local);
         let roll = self.roll();
         match content {
             Content::Presence(Presence::State { users, asks }) => {

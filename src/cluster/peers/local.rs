@@ -39,8 +39,7 @@ pub struct Rules {
     pub node: NodeId,
     /// The time between two heartbeats of a node. A peer that owes its state is asked every second heartbeat.
     pub heartbeat: Duration,
-    /// How long after the subscription the answers of peers count as the state that was there before: nobody is told
-    /// of it, and asks for `people` wait for it.
+    /// How long after the subscription asks for `people` wait for the answers of peers.
     pub settle: Duration,
 }
 

@@ -69,7 +69,7 @@ pub(super) enum Dun {
 
 impl Peer {
     /// How often a peer is asked for a state that it owes.
-    const TRIES_MAX: u8 = 3;
+    pub(super) const TRIES_MAX: u8 = 3;
 
     /// Creates the record of a peer that is heard for the first time, with a message of this life and number.
     pub(super) fn new(node: NodeId, life: u64, sequence: u64) -> Self {

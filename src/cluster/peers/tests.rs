@@ -25,14 +25,15 @@ fn a_subscription_asks_the_peers_for_their_states_and_those_who_are_there_are_to
 #[test]
 fn a_first_state_is_told_if_somebody_may_have_been_told_who_is_there() {
     let late: &[(&str, &[&str])] =
-        &[("attached", &["say 1 state?"]), ("at 100", &[]), ("b1.2 state bob", &["joined bob"])];
+        &[("attached", &["say 1 state?"]), ("at 12000", &[]), ("b1.1 state bob", &["joined bob"])];
     check(late);
+    check(&[("attached", &["say 1 state?"]), ("at 11999", &[]), ("b1.1 state bob", &[]), ("people", &["bob"])]);
     check(&[
         ("attached", &["say 1 state?"]),
-        ("at 99", &[]),
+        ("at 11999", &[]),
         ("people", &[""]),
-        ("b1.2 state bob", &["joined bob"]),
-        ("b1.3 state bob cid", &["joined cid"]),
+        ("b1.1 state bob", &["joined bob"]),
+        ("b1.2 state bob cid", &["joined cid"]),
     ]);
     check(&[("people", &["", "partial"]), ("attached", &["say 1 state?"]), ("b1.2 state bob", &["joined bob"])]);
     let coming: &[&str] = &["joined bob", "say 2 state"];
