@@ -168,11 +168,16 @@ fn an_update_of_a_back_end_leaves_out_the_socket_that_it_names() {
 fn a_user_on_two_nodes_comes_once_and_goes_once() {
     run(async {
         let cluster = Cluster::start(2, "").await;
-        cluster.talk_in(&["messi", "xavi"], &["c"]);
+        cluster.talk_in(&["messi", "xavi", "iker"], &["c"]);
         let mut messi = cluster.join(0, Kind::WebSocket, "messi", &["c"]).await;
         let phone = cluster.join(0, Kind::WebSocket, "xavi", &["c"]).await;
         messi.hears(&[joined("c", "xavi")]).await;
         let laptop = cluster.join(1, Kind::WebSocket, "xavi", &["c"]).await;
+        // What a node says of a conversation arrives in its order, so messi's node knows of the laptop when iker comes.
+        let iker = cluster.join(1, Kind::WebSocket, "iker", &["c"]).await;
+        messi.hears(&[joined("c", "iker")]).await;
+        iker.close().await;
+        messi.hears(&[left("c", "iker")]).await;
         phone.close().await;
         let mut watcher = cluster.join(1, Kind::WebSocket, "messi", &["c"]).await;
         learns(&mut watcher, "c", &["messi", "xavi"]).await;
