@@ -290,11 +290,18 @@ impl Peers {
         if place != Place::Next || peer.hidden {
             peer.owe(local.now + ASK_DELAY);
         }
-        self.take_numbered(at, content, local, effects);
+        self.take_numbered(at, sequence, content, local, effects);
     }
 
     /// Takes the content of a message that is not a double from a peer.
-    fn take_numbered<H: Here>(&mut self, at: usize, content: Content, local: &Local<'_, H>, effects: &mut Effects) {
+    fn take_numbered<H: Here>(
+        &mut self,
+        at: usize,
+        sequence: u64,
+        content: Content,
+        local: &Local<'_, H>,
+        effects: &mut Effects,
+    ) {
         let is_baseline = !self.exposed && self.is_new_here(local);
         let roll = self.roll();
         match content {
@@ -304,7 +311,9 @@ impl Peers {
                 let is_first = !std::mem::replace(&mut peer.stated, true);
                 let told = effects.changes.len();
                 roll.state(at, users, local, effects);
-                if is_first && is_baseline && !asks {
+                // A peer says who comes before it is subscribed and asks: what it said before was heard, or is older
+                // than the subscription here.
+                if is_first && is_baseline && (!asks || sequence > 1) {
                     effects.changes.truncate(told);
                 }
                 if asks {

@@ -38,6 +38,10 @@ fn a_first_state_is_told_if_somebody_may_have_been_told_who_is_there() {
     check(&[("people", &["", "partial"]), ("attached", &["say 1 state?"]), ("b1.2 state bob", &["joined bob"])]);
     let coming: &[&str] = &["joined bob", "say 2 state"];
     check(&[("attached", &["say 1 state?"]), ("b1.1 state? bob", coming)]);
+    let there: &[&str] = &["say 2 state"];
+    check(&[("attached", &["say 1 state?"]), ("b1.2 state? bob", there), ("people", &["bob"])]);
+    let asked: &[(&str, &[&str])] = &[("attached", &["say 1 state?"]), ("people", &[""]), ("b1.2 state? bob", coming)];
+    check(asked);
 }
 
 #[test]
