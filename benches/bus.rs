@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use maxtalk::testing::cluster::{Bus, Census, Closed, Content, Door, FromBus, Message, Settings, Stamp, Status};
+use maxtalk::testing::cluster::{
+    Bus, Census, Closed, Content, Door, FromBus, Message, Port as _, Settings, Stamp, Status,
+};
 use maxtalk::testing::event::ConversationId;
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maxtalk::testing::cluster::{Bus, Census, FromBus, Overflow, Settings, Status, check};
+use maxtalk::testing::cluster::{Bus, Census, FromBus, Overflow, Port as _, Settings, Status, check};
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use support::ear::{Ear, Mood, id, numbered, numbers, state, without_doubles};
@@ -486,7 +486,7 @@ fn a_server_that_is_lost_takes_only_its_conversations_along() {
     first.kill();
     wait_down(&a, "");
     wait_down(&b, "");
-    let up: Vec<_> = ids.iter().map(|id| b.is_up_for(id)).collect();
+    let up: Vec<_> = ids.iter().map(|id| b.is_up(id)).collect();
     assert!(up.contains(&true) && up.contains(&false));
     for ((id, ear), is_up) in ids.iter().zip(&ears).zip(&up) {
         a.publish(id, &numbered(&a, id, 1)).unwrap();

@@ -1,5 +1,5 @@
-//! The bus between the nodes of a cluster, as actors use it: conversations attach their doors and publish messages, and
-//! never wait. A thread of its own does the rest.
+//! The bus between the nodes of a cluster, as actors use it: conversations attach their doors and publish messages by
+//! its [`Port`], and never wait. A thread of its own does the rest.
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use super::address::{Address, AddressError};
 use super::door::Door;
 use super::message::{Message, NodeId};
+use super::port::Port;
 pub use super::queue::Overflow;
 pub use super::redis::check::Checked;
 use super::redis::fault::Patterns;
@@ -113,47 +114,10 @@ impl Bus {
         &self.context.settings.name
     }
 
-    /// Wants the channel of a conversation, and opens its door to the bus. A life with a lower number than the present
-    /// one is ignored.
-    pub fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
-        self.shard(id).attach(id, life, door);
-    }
-
-    /// Gives the channel of a conversation up. Nothing happens if another life is attached.
-    pub fn detach(&self, id: &ConversationId, life: u64) {
-        self.shard(id).detach(id, life);
-    }
-
-    /// Queues a message about a conversation.
-    ///
-    /// # Errors
-    /// The queue is full. The bus tells the door [`Room`](super::door::FromBus::Room) later, if the message has a
-    /// number; the conversation then sends its state, which shows the others that they have missed something. A state
-    /// and `Gone` always fit.
-    pub fn publish(&self, id: &ConversationId, message: &Message) -> Result<(), Overflow> {
-        self.shard(id).publish(id, message, None)
-    }
-
-    /// Queues a message as [`publish`](Self::publish) does, and returns the number of other servers that heard it:
-    /// Redis counts them when the message is published. The sender is dropped if the bus stops before.
-    ///
-    /// # Errors
-    /// As with `publish`.
-    pub fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow> {
-        let (answer, receiver) = oneshot::channel();
-        self.shard(id).publish(id, message, Some(answer))?;
-        Ok(receiver)
-    }
-
     /// Whether the bus is up. With several servers: whether all are up.
     pub fn status(&self) -> Status {
         let down = self.shards.iter().map(|shard| shard.status.lock().clone()).find(|status| *status != Status::Up);
         down.unwrap_or(Status::Up)
-    }
-
-    /// Whether the server of this conversation is up.
-    pub fn is_up_for(&self, id: &ConversationId) -> bool {
-        *self.shard(id).status.lock() == Status::Up
     }
 
     /// Returns the state of each server, in the order of the settings.
@@ -225,11 +189,6 @@ impl Bus {
         }
     }
 
-    /// Returns whether this node has said that it ends.
-    pub fn is_leaving(&self) -> bool {
-        self.context.orders.lock().bye.is_some()
-    }
-
     fn shard(&self, id: &ConversationId) -> &Arc<Shard> {
         &self.shards[shard::place(id, self.shards.len())]
     }
@@ -237,6 +196,34 @@ impl Bus {
     fn order(&self, change: impl FnOnce(&mut Orders)) {
         change(&mut self.context.orders.lock());
         self.shards.iter().for_each(|shard| shard.wake.notify_one());
+    }
+}
+
+impl Port for Bus {
+    fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
+        self.shard(id).attach(id, life, door);
+    }
+
+    fn detach(&self, id: &ConversationId, life: u64) {
+        self.shard(id).detach(id, life);
+    }
+
+    fn publish(&self, id: &ConversationId, message: &Message) -> Result<(), Overflow> {
+        self.shard(id).publish(id, message, None)
+    }
+
+    fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow> {
+        let (answer, receiver) = oneshot::channel();
+        self.shard(id).publish(id, message, Some(answer))?;
+        Ok(receiver)
+    }
+
+    fn is_up(&self, id: &ConversationId) -> bool {
+        *self.shard(id).status.lock() == Status::Up
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.context.orders.lock().bye.is_some()
     }
 }
 

@@ -1,10 +1,8 @@
-//! The two sides of a conversation and the bus: the [`Door`] of the conversation, and the [`Port`] of the bus.
+//! The side of a conversation that the bus sees: its [`Door`]. [`Port`](super::port::Port) is the side of the bus.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::message::{Message, NodeId};
-use crate::event::ConversationId;
 
 /// News from the bus for one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,25 +61,4 @@ pub enum Closed {
     Full,
     /// The conversation has ended.
     Gone,
-}
-
-/// The bus, as a conversation sees it. No call waits.
-pub trait Port: fmt::Debug + Send + Sync {
-    /// Wants the channel of a conversation. `door` hears what comes. A life with a lower number than the present one is
-    /// ignored.
-    fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>);
-
-    /// Gives up the channel of a conversation, if this life has it.
-    fn detach(&self, id: &ConversationId, life: u64);
-
-    /// Publishes a message about a conversation. A message that does not fit into the queue leaves a hole, which the
-    /// next state shows: the door hears [`FromBus::Room`] when it may be sent.
-    fn publish(&self, id: &ConversationId, message: &Message);
-
-    /// Returns whether the bus of a conversation is up.
-    fn is_up(&self, id: &ConversationId) -> bool;
-
-    /// Returns whether this node has said that it ends. The others keep its users until its grace is over, so nobody is
-    /// told that they leave.
-    fn is_leaving(&self) -> bool;
 }

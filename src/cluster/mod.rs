@@ -1,7 +1,7 @@
 //! Several nodes as one service: what they tell one another about conversations over Redis.
 //!
 //! * [`message`]: the messages of nodes, as values; [`wire`]: as bytes.
-//! * [`door`]: the two sides of a conversation and the bus; `port`: the bus as one of them.
+//! * [`door`]: a conversation as the bus sees it; [`port`]: the bus as conversations see it.
 //! * [`peers`]: the record that a conversation keeps of itself on the other nodes.
 //! * [`bus`]: the facade, which all threads share; [`settings`] and [`status`] of it.
 //! * [`shard`]: one Redis, as all threads see it; [`redis`]: the task that serves it; [`address`]: its URL.
@@ -19,7 +19,7 @@ pub mod link;
 pub mod message;
 pub mod nodes;
 pub mod peers;
-mod port;
+pub mod port;
 pub mod queue;
 pub mod redis;
 pub mod settings;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use maxtalk::testing::cluster::{Bus, Closed, Content, Door, FromBus, Message, Presence, Stamp, Users};
+use maxtalk::testing::cluster::{Bus, Closed, Content, Door, FromBus, Message, Port as _, Presence, Stamp, Users};
 use maxtalk::testing::event::{ConversationId, Talk, Username};
 use parking_lot::{Condvar, Mutex};
 

@@ -12,9 +12,10 @@ use super::fan_out::{Except, FanOut};
 use super::{ConversationActor, ConversationMessage, ConversationSettings, People};
 use crate::actors::members::{self, Members};
 use crate::actors::pending_entries::PendingEntry;
-use crate::cluster::door::{Closed, Door, FromBus, Port};
+use crate::cluster::door::{Closed, Door, FromBus};
 use crate::cluster::message::Message;
 use crate::cluster::peers::{Cause, Change, Effects, Here, Local, Peers, Rules, Update};
+use crate::cluster::port::Port;
 use crate::delivery::fold::{Loss, News, Outage};
 use crate::delivery::outbox::Outbox;
 use crate::event::{ConversationId, ServerEvent, Talk, Username};
@@ -200,7 +201,10 @@ impl ConversationActor {
 
     fn publish(&self, messages: impl IntoIterator<Item = Message>) {
         let Some(settings) = &self.settings.cluster else { return };
-        messages.into_iter().for_each(|message| settings.port.publish(&self.id, &message));
+        for message in messages {
+            // The door hears of a message that does not fit when there is room again.
+            let _ = settings.port.publish(&self.id, &message);
+        }
     }
 
     /// Takes news of the bus.

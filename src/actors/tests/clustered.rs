@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use super::*;
 use crate::actors::announcement::{Announcement, Receipts};
 use crate::actors::conversation::clustered::{self, ClusterSettings};
-use crate::cluster::door::{Door, FromBus, Port};
+use crate::cluster::door::{Door, FromBus};
 use crate::cluster::message::{Content, Message, NodeId};
 use crate::cluster::peers::Rules;
+use crate::cluster::port::Port;
+use crate::cluster::queue::Overflow;
 use crate::event::ConversationId;
 use crate::metrics::{BusGap, BusGapLabel};
 
@@ -47,13 +49,20 @@ impl Port for HubPort {
         self.hub.doors.lock().retain(|(node, other), (attached, _)| (*node, other, *attached) != (self.node, id, life));
     }
 
-    fn publish(&self, id: &ConversationId, message: &Message) {
+    fn publish(&self, id: &ConversationId, message: &Message) -> Result<(), Overflow> {
+        self.publish_counted(id, message).map(drop)
+    }
+
+    fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow> {
+        let (answer, receiver) = oneshot::channel();
         if self.is_up(id) {
             let doors = self.hub.doors.lock();
             for (_, (_, door)) in doors.iter().filter(|((_, other), _)| other == id) {
                 let _ = door.offer(FromBus::Message(message.clone()));
             }
+            let _ = answer.send(doors.keys().filter(|(node, other)| other == id && *node != self.node).count() as u64);
         }
+        Ok(receiver)
     }
 
     fn is_up(&self, _: &ConversationId) -> bool {
