@@ -10,13 +10,14 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 
-use super::announcement::Announcement;
+use super::announcement::{Announcement, Relay};
 use super::members::{Change, Members};
 use super::pending_entries::PendingEntry;
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
 use crate::cluster::door::FromBus;
+use crate::cluster::peers::Update;
 use crate::delivery::fold::{News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
@@ -51,7 +52,7 @@ pub enum ConversationMessage {
         ticket: Option<Ticket>,
     },
     /// A back end tells of news.
-    Announce(Announcement),
+    Announce(Box<Announcement>),
     /// Asks who is in the conversation.
     Ask(oneshot::Sender<People>),
     /// Asks for one `people` for a session that has not got all `joined` and `left`.
@@ -301,12 +302,17 @@ impl ConversationActor {
     }
 
     fn announce(&mut self, announcement: Announcement, handling: Handling, ctx: &mut Context<Self>) {
-        let Announcement { username, talk, except_self, receipt } = announcement;
-        if !self.tell_peers_of_announcement(&username, &talk, except_self) {
-            return receipt.give(0);
+        let Announcement { username, talk, except, except_self, relay_required, receipt } = announcement;
+        let update = Update { username, talk, except, except_self };
+        let relay = self.relay(&update, relay_required);
+        match relay {
+            Relay::ToldAlready => return receipt.give(0, relay),
+            Relay::Full if relay_required => return receipt.give(0, relay),
+            _ => {}
         }
-        let except = if except_self { Except::User(username.clone()) } else { Except::Nobody };
-        receipt.give(self.update(username, talk, except, handling, ctx));
+        let Update { username, talk, except, except_self } = update;
+        let except = Except::of(except, except_self.then(|| username.clone()));
+        receipt.give(self.update(username, talk, except, handling, ctx), relay);
     }
 
     fn note_members(&self) {
@@ -450,7 +456,7 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
                 self.update(username, talk, Except::Session(session), handling, ctx);
                 drop(ticket);
             }
-            ConversationMessage::Announce(announcement) => self.announce(announcement, handling, ctx),
+            ConversationMessage::Announce(announcement) => self.announce(*announcement, handling, ctx),
             ConversationMessage::Ask(reply) => self.answer(reply),
             ConversationMessage::Bus(news) => self.hear_bus(*news, handling, ctx),
             ConversationMessage::Recount(session) => self.recount(session),

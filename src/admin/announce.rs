@@ -1,13 +1,14 @@
 //! The announcements of back ends: updates for those who listen to a conversation, one or many at once.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Data, Json, Path};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json, Path, Query};
 
-use super::announcer::Sent;
+use super::announcer::{Request, Sent};
 use super::body::BodyAndText;
 use super::error::ApiError;
 use super::idempotency::KEY_BYTES_MAX;
-use super::model::announce::{Given, Outcome, Outcomes, Update, UpdateOf, Updates};
+use super::model::announce::{Given, Outcome, Outcomes, RelayWish, Update, UpdateOf, Updates, Wishes};
 use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
 use super::state::Admin;
@@ -18,40 +19,52 @@ const UPDATES_MAX: usize = 1000;
 /// The header that names a request, so that it is done once.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// Sends an update to everybody who listens to a conversation.
+/// Sends an update to everybody who listens to a conversation, on all nodes of the cluster.
 #[utoipa::path(post, path = "/api/v1/conversations/{id}/updates", request_body = Update,
     params(
         ("id" = String, Path, description = "The id that MAX gives the conversation."),
+        Wishes,
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
             description = "A request is done once under each key, for five minutes."),
     ),
     responses(
-        (status = 200, body = Given),
+        (status = 200, body = Given, description = "The server is alone: nobody else has to be told."),
+        (status = 202, body = Given, description = "The server is a node of a cluster: the others tell their members."),
         (status = 409, body = Refusal, description = "The same request is under way under this key."),
-        (status = 503, body = Refusal, description = "The conversation has too much to do: try again."),
+        (status = 503, body = Refusal, description = "The conversation has too much to do, or the update was not \
+            relayed although that was required: try again."),
         Refusals,
     ))]
 pub async fn one(
     admin: Data<Admin>,
     request: HttpRequest,
     id: Path<String>,
+    wishes: Query<Wishes>,
     body: BodyAndText<Update>,
-) -> Result<Json<Given>, ApiError> {
-    let Update { username, timestamp, message_id, except_self } = body.value;
-    let update = UpdateOf { conversation: id.into_inner(), username, timestamp, message_id, except_self };
-    let sent = admin.announcer.send_once(key_of(&request)?, (request.path(), &body.text), vec![update]).await?;
-    match sent.first().map_or(Ok(0), |sent| sent.sessions()) {
-        Ok(sessions) => Ok(Json(Given { sessions })),
-        Err(fault) => Err(fault.into()),
+) -> Result<(Json<Given>, StatusCode), ApiError> {
+    let Update { username, timestamp, message_id, except, except_self } = body.value;
+    let update = UpdateOf { conversation: id.into_inner(), username, timestamp, message_id, except, except_self };
+    let relay_required = requires_relay(&wishes);
+    let asked = Request { path: request.path(), text: &body.text, relay_required };
+    let sent = admin.announcer.send_once(key_of(&request)?, asked, vec![update]).await?;
+    match sent.first() {
+        Some(sent) => Ok((Json(sent.given(relay_required)?), status(&admin))),
+        None => Err(ApiError::busy("the server stops")),
     }
 }
 
-/// Sends updates to everybody who listens to their conversations: from 1 to 1000 of them. Each has its own result.
+/// Sends updates to everybody who listens to their conversations, on all nodes of the cluster: from 1 to 1000 of them.
+/// Each has its own result.
 #[utoipa::path(post, path = "/api/v1/updates", request_body = Updates,
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "A request is done once under each key, for five minutes.")),
+    params(
+        Wishes,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "A request is done once under each key, for five minutes."),
+    ),
     responses(
-        (status = 200, body = Outcomes),
+        (status = 200, body = Outcomes, description = "The server is alone: nobody else has to be told."),
+        (status = 202, body = Outcomes, description = "The server is a node of a cluster: the others tell their \
+            members."),
         (status = 409, body = Refusal, description = "The same request is under way under this key."),
         (status = 503, body = Refusal, description = "There are too many keys: try again later."),
         Refusals,
@@ -59,18 +72,27 @@ pub async fn one(
 pub async fn many(
     admin: Data<Admin>,
     request: HttpRequest,
+    wishes: Query<Wishes>,
     body: BodyAndText<Updates>,
-) -> Result<Json<Outcomes>, ApiError> {
+) -> Result<(Json<Outcomes>, StatusCode), ApiError> {
     let updates = body.value.updates;
     if !(1..=UPDATES_MAX).contains(&updates.len()) {
         return Err(ApiError::new(FaultCode::Invalid, format!("updates are 1 to {UPDATES_MAX} at once")));
     }
-    let sent = admin.announcer.send_once(key_of(&request)?, (request.path(), &body.text), updates).await?;
-    let outcome = |sent: &Sent| match sent.sessions() {
-        Ok(sessions) => Outcome { sessions: Some(sessions), error: None },
-        Err(fault) => Outcome { sessions: None, error: Some(fault) },
-    };
-    Ok(Json(Outcomes { outcomes: sent.iter().map(outcome).collect() }))
+    let relay_required = requires_relay(&wishes);
+    let asked = Request { path: request.path(), text: &body.text, relay_required };
+    let sent = admin.announcer.send_once(key_of(&request)?, asked, updates).await?;
+    let outcome = |sent: &Sent| sent.given(relay_required).map_or_else(Outcome::from, Outcome::from);
+    Ok((Json(Outcomes { outcomes: sent.iter().map(outcome).collect() }), status(&admin)))
+}
+
+fn requires_relay(wishes: &Wishes) -> bool {
+    wishes.relay == Some(RelayWish::Required)
+}
+
+/// Returns the status of an answer: what becomes of an update on other nodes, this one does not know.
+fn status(admin: &Admin) -> StatusCode {
+    if admin.bus.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK }
 }
 
 /// Returns the key of a request, if it has one.

@@ -63,7 +63,7 @@ impl ResponseError for ApiError {
             FaultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             FaultCode::Conflict => StatusCode::CONFLICT,
             FaultCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            FaultCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            FaultCode::Busy | FaultCode::NotRelayed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -72,7 +72,7 @@ impl ResponseError for ApiError {
         if self.0.code == FaultCode::Unauthorized {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if self.0.code == FaultCode::Busy {
+        if self.status_code() == StatusCode::SERVICE_UNAVAILABLE {
             answer.insert_header((header::RETRY_AFTER, "1"));
         }
         answer.json(Refusal { error: self.0.clone() })

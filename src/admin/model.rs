@@ -50,6 +50,8 @@ pub enum FaultCode {
     Invalid,
     /// A queue is full, or a part of the server did not answer in time: 503. Try again.
     Busy,
+    /// It was required that an update is relayed to the other nodes, and it was not: 503.
+    NotRelayed,
 }
 
 /// The body of a request that needs no words: `{}`.

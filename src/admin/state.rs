@@ -102,7 +102,7 @@ impl Admin {
         let drain = Drain::new(Duration::ZERO);
         Self {
             guard,
-            announcer: Announcer::new(boards.conversations.clone(), metrics.clone(), config.limits.id_bytes_max),
+            announcer: Announcer::new(boards.conversations.clone(), metrics.clone(), config.limits.id_bytes_max, None),
             config: LiveConfig::new(config, ()),
             metrics,
             clients: Clients::new(Bounds::connections_only(1), Memory::UNLIMITED),

@@ -108,6 +108,13 @@ impl Peers {
         is_new.then(|| self.stamped(Content::Update { username, talk, except, except_self }, local))
     }
 
+    /// Counts the message of an announcement as not told, because nobody was.
+    pub fn forget(&mut self, talk: &Talk) {
+        if let Some(recent) = &mut self.recent {
+            recent.forget(talk);
+        }
+    }
+
     /// Notes news that all nodes get by themselves, such as those of MAX's feed. Returns whether the members have to be
     /// told: the message was not told already.
     pub fn is_new(&mut self, talk: &Talk, now: Instant) -> bool {

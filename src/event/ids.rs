@@ -11,6 +11,12 @@ use serde_json::value::RawValue;
 
 use super::codes::Code;
 
+/// The sockets that an update of a back end may leave out.
+pub const EXCEPT_MAX: usize = 32;
+
+/// The longest socket id that an update of a back end may leave out, in bytes.
+pub const SOCKET_ID_BYTES_MAX: usize = 64;
+
 /// The id that MAX gives a conversation: an opaque string, cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ConversationId(Arc<str>);

@@ -12,5 +12,5 @@ pub mod told;
 
 pub use asked::{ClientEvent, EventName, Talk};
 pub use codes::{CloseReason, Code};
-pub use ids::{ConversationId, Scalar, SessionId, Token, Username};
+pub use ids::{ConversationId, EXCEPT_MAX, SOCKET_ID_BYTES_MAX, Scalar, SessionId, Token, Username};
 pub use told::{ServerEvent, ServerEventName};

@@ -127,6 +127,22 @@ label_values! {
         Slot = "slot",
     }
 
+    /// What becomes of an update of a back end on its way to the other nodes.
+    RelayResult {
+        /// Redis has published it.
+        Relayed = "relayed",
+        /// Redis is away. The update waits for it, unless the back end has required otherwise.
+        BusDown = "bus_down",
+        /// Too many messages wait for Redis.
+        QueueFull = "queue_full",
+        /// Redis has not published it in time. The update waits.
+        Unconfirmed = "unconfirmed",
+        /// A message with the same id was told already.
+        ToldAlready = "told_already",
+        /// Its conversation has failed.
+        ConversationLost = "conversation_lost",
+    }
+
     /// Actions against readers that are too slow.
     SlowAction {
         /// An event was folded.
@@ -357,7 +373,7 @@ macro_rules! encode_as_str {
 encode_as_str! {
     ActorClass, ActorEnd, BusDirection, BusGap, BusKind, BusReason, CloseLabelReason, Code, DeliveryPath, EventName,
     Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, RecoveryResult,
-    ServerEventName, SlowAction, TransportKind,
+    RelayResult, ServerEventName, SlowAction, TransportKind,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -455,6 +471,8 @@ label_sets! {
     WorkerLabel { worker: WorkerName }
     /// The label of a client that comes back.
     RecoveryLabel { result: RecoveryResult }
+    /// The label of an update of a back end for other nodes.
+    RelayLabel { result: RelayResult }
     /// The label of a Redis: its place in `cluster.url`, from 0.
     ShardLabel { shard: usize }
     /// The label of a message that came over the bus.
@@ -467,4 +485,18 @@ label_sets! {
     BusGapLabel { cause: BusGap }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_each_reason_for_which_an_update_is_not_relayed() {
+        let page = include_str!("../docs/cluster.md");
+        let rows = page.lines().skip_while(|line| *line != "| reason | means |").skip(2);
+        let reasons: Vec<_> = rows.map_while(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+        let failures = RelayResult::ALL.into_iter().filter(|result| *result != RelayResult::Relayed);
+        assert_eq!(reasons, failures.map(RelayResult::as_str).collect::<Vec<_>>());
+    }
 }

@@ -36,8 +36,8 @@ pub use gate::GateMetrics;
 pub use labels::{
     ActorClass, BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReason, BusReasonLabel,
     CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult, MessageKind,
-    OkOrCode, OrOther, RecoveryLabel, RecoveryResult, RefusalLabel, ResultLabel, SessionLabel, ShardLabel,
-    ToConversation, ToRegistry, ToSession, WorkerName,
+    OkOrCode, OrOther, RecoveryLabel, RecoveryResult, RefusalLabel, RelayLabel, RelayResult, ResultLabel, SessionLabel,
+    ShardLabel, ToConversation, ToRegistry, ToSession, WorkerName,
 };
 pub use mailboxes::MailboxMetrics;
 pub use scraped::Reading;

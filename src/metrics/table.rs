@@ -18,7 +18,8 @@ use super::histogram::HotHistogram;
 use super::labels::{
     ActionLabel, ActorLabel, BusDirectionLabel, BusGapLabel, BusKindLabel, BusReasonLabel, CloseLabel, EventLabel,
     HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel, MessageLabel, RecoveryLabel, RefusalLabel,
-    RejectLabel, ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel, WorkerLabel,
+    RejectLabel, RelayLabel, ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel,
+    WorkerLabel,
 };
 use super::peak::Peak;
 use super::scraped::{Build, LimitGauge, Reading};
@@ -207,6 +208,8 @@ metrics! {
         talks: Family<ResultLabel, Counter>,
         /// Updates of back ends by how they ended.
         announcements: Family<ResultLabel, Counter>,
+        /// Updates of back ends on their way to the other nodes, by how they ended.
+        announcement_relays: Family<RelayLabel, Counter>,
         /// Events of clients that were refused.
         refusals: Family<RefusalLabel, Counter>,
         /// Events that are not in the protocol.

@@ -15,6 +15,7 @@ use crate::admin::recent::Recent;
 use crate::admin::state::{Admin, Boards, Facts, Live};
 use crate::board::sessions::SessionBoard;
 use crate::cluster::bus::Bus;
+use crate::cluster::port::Port;
 use crate::config::{self, Config, LiveConfig};
 use crate::delivery::history::Bounds;
 use crate::delivery::worker::SessionLimits;
@@ -161,7 +162,12 @@ pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, parts: AdminParts, 
             announce_token: keys.announce_token.clone(),
             dashboard: Some(Token::from(endpoint.ids.draw().as_str())),
         },
-        announcer: Announcer::new(boards.conversations.clone(), endpoint.metrics.clone(), now.limits.id_bytes_max),
+        announcer: Announcer::new(
+            boards.conversations.clone(),
+            endpoint.metrics.clone(),
+            now.limits.id_bytes_max,
+            bus.clone().map(|bus| bus as Arc<dyn Port>),
+        ),
         config,
         metrics: endpoint.metrics.clone(),
         clients: endpoint.clients.clone(),

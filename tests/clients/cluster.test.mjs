@@ -92,7 +92,7 @@ class Node {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ updates }),
     });
-    assert.equal(response.status, 200, (await response.text()).slice(0, 200));
+    assert.equal(response.status, 202, (await response.text()).slice(0, 200));
   }
 }
 

@@ -10,12 +10,14 @@ use tokio::sync::oneshot;
 
 use super::fan_out::{Except, FanOut};
 use super::{ConversationActor, ConversationMessage, ConversationSettings, People};
+use crate::actors::announcement::Relay;
 use crate::actors::members::{self, Members};
 use crate::actors::pending_entries::PendingEntry;
 use crate::cluster::door::{Closed, Door, FromBus};
 use crate::cluster::message::Message;
 use crate::cluster::peers::{Cause, Change, Effects, Here, Local, Peers, Rules, Update};
 use crate::cluster::port::Port;
+use crate::cluster::queue::Overflow;
 use crate::delivery::fold::{Loss, News, Outage};
 use crate::delivery::outbox::Outbox;
 use crate::event::{ConversationId, ServerEvent, Talk, Username};
@@ -170,18 +172,22 @@ impl ConversationActor {
         self.publish(message);
     }
 
-    /// Tells the other nodes of an announcement on this one. Returns whether the members are told: they are not if they
-    /// know its message already.
-    pub(super) fn tell_peers_of_announcement(&mut self, username: &Username, talk: &Talk, except_self: bool) -> bool {
-        if self.clustered.is_none() {
-            return true;
+    /// Tells the other nodes of an announcement on this one. If that is required and fails, the message counts as not
+    /// told, so that it can be announced again.
+    pub(super) fn relay(&mut self, update: &Update, is_required: bool) -> Relay {
+        let Some(message) = self.with_peers(|peers, local| peers.announce(update.clone(), local)) else {
+            return Relay::Alone;
+        };
+        let (Some(message), Some(settings)) = (message, &self.settings.cluster) else { return Relay::ToldAlready };
+        match settings.port.publish_counted(&self.id, &message) {
+            Ok(heard) => Relay::Queued(heard),
+            Err(Overflow) => {
+                if is_required {
+                    let _ = self.with_peers(|peers, _| peers.forget(&update.talk));
+                }
+                Relay::Full
+            }
         }
-        let (username, talk) = (username.clone(), talk.clone());
-        let update = Update { username, talk, except: Vec::new(), except_self };
-        let message = self.with_peers(|peers, local| peers.announce(update, local)).flatten();
-        let is_new = message.is_some();
-        self.publish(message);
-        is_new
     }
 
     /// Takes a user who leaves while this node ends, and may come back elsewhere. Returns whether nobody is told.
@@ -301,11 +307,7 @@ impl ConversationActor {
 
     fn update_of_peer(&self, update: Update, handling: Option<&Handling>) -> FanOut {
         let Update { username, talk, except, except_self } = update;
-        let except = match (except.is_empty(), except_self) {
-            (true, false) => Except::Nobody,
-            (true, true) => Except::User(username.clone()),
-            (false, _) => Except::Sockets(except.into(), except_self.then(|| username.clone())),
-        };
+        let except = Except::of(except, except_self.then(|| username.clone()));
         let mut fan_out = self.fan_out_of_update(username, talk, except, DeliveryPath::Bus);
         if let Some(handling) = handling {
             fan_out.measure(self.members.sessions(), self.entry.talks(), handling.sent());

@@ -39,6 +39,15 @@ pub(super) enum Except {
 }
 
 impl Except {
+    /// Returns the exception of the sessions whose clients have these socket ids, and of all sessions of a user.
+    pub(super) fn of(socket_ids: Vec<Box<str>>, user: Option<Username>) -> Self {
+        match user {
+            None if socket_ids.is_empty() => Self::Nobody,
+            Some(user) if socket_ids.is_empty() => Self::User(user),
+            user => Self::Sockets(socket_ids.into(), user),
+        }
+    }
+
     fn covers(&self, member: &Member<Arc<Outbox>>) -> bool {
         match self {
             Self::Nobody => false,

@@ -8,7 +8,9 @@ use crate::metrics::{MessageKind as _, ToConversation};
 fn news(name: &str, except_self: bool, receipt: Receipt) -> ConversationMessage {
     let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
     let username = Username::parse(name).unwrap();
-    ConversationMessage::Announce(Announcement { username, talk, except_self, receipt })
+    let (except, relay_required) = (Vec::new(), false);
+    let announcement = Announcement { username, talk, except, except_self, relay_required, receipt };
+    ConversationMessage::Announce(Box::new(announcement))
 }
 
 #[actix_rt::test]
@@ -27,7 +29,7 @@ async fn an_announcement_is_answered_by_the_number_of_its_recipients() {
     let results: Vec<_> = results.collect();
     assert_eq!(results, [Ok(()), Ok(()), Ok(()), Ok(()), Err(SendError::Full)], "they take slots as talks do");
     assert!(all.await.is_err());
-    assert_eq!([0, 1, 2, 3, 4].map(|at| receipts.sessions(at)), [Some(3), Some(1), Some(2), Some(3), Some(0)]);
+    assert_eq!([0, 1, 2, 3, 4].map(|at| receipts.take(at).unwrap().sessions), [3, 1, 2, 3, 0]);
     let joined = 1;
     assert_eq!([messi.heard().len(), phone.heard().len(), xavi.heard().len()], [joined + 3, joined + 3, 3]);
     let kind = mailboxes.read(Instant::now()).kinds.swap_remove(ToConversation::Announce.number());
@@ -47,7 +49,7 @@ async fn a_long_announcement_leaves_out_all_sessions_of_its_user() {
     door.try_send(news("messi", true, each.remove(0))).unwrap();
     assert!(all.await.is_err());
     settled(&door).await;
-    assert_eq!(receipts.sessions(0), Some(FANOUT_SLICE as u32 + 1));
+    assert_eq!(receipts.take(0).unwrap().sessions, FANOUT_SLICE as u32 + 1);
     for (at, member) in members.iter().enumerate() {
         assert_eq!(member.heard().len(), at % 2, "{at}");
     }
@@ -62,5 +64,5 @@ async fn an_announcement_to_a_conversation_that_fails_is_given_to_nobody() {
     door.send_always(ConversationMessage::Panic);
     door.try_send(news("messi", false, each.remove(0))).unwrap();
     assert!(all.await.is_err());
-    assert_eq!(receipts.sessions(0), Some(0));
+    assert_eq!(receipts.take(0).unwrap().sessions, 0);
 }

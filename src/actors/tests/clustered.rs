@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::actors::announcement::{Announcement, Receipts};
+use crate::actors::announcement::{Announcement, Done, Receipts, Relay};
 use crate::actors::conversation::clustered::{self, ClusterSettings};
 use crate::cluster::door::{Door, FromBus};
 use crate::cluster::message::{Content, Message, NodeId};
-use crate::cluster::peers::Rules;
+use crate::cluster::peers::{Rules, Update};
 use crate::cluster::port::Port;
 use crate::cluster::queue::Overflow;
 use crate::event::ConversationId;
@@ -24,6 +24,8 @@ type Attached = (u64, Arc<dyn Door>);
 struct Hub {
     doors: Mutex<HashMap<(usize, ConversationId), Attached>>,
     is_down: AtomicBool,
+    /// Whether no message with a number fits.
+    is_full: AtomicBool,
     /// The node that has said that it ends; 0 for none.
     leaving: AtomicUsize,
     /// Whether subscriptions are confirmed at once.
@@ -54,6 +56,9 @@ impl Port for HubPort {
     }
 
     fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow> {
+        if self.hub.is_full.load(Ordering::Relaxed) && matches!(message.content, Content::Update { .. }) {
+            return Err(Overflow);
+        }
         let (answer, receiver) = oneshot::channel();
         if self.is_up(id) {
             let doors = self.hub.doors.lock();
@@ -117,6 +122,17 @@ async fn quiet(doors: [&Mailbox<ConversationActor>; 2]) {
             members.await.unwrap();
         }
     }
+}
+
+/// Gives the news of a back end to a conversation, and returns what has become of it.
+async fn announce(door: &Mailbox<ConversationActor>, update: Update, relay_required: bool) -> Done {
+    let (receipts, mut each, all) = Receipts::new(1);
+    let Update { username, talk, except, except_self } = update;
+    let receipt = each.remove(0);
+    let announcement = Announcement { username, talk, except, except_self, relay_required, receipt };
+    door.try_send(ConversationMessage::Announce(Box::new(announcement))).unwrap();
+    assert!(all.await.is_err());
+    receipts.take(0).unwrap()
 }
 
 #[actix_rt::test]
@@ -226,11 +242,8 @@ async fn an_update_of_another_server_leaves_out_a_socket_and_is_told_once() {
     for _ in 0..2 {
         hub.give(1, FromBus::Message(Message { stamp: None, content: content.clone() }));
     }
-    let (receipts, mut each, all) = Receipts::new(1);
-    let announcement = Announcement { username, talk, except_self: false, receipt: each.remove(0) };
-    door.try_send(ConversationMessage::Announce(announcement)).unwrap();
-    assert!(all.await.is_err());
-    assert_eq!(receipts.sessions(0), Some(0), "its message was told already");
+    let done = announce(&door, Update { username, talk, except: Vec::new(), except_self: false }, false).await;
+    assert!(matches!(done, Done { sessions: 0, relay: Relay::ToldAlready }), "{done:?}");
     assert_eq!((messi.heard().len(), phone.heard().len()), (0, 1));
 }
 
@@ -255,10 +268,8 @@ async fn an_announcement_leaves_out_its_author_on_all_nodes() {
     };
     let username = Username::parse("messi").unwrap();
     for (id, except_self) in [("1", true), ("2", false)] {
-        let (_receipts, mut each, _all) = Receipts::new(1);
-        let announcement =
-            Announcement { username: username.clone(), talk: talk(id), except_self, receipt: each.remove(0) };
-        door.try_send(ConversationMessage::Announce(announcement)).unwrap();
+        let (username, except) = (username.clone(), Vec::new());
+        announce(&door, Update { username, talk: talk(id), except, except_self }, false).await;
         quiet([&door, &other]).await;
     }
     // Both kinds of exception together.
@@ -267,6 +278,62 @@ async fn an_announcement_leaves_out_its_author_on_all_nodes() {
     hub.give(2, FromBus::Message(Message { stamp: None, content }));
     quiet([&door, &other]).await;
     assert_eq!([&phone, &xavi, &iker].map(|member| member.heard().len()), [1, 3, 2]);
+}
+
+/// A socket that an announcement names is left out on all nodes.
+#[actix_rt::test]
+async fn an_announcement_leaves_out_the_sockets_that_it_names_on_all_nodes() {
+    let hub = Hub::new();
+    let (here, there) = (hub.node(1, |_| {}), hub.node(2, |_| {}));
+    let (door, other) = (attached(&here), attached(&there));
+    let messi = Member::enter(&here, &door, 1, "messi").await;
+    let phone = Member::enter(&here, &door, 2, "messi").await;
+    let iker = Member::enter(&there, &other, 1, "iker").await;
+    let laptop = Member::enter(&there, &other, 2, "iker").await;
+    let members = [&messi, &phone, &iker, &laptop];
+    for (member, socket) in members.iter().zip(["a", "b", "c", "d"]) {
+        member.outbox.set_socket_id(socket);
+    }
+    quiet([&door, &other]).await;
+    members.iter().for_each(|member| drop(member.heard()));
+    let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
+    let username = Username::parse("xavi").unwrap();
+    let except = vec!["b".into(), "/max#c".into()];
+    let done = announce(&door, Update { username, talk, except, except_self: false }, false).await;
+    quiet([&door, &other]).await;
+    assert_eq!(members.map(|member| member.heard().len()), [1, 0, 0, 1]);
+    let Done { sessions: 1, relay: Relay::Queued(heard) } = done else { panic!("{done:?}") };
+    assert_eq!(heard.await, Ok(1));
+}
+
+/// If the queue of the bus is full, the members here are told, unless it is required that all nodes are. An
+/// announcement of which nobody was told may come again.
+#[actix_rt::test]
+async fn an_announcement_that_cannot_be_relayed_is_told_to_nobody_if_that_is_required() {
+    let hub = Hub::new();
+    let here = hub.node(1, |_| {});
+    let door = attached(&here);
+    let messi = Member::enter(&here, &door, 1, "messi").await;
+    let update = |id: &str| Update {
+        username: Username::parse("xavi").unwrap(),
+        talk: Talk {
+            conversation: "c".into(),
+            timestamp: None,
+            message_id: Some(crate::event::Scalar::Text(id.into())),
+        },
+        except: Vec::new(),
+        except_self: false,
+    };
+    hub.is_full.store(true, Ordering::Relaxed);
+    let done = announce(&door, update("1"), true).await;
+    assert!(matches!(done, Done { sessions: 0, relay: Relay::Full }), "{done:?}");
+    let done = announce(&door, update("2"), false).await;
+    assert!(matches!(done, Done { sessions: 1, relay: Relay::Full }), "{done:?}");
+    hub.is_full.store(false, Ordering::Relaxed);
+    for (id, sessions) in [("1", 1), ("2", 0)] {
+        assert_eq!(announce(&door, update(id), true).await.sessions, sessions, "{id}");
+    }
+    assert_eq!(messi.heard().len(), 2);
 }
 
 /// A session hears of an outage once: not also of the channels of its conversations that are subscribed again.

@@ -36,7 +36,7 @@ pub enum Change {
 }
 
 /// An update of another node, a Node server or an emitter.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// The author.
     pub username: Username,

@@ -54,6 +54,14 @@ impl RecentIds {
         self.ids.push_back(Entry { hash, at });
         true
     }
+
+    /// Forgets the message of a talk.
+    pub fn forget(&mut self, talk: &Talk) {
+        if let Some(id) = message_id(talk) {
+            let hash = self.hasher.hash_one(id);
+            self.ids.retain(|entry| entry.hash != hash);
+        }
+    }
 }
 
 /// Returns the id of the message that a talk is about. Literals that stand for no id are none, and a number is equal
