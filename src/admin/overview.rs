@@ -1,11 +1,12 @@
 //! The overview of the server: `/api/v1/overview`, `/api/v1/mailboxes` and `/api/v1/max`. The figures are those of the
-//! last sample. Status and lists are those of the moment.
+//! last sample. Status, lists and the cluster are those of the moment.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::web::{Data, Json};
 
+use super::cluster;
 use super::conversations;
 use super::drain;
 use super::model::overview::{Mailboxes, Max, Overview};
@@ -62,6 +63,7 @@ pub fn of(admin: &Admin) -> Overview {
         conversations: hot.iter().map(|card| conversations::shown(admin, card)).collect(),
         closed: closed.iter().take(CLOSED).map(|session| sessions::shown_closed(admin, session)).collect(),
         max,
+        cluster: admin.bus.is_some().then(|| cluster::of(admin)),
         warnings: last.warnings.clone(),
     }
 }

@@ -27,9 +27,10 @@ pub const INDEX: &str = "Here are /metrics, /health/live, /health/ready, and the
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The path, the content type and the content of each other file.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/dashboard.css", "text/css; charset=utf-8", include_str!("pages/dashboard.css")),
     ("/favicon.svg", "image/svg+xml", include_str!("pages/favicon.svg")),
+    ("/cluster.js", JAVASCRIPT, include_str!("pages/cluster.js")),
     ("/dashboard.js", JAVASCRIPT, include_str!("pages/dashboard.js")),
     ("/dom.js", JAVASCRIPT, include_str!("pages/dom.js")),
     ("/drawer.js", JAVASCRIPT, include_str!("pages/drawer.js")),

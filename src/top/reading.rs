@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::admin::model::cluster::{BusServer, Cluster, PeerNode};
 use crate::admin::model::overview::{Kind, Mailbox, Max, Overview, Rates, Warning, Worker};
 use crate::admin::model::{
     ClosedSession, Conversation, Generation, Limits, Machine, Session, Stage, Status, Transport,
@@ -43,6 +44,7 @@ pub fn read(mut value: Value) -> Result<Picture, String> {
             &mut left_out,
         ),
     );
+    let cluster = cluster(take("cluster"), &mut left_out);
     for name in ["workers", "mailboxes", "sessions", "conversations", "closed", "warnings"] {
         value[name] = json!([]);
     }
@@ -56,6 +58,7 @@ pub fn read(mut value: Value) -> Result<Picture, String> {
         overview.closed,
         overview.warnings,
     ) = lists;
+    overview.cluster = cluster;
     Ok(Picture { overview, left_out })
 }
 
@@ -70,6 +73,17 @@ fn list<T: DeserializeOwned>(value: Value, empty: &Value, left_out: &mut usize) 
     let read: Vec<_> = read.collect();
     *left_out += all - read.len();
     read
+}
+
+/// Reads the cluster, which servers that are alone do not have.
+fn cluster(mut value: Value, left_out: &mut usize) -> Option<Cluster> {
+    let servers = list(value.get_mut("servers").map_or(Value::Null, Value::take), &empty_server(), left_out);
+    let peers = list(value.get_mut("peers").map_or(Value::Null, Value::take), &empty_peer(), left_out);
+    if !value.is_object() {
+        return None;
+    }
+    let text = |name: &str| value[name].as_str().map(str::to_owned);
+    Some(Cluster { node: text("node"), name: text("name"), up: value["up"] == true, servers, peers })
 }
 
 /// Gives an object the fields of `empty` that it lacks, and its objects likewise.
@@ -133,6 +147,7 @@ fn empty() -> Overview {
             p99_ms: None,
             errors: BTreeMap::new(),
         },
+        cluster: None,
         warnings: Vec::new(),
     }
 }
@@ -217,15 +232,42 @@ fn empty_closed() -> Value {
     })
 }
 
+fn empty_server() -> Value {
+    json_of(&BusServer {
+        url: String::new(),
+        up: false,
+        down_ms: None,
+        reason: None,
+        wanted: 0,
+        subscribed: 0,
+        waiting: 0,
+        lag_ms: None,
+    })
+}
+
+fn empty_peer() -> Value {
+    json_of(&PeerNode {
+        node: String::new(),
+        name: String::new(),
+        version: String::new(),
+        tag: String::new(),
+        sessions: 0,
+        conversations: 0,
+        heard_ms: 0,
+        silent: false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::top::samples::busy;
+    use crate::top::samples::{busy, clustered};
 
     #[test]
     fn an_overview_of_this_version_is_read_as_it_is() {
-        let overview = busy();
-        assert_eq!(read(json_of(&overview)), Ok(Picture { overview, left_out: 0 }));
+        for overview in [busy(), clustered()] {
+            assert_eq!(read(json_of(&overview)), Ok(Picture { overview, left_out: 0 }));
+        }
     }
 
     #[test]
@@ -245,7 +287,16 @@ mod tests {
         assert_eq!((overview.sessions[0].folded, overview.max.limit), (0, 0));
         assert_eq!(overview.status.sessions, busy().status.sessions);
 
+        let mut value = json_of(&clustered());
+        value["cluster"]["new"] = json!(1);
+        value["cluster"]["servers"][0].as_object_mut().unwrap().remove("waiting");
+        value["cluster"]["peers"][1]["silent"] = json!("perhaps");
+        let Picture { overview, left_out } = read(value).unwrap();
+        let cluster = overview.cluster.unwrap();
+        assert_eq!((left_out, cluster.servers[0].waiting, cluster.peers.len()), (1, 0, 1));
+
         let least = read(json!({"status": {"version": "9.0.0"}})).unwrap().overview;
+        assert_eq!(least.cluster, None);
         assert_eq!((least.status.version.as_str(), least.mailboxes.len()), ("9.0.0", 0));
     }
 

@@ -1,5 +1,6 @@
 //! An overview of a busy server, for the tests.
 
+use crate::admin::model::cluster::{BusServer, Cluster, PeerNode};
 use crate::admin::model::overview::{Actors, Drain, Kind, Level, Mailbox, Max, Overview, Rates, Warning, Worker};
 use crate::admin::model::{
     ClosedSession, Conversation, Generation, Limits, Machine, Session, Stage, Status, Transport,
@@ -59,6 +60,7 @@ pub fn busy() -> Overview {
             p99_ms: Some(40.0),
             errors: [("max_timeout".to_owned(), 0.5)].into(),
         },
+        cluster: None,
         warnings: vec![warning()],
     }
 }
@@ -69,6 +71,40 @@ pub fn draining() -> Overview {
     overview.status.stage = Stage::Draining;
     overview.drain = Some(Drain { sessions: 5000, left: 320, due_in_ms: 12_000 });
     overview
+}
+
+/// Returns a busy node of a cluster: of its two Redis, the second one is slower; of two other nodes, one is silent.
+pub fn clustered() -> Overview {
+    let server = |port: u16, lag_ms: f64| BusServer {
+        url: format!("redis://10.0.0.9:{port}"),
+        up: true,
+        down_ms: None,
+        reason: None,
+        wanted: 250,
+        subscribed: 250,
+        waiting: 0,
+        lag_ms: Some(lag_ms),
+    };
+    let peer = |name: &str, silent: bool| PeerNode {
+        node: format!("{name}aaaaaaaa"),
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        tag: "k3f9".to_owned(),
+        sessions: 4000,
+        conversations: 400,
+        heard_ms: if silent { 12_000 } else { 700 },
+        silent,
+    };
+    Overview {
+        cluster: Some(Cluster {
+            node: Some("annaaaaaaaaa".to_owned()),
+            name: Some("anna".to_owned()),
+            up: true,
+            servers: vec![server(6379, 0.4), server(6380, 1.2)],
+            peers: vec![peer("bert", false), peer("cleo", true)],
+        }),
+        ..busy()
+    }
 }
 
 /// Returns a server without clients.
@@ -86,6 +122,7 @@ pub fn idle() -> Overview {
         conversations: Vec::new(),
         closed: Vec::new(),
         max,
+        cluster: None,
         warnings: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cluster::Cluster;
 use super::{ClosedSession, Conversation, Session, Status};
 
 /// A frame of `/api/v1/live`. The first one has the history, each later one an overview.
@@ -42,6 +43,9 @@ pub struct Overview {
     pub closed: Vec<ClosedSession>,
     /// The calls to MAX.
     pub max: Max,
+    /// The cluster as this node sees it. Absent if this process is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// What an operator should look at.
     pub warnings: Vec<Warning>,
 }

@@ -2,6 +2,7 @@
  * The dashboard of an operator. Each second the server sends an overview, and the page shows it. This file draws the
  * state of the server and of the connection, and gives the overview to the other parts.
  */
+import { drawCluster } from "./cluster.js";
 import { $, confirmed, list, text } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { ABSENT, clock, duration, exact } from "./format.js";
@@ -126,7 +127,10 @@ function drawMoment() {
   for (const { actor } of overview.mailboxes ?? []) panels.get(actor)?.drawMoment(history, back);
 }
 
-const PARTS = [drawStatus, drawWarnings, drawGlance, drawMailboxes, drawWorkers, drawProcess, drawMax, drawTables];
+const PARTS = [
+  ...[drawStatus, drawWarnings, drawGlance, drawMailboxes, drawWorkers, drawProcess, drawMax],
+  ...[drawCluster, drawTables],
+];
 let scheduled;
 
 /** Draws before the next repaint. A hidden page is not drawn. */
