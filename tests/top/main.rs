@@ -96,6 +96,35 @@ fn a_large_terminal_shows_more_and_a_tiny_one_says_that_it_is() {
 }
 
 #[test]
+fn a_node_of_a_cluster_shows_its_redis_and_the_other_nodes() {
+    let up =
+        |lag: f64| json!({"url": "redis://a", "up": true, "wanted": 9, "subscribed": 9, "waiting": 0, "lag_ms": lag});
+    let peer = |name: &str, silent: bool| {
+        json!({
+            "node": name, "name": name, "version": VERSION, "tag": "k3f9", "sessions": 1, "conversations": 1,
+            "heard_ms": 700, "silent": silent
+        })
+    };
+    let mut node = overview(5000);
+    node["cluster"] = json!({
+        "node": "a", "name": "anna", "up": true, "servers": [up(0.4), up(1.2)],
+        "peers": [peer("bert", false), peer("cleo", true)]
+    });
+    let server = Stub::start(ok(&node));
+    let mut top = in_pty(&server, (100, 30));
+    top.shows(&["cluster 2 other nodes, 1 silent, lag 1.20 ms"]);
+    node["cluster"]["up"] = json!(false);
+    node["cluster"]["servers"][0] = json!({
+        "url": "redis://a", "up": false, "down_ms": 12_345, "reason": "Connection refused", "wanted": 9,
+        "subscribed": 0, "waiting": 3
+    });
+    server.answers(ok(&node));
+    top.shows(&["cluster 1 of 2 Redis down for 12 s: Connection refused, 2 other nodes, 1 silent"]);
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
+}
+
+#[test]
 fn every_signal_that_ends_the_program_restores_the_terminal() {
     let server = Stub::start(ok(&overview(5000)));
     for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::admin::model::Stage;
+use crate::admin::model::cluster::Cluster;
 use crate::admin::model::overview::{Level, Overview, Rates, Worker};
 use crate::remote::text::{cut, printable, width, wrap};
 use crate::top::figures::{age, bytes, clock, count, ms, percent, rate};
@@ -127,8 +128,9 @@ fn figures(overview: &Overview) -> Vec<Figure> {
     if dropped > 0.0 {
         figures.push(trouble("dropped/s", dropped, Tone::Warn));
     }
+    figures.push(figure("memory", memory(overview), Tone::Strong));
+    figures.extend(overview.cluster.as_ref().map(cluster));
     figures.extend([
-        figure("memory", memory(overview), Tone::Strong),
         figure("workers busy", busy(&overview.workers), Tone::Strong),
         figure("calls to MAX", format!("{} of {}, {} wait", max.inflight, max.limit, max.waiting), Tone::Strong),
     ]);
@@ -147,6 +149,33 @@ fn memory(overview: &Overview) -> String {
         0 => bytes(resident),
         bound => format!("{} of {}", bytes(resident), bytes(bound)),
     }
+}
+
+/// Returns whether the other nodes are reached: those that are heard and the slowest Redis, or the Redis that is away
+/// for the longest time, and the reason.
+fn cluster(cluster: &Cluster) -> Figure {
+    const REASON_COLUMNS: usize = 40;
+    let silent = cluster.peers.iter().filter(|peer| peer.silent).count();
+    let mut nodes = match cluster.peers.len() {
+        1 => "1 other node".to_owned(),
+        all => format!("{all} other nodes"),
+    };
+    if silent > 0 {
+        nodes += &format!(", {silent} silent");
+    }
+    let down = cluster.servers.iter().filter(|server| !server.up);
+    let Some(longest) = down.clone().max_by_key(|server| server.down_ms) else {
+        let lag = cluster.servers.iter().filter_map(|server| server.lag_ms).reduce(f64::max);
+        let tone = if silent > 0 { Tone::Warn } else { Tone::Strong };
+        return Figure { name: "cluster", value: format!("{nodes}, lag {}", ms(lag)), tone };
+    };
+    let which = match cluster.servers.len() {
+        1 => "Redis".to_owned(),
+        all => format!("{} of {all} Redis", down.count()),
+    };
+    let time = longest.down_ms.map_or_else(|| "-".to_owned(), age);
+    let reason = cut(longest.reason.as_deref().unwrap_or("-"), REASON_COLUMNS);
+    Figure { name: "cluster", value: format!("{which} down for {time}: {reason}, {nodes}"), tone: Tone::Bad }
 }
 
 /// Returns how busy each worker is; of many, only the busiest and the least busy one.

@@ -8,7 +8,7 @@ use ratatui::style::Color;
 
 use super::*;
 use crate::top::reading::Picture;
-use crate::top::samples::{busy, draining, idle};
+use crate::top::samples::{busy, clustered, draining, idle};
 use crate::version::VERSION;
 
 const COLORS: Palette = Palette { colors: true };
@@ -32,6 +32,10 @@ fn drawn_at(state: &mut State, now: Instant, palette: Palette, (columns, lines):
 
 fn seen(state: &mut State, size: (u16, u16)) -> String {
     text_of(&drawn(state, COLORS, size))
+}
+
+fn text_at(overview: Overview, columns: u16) -> String {
+    text(&mut state(overview), Instant::now(), columns)
 }
 
 /// Expects a text in a picture. Spaces count as one.
@@ -72,6 +76,29 @@ fn at_80_by_24_everything_that_matters_has_its_place() {
 }
 
 #[test]
+fn a_node_of_a_cluster_shows_the_others_and_what_its_redis_does() {
+    let mut overview = clustered();
+    let size = (80, 24);
+    expect(&seen(&mut state(overview.clone()), size), &["cluster 2 other nodes, 1 silent, lag 1.20 ms"]);
+    let cluster = overview.cluster.as_mut().unwrap();
+    cluster.peers.truncate(1);
+    expect(&seen(&mut state(overview.clone()), size), &["cluster 1 other node, lag 1.20 ms"]);
+    let down = |server: &mut crate::admin::model::cluster::BusServer, ms: u64, reason: &str| {
+        (server.up, server.lag_ms, server.down_ms, server.reason) = (false, None, Some(ms), Some(reason.to_owned()));
+    };
+    let cluster = overview.cluster.as_mut().unwrap();
+    down(&mut cluster.servers[0], 12_000, "Connection refused (os error 111)");
+    let text = "cluster 1 of 2 Redis down for 12 s: Connection refused (os error 111), 1 other node";
+    expect(&text_at(overview.clone(), 100), &[text]);
+    let cluster = overview.cluster.as_mut().unwrap();
+    down(&mut cluster.servers[1], 90_000, "a\u{1b}reason of more than the forty characters that fit");
+    expect(&text_at(overview.clone(), 100), &["cluster 2 of 2 Redis down for 1 m: a\\u{1b}reason of more than"]);
+    let cluster = overview.cluster.as_mut().unwrap();
+    cluster.servers.remove(0);
+    expect(&text_at(overview, 100), &["cluster Redis down for 1 m: a\\u{1b}reason of more than"]);
+}
+
+#[test]
 fn at_200_by_60_there_is_more() {
     let picture = seen(&mut state(busy()), (200, 60));
     expect(
@@ -96,7 +123,7 @@ fn at_200_by_60_there_is_more() {
 fn the_screen_grows_with_the_terminal_and_never_draws_beyond_it() {
     for columns in (1..220).step_by(13) {
         for lines in (1..70).step_by(9) {
-            for overview in [busy(), idle(), draining()] {
+            for overview in [busy(), idle(), draining(), clustered()] {
                 let mut state = state(overview);
                 state.is_helping = columns % 2 == 0;
                 let picture = drawn(&mut state, COLORS, (columns, lines));
