@@ -198,3 +198,16 @@ impl From<Refusal> for Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_reason_for_a_refusal_and_no_other() {
+        let page = include_str!("../../docs/operating.md");
+        let rows = page.lines().skip_while(|line| *line != "| `reason` of `maxtalk_bus_rejected_total` | means |");
+        let reasons: Vec<_> = rows.skip(2).map_while(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(reasons, Rejected::ALL.map(Rejected::as_str));
+    }
+}
