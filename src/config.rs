@@ -50,7 +50,7 @@ use allowed::{
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
 use cluster::{CHANNELS, DIALECTS, EventNames, NODE_NAMES, RedisUrls};
-pub use cluster::{Dialect, RedisUrl};
+pub use cluster::{Dialect, RedisUrl, message_bytes_min};
 use declare::settings;
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};

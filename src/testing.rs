@@ -40,7 +40,7 @@ pub mod cluster {
 
 pub mod config {
     pub use crate::config::cost;
-    pub use crate::config::{BaseUrl, Config, Demo, File, Max, Sources};
+    pub use crate::config::{BaseUrl, Config, Demo, File, Max, Sources, message_bytes_min};
 }
 
 pub mod delivery {

@@ -76,7 +76,7 @@ pub struct Settings {
     pub namespace_wide: bool,
     /// The channel of python-socketio, if it is read.
     pub python_channel: Option<Arc<str>>,
-    /// The longest message. At least [`Wire::message_bytes_min`].
+    /// The longest message. At least [`message_bytes_min`](crate::config::message_bytes_min).
     pub message_bytes_max: usize,
     /// The longest id of a conversation, and the longest `timestamp` and `messageID`.
     pub id_bytes_max: usize,
@@ -101,12 +101,6 @@ impl Wire {
     pub fn new(settings: Settings) -> Self {
         let channels = Channels::new(&settings);
         Self { uid: format!("mt:{}", settings.node), channels, settings }
-    }
-
-    /// The least value of [`Settings::message_bytes_max`] with which every update fits that excludes nobody: the id,
-    /// `timestamp` and `messageID` take up to six bytes for one in JSON, and stand in it twice.
-    pub const fn message_bytes_min(id_bytes_max: usize) -> usize {
-        40 * id_bytes_max + 4096
     }
 
     /// Returns the name of the channel of one conversation. It differs from that of any other.

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::allowed::{Allowed, Text, show_url};
 use super::raw::Raw;
+use crate::event::{EXCEPT_MAX, SOCKET_ID_BYTES_MAX};
 
 /// The URL of a Redis, or of the Sentinels that know where it is. It may hold a password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,6 +88,12 @@ fn urls(raw: &Raw) -> Option<Vec<&str>> {
         Some(text) => Some(text.split_whitespace().collect()),
         None => raw.words(),
     }
+}
+
+/// Returns the bytes of the longest message about an update. The id of the conversation, `timestamp` and `messageID`
+/// take up to six bytes for one in JSON, and stand in it twice; a socket id takes up to two for one.
+pub const fn message_bytes_min(id_bytes_max: usize) -> usize {
+    40 * id_bytes_max + EXCEPT_MAX * (2 * SOCKET_ID_BYTES_MAX + 3) + 4096
 }
 
 /// The protocol that the nodes speak on the channels of Redis.

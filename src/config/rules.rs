@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BaseUrl, Config, Problem};
+use super::{BaseUrl, Config, Problem, message_bytes_min};
 
 impl Config {
     /// Everything that is wrong between settings.
@@ -112,6 +112,12 @@ impl Config {
             !cluster.required || !cluster.url.is_empty(),
             &["cluster.required", "cluster.url"],
             "the first needs the second".to_owned(),
+        );
+        let needed = message_bytes_min(self.limits.id_bytes_max);
+        check(
+            cluster.url.is_empty() || cluster.message_bytes_max >= needed,
+            &["cluster.message_bytes_max", "limits.id_bytes_max"],
+            format!("the longest update must fit into a message; allowed here: at least {needed}"),
         );
     }
 }

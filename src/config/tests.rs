@@ -466,6 +466,11 @@ fn settings_that_cannot_work_together_are_named_together() {
              one needs the other",
         ),
         (
+            "cluster.url = ['redis://a']\nlimits.id_bytes_max = 1500".to_owned(),
+            "cluster.message_bytes_max = 65536 (default), limits.id_bytes_max = 1500 (file a.toml, line 2): \
+             the longest update must fit into a message; allowed here: at least 68288",
+        ),
+        (
             "demo.people = 5\nmax.url = 'http://max'".to_owned(),
             "demo.people = 5 (file a.toml, line 1), max.url = \"http://max\" (file a.toml, line 2): \
              the first needs the demo MAX, which runs only without the second",

@@ -14,7 +14,6 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/board/sessions.rs", "card", "the file's own tests"),
     ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
     ("src/bench/target.rs", "How", "tests/bench_target.rs"),
-    ("src/cluster/wire.rs", "message_bytes_min", "tests/wire"),
     ("src/cluster/wire/reading.rs", "ALL", "tests/wire, for both sets"),
     ("src/cluster/wire/reading.rs", "as_str", "tests/wire, for one of the sets"),
     ("src/protocol/handshake.rs", "Forbidden", "a row of the written protocol that no server sends"),
