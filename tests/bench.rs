@@ -205,6 +205,7 @@ const NONE: Accounts = Accounts {
     expected: 0,
     received: 0,
     declared_missing: 0,
+    told_missing: 0,
     lost: 0,
     duplicated: 0,
     out_of_order: 0,

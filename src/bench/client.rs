@@ -32,7 +32,7 @@ use self::speech::Said;
 pub use self::update::Update;
 use self::wire::{Answer, Frame, garbage};
 use super::plan::Way;
-use super::protocol::{AnswerBy, ChatProtocol, Ids};
+use super::protocol::{AnswerBy, ChatProtocol, Ids, Loss};
 use crate::protocol::engine::Packet;
 use crate::protocol::payload::{Body, PayloadReader};
 use crate::protocol::{Generation, TransportKind};
@@ -71,6 +71,8 @@ pub enum Heard<'a> {
     Update(&'a [u8]),
     /// A request was refused: the event and the code.
     Refused(String, String),
+    /// News may be lost.
+    Missed(Loss),
     /// An event that the protocol does not name.
     Unnamed(&'a str),
     /// The argument of an event cannot be read.
@@ -387,6 +389,9 @@ fn event(protocol: &ChatProtocol, name: &str, argument: &str, ear: &mut impl Ear
             Some((event, code)) => Heard::Refused(event, code),
             None => Heard::Garbled(name),
         },
+        name if name == protocol.missed.event => {
+            protocol.missed.read(argument).map_or(Heard::Garbled(name), Heard::Missed)
+        }
         name => Heard::Unnamed(name),
     };
     ear.heard(heard);

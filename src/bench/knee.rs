@@ -96,6 +96,7 @@ fn losses(report: &Report) -> Vec<Miss> {
     }
     losses.extend(faults([
         ("declared as missed", accounts.declared_missing),
+        ("told by missed", accounts.told_missing),
         ("connections failed or lost", report.connections_lost),
         ("talks that the server did not take", report.talks_not_taken),
         ("joins or leaves that failed", report.churn_failures),

@@ -18,6 +18,9 @@ const PADDING: char = '.';
 
 /// The numbers that one connection has to hear in one conversation.
 ///
+/// A server may say that news can be lost ([`Listener::tell`]). What has not come by the end is then not lost without a
+/// word.
+///
 /// Every received number is judged, but only those that are due enter the accounts. A number sent before `listening`,
 /// or received after a request to leave, is neither expected nor received.
 ///
@@ -122,6 +125,15 @@ impl Listener {
         declared
     }
 
+    /// Records that the server has told that any number up to `sent`, the number of talks sent so far, may be lost. Those
+    /// that come later are received as if nothing had been told.
+    pub fn tell(&mut self, sent: u64) {
+        self.sent = self.sent.max(sent);
+        let faults = self.faults();
+        faults.told = faults.told.max(sent);
+        faults.forgotten_told += mem::take(&mut faults.forgotten);
+    }
+
     /// Closes the accounts at a leave: numbers above the last received one are not due, and gaps below it are lost.
     /// Later receipts are still judged, for the next accounts.
     pub fn leave(&mut self) -> Accounts {
@@ -142,14 +154,20 @@ impl Listener {
         let Some(faults) = &mut self.faults else {
             return Accounts { expected, received: expected - never_came, lost: never_came, ..Accounts::default() };
         };
-        let skipped = faults.gaps.iter().map(|&(first, last)| count_of(first.max(due), last)).sum::<u64>();
-        let lost = never_came + skipped + mem::take(&mut faults.forgotten);
+        let told_to = faults.told;
+        let never_told = count_of(due.max(self.highest.saturating_add(1)), last.min(told_to));
+        let gaps =
+            |to: u64| faults.gaps.iter().map(|&(first, last)| count_of(first.max(due), last.min(to))).sum::<u64>();
+        let (skipped, skipped_told) = (gaps(u64::MAX), gaps(told_to));
+        let lost = never_came - never_told + skipped - skipped_told + mem::take(&mut faults.forgotten);
+        let told_missing = never_told + skipped_told + mem::take(&mut faults.forgotten_told);
         let declared_missing = mem::take(&mut faults.declared_missing);
         Accounts {
             sent: 0,
             expected,
-            received: expected.saturating_sub(lost).saturating_sub(declared_missing),
+            received: expected.saturating_sub(lost).saturating_sub(declared_missing).saturating_sub(told_missing),
             declared_missing,
+            told_missing,
             lost,
             duplicated: mem::take(&mut faults.duplicated),
             out_of_order: mem::take(&mut faults.out_of_order),
@@ -194,8 +212,12 @@ impl Listener {
 struct Faults {
     /// The unsettled numbers between `lowest` and `highest`, as rising ranges with both ends.
     gaps: Vec<(u64, u64)>,
-    /// Number of due numbers in ranges that are no longer remembered.
+    /// The highest number that may be lost, as the server has told.
+    told: u64,
+    /// Number of due numbers in ranges that are no longer remembered, and of which nothing was told.
     forgotten: u64,
+    /// Number of those of which it was told.
+    forgotten_told: u64,
     declared_missing: u64,
     duplicated: u64,
     out_of_order: u64,
@@ -207,7 +229,10 @@ impl Faults {
     fn forget(&mut self, due: u64) {
         while self.gaps.len() > GAPS_MAX {
             let (first, last) = self.gaps.remove(0);
-            self.forgotten += count_of(first.max(due), last);
+            let all = count_of(first.max(due), last);
+            let told = count_of(first.max(due), last.min(self.told));
+            self.forgotten += all - told;
+            self.forgotten_told += told;
         }
     }
 }
@@ -273,12 +298,22 @@ impl Tally {
 
     /// Adds the accounts of a listener.
     pub fn add(&mut self, accounts: &Accounts) {
-        let Accounts { sent, expected, received, declared_missing, lost, duplicated, out_of_order, misdelivered } =
-            accounts;
+        let Accounts {
+            sent,
+            expected,
+            received,
+            declared_missing,
+            told_missing,
+            lost,
+            duplicated,
+            out_of_order,
+            misdelivered,
+        } = accounts;
         self.accounts.sent += sent;
         self.accounts.expected += expected;
         self.accounts.received += received;
         self.accounts.declared_missing += declared_missing;
+        self.accounts.told_missing += told_missing;
         self.accounts.lost += lost;
         self.accounts.duplicated += duplicated;
         self.accounts.out_of_order += out_of_order;

@@ -107,7 +107,9 @@ pub struct Accounts {
     /// Deliveries that the server declared as missed: n - 1 for each folded update with `"missed": n`. The update
     /// itself is the first of the n, and received.
     pub declared_missing: u64,
-    /// Deliveries that never came.
+    /// Deliveries that never came after the server had told the member by `missed` that news may be lost.
+    pub told_missing: u64,
+    /// Deliveries that never came, and of which nothing was told.
     pub lost: u64,
     /// Deliveries that came again.
     pub duplicated: u64,
@@ -364,8 +366,9 @@ impl Report {
 
     /// Returns the amount by which the accounts do not balance. It is 0 unless the bench itself is wrong.
     pub fn unaccounted(&self) -> u64 {
-        let Accounts { received, declared_missing, lost, .. } = self.accounts;
-        self.accounts.expected.abs_diff(received.saturating_add(declared_missing).saturating_add(lost))
+        let Accounts { received, declared_missing, told_missing, lost, .. } = self.accounts;
+        let parts = [received, declared_missing, told_missing, lost];
+        self.accounts.expected.abs_diff(parts.into_iter().fold(0, u64::saturating_add))
     }
 
     fn talks_measured(&self) -> u64 {

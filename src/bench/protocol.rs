@@ -27,6 +27,8 @@ pub struct ChatProtocol {
     pub update: Update,
     /// The event by which a request is refused.
     pub refused: Refused,
+    /// The event that tells of news that may be lost.
+    pub missed: Missed,
 }
 
 /// The event that joins.
@@ -133,6 +135,28 @@ pub struct Refused {
     pub code: String,
 }
 
+/// The event that tells a client that news may be lost. A server that has no such event sends none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Missed {
+    /// The name of the event. If it is empty, there is none.
+    pub event: String,
+    /// The path to the list of the conversations. An argument without it is about all conversations of the client.
+    pub conversations: String,
+    /// The path to whether further news may be lost until the event comes again.
+    pub ongoing: String,
+}
+
+/// The argument of [`Missed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The conversations whose news may be lost. `None` for all of the client.
+    pub conversations: Option<Vec<String>>,
+    /// Whether further news may be lost.
+    pub is_ongoing: bool,
+}
+
 impl Default for ChatProtocol {
     fn default() -> Self {
         Self {
@@ -145,6 +169,7 @@ impl Default for ChatProtocol {
             talk: Talk::default(),
             update: Update::default(),
             refused: Refused::default(),
+            missed: Missed::default(),
         }
     }
 }
@@ -199,6 +224,13 @@ impl Default for Update {
 impl Default for Refused {
     fn default() -> Self {
         Self { event: "refused".to_owned(), request: "event".to_owned(), code: "code".to_owned() }
+    }
+}
+
+impl Default for Missed {
+    fn default() -> Self {
+        let [event, conversations, ongoing] = ["missed", "conversations", "ongoing"].map(str::to_owned);
+        Self { event, conversations, ongoing }
     }
 }
 
@@ -273,6 +305,7 @@ impl ChatProtocol {
             ("leave.event", &self.leave.event),
             ("talk.timestamp", &self.talk.timestamp),
             ("refused.event", &self.refused.event),
+            ("missed.event", &self.missed.event),
         ];
         let is_odd = |name: &str| name.contains(['"', '\\']) || name.chars().any(char::is_control);
         if let Some((key, name)) = needed.into_iter().chain(listening).chain(others).find(|(_, name)| is_odd(name)) {
@@ -343,6 +376,20 @@ impl Refused {
         let argument: Value = serde_json::from_str(argument).ok()?;
         let text = |path: &str| Some(at(&argument, path)?.as_str()?.to_owned());
         Some((text(&self.request)?, text(&self.code)?))
+    }
+}
+
+impl Missed {
+    /// Returns what may be lost. `None` if the argument has another form.
+    pub fn read(&self, argument: &str) -> Option<Loss> {
+        let argument: Value = serde_json::from_str(argument).ok()?;
+        let ids = |list: &Value| list.as_array()?.iter().map(text_or_number).collect::<Option<Vec<_>>>();
+        let conversations = match at(&argument, &self.conversations).filter(|_| !self.conversations.is_empty()) {
+            Some(list) => Some(ids(list)?),
+            None => None,
+        };
+        let is_ongoing = at(&argument, &self.ongoing).and_then(Value::as_bool).unwrap_or(false);
+        Some(Loss { conversations, is_ongoing })
     }
 }
 
@@ -471,5 +518,19 @@ mod tests {
         let found = refused.read(r#"{"event":"talk","code":"busy","reason":"x"}"#);
         assert_eq!(found, Some(("talk".to_owned(), "busy".to_owned())));
         assert_eq!(refused.read(r#"{"event":"talk"}"#), None);
+    }
+
+    #[test]
+    fn a_loss_is_of_some_conversations_or_of_all() {
+        let missed = Missed::default();
+        let loss = |conversations: Option<&[&str]>, is_ongoing| {
+            let texts = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+            Some(Loss { conversations: conversations.map(texts), is_ongoing })
+        };
+        assert_eq!(missed.read(r#"{"ongoing":true}"#), loss(None, true));
+        assert_eq!(missed.read(r#"{"conversations":["a",7],"ongoing":false}"#), loss(Some(&["a", "7"]), false));
+        assert_eq!(missed.read("{}"), loss(None, false));
+        assert_eq!(missed.read(r#"{"conversations":"a"}"#), None);
+        assert_eq!(missed.read("x"), None);
     }
 }

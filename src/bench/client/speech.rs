@@ -20,7 +20,7 @@ pub(super) struct Speech {
     /// The part of a packet of 0.9 before the name of the event.
     legacy_event: String,
     /// The names of the events whose argument is of use.
-    heard: [String; 3],
+    heard: [String; 4],
 }
 
 /// The parts of a talk's packet around its values.
@@ -71,7 +71,8 @@ impl Speech {
         };
         let before = around_argument("").0;
         let legacy_event = before.strip_suffix(r#""","args":["#).unwrap_or_default().to_owned();
-        let heard = [&protocol.update.event, &protocol.listening.event, &protocol.refused.event].map(Clone::clone);
+        let ChatProtocol { update: told, listening, refused, missed, .. } = protocol;
+        let heard = [&told.event, &listening.event, &refused.event, &missed.event].map(Clone::clone);
         Self { generation, namespace: namespace.to_owned(), update, talk, legacy_event, heard }
     }
 

@@ -13,7 +13,7 @@ use crate::bench::client::{Ear, Heard, Update};
 use crate::bench::ledger::{self, Receipt, Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::plan::Pace;
-use crate::bench::protocol::{AnswerBy, Ids};
+use crate::bench::protocol::{AnswerBy, Ids, Loss};
 use crate::event::{Code, Token};
 
 /// The results of one thread.
@@ -111,6 +111,7 @@ impl Ear for Hearing<'_> {
             Heard::Connected(heartbeat) => audience.news.push((*number, News::Connected(heartbeat))),
             Heard::Listening(ids) => audience.listening(*number, &ids),
             Heard::Refused(event, code) => audience.refused(*number, &event, &code),
+            Heard::Missed(loss) => audience.missed(*number, &loss),
             Heard::NotListening => {
                 let listening = &audience.run.target.protocol.listening;
                 let article = if listening.answer == AnswerBy::Event { "a" } else { "an" };
@@ -239,6 +240,22 @@ impl Audience {
         Ok(freed + usize::from(delivery.is_freed))
     }
 
+    /// Records that news may be lost: those that have not come by now and, during an outage, those that follow.
+    fn missed(&mut self, number: usize, loss: &Loss) {
+        let person = &mut self.people[number - self.range.start];
+        if loss.conversations.is_none() {
+            person.is_cut_off = loss.is_ongoing;
+        }
+        let Some(field) = &self.field else { return };
+        let named = loss.conversations.as_ref().map(|ids| ids.iter().filter_map(|id| field.layout.find(id)));
+        let named = named.map(Vec::from_iter);
+        for seat in &mut person.seats {
+            if named.as_ref().is_none_or(|named| named.contains(&seat.conversation)) {
+                seat.listener.tell(field.talks[seat.conversation].sent());
+            }
+        }
+    }
+
     fn listening(&mut self, number: usize, Ids { texts: ids, are_numbers }: &Ids) {
         let now_us = self.now_us;
         let person = &mut self.people[number - self.range.start];
@@ -325,6 +342,9 @@ impl Audience {
         field.under_way.fetch_add(1, Ordering::Relaxed);
         let mut freed = 0;
         for seat in &mut person.seats {
+            if person.is_cut_off {
+                seat.listener.tell(field.talks[seat.conversation].sent());
+            }
             self.notes.tally.add(&seat.listener.leave());
             // Talks sent from here on may still come until the server confirms the leave.
             seat.left_at = Some(u64::MAX);
@@ -345,10 +365,14 @@ impl Audience {
     /// Closes the ledgers of a user, who takes no further part in the run. Due talks that were not heard are lost.
     pub(super) fn close(&mut self, number: usize) {
         self.answered(number, State::Gone);
-        let seats = mem::take(&mut self.person(number).seats);
+        let person = self.person(number);
+        let (seats, is_cut_off) = (mem::take(&mut person.seats), person.is_cut_off);
         let Some(field) = self.field.clone() else { return };
         for mut seat in seats {
             let talks = &field.talks[seat.conversation];
+            if is_cut_off {
+                seat.listener.tell(talks.sent());
+            }
             self.notes.tally.add(&seat.listener.close(talks.sent()));
             if seat.left_at.is_none() {
                 self.free(talks.quit(seat.heard));

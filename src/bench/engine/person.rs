@@ -9,6 +9,8 @@ pub(super) struct Person {
     pub(super) state: State,
     /// When the user asked to join or to leave.
     pub(super) asked_us: u64,
+    /// Whether the server has told that news may be lost until it tells otherwise.
+    pub(super) is_cut_off: bool,
     /// The user's conversations in rising order. They are kept after a leave.
     pub(super) seats: Vec<Seat>,
 }
@@ -56,7 +58,7 @@ pub(super) struct Seat {
 
 impl Person {
     pub(super) fn new(number: usize) -> Self {
-        Self { number, state: State::Connecting, asked_us: 0, seats: Vec::new() }
+        Self { number, state: State::Connecting, asked_us: 0, is_cut_off: false, seats: Vec::new() }
     }
 
     pub(super) fn join(&mut self, now_us: u64) {

@@ -8,6 +8,7 @@ use crate::bench::ledger::{Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::outcome::Accounts;
 use crate::bench::plan::{Pace, Sizes};
+use crate::bench::protocol::Loss;
 use crate::protocol::{Generation, TransportKind};
 
 /// Users `u0` and so on who all listen to the conversation `c`, in which the first talks.
@@ -169,6 +170,40 @@ fn what_a_server_has_folded_frees_its_slots() {
     let Accounts { expected, received, declared_missing, lost, .. } = audience.notes.tally.accounts();
     assert_eq!((expected, received, declared_missing, lost), (3, 1, 2, 0));
     assert_eq!(audience.turns.len(), 3, "a slot is free once");
+}
+
+#[test]
+fn what_never_came_during_an_outage_or_before_a_warning_is_told_of() {
+    let warn = |audience: &mut Audience, conversations: Option<&str>, is_ongoing| {
+        let conversations = conversations.map(|id| vec![id.to_owned()]);
+        Hearing { audience, number: 1 }.heard(Heard::Missed(Loss { conversations, is_ongoing }));
+    };
+    let accounts = |warnings: &[(Option<&str>, bool)]| {
+        let mut audience = audience(2, Pace::Open { rate: 1.0 });
+        talk(&audience, 0);
+        for &(conversations, is_ongoing) in warnings {
+            warn(&mut audience, conversations, is_ongoing);
+            talk(&audience, 0);
+        }
+        audience.close(1);
+        let Accounts { told_missing, lost, .. } = audience.notes.tally.accounts();
+        (told_missing, lost)
+    };
+    assert_eq!(accounts(&[]), (0, 1));
+    assert_eq!(accounts(&[(Some("c"), false)]), (1, 1));
+    assert_eq!(accounts(&[(Some("another"), false)]), (0, 2));
+    assert_eq!(accounts(&[(None, true)]), (2, 0));
+    assert_eq!(accounts(&[(None, true), (Some("c"), false)]), (3, 0), "the outage goes on");
+    assert_eq!(accounts(&[(None, true), (None, false)]), (2, 1));
+    // It may begin before the first talk.
+    let mut early = audience(2, Pace::Open { rate: 1.0 });
+    let field = early.field.take();
+    warn(&mut early, None, true);
+    early.field = field;
+    talk(&early, 0);
+    early.leave(1, 0);
+    early.close(1);
+    assert_eq!(early.notes.tally.accounts().lost, 0);
 }
 
 #[test]

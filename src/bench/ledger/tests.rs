@@ -140,6 +140,8 @@ enum Step {
     /// Receives the next number, as from a correct server.
     Next,
     Declare(u64, u64),
+    /// Hears that anything may be lost.
+    Tell,
     Leave,
 }
 
@@ -149,6 +151,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..70_u64).prop_map(Step::Receive),
         8 => Just(Step::Next),
         1 => (0..70_u64, 0..30_u64).prop_map(|(first, count)| Step::Declare(first, count)),
+        1 => Just(Step::Tell),
         1 => Just(Step::Leave),
     ];
     vec(step, 0..60)
@@ -158,12 +161,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     due: u64,
     sent: u64,
+    told: u64,
     came: BTreeSet<u64>,
     declared: BTreeSet<u64>,
     faults: Accounts,
 }
 
 impl Model {
+    fn new(due: u64, sent: u64) -> Self {
+        Self { due, sent, told: 0, came: BTreeSet::new(), declared: BTreeSet::new(), faults: Accounts::default() }
+    }
+
     fn is_settled(&self, number: u64) -> bool {
         self.came.contains(&number) || self.declared.contains(&number)
     }
@@ -206,7 +214,9 @@ impl Model {
             accounts.expected += 1;
             accounts.received += u64::from(self.came.contains(&number));
             accounts.declared_missing += u64::from(self.declared.contains(&number));
-            accounts.lost += u64::from(!self.is_settled(number));
+            let never_came = !self.is_settled(number);
+            accounts.told_missing += u64::from(never_came && number <= self.told);
+            accounts.lost += u64::from(never_came && number > self.told);
         }
         self.due = u64::MAX;
         accounts
@@ -219,9 +229,7 @@ proptest! {
     #[test]
     fn a_listener_accounts_as_its_model(joined in 0..10_u64, steps in steps()) {
         let (mut listener, mut sent) = (Listener::new(joined), joined);
-        let mut model = Model {
-            due: joined + 1, sent, came: BTreeSet::new(), declared: BTreeSet::new(), faults: Accounts::default(),
-        };
+        let mut model = Model::new(joined + 1, sent);
         for step in steps {
             match step {
                 // Few enough that no gap is forgotten.
@@ -241,6 +249,10 @@ proptest! {
                     listener.declare_missing(first, count);
                     model.declare(first, count);
                 }
+                Step::Tell => {
+                    listener.tell(sent);
+                    (model.sent, model.told) = (sent, sent);
+                }
                 Step::Leave => {
                     let highest = model.highest();
                     prop_assert_eq!(listener.leave(), model.account(highest));
@@ -250,14 +262,14 @@ proptest! {
         model.sent = sent;
         let accounts = listener.close(sent);
         prop_assert_eq!(accounts, model.account(sent));
-        prop_assert_eq!(accounts.expected, accounts.received + accounts.declared_missing + accounts.lost);
+        let Accounts { received, declared_missing, told_missing, lost, .. } = accounts;
+        prop_assert_eq!(accounts.expected, received + declared_missing + told_missing + lost);
     }
 
     #[test]
     fn beyond_the_bound_no_fault_is_overlooked(numbers in vec(1..400_u64, 0..600)) {
         let (mut listener, sent) = (Listener::new(0), 400);
-        let mut model =
-            Model { due: 1, sent, came: BTreeSet::new(), declared: BTreeSet::new(), faults: Accounts::default() };
+        let mut model = Model::new(1, sent);
         for number in numbers {
             let (receipt, true_receipt) = (listener.receive(number, sent), model.receive(number));
             prop_assert!(receipt == true_receipt || (receipt, true_receipt) == (Duplicate, OutOfOrder));
@@ -270,6 +282,26 @@ proptest! {
         prop_assert_eq!(accounts.received, truth.received - mistaken);
         prop_assert_eq!(accounts.duplicated, truth.duplicated + mistaken);
     }
+}
+
+#[test]
+fn what_has_not_come_by_the_time_of_a_warning_is_told() {
+    let mut listener = Listener::new(0);
+    listener.receive(1, 4);
+    listener.tell(4);
+    assert_eq!((listener.receive(3, 6), listener.receive(3, 6)), (New, Duplicate), "it comes after all");
+    assert_eq!(listener.receive(5, 6), New);
+    let expected = Accounts { told_missing: 2, duplicated: 1, ..accounts(6, 3, 1) };
+    assert_eq!(listener.close(6), expected, "2 and 4 were told of, 6 was not");
+}
+
+#[test]
+fn gaps_that_are_forgotten_are_told_of_if_a_warning_came() {
+    let mut listener = Listener::new(0);
+    (1..=100).map(|number| 2 * number).for_each(|number| assert_eq!(listener.receive(number, 200), New));
+    listener.tell(200);
+    (101..=200).map(|number| 2 * number).for_each(|number| assert_eq!(listener.receive(number, 400), New));
+    assert_eq!(listener.close(400), Accounts { told_missing: 100, ..accounts(400, 200, 100) });
 }
 
 #[test]
@@ -302,6 +334,7 @@ fn a_tally_adds_up_and_counts_strays() {
         expected: 10,
         received: 6,
         declared_missing: 4,
+        told_missing: 0,
         lost: 2,
         duplicated: 1,
         out_of_order: 2,

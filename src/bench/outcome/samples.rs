@@ -174,6 +174,7 @@ pub(in crate::bench) fn faulty() -> Report {
         expected: 20_000,
         received: 19_992,
         declared_missing: 0,
+        told_missing: 0,
         lost: 3,
         duplicated: 1,
         out_of_order: 2,

@@ -69,6 +69,10 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     let faults = report.faults().into_iter().map(|(name, number)| format!("{} {name}", count(number)));
     let faults = faults.collect::<Vec<_>>().join(", ");
     let errors = told_errors(report).map_or_else(String::new, |errors| format!("; errors: {errors}"));
+    let told = match report.accounts.told_missing {
+        0 => String::new(),
+        told => format!("; {} did not come, and their members were told so by missed", count(told)),
+    };
     let hint = Hint::of_run(report).map_or_else(String::new, |hint| format!(". {hint}"));
     let mut verdicts = vec![
         validity(report),
@@ -81,7 +85,9 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
             }
             (true, _) => Verdict {
                 good: true,
-                text: format!("CLEAN: each delivery is accounted for, in order and once, and nobody was lost{errors}"),
+                text: format!(
+                    "CLEAN: each delivery is accounted for, in order and once, and nobody was lost{told}{errors}"
+                ),
             },
             (false, _) => Verdict {
                 good: false,
@@ -291,6 +297,8 @@ fn accounts(report: &Report) -> Grid {
     let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
     rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));
     // Most runs do not need these rows.
+    let told = ("told of by the event missed", accounts.told_missing);
+    rows.extend((told.1 > 0).then(|| row(told.0, [count(told.1)])));
     let rare = [
         ("joins or leaves that failed", report.churn_failures),
         ("talks that the server did not take", report.talks_not_taken),

@@ -104,6 +104,7 @@ fn accounts(accounts: &Accounts) -> Value {
         "expected": accounts.expected,
         "received": accounts.received,
         "declared_missing": accounts.declared_missing,
+        "told_missing": accounts.told_missing,
         "lost": accounts.lost,
         "duplicated": accounts.duplicated,
         "out_of_order": accounts.out_of_order,
