@@ -400,8 +400,8 @@ impl CommandLine {
             Command::Check { options, offline, connect, size } => {
                 Ok(Command::Check { options: options.or(self.options), offline, connect, size })
             }
-            Command::Bench(options) if options.sweeps_another() => {
-                let message = "a sweep starts its own servers: \"--sweep\" needs \"--spawn\" in place of \"--url\"";
+            Command::Bench(options) if options.contradiction().is_some() => {
+                let message = options.contradiction().unwrap_or_default();
                 Err(Self::command_of_clap().error(ErrorKind::ArgumentConflict, message))
             }
             Command::Set(options) if options.repeated().is_some() => {

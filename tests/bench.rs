@@ -47,10 +47,11 @@ fn job(address: SocketAddr) -> Job {
     let (path, namespace) = ("/socket.io/".to_owned(), "/max".to_owned());
     Job {
         plan,
-        target: Target { host: address.to_string(), address, path, namespace, protocol: Arc::default() },
+        targets: vec![Target { host: address.to_string(), address, path, namespace, protocol: Arc::default() }],
         users: Vec::new(),
-        pid: None,
-        metrics: None,
+        pids: Vec::new(),
+        redis: None,
+        metrics: Vec::new(),
         threads: 1,
         circumstances: Circumstances::default(),
         progress: false,
@@ -256,6 +257,7 @@ fn assert_caught(fault: Fault, wrong: Accounts) {
         out_of_order: wrong.out_of_order * faults,
         misdelivered: wrong.misdelivered * faults,
         declared_missing: wrong.declared_missing * faults,
+        told_missing: 0,
     };
     assert_eq!(report.accounts, wrong, "{fault:?}: {:?}", report.errors);
     assert_eq!(expected, sent * (CONNECTIONS as u64 / 2 - 1), "{fault:?}");
@@ -308,7 +310,7 @@ fn a_join_answered_twice_is_counted_once() {
     job.plan.pace = Pace::Open { rate: 0.0 };
     job.plan.duration = Duration::from_millis(100);
     for fault in [Fault::ListenAndRefuse, Fault::ConnectTwice] {
-        job.target = self::job(Faulty::start(fault).addr).target;
+        job.targets = self::job(Faulty::start(fault).addr).targets;
         let report = run(&job);
         assert_eq!((report.joins.count, report.connections_lost), (CONNECTIONS as u64, 0), "{fault:?}");
     }
@@ -408,7 +410,7 @@ fn an_unfit_server_is_reported() {
 
     let fixture = fixture();
     let mut job = job(fixture.addr);
-    job.target.namespace = "/other".to_owned();
+    job.targets[0].namespace = "/other".to_owned();
     let error = engine::run(&job, pending()).unwrap_err().to_string();
     assert!(error.starts_with("nobody could join: connect: the namespace /other was refused: "), "{error}");
 

@@ -111,13 +111,13 @@ struct Session {
 }
 
 impl Client {
-    /// Begins to connect and to enter the namespace. `number` identifies the client: [`Client::number`] finds it by an
-    /// event. The kernel buffers little for a `slow` client, which will stop reading.
+    /// Begins to connect to this node and to enter the namespace. `number` identifies the client: [`Client::number`]
+    /// finds it by an event. The kernel buffers little for a `slow` client, which will stop reading.
     ///
     /// # Errors
     /// The system refuses a socket.
-    pub fn open(peers: &Peers, way: Way, number: usize, slow: bool) -> io::Result<Self> {
-        let peer = Rc::clone(peers.of(way.generation));
+    pub fn open(peers: &Peers, node: usize, way: Way, number: usize, slow: bool) -> io::Result<Self> {
+        let peer = Rc::clone(peers.of(node, way.generation));
         let Target { host, address, path, .. } = &peer.target;
         let (stage, request) = match (way.generation, way.transport) {
             (Generation::Sio09, _) => (Stage::Session, wire::get(host, &format!("{path}1/"))),

@@ -3,7 +3,8 @@
 //! The load comes from threads, each with its share of the connections. This file has what they share with one another
 //! and with the conductor.
 //!
-//! * `observer`: reads the metrics of the server.
+//! * `observer`: reads the metrics of the servers.
+//! * `processes`: the CPU time and memory of their processes.
 //! * `conductor`: directs the threads, watches the server's process, and assembles the report.
 //! * `worker`: one thread.
 //! * `audience`: its users as listeners.
@@ -19,6 +20,7 @@ mod conductor;
 mod errors;
 mod observer;
 mod person;
+mod processes;
 mod script;
 mod speakers;
 mod talks;
@@ -43,6 +45,7 @@ use super::measure::{Distribution, SizeClass};
 use super::mistakes::Hint;
 use super::outcome::{Circumstances, Report};
 use super::plan::{Layout, Plan, Schedule, Way};
+use super::protocol::ChatProtocol;
 use super::target::Scraper;
 use crate::event::Token;
 
@@ -51,14 +54,16 @@ use crate::event::Token;
 pub struct Job {
     /// The plan of the run.
     pub plan: Plan,
-    /// The endpoint to load.
-    pub target: Target,
+    /// The endpoints to load: the server, or the nodes of one cluster. All have the same protocol. At least one.
+    pub targets: Vec<Target>,
     /// Names and tokens in place of `user_prefix` and a number, in the order of the connections. May be empty.
     pub users: Vec<Credentials>,
-    /// The server's process, if it is on this machine and known.
-    pub pid: Option<u32>,
-    /// The metrics of the server, if they can be read.
-    pub metrics: Option<Scraper>,
+    /// The processes of the targets, in their order, if they are on this machine and known. Empty otherwise.
+    pub pids: Vec<u32>,
+    /// The process of the Redis between the nodes, if it is on this machine and known.
+    pub redis: Option<u32>,
+    /// The metrics of the targets, if those of all can be read. Empty otherwise.
+    pub metrics: Vec<Scraper>,
     /// Number of threads that make the load.
     pub threads: usize,
     /// Where and when the run is made.
@@ -136,7 +141,7 @@ struct Run {
     /// The prefix of the message ids of this run.
     id: String,
     plan: Plan,
-    target: Target,
+    targets: Vec<Target>,
     users: Vec<User>,
     threads: usize,
     shares: Vec<Range<usize>>,
@@ -177,6 +182,8 @@ struct Counts {
     /// Joins that the server refused.
     refused_joins: AtomicU64,
     deliveries: AtomicU64,
+    /// Those of them whose talker is on another node.
+    remote: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -186,6 +193,8 @@ struct User {
     heard_as: String,
     token: Option<Token>,
     way: Way,
+    /// The number of its node, from 0.
+    node: usize,
     slow: bool,
 }
 
@@ -196,6 +205,8 @@ struct Field {
     schedule: Option<Schedule>,
     talks: Vec<Talks>,
     classes: Vec<SizeClass>,
+    /// The node of the talker of each conversation.
+    homes: Vec<usize>,
     /// The ids of the conversations as JSON.
     ids: Vec<String>,
     /// Whether talkers hear their own talks.
@@ -210,16 +221,18 @@ struct Field {
 }
 
 impl Field {
-    fn new(layout: Layout, schedule: Option<Schedule>, echo: bool, has_numbers: bool) -> Self {
+    fn new(layout: Layout, schedule: Option<Schedule>, run: &Run) -> Self {
+        let has_numbers = run.numbers.load(Ordering::Relaxed);
         let conversations = 0..layout.conversations();
         let written = |id: &str| if has_numbers { id.to_owned() } else { json(id) };
         Self {
             talks: conversations.clone().map(|_| Talks::default()).collect(),
             classes: conversations.clone().map(|conversation| SizeClass::of(layout.size(conversation))).collect(),
+            homes: conversations.clone().map(|conversation| run.users[layout.talker(conversation)].node).collect(),
             ids: conversations.map(|conversation| written(layout.id(conversation).as_str())).collect(),
             layout,
             schedule,
-            echo,
+            echo: run.protocol().echo,
             turn: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             over: AtomicBool::new(false),
@@ -275,6 +288,15 @@ impl Door {
 }
 
 impl Run {
+    fn protocol(&self) -> &ChatProtocol {
+        &self.targets[0].protocol
+    }
+
+    /// Returns where a user is, for the kind of an error. Empty if there is one server.
+    fn place(&self, number: usize) -> String {
+        if self.targets.len() > 1 { format!(" (node {})", self.users[number].node + 1) } else { String::new() }
+    }
+
     fn us(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.epoch).as_micros() as u64
     }

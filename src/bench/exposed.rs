@@ -23,8 +23,8 @@ const WAITING: &str = "maxtalk_mailbox_messages";
 /// Actions against slow readers.
 const SLOW: &str = "maxtalk_slow_actions_total";
 
-/// The scrapes of one server, which was started for the run. The first one is made when all have joined, the last when
-/// the last talk has been received.
+/// The scrapes of one server, or of all nodes together, which were started for the run. The first one is made when all
+/// have joined, the last when the last talk has been received.
 #[derive(Clone, Debug, Default)]
 pub struct Scrapes {
     first: Option<Exposition>,

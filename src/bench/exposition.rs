@@ -25,6 +25,13 @@ impl Sample {
     }
 }
 
+impl FromIterator<Exposition> for Exposition {
+    /// Puts the samples of several servers together, as if they were those of one: sums are over all of them.
+    fn from_iter<Servers: IntoIterator<Item = Self>>(servers: Servers) -> Self {
+        Self(servers.into_iter().flat_map(|server| server.0).collect())
+    }
+}
+
 impl Exposition {
     /// Reads the text of `/metrics`, in the format 0.0.4 or as OpenMetrics. Lines that are neither a sample nor a
     /// comment are left out.
@@ -202,6 +209,19 @@ half_a_label{x="y
         assert_eq!(metrics.labels("maxtalk_rejected_total", "actor"), ["conversation", "registry"]);
         assert_eq!(metrics.labels("maxtalk_build_info", "version"), ["0.1 \"a, b}\" \\ c\n"]);
         assert!(!metrics.is_empty() && Exposition::parse("<html>\n# nothing\n").is_empty());
+    }
+
+    #[test]
+    fn several_servers_are_as_one() {
+        let [one, other] = [(); 2].map(|()| Exposition::parse(TEXT));
+        let both = [one.clone(), other].into_iter().collect::<Exposition>();
+        assert_eq!(
+            (one.total("maxtalk_rejected_total"), both.total("maxtalk_rejected_total")),
+            (Some(17.0), Some(34.0))
+        );
+        assert_eq!(both.max("maxtalk_peak", ("actor", "conversation")), Some(9.0));
+        let waits = both.histogram("maxtalk_wait", ("actor", "conversation"));
+        assert_eq!(waits, Histogram(vec![(0.1, 40.0), (0.2, 80.0), (f64::INFINITY, 100.0)]));
     }
 
     #[test]

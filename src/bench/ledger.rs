@@ -125,8 +125,8 @@ impl Listener {
         declared
     }
 
-    /// Records that the server has told that any number up to `sent`, the number of talks sent so far, may be lost. Those
-    /// that come later are received as if nothing had been told.
+    /// Records that the server has told that any number up to `sent`, the number of talks sent so far, may be lost.
+    /// Those that come later are received as if nothing had been told.
     pub fn tell(&mut self, sent: u64) {
         self.sent = self.sent.max(sent);
         let faults = self.faults();

@@ -150,6 +150,8 @@ pub struct Recorder {
     joins: Distribution,
     lag: Distribution,
     raw: Distribution,
+    /// The corrected latencies within a node, and between nodes.
+    routes: [Distribution; 2],
     last: Distribution,
     seconds: Vec<Cell>,
     /// The latencies of each [`SizeClass`], by its number.
@@ -182,6 +184,7 @@ impl Recorder {
             joins: run(),
             lag: run(),
             raw: run(),
+            routes: [run(), run()],
             last: run(),
             seconds: Vec::new(),
             classes: Vec::new(),
@@ -215,14 +218,15 @@ impl Recorder {
         }
     }
 
-    /// Records that one member of a conversation of this class has received a talk.
-    pub fn record(&mut self, class: SizeClass, intended_us: u64, sent_us: u64, received_us: u64) {
+    /// Records that one member of a conversation of this class has received a talk, from another node if `is_remote`.
+    pub fn record(&mut self, class: SizeClass, is_remote: bool, intended_us: u64, sent_us: u64, received_us: u64) {
         let corrected = received_us.saturating_sub(intended_us);
         if let Some(second) = self.second(received_us) {
             second.deliveries.record(corrected);
         }
         if self.is_measured(intended_us) {
             self.raw.record(received_us.saturating_sub(sent_us));
+            self.routes[usize::from(is_remote)].record(corrected);
             self.class(class).delivery.record(corrected);
             if let Some(bursts) = self.bursts {
                 let of_burst_us = (intended_us - self.from_us) % bursts.period_us();
@@ -247,6 +251,7 @@ impl Recorder {
         self.lag.merge(&other.lag);
         self.raw.merge(&other.raw);
         self.last.merge(&other.last);
+        self.routes.iter_mut().zip(&other.routes).for_each(|(ours, theirs)| ours.merge(theirs));
         self.drained_us = self.drained_us.max(other.drained_us);
         grow(&mut self.seconds, other.seconds.len(), Cell::new);
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
@@ -281,6 +286,11 @@ impl Recorder {
     /// Returns delivery latencies from the real time of sending.
     pub fn raw(&self) -> &Distribution {
         &self.raw
+    }
+
+    /// Returns the corrected latencies of deliveries within a node, and between nodes.
+    pub fn routes(&self) -> &[Distribution; 2] {
+        &self.routes
     }
 
     /// Returns the times from the intended time of sending until all members have received the talk.

@@ -14,7 +14,7 @@ pub use self::sweep::SweepOptions;
 pub use self::values::Weights;
 use self::values::{
     connections, conversations_per_user, duration, endpoint, generations, lag, members, payload_bytes, per_second,
-    ramp, server_url, share, sizes, threads, transports, window,
+    ramp, server_url, share, sizes, spawned, threads, transports, window,
 };
 use super::engine::Credentials;
 use super::knee::Objective;
@@ -41,12 +41,21 @@ const PROTOCOL_BYTES_MAX: u64 = 64 << 10;
 #[command(group(ArgGroup::new("search").args(["find_knee", "sweep"]).multiple(true)))]
 pub struct BenchOptions {
     /// Server to load, such as http://127.0.0.1:6545. Its path is the namespace; the default is /max, or that of
-    /// --protocol
+    /// --protocol. Given again, it names another node of the same cluster: the connections are spread over all
     #[arg(long, value_name = "URL", group = "target", value_parser = server_url)]
-    pub url: Option<Url>,
-    /// Start this program's server on loopback, with enough people in its demo MAX, and stop it afterwards
-    #[arg(long, group = "target", conflicts_with_all = ["pid", "user_prefix", "token_file"])]
-    pub spawn: bool,
+    pub url: Vec<Url>,
+    /// Start this program's server on loopback, with enough people in its demo MAX, and stop it afterwards. With a
+    /// number from 2 to 16, that many nodes of a cluster and a redis-server of their own
+    #[arg(
+        long,
+        value_name = "NODES",
+        group = "target",
+        num_args = 0..=1,
+        default_missing_value = "1",
+        value_parser = spawned,
+        conflicts_with_all = ["pid", "user_prefix", "token_file"],
+    )]
+    pub spawn: Option<usize>,
     /// Number of connections, one user each: at most 100,000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
     pub connections: usize,
@@ -99,9 +108,10 @@ pub struct BenchOptions {
     /// File with one line per connection: a token, or a username and a token. Without it, users join without tokens
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Process id of the server on this machine, to measure its CPU time and memory
+    /// Process id of the server on this machine, to measure its CPU time and memory. Of several nodes, that of each, in
+    /// the order of --url
     #[arg(long, value_name = "N")]
-    pub pid: Option<u32>,
+    pub pid: Vec<u32>,
     /// Threads that make the load, at most the number of cores
     #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
     pub threads: usize,
@@ -206,7 +216,7 @@ impl BenchOptions {
             connections: self.connections,
             members: self.members,
             conversations_per_user: self.conversations_per_user,
-            sizes: if self.url.is_some() { Sizes::Learnt } else { self.sizes },
+            sizes: if self.spawn.is_none() { Sizes::Learnt } else { self.sizes },
             pace: self.pace(),
             ramp: self.ramp,
             duration: self.duration,
@@ -226,9 +236,27 @@ impl BenchOptions {
         self.lag_max.unwrap_or_else(|| self.slo.lag_max())
     }
 
-    /// Whether a sweep is asked for, but the server is another's.
-    pub fn sweeps_another(&self) -> bool {
-        self.sweep.is_asked_for() && !self.spawn
+    /// Returns why these flags cannot go together, and what to write instead. `None` if they can.
+    pub fn contradiction(&self) -> Option<String> {
+        let nodes = self.spawn.unwrap_or(self.url.len());
+        match (self.sweep.is_asked_for(), self.spawn) {
+            (true, None) => {
+                let why = "a sweep starts its own servers: \"--sweep\" needs \"--spawn\" in place of \"--url\"";
+                return Some(why.to_owned());
+            }
+            (true, Some(2..)) => {
+                let why = "a sweep compares limits of one server: \"--sweep\" needs \"--spawn\" without a number";
+                return Some(why.to_owned());
+            }
+            _ => {}
+        }
+        if !self.pid.is_empty() && self.pid.len() != nodes {
+            let why = "the process of each node is needed: give \"--pid\" as often as \"--url\", in the same order";
+            return Some(why.to_owned());
+        }
+        (self.connections < nodes).then(|| {
+            format!("each node needs a connection: give \"--connections\" {nodes} or more, or name fewer nodes")
+        })
     }
 
     /// Returns the grid of the sweep that is asked for.
@@ -515,6 +543,29 @@ mod tests {
         }
         assert!(parse("--spawn --find-knee --slo p99<1ms --json").is_ok());
         assert!(parse("--spawn --sweep mailbox.session=1,2 --slo p99<1ms --rate 10 --plan").is_ok());
+    }
+
+    #[test]
+    fn flags_of_several_nodes_that_contradict_one_another_say_what_to_write() {
+        let said = |line: &str| parse(line).unwrap().contradiction();
+        let table = [
+            ("--url http://a --sweep mailbox.session=1,2", "needs \"--spawn\" in place of \"--url\""),
+            ("--spawn 2 --sweep mailbox.session=1,2", "needs \"--spawn\" without a number"),
+            ("--url http://a --url http://b --pid 1", "give \"--pid\" as often as \"--url\", in the same order"),
+            ("--url http://a --pid 1 --pid 2", "give \"--pid\" as often as \"--url\""),
+            ("--spawn 3 --connections 2", "give \"--connections\" 3 or more"),
+        ];
+        for (line, message) in table {
+            assert!(said(line).is_some_and(|said| said.contains(message)), "{line}: {:?}", said(line));
+        }
+        for line in ["--spawn", "--spawn 3", "--spawn --sweep mailbox.session=1,2", "--url http://a --pid 1"] {
+            assert_eq!(said(line), None, "{line}");
+        }
+        assert_eq!(said("--url http://a --url http://b --pid 1 --pid 2"), None);
+        let many = parse("--spawn 17").unwrap_err().to_string();
+        assert!(many.contains("a whole number from 1 to 16"), "{many}");
+        assert_eq!(parse("--spawn --rate 5").unwrap().spawn, Some(1));
+        assert_eq!(parse("--spawn 3 --rate 5").unwrap().spawn, Some(3));
     }
 
     #[test]

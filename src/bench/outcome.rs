@@ -2,6 +2,7 @@
 
 mod doubt;
 mod knee;
+mod nodes;
 #[cfg(test)]
 pub(super) mod samples;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub use self::doubt::Doubt;
 pub(super) use self::doubt::{BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN};
 pub(super) use self::knee::RATE_MIN;
 pub use self::knee::{Judgement, Knee, KneeStep, Miss, Trial};
+pub use self::nodes::{Cluster, Node, Used};
 use super::plan::Plan;
 
 /// One latency distribution, in µs.
@@ -151,7 +153,7 @@ pub struct MachineShares {
     pub stolen: f64,
 }
 
-/// Resources that the server's process used.
+/// Resources that the process of the server used, or those of all its nodes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Server {
     /// User and system time within the measured time.
@@ -287,8 +289,10 @@ pub struct Report {
     pub unnamed: Vec<(String, u64)>,
     /// How well the generator kept its plan.
     pub generator: Generator,
-    /// The server's process, if it is on this machine and known.
+    /// The processes of the server, if they are on this machine and known.
     pub server: Option<Server>,
+    /// The figures of the nodes, if there are several.
+    pub cluster: Option<Cluster>,
     /// The figures that the server exposes, if its metrics can be read.
     pub exposed: Option<Exposed>,
     /// The search that led to this run. The run is then the best of its trials.
@@ -346,6 +350,17 @@ impl Report {
         ];
         faults.retain(|(_, number)| *number > 0);
         faults
+    }
+
+    /// Drops the memory figures. A server keeps memory that it once had, so only its first run shows what connections
+    /// need.
+    pub(super) fn forget_memory(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.memory = None;
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.forget_memory();
+        }
     }
 
     /// Whether there are no faults.

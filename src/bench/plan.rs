@@ -258,6 +258,19 @@ pub fn ways(plan: &Plan) -> impl Iterator<Item = Way> {
     ways.into_iter().map(|at| plan.mix[at].0)
 }
 
+/// Returns the node of each connection, in order. The connections are dealt to the nodes in turns, in an order that the
+/// seed shuffles: each node has as many, and no period of the conversations puts all their members on one node.
+pub fn nodes(plan: &Plan, nodes: usize) -> Vec<usize> {
+    let mut order = Vec::from_iter(0..plan.connections);
+    // Other choices of this seed do not depend on this one.
+    Random::new(!plan.seed).shuffle(&mut order);
+    let mut dealt = vec![0; plan.connections];
+    for (turn, number) in order.into_iter().enumerate() {
+        dealt[number] = turn % nodes.max(1);
+    }
+    dealt
+}
+
 /// The conversation and time of each talk. Talks are numbered from 0. The conversations with listeners take turns in an
 /// order that the seed shuffles, so all talk equally often, whatever their size. A closed loop has the same turns, and
 /// ignores the times.

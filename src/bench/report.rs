@@ -4,14 +4,18 @@
 //! * `sheet`: a report as titles, rows, cells and charts, from which the table and the page are made.
 //! * `facts`, `plots`, `json`, `hgrm`: the sheet of a run, its charts, the run as JSON, and its latencies for
 //!   HdrHistogram's tools.
+//! * `distributions`: latencies as a grid.
+//! * `nodes`: the grids of a run over several nodes.
 //! * `sweep`: the sheet of a sweep.
 //! * `words`: numbers, the plan and doubts in words.
 //! * `chart`: how a chart is drawn.
 
 mod chart;
+mod distributions;
 mod facts;
 mod hgrm;
 mod json;
+mod nodes;
 pub mod page;
 mod plots;
 mod sheet;

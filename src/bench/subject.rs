@@ -1,4 +1,5 @@
-//! The server under load: that of `--url`, or one of this program that is started for the runs and stopped after them.
+//! The server under load: that of `--url`, or one of this program that is started for the runs and stopped after them;
+//! or several, the nodes of a cluster.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::options::{BenchOptions, OptionsError};
 use super::outcome::{Circumstances, Report};
 use super::plan::{Pace, Plan, Sizes};
-use super::target::{self, Child, ChildError, Set, TargetError};
+use super::target::{self, Redis, Servers, ServersError, Set, TargetError};
 use crate::config::Demo;
 use crate::version;
 
@@ -23,9 +24,9 @@ pub enum SubjectError {
     /// Neither `--url` nor `--spawn` is given.
     #[error("name a server by --url, or start one by --spawn")]
     NoTarget,
-    /// The server of `--spawn` did not start.
+    /// The servers of `--spawn` did not start.
     #[error(transparent)]
-    Child(#[from] ChildError),
+    Servers(#[from] ServersError),
     /// The address of the spawned server is not a URL.
     #[error(transparent)]
     Url(#[from] url::ParseError),
@@ -38,55 +39,65 @@ pub enum SubjectError {
     /// The run has no figures.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The run has no figures, and the server of `--spawn` failed.
+    /// The run has no figures, and a server of `--spawn` failed.
     #[error("{server} ({run})")]
     Spawned {
         /// How the server failed.
         #[source]
-        server: ChildError,
+        server: ServersError,
         /// Why the run has no figures.
         run: RunError,
     },
 }
 
-/// A server that can be loaded.
+/// A server that can be loaded, or the nodes of a cluster.
 pub struct Subject {
-    child: Option<Child>,
+    servers: Option<Servers>,
     job: Job,
 }
 
 impl Subject {
-    /// Finds the server of the options, or starts one with these settings, for runs of this plan.
+    /// Finds the servers of the options, or starts some with these settings, for runs of this plan.
     ///
     /// # Errors
-    /// The server does not start or answer, or may not be loaded.
+    /// A server does not start or answer, or may not be loaded.
     pub fn start(
         options: &BenchOptions,
         plan: Plan,
         users: Vec<Credentials>,
         settings: &[Set],
     ) -> Result<Self, SubjectError> {
-        let child = options.spawn.then(|| Child::spawn(&demo(&plan), settings)).transpose()?;
-        let url = match (&child, &options.url) {
-            (Some(child), _) => Url::parse(&child.url())?,
-            (None, Some(url)) => url.clone(),
-            (None, None) => return Err(SubjectError::NoTarget),
+        let servers = options.spawn.map(|number| Servers::start(number, &demo(&plan), settings)).transpose()?;
+        let urls = servers.as_ref().map_or_else(|| Ok(options.url.clone()), Servers::urls)?;
+        if urls.is_empty() {
+            return Err(SubjectError::NoTarget);
+        }
+        let all_urls = urls.iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
+        let of_servers = circumstances(all_urls, servers.as_ref().map(Servers::chosen));
+        let redis = servers.as_ref().and_then(Servers::redis);
+        let server = match redis {
+            Some(redis) => {
+                format!("{} nodes, {}, with {} between them", urls.len(), of_servers.server, redis.version())
+            }
+            None => of_servers.server,
         };
         let job = Job {
             plan,
-            target: target::reach(&url, &options.path, &Arc::new(options.protocol()?), options.allow_remote)?,
+            targets: target::reach_all(&urls, &options.path, &Arc::new(options.protocol()?), options.allow_remote)?,
             users,
-            pid: child.as_ref().map(Child::pid).or(options.pid),
-            metrics: child.as_ref().and_then(Child::metrics),
+            pids: servers.as_ref().map_or_else(|| options.pid.clone(), Servers::pids),
+            redis: redis.map(Redis::pid),
+            metrics: servers.as_ref().map(Servers::metrics).unwrap_or_default(),
             threads: options.threads,
             circumstances: Circumstances {
                 users_of_a_file: options.token_file.is_some(),
                 protocol: options.protocol.as_ref().map(|path| path.display().to_string()),
-                ..circumstances(url.to_string(), child.as_ref().map(Child::chosen))
+                server,
+                ..of_servers
             },
             progress: !options.quiet && io::stderr().is_terminal(),
         };
-        Ok(Self { child, job })
+        Ok(Self { servers, job })
     }
 
     /// Makes a run at this pace.
@@ -98,24 +109,25 @@ impl Subject {
         engine::run(&self.job, interrupt.come())
     }
 
-    /// Stops the server, if it was started here. Returns the report, with the failure of the server if it failed.
+    /// Stops the servers that were started here. Returns the report, with the failures of servers that failed.
     ///
     /// # Errors
     /// There is no report.
     pub fn end(self, report: Result<Report, RunError>) -> Result<Report, SubjectError> {
-        match (report, self.child.map_or(Ok(()), Child::stop)) {
-            (Ok(mut report), stopped) => {
-                // A failure of the server must not lose the figures. Its last words are too long for a table.
-                if let Err(error) = stopped {
+        let mut failures = self.servers.map(Servers::stop).unwrap_or_default().into_iter();
+        match report {
+            Ok(mut report) => {
+                // A failure of a server must not lose the figures. Its last words are too long for a table.
+                for error in failures {
                     let _ = writeln!(io::stderr(), "maxtalk: {error}");
-                    let kind =
-                        if let ChildError::Over { how, .. } = error { how.to_string() } else { error.to_string() };
-                    report.errors.push((kind, 1));
+                    report.errors.push((error.kind(), 1));
                 }
                 Ok(report)
             }
-            (Err(run), Err(server)) => Err(SubjectError::Spawned { server, run }),
-            (Err(run), Ok(())) => Err(run.into()),
+            Err(run) => Err(match failures.next() {
+                Some(server) => SubjectError::Spawned { server, run },
+                None => run.into(),
+            }),
         }
     }
 }

@@ -20,12 +20,16 @@ use crate::files;
 mod child;
 mod process;
 mod processors;
+mod redis;
 mod scrape;
+mod servers;
 
 pub use child::{Child, ChildError, How, Set, chosen, environment};
 pub use process::Process;
 pub use processors::Processors;
+pub use redis::Redis;
 pub use scrape::Scraper;
+pub use servers::{Servers, ServersError};
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,6 +71,60 @@ pub enum TargetError {
         #[source]
         cause: io::Error,
     },
+    /// Two URLs are of the same server.
+    #[error(
+        "{first} and {second} are the same server: name each node once, by its own address and not by that of a proxy"
+    )]
+    Twice {
+        /// The one URL.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// Two URLs have different paths.
+    #[error(
+        "{first} has the namespace {one}, and {second} has {other}: all nodes have the same, so give all URLs one path"
+    )]
+    Namespaces {
+        /// The first URL.
+        first: String,
+        /// Its namespace.
+        one: String,
+        /// The other URL.
+        second: String,
+        /// Its namespace.
+        other: String,
+    },
+}
+
+/// Returns the targets of the load, as [`reach`] does: one server, or the nodes of a cluster.
+///
+/// # Errors
+/// Those of [`reach`]; or two URLs are of one server, or of different namespaces.
+pub fn reach_all(
+    urls: &[Url],
+    path: &str,
+    protocol: &Arc<ChatProtocol>,
+    allow_remote: bool,
+) -> Result<Vec<Target>, TargetError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for (at, url) in urls.iter().enumerate() {
+        let target = reach(url, path, protocol, allow_remote)?;
+        if let Some(other) = targets.iter().position(|other| other.address == target.address) {
+            return Err(TargetError::Twice { first: urls[other].to_string(), second: url.to_string() });
+        }
+        if let Some(first) = targets.first().filter(|first| first.namespace != target.namespace) {
+            let (one, other) = (first.namespace.clone(), target.namespace);
+            return Err(TargetError::Namespaces {
+                first: urls[0].to_string(),
+                one,
+                second: urls[at].to_string(),
+                other,
+            });
+        }
+        targets.push(target);
+    }
+    Ok(targets)
 }
 
 /// Returns the target of the load: the first address of `url` that takes a connection, and the endpoint `path`. The
@@ -196,6 +254,20 @@ mod tests {
         let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
         let refusal = reach(&url, "/socket.io/", &Arc::default(), false).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("nobody answers at {url} (")), "{refusal}");
+    }
+
+    #[test]
+    fn nodes_are_different_servers_with_one_namespace() {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [first, second] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let reach =
+            |urls: [String; 2]| reach_all(&urls.map(|url| url.parse().unwrap()), "/socket.io/", &Arc::default(), false);
+        let targets = reach([format!("http://{first}"), format!("http://{second}/max")]).unwrap();
+        assert_eq!([targets[0].address, targets[1].address], [first, second]);
+        let twice = reach([format!("http://{first}"), format!("http://localhost:{}", first.port())]).unwrap_err();
+        assert!(twice.to_string().contains(" are the same server: name each node once"), "{twice}");
+        let apart = reach([format!("http://{first}"), format!("http://{second}/chat")]).unwrap_err().to_string();
+        assert!(apart.contains("/ has the namespace /max, and ") && apart.contains("/chat has /chat: "), "{apart}");
     }
 
     #[test]

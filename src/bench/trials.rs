@@ -29,9 +29,8 @@ pub fn find(
     let mut run = |pace| {
         runs += 1;
         let mut report = run(pace)?;
-        // A server keeps memory that it once had, so only the first run shows what connections need.
-        if let Some(server) = report.server.as_mut().filter(|_| runs > 1) {
-            server.memory = None;
+        if runs > 1 {
+            report.forget_memory();
         }
         Ok(report)
     };

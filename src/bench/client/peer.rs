@@ -27,9 +27,9 @@ pub struct Target {
     pub protocol: Arc<ChatProtocol>,
 }
 
-/// The data that the clients of one thread share, one set for each generation. Because it is shared, it stays in the
-/// processor's cache.
-pub struct Peers([Rc<Peer>; Generation::ALL.len()]);
+/// The data that the clients of one thread share, one set for each node and generation. Because it is shared, it stays
+/// in the processor's cache.
+pub struct Peers(Vec<[Rc<Peer>; Generation::ALL.len()]>);
 
 /// The server as clients of one generation see it.
 pub(super) struct Peer {
@@ -41,23 +41,24 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    /// Returns the peers for clients of `target` whose events come by the poll of `registry`.
+    /// Returns the peers for clients of these targets whose events come by the poll of `registry`.
     ///
     /// # Errors
     /// The system has no file descriptor for a further handle of the poll.
-    pub fn new(target: &Target, registry: &Registry) -> io::Result<Self> {
-        let peer = |generation| -> io::Result<Rc<Peer>> {
+    pub fn new(targets: &[Target], registry: &Registry) -> io::Result<Self> {
+        let peer = |target: &Target, generation| -> io::Result<Rc<Peer>> {
             let speech = Speech::new(generation, &target.namespace, &target.protocol);
             let (registry, mask) = (registry.try_clone()?, Cell::new(0x9e37_79b9));
             Ok(Rc::new(Peer { target: target.clone(), speech, registry, mask }))
         };
         let [eio4, eio3, sio09] = Generation::ALL;
-        Ok(Self([peer(eio4)?, peer(eio3)?, peer(sio09)?]))
+        let peers = targets.iter().map(|target| Ok([peer(target, eio4)?, peer(target, eio3)?, peer(target, sio09)?]));
+        peers.collect::<io::Result<_>>().map(Self)
     }
 
-    /// Returns the server as clients of `generation` see it.
-    pub(super) fn of(&self, generation: Generation) -> &Rc<Peer> {
-        &self.0[generation as usize]
+    /// Returns the node with this number as clients of `generation` see it.
+    pub(super) fn of(&self, node: usize, generation: Generation) -> &Rc<Peer> {
+        &self.0[node][generation as usize]
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Audience {
     echo: Echo,
     /// Deliveries since the shared counters were last updated.
     deliveries: u64,
+    /// Those of them whose talker is on another node.
+    remote: u64,
     /// Bytes read since then.
     bytes: u64,
 }
@@ -113,7 +115,7 @@ impl Ear for Hearing<'_> {
             Heard::Refused(event, code) => audience.refused(*number, &event, &code),
             Heard::Missed(loss) => audience.missed(*number, &loss),
             Heard::NotListening => {
-                let listening = &audience.run.target.protocol.listening;
+                let listening = &audience.run.protocol().listening;
                 let article = if listening.answer == AnswerBy::Event { "a" } else { "an" };
                 let (name, form) = (listening.name(), listening.form());
                 let what = format!("join: answered with {article} {name} that is not {form}");
@@ -129,7 +131,7 @@ impl Ear for Hearing<'_> {
 impl Audience {
     pub(super) fn new(run: Arc<Run>, range: Range<usize>) -> Self {
         Self {
-            people: range.clone().map(Person::new).collect(),
+            people: range.clone().map(|number| Person::new(number, run.users[number].node)).collect(),
             range,
             run,
             field: None,
@@ -139,6 +141,7 @@ impl Audience {
             news: Vec::new(),
             echo: Echo::default(),
             deliveries: 0,
+            remote: 0,
             bytes: 0,
         }
     }
@@ -148,11 +151,12 @@ impl Audience {
         if self.bytes > 0 {
             self.run.counts.bytes.fetch_add(mem::take(&mut self.bytes), Ordering::Relaxed);
             self.run.counts.deliveries.fetch_add(mem::take(&mut self.deliveries), Ordering::Relaxed);
+            self.run.counts.remote.fetch_add(mem::take(&mut self.remote), Ordering::Relaxed);
         }
     }
 
     fn refused(&mut self, number: usize, event: &str, code: &str) {
-        let (protocol, counts) = (&self.run.target.protocol, &self.run.counts);
+        let (protocol, counts) = (self.run.protocol(), &self.run.counts);
         let (is_talk, is_join) = (event == protocol.talk.event, event == protocol.join.event);
         let is_asked = is_join || event == protocol.leave.event;
         let counter = if is_talk { Some(&counts.refused_talks) } else { is_join.then_some(&counts.refused_joins) };
@@ -187,11 +191,11 @@ impl Audience {
     /// Judges and records an update. Returns how many talks (in a closed loop: slots) it frees.
     fn update(&mut self, number: usize, argument: &[u8]) -> Result<usize, Stray> {
         let Some(field) = &self.field else {
-            let update = Update::parse(argument, &self.run.target.protocol.update).ok_or(Stray::Garbled)?;
+            let update = Update::parse(argument, &self.run.protocol().update).ok_or(Stray::Garbled)?;
             return self.run.number(&update).and(Err(Stray::Conversation));
         };
         if self.echo.argument != argument {
-            let update = Update::parse(argument, &self.run.target.protocol.update).ok_or(Stray::Garbled)?;
+            let update = Update::parse(argument, &self.run.protocol().update).ok_or(Stray::Garbled)?;
             self.echo.argument.clear();
             self.echo.argument.extend_from_slice(argument);
             self.echo.conversation = field.layout.find(&update.conversation);
@@ -225,15 +229,16 @@ impl Audience {
         }
         seat.heard = seat.heard.max(talk);
         self.deliveries += 1;
-        let class = field.classes[conversation];
+        self.remote += u64::from(seat.is_remote);
+        let (is_remote, class) = (seat.is_remote, field.classes[conversation]);
         let Some(delivery) = talks.hear(talk, self.now_us) else {
             // The talk was forgotten, but its timestamp tells when it was to be sent.
             if let Some(intended_us) = self.echo.timestamp.filter(|intended_us| *intended_us <= self.now_us) {
-                self.notes.recorder.record(class, intended_us, intended_us, self.now_us);
+                self.notes.recorder.record(class, is_remote, intended_us, intended_us, self.now_us);
             }
             return Ok(freed);
         };
-        self.notes.recorder.record(class, delivery.intended_us, delivery.sent_us, self.now_us);
+        self.notes.recorder.record(class, is_remote, delivery.intended_us, delivery.sent_us, self.now_us);
         if let Some((first_us, last_us)) = delivery.span_us {
             self.notes.recorder.record_spread(class, delivery.intended_us, first_us, last_us);
         }
@@ -250,7 +255,8 @@ impl Audience {
         let named = loss.conversations.as_ref().map(|ids| ids.iter().filter_map(|id| field.layout.find(id)));
         let named = named.map(Vec::from_iter);
         for seat in &mut person.seats {
-            if named.as_ref().is_none_or(|named| named.contains(&seat.conversation)) {
+            let is_meant = named.as_ref().is_none_or(|named| named.contains(&seat.conversation));
+            if is_meant && seat.may_miss(&self.run) {
                 seat.listener.tell(field.talks[seat.conversation].sent());
             }
         }
@@ -342,7 +348,7 @@ impl Audience {
         field.under_way.fetch_add(1, Ordering::Relaxed);
         let mut freed = 0;
         for seat in &mut person.seats {
-            if person.is_cut_off {
+            if person.is_cut_off && seat.may_miss(&self.run) {
                 seat.listener.tell(field.talks[seat.conversation].sent());
             }
             self.notes.tally.add(&seat.listener.leave());
@@ -356,7 +362,7 @@ impl Audience {
     /// Closes a user at the end of the run. A request without an answer has failed.
     pub(super) fn end(&mut self, number: usize) {
         if let Some(asked) = self.person(number).state.asks().filter(|_| self.field.is_some()) {
-            let event = self.run.target.protocol.listening.name();
+            let event = self.run.protocol().listening.name();
             self.cannot(number, format!("{asked}: no {event} until the end"));
         }
         self.close(number);
@@ -370,7 +376,7 @@ impl Audience {
         let Some(field) = self.field.clone() else { return };
         for mut seat in seats {
             let talks = &field.talks[seat.conversation];
-            if is_cut_off {
+            if is_cut_off && seat.may_miss(&self.run) {
                 seat.listener.tell(talks.sent());
             }
             self.notes.tally.add(&seat.listener.close(talks.sent()));
@@ -405,7 +411,7 @@ impl Run {
     /// Returns the number of the talk in conversation `k` that the update is about.
     fn talk(&self, field: &Field, k: usize, update: &Update<'_>) -> Result<u64, Stray> {
         let talk = self.number(update)?;
-        let is_named = !self.target.protocol.update.sender.is_empty();
+        let is_named = !self.protocol().update.sender.is_empty();
         let is_another = is_named && update.username != self.users[field.layout.talker(k)].heard_as;
         if is_another { Err(Stray::Username) } else { Ok(talk) }
     }

@@ -18,13 +18,15 @@ use tokio::time::{sleep, sleep_until};
 
 use super::audience::Notes;
 use super::observer::Observer;
+use super::processes::Processes;
 use super::worker::{DOOR, Worker};
 use super::{Counts, Credentials, Door, Field, Job, Order, Run, RunError, Times, User, run_id};
+use crate::bench::client::Target;
 use crate::bench::measure::Distribution;
 use crate::bench::mistakes::{Hint, Mistake};
-use crate::bench::outcome::{Generator, Interruption, MachineShares, Memory, Report, Server};
+use crate::bench::outcome::{Cluster, Generator, Interruption, MachineShares, Node, Report};
 use crate::bench::plan::{self, Bursts, Layout, Pace, Plan, Random, Schedule};
-use crate::bench::target::{Process, Processors};
+use crate::bench::target::Processors;
 use crate::metrics::process::own_cpu;
 
 /// Interval at which counters are checked.
@@ -33,7 +35,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 /// The server is at rest if it sends nothing in this interval and uses little CPU time.
 const REST_INTERVAL: Duration = Duration::from_millis(200);
-/// CPU time that a server at rest may use in [`REST_INTERVAL`]: one tick of the kernel's accounting.
+/// CPU time that each process of a server at rest may use in [`REST_INTERVAL`]: one tick of the kernel's accounting.
 const REST_CPU_MAX: Duration = Duration::from_millis(10);
 /// How long the server may take to come to rest after the joins.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,10 +51,9 @@ pub(super) struct Conductor<'a> {
     job: &'a Job,
     run: Arc<Run>,
     threads: Vec<JoinHandle<io::Result<Notes>>>,
-    server: Option<Process>,
+    processes: Processes,
     /// Observes the metrics of the server once all have joined.
     observer: Option<Observer>,
-    figures: Server,
     bar: ProgressBar,
     /// The latencies beside the bar.
     shown: RefCell<String>,
@@ -71,24 +72,17 @@ pub(super) struct Conductor<'a> {
 
 impl<'a> Conductor<'a> {
     pub(super) fn start(job: &'a Job) -> Result<Self, RunError> {
-        let watched = |pid| Process::of(pid).map_err(|cause| RunError::NoProcess { pid, cause });
-        let server = job.pid.map(watched).transpose()?;
-        let figures = match &server {
-            Some(server) => {
-                let memory = Memory { before: server.rss(), ..Memory::default() };
-                Server { memory: Some(memory), cpu: server.cpu(), ..Server::default() }
-            }
-            None => Server::default(),
-        };
+        let processes = Processes::watch(job)?;
         let plan = &job.plan;
         let mut random = Random::new(plan.seed);
         let mut slow = vec![false; plan.connections];
         slow[..(plan.slow_share * plan.connections as f64).round() as usize].fill(true);
         random.shuffle(&mut slow);
-        let users = plan::ways(plan).zip(slow).enumerate().map(|(number, (way, slow))| {
+        let nodes = plan::nodes(plan, job.targets.len());
+        let users = plan::ways(plan).zip(nodes).zip(slow).enumerate().map(|(number, ((way, node), slow))| {
             let Credentials { name, token } = job.users.get(number).cloned().unwrap_or_default();
             let name = name.unwrap_or_else(|| format!("{}{number}", plan.user_prefix));
-            User { heard_as: job.target.protocol.heard_as(&name), name, token, way, slow }
+            User { heard_as: job.targets[0].protocol.heard_as(&name), name, token, way, node, slow }
         });
         let threads = job.threads.clamp(1, plan.connections.max(1));
         let shares = (0..threads).map(|at| at * plan.connections / threads..(at + 1) * plan.connections / threads);
@@ -97,7 +91,7 @@ impl<'a> Conductor<'a> {
         let run = Arc::new(Run {
             id: run_id(random.number()),
             plan: plan.clone(),
-            target: job.target.clone(),
+            targets: job.targets.clone(),
             users: users.collect(),
             threads,
             shares: shares.collect(),
@@ -123,9 +117,8 @@ impl<'a> Conductor<'a> {
             job,
             run,
             threads,
-            server,
+            processes,
             observer: None,
-            figures,
             bar,
             shown: RefCell::default(),
             interrupted: false,
@@ -142,15 +135,14 @@ impl<'a> Conductor<'a> {
         let joined = or_interrupted(interrupt.as_mut(), self.everybody_joins()).await;
         self.interrupted = joined.is_none();
         let joined = self.run.counts.joined.load(Ordering::Relaxed);
-        self.sum_up_joins(joined);
-        self.observer = self.job.metrics.map(Observer::start).transpose()?;
+        self.processes.have_joined(joined);
+        self.observer = Observer::start(self.job.metrics.clone())?;
         let layout = self.layout();
         let (conversations, members_max) = (layout.conversations(), layout.members_max());
         let plan = self.learnt(&layout, joined);
         let (schedule, is_silent) = self.schedule(&layout);
         if !self.interrupted && !is_silent {
-            let has_numbers = self.run.numbers.load(Ordering::Relaxed);
-            let field = Arc::new(Field::new(layout, schedule, self.run.target.protocol.echo, has_numbers));
+            let field = Arc::new(Field::new(layout, schedule, &self.run));
             self.talks(&field, interrupt).await;
         }
         let exposed = self.observer.take().and_then(Observer::end);
@@ -194,10 +186,25 @@ impl<'a> Conductor<'a> {
                 busy_share: self.busy_share,
                 machine: self.machine,
             },
-            server: self.server.as_ref().map(|_| self.figures),
+            server: self.processes.server(),
+            cluster: self.cluster(recorder.routes()),
             exposed,
             knee: None,
         })
+    }
+
+    /// Returns the figures of the nodes. `None` if there is one server.
+    fn cluster(&self, [local, remote]: &[Distribution; 2]) -> Option<Cluster> {
+        let targets = &self.run.targets;
+        let mut used = self.processes.of_nodes().into_iter();
+        let node = |(number, target): (usize, &Target)| Node {
+            url: format!("http://{}", target.host),
+            connections: self.run.users.iter().filter(|user| user.node == number).count() as u64,
+            used: used.next(),
+        };
+        let nodes = targets.iter().enumerate().map(node).collect();
+        let redis = self.processes.of_redis();
+        (targets.len() > 1).then(|| Cluster { local: local.latency(), remote: remote.latency(), nodes, redis })
     }
 
     /// Returns the plan with the averages that MAX decided.
@@ -220,23 +227,11 @@ impl<'a> Conductor<'a> {
             let named = self.job.users.is_empty().then_some(self.job.plan.connections);
             let errors = mem::take(&mut notes.errors).into_iter().collect::<Vec<_>>();
             let unnamed = mem::take(&mut notes.unnamed).into_iter().collect::<Vec<_>>();
-            let hint = Hint::of_joins(&errors, &unnamed, &self.run.target.protocol).filter(|_| has_file);
+            let hint = Hint::of_joins(&errors, &unnamed, self.run.protocol()).filter(|_| has_file);
             return Some(RunError::NobodyJoined { errors, hint, named });
         }
         let hint = has_file.then_some(Hint { mistake: Mistake::List, unnamed: Vec::new() });
         is_silent.then_some(RunError::NobodyListens { joined, hint })
-    }
-
-    /// Takes the figures of the server with everybody joined.
-    fn sum_up_joins(&mut self, joined: u64) {
-        let before = mem::take(&mut self.figures.cpu);
-        let Some(server) = &self.server else { return };
-        if let Some(memory) = &mut self.figures.memory {
-            (memory.joined, memory.peak) = (server.rss(), server.rss_peak());
-        }
-        let cpu = server.cpu().saturating_sub(before);
-        self.figures.cpu_per_join = cpu.as_secs_f64() * 1e6 / joined as f64;
-        self.figures.cpu_per_delivery = f64::NAN;
     }
 
     fn has_failed(&self) -> bool {
@@ -260,14 +255,15 @@ impl<'a> Conductor<'a> {
         // Events still on their way to users who have joined belong to the joins.
         let deadline = Instant::now() + REST_TIMEOUT;
         let busy = || {
-            let cpu = self.server.as_ref().map(Process::cpu).unwrap_or_default();
+            let cpu = self.processes.cpu().iter().sum::<Duration>();
             (cpu, run.counts.bytes.load(Ordering::Relaxed))
         };
         let mut before = busy();
         while Instant::now() < deadline {
             sleep(REST_INTERVAL).await;
             let now = busy();
-            if now.0.saturating_sub(before.0) <= REST_CPU_MAX && now.1 == before.1 {
+            let rest_cpu_max = REST_CPU_MAX * self.processes.number().max(1);
+            if now.0.saturating_sub(before.0) <= rest_cpu_max && now.1 == before.1 {
                 break;
             }
             before = now;
@@ -321,10 +317,8 @@ impl<'a> Conductor<'a> {
         if !self.interrupted {
             self.bar.reset();
             self.bar.set_length(run.plan.duration.as_millis() as u64);
-            let mut figures = self.figures;
-            let watched = self.watch(&mut figures, before.at, end);
+            let watched = self.watch(before.at, end);
             self.interrupted = or_interrupted(interrupt.as_mut(), watched).await.is_none();
-            self.figures = figures;
         }
         let after = self.sample();
         let elapsed = after.at.saturating_duration_since(before.at);
@@ -332,9 +326,8 @@ impl<'a> Conductor<'a> {
         self.measured = after.at.min(end).saturating_duration_since(measured);
         self.received_bytes = Some(after.bytes - before.bytes);
         self.leaves = after.leaves - before.leaves;
-        self.figures.cpu = after.server.saturating_sub(before.server);
-        let deliveries = (after.deliveries - before.deliveries) as f64;
-        self.figures.cpu_per_delivery = self.figures.cpu.as_secs_f64() * 1e6 / deliveries;
+        let deliveries = [after.deliveries - before.deliveries, after.remote - before.remote];
+        self.processes.have_been_measured(&before.servers, &after.servers, deliveries);
         self.machine = after.machine_since(&before);
         self.busy_share = after.generator_since(&before) / elapsed.as_secs_f64().max(1e-9);
 
@@ -347,13 +340,12 @@ impl<'a> Conductor<'a> {
         sleep(ECHO).await;
     }
 
-    /// Samples the server until `end`.
-    async fn watch(&self, figures: &mut Server, begin: Instant, end: Instant) {
+    /// Samples the server until `end`, and shows how far the run is.
+    async fn watch(&self, begin: Instant, end: Instant) {
         let mut deliveries = self.run.counts.deliveries.load(Ordering::Relaxed);
         loop {
-            if let (Some(memory), Some(server)) = (&mut figures.memory, &self.server) {
-                memory.peak = server.rss_peak();
-            }
+            // A process that is killed has no accounts any more, and keeps those that were seen.
+            self.processes.cpu();
             let now = Instant::now();
             self.bar.set_position(now.saturating_duration_since(begin).as_millis() as u64);
             if now >= end {
@@ -389,9 +381,10 @@ impl<'a> Conductor<'a> {
         Sample {
             at: Instant::now(),
             deliveries: self.run.counts.deliveries.load(Ordering::Relaxed),
+            remote: self.run.counts.remote.load(Ordering::Relaxed),
             bytes: self.run.counts.bytes.load(Ordering::Relaxed),
             leaves: self.run.counts.leaves.load(Ordering::Relaxed),
-            server: self.server.as_ref().map(Process::cpu).unwrap_or_default(),
+            servers: self.processes.cpu(),
             generator: own_cpu(),
             processors: Processors::now(),
             busy_ns: self.run.busy_ns.iter().map(|busy_ns| busy_ns.load(Ordering::Relaxed)).collect(),
@@ -414,10 +407,11 @@ impl<'a> Conductor<'a> {
 struct Sample {
     at: Instant,
     deliveries: u64,
+    remote: u64,
     bytes: u64,
     leaves: u64,
-    /// CPU time of the server's process.
-    server: Duration,
+    /// CPU time of each process of the server.
+    servers: Vec<Duration>,
     /// CPU time of this process.
     generator: Duration,
     /// The time of all processors.

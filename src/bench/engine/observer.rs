@@ -1,4 +1,5 @@
-//! A thread that reads the metrics of the server during a run. It is slower than the conductor where the server is.
+//! A thread that reads the metrics of the server, or of all its nodes, during a run. It is slower than the conductor
+//! where the server is.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -6,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::bench::exposed::Scrapes;
+use crate::bench::exposition::Exposition;
 use crate::bench::outcome::Exposed;
 use crate::bench::target::Scraper;
 
@@ -20,30 +22,35 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Starts to observe. The first scrape is made at once.
+    /// Starts to observe these nodes. The first scrape is made at once. `None` if there is nothing to observe.
     ///
     /// # Errors
     /// The system has no thread.
-    pub(super) fn start(scraper: Scraper) -> io::Result<Self> {
+    pub(super) fn start(scrapers: Vec<Scraper>) -> io::Result<Option<Self>> {
+        if scrapers.is_empty() {
+            return Ok(None);
+        }
         let (running, ended) = mpsc::channel();
+        // The sum over some of the nodes would be too small.
+        let read = move || scrapers.iter().map(|scraper| scraper.read()).collect::<io::Result<Exposition>>();
         let observe = move || {
             let mut scrapes = Scrapes::default();
             loop {
                 // A scrape that fails is one less. A server that is gone is seen by the run itself.
-                if let Ok(scrape) = scraper.read() {
+                if let Ok(scrape) = read() {
                     scrapes.add(scrape);
                 }
                 if !matches!(ended.recv_timeout(SCRAPE_INTERVAL), Err(RecvTimeoutError::Timeout)) {
                     break;
                 }
             }
-            if let Ok(scrape) = scraper.read() {
+            if let Ok(scrape) = read() {
                 scrapes.add(scrape);
             }
             scrapes
         };
         let thread = thread::Builder::new().name("bench-metrics".to_owned()).spawn(observe)?;
-        Ok(Self { running, thread })
+        Ok(Some(Self { running, thread }))
     }
 
     /// Makes the last scrape, and returns the figures. `None` if the server gave none.

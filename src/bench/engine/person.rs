@@ -1,11 +1,13 @@
 //! One user of the bench: the state of its connection, and the conversations that it listens to.
 
-use super::Field;
+use super::{Field, Run};
 use crate::bench::ledger::Listener;
 
 /// A user with one connection.
 pub(super) struct Person {
     pub(super) number: usize,
+    /// The number of its node, from 0.
+    node: usize,
     pub(super) state: State,
     /// When the user asked to join or to leave.
     pub(super) asked_us: u64,
@@ -47,6 +49,8 @@ impl State {
 /// One conversation of a user.
 pub(super) struct Seat {
     pub(super) conversation: usize,
+    /// Whether the talker is on another node.
+    pub(super) is_remote: bool,
     pub(super) listener: Listener,
     /// The first talk that is due.
     pub(super) due: u64,
@@ -56,9 +60,17 @@ pub(super) struct Seat {
     pub(super) left_at: Option<u64>,
 }
 
+impl Seat {
+    /// Whether the server may have lost a talk by the fault of another node. Of a single server it is not known what
+    /// stands behind it.
+    pub(super) fn may_miss(&self, run: &Run) -> bool {
+        self.is_remote || run.targets.len() == 1
+    }
+}
+
 impl Person {
-    pub(super) fn new(number: usize) -> Self {
-        Self { number, state: State::Connecting, asked_us: 0, is_cut_off: false, seats: Vec::new() }
+    pub(super) fn new(number: usize, node: usize) -> Self {
+        Self { number, node, state: State::Connecting, asked_us: 0, is_cut_off: false, seats: Vec::new() }
     }
 
     pub(super) fn join(&mut self, now_us: u64) {
@@ -75,7 +87,8 @@ impl Person {
             return None;
         }
         let sent = field.talks[conversation].enter();
-        let seat = Seat { conversation, listener: Listener::new(sent), due: sent + 1, heard: sent, left_at: None };
+        let (is_remote, listener) = (field.homes[conversation] != self.node, Listener::new(sent));
+        let seat = Seat { conversation, is_remote, listener, due: sent + 1, heard: sent, left_at: None };
         match self.seats.binary_search_by_key(&conversation, |seat| seat.conversation) {
             Ok(at) => Some(std::mem::replace(&mut self.seats[at], seat)),
             Err(at) => {

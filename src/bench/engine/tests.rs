@@ -8,16 +8,16 @@ use crate::bench::ledger::{Stray, Tally};
 use crate::bench::measure::Recorder;
 use crate::bench::outcome::Accounts;
 use crate::bench::plan::{Pace, Sizes};
-use crate::bench::protocol::Loss;
+use crate::bench::protocol::{ChatProtocol, Loss};
 use crate::protocol::{Generation, TransportKind};
 
 /// Users `u0` and so on who all listen to the conversation `c`, in which the first talks.
 fn audience(connections: usize, pace: Pace) -> Audience {
-    audience_of(connections, pace, false)
+    audience_of(connections, pace, false, 1)
 }
 
-/// The same, where the server sends talkers their own talks or not.
-fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
+/// The same on this many nodes, where the server sends talkers their own talks or not.
+fn audience_of(connections: usize, pace: Pace, echo: bool, nodes: usize) -> Audience {
     let way = Way { generation: Generation::Eio4, transport: TransportKind::WebSocket };
     let plan = Plan {
         connections,
@@ -38,14 +38,16 @@ fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
     };
     let users = (0..connections).map(|number| {
         let name = format!("u{number}");
-        User { heard_as: name.clone(), name, token: Some("secret".into()), way, slow: false }
+        // The first and every second one after it are on the first node.
+        User { heard_as: name.clone(), name, token: Some("secret".into()), way, node: number % nodes, slow: false }
     });
     let address = ([127, 0, 0, 1], 1).into();
+    let protocol = ChatProtocol { echo, ..ChatProtocol::default() };
     let (host, path, namespace) = ("localhost".to_owned(), "/".to_owned(), "/".to_owned());
     let run = Arc::new(Run {
         id: "r-2".to_owned(),
         plan,
-        target: Target { host, address, path, namespace, protocol: Arc::default() },
+        targets: vec![Target { host, address, path, namespace, protocol: Arc::new(protocol) }; nodes],
         users: users.collect(),
         threads: 1,
         shares: std::iter::once(0..connections).collect(),
@@ -63,7 +65,8 @@ fn audience_of(connections: usize, pace: Pace, echo: bool) -> Audience {
     let schedule = Schedule::new(&layout, 1.0, 1);
     let mut audience = Audience::new(run, 0..connections);
     audience.people.iter_mut().for_each(|person| person.state = State::Listening);
-    audience.take_seats(Arc::new(Field::new(layout, schedule, echo, false)));
+    let field = Arc::new(Field::new(layout, schedule, &audience.run));
+    audience.take_seats(field);
     audience.notes.recorder = Recorder::new(0, 60_000_000);
     audience
 }
@@ -122,7 +125,7 @@ fn a_stall_is_measured_however_long_it_is() {
 #[test]
 fn a_talker_hears_itself_if_the_server_says_so() {
     let strays = |audience: &Audience| audience.notes.tally.strays().collect::<Vec<_>>();
-    let mut echoed = audience_of(2, Pace::Open { rate: 1.0 }, true);
+    let mut echoed = audience_of(2, Pace::Open { rate: 1.0 }, true, 1);
     let number = talk(&echoed, 0);
     hear(&mut echoed, 1, number, 0, 2_000);
     assert_eq!(under_way(&echoed), 1, "the talker has not heard it yet");
@@ -132,7 +135,7 @@ fn a_talker_hears_itself_if_the_server_says_so() {
     let Accounts { expected, received, .. } = echoed.notes.tally.accounts();
     assert_eq!((expected, received), (2, 2));
 
-    let mut silent = audience_of(2, Pace::Open { rate: 1.0 }, false);
+    let mut silent = audience_of(2, Pace::Open { rate: 1.0 }, false, 1);
     let number = talk(&silent, 0);
     hear(&mut silent, 1, number, 0, 2_000);
     hear(&mut silent, 0, number, 0, 3_000);
@@ -204,6 +207,27 @@ fn what_never_came_during_an_outage_or_before_a_warning_is_told_of() {
     early.leave(1, 0);
     early.close(1);
     assert_eq!(early.notes.tally.accounts().lost, 0);
+}
+
+#[test]
+fn deliveries_within_a_node_and_between_nodes_are_told_apart() {
+    let mut audience = audience_of(4, Pace::Open { rate: 1.0 }, false, 2);
+    let (first, second) = (talk(&audience, 0), talk(&audience, 0));
+    for (number, at_us) in [(1, 3_000), (2, 1_000), (3, 4_000)] {
+        hear(&mut audience, number, first, 0, at_us);
+    }
+    let max = audience.notes.recorder.routes().each_ref().map(|route| (route.count(), route.latency().max));
+    assert_eq!(max, [(1, 1_000), (2, 4_000)]);
+    audience.tell();
+    // A warning is about news of other nodes.
+    (1..4).for_each(|number| {
+        let loss = Loss { conversations: None, is_ongoing: number == 3 };
+        Hearing { audience: &mut audience, number }.heard(Heard::Missed(loss));
+    });
+    assert_eq!((second, talk(&audience, 0)), (2, 3));
+    (0..4).for_each(|number| audience.close(number));
+    let Accounts { expected, received, told_missing, lost, .. } = audience.notes.tally.accounts();
+    assert_eq!((expected, received, told_missing, lost), (9, 3, 3, 3));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Worker {
         let mut worker = Self {
             audience: Audience::new(Arc::clone(&run), range.clone()),
             clients: range.clone().map(|_| None).collect(),
-            peers: Peers::new(&run.target, poll.registry())?,
+            peers: Peers::new(&run.targets, poll.registry())?,
             buffer: Vec::new(),
             next: range.start,
             under_way: 0,
@@ -225,12 +225,12 @@ impl Worker {
         let user = &self.run.users[number];
         self.next += 1;
         self.under_way += 1;
-        match Client::open(&self.peers, user.way, number, user.slow) {
+        match Client::open(&self.peers, user.node, user.way, number, user.slow) {
             Ok(client) => {
                 self.clients[number - self.range.start] = Some(client);
                 self.deadline(now_us + ANSWER_TIMEOUT.as_micros() as u64, number, Deadline::Connect);
             }
-            Err(error) => self.fail(number, &format!("connect: {}", describe(&error))),
+            Err(error) => self.fail(number, &format!("connect: {}{}", describe(&error), self.run.place(number))),
         }
     }
 
@@ -254,7 +254,7 @@ impl Worker {
             // The user may have asked again since.
             Deadline::Answer if person.asked_us + ANSWER_TIMEOUT.as_micros() as u64 == due_us => {
                 if let Some(asked) = person.state.asks() {
-                    let event = self.run.target.protocol.listening.name();
+                    let event = self.run.protocol().listening.name();
                     let why = format!("{asked}: no {event} in {} s", ANSWER_TIMEOUT.as_secs());
                     self.audience.cannot(number, why);
                     self.take_news();
@@ -329,7 +329,7 @@ impl Worker {
 
     /// Handles the end of a connection.
     fn lose(&mut self, number: usize, error: &io::Error) {
-        let what = describe(error);
+        let what = describe(error) + &self.run.place(number);
         let state = self.audience.person(number).state;
         match state {
             State::Gone => {}
@@ -353,7 +353,7 @@ impl Worker {
     /// Returns a hint for a user whose server may speak another protocol, or have another path.
     fn hint(&self, number: usize) -> String {
         let Way { generation, transport } = self.run.users[number].way;
-        let (generation, transport, path) = (generation.as_str(), transport.as_str(), &self.run.target.path);
+        let (generation, transport, path) = (generation.as_str(), transport.as_str(), &self.run.targets[0].path);
         format!(" (does it speak {generation} by {transport} at {path}? Flags --generations, --transports, --path)")
     }
 

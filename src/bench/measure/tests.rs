@@ -99,7 +99,7 @@ fn stalled() -> Recorder {
         let sent = if (stall + 1..end).contains(&intended) { end } else { intended };
         let received = if intended == stall { end } else { sent + 100 };
         recorder.record_talk(intended, sent);
-        recorder.record(SizeClass::of(SIZE), intended, sent, received);
+        recorder.record(SizeClass::of(SIZE), false, intended, sent, received);
     }
     recorder
 }
@@ -142,7 +142,7 @@ fn only_the_measured_time_is_measured() {
         [(999_999, 1_500_000), (1_000_000, 1_000_010), (3_499_999, 3_600_000), (3_500_000, 3_500_001)]
     {
         recorder.record_talk(intended, intended);
-        recorder.record(class, intended, intended, received);
+        recorder.record(class, false, intended, intended, received);
         recorder.record_spread(class, intended, intended, received);
     }
     assert_eq!((recorder.corrected().count(), recorder.raw().count(), recorder.lag().count()), (2, 2, 2));
@@ -158,11 +158,11 @@ fn only_the_measured_time_is_measured() {
 fn what_comes_after_an_interruption_is_not_of_the_measured_time() {
     let mut recorder = Recorder::new(0, 10_000_000);
     let class = SizeClass::of(SIZE);
-    recorder.record(class, 1_000_000, 1_000_000, 1_100_000);
+    recorder.record(class, false, 1_000_000, 1_000_000, 1_100_000);
     recorder.end(1_200_000);
     // The measured part of the last second is over, though the second is not.
     for received in [1_300_000, 1_900_000] {
-        recorder.record(class, 1_000_000, 1_000_000, received);
+        recorder.record(class, false, 1_000_000, 1_000_000, received);
     }
     let seconds = recorder.seconds(Duration::from_micros(1_200_000));
     assert_eq!(seconds.iter().map(|second| second.deliveries).collect::<Vec<_>>(), [0, 1]);
@@ -180,12 +180,13 @@ fn the_longest_drain_of_a_burst_is_known() {
     let (mut one, mut other) = (recorder(), recorder());
     assert_eq!(one.drained(), None);
     // Each burst lasts a second, and begins at 5 s and at 15 s.
-    let mut receive = |intended_us, received_us| one.record(SizeClass::of(SIZE), intended_us, intended_us, received_us);
+    let mut receive =
+        |intended_us, received_us| one.record(SizeClass::of(SIZE), false, intended_us, intended_us, received_us);
     receive(5_200_000, 5_900_000);
     receive(4_000_000, 24_000_000);
     let mut drained_us = Vec::from_iter(one.drained().map(|drained| drained.as_micros()));
     for (intended_us, received_us) in [(5_200_000, 8_500_000), (15_000_000, 16_400_000), (15_999_999, 30_000_000)] {
-        other.record(SizeClass::of(SIZE), intended_us, intended_us, received_us);
+        other.record(SizeClass::of(SIZE), false, intended_us, intended_us, received_us);
         drained_us.extend(other.drained().map(|drained| drained.as_micros()));
     }
     assert_eq!(drained_us, [0, 2_500_000, 2_500_000, 14_000_000]);
@@ -202,8 +203,8 @@ fn no_latency_of_a_run_is_out_of_range() {
 fn a_long_run_has_a_bounded_series() {
     let mut recorder = Recorder::new(0, u64::MAX);
     let late = SECONDS_MAX as u64 * US_PER_SECOND;
-    recorder.record(SizeClass::of(SIZE), late, late, late + 5);
-    recorder.record(SizeClass::of(SIZE), late - 1, late - 1, late - 1);
+    recorder.record(SizeClass::of(SIZE), false, late, late, late + 5);
+    recorder.record(SizeClass::of(SIZE), false, late - 1, late - 1, late - 1);
     assert_eq!((recorder.corrected().count(), recorder.seconds.len()), (2, SECONDS_MAX));
     assert_eq!(recorder.seconds(Duration::MAX).len(), SECONDS_MAX);
 }
@@ -235,9 +236,9 @@ fn spreads_are_told_by_size() {
     for talk in 0..100 {
         recorder.record_spread(small, talk, talk + 50, talk + 60);
         recorder.record_spread(large, talk, talk + 50, talk + 50 + if talk < 90 { 1000 } else { 1900 });
-        recorder.record(large, talk, talk, talk + 1700);
+        recorder.record(large, false, talk, talk, talk + 1700);
     }
-    recorder.record(small, 0, 0, 60);
+    recorder.record(small, false, 0, 0, 60);
     let figures = recorder.spreads().into_iter().map(|Spread { members_min, members_max, first_to_last, delivery }| {
         let at = |latency: &Latency| [50.0, 99.0].map(|percentile| latency.at(percentile).unwrap());
         ((members_min, members_max), first_to_last.count, at(&first_to_last), delivery.count, at(&delivery))
@@ -258,7 +259,7 @@ fn threads_measure_as_one() {
             let class = SizeClass::of(10_usize.pow(thread as u32 * 2));
             recorder.record_join(latency * 3);
             recorder.record_talk(intended, intended + 7);
-            recorder.record(class, intended, intended + 7, intended + latency + 7);
+            recorder.record(class, intended % 3 == 0, intended, intended + 7, intended + latency + 7);
             recorder.record_spread(class, intended, intended, intended + latency);
         }
     }
@@ -266,10 +267,12 @@ fn threads_measure_as_one() {
     parts.iter().for_each(|part| merged.merge(part));
     let outcome = |recorder: &Recorder| {
         let all = [recorder.joins(), recorder.lag(), &recorder.corrected(), recorder.raw(), recorder.last()];
-        (all.map(Distribution::latency), recorder.seconds(Duration::from_secs(5)), recorder.spreads())
+        let routes = recorder.routes().each_ref().map(Distribution::latency);
+        (all.map(Distribution::latency), recorder.seconds(Duration::from_secs(5)), recorder.spreads(), routes)
     };
     assert_eq!(outcome(&merged), outcome(&whole));
     assert_eq!(outcome(&merged).0[0].count, 5000);
+    assert_eq!(outcome(&merged).3.map(|route| route.count), [3333, 1667]);
     assert_eq!(outcome(&merged).2.len(), 2, "no square is 2 modulo 3");
 }
 
@@ -293,8 +296,8 @@ fn a_curve_has_the_values_and_their_numbers() {
 fn the_last_second_is_the_last_whole_one() {
     let mut recorder = Recorder::new(5_000_000, 60_000_000);
     let class = SizeClass::of(3);
-    recorder.record(class, 5_000_000, 5_000_000, 5_000_100);
-    recorder.record(class, 6_000_000, 6_000_000, 6_000_700);
+    recorder.record(class, false, 5_000_000, 5_000_000, 5_000_100);
+    recorder.record(class, false, 6_000_000, 6_000_000, 6_000_700);
     let last = |now_us| recorder.last_second(now_us).map(|second| (second.count(), second.percentile(50.0)));
     assert_eq!([last(1), last(5_900_000)], [None, None], "no second is over");
     assert_eq!(last(6_000_000), Some((1, 100)));

@@ -12,6 +12,8 @@ use crate::protocol::{Generation, TransportKind};
 
 /// Bound of `--connections` and `--members`.
 pub(super) const CONNECTIONS_MAX: usize = 100_000;
+/// Bound of the number of nodes of `--spawn`.
+const NODES_MAX: usize = 16;
 /// Bound of `--conversations-per-user`. It is that of `demo.conversations_per_person`.
 const CONVERSATIONS_PER_USER_MAX: usize = 1000;
 /// Bound of `--window`, in talks.
@@ -106,6 +108,10 @@ fn whole(text: &str, min: usize, max: usize) -> Result<usize, ValueError> {
 
 pub(super) fn connections(text: &str) -> Result<usize, ValueError> {
     whole(text, 2, CONNECTIONS_MAX)
+}
+
+pub(super) fn spawned(text: &str) -> Result<usize, ValueError> {
+    whole(text, 1, NODES_MAX)
 }
 
 pub(super) fn members(text: &str) -> Result<usize, ValueError> {

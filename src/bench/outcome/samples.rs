@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accounts, Circumstances, Curve, Exposed, Generator, Interruption, Knee, KneeStep, Latency, MachineShares,
-    MailboxFigures, Memory, Miss, Report, Second, Server, Spread, Trial,
+    Accounts, Circumstances, Cluster, Curve, Exposed, Generator, Interruption, Knee, KneeStep, Latency, MachineShares,
+    MailboxFigures, Memory, Miss, Node, Report, Second, Server, Spread, Trial, Used,
 };
 use crate::bench::plan::{Pace, Plan, Sizes, Way};
 use crate::protocol::{Generation, TransportKind};
@@ -74,6 +74,7 @@ pub(in crate::bench) fn good() -> Report {
         unnamed: Vec::new(),
         generator: generator(),
         server: Some(server()),
+        cluster: None,
         exposed: Some(exposed()),
         knee: None,
     }
@@ -82,6 +83,30 @@ pub(in crate::bench) fn good() -> Report {
 /// A good run after a search.
 pub(in crate::bench) fn searched() -> Report {
     Report { knee: Some(knee()), ..good() }
+}
+
+/// A good run over two nodes of its own, with a Redis between them.
+pub(in crate::bench) fn clustered() -> Report {
+    let used = |cpu_ms: u64, memory: u64| Used {
+        cpu: Duration::from_millis(cpu_ms),
+        cpu_per_delivery: cpu_ms as f64 / 600.0,
+        cpu_per_remote: cpu_ms as f64 / 300.0,
+        memory: Some(Memory { before: memory << 19, joined: memory << 20, peak: memory << 21 }),
+    };
+    let node = |port: u16, cpu_ms: u64| Node {
+        url: format!("http://127.0.0.1:{port}"),
+        connections: 5_000,
+        used: Some(used(cpu_ms, 20)),
+    };
+    let cluster = Cluster {
+        local: latency(300_000, 200, 2.2, 40_000),
+        remote: latency(300_000, 520, 2.2, 41_000),
+        nodes: vec![node(8080, 2_400), node(8081, 2_460)],
+        redis: Some(used(480, 3)),
+    };
+    let mut report = Report { cluster: Some(cluster), ..good() };
+    report.circumstances.url = "http://127.0.0.1:8080/, http://127.0.0.1:8081/".to_owned();
+    report
 }
 
 /// Where and when they were made.
@@ -221,6 +246,7 @@ pub(in crate::bench) fn empty() -> Report {
         unnamed: Vec::new(),
         generator: Generator::default(),
         server: None,
+        cluster: None,
         exposed: None,
         knee: None,
     }

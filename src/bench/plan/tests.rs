@@ -10,6 +10,24 @@ const SOCKET: Way = Way { generation: Generation::Eio4, transport: TransportKind
 const POLLING: Way = Way { generation: Generation::Eio4, transport: TransportKind::Polling };
 const OLD: Way = Way { generation: Generation::Sio09, transport: TransportKind::Polling };
 
+#[test]
+fn connections_are_dealt_to_the_nodes_without_a_period() {
+    for (connections, of) in [(12, 2), (1000, 3), (7, 16), (5, 1), (0, 2)] {
+        let dealt = nodes(&plan(connections), of);
+        let on = |node: usize| dealt.iter().filter(|dealt| **dealt == node).count();
+        assert_eq!((0..of).map(on).sum::<usize>(), connections);
+        assert!((0..of).map(on).max() <= (0..of).map(on).min().map(|fewest| fewest + 1), "{dealt:?}");
+        assert_eq!(dealt, nodes(&plan(connections), of), "the same seed");
+    }
+    // Whatever the distance of two members is, some are on one node and some are not.
+    let dealt = nodes(&plan(1000), 3);
+    for distance in 1..100 {
+        let together = dealt.iter().zip(&dealt[distance..]).filter(|(one, other)| one == other).count();
+        assert!((200..450).contains(&together), "{together} at a distance of {distance}");
+    }
+    assert_ne!(dealt, nodes(&Plan { seed: 2, ..plan(1000) }, 3));
+}
+
 fn plan(connections: usize) -> Plan {
     Plan {
         connections,

@@ -1,13 +1,14 @@
 //! The report as titles, rows and cells of text, from which both the table and the page are made.
 
+use super::distributions::distributions;
 use super::hgrm::hgrm;
 use super::sheet::{Figure, Grid, Row, Sheet, Verdict, row};
 use super::words::{self, NONE, bytes, count, ms, number, percent, seconds};
-use super::{json, plots};
+use super::{json, nodes, plots};
 use crate::bench::engine;
 use crate::bench::mistakes::Hint;
 use crate::bench::outcome::{
-    BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Interruption, Knee, Latency, Report, Spread, Trial,
+    BUSY_SHARE_MAX_CLOSED, BUSY_SHARE_MAX_OPEN, Cluster, Interruption, Knee, Latency, Report, Spread, Trial,
 };
 use crate::bench::plan::Pace;
 use crate::bench::printable::printable;
@@ -48,6 +49,10 @@ fn brief(report: &Report, verdicts: &[Verdict]) -> [String; 5] {
     let percentiles = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
     let latencies = percentiles.map(|(name, percentile)| (name, corrected.at(percentile))).into_iter();
     let latencies = latencies.chain([("max", (corrected.count > 0).then_some(corrected.max))]).map(latency);
+    let between = report.cluster.as_ref().map_or_else(String::new, |cluster| {
+        let [p50, p99] = [50.0, 99.0].map(|percentile| nodes::extra(cluster, percentile));
+        format!("; between nodes p50 {p50} ms, p99 {p99} ms")
+    });
     let mut judgements = verdicts.iter().map(|verdict| verdict.text.clone());
     let validity = judgements.next().unwrap_or_default();
     [
@@ -57,7 +62,7 @@ fn brief(report: &Report, verdicts: &[Verdict]) -> [String; 5] {
             number(report.talks_per_s()),
             number(report.deliveries_per_s())
         ),
-        format!("delivery {}", latencies.collect::<Vec<_>>().join(", ")),
+        format!("delivery {}{between}", latencies.collect::<Vec<_>>().join(", ")),
         validity,
         judgements.collect::<Vec<_>>().join("; "),
     ]
@@ -91,7 +96,11 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
             },
             (false, _) => Verdict {
                 good: false,
-                text: format!("NOT CLEAN: {faults}{errors}{}{hint}", people(report).unwrap_or_default()),
+                text: format!(
+                    "NOT CLEAN: {faults}{errors}{}{}{hint}",
+                    people(report).unwrap_or_default(),
+                    divided(report)
+                ),
             },
         },
     ];
@@ -105,6 +114,17 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
         verdicts.push(Verdict { good: false, text });
     }
     verdicts
+}
+
+/// Returns what is wrong with servers that do not hear one another at all. Empty if some do.
+fn divided(report: &Report) -> &'static str {
+    let is_divided = report.cluster.as_ref().is_some_and(Cluster::is_divided);
+    if is_divided && report.accounts.lost > 0 {
+        ". No delivery came from another node: give all servers the same cluster.url, and name only nodes of one \
+         cluster"
+    } else {
+        ""
+    }
 }
 
 /// Returns how a server with the demo gets to know the users, if it does not know some that the bench named.
@@ -168,6 +188,10 @@ fn key_figures(report: &Report) -> Vec<Figure> {
         ("ms delivery p99", latency(99.0), format!("p50 {} ms, p99.9 {} ms", latency(50.0), latency(99.9))),
         ("lost", count(accounts.lost), format!("of {} expected", count(accounts.expected))),
     ];
+    if let Some(cluster) = &report.cluster {
+        let median = format!("p50 {} ms", nodes::extra(cluster, 50.0));
+        figures.push(("ms between nodes, p99", nodes::extra(cluster, 99.0), median));
+    }
     if let Some(p99) = report.joins.at(99.0) {
         figures.push(("ms join p99", ms(p99), format!("{} joins", count(report.joins.count))));
     }
@@ -194,9 +218,11 @@ fn key_figures(report: &Report) -> Vec<Figure> {
 /// Returns all figures.
 fn grids(report: &Report) -> Vec<Grid> {
     let mut grids = vec![rates(report), generator(report), latencies(report)];
+    grids.extend(nodes::latencies(report));
     grids.extend(by_size(report).into_iter().flatten());
     grids.extend([errors(report), accounts(report)]);
     grids.extend(server(report));
+    grids.extend(nodes::processes(report));
     grids.extend(mailboxes(report));
     grids.extend(report.knee.as_ref().map(knee));
     grids
@@ -269,16 +295,6 @@ fn members(spread: &Spread) -> String {
     }
 }
 
-fn distributions<'a>(title: &str, rows: impl IntoIterator<Item = (String, &'a Latency)>) -> Grid {
-    let rows = rows.into_iter().map(|(label, latency)| {
-        let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percentile| latency.at(percentile));
-        let max = (latency.count > 0).then_some(latency.max);
-        let cells = percentiles.into_iter().chain([max]).map(|us| us.map_or_else(|| NONE.to_owned(), ms));
-        row(label, [count(latency.count)].into_iter().chain(cells))
-    });
-    Grid::new(title, &["count", "p50", "p90", "p99", "p99.9", "max"], rows)
-}
-
 fn accounts(report: &Report) -> Grid {
     let accounts = &report.accounts;
     let told = [
@@ -295,10 +311,10 @@ fn accounts(report: &Report) -> Grid {
         ("connections failed or lost", report.connections_lost),
     ];
     let mut rows = told.map(|(label, number)| row(label, [count(number)])).into_iter().collect::<Vec<_>>();
+    let told_missing = row("told of by missed", [count(accounts.told_missing)]);
+    rows.extend((accounts.told_missing > 0).then_some(told_missing));
     rows.extend(wrong.map(|(label, number)| Row { fault: number > 0, ..row(label, [count(number)]) }));
     // Most runs do not need these rows.
-    let told = ("told of by the event missed", accounts.told_missing);
-    rows.extend((told.1 > 0).then(|| row(told.0, [count(told.1)])));
     let rare = [
         ("joins or leaves that failed", report.churn_failures),
         ("talks that the server did not take", report.talks_not_taken),

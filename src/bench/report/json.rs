@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::words::{advice, doubts};
 use crate::bench::mistakes::Hint;
-use crate::bench::outcome::{Accounts, Circumstances, Exposed, Knee, Latency, Report, Server};
+use crate::bench::outcome::{
+    Accounts, Circumstances, Cluster, Exposed, Generator, Knee, Latency, Node, Report, Server, Used,
+};
 use crate::bench::plan::{Pace, Plan, Sizes};
 
 /// The version of the form of all reports as JSON. A field that is added leaves it as it is.
@@ -17,7 +19,6 @@ pub fn json(report: &Report) -> String {
 }
 
 fn value(report: &Report) -> Value {
-    let generator = &report.generator;
     let seconds = report.seconds.iter().map(|second| {
         json!({
             "talks": second.talks,
@@ -37,7 +38,7 @@ fn value(report: &Report) -> Value {
     });
     let faults = report.faults().into_iter().map(|(name, number)| json!({ "name": name, "number": number }));
     let errors = report.errors.iter().map(|(code, number)| json!({ "code": code, "number": number }));
-    json!({
+    let mut value = json!({
         "format": FORMAT,
         "kind": "run",
         "circumstances": circumstances(&report.circumstances),
@@ -59,13 +60,7 @@ fn value(report: &Report) -> Value {
         "leaves_per_s": report.leaves_per_s(),
         "received_bytes": report.received_bytes,
         "received_bytes_per_s": report.bytes_per_s(),
-        "generator": {
-            "lag_p99_us": generator.lag_p99,
-            "lag_max_us": generator.lag_max,
-            "busy_share": generator.busy_share,
-            "machine_idle_share": generator.machine.map(|machine| machine.idle),
-            "machine_stolen_share": generator.machine.map(|machine| machine.stolen),
-        },
+        "generator": generator(&report.generator),
         "joins": latency(&report.joins),
         "deliveries_corrected": latency(&report.corrected),
         "deliveries_raw": latency(&report.raw),
@@ -84,6 +79,29 @@ fn value(report: &Report) -> Value {
         "server": report.server.as_ref().map(|used| server(used, report.memory_per_connection())),
         "exposed": report.exposed.as_ref().map(exposed),
         "knee": report.knee.as_ref().map(knee),
+    });
+    add_nodes(&mut value, report.cluster.as_ref());
+    value
+}
+
+/// Adds the figures of a run over several nodes.
+fn add_nodes(value: &mut Value, cluster: Option<&Cluster>) {
+    let extra = |percentile| cluster.and_then(|cluster| cluster.extra_us(percentile));
+    value["deliveries_within_node"] = cluster.map(|cluster| latency(&cluster.local)).into();
+    value["deliveries_between_nodes"] = cluster.map(|cluster| latency(&cluster.remote)).into();
+    value["bus_extra_p50_us"] = extra(50.0).into();
+    value["bus_extra_p99_us"] = extra(99.0).into();
+    value["nodes"] = cluster.iter().flat_map(|cluster| &cluster.nodes).map(node).collect();
+    value["redis"] = cluster.and_then(|cluster| cluster.redis).as_ref().map(used).into();
+}
+
+fn generator(generator: &Generator) -> Value {
+    json!({
+        "lag_p99_us": generator.lag_p99,
+        "lag_max_us": generator.lag_max,
+        "busy_share": generator.busy_share,
+        "machine_idle_share": generator.machine.map(|machine| machine.idle),
+        "machine_stolen_share": generator.machine.map(|machine| machine.stolen),
     })
 }
 
@@ -176,6 +194,28 @@ fn server(server: &Server, memory_per_connection: Option<f64>) -> Value {
         "rss_joined_bytes": server.memory.map(|memory| memory.joined),
         "rss_peak_bytes": server.memory.map(|memory| memory.peak),
         "memory_per_connection_bytes": memory_per_connection,
+    })
+}
+
+fn node(node: &Node) -> Value {
+    let mut value =
+        used(&node.used.unwrap_or(Used { cpu_per_delivery: f64::NAN, cpu_per_remote: f64::NAN, ..Used::default() }));
+    if node.used.is_none() {
+        value["cpu_s"] = Value::Null;
+    }
+    value["url"] = node.url.as_str().into();
+    value["connections"] = node.connections.into();
+    value
+}
+
+fn used(used: &Used) -> Value {
+    json!({
+        "cpu_s": used.cpu.as_secs_f64(),
+        "cpu_per_delivery_us": used.cpu_per_delivery,
+        "cpu_per_delivery_between_nodes_us": used.cpu_per_remote,
+        "rss_before_bytes": used.memory.map(|memory| memory.before),
+        "rss_joined_bytes": used.memory.map(|memory| memory.joined),
+        "rss_peak_bytes": used.memory.map(|memory| memory.peak),
     })
 }
 
@@ -326,7 +366,11 @@ mod tests {
         let [mut bursts, mut even, mut closed] = [samples::good(), samples::good(), samples::good()];
         bursts.plan.pace = Pace::Bursts { rate: 1.0 };
         (closed.plan.pace, even.plan.sizes) = (Pace::Closed { window: 9 }, Sizes::Even);
-        for report in [samples::searched(), samples::faulty(), samples::empty(), late, bursts, even, closed] {
+        let (clustered, mut unknown) = (samples::clustered(), samples::clustered());
+        unknown.cluster.as_mut().unwrap().nodes[0].used = None;
+        let clusters = [clustered, unknown];
+        let all = [samples::searched(), samples::faulty(), samples::empty(), late, bursts, even, closed];
+        for report in all.into_iter().chain(clusters) {
             add_types(&parsed(&report), "", &mut types);
         }
         assert_documented(types, "| field of a run | type | says |");

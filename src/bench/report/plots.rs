@@ -8,6 +8,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
     let charts = [
         knee(report),
         percentiles(report),
+        by_way(report),
         deliveries(report),
         over_time(report),
         delivery_by_size(report),
@@ -30,9 +31,25 @@ fn xs(series: &[Series]) -> impl Iterator<Item = f64> {
 }
 
 fn percentiles(report: &Report) -> Option<Chart> {
-    let count = report.corrected.count.max(report.raw.count);
-    let x = Axis::nines("percentile", count);
-    let series = [("raw", Tone::Orange, &report.raw), ("corrected", Tone::Blue, &report.corrected)];
+    of_percentiles(
+        "Delivery latency by percentile",
+        "Corrected counts from when a talk was to be sent, raw from when it was: the gap between them is time that the \
+         talks themselves had to wait. Each step to the right is one nine more.",
+        [("raw", Tone::Orange, &report.raw), ("corrected", Tone::Blue, &report.corrected)],
+    )
+}
+
+fn by_way(report: &Report) -> Option<Chart> {
+    let cluster = report.cluster.as_ref()?;
+    of_percentiles(
+        "Delivery latency within a node and between nodes",
+        "Corrected. The gap between the lines is what the way over the bus takes.",
+        [("between nodes", Tone::Orange, &cluster.remote), ("within a node", Tone::Blue, &cluster.local)],
+    )
+}
+
+fn of_percentiles(title: &str, caption: &str, series: [(&str, Tone, &Latency); 2]) -> Option<Chart> {
+    let x = Axis::nines("percentile", series[0].2.count.max(series[1].2.count));
     let series = series.map(|(name, tone, latency)| {
         // Of n values, the percentiles above 100 - 100/n are unknown. The curve ends there, at the largest value.
         let known = 100.0 - 100.0 / latency.count.max(1) as f64;
@@ -42,11 +59,8 @@ fn percentiles(report: &Report) -> Option<Chart> {
         Series::new(name, tone, Shape::Line, points)
     });
     Some(Chart {
-        title: "Delivery latency by percentile".to_owned(),
-        caption:
-            "Corrected counts from when a talk was to be sent, raw from when it was: the gap between them is time \
-                  that the talks themselves had to wait. Each step to the right is one nine more."
-                .to_owned(),
+        title: title.to_owned(),
+        caption: caption.to_owned(),
         y: Axis::log("ms", ys(&series))?,
         x,
         series: series.into(),
@@ -159,6 +173,7 @@ mod tests {
     fn a_chart_needs_data() {
         assert_eq!(titles(&samples::searched()).len(), 6);
         assert_eq!(titles(&samples::good()).len(), 5);
+        assert_eq!(titles(&samples::clustered()).len(), 6);
         assert_eq!(titles(&samples::faulty()).len(), 4, "one second has no shape");
         assert!(titles(&samples::empty()).is_empty());
     }

@@ -98,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bench::outcome::{Interruption, Report, samples};
+    use crate::bench::outcome::{Accounts, Interruption, Report, samples};
     use crate::bench::plan::Pace;
     use crate::bench::report;
 
@@ -148,6 +148,9 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost; e
             rate_limited (12)
 ";
         assert_eq!(brief(&samples::good()), expected);
+        let clustered = brief(&samples::clustered());
+        assert!(clustered.starts_with("maxtalk bench: 10,000 connections on 2 nodes; "), "{clustered}");
+        assert!(clustered.contains("max 41.0 ms; between nodes p50 +0.320 ms, p99 +"), "{clustered}");
         for report in [samples::searched(), samples::faulty(), samples::empty()] {
             let text = brief(&report);
             assert!(text.lines().count() == 5 && !text.contains("NaN"), "{text}");
@@ -174,6 +177,17 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost; e
         assert_eq!(end(&report), format!("{lost}; errors: {most}"));
         report.errors.clear();
         assert_eq!(end(&report), lost);
+        let mut divided = samples::clustered();
+        (divided.accounts.lost, divided.accounts.received) = (300_000, 300_000);
+        assert_eq!(end(&divided), "NOT CLEAN: 300,000 lost; errors: not_joined (1,234), rate_limited (12)");
+        divided.cluster.as_mut().unwrap().remote.count = 0;
+        let advice = " No delivery came from another node: give all servers the same cluster.url, and name only nodes \
+                      of one cluster";
+        assert!(end(&divided).ends_with(advice), "{}", end(&divided));
+        divided.accounts = Accounts { told_missing: 12, received: 599_988, lost: 0, ..divided.accounts };
+        let told = "nobody was lost; 12 did not come, and their members were told so by missed; errors: ";
+        assert!(end(&divided).contains(told), "{}", end(&divided));
+        assert!(table(&divided).contains("\n  told of by missed                    12\n"), "{}", table(&divided));
         report.circumstances.protocol = Some("chat.toml".to_owned());
         report.errors.push(("leave: no bye in 30 s".to_owned(), 1));
         let hint = "In the file of --protocol, one of these keys is likely wrong: leave.event, listening.conversations";
@@ -185,7 +199,8 @@ CLEAN: each delivery is accounted for, in order and once, and nobody was lost; e
         let mut long = samples::faulty();
         long.circumstances.url = format!("http://{}/?{}", "a".repeat(150), "b c".repeat(30));
         long.errors.extend((0..30).map(|number| (format!("{number:0>90}"), number)));
-        for report in [samples::good(), samples::searched(), samples::faulty(), samples::empty(), long] {
+        let short = [samples::good(), samples::searched(), samples::faulty(), samples::empty()];
+        for report in short.into_iter().chain([samples::clustered(), long]) {
             let text = table(&report);
             let wide = text.lines().find(|line| line.chars().count() > COLUMNS_MAX);
             assert_eq!(wide, None);

@@ -53,6 +53,12 @@ pub(super) fn ms(us: u64) -> String {
     number(us as f64 / 1e3)
 }
 
+/// Returns a difference in microseconds as milliseconds, with its sign.
+pub(super) fn signed_ms(us: i64) -> String {
+    let sign = if us < 0 { '-' } else { '+' };
+    format!("{sign}{}", ms(us.unsigned_abs()))
+}
+
 /// Returns a share, from 0 to 1, as a percentage.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", share * 100.0) } else { NONE.to_owned() }
@@ -114,8 +120,10 @@ pub(super) fn plan(report: &Report) -> Vec<String> {
         Sizes::Zipf(s) => format!("of {members} on average, sizes by Zipf {}, the largest {largest}", plain(s)),
     };
     let prefix = printable(&plan.user_prefix, 20);
+    let nodes = report.cluster.as_ref().map_or(0, |cluster| cluster.nodes.len());
+    let nodes = if nodes > 1 { format!(" on {nodes} nodes") } else { String::new() };
     let mut parts = vec![
-        format!("{} connections", count(plan.connections as u64)),
+        format!("{} connections{nodes}", count(plan.connections as u64)),
         format!("{} conversations {sizes}{}", count(report.conversations as u64), per_user(plan)),
         match plan.pace {
             Pace::Open { rate } => format!("open loop, {} talks/s", plain(rate)),
@@ -352,6 +360,7 @@ mod tests {
             ["0", "999", "1,000", "18,446,744,073,709,551,615"]
         );
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]);
+        assert_eq!([signed_ms(0), signed_ms(1_234), signed_ms(-20)], ["+0", "+1.23", "-0.020"]);
         assert_eq!([percent(0.9999), percent(0.5), percent(f64::NAN)], ["100.0 %", "50.0 %", "–"]);
         assert_eq!([share(0.0), share(1e-6), share(0.0125), share(f64::NAN)], ["0 %", "<0.1 %", "1.2 %", "–"]);
     }
@@ -361,6 +370,7 @@ mod tests {
         let mut report = samples::good();
         let has = |report: &Report, part: &str| plan(report).iter().any(|it| it == part);
         assert!(has(&report, "users u0 to u9999"));
+        assert!(has(&samples::clustered(), "10,000 connections on 2 nodes"));
         (report.plan.sizes, report.circumstances.users_of_a_file) = (Sizes::Learnt, true);
         assert!(has(&report, "users of a file"), "{:?}", plan(&report));
         assert!(has(&report, "1,000 conversations of 10 on average, the largest 1,240"), "{:?}", plan(&report));
