@@ -8,99 +8,11 @@ mod support;
 use std::time::Duration;
 
 use support::client::Client;
-use support::fixture::Fixture;
+use support::cluster::{Cluster, learns};
 use support::heard::{Heard, event, join_of, joined, left, listening, people, update};
 use support::kind::{Generation, Kind};
-use support::process::{Process, maxtalk, signal};
-use support::redis_server::RedisServer;
+use support::process::signal;
 use support::{run, within};
-
-/// Times with which nodes notice soon what happens to others. A node on a busy machine is late with its heartbeats.
-const QUICK: &str = "
-    cluster.heartbeat_ms = 500
-    cluster.silent_ms = 3000
-    cluster.settle_ms = 50
-    cluster.attach_ms = 30000
-    cluster.bye_grace_ms = 500
-    cluster.tell_after_ms = 200
-    cluster.missed_spread_ms = 0
-    cluster.reconnect_ms_max = 200
-    conversation.linger_ms = 0
-";
-
-/// Nodes on one Redis.
-struct Cluster {
-    redis: RedisServer,
-    nodes: Vec<Fixture>,
-}
-
-impl Cluster {
-    /// Starts nodes with these settings, and waits until all know one another.
-    async fn start(nodes: usize, settings: &str) -> Self {
-        let redis = RedisServer::start();
-        let settings = format!("{QUICK}\ncluster.url = [{:?}]\n{settings}", redis.url());
-        let nodes: Vec<_> = (0..nodes).map(|_| Fixture::start(&settings)).collect();
-        let cluster = Self { redis, nodes };
-        cluster.is_up().await;
-        cluster
-    }
-
-    /// Waits until all nodes are up and hear all others.
-    async fn is_up(&self) {
-        for node in &self.nodes {
-            node.until("the bus is up", |now| now.sum("maxtalk_bus_up", "") == 1.0).await;
-            let others = (self.nodes.len() - 1) as f64;
-            node.until("all are heard", |now| now.sum("maxtalk_bus_peers", "") == others).await;
-        }
-    }
-
-    /// Starts one more node as a process of its own, with the MAX of the first node.
-    fn process(&self) -> Process {
-        let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &self.nodes[0].max.url()]);
-        command.env("MAXTALK_CLUSTER__URL", self.redis.url());
-        for line in QUICK.lines().filter_map(|line| line.split_once(" = ")) {
-            command.env(format!("MAXTALK_{}", line.0.trim().replace('.', "__").to_uppercase()), line.1);
-        }
-        Process::start(command)
-    }
-
-    /// Puts users into conversations, by the rules of every node.
-    fn talk_in(&self, users: &[&str], conversations: &[&str]) {
-        for node in &self.nodes {
-            users.iter().for_each(|user| node.max.talks_in(user, conversations));
-        }
-    }
-
-    /// Joins at one of the nodes. What another node has just said of a user who came there may arrive meanwhile.
-    async fn join(&self, node: usize, kind: Kind, user: &str, conversations: &[&str]) -> Client {
-        let mut client = Client::connect(self.nodes[node].addr, kind, "").await;
-        client.emit("join", &join_of(user)).await;
-        let is_joined = |heard: &Heard| matches!(heard, Heard::Event(name, _) if name == "joined");
-        let answer = loop {
-            match client.hear().await {
-                heard if is_joined(&heard) => {}
-                answer => break answer,
-            }
-        };
-        assert_eq!(answer, listening(conversations));
-        client
-    }
-}
-
-/// Asks who is in a conversation until it is these people. A node may answer before it knows all of them, but soon it
-/// does.
-async fn learns(client: &mut Client, conversation: &str, expected: &[&str]) {
-    let expected = people(conversation, expected);
-    let asking = async {
-        loop {
-            client.emit("ask", &format!("{conversation:?}")).await;
-            if client.hear().await == expected {
-                return;
-            }
-        }
-    };
-    within("all are known", asking).await;
-}
 
 /// Returns the message of an update, or `None` for another event.
 fn message_of(heard: &Heard) -> Option<u64> {

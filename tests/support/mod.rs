@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod client;
+pub mod cluster;
 pub mod ear;
 pub mod fake_max;
 pub mod faulty;
