@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use maxtalk::testing::cluster::{Bus, Census, FromBus, Overflow, Port as _, Settings, Status, check};
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use support::ear::{Ear, Mood, id, numbered, numbers, state, without_doubles};
+use support::ear::{Ear, Mood, Talks, id, numbered, numbers, state, without_doubles};
 use support::redis_server::RedisServer;
 use support::{DEADLINE, run};
 
@@ -81,27 +81,6 @@ fn wait_down(bus: &Bus, words: &str) -> String {
     })
 }
 
-/// Asserts that an ear heard all messages up to `last` in their order, but for doubles, or was told after each loss.
-fn assert_accounts(ear: &Ear, last: u64) {
-    let heard = ear.heard();
-    let told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
-    let (mut expected, mut owed) = (1, None);
-    for news in &heard {
-        if told(news) {
-            owed = None;
-        }
-        let Some(&number) = numbers(std::slice::from_ref(news)).first() else { continue };
-        if number > expected {
-            owed = Some(expected);
-        }
-        expected = expected.max(number + 1);
-    }
-    let lost: Vec<_> = (1..=last).filter(|number| !numbers(&heard).contains(number)).collect();
-    // What is told may come before the next number, or after it.
-    assert!(lost.is_empty() || heard.iter().any(told), "lost without a word: {lost:?}");
-    assert!(owed.is_none() || heard.iter().filter(|news| told(news)).count() > 0, "{owed:?}");
-}
-
 #[test]
 fn what_one_node_publishes_all_others_hear() {
     let server = RedisServer::start();
@@ -163,7 +142,8 @@ fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
     let room = id("room");
     let ears = [&a, &b].map(|bus| Ear::attached(bus, &room));
     let idle = Ear::attached(&b, &id("idle"));
-    a.publish(&room, &numbered(&a, &room, 1)).unwrap();
+    let mut talks = Talks::new(&a, &room);
+    talks.say(1);
     ears[1].until("the first", |heard| numbers(heard) == [1]);
 
     server.kill();
@@ -173,9 +153,7 @@ fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
     let late = Ear::new();
     b.attach(&id("late"), 1, late.clone());
     late.until("the outage", |heard| matches!(heard, [FromBus::Outage { ongoing: true, .. }]));
-    for number in 2..=500 {
-        a.publish(&room, &numbered(&a, &room, number)).unwrap();
-    }
+    talks.say(499);
     assert!(a.shards()[0].waiting >= 499);
     server.restart();
     for ear in [&ears[0], &ears[1], &idle, &late] {
@@ -192,9 +170,9 @@ fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
     late.wait_for(&FromBus::Attached { again: false, covered: true });
     wait_up(&a);
     wait_up(&b);
-    a.publish(&room, &numbered(&a, &room, 501)).unwrap();
+    talks.say(1);
     ears[1].until("the last", |heard| numbers(heard).last() == Some(&501));
-    assert_accounts(&ears[1], 501);
+    talks.assert_accounts(&ears[1]);
     let requests = server.text(&["PUBSUB", "NUMSUB", "socket.io-request#/max#"]);
     assert!(requests.contains("int(0)"), "Node servers wait for all who hear their requests: {requests}");
 }
@@ -224,17 +202,16 @@ fn a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again() {
     let ear = Ear::attached(&b, &room);
     wait_up(&a);
     server.command(&["CLIENT", "PAUSE", "6000", "ALL"]);
-    for number in 1..=100 {
-        a.publish(&room, &numbered(&a, &room, number)).unwrap();
-    }
+    let mut talks = Talks::new(&a, &room);
+    talks.say(100);
     // Its own heartbeat may be missed before the answer is.
     wait_down(&a, "");
     ear.until("the outage", |heard| matches!(heard.last(), Some(FromBus::Outage { ongoing: true, .. })));
     ear.wait_for(&AGAIN);
     wait_up(&a);
-    a.publish(&room, &numbered(&a, &room, 101)).unwrap();
+    talks.say(1);
     ear.until("the last", |heard| numbers(heard).last() == Some(&101));
-    assert_accounts(&ear, 101);
+    talks.assert_accounts(&ear);
 }
 
 #[test]
@@ -270,18 +247,16 @@ fn a_subscribed_connection_that_is_killed_is_told() {
     let (a, b) = (bus(&server), bus(&server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
-    for number in 1..=3000 {
-        a.publish(&room, &numbered(&a, &room, number)).unwrap();
-        if number == 1500 {
-            server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        }
-    }
+    let mut talks = Talks::new(&a, &room);
+    talks.say(1500);
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    talks.say(1500);
     ear.wait_for(&AGAIN);
     wait_up(&a);
     wait_up(&b);
-    a.publish(&room, &numbered(&a, &room, 3001)).unwrap();
+    talks.say(1);
     ear.until("the last", |heard| numbers(heard).last() == Some(&3001));
-    assert_accounts(&ear, 3001);
+    talks.assert_accounts(&ear);
 }
 
 #[test]
@@ -294,20 +269,17 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_told() {
     ear.set(Mood::Stuck);
     let names: Vec<_> = (0..1000).map(|number| format!("user-with-a-long-name-{number:020}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut number = 0;
+    let mut talks = Talks::new(&a, &room);
     until("cut off", || {
-        for _ in 0..20 {
-            number += 1;
-            a.publish(&room, &state(&a, number, &names)).unwrap();
-        }
+        (0..20).for_each(|_| talks.state(&names));
         (!subscribed.iter().all(|id| server.clients(true).contains(id))).then_some(())
     });
     ear.set(Mood::Open);
     ear.wait_for(&AGAIN);
     wait_up(&b);
-    a.publish(&room, &numbered(&a, &room, number + 1)).unwrap();
-    ear.until("the last", |heard| numbers(heard).last() == Some(&(number + 1)));
-    assert_accounts(&ear, number + 1);
+    talks.say(1);
+    ear.until("the last", |heard| numbers(heard).last() == Some(&talks.last()));
+    talks.assert_accounts(&ear);
 }
 
 #[test]
@@ -423,18 +395,23 @@ fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached() {
     let (a, b) = (bus(&server), bus(&server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
+    let losses = |heard: &[FromBus]| heard.iter().filter(|news| **news == FromBus::Lost).count();
+    let mut talks = Talks::new(&a, &room);
     ear.set(Mood::Full);
-    (1..=10).for_each(|number| a.publish(&room, &numbered(&a, &room, number)).unwrap());
+    talks.say(10);
     until("refused", || (ear.refused() >= 10).then_some(()));
     ear.set(Mood::Open);
-    a.publish(&room, &numbered(&a, &room, 11)).unwrap();
-    ear.until("the last", |heard| numbers(heard) == [11]);
+    talks.say(1);
+    let heard = ear.until("the last", |heard| numbers(heard) == [11]);
+    assert_eq!(losses(&heard), 1);
     ear.set(Mood::Full);
-    a.publish(&room, &numbered(&a, &room, 12)).unwrap();
-    ear.until("a second loss", |heard| heard.iter().filter(|news| **news == FromBus::Lost).count() == 2);
-    assert_accounts(&ear, 12);
+    talks.say(1);
+    until("refused", || (ear.refused() >= 11).then_some(()));
+    ear.set(Mood::Open);
+    ear.until("a second loss", |heard| losses(heard) == 2);
+    talks.assert_accounts(&ear);
     ear.set(Mood::Gone);
-    a.publish(&room, &numbered(&a, &room, 13)).unwrap();
+    talks.say(1);
     until("detached", || (b.shards()[0].wanted == 0 && b.shards()[0].subscribed == 0).then_some(()));
 }
 

@@ -26,11 +26,28 @@ pub enum Mood {
 
 /// The door of a conversation on one node.
 pub struct Ear {
-    heard: Mutex<Vec<FromBus>>,
+    heard: Mutex<Log>,
     changed: Condvar,
     mood: Mutex<Mood>,
     is_unstuck: Condvar,
     refused: AtomicU64,
+}
+
+/// What a door was told.
+#[derive(Default)]
+struct Log {
+    news: Vec<FromBus>,
+    /// The moment of each piece of news.
+    times: Vec<Instant>,
+    /// What it was given while it was full. A full mailbox is handled later.
+    waiting: Vec<FromBus>,
+}
+
+impl Log {
+    fn take(&mut self, news: impl IntoIterator<Item = FromBus>) {
+        self.news.extend(news);
+        self.times.resize_with(self.news.len(), Instant::now);
+    }
 }
 
 impl fmt::Debug for Ear {
@@ -51,15 +68,21 @@ impl Door for Ear {
                 Err(if *mood == Mood::Full { Closed::Full } else { Closed::Gone })
             }
             Mood::Open | Mood::Stuck => {
-                drop(mood);
-                self.give(news);
+                self.heard.lock().take([news]);
+                self.changed.notify_all();
                 Ok(())
             }
         }
     }
 
     fn give(&self, news: FromBus) {
-        self.heard.lock().push(news);
+        let mood = self.mood.lock();
+        let mut heard = self.heard.lock();
+        if *mood == Mood::Full {
+            heard.waiting.push(news)
+        } else {
+            heard.take([news])
+        }
         self.changed.notify_all();
     }
 }
@@ -86,13 +109,26 @@ impl Ear {
 
     /// Changes its answers.
     pub fn set(&self, mood: Mood) {
-        *self.mood.lock() = mood;
+        let mut present = self.mood.lock();
+        *present = mood;
+        if mood != Mood::Full {
+            let mut heard = self.heard.lock();
+            let waiting = std::mem::take(&mut heard.waiting);
+            heard.take(waiting);
+            self.changed.notify_all();
+        }
         self.is_unstuck.notify_all();
     }
 
     /// Everything that it was told.
     pub fn heard(&self) -> Vec<FromBus> {
-        self.heard.lock().clone()
+        self.heard.lock().news.clone()
+    }
+
+    /// Everything that it was told, and when.
+    pub fn heard_at(&self) -> Vec<(Instant, FromBus)> {
+        let heard = self.heard.lock();
+        heard.times.iter().copied().zip(heard.news.iter().cloned()).collect()
     }
 
     /// How often it refused.
@@ -104,16 +140,65 @@ impl Ear {
     pub fn until(&self, what: &str, enough: impl Fn(&[FromBus]) -> bool) -> Vec<FromBus> {
         let end = Instant::now() + DEADLINE;
         let mut heard = self.heard.lock();
-        while !enough(&heard) {
+        while !enough(&heard.news) {
             let timed_out = self.changed.wait_until(&mut heard, end).timed_out();
-            assert!(!timed_out, "{what}: not within {DEADLINE:?}: {} heard, last {:?}", heard.len(), heard.last());
+            let news = &heard.news;
+            assert!(!timed_out, "{what}: not within {DEADLINE:?}: {} heard, last {:?}", news.len(), news.last());
         }
-        heard.clone()
+        heard.news.clone()
     }
 
     /// Waits for a piece of news.
     pub fn wait_for(&self, news: &FromBus) {
         self.until(&format!("{news:?}"), |heard| heard.contains(news));
+    }
+}
+
+/// The messages of a conversation in its first life on one node, and when each was published.
+pub struct Talks<'a> {
+    bus: &'a Bus,
+    id: ConversationId,
+    published: Vec<Instant>,
+}
+
+impl<'a> Talks<'a> {
+    /// Begins with the first message.
+    pub fn new(bus: &'a Bus, id: &ConversationId) -> Self {
+        Self { bus, id: id.clone(), published: Vec::new() }
+    }
+
+    /// The number of the last message.
+    pub fn last(&self) -> u64 {
+        self.published.len() as u64
+    }
+
+    /// Publishes so many updates.
+    pub fn say(&mut self, times: u64) {
+        for _ in 0..times {
+            self.published.push(Instant::now());
+            self.bus.publish(&self.id, &numbered(self.bus, &self.id, self.last())).unwrap();
+        }
+    }
+
+    /// Publishes a state.
+    pub fn state(&mut self, names: &[&str]) {
+        self.published.push(Instant::now());
+        self.bus.publish(&self.id, &state(self.bus, self.last(), names)).unwrap();
+    }
+
+    /// Asserts that an ear heard each message before any later one, doubles apart, or was told after it was published
+    /// that it may have missed something. Prints how many were lost.
+    pub fn assert_accounts(&self, ear: &Ear) {
+        let heard = ear.heard_at();
+        let news: Vec<_> = heard.iter().map(|(_, news)| news.clone()).collect();
+        let in_order = without_doubles(numbers(&news));
+        let is_told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
+        let last_told = heard.iter().filter(|(_, news)| is_told(news)).map(|(at, _)| *at).next_back();
+        let lost: Vec<_> = (1..=self.last()).filter(|number| in_order.binary_search(number).is_err()).collect();
+        let published = |number: u64| self.published[number as usize - 1];
+        let silent: Vec<_> = lost.iter().filter(|number| last_told.is_none_or(|at| at < published(**number))).collect();
+        assert!(silent.is_empty(), "lost without a word: {silent:?}");
+        println!("{} of {} heard, {} lost and told of", in_order.len(), self.last(), lost.len());
     }
 }
 
