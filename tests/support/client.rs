@@ -243,6 +243,11 @@ impl Client {
         }
     }
 
+    /// Whether the session has ended. Everything that was heard so far is forgotten.
+    pub fn has_ended(&mut self) -> bool {
+        std::iter::from_fn(|| self.inbox.try_recv().ok()).any(|heard| matches!(heard, Heard::End(_)))
+    }
+
     /// Waits for the end of the session and ignores everything before it.
     pub async fn end(&mut self) -> End {
         loop {

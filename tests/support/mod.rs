@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+pub mod account;
 pub mod client;
 pub mod cluster;
 pub mod ear;
@@ -22,6 +23,7 @@ pub mod redis_server;
 pub mod requests;
 pub mod script;
 pub mod socket;
+pub mod strait;
 pub mod wire;
 
 /// Limit on every wait. Only failing tests wait this long. A slow machine gets more by `MAXTALK_TEST_DEADLINE_S`, which
