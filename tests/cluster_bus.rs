@@ -415,6 +415,26 @@ fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached() {
     until("detached", || (b.shards()[0].wanted == 0 && b.shards()[0].subscribed == 0).then_some(()));
 }
 
+/// The mailbox is full again after it was handled, by what others than the bus send, and no message of the bus was taken
+/// in between.
+#[test]
+fn a_mailbox_that_is_full_again_is_told_again() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(&server), bus(&server));
+    let room = id("room");
+    let ear = Ear::attached(&b, &room);
+    let mut talks = Talks::new(&a, &room);
+    for times in 1..=3 {
+        ear.set(Mood::Full);
+        talks.say(5);
+        until("refused", || (ear.refused() >= 5 * times).then_some(()));
+        ear.set(Mood::Open);
+        ear.until("the loss", |heard| heard.contains(&FromBus::Lost));
+        talks.assert_accounts(&ear);
+        b.loss_is_handled(&room, 1);
+    }
+}
+
 #[test]
 fn a_full_queue_says_so_and_tells_when_there_is_room() {
     let mut server = RedisServer::stopped(&[]);

@@ -433,6 +433,8 @@ mod tests {
             if self.is_full { Err(Overflow) } else { Ok(receiver) }
         }
 
+        fn loss_is_handled(&self, _: &ConversationId, _: u64) {}
+
         fn is_up(&self, _: &ConversationId) -> bool {
             self.is_up
         }

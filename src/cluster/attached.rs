@@ -48,7 +48,7 @@ struct Wanted<D> {
     life: u64,
     door: D,
     again: bool,
-    /// Whether the conversation was given `Lost` and has taken nothing since.
+    /// Whether the conversation was given `Lost`, and has neither handled it nor taken anything since.
     knows_loss: bool,
 }
 
@@ -133,6 +133,14 @@ impl<D: Clone> Attached<D> {
         match wanted {
             Some(wanted) if wanted.life == life => !std::mem::replace(&mut wanted.knows_loss, !was_taken) && !was_taken,
             _ => false,
+        }
+    }
+
+    /// Notes that a conversation has handled the `Lost` that it was given.
+    pub fn loss_is_handled(&mut self, id: &ConversationId, life: u64) {
+        let wanted = self.entries.get_mut(id).and_then(|entry| entry.wanted.as_mut());
+        if let Some(wanted) = wanted.filter(|wanted| wanted.life == life) {
+            wanted.knows_loss = false;
         }
     }
 

@@ -218,6 +218,10 @@ impl Port for Bus {
         Ok(receiver)
     }
 
+    fn loss_is_handled(&self, id: &ConversationId, life: u64) {
+        self.shard(id).attached.lock().loss_is_handled(id, life);
+    }
+
     fn is_up(&self, id: &ConversationId) -> bool {
         *self.shard(id).status.lock() == Status::Up
     }

@@ -49,8 +49,8 @@ pub trait Door: fmt::Debug + Send + Sync {
 
     /// Gives news even if the mailbox is full. The bus gives at most one of each kind that way until it is handled.
     ///
-    /// A [`FromBus::Lost`] stands for everything that was lost before it. If more is lost after other news was taken,
-    /// it is given again, because that news may be older than the loss.
+    /// A [`FromBus::Lost`] stands for everything that was lost before it is handled. If more is lost after other news
+    /// was taken, it is given again, because that news may be older than the loss.
     fn give(&self, news: FromBus);
 }
 

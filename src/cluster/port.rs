@@ -33,6 +33,10 @@ pub trait Port: fmt::Debug + Send + Sync {
     /// As with `publish`.
     fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow>;
 
+    /// Notes that a conversation has handled a [`Lost`](super::door::FromBus::Lost): what is lost from now on is
+    /// another loss.
+    fn loss_is_handled(&self, id: &ConversationId, life: u64);
+
     /// Returns whether the server of a conversation is up.
     fn is_up(&self, id: &ConversationId) -> bool;
 

@@ -218,6 +218,9 @@ impl ConversationActor {
         if let FromBus::Outage { number, ongoing } = news {
             return self.tell_outage(Outage { number, over: !ongoing }, handling, ctx);
         }
+        if let (FromBus::Lost, Some(settings)) = (&news, &self.settings.cluster) {
+            settings.port.loss_is_handled(&self.id, self.tenure.life());
+        }
         let is_attached = matches!(news, FromBus::Attached { .. });
         let Some(effects) = self.with_peers(|peers, local| peers.handle(news, local)) else { return };
         if is_attached {

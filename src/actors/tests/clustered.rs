@@ -30,6 +30,8 @@ struct Hub {
     leaving: AtomicUsize,
     /// Whether subscriptions are confirmed at once.
     confirms: AtomicBool,
+    /// The losses that conversations have handled.
+    losses: AtomicUsize,
 }
 
 /// The bus as one node sees it.
@@ -68,6 +70,11 @@ impl Port for HubPort {
             let _ = answer.send(doors.keys().filter(|(node, other)| other == id && *node != self.node).count() as u64);
         }
         Ok(receiver)
+    }
+
+    fn loss_is_handled(&self, id: &ConversationId, life: u64) {
+        assert_eq!(self.hub.doors.lock()[&(self.node, id.clone())].0, life);
+        self.hub.losses.fetch_add(1, Ordering::Relaxed);
     }
 
     fn is_up(&self, _: &ConversationId) -> bool {
@@ -205,6 +212,21 @@ async fn a_session_that_did_not_wait_for_the_subscription_is_told_so() {
         hub.give(1, FromBus::Attached { again: false, covered: false });
         quiet([&door, &door]).await;
         assert_eq!(messi.heard(), [missed], "{is_down}");
+    }
+}
+
+/// The bus gives a loss again only if it knows that the last one was handled.
+#[actix_rt::test]
+async fn a_loss_is_told_and_the_bus_learns_that_it_was_handled() {
+    let hub = Hub::new();
+    let here = hub.node(1, |_| {});
+    let door = attached(&here);
+    let messi = Member::enter(&here, &door, 1, "messi").await;
+    for times in 1..=2 {
+        hub.give(1, FromBus::Lost);
+        quiet([&door, &door]).await;
+        assert_eq!(messi.heard(), [r#"42/max,["missed",{"conversations":["c"],"ongoing":false}]"#]);
+        assert_eq!(hub.losses.load(Ordering::Relaxed), times);
     }
 }
 
