@@ -16,6 +16,9 @@ pub(crate) type Fault = Arc<str>;
 const NO_CERTIFICATE: &str =
     ": it wants a certificate of the client: set cluster.certificate_file and cluster.key_file";
 
+/// The characters that an ACL reads as a pattern unless a backslash is before them.
+const OF_PATTERNS: [char; 5] = ['*', '?', '[', ']', '\\'];
+
 /// The channels of the bus, as patterns for an ACL.
 #[derive(Clone, Debug)]
 pub(crate) struct Patterns(String);
@@ -23,7 +26,14 @@ pub(crate) struct Patterns(String);
 impl Patterns {
     /// Returns the patterns that these settings need.
     pub(crate) fn of(settings: &Settings) -> Self {
-        let Settings { prefix, namespace, python_channel, .. } = settings;
+        let Settings { prefix, python_channel, .. } = settings;
+        let mut namespace = String::new();
+        for letter in settings.namespace.chars() {
+            if OF_PATTERNS.contains(&letter) {
+                namespace.push('\\');
+            }
+            namespace.push(letter);
+        }
         let python = python_channel.as_ref().map(|python| format!(" &{python}")).unwrap_or_default();
         Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#{python}"))
     }
@@ -111,6 +121,14 @@ pub(super) fn server(command: &str, Patterns(patterns): &Patterns, text: &str, i
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_patterns_of_an_acl_mean_the_channels_and_no_others() {
+        let patterns =
+            |namespace: &str| Patterns::of(&Settings { namespace: namespace.into(), ..Settings::default() }).0;
+        assert_eq!(patterns("/max"), "&socket.io#/max#* &socket.io-nodes#/max#");
+        assert_eq!(patterns(r"/[a]*?\"), r"&socket.io#/\[a\]\*\?\\#* &socket.io-nodes#/\[a\]\*\?\\#");
+    }
 
     #[test]
     fn errors_of_the_server_say_what_to_do() {
