@@ -49,7 +49,7 @@ use allowed::{
 };
 pub use base_url::{BaseUrl, is_link_local};
 pub use change::{Change, Changed, LiveConfig, Parts};
-use cluster::{CHANNELS, DIALECTS, EventNames, NODE_NAMES, RedisUrls};
+use cluster::{CHANNELS, DIALECTS, EventNames, NODE_NAMES, PREFIXES, RedisUrls};
 pub use cluster::{Dialect, RedisUrl, message_bytes_min};
 use declare::settings;
 use ipnet::IpNet;
@@ -294,7 +294,7 @@ settings! {
         key_file: Option<PathBuf> = none in Optional(FILES),
         /// Beginning of all channels: the option `key` of `@socket.io/redis-adapter`. It separates installations,
         /// which the numbers of databases do not.
-        prefix: String = "socket.io" in CHANNELS,
+        prefix: String = "socket.io" in PREFIXES,
         /// Protocol on the channels: "classic" is that of `createAdapter`, "sharded" that of `createShardedAdapter`,
         /// with which this version does not start yet.
         dialect: Dialect = "classic" in DIALECTS,

@@ -125,11 +125,20 @@ impl Dialect {
 pub(super) const DIALECTS: Text<Dialect> =
     Text::new("classic or sharded", |text| Dialect::parse(text).ok_or("not such a word"));
 
-/// Beginnings of channels. Redis reads some characters in a pattern, and nobody means them in a name.
-pub(super) const CHANNELS: Text<String> = Text::new("a name of at most 64 letters, digits and -._:", |text| {
+/// Beginnings of channels. The channel of the nodes begins with the prefix and `-nodes`, so that a prefix with this end
+/// would take the heartbeats of another installation for news.
+pub(super) const PREFIXES: Text<String> =
+    Text::new("a name of at most 64 letters, digits and -._: that does not end in -nodes", |text| {
+        if text.ends_with("-nodes") { Err("the channel of the nodes has this end") } else { channel(text) }
+    });
+
+/// Names of channels. Redis reads some characters in a pattern, and nobody means them in a name.
+pub(super) const CHANNELS: Text<String> = Text::new("a name of at most 64 letters, digits and -._:", channel);
+
+fn channel(text: &str) -> Result<String, &'static str> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
     if text.len() <= 64 && text.chars().all(fits) { Ok(text.to_owned()) } else { Err("not such a name") }
-});
+}
 
 /// Names of nodes, for people.
 pub(super) const NODE_NAMES: Text<String> = Text::new("a name of at most 64 visible characters", |text| {
