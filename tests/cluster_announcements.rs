@@ -95,9 +95,7 @@ fn an_announcement_on_any_node_reaches_all_members_once() {
         let (status, answer) = nodes.post(0, "conversations/nowhere/updates?relay=required", &body("3")).await;
         assert_eq!((status, answer), (202, json!({"sessions": 0, "relayed": true, "receivers": 0})));
 
-        let of = |conversation: &str, message: &str| {
-            json!({"username": "pep", "conversation": conversation, "messageID": message})
-        };
+        let of = |conversation: &str, message: &str| json!({"username": "pep", "conversation": conversation, "messageID": message});
         let mut wrong = of("here", "6");
         wrong["except"] = json!(["a b"]);
         let updates =

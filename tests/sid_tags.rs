@@ -52,6 +52,7 @@ fn each_server_draws_its_tag_unless_it_is_given_one() {
     });
 }
 
+/// The sid of another node: a cheap 400, counted apart.
 #[test]
 fn a_request_at_the_wrong_server_is_answered_as_an_unknown_sid_and_counted_apart() {
     run(async {
@@ -97,6 +98,7 @@ fn a_request_at_the_wrong_server_is_answered_as_an_unknown_sid_and_counted_apart
     });
 }
 
+/// Sid guessing: an unknown sid is a constant, cheap 400, and counted.
 #[test]
 fn a_sid_that_no_other_server_gives_out_is_unknown() {
     run(async {

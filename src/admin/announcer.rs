@@ -247,9 +247,8 @@ impl Announcer {
             json.map(|json| Scalar::parse(&json, self.id_bytes_max)).transpose().map_err(|_| Invalid::Plain)
         };
         let (timestamp, message_id) = (plain(timestamp)?, plain(message_id)?);
-        let is_socket_id = |id: &str| {
-            (1..=SOCKET_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let is_socket_id =
+            |id: &str| (1..=SOCKET_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
         if except.len() > EXCEPT_MAX || !except.iter().all(|id| is_socket_id(id)) {
             return Err(Invalid::Except);
         }
