@@ -13,7 +13,7 @@
 //! * `variables`: the meaning of the names of environment variables.
 //! * `filter`: the check of the log filter.
 //! * `live`: the settings that may be changed while the server runs; `change`: their change.
-//! * `origins`: where the value of each setting comes from.
+//! * `origins`: where the value of each setting comes from, and how messages show it.
 //! * `near`: the known name that is most like an unknown one; `print`: the annotated file.
 //! * `cluster`: the values of the settings of a cluster.
 //! * `policy`: the fate of news that does not fit into an outbox.
@@ -56,7 +56,7 @@ use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
 pub use live::LIVE;
-use origins::{Origin, Origins};
+use origins::Origins;
 pub use policy::OutboxPolicy;
 pub use print::annotated_defaults;
 use print::{Section, Setting};
@@ -425,35 +425,6 @@ impl Config {
         Self::read(Reader::new(sources)).map_err(Error)
     }
 
-    /// The setting `key` for messages, such as `server.listen = "127.0.0.1:6545" (default)`. Secrets show as `***`.
-    pub fn describe(&self, key: &str) -> String {
-        self.origins.0.get(key).map_or_else(|| key.to_owned(), |origin| format!("{key} = {origin}"))
-    }
-
-    /// The value of the setting `key` as messages show it, such as `2048`. `None` if there is no such setting.
-    pub fn shown(&self, key: &str) -> Option<&str> {
-        self.origins.0.get(key).map(|origin| origin.shown.as_str())
-    }
-
-    /// The source of the value of the setting `key`, such as `default`. Empty if there is no such setting.
-    pub fn source(&self, key: &str) -> String {
-        self.origins.0.get(key).map_or_else(String::new, |origin| origin.source.to_string())
-    }
-
-    /// [Descriptions](Self::describe) of all settings that do not come from the defaults, in alphabetical order.
-    pub fn changed(&self) -> impl Iterator<Item = String> {
-        let changed = self.origins.0.iter().filter(|(_, origin)| origin.source != Source::Default);
-        changed.map(|(key, _)| self.describe(key))
-    }
-
-    /// All settings with their present values, in alphabetical order.
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.origins.0.iter().filter_map(|(key, Origin { shown, source })| {
-            let allowed = &Setting::all().find(|setting| setting.key == *key)?.allowed;
-            Some(Row { key, value: shown, source, allowed, is_live: LIVE.contains(key) })
-        })
-    }
-
     /// Problems that stop nothing: environment variables that begin with our prefix and name no setting.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
@@ -475,21 +446,6 @@ impl Default for Config {
         // The defaults come from this file, not from outside: a wrong one fails every test.
         Self::load(Sources::default()).unwrap_or_else(|error| unreachable!("{error}"))
     }
-}
-
-/// A setting with its present value.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    /// The setting, as `section.key`.
-    pub key: &'static str,
-    /// The value without secrets.
-    pub value: &'a str,
-    /// The source of the value.
-    pub source: &'a Source,
-    /// A description of the allowed values.
-    pub allowed: &'static str,
-    /// Whether it may be changed while the server runs.
-    pub is_live: bool,
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::allowed::Allowed;
 use super::live::LIVE;
+use super::origins::{Origin, Origins};
 use super::print::{Setting, annotated_defaults};
 use super::problem::Problem;
 use super::raw::{Raw, Source, clip};
 use super::variables::{self, Meaning};
-use super::{NONE, Origin, Origins, SECTIONS, near};
+use super::{NONE, SECTIONS, near};
 
 /// Settings that earlier versions had under another name, each with its present one.
 const FORMER: [(&str, &str); 1] = [("metrics.listen", "admin.listen")];
