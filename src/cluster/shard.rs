@@ -21,7 +21,7 @@ use super::wire::{Everybody, Reading, Rejected, Wire};
 use crate::event::{ConversationId, Talk};
 use crate::logging;
 use crate::metrics::{
-    BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReason, BusReasonLabel, Metrics,
+    BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, Metrics, WireReason,
 };
 
 /// The updates for everybody that may wait.
@@ -330,7 +330,7 @@ impl Shard {
     }
 
     fn refuse(&self, channel: &[u8], bytes: &[u8], why: Rejected, now: Instant) {
-        self.context.metrics.bus_rejected.get_or_create(&BusReasonLabel { reason: BusReason(why.as_str()) }).inc();
+        self.context.metrics.bus_rejected.get_or_create(&BusReasonLabel { reason: WireReason(why.as_str()) }).inc();
         let mut refused = self.refused.lock();
         if refused.0.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
             refused.1 += 1;

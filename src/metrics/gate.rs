@@ -8,8 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::histogram::HotHistogram;
-use super::labels::{ActorClass, MaxLabel, MaxResult, ToMax};
+use super::labels::{ActorClass, MaxLabel, MaxResult};
 use super::mailboxes::{KindMetrics, MailboxMetrics};
+use super::messages::ToMax;
 use super::server::Metrics;
 
 /// The gate in front of MAX.

@@ -154,102 +154,9 @@ label_values! {
     }
 }
 
-/// A kind of message to the actors of one class.
-pub trait MessageKind: Copy {
-    /// The class.
-    const CLASS: ActorClass;
-
-    /// The number of the kind among those of its class.
-    fn number(self) -> usize;
-}
-
-/// Declares the kinds of message of each class.
-macro_rules! message_kinds {
-    ($(#[doc = $about:literal] $Class:ident: $Name:ident {
-        $(#[doc = $doc:literal] $Variant:ident = $text:literal,)+
-    })+) => {
-        $(
-            #[doc = $about]
-            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub enum $Name {
-                $(#[doc = $doc] $Variant,)+
-            }
-
-            impl MessageKind for $Name {
-                const CLASS: ActorClass = ActorClass::$Class;
-
-                fn number(self) -> usize {
-                    self as usize
-                }
-            }
-        )+
-
-        impl ActorClass {
-            /// The values of the label `message` for the kinds of message of the class, in the order of their numbers.
-            pub fn messages(self) -> &'static [MessageName] {
-                match self { $(Self::$Class => &[$(MessageName($text)),+],)+ }
-            }
-        }
-    };
-}
-
-message_kinds! {
-    /// Messages to a session.
-    Session: ToSession {
-        /// A socket has come.
-        Attach = "attach",
-        /// A GET waits for packets.
-        Poll = "poll",
-        /// A POST has brought packets.
-        Post = "post",
-        /// A POST has failed.
-        AbortPost = "abort_post",
-        /// The session is to end.
-        Abort = "abort",
-    }
-
-    /// Messages to a conversation.
-    Conversation: ToConversation {
-        /// A session enters.
-        Enter = "enter",
-        /// A session leaves.
-        Leave = "leave",
-        /// A member talks.
-        Talk = "talk",
-        /// A back end tells of news.
-        Announce = "announce",
-        /// A member asks who is there.
-        Ask = "ask",
-        /// A member has missed who is there, and is told now.
-        Recount = "recount",
-        /// An operator asks for the members.
-        Members = "members",
-        /// The bus brings news of other nodes of the cluster.
-        Bus = "bus",
-    }
-
-    /// Messages to the registry.
-    Registry: ToRegistry {
-        /// A session asks to join.
-        Join = "join",
-        /// A session enters its conversations.
-        EnterAll = "enter_all",
-        /// A conversation asks to retire.
-        Retire = "retire",
-        /// A session has missed who is in a conversation.
-        Recount = "recount",
-    }
-
-    /// Messages to the gate in front of MAX.
-    Max: ToMax {
-        /// A join waits for its call.
-        Join = "join",
-    }
-}
-
 /// The value of the label `message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MessageName(&'static str);
+pub struct MessageName(pub(super) &'static str);
 
 impl MessageName {
     /// The value as text.
@@ -371,9 +278,9 @@ macro_rules! encode_as_str {
 }
 
 encode_as_str! {
-    ActorClass, ActorEnd, BusDirection, BusGap, BusKind, BusReason, CloseLabelReason, Code, DeliveryPath, EventName,
+    ActorClass, ActorEnd, BusDirection, BusGap, BusKind, CloseLabelReason, Code, DeliveryPath, EventName,
     Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, RecoveryResult,
-    RelayResult, ServerEventName, SlowAction, TransportKind,
+    RelayResult, ServerEventName, SlowAction, TransportKind, WireReason,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -392,11 +299,11 @@ impl From<CloseReason> for CloseLabelReason {
     }
 }
 
-/// The reason for which a message from other nodes and servers was refused, in the words of the reader of messages.
+/// The reason for which a message from other nodes and servers was refused, in the words of its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BusReason(pub &'static str);
+pub struct WireReason(pub &'static str);
 
-impl BusReason {
+impl WireReason {
     fn as_str(self) -> &'static str {
         self.0
     }
@@ -478,7 +385,7 @@ label_sets! {
     /// The label of a message that came over the bus.
     BusKindLabel { kind: BusKind }
     /// The label of a message over the bus that was refused.
-    BusReasonLabel { reason: BusReason }
+    BusReasonLabel { reason: WireReason }
     /// The label of a message that was lost between a conversation and the bus.
     BusDirectionLabel { direction: BusDirection }
     /// The label of a gap.

@@ -7,8 +7,9 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::histogram::{Distribution, HotHistogram};
 use super::labels::{
-    ActorClass, ActorEnd, ActorLabel, MailboxRefusal, MessageKind, MessageLabel, MessageName, RejectLabel, StopLabel,
+    ActorClass, ActorEnd, ActorLabel, MailboxRefusal, MessageLabel, MessageName, RejectLabel, StopLabel,
 };
+use super::messages::MessageKind;
 use super::peak::Peak;
 use super::scraped::LimitGauge;
 use super::striped::{HotCounter, HotGauge};

@@ -1,7 +1,7 @@
 //! The Prometheus metrics of one server.
 //!
 //! * [`table`]: every metric, declared once.
-//! * [`labels`]: the labels, and the closed sets of their values.
+//! * [`labels`]: the labels, and the closed sets of their values; [`messages`]: the kinds of message to actors.
 //! * [`server`]: the metrics of one server, and handles to the rows that change most.
 //! * [`mailboxes`]: the mailboxes of one class of actor: their bound, and the measurements of them.
 //! * [`gate`]: the gate in front of MAX, and the calls behind it.
@@ -20,6 +20,7 @@ pub mod grafana;
 pub mod histogram;
 pub mod labels;
 pub mod mailboxes;
+pub mod messages;
 pub mod peak;
 pub mod process;
 mod query;
@@ -34,12 +35,13 @@ pub mod worker;
 pub use crate::limits::Limit;
 pub use gate::GateMetrics;
 pub use labels::{
-    ActorClass, BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReason, BusReasonLabel,
-    CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult, MessageKind,
-    OkOrCode, OrOther, RecoveryLabel, RecoveryResult, RefusalLabel, RelayLabel, RelayResult, ResultLabel, SessionLabel,
-    ShardLabel, ToConversation, ToRegistry, ToSession, WorkerName,
+    ActorClass, BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel,
+    CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult, OkOrCode, OrOther,
+    RecoveryLabel, RecoveryResult, RefusalLabel, RelayLabel, RelayResult, ResultLabel, SessionLabel, ShardLabel,
+    WireReason, WorkerName,
 };
 pub use mailboxes::MailboxMetrics;
+pub use messages::{MessageKind, ToConversation, ToRegistry, ToSession};
 pub use scraped::Reading;
 pub use server::{Metrics, Written};
 pub use table::ReadAtScrape;
