@@ -50,7 +50,7 @@ pub enum Command {
         /// Do not ask MAX
         #[arg(long)]
         offline: bool,
-        /// Try the Redis of a cluster too: connect, subscribe and publish
+        /// Try the Redis of a cluster and the RabbitMQ of MAX too: connect, subscribe and publish, bind
         #[arg(long, conflicts_with = "offline")]
         connect: bool,
         /// The size to show the cost of.

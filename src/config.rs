@@ -15,7 +15,7 @@
 //! * `live`: the settings that may be changed while the server runs; `change`: their change.
 //! * `origins`: where the value of each setting comes from, and how messages show it.
 //! * `near`: the known name that is most like an unknown one; `print`: the annotated file.
-//! * `cluster`: the values of the settings of a cluster.
+//! * `cluster`: the values of the settings of a cluster; `feed`: of those of MAX's feed.
 //! * `policy`: the fate of news that does not fit into an outbox.
 //! * [`cost`]: the memory and the files that a configuration can take.
 //! * `problem`: everything that can be wrong, as values.
@@ -26,6 +26,7 @@ mod change;
 mod cluster;
 pub mod cost;
 mod declare;
+mod feed;
 mod filter;
 mod layers;
 mod live;
@@ -52,6 +53,8 @@ pub use change::{Change, Changed, LiveConfig, Parts};
 use cluster::{CHANNELS, DIALECTS, EventNames, NODE_NAMES, PREFIXES, RedisUrls};
 pub use cluster::{Dialect, RedisUrl, message_bytes_min};
 use declare::settings;
+use feed::{AMQP_URLS, FEED_LAYOUTS};
+pub use feed::{AmqpUrl, FeedLayout};
 use ipnet::IpNet;
 pub use layers::{File, Flag, Sources};
 use layers::{Read, Reader};
@@ -337,6 +340,29 @@ settings! {
         /// Largest message of another node or server.
         message_bytes_max: usize = 65536 in 1024..=GIB,
         /// Longest wait before Redis is tried again.
+        reconnect_ms_max: u64 = 5000 in 100..=DAY_MS,
+    }
+
+    /// What MAX announces in its RabbitMQ. Without `feed.url` nothing is heard there.
+    [feed] Feed {
+        /// URL of MAX's RabbitMQ.
+        url: Option<AmqpUrl> = none in Optional(AMQP_URLS),
+        /// File with the password of RabbitMQ, read at each connect. It goes before the password of the URL.
+        password_file: Option<PathBuf> = none in Optional(FILES),
+        /// PEM file of certificate authorities for `amqps://`; none takes the system's.
+        ca_file: Option<PathBuf> = none in Optional(FILES),
+        /// Release of MAX: "4.x" and "5.x" announce in the exchange `conversations`, "3.x" has one for each
+        /// conversation.
+        layout: FeedLayout = "5.x" in FEED_LAYOUTS,
+        /// Users per second whose memberships are asked for because RabbitMQ tells of a change; 0 asks for none.
+        refreshes_per_second_max: u32 = 5 in 0..=100_000,
+        /// Largest message. A larger one is passed over while it comes.
+        message_bytes_max: usize = 65536 in 1024..=16_777_216,
+        /// Time without RabbitMQ after which clients are told `missed`.
+        tell_after_ms: u64 = 2000 in 0..=DAY_MS,
+        /// Time over which clients are told that RabbitMQ is back, so that they do not all ask MAX at once.
+        missed_spread_ms: u64 = 2000 in 0..=DAY_MS,
+        /// Longest wait before RabbitMQ is tried again.
         reconnect_ms_max: u64 = 5000 in 100..=DAY_MS,
     }
 

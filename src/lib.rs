@@ -11,7 +11,7 @@
 //! | 1 | [`event`]: the vocabulary of the written protocol |
 //! | 2 | [`config`]: all settings; [`metrics`] |
 //! | 3 | [`mailbox`]: the front door of an actor; [`delivery`]: outbox to socket; [`directory`]: MAX; [`cluster`] |
-//! | 4 | [`board`]: cards of the living sessions and conversations |
+//! | 4 | [`board`]: cards of the living sessions and conversations; [`feed`]: what MAX announces in its RabbitMQ |
 //! | 5 | [`actors`]: session, conversation, registry |
 //! | 6 | [`http`]: connections, requests, WebSockets; [`admin`]: the pages and the API for operators |
 //! | 7 | [`server`]: composition, start and stop; [`mod@bench`]: the load bench; [`remote`]: a client of the API |
@@ -102,6 +102,7 @@ mod delivery;
 mod directory;
 pub mod docs;
 mod event;
+mod feed;
 mod files;
 mod healthcheck;
 mod http;

@@ -71,10 +71,15 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 cli::print(&format!("{max}\n"))?;
             }
             if connect {
-                return check_cluster(&config);
+                return check_servers(&config);
             }
-            if !config.cluster.url.is_empty() {
-                cli::print("The Redis of the cluster was not tried: add --connect\n")?;
+            for (is_set, server) in [
+                (!config.cluster.url.is_empty(), "Redis of the cluster"),
+                (config.feed.url.is_some(), "RabbitMQ of the feed"),
+            ] {
+                if is_set {
+                    cli::print(&format!("The {server} was not tried: add --connect\n"))?;
+                }
             }
         }
         Command::Config => cli::print(&config::annotated_defaults())?,
@@ -94,11 +99,15 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tries the servers of the bus out, if there are any, and prints what works there. It fails if anything does not.
-fn check_cluster(config: &config::Config) -> Result<ExitCode, Box<dyn Error>> {
+/// Tries the servers of the bus and that of the feed out, if there are any, and prints what works there. It fails if
+/// anything does not.
+fn check_servers(config: &config::Config) -> Result<ExitCode, Box<dyn Error>> {
     let servers = server::cluster::check(config)?.unwrap_or_default();
     servers.iter().try_for_each(|checked| cli::print(&checked.to_string()))?;
-    Ok(if servers.iter().all(Checked::is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let feed = server::feed::check(config)?;
+    feed.iter().try_for_each(|checked| cli::print(&checked.to_string()))?;
+    let is_well = servers.iter().all(Checked::is_well) && feed.iter().all(|checked| checked.is_well());
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether standard error is a terminal that shows colors. `NO_COLOR=1` turns them off.

@@ -3,6 +3,7 @@
 //! * `drain`: closes the sessions, spread over a time, before the stop.
 //! * `settings`: from the configuration to the settings of each part.
 //! * [`listeners`]: the listeners for clients and for operators.
+//! * [`cluster`], [`feed`]: the bus to other nodes; what MAX announces.
 //! * `files`: open files, and how many are left for clients.
 //! * `live`: the limits that an operator may turn while the server runs.
 //! * `operators`: the live connections of dashboards.
@@ -33,6 +34,7 @@ use crate::delivery::outbox::Outbox;
 use crate::directory::Directory;
 use crate::directory::demo::DemoMax;
 use crate::directory::max::{Gate, MaxDirectory, Probe, Target, Tokenless, TrustError};
+use crate::feed::service::Feed;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::listener::{Listener, ListenerError};
 use crate::http::pages;
@@ -46,6 +48,7 @@ use crate::version;
 
 pub mod cluster;
 mod drain;
+pub mod feed;
 mod files;
 mod listeners;
 mod live;
@@ -208,6 +211,7 @@ pub struct Server {
     demo: Option<Arc<DemoMax>>,
     /// `None` if this process is alone.
     bus: Option<Arc<Bus>>,
+    feed: Option<Arc<Feed>>,
     recovery: Option<Arc<Recovery<Comeback>>>,
     bye_grace: Duration,
     has_pages: bool,
@@ -249,7 +253,8 @@ impl Server {
             Memory::new(config.limits.memory_bytes_max),
         );
         let (tags, bus) = cluster::start(&config, &ids, &clients, &metrics)?;
-        let live = LiveParts::new(&config, &boards, &facts, gate, &metrics, bus.as_ref());
+        let feed = feed::start(&config, &boards, &metrics, bus.as_ref())?;
+        let live = LiveParts::new(&config, &boards, &facts, gate, &metrics, (bus.as_ref(), feed.as_ref()));
         let recovery = settings::recovery(&config, tags.own(), &metrics);
         let (new_application, registry_end) =
             application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live, recovery.clone());
@@ -262,7 +267,7 @@ impl Server {
         // Bound before the first client is accepted, so that no client connects to a server whose start then fails.
         let operators = config.admin.listen.map(|wanted| listeners::listen(wanted, "admin.listen")).transpose()?;
         let admin_addr = operators.as_ref().map(|(_, addr)| *addr);
-        let parts = settings::AdminParts { boards, facts, bus: bus.clone() };
+        let parts = settings::AdminParts { boards, facts, bus: bus.clone(), feed: feed.clone() };
         let admin = settings::admin(LiveConfig::new(config.clone(), live), &endpoint, parts, &drain);
         let operators =
             operators.map(|(listener, _)| listeners::serve_operators(listener, &config, admin)).transpose()?;
@@ -280,6 +285,7 @@ impl Server {
             max,
             demo,
             bus,
+            feed,
             recovery,
             bye_grace: Duration::from_millis(config.cluster.bye_grace_ms),
             has_pages: config.pages.enabled,
@@ -403,7 +409,7 @@ impl Server {
             let connections: usize = listeners().map(Listener::connections).sum();
             log::warn!("after {ms} ms, {sessions} sessions and {connections} connections were still open");
         }
-        cluster::stop(self.bus).await;
+        tokio::join!(cluster::stop(self.bus), feed::stop(self.feed));
     }
 }
 

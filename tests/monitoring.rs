@@ -56,6 +56,8 @@ const FIRING: &[(&str, &[(&str, &str)])] = &[
     ("MaxtalkBusPeersMissing", &[(r#"maxtalk_bus_peers{instance="a",shard="0"}"#, "2x48 1x12")]),
     ("MaxtalkBusDrops", &[(r#"maxtalk_bus_dropped_total{instance="a",direction="out"}"#, "0+1x60")]),
     ("MaxtalkBusGaps", &[(r#"maxtalk_bus_gaps_total{instance="a",cause="hole"}"#, "0+1x60")]),
+    ("MaxtalkFeedDown", &[(r#"maxtalk_feed_up{instance="a",layout="5.x"}"#, "0x60")]),
+    ("MaxtalkFeedGaps", &[(r#"maxtalk_feed_gaps_total{instance="a",cause="outage"}"#, "0+1x60")]),
 ];
 
 /// Runs maxtalk, and returns what it prints.

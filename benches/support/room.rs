@@ -95,6 +95,7 @@ fn empty_conversation(metrics: &Arc<Metrics>) -> Mailbox<ConversationActor> {
         burst_max: settings.conversation.burst_max.into(),
         linger: Duration::from_millis(settings.conversation.linger_ms),
         cluster: None,
+        feed: None,
         board: Board::new(Instant::now()),
         metrics: metrics.clone(),
     });

@@ -1,5 +1,5 @@
-//! The announcements of back ends to conversations, and the receipts by which they are answered. The receipts of many
-//! announcements share one channel.
+//! The announcements of back ends and of MAX to conversations, and the receipts by which those of back ends are
+//! answered. The receipts of many announcements share one channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::event::{Talk, Username};
 
-/// News of a back end for the members of a conversation.
+/// News for the members of a conversation.
 #[derive(Debug)]
 pub struct Announcement {
     /// The user of the news.
@@ -20,10 +20,22 @@ pub struct Announcement {
     pub except: Vec<Box<str>>,
     /// Whether the sessions of this user are left out.
     pub except_self: bool,
-    /// Whether nobody is told if the other nodes cannot be told.
-    pub relay_required: bool,
-    /// Takes what has become of it.
-    pub receipt: Receipt,
+    /// The source of the news.
+    pub source: Source,
+}
+
+/// The source of an announcement.
+#[derive(Debug)]
+pub enum Source {
+    /// A back end has announced it to this process, which tells the other nodes.
+    BackEnd {
+        /// Whether nobody is told if the other nodes cannot be told.
+        relay_required: bool,
+        /// Takes what has become of it.
+        receipt: Receipt,
+    },
+    /// The feed of MAX, which each node hears by itself.
+    Feed,
 }
 
 /// The things that an announcement has brought about.

@@ -10,17 +10,18 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 
-use super::announcement::{Announcement, Relay};
+use super::announcement::{Announcement, Relay, Source};
 use super::members::{Change, Members};
 use super::pending_entries::PendingEntry;
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
 use crate::cluster::door::FromBus;
-use crate::cluster::peers::Update;
-use crate::delivery::fold::{News, Recount};
+use crate::cluster::peers::{RecentIds, Update};
+use crate::delivery::fold::{Loss, News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
+use crate::feed::port::Port as Feed;
 use crate::limits::live::LiveLimit;
 use crate::mailbox::{ActorCount, Addressed, Handling, Mail, Mailbox, WeakMailbox};
 use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
@@ -29,6 +30,7 @@ use crate::turns::Rest;
 
 pub mod clustered;
 pub(super) mod fan_out;
+mod fed;
 
 use clustered::{ClusterSettings, Clustered};
 use fan_out::{Except, FanOut, FanOuts};
@@ -51,7 +53,7 @@ pub enum ConversationMessage {
         /// Dropped when the talk has been handled.
         ticket: Option<Ticket>,
     },
-    /// A back end tells of news.
+    /// A back end, or MAX, tells of news.
     Announce(Box<Announcement>),
     /// Asks who is in the conversation.
     Ask(oneshot::Sender<People>),
@@ -66,6 +68,8 @@ pub enum ConversationMessage {
     },
     /// Takes news of the other nodes of the cluster. It is in a box, so that other messages take no more room for it.
     Bus(Box<FromBus>),
+    /// Takes the notice of the feed that news may be lost.
+    Feed(Loss),
     /// Panics, so that a test sees what becomes of the members.
     #[cfg(test)]
     Panic,
@@ -119,6 +123,8 @@ pub struct ConversationSettings {
     pub board: Arc<Board>,
     /// The cluster. `None` if this process is alone.
     pub cluster: Option<ClusterSettings>,
+    /// The feed of MAX. `None` if there is none.
+    pub feed: Option<Arc<dyn Feed>>,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
 }
@@ -204,6 +210,8 @@ pub struct ConversationActor {
     presence: News,
     /// `None` if this process is alone.
     clustered: Option<Box<Clustered>>,
+    /// The messages that were told lately. Only a conversation outside of a cluster, with a feed, has them here.
+    recent: Option<Box<RecentIds>>,
     turns_in_a_row: usize,
     retirement: Option<SpawnHandle>,
     entry: ConversationEntry<WeakMailbox<Self>>,
@@ -223,6 +231,9 @@ impl ConversationActor {
         let presence = News::Presence(Arc::new(RecountById { id: card.id.clone(), registrar: registrar.clone() }));
         let clustered =
             settings.cluster.as_ref().map(|cluster| Box::new(Clustered::new(&card.id, tenure.life(), cluster)));
+        if let Some(feed) = &settings.feed {
+            feed.attach(&card.id, tenure.life());
+        }
         Self {
             id: card.id.clone(),
             tenure,
@@ -232,6 +243,7 @@ impl ConversationActor {
             registrar,
             presence,
             clustered,
+            recent: None,
             turns_in_a_row: 0,
             retirement: None,
             _count: count,
@@ -248,6 +260,7 @@ impl ConversationActor {
         self.note_members();
         self.tell_of(&change, Except::Session(session), handling, ctx);
         self.entered(pending_entry, &outbox, ctx);
+        self.tell_of_feed(&outbox);
     }
 
     fn leave(&mut self, session: SessionId, handling: Handling, ctx: &mut Context<Self>) {
@@ -286,10 +299,11 @@ impl ConversationActor {
         username: Username,
         talk: Talk,
         except: Except,
+        path: DeliveryPath,
         handling: Handling,
         ctx: &mut Context<Self>,
     ) -> usize {
-        let mut fan_out = self.fan_out_of_update(username, talk, except, DeliveryPath::Local);
+        let mut fan_out = self.fan_out_of_update(username, talk, except, path);
         fan_out.measure(self.members.sessions(), self.entry.talks(), handling.sent());
         self.broadcast(fan_out, handling, ctx)
     }
@@ -302,17 +316,25 @@ impl ConversationActor {
     }
 
     fn announce(&mut self, announcement: Announcement, handling: Handling, ctx: &mut Context<Self>) {
-        let Announcement { username, talk, except, except_self, relay_required, receipt } = announcement;
+        let Announcement { username, talk, except, except_self, source } = announcement;
         let update = Update { username, talk, except, except_self };
-        let relay = self.relay(&update, relay_required);
-        match relay {
-            Relay::ToldAlready => return receipt.give(0, relay),
-            Relay::Full if relay_required => return receipt.give(0, relay),
-            _ => {}
-        }
+        let (path, answer) = match source {
+            Source::BackEnd { relay_required, receipt } => {
+                let relay = self.relay(&update, relay_required);
+                if matches!(relay, Relay::ToldAlready) || relay_required && matches!(relay, Relay::Full) {
+                    return receipt.give(0, relay);
+                }
+                (DeliveryPath::Local, Some((receipt, relay)))
+            }
+            Source::Feed if self.is_new(&update.talk) => (DeliveryPath::Feed, None),
+            Source::Feed => return,
+        };
         let Update { username, talk, except, except_self } = update;
         let except = Except::of(except, except_self.then(|| username.clone()));
-        receipt.give(self.update(username, talk, except, handling, ctx), relay);
+        let sessions = self.update(username, talk, except, path, handling, ctx);
+        if let Some((receipt, relay)) = answer {
+            receipt.give(sessions, relay);
+        }
     }
 
     fn note_members(&self) {
@@ -417,6 +439,7 @@ impl Drop for ConversationActor {
     fn drop(&mut self) {
         self.settings.metrics.conversations.dec();
         self.leave_cluster();
+        self.leave_feed();
         // Only a panic ends a conversation that has members. They would hear nothing from it any more, so their
         // sessions are closed; their clients reconnect and join a new actor.
         for member in self.members.sessions() {
@@ -453,12 +476,13 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Leave(session) => self.leave(session, handling, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
                 self.tell_peers_of_talk(&username, &talk);
-                self.update(username, talk, Except::Session(session), handling, ctx);
+                self.update(username, talk, Except::Session(session), DeliveryPath::Local, handling, ctx);
                 drop(ticket);
             }
             ConversationMessage::Announce(announcement) => self.announce(*announcement, handling, ctx),
             ConversationMessage::Ask(reply) => self.answer(reply),
             ConversationMessage::Bus(news) => self.hear_bus(*news, handling, ctx),
+            ConversationMessage::Feed(loss) => self.hear_feed(loss, handling, ctx),
             ConversationMessage::Recount(session) => self.recount(session),
             ConversationMessage::Members { count, reply } => {
                 let members = self.members.sessions().iter().take(count);

@@ -33,6 +33,7 @@ impl Classified for ConversationMessage {
             Self::Recount(_) => ToConversation::Recount,
             Self::Members { .. } => ToConversation::Members,
             Self::Bus(_) => ToConversation::Bus,
+            Self::Feed(_) => ToConversation::Feed,
             #[cfg(test)]
             Self::Panic => ToConversation::Talk,
         }

@@ -33,7 +33,8 @@
 //! Conversations:
 //!
 //! * [`conversation`]: the actor of one conversation. It puts the events of its members in order, and sends them out.
-//! * [`announcement`]: news of back ends for conversations.
+//! * [`announcement`]: news of back ends and of MAX for conversations.
+//! * [`audience`]: conversations and sessions, as the feed of MAX sees them.
 //! * [`members`]: the sessions in a conversation, and their users; pure.
 //! * [`pending_entries`]: the entries of one join that its conversations have not handled yet.
 //! * [`registry`]: the actor that asks the directory for the conversations of a user, spawns and retires conversations.
@@ -44,6 +45,7 @@
 
 pub mod announcement;
 pub mod application;
+pub mod audience;
 mod complaints;
 pub mod conversation;
 pub mod departures;

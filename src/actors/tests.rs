@@ -2,6 +2,7 @@
 
 mod announced;
 mod clustered;
+mod fed;
 mod measured;
 
 use std::cell::Cell;
@@ -69,6 +70,7 @@ impl World {
             burst_max: 32.into(),
             linger: Duration::ZERO,
             cluster: None,
+            feed: None,
             board: Board::new(Instant::now()),
             metrics,
         };

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::idempotency::{Begun, Keys};
 use super::model::announce::{Given, UpdateOf};
 use super::model::{Fault, FaultCode};
-use crate::actors::announcement::{Announcement, Done, Receipt, Receipts, Relay};
+use crate::actors::announcement::{Announcement, Done, Receipt, Receipts, Relay, Source};
 use crate::actors::conversation::{Board, ConversationMessage};
 use crate::cluster::message::{Content, Message};
 use crate::cluster::port::Port;
@@ -268,7 +268,8 @@ impl Announcer {
             receipt.give(0, self.publish(Content::Update { username, talk, except, except_self }, &id));
             return Ok(id);
         };
-        let announcement = Announcement { username, talk, except, except_self, relay_required, receipt };
+        let source = Source::BackEnd { relay_required, receipt };
+        let announcement = Announcement { username, talk, except, except_self, source };
         match door.try_send(ConversationMessage::Announce(Box::new(announcement))) {
             Ok(()) | Err(SendError::Closed) => Ok(id),
             Err(SendError::Full) => Err(Sent::Busy),

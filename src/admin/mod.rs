@@ -17,7 +17,7 @@
 //! * [`status`]: how the server is.
 //! * [`sampler`]: measures the server once a second; [`recent`]: the samples and the warnings.
 //! * [`overview`]: the server at one moment.
-//! * [`cluster`]: the other nodes, and the bus to them.
+//! * [`cluster`]: the other nodes, the bus to them, and the feed of MAX.
 //! * [`drain`]: its drain.
 //! * [`settings`]: the settings, and their change.
 //! * [`sessions`], [`conversations`]: those at the top by a measure, and single ones.

@@ -70,17 +70,22 @@ async fn ready(admin: Data<Admin>) -> HttpResponse {
     of_health(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": status, "reason": reason}))
 }
 
-/// Reports whether a server that serves reaches the other nodes of its cluster. Without them it serves the clients that
-/// it has, so only `cluster.required` makes it unready.
+/// Reports whether a server that serves reaches the other nodes of its cluster, and hears what MAX announces. Without
+/// them it serves the clients that it has, so only `cluster.required` makes it unready.
 fn serving(admin: &Admin) -> HttpResponse {
-    match admin.bus.as_ref().map(|bus| bus.status()) {
-        None | Some(bus::Status::Up) => of_health(StatusCode::OK, &json!({"status": "ok"})),
-        Some(bus::Status::Down { why, .. }) => {
-            let required = admin.config.get().cluster.required;
-            let status = if required { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-            of_health(status, &json!({"status": "degraded", "reason": format!("the bus of the cluster: {why}")}))
-        }
+    let reason = |what: &str, status| match status {
+        bus::Status::Up => None,
+        bus::Status::Down { why, .. } => Some(format!("{what}: {why}")),
+    };
+    let bus = admin.bus.as_ref().and_then(|bus| reason("the bus of the cluster", bus.status()));
+    let feed = admin.feed.as_ref().and_then(|feed| reason("the feed of MAX", feed.status()));
+    let is_required = bus.is_some() && admin.config.get().cluster.required;
+    let reasons: Vec<_> = bus.into_iter().chain(feed).collect();
+    if reasons.is_empty() {
+        return of_health(StatusCode::OK, &json!({"status": "ok"}));
     }
+    let status = if is_required { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    of_health(status, &json!({"status": "degraded", "reason": reasons.join("; ")}))
 }
 
 fn of_health(status: StatusCode, body: &serde_json::Value) -> HttpResponse {

@@ -15,6 +15,7 @@ use crate::board::sessions::SessionBoard;
 use crate::cluster::bus::Bus;
 use crate::config::LiveConfig;
 use crate::config::cost::ADMIN_CONNECTIONS_MAX;
+use crate::feed::service::Feed;
 use crate::limits::clients::Clients;
 use crate::metrics::Metrics;
 use crate::stage::{CurrentStage, Drain};
@@ -38,6 +39,8 @@ pub struct Admin {
     pub boards: Boards,
     /// The way to the other nodes of the cluster. `None` if this process is alone.
     pub bus: Option<Arc<Bus>>,
+    /// What MAX announces in its RabbitMQ. `None` if nothing is heard there.
+    pub feed: Option<Arc<Feed>>,
     /// Gives the announcements of back ends to their conversations.
     pub announcer: Arc<Announcer>,
     /// The last fifteen minutes.
@@ -110,6 +113,7 @@ impl Admin {
             drain,
             boards,
             bus: None,
+            feed: None,
             recent: Recent::default(),
             live: Live::default(),
             facts: Facts {

@@ -35,6 +35,7 @@ impl Conversations {
             burst_max: config.conversation.burst_max.into(),
             linger: Duration::from_secs(600),
             cluster: None,
+            feed: None,
             board: admin.boards.conversations.clone(),
             metrics: admin.metrics.clone(),
         }))

@@ -123,6 +123,11 @@ impl<D> ConversationBoard<D> {
         self.shard(id).lock().get(id).cloned()
     }
 
+    /// Returns all conversations that live.
+    pub fn ids(&self) -> Vec<ConversationId> {
+        self.shards.iter().flat_map(|cards| cards.lock().keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
     /// Returns the `count` conversations with the highest values, the highest first.
     pub fn top(&self, measure: ConversationMeasure, count: usize) -> Vec<Arc<ConversationCard<D>>> {
         let ranking = match measure {

@@ -86,7 +86,7 @@ impl Bus {
             settings,
             metrics,
             census: Box::new(census),
-            outages: AtomicU64::new(0),
+            outages: Arc::default(),
             started: Instant::now(),
             orders: Mutex::default(),
         });
@@ -112,6 +112,11 @@ impl Bus {
     /// Returns the name of this node for people.
     pub fn name(&self) -> &str {
         &self.context.settings.name
+    }
+
+    /// Returns the number of the last outage that sessions were told of. Others who tell sessions of outages count on.
+    pub fn outages(&self) -> Arc<AtomicU64> {
+        self.context.outages.clone()
     }
 
     /// Whether the bus is up. With several servers: whether all are up.

@@ -42,8 +42,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Counts sessions and conversations.
     pub census: Box<dyn Fn() -> Census + Send + Sync>,
-    /// The outages that were told, of all servers.
-    pub outages: AtomicU64,
+    /// The number of the last outage that was told, of any server or of others who tell sessions of outages.
+    pub outages: Arc<AtomicU64>,
     /// The start of the bus.
     pub started: Instant,
     /// What the bus was told to do.

@@ -110,7 +110,7 @@ impl<T> Text<T> {
         Self { form, read, shown: Raw::to_string }
     }
 
-    const fn shown_by(self, shown: fn(&Raw) -> String) -> Self {
+    pub(super) const fn shown_by(self, shown: fn(&Raw) -> String) -> Self {
         Self { shown, ..self }
     }
 }

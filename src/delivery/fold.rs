@@ -25,7 +25,7 @@ pub enum News {
     },
     /// A user has begun or stopped to listen. The recount makes up for the event if a reader does not get it.
     Presence(Arc<dyn Recount>),
-    /// News was lost between the nodes of a cluster.
+    /// News was lost between the nodes of a cluster, or on its way from MAX.
     Loss {
         /// The namespace of the event that tells of it.
         namespace: Arc<str>,
@@ -34,7 +34,7 @@ pub enum News {
     },
 }
 
-/// News that was lost between the nodes of a cluster.
+/// News that was lost between the nodes of a cluster, or on its way from MAX.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// News of one conversation.
@@ -43,8 +43,8 @@ pub enum Loss {
     Outage(Outage),
 }
 
-/// A time in which the node was cut off from the others. A session is told of its beginning and of its end once,
-/// however many conversations it has.
+/// A time in which the node was cut off from the others, or from what MAX announces. A session is told of its beginning
+/// and of its end once, however many conversations it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outage {
     /// The number of the outage since the start, from 1.

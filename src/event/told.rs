@@ -50,7 +50,7 @@ pub enum ServerEvent<'a> {
         /// Whether the users on other nodes of the cluster may have changed in the meantime.
         partial: bool,
     },
-    /// News may not have reached this node of the cluster: the client fetches from MAX what came since.
+    /// News of other nodes of the cluster, or of MAX, may not have come: the client fetches from MAX what came since.
     Missed {
         /// The conversations of the news. `None`: all conversations of the session.
         conversations: Option<Vec<&'a ConversationId>>,

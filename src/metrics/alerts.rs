@@ -39,7 +39,7 @@ pub fn rules() -> String {
 }
 
 fn alerts() -> Vec<Alert> {
-    [mailboxes(), readers(), service(), cluster()].into_iter().flatten().collect()
+    [mailboxes(), readers(), service(), cluster(), feed()].into_iter().flatten().collect()
 }
 
 fn mailboxes() -> Vec<Alert> {
@@ -206,6 +206,29 @@ fn cluster() -> Vec<Alert> {
             summary: "News of other nodes has gaps ({{ $labels.cause }}): sessions may miss some.",
             runbook: "Sessions are told what they may have missed. The log says when the bus was down and \
                       which node was silent. If neither was so, look at maxtalk_bus_dropped_total of all nodes.",
+        },
+    ]
+}
+
+fn feed() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "MaxtalkFeedDown",
+            expression: format!("{} == 0", PLACE.max(metric!(feed_up), "", "instance")),
+            holds: "1m",
+            severity: "critical",
+            summary: "{{ $labels.instance }} does not hear what MAX announces in its RabbitMQ.",
+            runbook: "Talks and the API go on. Look at RabbitMQ: maxtalk check --connect says which step fails.",
+        },
+        Alert {
+            name: "MaxtalkFeedGaps",
+            expression: format!("{} > 0", PLACE.increase(metric!(feed_gaps), "", "instance, cause")),
+            holds: "5m",
+            severity: "warning",
+            summary: "What MAX announces is not all heard ({{ $labels.cause }}).",
+            runbook: "Sessions are told what they may have missed. With outage, look at RabbitMQ and its network; with \
+                      mailbox, find the hot conversation in maxtalk top; with queue, the thread of the feed is too \
+                      slow.",
         },
     ]
 }

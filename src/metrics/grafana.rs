@@ -100,6 +100,7 @@ fn rows() -> Vec<Row> {
         Row { title: "Clients", panels: clients() },
         Row { title: "MAX", panels: max() },
         Row { title: "Cluster", panels: cluster() },
+        Row { title: "Feed of MAX", panels: feed() },
     ]
 }
 
@@ -355,6 +356,32 @@ fn cluster() -> Vec<Panel> {
                 (PLACE.rate(metric!(bus_dropped), "", "direction"), "dropped {{direction}}"),
                 (PLACE.rate(metric!(bus_rejected), "", "reason"), "refused {{reason}}"),
                 (PLACE.rate(metric!(bus_gaps), "", "cause"), "gap {{cause}}"),
+            ],
+        ),
+    ]
+}
+
+fn feed() -> Vec<Panel> {
+    vec![
+        panel(
+            "Feed",
+            "short",
+            "Whether the RabbitMQ of MAX is heard, 1 or 0, and how many users wait to be asked about.",
+            [
+                (PLACE.max(metric!(feed_up), "", "instance"), "{{instance}} up"),
+                (PLACE.max(metric!(feed_refreshes_waiting), "", "instance"), "{{instance}} waiting"),
+            ],
+        ),
+        panel(
+            "Messages of the feed",
+            "reqps",
+            "Messages per second that were taken, by their kind, those that were refused, gaps that clients are told \
+             of, and users whose memberships were asked for.",
+            [
+                (PLACE.rate(metric!(feed_received), "", "kind"), "{{kind}}"),
+                (PLACE.rate(metric!(feed_rejected), "", "reason"), "refused {{reason}}"),
+                (PLACE.rate(metric!(feed_gaps), "", "cause"), "gap {{cause}}"),
+                (PLACE.rate(metric!(feed_refreshes), "", ""), "refreshes"),
             ],
         ),
     ]

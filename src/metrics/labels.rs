@@ -67,6 +67,8 @@ label_values! {
         Local = "local",
         /// It tells what has come, or may be lost, from another node of the cluster.
         Bus = "bus",
+        /// It tells what MAX has announced, or may have announced, in its RabbitMQ.
+        Feed = "feed",
     }
 
     /// The listeners of a server.
@@ -141,6 +143,32 @@ label_values! {
         ToldAlready = "told_already",
         /// Its conversation has failed.
         ConversationLost = "conversation_lost",
+    }
+
+    /// The kinds of message that MAX announces.
+    FeedKind {
+        /// A message was stored.
+        Update = "update",
+        /// A conversation was made.
+        Creation = "creation",
+        /// A user may have come into a conversation or have left it.
+        Member = "member",
+        /// A message that says nothing that members have to know.
+        Ignored = "ignored",
+    }
+
+    /// Why something of the feed may have been missed.
+    FeedGap {
+        /// RabbitMQ was away.
+        Outage = "outage",
+        /// The queue was full.
+        Queue = "queue",
+        /// The mailbox of a conversation was full.
+        Mailbox = "mailbox",
+        /// The exchange of a conversation was bound after its members had come.
+        Bound = "bound",
+        /// Too many users waited for a refresh.
+        Refresh = "refresh",
     }
 
     /// Actions against readers that are too slow.
@@ -278,9 +306,9 @@ macro_rules! encode_as_str {
 }
 
 encode_as_str! {
-    ActorClass, ActorEnd, BusDirection, BusGap, BusKind, CloseLabelReason, Code, DeliveryPath, EventName,
-    Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode, RecoveryResult,
-    RelayResult, ServerEventName, SlowAction, TransportKind, WireReason,
+    ActorClass, ActorEnd, BusDirection, BusGap, BusKind, CloseLabelReason, Code, DeliveryPath, EventName, FeedGap,
+    FeedKind, Generation, HandshakeResult, Limit, ListenerName, MailboxRefusal, MaxResult, MessageName, OkOrCode,
+    RecoveryResult, RelayResult, ServerEventName, SlowAction, TransportKind, WireReason,
 }
 
 /// The reason for which a session was closed, without its cause: reasons that differ only in the cause are one value.
@@ -299,7 +327,7 @@ impl From<CloseReason> for CloseLabelReason {
     }
 }
 
-/// The reason for which a message from other nodes and servers was refused, in the words of its reader.
+/// The reason for which a message from other nodes and servers, or of MAX, was refused, in the words of its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WireReason(pub &'static str);
 
@@ -390,6 +418,14 @@ label_sets! {
     BusDirectionLabel { direction: BusDirection }
     /// The label of a gap.
     BusGapLabel { cause: BusGap }
+    /// The label of a feed: the release of MAX that it hears.
+    FeedLabel { layout: &'static str }
+    /// The label of a message of the feed.
+    FeedKindLabel { kind: FeedKind }
+    /// The label of a message of the feed that was refused.
+    FeedReasonLabel { reason: WireReason }
+    /// The label of a gap in the feed.
+    FeedGapLabel { cause: FeedGap }
     /// The label of an action against a slow reader.
     ActionLabel { action: SlowAction }
 }

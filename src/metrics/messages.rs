@@ -74,6 +74,8 @@ message_kinds! {
         Members = "members",
         /// The bus brings news of other nodes of the cluster.
         Bus = "bus",
+        /// The feed tells what may be lost.
+        Feed = "feed",
     }
 
     /// Messages to the registry.

@@ -36,9 +36,9 @@ pub use crate::limits::Limit;
 pub use gate::GateMetrics;
 pub use labels::{
     ActorClass, BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel,
-    CloseLabel, DeliveryPath, EventLabel, HandshakeLabel, HandshakeResult, ListenerName, MaxResult, OkOrCode, OrOther,
-    RecoveryLabel, RecoveryResult, RefusalLabel, RelayLabel, RelayResult, ResultLabel, SessionLabel, ShardLabel,
-    WireReason, WorkerName,
+    CloseLabel, DeliveryPath, EventLabel, FeedGap, FeedGapLabel, FeedKind, FeedKindLabel, FeedLabel, FeedReasonLabel,
+    HandshakeLabel, HandshakeResult, ListenerName, MaxResult, OkOrCode, OrOther, RecoveryLabel, RecoveryResult,
+    RefusalLabel, RelayLabel, RelayResult, ResultLabel, SessionLabel, ShardLabel, WireReason, WorkerName,
 };
 pub use mailboxes::MailboxMetrics;
 pub use messages::{MessageKind, ToConversation, ToRegistry, ToSession};

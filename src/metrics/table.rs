@@ -17,9 +17,9 @@ use prometheus_client::registry::Registry;
 use super::histogram::HotHistogram;
 use super::labels::{
     ActionLabel, ActorLabel, BusDirectionLabel, BusGapLabel, BusKindLabel, BusReasonLabel, CloseLabel, EventLabel,
-    HandshakeLabel, LabelNames, LimitLabel, ListenerLabel, MaxLabel, MessageLabel, RecoveryLabel, RefusalLabel,
-    RejectLabel, RelayLabel, ResultLabel, SessionLabel, ShardLabel, StatusLabel, StopLabel, TransportLabel,
-    WorkerLabel,
+    FeedGapLabel, FeedKindLabel, FeedLabel, FeedReasonLabel, HandshakeLabel, LabelNames, LimitLabel, ListenerLabel,
+    MaxLabel, MessageLabel, RecoveryLabel, RefusalLabel, RejectLabel, RelayLabel, ResultLabel, SessionLabel,
+    ShardLabel, StatusLabel, StopLabel, TransportLabel, WorkerLabel,
 };
 use super::peak::Peak;
 use super::scraped::{Build, LimitGauge, Reading};
@@ -250,6 +250,20 @@ metrics! {
         bus_gaps: Family<BusGapLabel, Counter>,
         /// Time of a message of this node from being published until it comes back.
         bus_lag_seconds: Family<ShardLabel, HotHistogram> = microseconds(),
+        /// Whether the feed of MAX is up: 1 if it is, otherwise 0.
+        feed_up: Family<FeedLabel, Gauge>,
+        /// Messages of the feed that were taken.
+        feed_received: Family<FeedKindLabel, Counter>,
+        /// Messages of the feed that were refused.
+        feed_rejected: Family<FeedReasonLabel, Counter>,
+        /// Connections to the RabbitMQ of MAX made after the first.
+        feed_reconnects: Counter,
+        /// Gaps in what is heard of the feed.
+        feed_gaps: Family<FeedGapLabel, Counter>,
+        /// Users whose memberships were asked for because of the feed.
+        feed_refreshes: Counter,
+        /// Users who wait for that.
+        feed_refreshes_waiting: Gauge,
         /// Events given to the outboxes of sessions.
         deliveries: Family<EventLabel, HotCounter>,
         /// Recipients of a broadcast.

@@ -10,6 +10,7 @@ use crate::cluster::bus::Bus;
 use crate::config::{Config, Parts, Problem};
 use crate::delivery::limits::OutboxLimits;
 use crate::directory::max::Gate;
+use crate::feed::service::Feed;
 use crate::limits::live::LiveLimit;
 use crate::metrics::{ActorClass, Metrics};
 
@@ -25,19 +26,19 @@ pub(super) struct LiveParts {
 }
 
 impl LiveParts {
-    /// Creates the parts with the limits of a configuration.
+    /// Creates the parts with the limits of a configuration. `sources` bring news from outside, if they are set.
     pub(super) fn new(
         config: &Config,
         boards: &Boards,
         facts: &Facts,
         gate: Arc<Gate>,
         metrics: &Arc<Metrics>,
-        bus: Option<&Arc<Bus>>,
+        sources: (Option<&Arc<Bus>>, Option<&Arc<Feed>>),
     ) -> Self {
         Self {
             gate,
             outbox: Arc::new(OutboxLimits::new(&config.outbox)),
-            conversations: Arc::new(conversations(config, boards, metrics, bus)),
+            conversations: Arc::new(conversations(config, boards, metrics, sources)),
             pending_max: Arc::new(config.session.pending_max.into()),
             workers: facts.workers,
             files_max: facts.files_max,
@@ -81,7 +82,7 @@ fn conversations(
     config: &Config,
     boards: &Boards,
     metrics: &Arc<Metrics>,
-    bus: Option<&Arc<Bus>>,
+    (bus, feed): (Option<&Arc<Bus>>, Option<&Arc<Feed>>),
 ) -> ConversationSettings {
     ConversationSettings {
         namespace: config.protocol.namespace.as_str().into(),
@@ -89,6 +90,7 @@ fn conversations(
         burst_max: config.conversation.burst_max.into(),
         linger: Duration::from_millis(config.conversation.linger_ms),
         cluster: cluster::settings(config, bus),
+        feed: feed.map(|feed| feed.clone() as _),
         board: boards.conversations.clone(),
         metrics: metrics.clone(),
     }
@@ -109,7 +111,7 @@ mod tests {
             Boards { sessions: SessionBoard::new(now), conversations: crate::actors::conversation::Board::new(now) };
         let facts = Facts { began: (now, SystemTime::now()), workers: 2, files_max, connections_max: 10 };
         let metrics = Metrics::new(&mailbox_limits(config), ReadAtScrape::default());
-        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), &metrics, None)
+        LiveParts::new(config, &boards, &facts, Arc::new(Gate::new(&config.max, &metrics)), &metrics, (None, None))
     }
 
     #[test]

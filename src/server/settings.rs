@@ -20,6 +20,7 @@ use crate::config::{self, Config, LiveConfig};
 use crate::delivery::history::Bounds;
 use crate::delivery::worker::SessionLimits;
 use crate::event::Token;
+use crate::feed::service::Feed;
 use crate::http::connection::Deadlines;
 use crate::http::endpoint::{Endpoint, NewApplication};
 use crate::http::sessions::Sessions;
@@ -149,11 +150,12 @@ pub(super) struct AdminParts {
     pub(super) boards: Boards,
     pub(super) facts: Facts,
     pub(super) bus: Option<Arc<Bus>>,
+    pub(super) feed: Option<Arc<Feed>>,
 }
 
 /// Returns the state behind the listener for operators.
 pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, parts: AdminParts, drain: &Drain) -> Admin {
-    let AdminParts { boards, facts, bus } = parts;
+    let AdminParts { boards, facts, bus, feed } = parts;
     let now = config.get();
     let keys = &now.admin;
     Admin {
@@ -175,6 +177,7 @@ pub(super) fn admin(config: LiveConfig, endpoint: &Endpoint, parts: AdminParts, 
         drain: drain.clone(),
         boards,
         bus,
+        feed,
         recent: Recent::default(),
         live: Live::default(),
         facts,

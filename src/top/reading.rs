@@ -83,7 +83,8 @@ fn cluster(mut value: Value, left_out: &mut usize) -> Option<Cluster> {
         return None;
     }
     let text = |name: &str| value[name].as_str().map(str::to_owned);
-    Some(Cluster { node: text("node"), name: text("name"), up: value["up"] == true, servers, peers })
+    let feed = serde_json::from_value(value["feed"].clone()).ok();
+    Some(Cluster { node: text("node"), name: text("name"), up: value["up"] == true, servers, peers, feed })
 }
 
 /// Gives an object the fields of `empty` that it lacks, and its objects likewise.

@@ -102,6 +102,7 @@ pub fn clustered() -> Overview {
             up: true,
             servers: vec![server(6379, 0.4), server(6380, 1.2)],
             peers: vec![peer("bert", false), peer("cleo", true)],
+            feed: None,
         }),
         ..busy()
     }

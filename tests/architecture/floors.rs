@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["event"],
     &["config", "metrics"],
     &["cluster", "delivery", "directory", "mailbox"],
-    &["board"],
+    &["board", "feed"],
     &["actors"],
     &["admin", "http"],
     &["server", "bench", "remote"],

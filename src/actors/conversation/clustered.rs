@@ -168,6 +168,11 @@ impl ConversationActor {
 
     /// Tells the other nodes of a talk on this one.
     pub(super) fn tell_peers_of_talk(&mut self, username: &Username, talk: &Talk) {
+        if self.clustered.is_none() {
+            // A talk is told even if its message was told before.
+            self.is_new(talk);
+            return;
+        }
         let message = self.with_peers(|peers, local| peers.talk(username.clone(), talk.clone(), local));
         self.publish(message);
     }
@@ -176,7 +181,7 @@ impl ConversationActor {
     /// told, so that it can be announced again.
     pub(super) fn relay(&mut self, update: &Update, is_required: bool) -> Relay {
         let Some(message) = self.with_peers(|peers, local| peers.announce(update.clone(), local)) else {
-            return Relay::Alone;
+            return if self.is_new(&update.talk) { Relay::Alone } else { Relay::ToldAlready };
         };
         let (Some(message), Some(settings)) = (message, &self.settings.cluster) else { return Relay::ToldAlready };
         match settings.port.publish_counted(&self.id, &message) {
@@ -188,6 +193,12 @@ impl ConversationActor {
                 Relay::Full
             }
         }
+    }
+
+    /// Notes news that all nodes get by themselves. Returns whether the members have to be told; `None` if this process
+    /// is alone.
+    pub(super) fn is_new_in_cluster(&mut self, talk: &Talk) -> Option<bool> {
+        self.with_peers(|peers, local| peers.is_new(talk, local.now))
     }
 
     /// Takes a user who leaves while this node ends, and may come back elsewhere. Returns whether nobody is told.

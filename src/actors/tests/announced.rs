@@ -1,15 +1,15 @@
 //! Tests of announcements to conversations.
 
 use super::*;
-use crate::actors::announcement::{Announcement, Receipt, Receipts};
+use crate::actors::announcement::{Announcement, Receipt, Receipts, Source};
 use crate::metrics::{MessageKind as _, ToConversation};
 
 /// Returns news of `name` for a conversation.
 fn news(name: &str, except_self: bool, receipt: Receipt) -> ConversationMessage {
     let talk = Talk { conversation: "c".into(), timestamp: None, message_id: None };
     let username = Username::parse(name).unwrap();
-    let (except, relay_required) = (Vec::new(), false);
-    let announcement = Announcement { username, talk, except, except_self, relay_required, receipt };
+    let source = Source::BackEnd { relay_required: false, receipt };
+    let announcement = Announcement { username, talk, except: Vec::new(), except_self, source };
     ConversationMessage::Announce(Box::new(announcement))
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::actors::announcement::{Announcement, Done, Receipts, Relay};
+use crate::actors::announcement::{Announcement, Done, Receipts, Relay, Source};
 use crate::actors::conversation::clustered::{self, ClusterSettings};
 use crate::cluster::door::{Door, FromBus};
 use crate::cluster::message::{Content, Message, NodeId};
@@ -135,8 +135,8 @@ async fn quiet(doors: [&Mailbox<ConversationActor>; 2]) {
 async fn announce(door: &Mailbox<ConversationActor>, update: Update, relay_required: bool) -> Done {
     let (receipts, mut each, all) = Receipts::new(1);
     let Update { username, talk, except, except_self } = update;
-    let receipt = each.remove(0);
-    let announcement = Announcement { username, talk, except, except_self, relay_required, receipt };
+    let source = Source::BackEnd { relay_required, receipt: each.remove(0) };
+    let announcement = Announcement { username, talk, except, except_self, source };
     door.try_send(ConversationMessage::Announce(Box::new(announcement))).unwrap();
     assert!(all.await.is_err());
     receipts.take(0).unwrap()

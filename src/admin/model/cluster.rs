@@ -1,4 +1,4 @@
-//! The cluster in the API.
+//! The cluster and the feed of MAX in the API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,6 +18,24 @@ pub struct Cluster {
     pub servers: Vec<BusServer>,
     /// The other nodes.
     pub peers: Vec<PeerNode>,
+    /// The RabbitMQ in which MAX announces. Absent without `feed.url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedServer>,
+}
+
+/// The RabbitMQ in which MAX announces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FeedServer {
+    /// Its URL without secrets.
+    pub url: String,
+    /// Whether it is heard.
+    pub up: bool,
+    /// How long it has not been heard, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down_ms: Option<u64>,
+    /// Why it is not heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One Redis.

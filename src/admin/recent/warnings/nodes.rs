@@ -1,4 +1,4 @@
-//! The states of a cluster that an operator should look at.
+//! The states of a cluster, and of the feed of MAX, that an operator should look at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,8 @@ use super::{Finding, NAMED};
 use crate::admin::model::cluster::{BusServer, Cluster, PeerNode};
 use crate::admin::model::overview::Level;
 
-/// The time for which Redis may be away before it is a warning. At a start, all channels are subscribed in it.
+/// The time for which Redis or RabbitMQ may be away before it is a warning. At a start, all channels are subscribed in
+/// it.
 const AWAY_MS: u64 = 2000;
 
 /// The time for which two nodes may have one name, because a node that was replaced is still heard.
@@ -18,6 +19,7 @@ const VERSIONS_MS: u64 = 600_000;
 /// Returns what is to be seen of a cluster by a node of this version.
 pub(super) fn of_cluster(cluster: &Cluster, version: &str) -> Vec<Finding> {
     let mut findings = away(cluster);
+    findings.extend(feed_away(cluster));
     let living: Vec<_> = cluster.peers.iter().filter(|peer| !peer.silent).collect();
     findings.extend(same_names(cluster, &living));
     findings.extend(versions(&living, version));
@@ -39,6 +41,17 @@ fn away(cluster: &Cluster) -> Vec<Finding> {
         Some(Finding::lasting(format!("bus_down:{number}"), Level::Critical, AWAY_MS, text, advice))
     };
     cluster.servers.iter().enumerate().filter_map(away).collect()
+}
+
+fn feed_away(cluster: &Cluster) -> Option<Finding> {
+    let feed = cluster.feed.as_ref()?;
+    let (url, reason) = (feed.url.clone(), feed.reason.clone()?);
+    let text = move |time: &str| {
+        format!("The feed at {url} has been down for {time}: {reason}. What MAX announces there is not heard.")
+    };
+    let advice = "Talks and the API go on. Look at the RabbitMQ of MAX, and at the network between it and this server; \
+                  maxtalk check --connect tries all that the feed needs.";
+    Some(Finding::lasting("feed_down", Level::Critical, AWAY_MS, text, advice))
 }
 
 fn same_names(cluster: &Cluster, living: &[&PeerNode]) -> Option<Finding> {

@@ -1,7 +1,7 @@
 //! Tables of situations, and the warnings that follow.
 
 use super::*;
-use crate::admin::model::cluster::{BusServer, PeerNode};
+use crate::admin::model::cluster::{BusServer, FeedServer, PeerNode};
 use crate::admin::model::overview::Rates;
 use crate::admin::model::{Limits, Machine, Stage};
 use std::collections::BTreeMap;
@@ -366,6 +366,7 @@ fn a_cluster_without_redis_or_with_nodes_that_are_mixed_up_is_told() {
         up: true,
         servers: servers.to_vec(),
         peers: peers.to_vec(),
+        feed: None,
     };
     let healthy = of(
         &[server("redis://a", None)],
@@ -380,6 +381,20 @@ fn a_cluster_without_redis_or_with_nodes_that_are_mixed_up_is_told() {
         told[0].text,
         "The bus at redis://b has been down for 5 s: no server listens there. News of other nodes does not arrive, and \
          3 messages to them wait."
+    );
+    let feed = |reason: Option<&str>| FeedServer {
+        url: "amqp://r".to_owned(),
+        up: reason.is_none(),
+        down_ms: reason.map(|_| 1),
+        reason: reason.map(str::to_owned),
+    };
+    let of_feed = |reason| Cluster { feed: Some(feed(reason)), ..Cluster::default() };
+    assert!(after(&of_feed(None), 700).is_empty() && after(&of_feed(Some("x")), 1).is_empty());
+    let told = after(&of_feed(Some("no server listens there")), 5);
+    assert_eq!((ids(&told), told[0].level), (vec!["feed_down"], Level::Critical));
+    assert_eq!(
+        told[0].text,
+        "The feed at amqp://r has been down for 5 s: no server listens there. What MAX announces there is not heard."
     );
     let twins = of(&[], &[peer("anna", "1.0.0", false), peer("bert", "1.0.0", false)]);
     assert!(after(&twins, 59).is_empty());

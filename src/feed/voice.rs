@@ -1,0 +1,167 @@
+//! The log lines about the feed, and its gauges. Each change of state is one line; a state that lasts is not repeated.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::fault::Fault;
+use super::link::{Link, State};
+use super::shared::Shared;
+use super::wire::{Delivery, Layout, Rejected};
+use crate::cluster::status::Status;
+use crate::logging;
+use crate::metrics::{FeedLabel, FeedReasonLabel, WireReason};
+
+/// The time after which a failure that lasts is logged again.
+const SAME_AFTER: Duration = Duration::from_secs(300);
+
+/// The least time between two lines about different failures.
+const OTHER_AFTER: Duration = Duration::from_secs(5);
+
+/// The least time between two lines about refused messages, or about exchanges that are not bound.
+const LINE_PERIOD: Duration = Duration::from_secs(1);
+
+/// The bytes of a refused message that the log shows.
+const SHOWN_BYTES: usize = 64;
+
+/// Says a line at most once in a period, and how many it has left out.
+#[derive(Debug, Default)]
+struct Sparing {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Sparing {
+    /// Returns the words about the lines that were left out. `None` if one more is.
+    fn next(&mut self, now: Instant) -> Option<String> {
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < LINE_PERIOD) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(match std::mem::take(&mut self.unsaid) {
+            0 => String::new(),
+            more => format!(" ({more} more since the last such line)"),
+        })
+    }
+}
+
+/// The voice of the feed.
+#[derive(Debug)]
+pub struct Voice {
+    url: String,
+    up: Gauge,
+    connections: u64,
+    /// The last failure that was logged.
+    said: Option<(Instant, Fault)>,
+    is_up: bool,
+    /// Why memberships are not kept, as it was logged.
+    without_memberships: Option<Fault>,
+    refused: Sparing,
+    unbound: Sparing,
+}
+
+impl Voice {
+    /// Creates the voice of a feed that is down.
+    pub fn new(shared: &Shared) -> Self {
+        let label = FeedLabel { layout: shared.settings.reader.layout.as_str() };
+        Self {
+            url: shared.settings.url.shown(),
+            up: shared.metrics.feed_up.get_or_create_owned(&label),
+            connections: 0,
+            said: None,
+            is_up: false,
+            without_memberships: None,
+            refused: Sparing::default(),
+            unbound: Sparing::default(),
+        }
+    }
+
+    /// Notes a connection that was made, and why it does not tell of memberships, if it does not.
+    pub fn connected(&mut self, shared: &Shared, without_memberships: Option<&Fault>) {
+        if self.connections > 0 {
+            shared.metrics.feed_reconnects.inc();
+        }
+        self.connections += 1;
+        if let Some(fault) = without_memberships.filter(|fault| self.without_memberships.as_ref() != Some(fault)) {
+            let hint = match shared.settings.reader.layout {
+                Layout::V3 => "",
+                _ => " (rabbitmq-plugins enable rabbitmq_event_exchange)",
+            };
+            log::warn!("memberships are not kept by the feed{hint}: {fault}");
+        }
+        self.without_memberships = without_memberships.cloned();
+    }
+
+    /// Counts and logs a message that was refused.
+    pub fn refused(&mut self, shared: &Shared, delivery: &Delivery, why: Rejected, now: Instant) {
+        shared.metrics.feed_rejected.get_or_create(&FeedReasonLabel { reason: WireReason(why.as_str()) }).inc();
+        let Some(more) = self.refused.next(now) else { return };
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
+            logging::escape(&text).to_string()
+        };
+        log::warn!(
+            "refused a message of the feed, exchange {}, key {}: {}: {}{more}",
+            text(&delivery.exchange),
+            text(&delivery.key),
+            why.as_str(),
+            text(delivery.body.as_deref().unwrap_or_default()),
+        );
+    }
+
+    /// Logs that the exchange of a conversation is not bound.
+    pub fn unbound(&mut self, fault: &Fault, now: Instant) {
+        if let Some(more) = self.unbound.next(now) {
+            log::warn!("a conversation is not heard by the feed yet: {fault}{more}");
+        }
+    }
+
+    /// Sets status and gauges, and logs a change.
+    pub fn report(&mut self, shared: &Shared, link: &Link, refreshes: usize, now: Instant) {
+        let is_up = link.state() == State::Up;
+        self.up.set(i64::from(is_up));
+        shared.metrics.feed_refreshes_waiting.set(i64::try_from(refreshes).unwrap_or(i64::MAX));
+        if is_up && !self.is_up {
+            let after = match &*shared.status.lock() {
+                Status::Down { since, .. } => now.saturating_duration_since(*since),
+                Status::Up => Duration::ZERO,
+            };
+            log::info!("the feed at {} is up after {:.1} s", self.url, after.as_secs_f64());
+            self.said = None;
+        }
+        if is_up != self.is_up || !is_up {
+            *shared.status.lock() = match link.down_since() {
+                None => Status::Up,
+                Some(since) => Status::Down { since, why: why(link) },
+            };
+        }
+        self.is_up = is_up;
+        if let Some(failure) = link.failure() {
+            self.failed(failure, now);
+        }
+    }
+
+    fn failed(&mut self, failure: &Fault, now: Instant) {
+        let is_due = match &self.said {
+            None => true,
+            Some((at, said)) => {
+                let after = if said == failure { SAME_AFTER } else { OTHER_AFTER };
+                now.saturating_duration_since(*at) >= after
+            }
+        };
+        if is_due {
+            log::warn!("the feed at {} is down, and tries on: {failure}", self.url);
+            self.said = Some((now, failure.clone()));
+        }
+    }
+}
+
+/// Returns why the feed is not up.
+fn why(link: &Link) -> Fault {
+    match (link.state(), link.failure()) {
+        (State::Binding, _) => "the exchanges of conversations are being bound".into(),
+        (_, Some(failure)) => failure.clone(),
+        _ => "being connected".into(),
+    }
+}
