@@ -19,6 +19,7 @@ pub mod http;
 pub mod kind;
 pub mod max_by_rule;
 pub mod process;
+pub mod rabbit;
 pub mod redis_server;
 pub mod requests;
 pub mod script;
