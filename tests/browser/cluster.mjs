@@ -2,8 +2,7 @@
  * The panel of a cluster on the dashboard, in a headless Chromium: three nodes on a real Redis, one of which is killed.
  * Then Redis is. A server that is alone has no such panel.
  *
- *     node cluster.mjs     (CHROMIUM is the browser, /usr/bin/chromium; MAXTALK_BIN is maxtalk, target/debug/maxtalk;
- *                           SHOTS is a folder for pictures of the page, which are not taken without it)
+ *     node cluster.mjs     (CHROMIUM is the browser, /usr/bin/chromium; MAXTALK_BIN is maxtalk, target/debug/maxtalk)
  *
  * Ends with `N passed, M failed`.
  */
@@ -69,10 +68,6 @@ async function looksWell(state, isShown) {
       const page = await open(admin, size, { colorScheme });
       await isShown(page);
       const how = `${state}, ${size[0]} wide, ${colorScheme}`;
-      if (process.env.SHOTS) {
-        await page.screenshot({ path: `${process.env.SHOTS}/${how.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
-        await page.locator("#cluster").screenshot({ path: `${process.env.SHOTS}/panel-${how.replaceAll(/\W+/g, "-")}.png` });
-      }
       await noViolations(page, how);
       const [content, area] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
       assert.ok(content <= area, `${how}: ${content} wide in ${area}`);
@@ -88,20 +83,20 @@ try {
 
   await check("it shows Redis, and the other nodes with their sessions", async () => {
     await has(page, redis.url, [redis.url, /^up$/, /^[\d.]+.(ms|s)$/, /^0 of 0$/, /^0$/]);
-    await has(page, "bert", ["bert", /^\d+\.\d+\.\d+/, /^1$/, /^1$/, /^0.s ago$/]);
-    await has(page, "cleo", ["cleo", /^\d+\.\d+\.\d+/, /^0$/, /^0$/, /^0.s ago$/]);
+    await has(page, "bert", ["bert", /^\d+.s ago$/, /^\d+\.\d+\.\d+/, /^1$/, /^1$/]);
+    await has(page, "cleo", ["cleo", /^\d+.s ago$/, /^\d+\.\d+\.\d+/, /^0$/, /^0$/]);
     await page.locator("#cluster-title", { hasText: "this node is anna" }).waitFor();
     assert.equal(await page.locator("#no-peers").isVisible(), false);
   });
 
   await check("a node that is killed is silent", async () => {
     await cleo.end("SIGKILL");
-    await has(page, "cleo", ["cleo", "", "", "", /^silent, \d+.s ago$/]);
+    await has(page, "cleo", ["cleo", /^silent, \d+.s ago$/]);
     assert.doesNotMatch(await rowOf(page, "bert").textContent(), /silent/);
   });
 
   await check("axe finds nothing wrong while Redis is up", () =>
-    looksWell("up", (page) => has(page, "cleo", ["cleo", "", "", "", "silent"])),
+    looksWell("up", (page) => has(page, "cleo", ["cleo", "silent"])),
   );
 
   await check("a Redis that is away says since when and why", async () => {

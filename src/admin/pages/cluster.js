@@ -8,8 +8,8 @@ const rowOf = (classes) => () => {
   return make("tr", {}, name, ...classes.map((className) => make("td", { className })));
 };
 
-const newServer = rowOf(["reason", "numeric", "numeric", "numeric"]);
-const newPeer = rowOf(["foreign", "numeric", "numeric", "numeric"]);
+const newServer = rowOf(["", "numeric", "numeric", "numeric"]);
+const newPeer = rowOf(["", "foreign", "numeric", "numeric"]);
 
 function fillServer({ cells }, server) {
   const { url, up, down_ms: down, reason, lag_ms: lag, subscribed, wanted, waiting } = server;
@@ -23,11 +23,11 @@ function fillServer({ cells }, server) {
 
 function fillPeer({ cells }, { node, name, version, sessions, conversations, heard_ms: heard, silent }) {
   foreign(cells[0], name || node);
-  foreign(cells[1], version || ABSENT);
-  text(cells[2], count(sessions));
-  text(cells[3], count(conversations));
-  text(cells[4], `${silent ? "silent, " : ""}${brief(heard)} ago`);
-  cells[4].classList.toggle("silent", silent === true);
+  text(cells[1], `${silent ? "silent, " : ""}${brief(heard)} ago`);
+  cells[1].classList.toggle("silent", silent === true);
+  foreign(cells[2], version || ABSENT);
+  text(cells[3], count(sessions));
+  text(cells[4], count(conversations));
 }
 
 export function drawCluster({ cluster }) {
@@ -38,6 +38,7 @@ export function drawCluster({ cluster }) {
   // Two places of the list may have the same address.
   const placed = servers.map((server, place) => ({ place, ...server }));
   list($("cluster-servers"), placed, "place", newServer, fillServer);
-  list($("cluster-peers"), peers, "node", newPeer, fillPeer);
+  const named = [...peers].sort((a, b) => String(a.name).localeCompare(String(b.name)));
+  list($("cluster-peers"), named, "node", newPeer, fillPeer);
   $("no-peers").hidden = peers.length > 0;
 }
