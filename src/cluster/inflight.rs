@@ -62,6 +62,11 @@ impl<T> Inflight<T> {
         self.messages
     }
 
+    /// The batches in which they were sent.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Their bytes.
     pub fn bytes(&self) -> usize {
         self.bytes

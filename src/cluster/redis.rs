@@ -48,6 +48,10 @@ const PIPELINE_MESSAGES: usize = 512;
 /// The bytes of one pipeline.
 const PIPELINE_BYTES: usize = 1024 * 1024;
 
+/// The pipelines that are not yet answered. They fit into the line of commands inside the library, with room for all
+/// others: what does not fit into it at once may be overtaken by what is sent later.
+const PIPELINES_MAX: usize = connect::COMMANDS_MAX / 2;
+
 /// The time between two turns while conversations are told something.
 const TELL_PERIOD: Duration = Duration::from_millis(10);
 
@@ -243,7 +247,8 @@ impl Task {
     /// Starts a command. It is sent before the ones that are started later.
     fn start<T>(&mut self, command: Option<impl Future<Output = T> + 'static>, done: impl FnOnce(T) -> Done + 'static) {
         let Some(command) = command else { return };
-        let mut command = command.map(done).boxed_local();
+        // Within the budget that a task of tokio has for one turn, this turn may have sent all that it may send.
+        let mut command = tokio::task::unconstrained(command.map(done)).boxed_local();
         match command.as_mut().now_or_never() {
             Some(done) => self.done.push_back(done),
             None => self.commands.push(command),
@@ -418,10 +423,8 @@ impl Task {
         let (messages_max, bytes_max) = (settings.inflight_max, settings.queue_bytes_max);
         loop {
             let messages = messages_max.saturating_sub(self.inflight.messages()).min(PIPELINE_MESSAGES);
-            let Some(session) = self.session.as_ref().filter(|_| messages > 0 && self.inflight.bytes() < bytes_max)
-            else {
-                return;
-            };
+            let has_room = messages > 0 && self.inflight.bytes() < bytes_max && self.inflight.batches() < PIPELINES_MAX;
+            let Some(session) = self.session.as_ref().filter(|_| has_room) else { return };
             let mut items: Vec<Item<Answer>> = self.shard.queue.lock().take(messages, PIPELINE_BYTES);
             if items.is_empty() {
                 return;

@@ -20,7 +20,7 @@ use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::settings::Settings;
 
 /// The commands that may wait inside the library to be written.
-const COMMANDS_MAX: usize = 64;
+pub(super) const COMMANDS_MAX: usize = 64;
 
 /// The place of one server, without Sentinel.
 #[derive(Clone, Debug, PartialEq, Eq)]
