@@ -299,7 +299,7 @@ settings! {
         /// which the numbers of databases do not.
         prefix: String = "socket.io" in PREFIXES,
         /// Protocol on the channels: "classic" is that of `createAdapter`, "sharded" that of `createShardedAdapter`,
-        /// with which this version does not start yet.
+        /// for Redis 7 or later. All nodes have the same.
         dialect: Dialect = "classic" in DIALECTS,
         /// Name of this node for people; none takes the name of the machine.
         node: Option<String> = none in Optional(NODE_NAMES),

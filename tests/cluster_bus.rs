@@ -9,82 +9,66 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maxtalk::testing::cluster::{Bus, Census, FromBus, Overflow, Port as _, Settings, Status, check};
-use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
+use maxtalk::testing::cluster::{Bus, Content, Dialect, FromBus, Overflow, Port as _, Settings, check};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use support::bus::{AGAIN, ATTACHED, settings, start, until, wait_down, wait_up};
 use support::ear::{Ear, Mood, Talks, id, numbered, numbers, state, without_doubles};
 use support::redis_server::RedisServer;
 use support::{DEADLINE, run};
 
-const AGAIN: FromBus = FromBus::Attached { again: true, covered: true };
-
-const ATTACHED: FromBus = FromBus::Attached { again: false, covered: false };
-
-/// The rights that the page on operating names, for a user with the password `secret`.
+/// The rights that the page on clusters names, but for those of a dialect.
 const RIGHTS: &[&str] = &[
     "resetkeys",
     "resetchannels",
     "&socket.io#/max#*",
     "&socket.io-nodes#/max#",
     "-@all",
-    "+subscribe",
-    "+unsubscribe",
-    "+publish",
     "+ping",
     "+hello",
     "+auth",
     "+role",
 ];
 
-fn settings(url: &str) -> Settings {
-    Settings {
-        urls: vec![url.into()],
-        heartbeat: Duration::from_secs(1),
-        silent: Duration::from_secs(4),
-        tell_after: Duration::from_millis(300),
-        missed_spread: Duration::from_millis(100),
-        reconnect_max: Duration::from_millis(200),
-        ..Settings::default()
+/// The commands of a dialect that a user of Redis needs, and the one that publishes.
+fn commands(dialect: Dialect) -> ([&'static str; 3], &'static str) {
+    match dialect {
+        Dialect::Classic => (["+subscribe", "+unsubscribe", "+publish"], "publish"),
+        Dialect::Sharded => (["+ssubscribe", "+sunsubscribe", "+spublish"], "spublish"),
     }
 }
 
-fn start(settings: Settings) -> Arc<Bus> {
-    let metrics = Metrics::new(&[], ReadAtScrape::default());
-    Bus::start(settings, metrics, || Census { sessions: 3, conversations: 2 }).unwrap()
+/// What a server says of its channels or of the subscribers of one, in the words of a dialect.
+fn pubsub(server: &RedisServer, dialect: Dialect, what: &str, more: &[&str]) -> redis::Value {
+    let what = format!("{}{what}", if dialect == Dialect::Sharded { "SHARD" } else { "" });
+    server.command(&[&["PUBSUB", &*what], more].concat())
 }
 
-fn bus(server: &RedisServer) -> Arc<Bus> {
-    start(settings(&server.url()))
+fn bus(dialect: Dialect, server: &RedisServer) -> Arc<Bus> {
+    start(settings(dialect, &server.url()))
 }
 
-/// Looks again and again, because the bus tells nobody of its own status.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+in_both_dialects! {
+    what_one_node_publishes_all_others_hear
+    nodes_know_one_another_by_their_heartbeats
+    a_redis_that_comes_back_empty_gets_all_channels_and_all_messages
+    a_slow_redis_delays_and_loses_nothing
+    a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again
+    a_publishing_connection_that_is_killed_loses_nothing
+    a_subscribed_connection_that_is_killed_is_told
+    a_subscriber_that_does_not_read_is_cut_off_and_told
+    a_server_that_becomes_a_replica_is_not_used
+    rights_that_are_taken_away_are_named
+    ten_thousand_channels_are_subscribed_twice
+    a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached
+    a_bus_that_stops_publishes_what_waits
+    a_server_that_is_lost_takes_only_its_conversations_along
+    a_check_names_what_is_wrong
+    a_python_server_is_heard
 }
 
-fn wait_up(bus: &Bus) {
-    until(&format!("up, but it is {:?}", bus.status()), || (bus.status() == Status::Up).then_some(()));
-}
-
-/// Waits until the bus is down for a reason with these words.
-fn wait_down(bus: &Bus, words: &str) -> String {
-    until(&format!("down because of `{words}`"), || match bus.status() {
-        Status::Down { why, .. } if why.contains(words) => Some(why.to_string()),
-        _ => None,
-    })
-}
-
-#[test]
-fn what_one_node_publishes_all_others_hear() {
+fn what_one_node_publishes_all_others_hear(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let (one, two) = (id("one"), id("a#b é"));
     let ears = [(&a, &one), (&b, &one), (&b, &two)].map(|(bus, id)| Ear::attached(bus, id));
     a.publish(&one, &numbered(&a, &one, 1)).unwrap();
@@ -108,11 +92,11 @@ fn what_one_node_publishes_all_others_hear() {
     assert_eq!(run(receivers), Ok(0));
 }
 
-#[test]
-fn nodes_know_one_another_by_their_heartbeats() {
+fn nodes_know_one_another_by_their_heartbeats(dialect: Dialect) {
     let server = RedisServer::start();
-    let named =
-        |name: &str, tag: &str| start(Settings { name: name.into(), tag: tag.into(), ..settings(&server.url()) });
+    let named = |name: &str, tag: &str| {
+        start(Settings { name: name.into(), tag: tag.into(), ..settings(dialect, &server.url()) })
+    };
     let (a, b) = (named("a", "aaaa"), named("b", "bbbb"));
     let ear = Ear::attached(&a, &id("one"));
     let peer = until("the other node", || a.peers().into_iter().find(|peer| &*peer.name == "b"));
@@ -135,10 +119,9 @@ fn nodes_know_one_another_by_their_heartbeats() {
     ear.wait_for(&FromBus::Silent(died));
 }
 
-#[test]
-fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
+fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages(dialect: Dialect) {
     let mut server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ears = [&a, &b].map(|bus| Ear::attached(bus, &room));
     let idle = Ear::attached(&b, &id("idle"));
@@ -177,10 +160,9 @@ fn a_redis_that_comes_back_empty_gets_all_channels_and_all_messages() {
     assert!(requests.contains("int(0)"), "Node servers wait for all who hear their requests: {requests}");
 }
 
-#[test]
-fn a_slow_redis_delays_and_loses_nothing() {
+fn a_slow_redis_delays_and_loses_nothing(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     for number in 1..=300 {
@@ -194,10 +176,9 @@ fn a_slow_redis_delays_and_loses_nothing() {
     assert_eq!(heard.len(), 301, "nothing else is told: {:?}", heard.last());
 }
 
-#[test]
-fn a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again() {
+fn a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     wait_up(&a);
@@ -214,14 +195,13 @@ fn a_redis_that_answers_nothing_is_left_and_what_was_sent_is_sent_again() {
     talks.assert_accounts(&ear);
 }
 
-#[test]
-fn a_publishing_connection_that_is_killed_loses_nothing() {
+fn a_publishing_connection_that_is_killed_loses_nothing(dialect: Dialect) {
     let server = RedisServer::start();
-    let a = bus(&server);
+    let a = bus(dialect, &server);
     wait_up(&a);
     let publisher = server.clients(false);
     assert_eq!(publisher.len(), 1);
-    let b = bus(&server);
+    let b = bus(dialect, &server);
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     wait_up(&b);
@@ -241,10 +221,9 @@ fn a_publishing_connection_that_is_killed_loses_nothing() {
     assert!(!heard.contains(&AGAIN), "the other node was not touched");
 }
 
-#[test]
-fn a_subscribed_connection_that_is_killed_is_told() {
+fn a_subscribed_connection_that_is_killed_is_told(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     let mut talks = Talks::new(&a, &room);
@@ -259,10 +238,9 @@ fn a_subscribed_connection_that_is_killed_is_told() {
     talks.assert_accounts(&ear);
 }
 
-#[test]
-fn a_subscriber_that_does_not_read_is_cut_off_and_told() {
+fn a_subscriber_that_does_not_read_is_cut_off_and_told(dialect: Dialect) {
     let server = RedisServer::with(&["--client-output-buffer-limit", "pubsub 1mb 1mb 1"]);
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     let subscribed = server.clients(true);
@@ -282,10 +260,9 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_told() {
     talks.assert_accounts(&ear);
 }
 
-#[test]
-fn a_server_that_becomes_a_replica_is_not_used() {
+fn a_server_that_becomes_a_replica_is_not_used(dialect: Dialect) {
     let server = RedisServer::start();
-    let a = bus(&server);
+    let a = bus(dialect, &server);
     let ear = Ear::attached(&a, &id("room"));
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
     wait_down(&a, "is a replica of 127.0.0.1:1");
@@ -295,23 +272,25 @@ fn a_server_that_becomes_a_replica_is_not_used() {
     wait_up(&a);
 }
 
-#[test]
-fn rights_that_are_taken_away_are_named() {
+fn rights_that_are_taken_away_are_named(dialect: Dialect) {
     let server = RedisServer::start();
     let user = |more: &[&str]| {
         let words: Vec<_> = ["ACL", "SETUSER", "maxtalk"].into_iter().chain(more.iter().copied()).collect();
         server.command(&words);
     };
     user(&["on", ">secret"]);
-    user(RIGHTS);
+    let (commands, publish) = commands(dialect);
+    let rights = [RIGHTS, &commands].concat();
+    user(&rights);
     let url = format!("{}?user=maxtalk&pass=secret", server.url());
-    let a = start(settings(&url));
+    let a = start(settings(dialect, &url));
     let ear = Ear::attached(&a, &id("room"));
     wait_up(&a);
+    let [taken, hint, given] = ["-", "ACL SETUSER <user> +", "+"].map(|sign| format!("{sign}{publish}"));
     let table: [(&[&str], &str, &[&str]); 4] = [
-        (&["-publish"], "ACL SETUSER <user> +publish", &["+publish"]),
+        (&[&*taken], &*hint, &[&*given]),
         (&["-role"], "+role", &["+role"]),
-        (&["resetchannels"], "&socket.io#/max#* &socket.io-nodes#/max#", RIGHTS),
+        (&["resetchannels"], "&socket.io#/max#* &socket.io-nodes#/max#", &rights),
         (&["resetpass", ">other"], "password is wrong", &[">secret"]),
     ];
     for (taken, words, given) in table {
@@ -334,8 +313,9 @@ fn a_password_comes_from_a_file_that_may_change() {
     let server = RedisServer::with(&["--requirepass", "second"]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "first").unwrap();
-    let with_file = Settings { password_file: Some(file.path().to_owned()), ..settings(&server.url()) };
-    let without = start(settings(&server.url()));
+    let with_file =
+        Settings { password_file: Some(file.path().to_owned()), ..settings(Dialect::Classic, &server.url()) };
+    let without = start(settings(Dialect::Classic, &server.url()));
     wait_down(&without, "cluster.password_file");
     let a = start(with_file.clone());
     wait_down(&a, "password is wrong");
@@ -346,10 +326,9 @@ fn a_password_comes_from_a_file_that_may_change() {
     wait_down(&missing, "cluster.password_file");
 }
 
-#[test]
-fn ten_thousand_channels_are_subscribed_twice() {
+fn ten_thousand_channels_are_subscribed_twice(dialect: Dialect) {
     let mut server = RedisServer::start();
-    let a = start(Settings { resync_per_s: 100_000, ..settings(&server.url()) });
+    let a = start(Settings { resync_per_s: 100_000, ..settings(dialect, &server.url()) });
     wait_up(&a);
     let ids: Vec<_> = (0..10_000).map(|number| id(&format!("519b00a5fdce3a08c7{number:06}"))).collect();
     let ear = Ear::new();
@@ -364,7 +343,7 @@ fn ten_thousand_channels_are_subscribed_twice() {
     server.restart();
     ear.until("all attached again", |heard| count(heard, true) == 10_000);
     wait_up(&a);
-    let channels = || match server.command(&["PUBSUB", "CHANNELS"]) {
+    let channels = || match pubsub(&server, dialect, "CHANNELS", &[]) {
         redis::Value::Array(channels) => channels.len(),
         other => panic!("{other:?}"),
     };
@@ -377,7 +356,7 @@ fn ten_thousand_channels_are_subscribed_twice() {
 #[test]
 fn states_are_paced_after_a_break() {
     let mut server = RedisServer::start();
-    let a = start(Settings { resync_per_s: 200, ..settings(&server.url()) });
+    let a = start(Settings { resync_per_s: 200, ..settings(Dialect::Classic, &server.url()) });
     let ear = Ear::new();
     (0..200).for_each(|number| a.attach(&id(&number.to_string()), 1, ear.clone()));
     ear.until("all attached", |heard| heard.len() >= 200);
@@ -389,10 +368,9 @@ fn states_are_paced_after_a_break() {
     assert!(begin.elapsed() >= Duration::from_millis(800), "{:?}", begin.elapsed());
 }
 
-#[test]
-fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached() {
+fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     let losses = |heard: &[FromBus]| heard.iter().filter(|news| **news == FromBus::Lost).count();
@@ -420,7 +398,7 @@ fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached() {
 #[test]
 fn a_mailbox_that_is_full_again_is_told_again() {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(Dialect::Classic, &server), bus(Dialect::Classic, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     let mut talks = Talks::new(&a, &room);
@@ -438,7 +416,7 @@ fn a_mailbox_that_is_full_again_is_told_again() {
 #[test]
 fn a_full_queue_says_so_and_tells_when_there_is_room() {
     let mut server = RedisServer::stopped(&[]);
-    let a = start(Settings { queue_messages_max: 10, ..settings(&server.url()) });
+    let a = start(Settings { queue_messages_max: 10, ..settings(Dialect::Classic, &server.url()) });
     let room = id("room");
     let ear = Ear::new();
     a.attach(&room, 1, ear.clone());
@@ -453,10 +431,9 @@ fn a_full_queue_says_so_and_tells_when_there_is_room() {
     until("all published", || (a.shards()[0].waiting == 0).then_some(()));
 }
 
-#[test]
-fn a_bus_that_stops_publishes_what_waits() {
+fn a_bus_that_stops_publishes_what_waits(dialect: Dialect) {
     let server = RedisServer::start();
-    let (a, b) = (bus(&server), bus(&server));
+    let (a, b) = (bus(dialect, &server), bus(dialect, &server));
     let room = id("room");
     let ear = Ear::attached(&b, &room);
     (1..=2000).for_each(|number| a.publish(&room, &numbered(&a, &room, number)).unwrap());
@@ -465,17 +442,16 @@ fn a_bus_that_stops_publishes_what_waits() {
     assert_eq!(numbers(&heard), (1..=2000).collect::<Vec<_>>());
     until("its connections are closed", || (server.clients(true).len() == 1).then_some(()));
 
-    let lonely = start(settings("unix:///nonexistent/socket"));
+    let lonely = start(settings(dialect, "unix:///nonexistent/socket"));
     lonely.publish(&room, &numbered(&lonely, &room, 1)).unwrap();
     let begin = Instant::now();
     run(lonely.stop(Duration::from_millis(50)));
     assert!(begin.elapsed() < DEADLINE / 2, "a stop does not wait for a Redis that is away");
 }
 
-#[test]
-fn a_server_that_is_lost_takes_only_its_conversations_along() {
+fn a_server_that_is_lost_takes_only_its_conversations_along(dialect: Dialect) {
     let (mut first, second) = (RedisServer::start(), RedisServer::start());
-    let both = || Settings { urls: vec![first.url().into(), second.url().into()], ..settings("") };
+    let both = || Settings { urls: vec![first.url().into(), second.url().into()], ..settings(dialect, "") };
     let (a, b) = (start(both()), start(both()));
     let ids: Vec<_> = (0..20).map(|number| id(&number.to_string())).collect();
     let ears: Vec<_> = ids.iter().map(|id| Ear::attached(&b, id)).collect();
@@ -501,39 +477,76 @@ fn a_server_that_is_lost_takes_only_its_conversations_along() {
     assert!(ears.iter().zip(&up).all(|(ear, is_up)| touched(&ear.heard()[1..]) != *is_up));
 }
 
-#[test]
-fn a_check_names_what_is_wrong() {
+fn a_check_names_what_is_wrong(dialect: Dialect) {
     let server = RedisServer::start();
-    let all = run(check(&settings(&server.url()))).unwrap();
+    let all = run(check(&settings(dialect, &server.url()))).unwrap();
     assert!(all[0].is_well() && all[0].steps.len() == 8, "{all:?}");
-    server.command(&[
-        "ACL",
-        "SETUSER",
-        "m",
-        "on",
-        ">p",
-        "-@all",
-        "+hello",
-        "+auth",
-        "+subscribe",
-        "+publish",
-        "&socket.io#/max#*",
-    ]);
-    let all = run(check(&settings(&format!("{}?user=m&pass=p", server.url())))).unwrap();
+    let ([subscribe, _, publish], _) = commands(dialect);
+    let few = ["on", ">p", "-@all", "+hello", "+auth", subscribe, publish, "&socket.io#/max#*"];
+    server.command(&[&["ACL", "SETUSER", "m"][..], &few].concat());
+    let all = run(check(&settings(dialect, &format!("{}?user=m&pass=p", server.url())))).unwrap();
     let failed: Vec<_> = all[0].steps.iter().filter(|step| step.result.is_err()).map(|step| &*step.name).collect();
-    assert_eq!(
-        failed,
-        [
-            "is a master (ROLE)",
-            "subscribe socket.io-nodes#/max# (SUBSCRIBE)",
-            "publish on socket.io-nodes#/max# (PUBLISH)",
-        ]
-    );
-    let all = run(check(&settings("redis://127.0.0.1:1"))).unwrap();
+    let name = |what: &str, command: &str| format!("{what} socket.io-nodes#/max# ({})", command[1..].to_uppercase());
+    let expected = ["is a master (ROLE)".to_owned(), name("subscribe", subscribe), name("publish on", publish)];
+    assert_eq!(failed, expected);
+    let all = run(check(&settings(dialect, "redis://127.0.0.1:1"))).unwrap();
     assert!(all[0].steps[0].result.as_ref().is_err_and(|why| why.contains("no server listens there")), "{all:?}");
-    let all = run(check(&settings("redis://a..b"))).unwrap();
+    let all = run(check(&settings(dialect, "redis://a..b"))).unwrap();
     assert!(all[0].steps[0].result.as_ref().is_err_and(|why| why.contains("does not resolve")), "{all:?}");
-    assert!(run(check(&settings("http://a"))).is_err_and(|error| error.to_string().contains("cluster.url")));
+    assert!(run(check(&settings(dialect, "http://a"))).is_err_and(|error| error.to_string().contains("cluster.url")));
+}
+
+fn a_python_server_is_heard(dialect: Dialect) {
+    let server = RedisServer::start();
+    let channel = Some("socketio".into());
+    let a = start(Settings { python_channel: channel, ..settings(dialect, &server.url()) });
+    let ear = Ear::attached(&a, &id("room"));
+    wait_up(&a);
+    let said = r#"{"method":"emit","event":"update","data":[{"username":"iker"}],"namespace":"/max","room":"room"}"#;
+    assert_eq!(server.command(&["PUBLISH", "socketio", said]), redis::Value::Int(1));
+    let is_update = |news: &FromBus| match news {
+        FromBus::Message(message) => matches!(message.content, Content::Update { .. }),
+        _ => false,
+    };
+    ear.until("the update", |heard| heard.iter().any(is_update));
+}
+
+#[test]
+fn the_dialects_are_two_worlds() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(Dialect::Classic, &server), bus(Dialect::Sharded, &server));
+    let room = id("room");
+    let ears = [&a, &b].map(|bus| Ear::attached(bus, &room));
+    for bus in [&a, &b] {
+        let receivers = bus.publish_counted(&room, &numbered(bus, &room, 1)).unwrap();
+        assert_eq!(run(receivers), Ok(0));
+    }
+    ears.iter().for_each(|ear| assert_eq!(ear.heard(), [ATTACHED]));
+    assert!(a.peers().is_empty() && b.peers().is_empty());
+}
+
+#[test]
+fn a_conversation_whose_id_looks_like_a_socket_is_heard_on_the_channel_of_the_namespace() {
+    let server = RedisServer::start();
+    let (a, b) = (bus(Dialect::Sharded, &server), bus(Dialect::Sharded, &server));
+    let room = id("01234567890123456789");
+    let ear = Ear::attached(&b, &room);
+    wait_up(&a);
+    let receivers = a.publish_counted(&room, &numbered(&a, &room, 1)).unwrap();
+    ear.until("the message", |heard| numbers(heard) == [1]);
+    assert_eq!(run(receivers), Ok(1), "the other node, and not this one");
+}
+
+#[test]
+fn a_server_without_sharded_channels_is_named() {
+    for command in ["SSUBSCRIBE", "SPUBLISH"] {
+        let server = RedisServer::with(&["--rename-command", command, ""]);
+        let a = bus(Dialect::Sharded, &server);
+        let why = wait_down(&a, "Redis 7 or later");
+        assert!(why.contains(command), "{why}");
+        let all = run(check(&settings(Dialect::Sharded, &server.url()))).unwrap();
+        assert!(all[0].to_string().contains("Redis 7 or later"), "{}", all[0]);
+    }
 }
 
 /// An authority, and the files of a certificate and its key for this name.
@@ -574,7 +587,7 @@ fn a_connection_may_be_encrypted_and_the_client_show_a_certificate() {
         "yes",
     ]);
     let url = format!("rediss://localhost:{port}");
-    let with = |ca: &Path| Settings { ca_file: Some(ca.to_owned()), ..settings(&url) };
+    let with = |ca: &Path| Settings { ca_file: Some(ca.to_owned()), ..settings(Dialect::Classic, &url) };
     let a = start(Settings { client_certificate: Some((certificate.clone(), key.clone())), ..with(&ca) });
     wait_up(&a);
     wait_down(&start(with(&ca)), "cluster.certificate_file");
@@ -582,7 +595,7 @@ fn a_connection_may_be_encrypted_and_the_client_show_a_certificate() {
     wait_down(&start(with(&dir.path().join("none"))), "cluster.ca_file");
     let by_address = Settings { urls: vec![format!("rediss://127.0.0.1:{port}").into()], ..with(&ca) };
     wait_down(&start(by_address), "the name that the certificate has");
-    wait_down(&start(settings(&format!("redis://localhost:{port}"))), "by rediss://");
+    wait_down(&start(settings(Dialect::Classic, &format!("redis://localhost:{port}"))), "by rediss://");
 }
 
 #[test]
@@ -595,7 +608,7 @@ fn sentinel_says_who_the_master_is() {
     let sentinel = RedisServer::with(&["--port", &three, "--bind", "127.0.0.1", "--sentinel"]);
     sentinel.command(&["SENTINEL", "MONITOR", "main", "127.0.0.1", &one, "1"]);
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{three}/main");
-    let a = start(settings(&url));
+    let a = start(settings(Dialect::Classic, &url));
     let ear = Ear::attached(&a, &id("room"));
     wait_up(&a);
     assert!(!master.clients(true).is_empty());
@@ -609,6 +622,9 @@ fn sentinel_says_who_the_master_is() {
     wait_up(&a);
     let found = |server: &RedisServer| server.text(&["PUBSUB", "NUMSUB", "socket.io#/max#room#"]).contains("int(1)");
     assert!(found(&replica) && !found(&master), "{}", replica.text(&["PUBSUB", "NUMSUB", "socket.io#/max#room#"]));
-    wait_down(&start(settings(&format!("redis+sentinel://127.0.0.1:{three}/other"))), "knows no master of this name");
-    wait_down(&start(settings(&format!("redis://127.0.0.1:{three}"))), "Sentinel");
+    wait_down(
+        &start(settings(Dialect::Classic, &format!("redis+sentinel://127.0.0.1:{three}/other"))),
+        "knows no master of this name",
+    );
+    wait_down(&start(settings(Dialect::Classic, &format!("redis://127.0.0.1:{three}"))), "Sentinel");
 }

@@ -23,7 +23,7 @@ pub use super::queue::Overflow;
 pub use super::redis::check::Checked;
 use super::redis::fault::Patterns;
 use super::redis::{self, Task};
-use super::settings::{Dialect, Settings};
+use super::settings::Settings;
 use super::shard::{self, Context, Orders, Shard};
 pub use super::status::{Census, PeerStatus, ShardStatus, Status};
 use super::wire::{self, Wire};
@@ -45,9 +45,6 @@ pub enum StartError {
     /// A URL is wrong.
     #[error("cluster.url: {0}")]
     Address(AddressError),
-    /// The dialect is not served.
-    #[error("cluster.dialect `sharded` is not served yet: write `classic`")]
-    Dialect,
     /// The system gives no thread.
     #[error("the thread of the bus cannot be started: {0}")]
     Thread(std::io::Error),
@@ -258,9 +255,6 @@ pub async fn check(settings: &Settings) -> Result<Vec<Checked>, StartError> {
 }
 
 fn addresses(settings: &Settings) -> Result<Vec<Address>, StartError> {
-    if settings.dialect != Dialect::Classic {
-        return Err(StartError::Dialect);
-    }
     let parsed = settings.urls.iter().map(|url| Address::parse(url)).collect::<Result<Vec<_>, _>>();
     let addresses = parsed.map_err(StartError::Address)?;
     if addresses.is_empty() { Err(StartError::NoServer) } else { Ok(addresses) }

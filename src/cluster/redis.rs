@@ -1,7 +1,7 @@
 //! The task of one server: it does the steps of `link`, publishes what waits, subscribes what is wanted, and tells
 //! conversations what they have to know. All I/O of the bus is here and in the modules below.
 //!
-//! * `connect`: one connection; `session`: the two of a server; `fault`: what is wrong, in words.
+//! * `connect`: one connection; `session`: the two of a server; `words`: the commands; `fault`: what is wrong, in words.
 //! * `herald`: what the other nodes are told of this one.
 //! * `teller`: what conversations are told; `voice`: the log lines about a server, and its gauges.
 //! * [`check`]: tries a server out for an operator.
@@ -13,6 +13,7 @@ mod herald;
 mod session;
 mod teller;
 mod voice;
+mod words;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -30,7 +31,7 @@ use tokio::sync::oneshot;
 
 use self::fault::{Fault, Patterns};
 use self::herald::Telling;
-use self::session::{Session, pipeline, sink};
+use self::session::{Session, sink};
 use self::teller::Teller;
 use self::voice::Voice;
 use super::address::Address;
@@ -429,13 +430,14 @@ impl Task {
             if items.is_empty() {
                 return;
             }
+            let wire = &self.shard.context.wire;
             {
                 let attached = self.shard.attached.lock();
-                items.iter_mut().for_each(|item| item.is_heard_here = attached.is_on(&item.id));
+                let is_heard_here = |id: &ConversationId| wire.is_in_namespace(id) || attached.is_on(id);
+                items.iter_mut().for_each(|item| item.is_heard_here = is_heard_here(&item.id));
             }
-            let wire = &self.shard.context.wire;
-            let pipeline = pipeline(items.iter().map(|item| (wire.publishes_to(&item.id), &item.body[..])));
-            let sent = session.publish(pipeline);
+            let messages = items.iter().map(|item| (wire.publishes_to(&item.id), &item.body[..]));
+            let sent = session.publish(session.words().pipeline(messages));
             let number = self.inflight.add(items);
             self.start(Some(sent), move |result| Done::Published(number, result));
         }

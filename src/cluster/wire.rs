@@ -160,7 +160,8 @@ impl Wire {
         self.decode(channel, bytes).unwrap_or_else(Reading::from)
     }
 
-    fn is_in_namespace(&self, id: &ConversationId) -> bool {
+    /// Whether messages about a conversation are published on the channel of the namespace.
+    pub fn is_in_namespace(&self, id: &ConversationId) -> bool {
         self.settings.dialect == Dialect::Sharded && sharded::looks_like_a_socket(id.as_str())
     }
 

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod account;
+pub mod bus;
 pub mod client;
 pub mod cluster;
 pub mod ear;

@@ -116,10 +116,11 @@ impl RedisServer {
         let list = self.text(&["CLIENT", "LIST"]);
         let field = |line: &str, name: &str| {
             let of = |word: &str| word.strip_prefix(name).map(str::to_owned);
-            line.split(' ').find_map(of).unwrap()
+            line.split(' ').find_map(of).unwrap_or_default()
         };
+        let is_subscribed = |line: &str| ["sub=", "ssub="].iter().any(|name| !["", "0"].contains(&&*field(line, name)));
         let others = list.lines().filter(|line| !line.contains("cmd=client"));
-        others.filter(|line| (field(line, "sub=") != "0") == are_subscribed).map(|line| field(line, "id=")).collect()
+        others.filter(|line| is_subscribed(line) == are_subscribed).map(|line| field(line, "id=")).collect()
     }
 }
 

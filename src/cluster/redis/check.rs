@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::connect::Sink;
 use super::fault::{Fault, Patterns};
-use super::session::{Session, pipeline};
+use super::session::Session;
 use crate::cluster::address::Address;
 use crate::cluster::link::{ANSWER_MAX, CONNECT_MAX};
 use crate::cluster::message::{Content, Message, NodeId, Presence, Stamp};
@@ -92,7 +92,7 @@ pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns
     let room = wire.room(&probe);
     let mut are_subscribed = true;
     for channel in wire.always().into_iter().map(str::to_owned).chain([room.clone()]) {
-        let name = format!("subscribe {channel} (SUBSCRIBE)");
+        let name = format!("subscribe {channel} ({})", session.words().subscribe(&channel));
         are_subscribed &= checked.add(name, session.subscribe(vec![channel]).await);
     }
     let ask = Content::Presence(Presence::Ask { to: node });
@@ -101,8 +101,9 @@ pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns
     let unknown = format!(r#"{{"k":"check","n":"{node}"}}"#).into_bytes();
     let mut are_published = true;
     for (channel, body) in [(room.clone(), ask), (wire.nodes().to_owned(), unknown)] {
-        let name = format!("publish on {channel} (PUBLISH)");
-        let answers = session.publish(pipeline(std::iter::once((channel, &body[..])))).await;
+        let name = format!("publish on {channel} ({})", session.words().publish());
+        let pipeline = session.words().pipeline(std::iter::once((channel, &body[..])));
+        let answers = session.publish(pipeline).await;
         let one = answers.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
         are_published &= checked.add(name, one.map(|_| ()));
     }
@@ -117,7 +118,7 @@ pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns
 fn sink(heard: &Arc<Heard>) -> Sink {
     let heard = heard.clone();
     Box::new(move |PushInfo { kind, data }| {
-        if let (PushKind::Message, Some(Value::BulkString(channel))) = (kind, data.first()) {
+        if let (PushKind::Message | PushKind::SMessage, Some(Value::BulkString(channel))) = (kind, data.first()) {
             heard.channels.lock().insert(channel.clone());
             heard.changed.notify_one();
         }

@@ -101,6 +101,12 @@ pub(super) fn server(command: &str, Patterns(patterns): &Patterns, text: &str, i
     if is_old || has("noproto") || (has("unknown command") && has("hello")) {
         return "this server is older than Redis 6 and knows no RESP3: Redis 6 or later, or Valkey, is needed".into();
     }
+    if has("unknown command") && command.starts_with('S') {
+        return format!(
+            "this server knows no {command}: Redis 7 or later, or Valkey, is needed for cluster.dialect = \"sharded\""
+        )
+        .into();
+    }
     if has("wrongpass") || has("invalid password") {
         return format!("the user or the password is wrong: {text}").into();
     }
@@ -136,6 +142,9 @@ mod tests {
         for (name, text, part) in [
             ("HELLO", "ERR unknown command `HELLO`, with args beginning with: `3`", "Redis 6 or later"),
             ("HELLO", "NOPROTO unsupported protocol version", "Redis 6 or later"),
+            ("SSUBSCRIBE", "ERR unknown command `SSUBSCRIBE`, with args beginning with: `a`", "Redis 7 or later"),
+            ("SPUBLISH", "ERR unknown command 'SPUBLISH', with args beginning with: 'a' 'b' ", "Redis 7 or later"),
+            ("SPUBLISH", "NOPERM User m has no permissions to run the 'spublish' command", "SETUSER <user> +spublish"),
             ("HELLO", "WRONGPASS invalid username-password pair or user is disabled.", "password is wrong"),
             ("HELLO", "NOAUTH HELLO must be called with the client already authenticated", "cluster.password_file"),
             ("PUBLISH", "NOPERM User m has no permissions to run the 'publish' command", "SETUSER <user> +publish"),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::pipeline;
 use super::{Done, Task};
 use crate::cluster::message::NodeMessage;
 use crate::version;
@@ -70,8 +69,10 @@ impl Task {
     fn tell_nodes(&mut self, message: &NodeMessage, telling: Telling) {
         let wire = &self.shard.context.wire;
         let (channel, body) = (wire.nodes().to_owned(), wire.write_node(message));
-        let pipeline = pipeline(std::iter::once((channel, &body[..])));
-        let sent = self.session.as_ref().map(|session| session.publish(pipeline));
+        let sent = self
+            .session
+            .as_ref()
+            .map(|session| session.publish(session.words().pipeline(std::iter::once((channel, &body[..])))));
         self.telling.push(telling);
         self.start(sent, move |result| {
             let one = result.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));

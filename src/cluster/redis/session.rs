@@ -1,5 +1,8 @@
 //! The two connections to one server: one publishes and asks, the other one is subscribed and does nothing else. A
 //! command on a subscribed connection would take the confirmation of a channel for its answer.
+//!
+//! Sharded channels are subscribed by one command each, many of them in one write: a command about several has one
+//! answer if it fails and one for each channel otherwise, and in a Redis Cluster its channels would need one slot.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +16,7 @@ use redis::{Pipeline, PushInfo, PushKind, RedisResult, Value};
 
 use super::connect::{self, Connection, Server, Sink};
 use super::fault::{self, Fault, Patterns};
+use super::words::Words;
 use crate::cluster::address::{Address, Place};
 use crate::cluster::settings::Settings;
 use crate::cluster::shard::Shard;
@@ -24,6 +28,7 @@ pub(crate) struct Session {
     subscriber: Connection,
     server: Server,
     patterns: Patterns,
+    words: Words,
 }
 
 impl Session {
@@ -39,7 +44,7 @@ impl Session {
         let publisher = connect::connect(&server, &credentials, &patterns, None);
         let subscriber = connect::connect(&server, &credentials, &patterns, Some(sink));
         let (publisher, subscriber) = try_join(publisher, subscriber).await?;
-        Ok(Self { publisher, subscriber, server, patterns })
+        Ok(Self { publisher, subscriber, server, patterns, words: Words::of(&settings) })
     }
 
     /// Asks the server whether it is a master, and Sentinel whether it still is the one.
@@ -65,19 +70,25 @@ impl Session {
         }
     }
 
+    /// The names of the commands.
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
+    }
+
     /// Publishes the messages of a pipeline. Returns an answer for each: a number or an error.
     pub(crate) fn publish(
         &self,
         pipeline: Pipeline,
     ) -> impl Future<Output = Result<Vec<Result<u64, Fault>>, Fault>> + use<> {
         let (mut redis, patterns) = (self.publisher.redis.clone(), self.patterns.clone());
+        let word = self.words.publish();
         async move {
             let answers: RedisResult<_> = redis.send_packed_commands(&pipeline, 0, pipeline.len()).await;
-            let answers = answers.map_err(|error| fault::command("PUBLISH", &patterns, &error))?;
+            let answers = answers.map_err(|error| fault::command(word, &patterns, &error))?;
             let read = |answer: Value| match answer.extract_error() {
                 Ok(Value::Int(number)) => Ok(u64::try_from(number).unwrap_or_default()),
-                Ok(_) => Err("PUBLISH was answered by something else than a number".into()),
-                Err(error) => Err(fault::command("PUBLISH", &patterns, &error)),
+                Ok(_) => Err(format!("{word} was answered by something else than a number").into()),
+                Err(error) => Err(fault::command(word, &patterns, &error)),
             };
             Ok(answers.into_iter().map(read).collect())
         }
@@ -85,20 +96,20 @@ impl Session {
 
     /// Subscribes channels.
     pub(crate) fn subscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<(), Fault>> + use<> {
-        let (mut redis, patterns) = (self.subscriber.redis.clone(), self.patterns.clone());
-        async move {
-            let done = redis.subscribe(channels).await;
-            done.map_err(|error| fault::command("SUBSCRIBE", &patterns, &error))
-        }
+        self.change(channels, true)
     }
 
     /// Unsubscribes channels.
     pub(crate) fn unsubscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<(), Fault>> + use<> {
-        let (mut redis, patterns) = (self.subscriber.redis.clone(), self.patterns.clone());
-        async move {
-            let done = redis.unsubscribe(channels).await;
-            done.map_err(|error| fault::command("UNSUBSCRIBE", &patterns, &error))
-        }
+        self.change(channels, false)
+    }
+
+    fn change(&self, channels: Vec<String>, opens: bool) -> impl Future<Output = Result<(), Fault>> + use<> {
+        let (sharded, plain): (Vec<_>, Vec<_>) =
+            channels.into_iter().partition(|channel| self.words.is_sharded(channel));
+        let sharded = sharded_change(&self.subscriber, &self.patterns, &sharded, opens);
+        let plain = plain_change(&self.subscriber, &self.patterns, plain, opens);
+        async move { try_join(sharded, plain).await.map(|_| ()) }
     }
 
     /// Waits until one of the connections has ended, and says which.
@@ -122,23 +133,64 @@ pub(crate) fn sink(shard: &Arc<Shard>, epoch: u64) -> Sink {
             return;
         }
         match (kind, &data[..]) {
-            (PushKind::Message, [Value::BulkString(channel), Value::BulkString(body)]) => {
+            (PushKind::Message | PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(body)]) => {
                 shard.receive(channel, body, Instant::now());
             }
-            (PushKind::Subscribe, [Value::BulkString(channel), ..]) => shard.subscribed(channel),
-            (PushKind::Unsubscribe, [Value::BulkString(channel), ..]) => shard.unsubscribed(channel),
+            (PushKind::Subscribe | PushKind::SSubscribe, [Value::BulkString(channel), ..]) => {
+                shard.subscribed(channel);
+            }
+            (PushKind::Unsubscribe | PushKind::SUnsubscribe, [Value::BulkString(channel), ..]) => {
+                shard.unsubscribed(channel);
+            }
             _ => {}
         }
     })
 }
 
-/// Makes a pipeline that publishes messages, each on its channel.
-pub(crate) fn pipeline<'a>(messages: impl Iterator<Item = (String, &'a [u8])>) -> Pipeline {
+/// Subscribes sharded channels, or gives them up.
+fn sharded_change(
+    subscriber: &Connection,
+    patterns: &Patterns,
+    channels: &[String],
+    opens: bool,
+) -> impl Future<Output = Result<(), Fault>> + use<> {
+    let (mut redis, patterns) = (subscriber.redis.clone(), patterns.clone());
+    let word = if opens { Words::SSUBSCRIBE } else { Words::SUNSUBSCRIBE };
     let mut pipeline = redis::pipe();
-    for (channel, body) in messages {
-        pipeline.cmd("PUBLISH").arg(channel).arg(body);
+    for channel in channels {
+        pipeline.cmd(word).arg(channel);
     }
-    pipeline
+    async move {
+        if pipeline.is_empty() {
+            return Ok(());
+        }
+        let answers: RedisResult<_> = redis.send_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let answers = answers.map_err(|error| fault::command(word, &patterns, &error))?;
+        for answer in answers {
+            answer.extract_error().map_err(|error| fault::command(word, &patterns, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Subscribes channels that are not sharded, or gives them up.
+fn plain_change(
+    subscriber: &Connection,
+    patterns: &Patterns,
+    channels: Vec<String>,
+    opens: bool,
+) -> impl Future<Output = Result<(), Fault>> + use<> {
+    let (mut redis, patterns) = (subscriber.redis.clone(), patterns.clone());
+    async move {
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let (word, done) = match opens {
+            true => (Words::SUBSCRIBE, redis.subscribe(channels).await),
+            false => (Words::UNSUBSCRIBE, redis.unsubscribe(channels).await),
+        };
+        done.map_err(|error| fault::command(word, &patterns, &error))
+    }
 }
 
 /// Reads the answer to `ROLE`.
