@@ -283,7 +283,8 @@ settings! {
 
     /// Several nodes as one service, over Redis. Without `cluster.url` this process is alone.
     [cluster] Cluster {
-        /// URLs of Redis or Valkey. Each of several is independent and has a part of the conversations.
+        /// URLs of Redis or Valkey. Each of several is independent and has a part of the conversations. A Redis Cluster
+        /// stands alone: redis+cluster:// with some of its members.
         url: Vec<RedisUrl> = [] in RedisUrls,
         /// File with the password of Redis, read at each connect. It goes before the password of a URL.
         password_file: Option<PathBuf> = none in Optional(FILES),

@@ -162,6 +162,7 @@ pub fn run(config: Config, greet: impl FnOnce(&str), last_words: impl FnOnce() +
 /// The error that the start would return.
 pub fn check(config: &Config) -> Result<(), Error> {
     check_path(config)?;
+    cluster::check_settings(config)?;
     if let Some(target) = Target::configured(&config.max) {
         let gate = Arc::new(Gate::new(&config.max, &Metrics::new(&[], ReadAtScrape::default())));
         MaxDirectory::new(&config.max, target, config.limits.id_bytes_max, gate)?;

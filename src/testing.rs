@@ -35,7 +35,9 @@ pub mod cluster {
     pub use crate::cluster::message::{Channel, Content, Message, NodeId, NodeMessage, Presence, Stamp, Users};
     pub use crate::cluster::port::Port;
     pub use crate::cluster::settings::Settings;
-    pub use crate::cluster::wire::{Dialect, Everybody, Ignored, Reading, Rejected, Settings as WireSettings, Wire};
+    pub use crate::cluster::wire::{
+        Answer, Dialect, Everybody, Ignored, Reading, Rejected, Settings as WireSettings, Wire,
+    };
 }
 
 pub mod config {

@@ -44,6 +44,8 @@ pub enum Place {
     Unix(PathBuf),
     /// The master that these Sentinels know by this name.
     Sentinel(Vec<Host>, String),
+    /// The Redis Cluster of which these are members.
+    Cluster(Vec<Host>),
 }
 
 /// A text that is not printed.
@@ -89,16 +91,18 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let no = |text: &str| AddressError(text.to_owned());
         let (scheme, rest) = url.split_once("://").ok_or_else(|| {
-            no("not a URL: redis://host, rediss://host, unix:///path or redis+sentinel://host,host/name are allowed")
+            no("not a URL: redis://host, rediss://host, unix:///path, redis+sentinel://host,host/name or \
+                redis+cluster://host,host are allowed")
         })?;
         match scheme {
             "unix" | "redis+unix" => Self::unix(rest),
             "redis" | "rediss" => Self::server(rest, scheme == "rediss"),
             "redis+sentinel" | "rediss+sentinel" => Self::sentinel(rest, scheme == "rediss+sentinel"),
-            "redis+cluster" | "rediss+cluster" => {
-                Err(no("Redis Cluster is not served: name one server, or several independent ones as a list"))
+            "redis+cluster" | "rediss+cluster" => Self::cluster(rest, scheme == "rediss+cluster"),
+            _ => {
+                Err(no("the scheme has to be redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster or \
+                         rediss+cluster"))
             }
-            _ => Err(no("the scheme has to be redis, rediss, unix, redis+sentinel or rediss+sentinel")),
         }
     }
 
@@ -130,6 +134,13 @@ impl Address {
         Ok(Self { place: Place::Tcp(parse_host(host, PORT)?), tls, username, password })
     }
 
+    fn cluster(rest: &str, tls: bool) -> Result<Self, AddressError> {
+        let (username, password, rest) = user(rest)?;
+        let hosts = rest.strip_suffix('/').unwrap_or(rest);
+        let hosts = hosts.split(',').map(|host| parse_host(host, PORT)).collect::<Result<_, _>>()?;
+        Ok(Self { place: Place::Cluster(hosts), tls, username, password })
+    }
+
     fn sentinel(rest: &str, tls: bool) -> Result<Self, AddressError> {
         let (username, password, rest) = user(rest)?;
         let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
@@ -144,13 +155,12 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = if self.tls { "s" } else { "" };
+        let list = |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
         match &self.place {
             Place::Tcp(host) => write!(f, "redis{s}://{host}"),
             Place::Unix(path) => write!(f, "unix://{}", path.display()),
-            Place::Sentinel(hosts, name) => {
-                let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
-                write!(f, "redis{s}+sentinel://{}/{name}", hosts.join(","))
-            }
+            Place::Sentinel(hosts, name) => write!(f, "redis{s}+sentinel://{}/{name}", list(hosts)),
+            Place::Cluster(hosts) => write!(f, "redis{s}+cluster://{}", list(hosts)),
         }
     }
 }
@@ -163,7 +173,11 @@ fn user(rest: &str) -> Result<(Option<String>, Option<Secret>, &str), AddressErr
     Ok((some(name)?, some(password)?.map(|password| Secret::new(&password)), rest))
 }
 
-fn parse_host(text: &str, port: u16) -> Result<Host, AddressError> {
+/// Reads a host with or without a port.
+///
+/// # Errors
+/// It is none.
+pub(super) fn parse_host(text: &str, port: u16) -> Result<Host, AddressError> {
     let wrong = || AddressError(format!("`{text}` is no host: name, name:port, or [IPv6]:port"));
     let (name, rest) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
@@ -200,6 +214,8 @@ mod tests {
             ("unix:///run/redis.sock", "unix:///run/redis.sock", None, None),
             ("unix:///run/a%20b?user=u&pass=p%26", "unix:///run/a b", Some("u"), Some("p&")),
             ("redis+sentinel://a,b:1,[::2]/main", "redis+sentinel://a:26379,b:1,[::2]:26379/main", None, None),
+            ("redis+cluster://:p%2C@a,b:1,[::2]/", "redis+cluster://a:6379,b:1,[::2]:6379", None, Some("p,")),
+            ("rediss+cluster://a", "rediss+cluster://a:6379", None, None),
             ("rediss+sentinel://u:p@a/m", "rediss+sentinel://a:26379/m", Some("u"), Some("p")),
         ];
         for (url, printed, username, password) in table {
@@ -225,7 +241,8 @@ mod tests {
             ("redis://%ff@h", "UTF-8"),
             ("redis+sentinel://a,b", "name of the master"),
             ("redis+sentinel://a,,b/m", "no host"),
-            ("redis+cluster://a", "Cluster"),
+            ("redis+cluster://a,", "no host"),
+            ("redis+cluster://a/name", "no host"),
             ("unix://run/redis.sock", "slash"),
             ("unix:///run/redis.sock?db=1", "`db`"),
         ] {

@@ -43,6 +43,14 @@ pub struct Confirmed<D> {
     pub covered: bool,
 }
 
+/// A conversation on its way from one server to another.
+#[derive(Debug)]
+pub struct Parcel<D> {
+    /// The conversation.
+    pub id: ConversationId,
+    wanted: Wanted<D>,
+}
+
 #[derive(Debug)]
 struct Wanted<D> {
     life: u64,
@@ -91,12 +99,7 @@ impl<D: Clone> Attached<D> {
 
     /// Wants the channel of a conversation. Returns the conversation if it is subscribed already.
     pub fn attach(&mut self, id: &ConversationId, life: u64, door: D) -> Option<Confirmed<D>> {
-        let entry = self.entries.entry(id.clone()).or_insert(Entry {
-            wanted: None,
-            subscription: Subscription::Off,
-            is_queued: false,
-            is_awaited: false,
-        });
+        let entry = self.entries.entry(id.clone()).or_insert_with(Entry::new);
         match &entry.wanted {
             Some(present) if present.life >= life => return None,
             Some(_) => {}
@@ -273,6 +276,50 @@ impl<D: Clone> Attached<D> {
         }
     }
 
+    /// Notes that the server has answered a command about sharded channels, each of which has told by itself what has
+    /// become of it. One that has not was refused: it is wanted again, or is not subscribed any more.
+    pub fn answered(&mut self, command: &Command) {
+        let (Command::Subscribe(ids) | Command::Unsubscribe(ids)) = command;
+        for id in ids {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            if matches!(entry.subscription, Subscription::Opening | Subscription::Closing) {
+                entry.subscription = Subscription::Off;
+                self.unconfirmed -= 1;
+                self.note_change(id);
+            }
+        }
+    }
+
+    /// Takes out the conversations that belong to another server now. They have missed what came in between.
+    pub fn take_out(&mut self, is_moved: impl Fn(&ConversationId) -> bool) -> Vec<Parcel<D>> {
+        let moved: Vec<_> = self.entries.keys().filter(|id| is_moved(id)).cloned().collect();
+        let mut parcels = Vec::new();
+        for id in moved {
+            self.settle(&id);
+            let Some(entry) = self.entries.remove(&id) else { continue };
+            match entry.subscription {
+                Subscription::On => self.subscribed -= 1,
+                Subscription::Opening | Subscription::Closing => self.unconfirmed -= 1,
+                Subscription::Off => {}
+            }
+            if let Some(mut wanted) = entry.wanted {
+                self.wanted -= 1;
+                wanted.again |= entry.subscription == Subscription::On;
+                parcels.push(Parcel { id, wanted });
+            }
+        }
+        parcels
+    }
+
+    /// Wants the channel of a conversation that was another server's.
+    pub fn put_in(&mut self, Parcel { id, wanted }: Parcel<D>) {
+        let entry = self.entries.entry(id.clone()).or_insert_with(Entry::new);
+        if entry.wanted.replace(wanted).is_none() {
+            self.wanted += 1;
+        }
+        self.note_change(&id);
+    }
+
     /// Whether all channels that were wanted when the connection was new are subscribed.
     pub fn is_complete(&self) -> bool {
         self.awaited == 0
@@ -326,6 +373,10 @@ impl<D: Clone> Attached<D> {
 }
 
 impl<D> Entry<D> {
+    fn new() -> Self {
+        Self { wanted: None, subscription: Subscription::Off, is_queued: false, is_awaited: false }
+    }
+
     /// The command that the channel needs: whether to subscribe it. `None`: none now.
     fn change(&self) -> Option<bool> {
         match (self.subscription, &self.wanted) {
@@ -403,6 +454,52 @@ mod tests {
         all.detach(&id(1), 11);
         assert_eq!(all.confirmed(&id(1)), None);
         assert_eq!(all.take(512, 2048), unsubscribe(&[1]));
+    }
+
+    #[test]
+    fn what_a_server_has_not_confirmed_when_it_answers_was_refused() {
+        let mut all = Attached::new();
+        for number in 1..=2 {
+            all.attach(&id(number), 7, 7);
+        }
+        let command = all.take(512, 2048).unwrap();
+        all.confirmed(&id(1));
+        all.answered(&command);
+        assert_eq!(all.take(512, 2048), subscribe(&[2]));
+        assert_eq!(all.confirmed(&id(2)), told(7, false), "it was never told that it is subscribed");
+        all.detach(&id(1), 7);
+        let command = all.take(512, 2048).unwrap();
+        assert_eq!(Some(&command), unsubscribe(&[1]).as_ref());
+        all.answered(&command);
+        assert_eq!(all.take(512, 2048), None);
+        assert_eq!((all.wanted(), all.subscribed(), all.unconfirmed), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_conversation_goes_to_another_server_and_may_have_missed_something() {
+        let (mut one, mut other) = (Attached::new(), Attached::new());
+        one.connected(false, |_| ());
+        for number in 0..5 {
+            one.attach(&id(number), 7, 7);
+        }
+        assert_eq!(one.take(2, 2048), subscribe(&[0, 1]));
+        one.confirmed(&id(0));
+        one.detach(&id(4), 7);
+        let mut parcels = one.take_out(|moved| *moved != id(3));
+        parcels.sort_by_key(|parcel| parcel.id.clone());
+        assert_eq!(parcels.iter().map(|parcel| parcel.id.clone()).collect::<Vec<_>>(), [id(0), id(1), id(2)]);
+        assert_eq!((one.wanted(), one.subscribed(), one.unconfirmed), (1, 0, 0));
+        assert!(!one.unsubscribed(&id(0)), "the server takes away what has moved");
+        assert_eq!(one.confirmed(&id(1)), None);
+        assert_eq!(one.take(512, 2048), subscribe(&[3]));
+        assert_eq!(one.take(512, 2048), None);
+
+        parcels.into_iter().for_each(|parcel| other.put_in(parcel));
+        assert_eq!(other.wanted(), 3);
+        assert_eq!(other.take(512, 2048), subscribe(&[0, 1, 2]));
+        assert_eq!(other.confirmed(&id(0)), told(7, true));
+        assert_eq!(other.confirmed(&id(1)), told(7, false));
+        assert_eq!(other.door(&id(2)), Some((7, 7)));
     }
 
     #[test]

@@ -1,30 +1,34 @@
 //! The bus between the nodes of a cluster, as actors use it: conversations attach their doors and publish messages by
 //! its [`Port`], and never wait. A thread of its own does the rest.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
-use super::address::{Address, AddressError};
+use super::address::{Address, AddressError, Place};
 use super::door::Door;
 use super::message::{Message, NodeId};
 use super::port::Port;
 pub use super::queue::Overflow;
 pub use super::redis::check::Checked;
 use super::redis::fault::Patterns;
+use super::redis::survey::Surveyor;
 use super::redis::{self, Task};
-use super::settings::Settings;
-use super::shard::{self, Context, Orders, Shard};
+use super::settings::{Dialect, Settings};
+use super::shard::Shard;
+use super::shard::context::{Context, Orders};
+use super::shard::routes::{Routes, Survey};
 pub use super::status::{Census, PeerStatus, ShardStatus, Status};
 use super::wire::{self, Wire};
 use crate::event::ConversationId;
@@ -45,6 +49,9 @@ pub enum StartError {
     /// A URL is wrong.
     #[error("cluster.url: {0}")]
     Address(AddressError),
+    /// A Redis Cluster is named among other servers.
+    #[error("cluster.url: a Redis Cluster stands alone, without other URLs")]
+    ClusterAmongOthers,
     /// The system gives no thread.
     #[error("the thread of the bus cannot be started: {0}")]
     Thread(std::io::Error),
@@ -53,7 +60,7 @@ pub enum StartError {
 /// The bus. All threads share it.
 pub struct Bus {
     context: Arc<Context>,
-    shards: Vec<Arc<Shard>>,
+    routes: Arc<Routes>,
     /// Is dropped by the thread of the bus when it ends.
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -76,7 +83,15 @@ impl Bus {
         census: impl Fn() -> Census + Send + Sync + 'static,
     ) -> Result<Arc<Self>, StartError> {
         let addresses = addresses(&settings)?;
+        let cluster = sharded_cluster(&settings, &addresses);
+        if cluster.is_none() && addresses.iter().any(|address| matches!(address.place, Place::Cluster(_))) {
+            log::warn!(
+                "Redis hands each message to every member of the Redis Cluster, which carries no more than one server: \
+                 write cluster.dialect = \"sharded\" on all nodes"
+            );
+        }
         let node = NodeId::from_random(rand::random());
+        let routes = Arc::new(Routes::default());
         let context = Arc::new(Context {
             node,
             wire: wire(&settings, node),
@@ -86,19 +101,20 @@ impl Bus {
             outages: Arc::default(),
             started: Instant::now(),
             orders: Mutex::default(),
+            routes: Arc::downgrade(&routes),
+            survey: cluster.is_some().then(Survey::new),
         });
-        let shard =
-            |(number, address): (usize, &Address)| Shard::new(number, address.to_string().into(), context.clone());
-        let shards: Vec<_> = addresses.iter().enumerate().map(shard).collect();
+        let shard = |(number, address): (usize, Address)| Shard::new(number, address, context.clone());
+        routes.begin(addresses.into_iter().enumerate().map(shard).collect(), cluster.is_some());
         let (alive, ended) = oneshot::channel();
-        let tasks: Vec<_> = shards.iter().cloned().zip(addresses).collect();
+        let parts = (routes.clone(), context.clone());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let main = move || {
             let _alive: oneshot::Sender<()> = alive;
-            LocalSet::new().block_on(&runtime, join_all(tasks.into_iter().map(keep_running)));
+            LocalSet::new().block_on(&runtime, serve(parts, cluster));
         };
         thread::Builder::new().name("bus".into()).spawn(main).map_err(StartError::Thread)?;
-        Ok(Arc::new(Self { context, shards, ended: Mutex::new(Some(ended)) }))
+        Ok(Arc::new(Self { context, routes, ended: Mutex::new(Some(ended)) }))
     }
 
     /// Returns the id of this node.
@@ -118,7 +134,8 @@ impl Bus {
 
     /// Whether the bus is up. With several servers: whether all are up.
     pub fn status(&self) -> Status {
-        let down = self.shards.iter().map(|shard| shard.status.lock().clone()).find(|status| *status != Status::Up);
+        let all: Vec<_> = self.routes.read().shards().iter().map(|shard| shard.status.lock().clone()).collect();
+        let down = all.into_iter().find(|status| *status != Status::Up);
         down.unwrap_or(Status::Up)
     }
 
@@ -131,15 +148,15 @@ impl Bus {
             };
             let (status, waiting) = (shard.status.lock().clone(), shard.queue.lock().len());
             let lag = if status == Status::Up { *shard.lag.lock() } else { None };
-            ShardStatus { url: shard.url.clone(), status, wanted, subscribed, waiting, lag }
+            ShardStatus { url: shard.url(), status, wanted, subscribed, waiting, lag }
         };
-        self.shards.iter().map(status).collect()
+        self.routes.read().shards().iter().map(status).collect()
     }
 
     /// Returns all other nodes that were heard on any server, sorted by their ids.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let mut all: Vec<PeerStatus> = Vec::new();
-        for shard in &self.shards {
+        for shard in self.routes.read().shards() {
             for (node, peer) in shard.nodes.lock().peers() {
                 let text = |of: fn(&super::nodes::Card) -> &Arc<str>| {
                     peer.card.as_ref().map_or_else(|| "".into(), |card| of(card).clone())
@@ -167,7 +184,7 @@ impl Bus {
 
     /// Whether another living node has this tag at the beginning of its sids.
     pub fn knows_tag(&self, tag: &str) -> bool {
-        self.shards.iter().any(|shard| {
+        self.routes.read().shards().iter().any(|shard| {
             let nodes = shard.nodes.lock();
             nodes.peers().any(|(_, peer)| !peer.is_silent && peer.card.as_ref().is_some_and(|card| &*card.tag == tag))
         })
@@ -191,41 +208,39 @@ impl Bus {
         }
     }
 
-    fn shard(&self, id: &ConversationId) -> &Arc<Shard> {
-        &self.shards[shard::place(id, self.shards.len())]
-    }
-
     fn order(&self, change: impl FnOnce(&mut Orders)) {
         change(&mut self.context.orders.lock());
-        self.shards.iter().for_each(|shard| shard.wake.notify_one());
+        self.routes.read().shards().iter().for_each(|shard| shard.wake.notify_one());
     }
 }
 
 impl Port for Bus {
     fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
-        self.shard(id).attach(id, life, door);
+        let table = self.routes.read();
+        let home = table.home(id);
+        home.attach(id, life, door, || table.outage(home));
     }
 
     fn detach(&self, id: &ConversationId, life: u64) {
-        self.shard(id).detach(id, life);
+        self.routes.read().home(id).detach(id, life);
     }
 
     fn publish(&self, id: &ConversationId, message: &Message) -> Result<(), Overflow> {
-        self.shard(id).publish(id, message, None)
+        self.routes.read().outlet(id).publish(id, message, None)
     }
 
     fn publish_counted(&self, id: &ConversationId, message: &Message) -> Result<oneshot::Receiver<u64>, Overflow> {
         let (answer, receiver) = oneshot::channel();
-        self.shard(id).publish(id, message, Some(answer))?;
+        self.routes.read().outlet(id).publish(id, message, Some(answer))?;
         Ok(receiver)
     }
 
     fn loss_is_handled(&self, id: &ConversationId, life: u64) {
-        self.shard(id).attached.lock().loss_is_handled(id, life);
+        self.routes.read().home(id).attached.lock().loss_is_handled(id, life);
     }
 
     fn is_up(&self, id: &ConversationId) -> bool {
-        *self.shard(id).status.lock() == Status::Up
+        *self.routes.read().home(id).status.lock() == Status::Up
     }
 
     fn is_leaving(&self) -> bool {
@@ -247,6 +262,9 @@ pub async fn check(settings: &Settings) -> Result<Vec<Checked>, StartError> {
     let addresses = addresses(settings)?;
     let node = NodeId::from_random(rand::random());
     let (wire, patterns) = (wire(settings, node), Patterns::of(settings));
+    if let Some(cluster) = sharded_cluster(settings, &addresses) {
+        return Ok(redis::check::check_cluster(&cluster, settings, &wire, &patterns, node).await);
+    }
     let mut all = Vec::new();
     for address in &addresses {
         all.push(redis::check::check(address, settings, &wire, &patterns, node).await);
@@ -254,20 +272,69 @@ pub async fn check(settings: &Settings) -> Result<Vec<Checked>, StartError> {
     Ok(all)
 }
 
+/// Looks whether a bus with these settings could be started, and touches no server.
+///
+/// # Errors
+/// It could not: a setting is wrong.
+pub fn check_settings(settings: &Settings) -> Result<(), StartError> {
+    addresses(settings).map(drop)
+}
+
 fn addresses(settings: &Settings) -> Result<Vec<Address>, StartError> {
     let parsed = settings.urls.iter().map(|url| Address::parse(url)).collect::<Result<Vec<_>, _>>();
     let addresses = parsed.map_err(StartError::Address)?;
-    if addresses.is_empty() { Err(StartError::NoServer) } else { Ok(addresses) }
+    let has_cluster = addresses.iter().any(|address| matches!(address.place, Place::Cluster(_)));
+    match addresses.len() {
+        0 => Err(StartError::NoServer),
+        2.. if has_cluster => Err(StartError::ClusterAmongOthers),
+        _ => Ok(addresses),
+    }
+}
+
+/// Returns the address of the Redis Cluster whose masters share the conversations, if they do.
+fn sharded_cluster(settings: &Settings, addresses: &[Address]) -> Option<Address> {
+    let address = addresses.first().filter(|address| matches!(address.place, Place::Cluster(_)))?;
+    (settings.dialect == Dialect::Sharded).then(|| address.clone())
+}
+
+/// Serves all servers until the bus is stopped.
+async fn serve((routes, context): (Arc<Routes>, Arc<Context>), cluster: Option<Address>) {
+    let running = Rc::new((Cell::new(0_usize), Notify::new()));
+    let start = |shard: Arc<Shard>| {
+        let running = running.clone();
+        running.0.set(running.0.get() + 1);
+        tokio::task::spawn_local(async move {
+            keep_running(shard).await;
+            running.0.set(running.0.get() - 1);
+            running.1.notify_one();
+        });
+    };
+    let shards = routes.read().shards().to_vec();
+    shards.into_iter().for_each(&start);
+    let ended = async {
+        while running.0.get() > 0 {
+            running.1.notified().await;
+        }
+    };
+    match cluster {
+        None => ended.await,
+        Some(address) => {
+            let survey = Surveyor { routes, context, address, start: &start };
+            tokio::select! {
+                () = ended => {}
+                () = survey.run() => {}
+            }
+        }
+    }
 }
 
 /// Runs the task of a server. A panic in it ends the connections, not the bus.
-async fn keep_running((shard, address): (Arc<Shard>, Address)) {
+async fn keep_running(shard: Arc<Shard>) {
     loop {
-        let task = Task::new(shard.clone(), address.clone());
-        if tokio::task::spawn_local(task.run()).await.is_ok() {
+        if tokio::task::spawn_local(Task::new(shard.clone()).run()).await.is_ok() {
             return;
         }
-        log::error!("the task of the bus at {} has panicked, and is started anew", shard.url);
+        log::error!("the task of the bus at {} has panicked, and is started anew", shard.url());
         tokio::time::sleep(RESTART_AFTER).await;
     }
 }

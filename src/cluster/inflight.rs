@@ -10,6 +10,8 @@ use super::queue::Item;
 struct Batch<T> {
     number: u64,
     items: Vec<Item<T>>,
+    /// Whether the server has answered, and has refused these.
+    is_refused: bool,
 }
 
 /// The unanswered messages of one server.
@@ -31,7 +33,7 @@ impl<T> Inflight<T> {
     pub fn add(&mut self, items: Vec<Item<T>>) -> u64 {
         self.next += 1;
         self.count(&items);
-        self.batches.push_back(Batch { number: self.next, items });
+        self.batches.push_back(Batch { number: self.next, items, is_refused: false });
         self.next
     }
 
@@ -48,7 +50,17 @@ impl<T> Inflight<T> {
     pub fn refused(&mut self, number: u64, items: Vec<Item<T>>) {
         let at = self.batches.partition_point(|batch| batch.number < number);
         self.count(&items);
-        self.batches.insert(at, Batch { number, items });
+        self.batches.insert(at, Batch { number, items, is_refused: true });
+    }
+
+    /// Whether the server has refused some.
+    pub fn has_refused(&self) -> bool {
+        self.batches.iter().any(|batch| batch.is_refused)
+    }
+
+    /// Whether the server has answered all, if it has not refused them.
+    pub fn is_answered(&self) -> bool {
+        self.batches.iter().all(|batch| batch.is_refused)
     }
 
     /// Takes out all messages in the order in which they were sent.
@@ -111,6 +123,7 @@ mod tests {
         assert!(inflight.answered(numbers[0]).is_empty());
         inflight.refused(numbers[0], items(&["b"]));
         assert_eq!((inflight.messages(), inflight.bytes()), (2, 2));
+        assert!(inflight.has_refused() && !inflight.is_answered(), "the third has no answer yet");
         assert_eq!(texts(&inflight.take_all()), ["b", "d"]);
         assert_eq!((inflight.messages(), inflight.bytes()), (0, 0));
     }

@@ -163,6 +163,14 @@ impl Link {
         self.owes_over = true;
     }
 
+    /// Has the next try to connect made now, because the server may be another one.
+    pub fn hurry(&mut self, now: Instant) {
+        if let State::Down(until) = &mut self.state {
+            *until = now.min(*until);
+            self.wait = WAIT_MIN;
+        }
+    }
+
     /// Whether conversations are told that the server is back when all is well.
     pub fn owes_over(&self) -> bool {
         self.owes_over

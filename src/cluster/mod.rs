@@ -5,6 +5,7 @@
 //! * [`peers`]: the record that a conversation keeps of itself on the other nodes.
 //! * [`bus`]: the facade, which all threads share; [`settings`] and [`status`] of it.
 //! * [`shard`]: one Redis, as all threads see it; [`redis`]: the task that serves it; [`address`]: its URL.
+//! * [`slots`]: those of a Redis Cluster, and which shard follows which master.
 //! * [`link`]: the state machine of the connections to it.
 //! * [`attached`]: the channels that conversations want.
 //! * [`queue`]: the messages that wait to be published; [`inflight`]: those that are not yet answered.
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod redis;
 pub mod settings;
 pub mod shard;
+pub mod slots;
 pub mod status;
 pub mod tours;
 pub mod wire;

@@ -156,6 +156,29 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes out the messages and holes of the conversations that belong to another server now.
+    pub fn take_out(&mut self, is_moved: impl Fn(&ConversationId) -> bool) -> (Vec<Item<T>>, Vec<ConversationId>) {
+        let mut taken = Vec::new();
+        for place in &mut self.items {
+            if let Some(item) = place.take_if(|item| is_moved(&item.id)) {
+                self.messages -= 1;
+                self.bytes -= item.body.len();
+                taken.push(item);
+            }
+        }
+        self.forced.retain(|id, _| !is_moved(id));
+        let holes: Vec<_> = self.holes.extract_if(|id| is_moved(id)).collect();
+        self.trim();
+        (taken, holes)
+    }
+
+    /// Puts a message at the end that another server has not published. It has its place even if the queue is full.
+    pub fn append(&mut self, item: Item<T>) {
+        self.messages += 1;
+        self.bytes += item.body.len();
+        self.items.push_back(Some(item));
+    }
+
     /// Takes out one conversation that has a hole, if half of the queue is free.
     pub fn take_hole(&mut self) -> Option<ConversationId> {
         if !self.is_half_empty() {
@@ -240,12 +263,16 @@ impl<T> Queue<T> {
             self.messages -= 1;
             self.bytes -= item.body.len();
         }
-        // The front is trimmed, so that replaced messages do not pile up while nothing is taken.
+        self.trim();
+        self.compact();
+    }
+
+    /// Closes the gaps at the front, so that replaced messages do not pile up while nothing is taken.
+    fn trim(&mut self) {
         while let Some(None) = self.items.front() {
             self.items.pop_front();
             self.first += 1;
         }
-        self.compact();
     }
 
     /// Closes the gaps that replaced messages left, when they are more than the messages.
@@ -302,6 +329,34 @@ mod tests {
 
     fn texts(items: &[Item<()>]) -> Vec<&str> {
         items.iter().map(|item| std::str::from_utf8(&item.body).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_waits_goes_to_another_server_in_its_order() {
+        let (mut one, mut other) = (Queue::new(4, 100), Queue::new(1, 100));
+        for (claim, number, body) in [
+            (Claim::Numbered, 1, "a"),
+            (Claim::Numbered, 2, "b"),
+            (Claim::Numbered, 1, "c"),
+            (Claim::Loose, 3, "d"),
+            (Claim::State, 1, "state"),
+        ] {
+            one.push(claim, item(number, body)).unwrap();
+        }
+        one.push(Claim::Numbered, item(1, "hole")).unwrap_err();
+        let (items, holes) = one.take_out(|moved| *moved == id(1));
+        assert_eq!(holes, [id(1)]);
+        assert!(!one.has_holes());
+        assert_eq!(one.len(), 2);
+        items.into_iter().for_each(|item| other.append(item));
+        let bodies = |queue: &mut Queue<()>| {
+            let texts = queue.take(9, 100).into_iter().map(|item| String::from_utf8(item.body).unwrap());
+            texts.collect::<Vec<_>>()
+        };
+        assert_eq!(bodies(&mut other), ["a", "c", "state"]);
+        assert_eq!(bodies(&mut one), ["b", "d"]);
+        assert!(one.is_empty() && other.is_empty());
+        assert_eq!((one.bytes, other.bytes), (0, 0));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The task of one server: it does the steps of `link`, publishes what waits, subscribes what is wanted, and tells
 //! conversations what they have to know. All I/O of the bus is here and in the modules below.
 //!
-//! * `connect`: one connection; `session`: the two of a server; `words`: the commands; `fault`: what is wrong, in words.
+//! * `connect`: one connection; `session`: the two of a server; `words`: the commands.
+//! * `fault`: what is wrong, in words.
+//! * `traffic`: messages that are published, and channels that are subscribed.
 //! * `herald`: what the other nodes are told of this one.
 //! * `teller`: what conversations are told; `voice`: the log lines about a server, and its gauges.
+//! * `topology`: the slots of a Redis Cluster; `survey`: keeps the shards at it.
 //! * [`check`]: tries a server out for an operator.
 
 pub mod check;
@@ -11,7 +14,10 @@ mod connect;
 pub(super) mod fault;
 mod herald;
 mod session;
+pub(super) mod survey;
 mod teller;
+mod topology;
+mod traffic;
 mod voice;
 mod words;
 
@@ -29,29 +35,21 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use rand::seq::SliceRandom as _;
 use tokio::sync::oneshot;
 
-use self::fault::{Fault, Patterns};
+use self::fault::{Fault, Moved, Patterns, Refusal};
 use self::herald::Telling;
 use self::session::{Session, sink};
 use self::teller::Teller;
 use self::voice::Voice;
-use super::address::Address;
+use super::address::Place;
 use super::attached::Command;
 use super::inflight::Inflight;
 use super::link::{Event, Link, Periods, State, Step};
 use super::nodes::NodeChange;
-use super::queue::Item;
 use super::shard::{Incoming, Shard};
-use crate::event::ConversationId;
+use super::wire::Answer;
 
-/// The messages of one pipeline.
-const PIPELINE_MESSAGES: usize = 512;
-
-/// The bytes of one pipeline.
-const PIPELINE_BYTES: usize = 1024 * 1024;
-
-/// The pipelines that are not yet answered. They fit into the line of commands inside the library, with room for all
-/// others: what does not fit into it at once may be overtaken by what is sent later.
-const PIPELINES_MAX: usize = connect::COMMANDS_MAX / 2;
+/// The answers for Node servers that may wait.
+const ANSWERS_MAX: usize = 1024;
 
 /// The time between two turns while conversations are told something.
 const TELL_PERIOD: Duration = Duration::from_millis(10);
@@ -59,20 +57,22 @@ const TELL_PERIOD: Duration = Duration::from_millis(10);
 /// The time between two looks for silent nodes.
 const NODES_PERIOD: Duration = Duration::from_millis(500);
 
-type Answer = oneshot::Sender<u64>;
+type Count = oneshot::Sender<u64>;
 
 /// The end of a command.
 enum Done {
     /// The server was asked for its role.
     Checked(Result<(), Fault>),
     /// The channels of this node were subscribed.
-    OwnSubscribed(Result<(), Fault>),
+    OwnSubscribed(Result<Vec<Moved>, Fault>),
+    /// Answers for Node servers were published, or were not.
+    Answered,
     /// A message about this node was published.
-    Told(Telling, Result<(), Fault>),
+    Told(Telling, Result<(), Refusal>),
     /// A batch of messages was published.
-    Published(u64, Result<Vec<Result<u64, Fault>>, Fault>),
+    Published(u64, Result<Vec<Result<u64, Refusal>>, Fault>),
     /// Channels of conversations were subscribed or given up.
-    Changed(Command, Result<(), Fault>),
+    Changed(Command, Result<Vec<Moved>, Fault>),
 }
 
 /// The reason why the task goes on.
@@ -86,20 +86,22 @@ enum Woken {
 /// The task of one server.
 pub(super) struct Task {
     shard: Arc<Shard>,
-    address: Address,
     patterns: Patterns,
     link: Link,
     session: Option<Session>,
     connecting: Option<LocalBoxFuture<'static, Result<Session, Fault>>>,
     commands: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     done: VecDeque<Done>,
-    inflight: Inflight<Answer>,
+    inflight: Inflight<Count>,
     /// The heartbeats that are under way: the time in them, and the moment when they were sent.
     beats: VecDeque<(u64, Instant)>,
     teller: Teller,
     nodes_due: Instant,
     is_bye_said: bool,
     is_end_said: bool,
+    /// The answers for Node servers, and whether some are under way.
+    answers: Vec<Answer>,
+    is_answering: bool,
     /// The messages about this node that are under way.
     telling: Vec<Telling>,
     voice: Voice,
@@ -107,7 +109,7 @@ pub(super) struct Task {
 
 impl Task {
     /// Creates the task of a server.
-    pub(super) fn new(shard: Arc<Shard>, address: Address) -> Self {
+    pub(super) fn new(shard: Arc<Shard>) -> Self {
         let settings = &shard.context.settings;
         let periods = Periods {
             heartbeat: settings.heartbeat,
@@ -122,7 +124,6 @@ impl Task {
         }
         shard.attached.lock().disconnected();
         Self {
-            address,
             patterns: Patterns::of(settings),
             link,
             session: None,
@@ -135,6 +136,8 @@ impl Task {
             nodes_due: now,
             is_bye_said: false,
             is_end_said: false,
+            answers: Vec::new(),
+            is_answering: false,
             telling: Vec::new(),
             voice: Voice::new(&shard),
             shard,
@@ -155,6 +158,10 @@ impl Task {
             self.work(now);
             self.tell_end();
             self.voice.report(&self.shard, &self.link, now);
+            self.note_quiet();
+            if self.shard.is_retired() {
+                return self.voice.retire();
+            }
             if self.is_over(now) {
                 return;
             }
@@ -164,7 +171,7 @@ impl Task {
                     self.connecting = None;
                     self.take_session(result);
                 }
-                Woken::Closed(fault) => self.link.handle(Event::Failed(fault), Instant::now()),
+                Woken::Closed(fault) => self.fail(fault, Instant::now()),
                 Woken::Done(done) => self.done.push_back(done),
                 Woken::Other => {}
             }
@@ -207,7 +214,51 @@ impl Task {
     fn is_over(&self, now: Instant) -> bool {
         let orders = *self.shard.context.orders.lock();
         let Some(stop) = orders.stop else { return false };
-        now >= stop || (self.is_quiet() && self.is_bye_said == orders.bye.is_some() && self.link.serves())
+        let is_said = !self.leads() || (self.is_bye_said == orders.bye.is_some() && self.are_others_quiet());
+        now >= stop || (self.is_quiet() && is_said && self.link.serves())
+    }
+
+    /// Whether the shard has the channel of the nodes. It has it if it is none of a Redis Cluster.
+    fn leads(&self) -> bool {
+        self.shard.own.lock().leads
+    }
+
+    /// This shard, or all of the Redis Cluster.
+    fn all_shards(&self) -> Vec<Arc<Shard>> {
+        let all = self.shard.context.cluster().map(|routes| routes.read().shards().to_vec());
+        all.unwrap_or_else(|| vec![self.shard.clone()])
+    }
+
+    /// Whether the other shards of the Redis Cluster have published all, which they say when they have.
+    fn are_others_quiet(&self) -> bool {
+        let is_quiet = |shard: &Arc<Shard>| Arc::ptr_eq(shard, &self.shard) || shard.is_quiet.load(Ordering::SeqCst);
+        self.all_shards().iter().all(is_quiet)
+    }
+
+    fn note_quiet(&self) {
+        let is_quiet = self.is_quiet();
+        if self.shard.is_quiet.swap(is_quiet, Ordering::SeqCst) != is_quiet
+            && is_quiet
+            && let Some(routes) = self.shard.context.cluster()
+        {
+            routes.read().leader().into_iter().for_each(|leader| leader.wake.notify_one());
+        }
+    }
+
+    /// Takes it that the connections are of no use.
+    fn fail(&mut self, fault: Fault, now: Instant) {
+        if let Some(survey) = &self.shard.context.survey {
+            survey.moved(None);
+        }
+        self.link.handle(Event::Failed(fault), now);
+    }
+
+    /// Pauses until the slots are read anew, because they have moved. Returns the fault if they should not.
+    fn moved(&self, moved: Moved) -> Option<Fault> {
+        let Some(survey) = &self.shard.context.survey else { return Some(moved.fault()) };
+        self.shard.pause();
+        survey.moved(moved.host);
+        None
     }
 
     /// Whether all is published and answered.
@@ -221,23 +272,32 @@ impl Task {
             Step::Connect => {
                 let epoch = self.shard.epoch.load(Ordering::Relaxed);
                 let sink = sink(&self.shard, epoch);
-                let open = Session::open(self.address.clone(), settings.clone(), self.patterns.clone(), sink);
-                self.connecting = Some(open.boxed_local());
+                let address = self.shard.address.lock().clone();
+                self.connecting = Some(match (&address.place, &self.shard.context.survey) {
+                    (Place::Cluster(_), Some(survey)) => std::future::ready(Err(survey.failure())).boxed_local(),
+                    _ => Session::open(address, settings.clone(), self.patterns.clone(), sink).boxed_local(),
+                });
             }
             Step::AskRole => {
-                let check = self.session.as_ref().map(|session| session.check(self.address.clone(), settings.clone()));
+                let address = self.shard.address.lock().clone();
+                let check = self.session.as_ref().map(|session| session.check(address, settings.clone()));
                 self.start(check, Done::Checked);
             }
             Step::SubscribeOwn => {
-                let channels = self.shard.context.wire.always().into_iter().map(str::to_owned).collect();
+                let channels = self.shard.own_channels();
                 let subscribe = self.session.as_ref().map(|session| session.subscribe(channels));
                 self.start(subscribe, Done::OwnSubscribed);
             }
             Step::Beat => self.beat(now),
             Step::Attach => {
+                if self.shard.owes_over.swap(false, Ordering::SeqCst) {
+                    self.link.was_up();
+                }
                 let covers = self.link.owes_over();
                 self.shard.attached.lock().connected(covers, |ids| ids.shuffle(&mut rand::rng()));
-                self.shard.nodes.lock().up(now);
+                if self.leads() {
+                    self.shard.nodes.lock().up(now);
+                }
             }
             Step::TearDown => self.tear_down(),
             Step::TellOutage => self.teller.away(),
@@ -257,15 +317,14 @@ impl Task {
     }
 
     fn take_session(&mut self, result: Result<Session, Fault>) {
-        let event = match result {
+        match result {
             Ok(session) => {
                 self.session = Some(session);
                 self.voice.connected();
-                Event::Connected
+                self.link.handle(Event::Connected, Instant::now());
             }
-            Err(fault) => Event::Failed(fault),
-        };
-        self.link.handle(event, Instant::now());
+            Err(fault) => self.fail(fault, Instant::now()),
+        }
     }
 
     fn tear_down(&mut self) {
@@ -275,6 +334,9 @@ impl Task {
         self.commands.clear();
         self.done.clear();
         self.beats.clear();
+        // Nobody waits for them that long.
+        self.answers.clear();
+        self.is_answering = false;
         self.teller.disconnected();
         let mut queue = self.shard.queue.lock();
         queue.put_back(self.inflight.take_all());
@@ -288,7 +350,9 @@ impl Task {
         }
         drop(queue);
         self.shard.attached.lock().disconnected();
-        self.shard.nodes.lock().down();
+        if self.leads() {
+            self.shard.nodes.lock().down();
+        }
         self.shard.incoming.lock().retain(|incoming| matches!(incoming, Incoming::Node(_) | Incoming::Everybody(_)));
     }
 
@@ -307,13 +371,19 @@ impl Task {
                     }
                 }
                 Incoming::OwnChannelLost => {
-                    let why = "the server has taken a channel of this node away".into();
-                    self.link.handle(Event::Failed(why), now);
+                    self.fail("the server has taken a channel of this node away".into(), now);
+                    self.link.hurry(now);
                 }
                 Incoming::ChannelLost => {}
+                Incoming::Moved => {
+                    self.link.handle(Event::Failed("the master has moved".into()), now);
+                    self.link.hurry(now);
+                }
                 Incoming::Again(again) => self.teller.again(again),
                 Incoming::Node(change) => self.take_node_change(change),
                 Incoming::Everybody(everybody) => self.teller.everybody(*everybody),
+                Incoming::Answer(answer) if self.answers.len() < ANSWERS_MAX => self.answers.push(answer),
+                Incoming::Answer(_) => {}
             }
         }
     }
@@ -325,121 +395,72 @@ impl Task {
 
     fn take_done(&mut self, done: Done, now: Instant) {
         let failed = match done {
+            Done::Answered => {
+                self.is_answering = false;
+                return;
+            }
             Done::Checked(Ok(())) => return self.link.handle(Event::Master, now),
-            Done::OwnSubscribed(Ok(())) => return self.link.handle(Event::OwnSubscribed, now),
+            Done::OwnSubscribed(Ok(moved)) => match moved.into_iter().next() {
+                None => return self.link.handle(Event::OwnSubscribed, now),
+                Some(moved) => Some(self.moved(moved.clone()).unwrap_or_else(|| moved.fault())),
+            },
             Done::Told(telling, Ok(())) => return self.telling.retain(|under_way| *under_way != telling),
             Done::Published(number, Ok(answers)) => self.take_answers(number, answers),
-            Done::Changed(_, Ok(())) => None,
+            Done::Changed(command, Ok(moved)) => {
+                let fault = moved.into_iter().filter_map(|moved| self.moved(moved)).next();
+                if self.shard.context.wire.is_sharded() {
+                    self.shard.attached.lock().answered(&command);
+                }
+                fault
+            }
             Done::Changed(command, Err(fault)) => {
                 self.shard.attached.lock().refused(&command);
                 Some(fault)
             }
             Done::Checked(Err(fault))
             | Done::OwnSubscribed(Err(fault))
-            | Done::Told(_, Err(fault))
+            | Done::Told(_, Err(Refusal::Fault(fault)))
             | Done::Published(_, Err(fault)) => Some(fault),
+            Done::Told(_, Err(Refusal::Moved(moved))) => {
+                Some(self.moved(moved.clone()).unwrap_or_else(|| moved.fault()))
+            }
         };
         if let Some(fault) = failed {
-            self.link.handle(Event::Failed(fault), now);
+            self.fail(fault, now);
         }
-    }
-
-    /// Takes the answers to a batch. Returns why the connections are of no use, if they are not.
-    fn take_answers(&mut self, number: u64, answers: Vec<Result<u64, Fault>>) -> Option<Fault> {
-        let items = self.inflight.answered(number);
-        let (mut failed, mut fault) = (Vec::new(), None);
-        let attached = self.shard.attached.lock();
-        for (item, answer) in items.into_iter().zip(answers) {
-            let count = match answer {
-                Ok(count) => count,
-                Err(why) => {
-                    fault = Some(why);
-                    failed.push(item);
-                    continue;
-                }
-            };
-            self.voice.published();
-            if count == 0 && item.is_heard_here && attached.is_on(&item.id) {
-                fault = Some("what is published there is not heard even by this node".into());
-            }
-            if let Some(answer) = item.answer {
-                // Nobody may wait for it any more.
-                answer.send(count.saturating_sub(u64::from(item.is_heard_here))).ok();
-            }
-        }
-        drop(attached);
-        if !failed.is_empty() {
-            self.inflight.refused(number, failed);
-        }
-        fault
     }
 
     fn work(&mut self, now: Instant) {
         if now >= self.nodes_due {
             self.nodes_due = now + NODES_PERIOD;
-            let changes = self.shard.nodes.lock().tick(now);
+            let changes = if self.leads() { self.shard.nodes.lock().tick(now) } else { Vec::new() };
             changes.into_iter().for_each(|change| self.take_node_change(change));
         }
         // A hole that is not filled before the stop stays one, so that the end of this node is not told as a good one.
         let tells_of_room = self.link.serves() && self.shard.context.orders.lock().stop.is_none();
         self.teller.tell(tells_of_room, now);
+        if self.inflight.is_answered() {
+            self.shard.queue.lock().put_back(self.inflight.take_all());
+            self.shard.drained();
+        }
         if !self.link.serves() {
             return;
         }
-        self.subscribe();
         self.tell_of_this_node();
-        self.publish();
+        self.answer();
+        if !self.shard.is_paused() {
+            self.subscribe();
+            // What was refused goes before what waits.
+            if !self.inflight.has_refused() {
+                self.publish();
+            }
+        }
         if self.link.state() == State::Attaching && self.shard.attached.lock().is_complete() {
             self.link.handle(Event::Complete, now);
             self.shard.attached.lock().end_cover();
             while let Some(step) = self.link.poll(now) {
                 self.step(step, now);
             }
-        }
-    }
-
-    fn subscribe(&mut self) {
-        let settings = &self.shard.context.settings;
-        let (batch, window) = (settings.subscribe_batch, settings.subscribe_window);
-        loop {
-            let Some(command) = self.shard.attached.lock().take(batch, window) else { return };
-            let Some(session) = &self.session else { return };
-            let wire = &self.shard.context.wire;
-            let names = |ids: &[ConversationId]| ids.iter().map(|id| wire.room(id)).collect::<Vec<_>>();
-            match &command {
-                Command::Subscribe(ids) => {
-                    let sent = session.subscribe(names(ids));
-                    self.start(Some(sent), |result| Done::Changed(command, result));
-                }
-                Command::Unsubscribe(ids) => {
-                    let sent = session.unsubscribe(names(ids));
-                    self.start(Some(sent), |result| Done::Changed(command, result));
-                }
-            }
-        }
-    }
-
-    fn publish(&mut self) {
-        let settings = &self.shard.context.settings;
-        let (messages_max, bytes_max) = (settings.inflight_max, settings.queue_bytes_max);
-        loop {
-            let messages = messages_max.saturating_sub(self.inflight.messages()).min(PIPELINE_MESSAGES);
-            let has_room = messages > 0 && self.inflight.bytes() < bytes_max && self.inflight.batches() < PIPELINES_MAX;
-            let Some(session) = self.session.as_ref().filter(|_| has_room) else { return };
-            let mut items: Vec<Item<Answer>> = self.shard.queue.lock().take(messages, PIPELINE_BYTES);
-            if items.is_empty() {
-                return;
-            }
-            let wire = &self.shard.context.wire;
-            {
-                let attached = self.shard.attached.lock();
-                let is_heard_here = |id: &ConversationId| wire.is_in_namespace(id) || attached.is_on(id);
-                items.iter_mut().for_each(|item| item.is_heard_here = is_heard_here(&item.id));
-            }
-            let messages = items.iter().map(|item| (wire.publishes_to(&item.id), &item.body[..]));
-            let sent = session.publish(session.words().pipeline(messages));
-            let number = self.inflight.add(items);
-            self.start(Some(sent), move |result| Done::Published(number, result));
         }
     }
 }

@@ -11,7 +11,7 @@ pub use crate::config::Dialect;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The servers: `redis://`, `rediss://`, `unix://` or `redis+sentinel://h1,h2,h3/name`. Each of several is a shard
-    /// with conversations of its own.
+    /// with conversations of its own. Or `redis+cluster://h1,h2,h3` alone.
     pub urls: Vec<Arc<str>>,
     /// The file with the password. It is read at each connect. `None`: the password of the URL, or none.
     pub password_file: Option<PathBuf>,

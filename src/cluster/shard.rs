@@ -1,27 +1,31 @@
 //! One server with the conversations that belong to it, as all threads see it: conversations attach and publish from
 //! their threads, messages come in on the thread of the bus.
 
+pub mod context;
+pub mod routes;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use self::context::Context;
+use self::routes::{Own, Routes};
+use super::address::Address;
 use super::attached::{Attached, Confirmed};
 use super::door::{Closed, Door, FromBus};
-use super::message::{Channel, Content, Message, NodeId, NodeMessage, Presence};
+use super::message::{Channel, Content, Message, NodeMessage, Presence};
 use super::nodes::{NodeChange, Nodes};
 use super::queue::{Claim, Item, Overflow, Queue};
-use super::settings::Settings;
-use super::status::{Census, Status};
-use super::wire::{Everybody, Reading, Rejected, Wire};
+use super::status::Status;
+use super::wire::{Answer, Everybody, Reading, Rejected};
 use crate::event::{ConversationId, Talk};
 use crate::logging;
 use crate::metrics::{
-    BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, Metrics, WireReason,
+    BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, WireReason,
 };
 
 /// The updates for everybody that may wait.
@@ -29,41 +33,6 @@ const EVERYBODY_MAX: usize = 1024;
 
 /// The bytes of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
-
-/// Everything that the servers of one bus share.
-pub struct Context {
-    /// This node.
-    pub node: NodeId,
-    /// The settings.
-    pub settings: Settings,
-    /// The writer and reader of messages.
-    pub wire: Wire,
-    /// The metrics of the server.
-    pub metrics: Arc<Metrics>,
-    /// Counts sessions and conversations.
-    pub census: Box<dyn Fn() -> Census + Send + Sync>,
-    /// The number of the last outage that was told, of any server or of others who tell sessions of outages.
-    pub outages: Arc<AtomicU64>,
-    /// The start of the bus.
-    pub started: Instant,
-    /// What the bus was told to do.
-    pub orders: Mutex<Orders>,
-}
-
-/// What the bus was told to do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Orders {
-    /// Tell the other nodes that this one ends, with this grace.
-    pub bye: Option<Duration>,
-    /// End when all is published, at the latest at this moment.
-    pub stop: Option<Instant>,
-}
-
-impl fmt::Debug for Context {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("node", &self.node).finish_non_exhaustive()
-    }
-}
 
 /// Something that came in and that the task of the server has to deal with.
 #[derive(Debug)]
@@ -74,12 +43,16 @@ pub enum Incoming {
     OwnChannelLost,
     /// A channel of a conversation was taken away.
     ChannelLost,
+    /// The server has another address.
+    Moved,
     /// A conversation is subscribed again.
     Again(Again),
     /// Something about another node has changed.
     Node(NodeChange),
     /// An update for the members of all conversations.
     Everybody(Box<Everybody>),
+    /// An answer for a Node server.
+    Answer(Answer),
 }
 
 /// A conversation that is subscribed again.
@@ -96,18 +69,20 @@ pub struct Again {
 /// One server.
 #[derive(Debug)]
 pub struct Shard {
-    /// Its place in the list of servers.
+    /// Its number among the servers.
     pub number: usize,
-    /// Its URL without secrets.
-    pub url: Arc<str>,
+    /// Its address. That of a Redis Cluster: the masters are not known yet.
+    pub address: Mutex<Address>,
+    /// Its channels that belong to no conversation.
+    pub own: Mutex<Own>,
     /// What all servers share.
     pub context: Arc<Context>,
     /// Messages that wait to be published.
     pub queue: Mutex<Queue<oneshot::Sender<u64>>>,
     /// The channels that conversations want.
     pub attached: Mutex<Attached<Arc<dyn Door>>>,
-    /// The other nodes.
-    pub nodes: Mutex<Nodes>,
+    /// The other nodes. The shards of a Redis Cluster share them.
+    pub nodes: Arc<Mutex<Nodes>>,
     /// Whether the server is up.
     pub status: Mutex<Status>,
     /// The time that the last heartbeat of this node was under way there and back.
@@ -120,39 +95,137 @@ pub struct Shard {
     pub epoch: AtomicU64,
     /// What the task of the server has to deal with. It is emptied at each turn of that task.
     pub incoming: Mutex<VecDeque<Incoming>>,
+    /// Whether its task publishes and subscribes nothing, because slots are about to move.
+    pause: Mutex<Pause>,
+    /// Whether its channel of the namespace was another server's.
+    pub owes_over: AtomicBool,
+    /// Whether all is published and answered.
+    pub is_quiet: AtomicBool,
+    /// Whether its master has no slots any more.
+    is_retired: AtomicBool,
     /// The moment of the last line about a refused message, and those since.
     refused: Mutex<(Option<Instant>, u64)>,
 }
 
+/// Whether a shard pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    No,
+    Asked,
+    /// Nothing is under way.
+    Drained,
+}
+
 impl Shard {
+    /// Creates a server that is not connected, with a watch of its own over the other nodes.
+    pub fn new(number: usize, address: Address, context: Arc<Context>) -> Arc<Self> {
+        let settings = &context.settings;
+        let nodes = Arc::new(Mutex::new(Nodes::new(context.node, settings.name.clone(), settings.silent)));
+        Self::beside(number, address, nodes, context)
+    }
+
     /// Creates a server that is not connected.
-    pub fn new(number: usize, url: Arc<str>, context: Arc<Context>) -> Arc<Self> {
+    pub fn beside(number: usize, address: Address, nodes: Arc<Mutex<Nodes>>, context: Arc<Context>) -> Arc<Self> {
         let settings = &context.settings;
         let queue = Queue::new(settings.queue_messages_max, settings.queue_bytes_max);
-        let nodes = Nodes::new(context.node, settings.name.clone(), settings.silent);
         let status = Status::Down { since: context.started, why: "not yet connected".into() };
         Arc::new(Self {
             number,
-            url,
+            address: Mutex::new(address),
+            own: Mutex::new(Own::all(&context.wire)),
             queue: Mutex::new(queue),
             attached: Mutex::new(Attached::new()),
-            nodes: Mutex::new(nodes),
+            nodes,
             status: Mutex::new(status),
             lag: Mutex::default(),
             wake: Notify::new(),
             outage: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             incoming: Mutex::default(),
+            pause: Mutex::new(Pause::No),
+            owes_over: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(true),
+            is_retired: AtomicBool::new(false),
             refused: Mutex::default(),
             context,
         })
     }
 
-    /// Wants the channel of a conversation.
-    pub fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
+    /// Returns the names of its channels that belong to no conversation.
+    pub fn own_channels(&self) -> Vec<String> {
+        let wire = &self.context.wire;
+        let Own { has_namespace, leads, beats } = self.own.lock().clone();
+        // Whatever a Python server publishes reaches all members of a Redis Cluster.
+        let python =
+            wire.always().into_iter().filter(|name| leads && *name != wire.namespace() && *name != wire.nodes());
+        let namespace = [wire.namespace()].into_iter().filter(|_| has_namespace);
+        namespace.chain([&*beats]).chain(python).map(str::to_owned).collect()
+    }
+
+    /// Its URL without secrets.
+    pub fn url(&self) -> Arc<str> {
+        self.address.lock().to_string().into()
+    }
+
+    /// Follows a master to another address, if it is another one.
+    pub fn follow(&self, address: Address) {
+        let before = std::mem::replace(&mut *self.address.lock(), address.clone());
+        if before != address {
+            self.note(Incoming::Moved);
+        }
+    }
+
+    /// Ends its task: other shards have its slots.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    /// Whether other shards have its slots.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::SeqCst)
+    }
+
+    /// Asks its task to publish and subscribe nothing more.
+    pub fn pause(&self) {
+        let mut pause = self.pause.lock();
+        if *pause == Pause::No {
+            *pause = Pause::Asked;
+        }
+        drop(pause);
+        self.wake.notify_one();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        *self.pause.lock() = Pause::No;
+        self.wake.notify_one();
+    }
+
+    /// Whether it pauses.
+    pub fn is_paused(&self) -> bool {
+        *self.pause.lock() != Pause::No
+    }
+
+    /// Whether it pauses and nothing is under way.
+    pub fn is_drained(&self) -> bool {
+        *self.pause.lock() == Pause::Drained
+    }
+
+    /// Notes that nothing is under way.
+    pub fn drained(&self) {
+        let mut pause = self.pause.lock();
+        if *pause == Pause::Asked {
+            *pause = Pause::Drained;
+            self.context.survey.iter().for_each(|survey| survey.drained.notify_one());
+        }
+    }
+
+    /// Wants the channel of a conversation, which is told of the outage whose number `outage` returns, unless it is 0.
+    pub fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>, outage: impl FnOnce() -> u64) {
         let confirmed = self.attached.lock().attach(id, life, door.clone());
         // An outage that ends just now is told to this conversation as over in any case.
-        let number = self.outage.load(Ordering::SeqCst);
+        let number = outage();
         if number != 0 {
             self.tell(id, life, &door, FromBus::Outage { number, ongoing: true });
         }
@@ -214,7 +287,18 @@ impl Shard {
             Reading::Node(message) => {
                 self.count_received(BusKind::Node);
                 let changes = self.nodes.lock().told(message, now);
-                changes.into_iter().for_each(|change| self.note(Incoming::Node(change)));
+                self.note_nodes(changes);
+            }
+            Reading::Asked(answer) => {
+                self.count_received(BusKind::Ignored);
+                let routes = self.context.cluster();
+                let owner = routes.and_then(|routes| routes.read().of_channel(&answer.channel).cloned());
+                let owner = owner.as_deref().unwrap_or(self);
+                if owner.incoming.lock().len() < EVERYBODY_MAX {
+                    owner.note(Incoming::Answer(answer));
+                } else {
+                    self.count_dropped(BusDirection::Out);
+                }
             }
             Reading::Ignored(super::wire::Ignored::Own) => self.count_received(BusKind::Own),
             Reading::Ignored(_) => self.count_received(BusKind::Ignored),
@@ -240,7 +324,7 @@ impl Shard {
                 let is_unasked = self.attached.lock().unsubscribed(&id);
                 if is_unasked {
                     self.count_gap(BusGap::Slot);
-                    self.note(Incoming::ChannelLost);
+                    self.slot_lost();
                 }
             }
             Some(_) => self.note(Incoming::OwnChannelLost),
@@ -248,8 +332,13 @@ impl Shard {
         }
     }
 
-    /// Tells a conversation about the bus, if it is attached.
+    /// Tells a conversation about the bus, if it is attached to this server, or to another one of its Redis Cluster.
     pub fn tell_id(&self, id: &ConversationId, news: FromBus) {
+        self.at_home(id, |home| home.tell_here(id, news));
+    }
+
+    /// Tells a conversation about the bus, if it is attached to this server.
+    pub fn tell_here(&self, id: &ConversationId, news: FromBus) {
         let found = self.attached.lock().door(id);
         if let Some((door, life)) = found {
             self.tell(id, life, &door, news);
@@ -278,13 +367,44 @@ impl Shard {
         };
         let (username, except) = (username.clone(), except.clone());
         let content = Content::Update { username, talk, except, except_self: false };
-        self.offer(id, Message { stamp: None, content });
+        self.at_home(id, |home| home.offer(id, Message { stamp: None, content }));
+    }
+
+    /// The conversations that news of this server, or its outages, may be about.
+    pub fn audience(&self) -> Vec<ConversationId> {
+        if self.own.lock().has_namespace { self.everybody() } else { self.attached.lock().ids() }
+    }
+
+    /// The conversations of this server, and of all others of its Redis Cluster.
+    pub fn everybody(&self) -> Vec<ConversationId> {
+        let all =
+            |routes: Arc<Routes>| routes.read().shards().iter().flat_map(|shard| shard.attached.lock().ids()).collect();
+        self.context.cluster().map_or_else(|| self.attached.lock().ids(), all)
+    }
+
+    /// Leaves changes of other nodes for the task that tells of them.
+    pub fn note_nodes(&self, changes: Vec<NodeChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let leader = self.context.cluster().and_then(|routes| routes.read().leader().cloned());
+        let leader = leader.as_deref().unwrap_or(self);
+        changes.into_iter().for_each(|change| leader.note(Incoming::Node(change)));
     }
 
     /// Leaves something for the task of the server.
     pub fn note(&self, incoming: Incoming) {
         self.incoming.lock().push_back(incoming);
         self.wake.notify_one();
+    }
+
+    /// Notes that the slot of a channel has left this server.
+    fn slot_lost(&self) {
+        if let Some(survey) = &self.context.survey {
+            self.pause();
+            survey.moved(None);
+        }
+        self.note(Incoming::ChannelLost);
     }
 
     /// Counts a gap in the news of a conversation.
@@ -295,13 +415,21 @@ impl Shard {
     fn deliver(&self, id: &ConversationId, message: Message, now: Instant) {
         if let Some(stamp) = &message.stamp {
             let changes = self.nodes.lock().sign_of_life(stamp.node, now);
-            changes.into_iter().for_each(|change| self.note(Incoming::Node(change)));
+            self.note_nodes(changes);
         }
         self.count_received(match message.content {
             Content::Update { .. } => BusKind::Update,
             Content::Presence(_) => BusKind::Presence,
         });
-        self.offer(id, message);
+        self.at_home(id, |home| home.offer(id, message));
+    }
+
+    /// Does something at the server of a conversation: this one, or another one of its Redis Cluster.
+    fn at_home<T>(&self, id: &ConversationId, act: impl FnOnce(&Self) -> T) -> T {
+        match self.context.cluster().map(|routes| routes.read().home(id).clone()) {
+            Some(home) => act(&home),
+            None => act(self),
+        }
     }
 
     fn offer(&self, id: &ConversationId, message: Message) {
@@ -354,45 +482,5 @@ impl Shard {
 
     fn count_dropped(&self, direction: BusDirection) {
         self.context.metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction }).inc();
-    }
-}
-
-/// Returns the place of a conversation among so many servers, by jump hash: with one server more, only the share of the
-/// new one moves. All nodes have to agree, so it is a hash of fixed numbers.
-pub fn place(id: &ConversationId, servers: usize) -> usize {
-    // FNV-1a of 64 bits.
-    let mut key = id
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let (mut place, mut next) = (0, 0_u64);
-    while next < servers as u64 {
-        place = next as usize;
-        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        next = ((next + 1) as f64 * ((1_u64 << 31) as f64 / ((key >> 33) + 1) as f64)) as u64;
-    }
-    place
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conversations_are_spread_and_few_move() {
-        let ids: Vec<_> =
-            (0..10_000).map(|number| ConversationId::from(format!("519b{number:020}").as_str())).collect();
-        assert!(ids.iter().all(|id| place(id, 1) == 0));
-        let places = |servers| ids.iter().map(|id| place(id, servers)).collect::<Vec<_>>();
-        let (four, five) = (places(4), places(5));
-        for server in 0..4 {
-            let share = four.iter().filter(|place| **place == server).count();
-            assert!((2200..2800).contains(&share), "{server}: {share}");
-        }
-        let moved: Vec<_> = four.iter().zip(&five).filter(|(before, after)| before != after).collect();
-        assert!((1700..2300).contains(&moved.len()), "{}", moved.len());
-        assert!(moved.iter().all(|(_, after)| **after == 4));
-        // Nodes of all versions agree.
-        assert_eq!(places(7)[..12], [1, 1, 1, 0, 6, 2, 0, 3, 3, 0, 5, 1]);
     }
 }

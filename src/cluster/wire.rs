@@ -53,7 +53,7 @@ use self::channels::{Channels, Place};
 use self::incoming::Reader;
 use self::outgoing::Outgoing;
 use self::reading::Refusal;
-pub use self::reading::{Everybody, Ignored, Reading, Rejected};
+pub use self::reading::{Answer, Everybody, Ignored, Reading, Rejected};
 use super::message::{Channel, Content, Message, NodeId, NodeMessage, Presence, Users};
 use crate::event::ConversationId;
 
@@ -118,6 +118,21 @@ impl Wire {
     /// Returns the name of the channel of the nodes.
     pub fn nodes(&self) -> &str {
         self.channels.nodes()
+    }
+
+    /// Whether the channels are sharded ones.
+    pub fn is_sharded(&self) -> bool {
+        self.settings.dialect == Dialect::Sharded
+    }
+
+    /// Returns the name of the channel of the namespace.
+    pub fn namespace(&self) -> &str {
+        self.channels.namespace()
+    }
+
+    /// Returns the name of a channel beside that of the nodes, whose number decides about its slot in a Redis Cluster.
+    pub fn nodes_beside(&self, number: usize) -> String {
+        self.channels.nodes_beside(number)
     }
 
     /// Returns the names of the channels that a node always subscribes to: that of the namespace, that of the nodes,

@@ -9,13 +9,14 @@ use super::allowed::{Allowed, Text, show_url};
 use super::raw::Raw;
 use crate::event::{EXCEPT_MAX, SOCKET_ID_BYTES_MAX};
 
-/// The URL of a Redis, or of the Sentinels that know where it is. It may hold a password, which `Debug` does not show.
+/// The URL of a Redis, of the Sentinels that know where it is, or of members of a Redis Cluster. It may hold a password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Arc<str>);
 
 impl RedisUrl {
     /// The schemes of a URL.
-    pub const SCHEMES: [&str; 5] = ["redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"];
+    pub const SCHEMES: [&str; 7] =
+        ["redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
 
     /// Checks a URL.
     ///
@@ -35,8 +36,11 @@ impl RedisUrl {
         }
         let (hosts, path) =
             rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts).split_once('/').unwrap_or((rest, ""));
+        let has_hosts = hosts.split(',').all(|host| !host.rsplit('@').next().unwrap_or_default().is_empty());
+        if scheme.ends_with("+cluster") {
+            return if has_hosts && path.is_empty() { Ok(Self(text.into())) } else { Err("a Cluster without hosts") };
+        }
         if scheme.ends_with("+sentinel") {
-            let has_hosts = hosts.split(',').all(|host| !host.rsplit('@').next().unwrap_or_default().is_empty());
             let has_name = !path.split('?').next().unwrap_or_default().is_empty();
             return if has_hosts && has_name { Ok(Self(text.into())) } else { Err("Sentinels without host or name") };
         }
@@ -66,8 +70,8 @@ pub(super) struct RedisUrls;
 
 impl Allowed<Vec<RedisUrl>> for RedisUrls {
     fn form(&self) -> String {
-        "a list of URLs redis://, rediss://, unix:///path or redis+sentinel://h1,h2,h3/name, in the environment with \
-         spaces between"
+        "a list of URLs redis://, rediss://, unix:///path, redis+sentinel://h1,h2,h3/name or redis+cluster://h1,h2,h3, \
+         in the environment with spaces between"
             .to_owned()
     }
 
@@ -179,14 +183,21 @@ mod tests {
             ("rediss://[::1]:6379", "rediss://[::1]:6379"),
             ("unix:///run/redis.sock?pass=x", "unix:///run/redis.sock?***"),
             ("redis+sentinel://a:26379,b,c/mymaster", "redis+sentinel://a:26379,b,c/mymaster"),
+            ("redis+cluster://u:p@a:7000,b", "redis+cluster://***@a:7000,b"),
             ("rediss+sentinel://:p@a,b/m", "rediss+sentinel://***@a,b/m"),
         ] {
             let url = RedisUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((format!("{url:?}"), &**url.reveal()), (format!("\"{shown}\""), text));
         }
-        for text in
-            ["localhost:6379", "http://localhost", "redis://", "unix://run", "redis+sentinel://a,b", "redis://a b"]
-        {
+        for text in [
+            "localhost:6379",
+            "http://localhost",
+            "redis://",
+            "unix://run",
+            "redis+sentinel://a,b",
+            "redis+cluster://a,",
+            "redis://a b",
+        ] {
             assert!(RedisUrl::parse(text).is_err(), "{text}");
         }
     }

@@ -61,6 +61,17 @@ pub(super) async fn say_bye(bus: Option<Arc<Bus>>, drain: Drain, grace: Duration
     bus.say_bye(begun.due - begun.at + grace);
 }
 
+/// Looks whether the bus could be started, without touching a server.
+///
+/// # Errors
+/// It could not: a setting is wrong.
+pub(super) fn check_settings(config: &Config) -> Result<(), Error> {
+    if config.cluster.url.is_empty() {
+        return Ok(());
+    }
+    Ok(bus::check_settings(&Settings::of(config, ""))?)
+}
+
 /// Tries all servers of the bus out. `None` if this process is alone.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ pub mod kind;
 pub mod max_by_rule;
 pub mod process;
 pub mod rabbit;
+pub mod redis_cluster;
 pub mod redis_server;
 pub mod requests;
 pub mod script;

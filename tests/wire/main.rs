@@ -130,6 +130,7 @@ fn told(reading: &Reading) -> String {
             format!("everybody {conversation}: {username} {timestamp} {message_id}{}", excepted(&everybody.except))
         }
         Reading::Node(message) => format!("{message:?}"),
+        Reading::Asked(answer) => format!("{}: {}", answer.channel, String::from_utf8_lossy(&answer.body)),
         Reading::Ignored(reason) => format!("ignored {}", reason.as_str()),
         Reading::Rejected(reason) => format!("rejected {}", reason.as_str()),
     }

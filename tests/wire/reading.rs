@@ -362,10 +362,28 @@ fn marks_are_read_strictly() {
     assert_eq!(told(&reader(Classic).read(NAMESPACE, &gone)), "rejected rooms");
 }
 
+/// The answers to the requests of a Node server with the sharded adapter, on its own channel.
+const NO_CLIENT: &str = concat!(
+    "socket.io#/max#e78fa2a872d73feb#: ",
+    r#"{"type":11,"data":{"requestId":"a","clientCount":0}"#,
+    r#","uid":"mt:mnopqrstuvwx","nsp":"/max"}"#,
+);
+const NO_SOCKET: &str = concat!(
+    "socket.io#/max#e78fa2a872d73feb#: ",
+    r#"{"type":8,"data":{"requestId":"a","sockets":[]}"#,
+    r#","uid":"mt:mnopqrstuvwx","nsp":"/max"}"#,
+);
+const NO_ANSWER: &str = concat!(
+    "socket.io#/max#e78fa2a872d73feb#: ",
+    r#"{"type":10,"data":{"requestId":"a","packet":null}"#,
+    r#","uid":"mt:mnopqrstuvwx","nsp":"/max"}"#,
+);
+
 #[test]
 fn emits_of_the_sharded_adapter_are_read() {
     let data = || json!({"packet": {"type": 2, "data": ["update", argument()]}, "opts": options()});
     let message = || json!({"type": 3, "data": data(), "uid": "e78fa2a872d73feb", "nsp": "/max"});
+    let request = |kind: u64| json!({"type": kind, "uid": "e78fa2a872d73feb", "nsp": "/max"});
     let table: Vec<(Value, &str)> = vec![
         (message(), PLAIN),
         (set(message(), "x", json!({"y": 1})), PLAIN),
@@ -377,7 +395,13 @@ fn emits_of_the_sharded_adapter_are_read() {
             "519b00000000000000000000: messi - -; 5: messi - -",
         ),
         (set(message(), "data", set(data(), "opts", json!({"rooms": []}))), "ignored everybody"),
-        (set(message(), "data", set(data(), "requestId", json!("a"))), "ignored request"),
+        (set(message(), "data", set(data(), "requestId", json!("a"))), NO_CLIENT),
+        (set(request(7), "data", json!({"requestId": "a", "opts": options()})), NO_SOCKET),
+        (set(request(9), "data", json!({"requestId": "a", "packet": ["who"]})), NO_ANSWER),
+        (set(request(9), "data", json!({"packet": ["who"]})), "ignored request"),
+        (set(set(request(7), "data", json!({"requestId": "a"})), "uid", None), "ignored request"),
+        (set(request(8), "data", json!({"requestId": "a", "sockets": []})), "ignored request"),
+        (set(request(4), "data", json!({"opts": options(), "rooms": [ROOM]})), "ignored request"),
         (set(message(), "type", json!(99)), "ignored request"),
         (set(message(), "type", json!(2)), "ignored request"),
         (set(message(), "type", None), "ignored request"),

@@ -9,15 +9,20 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::connect::Sink;
-use super::fault::{Fault, Patterns};
+use super::connect::{self, Sink};
+use super::fault::{Fault, Moved, Patterns, Refusal};
 use super::session::Session;
-use crate::cluster::address::Address;
+use super::topology;
+use crate::cluster::address::{Address, Place};
 use crate::cluster::link::{ANSWER_MAX, CONNECT_MAX};
 use crate::cluster::message::{Content, Message, NodeId, Presence, Stamp};
 use crate::cluster::settings::Settings;
+use crate::cluster::slots;
 use crate::cluster::wire::Wire;
 use crate::event::ConversationId;
+
+/// The names among which one with a slot of a master is looked for.
+const NAMES_MAX: usize = 64 * slots::SLOTS;
 
 /// One step of a check.
 #[derive(Clone, Debug)]
@@ -70,10 +75,83 @@ struct Heard {
     changed: Notify,
 }
 
+/// Checks each master of a Redis Cluster as [`check`] does, on channels whose slots it has.
+pub async fn check_cluster(
+    cluster: &Address,
+    settings: &Settings,
+    wire: &Wire,
+    patterns: &Patterns,
+    node: NodeId,
+) -> Vec<Checked> {
+    let mut first = Checked { url: cluster.to_string().into(), steps: Vec::new() };
+    let hosts = match &cluster.place {
+        Place::Cluster(hosts) => &hosts[..],
+        _ => &[],
+    };
+    let read = match connect::credentials(cluster, settings).await {
+        Ok(credentials) => topology::read(hosts, &credentials, patterns, 0).await,
+        Err(fault) => Err(fault),
+    };
+    let name = "read the slots of the Redis Cluster (CLUSTER INFO, CLUSTER SLOTS)";
+    let topology = match read {
+        Ok(seen) => seen.topology,
+        Err(fault) => {
+            first.add(name, Err(fault));
+            return vec![first];
+        }
+    };
+    first.add(name, Ok(()));
+    let mut all = vec![first];
+    for master in &topology.masters {
+        let has = |channel: &str| topology.owner(slots::slot(channel.as_bytes())) == Some(master);
+        let address = Address { place: Place::Tcp(master.clone()), ..cluster.clone() };
+        let beats = [wire.nodes().to_owned()].into_iter().chain((0..NAMES_MAX).map(|at| wire.nodes_beside(at)));
+        let probes = (0..NAMES_MAX).map(|at| ConversationId::from(format!("maxtalk-check-{node}-{at}").as_str()));
+        let mut checked = Checked { url: address.to_string().into(), steps: Vec::new() };
+        let found = (beats.into_iter().find(|channel| has(channel)), probes.into_iter().find(|id| has(&wire.room(id))));
+        if let (Some(beats), Some(probe)) = found {
+            let is_here = |channel: &&str| has(channel) || (*channel != wire.namespace() && *channel != wire.nodes());
+            let mut always: Vec<_> = wire.always().into_iter().filter(is_here).map(str::to_owned).collect();
+            if !always.contains(&beats) {
+                always.push(beats.clone());
+            }
+            try_out(&mut checked, &address, settings, wire, patterns, Probe { node, always, beats, probe }).await;
+        }
+        all.push(checked);
+    }
+    all
+}
+
+/// What a check tries.
+struct Probe {
+    node: NodeId,
+    /// The channels that are subscribed in any case.
+    always: Vec<String>,
+    /// The one of the heartbeats.
+    beats: String,
+    /// A conversation that does not exist.
+    probe: ConversationId,
+}
+
 /// Checks one server: connects, asks for its role, subscribes the channels of the bus, and publishes on them what all
 /// nodes and Node servers ignore. It ends within about 15 s.
 pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns: &Patterns, node: NodeId) -> Checked {
     let mut checked = Checked { url: address.to_string().into(), steps: Vec::new() };
+    let probe = ConversationId::from(format!("maxtalk-check-{node}").as_str());
+    let always = wire.always().into_iter().map(str::to_owned).collect();
+    let probe = Probe { node, always, beats: wire.nodes().to_owned(), probe };
+    try_out(&mut checked, address, settings, wire, patterns, probe).await;
+    checked
+}
+
+async fn try_out(
+    checked: &mut Checked,
+    address: &Address,
+    settings: &Settings,
+    wire: &Wire,
+    patterns: &Patterns,
+    Probe { node, always, beats, probe }: Probe,
+) {
     let heard = Arc::new(Heard::default());
     let open = Session::open(address.clone(), settings.clone(), patterns.clone(), sink(&heard));
     let opened = timeout(CONNECT_MAX, open).await.unwrap_or_else(|_| {
@@ -83,36 +161,37 @@ pub async fn check(address: &Address, settings: &Settings, wire: &Wire, patterns
         Ok(session) => session,
         Err(fault) => {
             checked.add("connect (HELLO 3, AUTH)", Err(fault));
-            return checked;
+            return;
         }
     };
     checked.add("connect (HELLO 3, AUTH)", Ok(()));
     checked.add("is a master (ROLE)", session.check(address.clone(), settings.clone()).await);
-    let probe = ConversationId::from(format!("maxtalk-check-{node}").as_str());
     let room = wire.room(&probe);
     let mut are_subscribed = true;
-    for channel in wire.always().into_iter().map(str::to_owned).chain([room.clone()]) {
+    for channel in always.into_iter().chain([room.clone()]) {
         let name = format!("subscribe {channel} ({})", session.words().subscribe(&channel));
-        are_subscribed &= checked.add(name, session.subscribe(vec![channel]).await);
+        let done = session.subscribe(vec![channel]).await;
+        let moved = |all: Vec<Moved>| all.first().map_or(Ok(()), |moved| Err(moved.fault()));
+        are_subscribed &= checked.add(name, done.and_then(moved));
     }
     let ask = Content::Presence(Presence::Ask { to: node });
     let ask = wire.write(&probe, &Message { stamp: Some(Stamp { node, life: 1, sequence: None }), content: ask });
     // Nodes ignore a kind that they do not know.
     let unknown = format!(r#"{{"k":"check","n":"{node}"}}"#).into_bytes();
     let mut are_published = true;
-    for (channel, body) in [(room.clone(), ask), (wire.nodes().to_owned(), unknown)] {
+    for (channel, body) in [(room.clone(), ask), (beats.clone(), unknown)] {
         let name = format!("publish on {channel} ({})", session.words().publish());
         let pipeline = session.words().pipeline(std::iter::once((channel, &body[..])));
         let answers = session.publish(pipeline).await;
-        let one = answers.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
+        let one = answers.map_err(Refusal::Fault).and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
+        let one = one.map_err(Refusal::fault);
         are_published &= checked.add(name, one.map(|_| ()));
     }
     if are_subscribed && are_published {
-        let expected = [room.as_bytes(), wire.nodes().as_bytes()];
+        let expected = [room.as_bytes(), beats.as_bytes()];
         let echo = timeout(ANSWER_MAX, wait_for(&heard, &expected)).await;
         checked.add("hear what was published", echo.map_err(|_| "nothing came back within 2 s".into()));
     }
-    checked
 }
 
 fn sink(heard: &Arc<Heard>) -> Sink {

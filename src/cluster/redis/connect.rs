@@ -114,6 +114,9 @@ pub(super) async fn resolve(
             }
             Err(format!("no Sentinel could be asked for the master {name}: {}", faults.join("; ")).into())
         }
+        Place::Cluster(hosts) => {
+            hosts.first().cloned().map(Server::Tcp).ok_or_else(|| "the Redis Cluster has no member".into())
+        }
     }
 }
 

@@ -12,6 +12,58 @@ use crate::cluster::settings::Settings;
 /// The reason why a connection could not be made or is of no use.
 pub(crate) type Fault = Arc<str>;
 
+/// A slot of a Redis Cluster that another server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// The slot.
+    pub slot: u16,
+    /// The server that has it, as far as it was named.
+    pub host: Option<Host>,
+}
+
+impl Moved {
+    /// Reads an error. `None`: it is another one.
+    fn of(error: &RedisError) -> Option<Self> {
+        let (place, slot) = error.redirect_node().filter(|_| error.code() == Some("MOVED"))?;
+        let host = place
+            .rsplit_once(':')
+            .filter(|(name, _)| !name.is_empty() && *name != "?")
+            .and_then(|(name, port)| Some(Host { name: name.into(), port: port.parse().ok()? }));
+        Some(Self { slot, host })
+    }
+
+    /// Returns what is wrong where no slot should move.
+    pub(crate) fn fault(&self) -> Fault {
+        let owner = self.host.as_ref().map_or_else(|| "another server".to_owned(), Host::to_string);
+        format!("{owner} has the slot {} now: the URL of a Redis Cluster begins with redis+cluster://", self.slot)
+            .into()
+    }
+}
+
+/// The reason why a server has not done what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another server would do it.
+    Moved(Moved),
+    /// The connection is of no use.
+    Fault(Fault),
+}
+
+impl Refusal {
+    /// Reads the error of a command.
+    pub(super) fn of(command: &str, patterns: &Patterns, error: &RedisError) -> Self {
+        Moved::of(error).map_or_else(|| Self::Fault(self::command(command, patterns, error)), Self::Moved)
+    }
+
+    /// Returns it as a fault.
+    pub(crate) fn fault(self) -> Fault {
+        match self {
+            Self::Moved(moved) => moved.fault(),
+            Self::Fault(fault) => fault,
+        }
+    }
+}
+
 /// The hint about a server that wants a certificate.
 const NO_CERTIFICATE: &str =
     ": it wants a certificate of the client: set cluster.certificate_file and cluster.key_file";
@@ -35,7 +87,9 @@ impl Patterns {
             namespace.push(letter);
         }
         let python = python_channel.as_ref().map(|python| format!(" &{python}")).unwrap_or_default();
-        Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#{python}"))
+        // Each master of a Redis Cluster has a channel of its own beside that of the nodes.
+        let star = if settings.urls.iter().any(|url| url.contains("+cluster://")) { "*" } else { "" };
+        Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#{star}{python}"))
     }
 }
 
@@ -115,8 +169,12 @@ pub(super) fn server(command: &str, Patterns(patterns): &Patterns, text: &str, i
             .into();
     }
     if has("noperm") {
-        let right = if has("channel") { patterns.clone() } else { format!("+{}", command.to_lowercase()) };
+        let right =
+            if has("channel") { patterns.clone() } else { format!("+{}", command.to_lowercase().replace(' ', "|")) };
         return format!("the user of Redis lacks a right: {text}: add it by ACL SETUSER <user> {right}").into();
+    }
+    if has("cluster support disabled") {
+        return "this server is no member of a Redis Cluster: write cluster.url as redis://host".into();
     }
     if has("loading") {
         return "the server is loading its data".into();
@@ -154,6 +212,8 @@ mod tests {
                 "NOPERM No permissions to access a channel",
                 "SETUSER <user> &socket.io#/max#* &socket.io-nodes",
             ),
+            ("CLUSTER SLOTS", "NOPERM User m has no permissions to run the 'cluster|slots' command", "+cluster|slots"),
+            ("CLUSTER SLOTS", "ERR This instance has cluster support disabled", "write cluster.url as redis://host"),
             ("ROLE", "LOADING Redis is loading the dataset in memory", "loading its data"),
             ("ROLE", "ERR anything else", "ROLE has failed: ERR anything else"),
         ] {

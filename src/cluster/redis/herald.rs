@@ -1,9 +1,12 @@
 //! What the other nodes are told of this one: its heartbeats, its end, and that it has lost messages.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fault::Refusal;
 use super::{Done, Task};
 use crate::cluster::message::NodeMessage;
+use crate::cluster::shard::Shard;
 use crate::version;
 
 /// The heartbeats whose return is waited for.
@@ -23,13 +26,17 @@ impl Task {
     /// Tells the other nodes what they have to know about this one.
     pub(super) fn tell_of_this_node(&mut self) {
         let node = self.shard.context.node;
+        // In a Redis Cluster one shard speaks for all.
+        if !self.leads() {
+            return;
+        }
         let bye = self.shard.context.orders.lock().bye;
         if let Some(grace) = bye.filter(|_| !self.is_bye_said) {
             self.is_bye_said = true;
             self.tell_nodes(&NodeMessage::Bye { node, grace_ms: as_ms(grace), flushed: false }, Telling::Bye);
         }
-        let has_holes = self.shard.queue.lock().take_unknown_holes();
-        if has_holes {
+        let has_holes = |shard: &Arc<Shard>| shard.queue.lock().take_unknown_holes();
+        if self.all_shards().iter().any(has_holes) {
             self.tell_nodes(&NodeMessage::Holes { node }, Telling::Holes);
         }
     }
@@ -38,8 +45,12 @@ impl Task {
     pub(super) fn tell_end(&mut self) {
         let orders = *self.shard.context.orders.lock();
         let (Some(grace), Some(_)) = (orders.bye, orders.stop) else { return };
-        let is_whole = !self.shard.queue.lock().has_holes();
-        if is_whole && self.is_bye_said && !self.is_end_said && self.is_quiet() && self.link.serves() {
+        if !self.leads() {
+            return;
+        }
+        let is_whole = self.all_shards().iter().all(|shard| !shard.queue.lock().has_holes());
+        let are_quiet = self.is_quiet() && self.are_others_quiet();
+        if is_whole && self.is_bye_said && !self.is_end_said && are_quiet && self.link.serves() {
             self.is_end_said = true;
             let bye = NodeMessage::Bye { node: self.shard.context.node, grace_ms: as_ms(grace), flushed: true };
             self.tell_nodes(&bye, Telling::End);
@@ -66,16 +77,31 @@ impl Task {
         self.tell_nodes(&heartbeat, Telling::Beat);
     }
 
+    /// Answers Node servers. One that is not reached waits in vain, as for any server that dies.
+    pub(super) fn answer(&mut self) {
+        if self.is_answering || self.answers.is_empty() {
+            return;
+        }
+        self.is_answering = true;
+        let answers = std::mem::take(&mut self.answers);
+        let sent = self.session.as_ref().map(|session| {
+            let messages = answers.iter().map(|answer| (answer.channel.clone(), &answer.body[..]));
+            session.publish(session.words().pipeline(messages))
+        });
+        self.start(sent, |_| Done::Answered);
+    }
+
     fn tell_nodes(&mut self, message: &NodeMessage, telling: Telling) {
         let wire = &self.shard.context.wire;
-        let (channel, body) = (wire.nodes().to_owned(), wire.write_node(message));
+        let (channel, body) = (self.shard.own.lock().beats.clone(), wire.write_node(message));
         let sent = self
             .session
             .as_ref()
             .map(|session| session.publish(session.words().pipeline(std::iter::once((channel, &body[..])))));
         self.telling.push(telling);
         self.start(sent, move |result| {
-            let one = result.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
+            let one = result.map_err(Refusal::Fault);
+            let one = one.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(0)));
             Done::Told(telling, one.map(|_| ()))
         });
     }

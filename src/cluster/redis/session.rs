@@ -15,7 +15,8 @@ use futures_util::future::try_join;
 use redis::{Pipeline, PushInfo, PushKind, RedisResult, Value};
 
 use super::connect::{self, Connection, Server, Sink};
-use super::fault::{self, Fault, Patterns};
+use super::fault::{self, Fault, Moved, Patterns, Refusal};
+use super::topology;
 use super::words::Words;
 use crate::cluster::address::{Address, Place};
 use crate::cluster::settings::Settings;
@@ -40,7 +41,7 @@ impl Session {
         sink: Sink,
     ) -> Result<Self, Fault> {
         let credentials = connect::credentials(&address, &settings).await?;
-        let server = connect::resolve(&address, &settings, &credentials, &patterns).await?;
+        let server = topology::resolve(&address, &settings, &credentials, &patterns).await?;
         let publisher = connect::connect(&server, &credentials, &patterns, None);
         let subscriber = connect::connect(&server, &credentials, &patterns, Some(sink));
         let (publisher, subscriber) = try_join(publisher, subscriber).await?;
@@ -75,11 +76,11 @@ impl Session {
         &self.words
     }
 
-    /// Publishes the messages of a pipeline. Returns an answer for each: a number or an error.
+    /// Publishes the messages of a pipeline. Returns an answer for each: a number or why it was refused.
     pub(crate) fn publish(
         &self,
         pipeline: Pipeline,
-    ) -> impl Future<Output = Result<Vec<Result<u64, Fault>>, Fault>> + use<> {
+    ) -> impl Future<Output = Result<Vec<Result<u64, Refusal>>, Fault>> + use<> {
         let (mut redis, patterns) = (self.publisher.redis.clone(), self.patterns.clone());
         let word = self.words.publish();
         async move {
@@ -87,29 +88,29 @@ impl Session {
             let answers = answers.map_err(|error| fault::command(word, &patterns, &error))?;
             let read = |answer: Value| match answer.extract_error() {
                 Ok(Value::Int(number)) => Ok(u64::try_from(number).unwrap_or_default()),
-                Ok(_) => Err(format!("{word} was answered by something else than a number").into()),
-                Err(error) => Err(fault::command(word, &patterns, &error)),
+                Ok(_) => Err(Refusal::Fault(format!("{word} was answered by something else than a number").into())),
+                Err(error) => Err(Refusal::of(word, &patterns, &error)),
             };
             Ok(answers.into_iter().map(read).collect())
         }
     }
 
-    /// Subscribes channels.
-    pub(crate) fn subscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<(), Fault>> + use<> {
+    /// Subscribes channels. Returns the slots that other servers have.
+    pub(crate) fn subscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<Vec<Moved>, Fault>> + use<> {
         self.change(channels, true)
     }
 
-    /// Unsubscribes channels.
-    pub(crate) fn unsubscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<(), Fault>> + use<> {
+    /// Unsubscribes channels. Returns the slots that other servers have.
+    pub(crate) fn unsubscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<Vec<Moved>, Fault>> + use<> {
         self.change(channels, false)
     }
 
-    fn change(&self, channels: Vec<String>, opens: bool) -> impl Future<Output = Result<(), Fault>> + use<> {
+    fn change(&self, channels: Vec<String>, opens: bool) -> impl Future<Output = Result<Vec<Moved>, Fault>> + use<> {
         let (sharded, plain): (Vec<_>, Vec<_>) =
             channels.into_iter().partition(|channel| self.words.is_sharded(channel));
         let sharded = sharded_change(&self.subscriber, &self.patterns, &sharded, opens);
         let plain = plain_change(&self.subscriber, &self.patterns, plain, opens);
-        async move { try_join(sharded, plain).await.map(|_| ()) }
+        async move { try_join(sharded, plain).await.map(|(moved, ())| moved) }
     }
 
     /// Waits until one of the connections has ended, and says which.
@@ -147,13 +148,13 @@ pub(crate) fn sink(shard: &Arc<Shard>, epoch: u64) -> Sink {
     })
 }
 
-/// Subscribes sharded channels, or gives them up.
+/// Subscribes sharded channels, or gives them up. Returns the slots that other servers have.
 fn sharded_change(
     subscriber: &Connection,
     patterns: &Patterns,
     channels: &[String],
     opens: bool,
-) -> impl Future<Output = Result<(), Fault>> + use<> {
+) -> impl Future<Output = Result<Vec<Moved>, Fault>> + use<> {
     let (mut redis, patterns) = (subscriber.redis.clone(), patterns.clone());
     let word = if opens { Words::SSUBSCRIBE } else { Words::SUNSUBSCRIBE };
     let mut pipeline = redis::pipe();
@@ -162,14 +163,21 @@ fn sharded_change(
     }
     async move {
         if pipeline.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let answers: RedisResult<_> = redis.send_packed_commands(&pipeline, 0, pipeline.len()).await;
         let answers = answers.map_err(|error| fault::command(word, &patterns, &error))?;
+        // A channel that is taken away meanwhile takes the place of an answer, so that the last one counts for no
+        // command or for the next. The channels themselves say which are subscribed.
+        let mut all = Vec::new();
         for answer in answers {
-            answer.extract_error().map_err(|error| fault::command(word, &patterns, &error))?;
+            match answer.extract_error().map_err(|error| Refusal::of(word, &patterns, &error)) {
+                Ok(_) => {}
+                Err(Refusal::Moved(moved)) => all.push(moved),
+                Err(Refusal::Fault(fault)) => return Err(fault),
+            }
         }
-        Ok(())
+        Ok(all)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::cluster::nodes::NodeChange;
 use crate::cluster::shard::{Again, Shard};
 use crate::cluster::tours::Tours;
 use crate::cluster::wire::Everybody;
-use crate::event::ConversationId;
 use crate::limits::bucket::{Bucket, Rate};
 
 /// The conversations that are told in one turn.
@@ -41,21 +40,18 @@ impl Teller {
 
     /// Begins to tell that the server is away.
     pub(super) fn away(&mut self) {
-        let number = self.next_outage();
+        let number = self.shard.context.next_outage();
         self.shard.outage.store(number, Ordering::SeqCst);
-        self.tours.within(FromBus::Outage { number, ongoing: true }, self.all(), OUTAGE_SPREAD);
+        self.tours.within(FromBus::Outage { number, ongoing: true }, self.shard.audience(), OUTAGE_SPREAD);
     }
 
     /// Begins to tell that the server is back. The beginning of the outage may not have been told.
     pub(super) fn back(&mut self) {
         // A conversation that is attached from here on is not told of the outage.
         let told = self.shard.outage.swap(0, Ordering::SeqCst);
-        // A session takes an end with a lower number than the last for one that it knows. The last may be of another
-        // server.
-        let is_last = told != 0 && told == self.shard.context.outages.load(Ordering::SeqCst);
-        let number = if is_last { told } else { self.next_outage() };
+        let number = self.shard.context.end_of_outage(told);
         let spread = self.shard.context.settings.missed_spread;
-        self.tours.within(FromBus::Outage { number, ongoing: false }, self.all(), spread);
+        self.tours.within(FromBus::Outage { number, ongoing: false }, self.shard.audience(), spread);
     }
 
     /// Begins to tell of another node.
@@ -69,12 +65,12 @@ impl Teller {
             NodeChange::Doubt(node) => FromBus::Doubt(node),
             NodeChange::New(_) | NodeChange::SameName(..) => return,
         };
-        self.tours.at_rate(news, self.all(), self.shard.context.settings.resync_per_s);
+        self.tours.at_rate(news, self.shard.everybody(), self.shard.context.settings.resync_per_s);
     }
 
     /// Begins to give all conversations an update.
     pub(super) fn everybody(&mut self, everybody: Everybody) {
-        self.everybody.at_rate(everybody, self.all(), EVERYBODY_PER_S);
+        self.everybody.at_rate(everybody, self.shard.everybody(), EVERYBODY_PER_S);
     }
 
     /// Notes a conversation that is subscribed again.
@@ -115,13 +111,5 @@ impl Teller {
             }
             self.pace.charge(rate, 1, now);
         }
-    }
-
-    fn next_outage(&self) -> u64 {
-        self.shard.context.outages.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    fn all(&self) -> Vec<ConversationId> {
-        self.shard.attached.lock().ids()
     }
 }

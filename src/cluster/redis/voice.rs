@@ -43,7 +43,7 @@ impl Voice {
     pub(super) fn new(shard: &Shard) -> Self {
         let (metrics, label) = (shard.context.metrics.clone(), ShardLabel { shard: shard.number });
         Self {
-            url: shard.url.clone(),
+            url: shard.url(),
             up: metrics.bus_up.get_or_create_owned(&label),
             peers: metrics.bus_peers.get_or_create_owned(&label),
             wanted: metrics.bus_wanted_subscriptions.get_or_create_owned(&label),
@@ -91,6 +91,21 @@ impl Voice {
         }
     }
 
+    /// Ends the gauges of a server that is none of the bus any more.
+    pub(super) fn retire(&self) {
+        let metrics = &self.metrics;
+        for gauges in [
+            &metrics.bus_up,
+            &metrics.bus_peers,
+            &metrics.bus_wanted_subscriptions,
+            &metrics.bus_subscriptions,
+            &metrics.bus_queue_messages,
+        ] {
+            gauges.remove(&self.label);
+        }
+        log::info!("the bus has left {}: other masters of the Redis Cluster have its slots", self.url);
+    }
+
     /// Sets status and gauges, and logs a change.
     pub(super) fn report(&mut self, shard: &Shard, link: &Link, now: Instant) {
         let (wanted, subscribed) = {
@@ -107,6 +122,10 @@ impl Voice {
             None => Status::Up,
             Some(since) => Status::Down { since, why: why(link, wanted, subscribed) },
         };
+        if !(is_up && self.is_up) {
+            // A shard of a Redis Cluster may have another master.
+            self.url = shard.url();
+        }
         if is_up && !self.is_up {
             let after = match &*shard.status.lock() {
                 Status::Down { since, .. } => now.saturating_duration_since(*since),

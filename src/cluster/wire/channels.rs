@@ -50,6 +50,10 @@ impl Channels {
         &self.nodes
     }
 
+    pub(super) fn nodes_beside(&self, number: usize) -> String {
+        format!("{}{{{number}}}", self.nodes)
+    }
+
     pub(super) fn always(&self) -> impl Iterator<Item = &str> {
         [&*self.namespace, &*self.nodes].into_iter().chain(self.python.as_deref())
     }
@@ -59,8 +63,9 @@ impl Channels {
         if self.python.as_ref().is_some_and(|python| name == python.as_bytes()) {
             return Some(Place::Python);
         }
-        if name == self.nodes.as_bytes() {
-            return Some(Place::Nodes);
+        if let Some(rest) = name.strip_prefix(self.nodes.as_bytes()) {
+            let is_beside = rest.strip_prefix(b"{").is_some_and(|rest| rest.strip_suffix(b"}").is_some());
+            return (rest.is_empty() || is_beside).then_some(Place::Nodes);
         }
         let rest = name.strip_prefix(self.namespace.as_bytes())?;
         if rest.is_empty() {

@@ -14,10 +14,21 @@ pub enum Reading {
     Everybody(Everybody),
     /// A message about a node. It may be about this one, which measures by its own heartbeats how long they take.
     Node(NodeMessage),
+    /// A Node server asks all servers for something that this node has none of, and waits for the answer.
+    Asked(Answer),
     /// The message is well-formed and no concern of ours.
     Ignored(Ignored),
     /// The message is refused.
     Rejected(Rejected),
+}
+
+/// The answer to a request of a Node server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The channel on which it is published.
+    pub channel: String,
+    /// The answer as bytes.
+    pub body: Vec<u8>,
 }
 
 /// An update that a Node server or an emitter sent to all of the namespace.

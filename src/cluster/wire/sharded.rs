@@ -6,13 +6,22 @@ use serde::Serialize;
 use super::incoming::{Emit, Options, Packet, Reader};
 use super::mark::Mark;
 use super::outgoing::Outgoing;
-use super::reading::{Ignored, Reading, Refusal, Rejected};
+use super::reading::{Answer, Ignored, Reading, Refusal, Rejected};
 use super::tape::{Tape, Value};
-use super::{Wire, json, msgpack};
+use super::{Settings, Wire, json, msgpack};
 use crate::event::ServerEvent;
 
 /// The type of a message with an emit.
 const BROADCAST: u64 = 3;
+
+/// The type of a request for the sockets of all servers.
+const FETCH_SOCKETS: u64 = 7;
+
+/// The type of an event for all servers, which may want an answer of each.
+const SERVER_SIDE_EMIT: u64 = 9;
+
+/// The type of the answer to a broadcast with acknowledgements.
+const BROADCAST_CLIENT_COUNT: u64 = 11;
 
 /// The length of the id of a socket, in UTF-16 units as Node counts.
 const SOCKET_ID_UNITS: usize = 20;
@@ -72,17 +81,60 @@ pub(super) fn write(uid: &str, namespace: &str, outgoing: &Outgoing<'_>) -> Vec<
     serde_json::to_vec(&written).unwrap_or_default()
 }
 
+/// Answers a request of a server that nothing here has what it asks for. It waits for as many answers as Redis counts
+/// subscribers on the channel of the namespace, and this node is one.
+fn answer(reader: &Reader<'_>, kind: u64, uid: &str, request_id: &str) -> Option<Answer> {
+    let none = match kind {
+        BROADCAST => AnswerData { client_count: Some(0), ..AnswerData::default() },
+        FETCH_SOCKETS => AnswerData { sockets: Some([]), ..AnswerData::default() },
+        SERVER_SIDE_EMIT => AnswerData { packet: Some(()), ..AnswerData::default() },
+        _ => return None,
+    };
+    let kind = match kind {
+        BROADCAST => BROADCAST_CLIENT_COUNT,
+        // The number of an answer follows that of its request.
+        request => request + 1,
+    };
+    let Settings { prefix, namespace, node, .. } = reader.settings;
+    let written =
+        WrittenAnswer { kind, data: AnswerData { request_id, ..none }, uid: &format!("mt:{node}"), nsp: namespace };
+    let body = serde_json::to_vec(&written).ok()?;
+    Some(Answer { channel: format!("{prefix}#{namespace}#{uid}#"), body })
+}
+
+#[derive(Serialize)]
+struct WrittenAnswer<'a> {
+    #[serde(rename = "type")]
+    kind: u64,
+    data: AnswerData<'a>,
+    uid: &'a str,
+    nsp: &'a str,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerData<'a> {
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockets: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet: Option<()>,
+}
+
 pub(super) fn read(reader: &Reader<'_>, bytes: &[u8]) -> Result<Reading, Refusal> {
     let mut tape = Tape::default();
     if bytes.first() == Some(&b'{') { json::read(bytes, &mut tape) } else { msgpack::read(bytes, &mut tape) }?;
     let members = tape.root().and_then(Value::members).ok_or(Rejected::Envelope)?;
-    let (mut kind, mut namespace, mut data, mut mark) = (None, None, None, None);
+    let (mut kind, mut namespace, mut data, mut mark, mut uid) = (None, None, None, None, None);
     for (key, value) in members {
         match key {
             "type" => kind = value.number(),
             "nsp" => namespace = value.text(),
             "data" => data = Some(value),
             "maxtalk" => mark = Some(value),
+            "uid" => uid = value.text(),
             _ => {}
         }
     }
@@ -91,18 +143,24 @@ pub(super) fn read(reader: &Reader<'_>, bytes: &[u8]) -> Result<Reading, Refusal
         Some(namespace) if namespace == &*reader.settings.namespace => {}
         _ => return Err(Ignored::Namespace.into()),
     }
-    if kind != Some(BROADCAST) {
-        return Err(Ignored::Request.into());
-    }
-    let (mut packet, mut options) = (None, None);
-    for (key, value) in data.and_then(Value::members).ok_or(Rejected::Envelope)? {
+    let (mut packet, mut options, mut request) = (None, None, None);
+    for (key, value) in data.and_then(Value::members).into_iter().flatten() {
         match key {
             "packet" => packet = Some(value),
             "opts" => options = Some(value),
-            // The sender counts on acknowledgements, which none of our clients gives.
-            "requestId" => return Err(Ignored::Request.into()),
+            "requestId" => request = Some(value),
             _ => {}
         }
+    }
+    if let (Some(kind), Some(uid), Some(request)) = (kind, uid, request.and_then(Value::text)) {
+        return answer(reader, kind, uid, request).map(Reading::Asked).ok_or_else(|| Ignored::Request.into());
+    }
+    // Without the answers of all, nothing would come of a broadcast that asks for them.
+    if kind != Some(BROADCAST) || request.is_some() {
+        return Err(Ignored::Request.into());
+    }
+    if data.and_then(Value::members).is_none() {
+        return Err(Rejected::Envelope.into());
     }
     let (name, argument) = Packet::read(packet.ok_or(Rejected::Packet)?)?.event()?;
     let options = Options::read(options.ok_or(Rejected::Options)?)?;
