@@ -38,7 +38,7 @@ impl RedisServer {
     /// Starts it, empty, and waits until it takes connections.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         let socket = self.socket();
         // Sentinel writes its state into its file of settings.
         let file = self.path("conf");
@@ -122,6 +122,11 @@ impl RedisServer {
         let others = list.lines().filter(|line| !line.contains("cmd=client"));
         others.filter(|line| is_subscribed(line) == are_subscribed).map(|line| field(line, "id=")).collect()
     }
+}
+
+/// The program of the server: that of Debian, or another one that `MAXTALK_TEST_REDIS` names, such as Valkey.
+fn program() -> String {
+    std::env::var("MAXTALK_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 impl Drop for RedisServer {
