@@ -242,9 +242,9 @@ settings! {
 
     /// Sessions whose clients may come back after their connection was lost: Socket.IO's connection state recovery.
     [recovery] Recovery {
-        /// How long a session is kept after its connection was lost, such as 120000. Others hear `left` only then; 0
-        /// keeps no sessions, and clients get no offsets with their events.
-        window_ms: u64 = 0 in 0..=DAY_MS,
+        /// How long a session is kept after its connection was lost. Others hear `left` only then; 0 keeps no sessions,
+        /// and clients get no offsets with their events.
+        window_ms: u64 = 120000 in 0..=DAY_MS,
         /// Sessions that are kept at the same time. Further ones end when their connection is lost.
         sessions_max: usize = 50000 in 0..=100_000_000,
         /// Events kept of each session that were written and may not have arrived. A client that has missed more is not

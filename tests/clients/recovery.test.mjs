@@ -75,7 +75,7 @@ let max, server, line;
 describe("a client that loses its connection", { timeout: 300_000 }, () => {
   before(async () => {
     max = await startMax();
-    server = await Maxtalk.start(max.url, { RECOVERY__WINDOW_MS: "120000" });
+    server = await Maxtalk.start(max.url);
     line = await Line.to(server.port);
   });
 

@@ -23,8 +23,6 @@ fn find<'a>(parts: &'a [Part], what: &str) -> &'a Part {
 /// Returns the cost of a configuration that differs from the defaults.
 fn cost(size: Size, machine: &Machine, change: impl FnOnce(&mut Config)) -> Cost {
     let mut config = Config::default();
-    // Off by default, but a part of the cost.
-    config.recovery.window_ms = 120_000;
     change(&mut config);
     Cost::of(&config, size, machine)
 }

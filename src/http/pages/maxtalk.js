@@ -8,8 +8,9 @@
  *     maxtalk.join({ username, token });
  *     const { ok, code, reason } = await maxtalk.emit("talk", { conversation, timestamp, messageID });
  *
- * It answers the server's pings, notices a server that went silent, reconnects with a growing, scattered delay, and
- * then joins again by itself. It sends text only, and ignores binary events, of which maxtalk has none.
+ * It answers the server's pings, notices a server that went silent, reconnects with a growing, scattered delay, goes on
+ * in the same session if the server has kept it, and joins again by itself. It sends text only, and ignores binary
+ * events, of which maxtalk has none.
  */
 
 /** How long a connection may take until the server's open packet, and an event until its ack. */
@@ -38,6 +39,9 @@ export class MaxTalk {
   #ackId = 0;
   #attempts = 0;
   #silenceMs = PATIENCE_MS;
+  /** By these the server knows a client that comes back: the secret of its session, and the last event that it heard. */
+  #pid;
+  #offset;
   #watchdog;
   #retry;
 
@@ -111,6 +115,9 @@ export class MaxTalk {
   /** Leaves for good. */
   close() {
     this.#identity = null;
+    // A connection that only breaks would leave the person listening until the server has given its session up.
+    if (this.status.connected) this.#send(1, "");
+    this.#pid = this.#offset = undefined;
     this.#drop();
     this.#tell({ state: "closed" });
   }
@@ -121,7 +128,7 @@ export class MaxTalk {
     if (text[0] === "0") {
       const { pingInterval, pingTimeout } = JSON.parse(text.slice(1));
       this.#silenceMs = pingInterval + pingTimeout;
-      this.#send(0, "");
+      this.#send(0, this.#pid ? JSON.stringify({ pid: this.#pid, offset: this.#offset }) : "");
     }
     this.#watch();
     switch (text[0]) {
@@ -141,12 +148,14 @@ export class MaxTalk {
     const data = json ? JSON.parse(json) : undefined;
     switch (type) {
       case "0":
+        this.#pid = data?.pid;
         this.#tell({ state: "connecting", connected: true });
         return this.#identity && this.#joinNow();
       case "1":
         this.#drop();
         return this.#tell({ state: "closed", reason: "the server ended the session" });
       case "2":
+        if (data.length > 2) this.#offset = data.at(-1);
         return this.#dispatch(data[0], data[1]);
       case "3":
         return this.#acks.get(Number(ackId))?.(data[0]);
