@@ -25,7 +25,7 @@ impl Sample {
     }
 }
 
-impl FromIterator<Exposition> for Exposition {
+impl FromIterator<Self> for Exposition {
     /// Puts the samples of several servers together, as if they were those of one: sums are over all of them.
     fn from_iter<Servers: IntoIterator<Item = Self>>(servers: Servers) -> Self {
         Self(servers.into_iter().flat_map(|server| server.0).collect())

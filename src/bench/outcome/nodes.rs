@@ -42,6 +42,11 @@ pub struct Used {
 }
 
 impl Used {
+    /// Returns the figures of a process that is not known: none of them is finite, and there is no memory.
+    pub fn unknown() -> Self {
+        Self { cpu_per_delivery: f64::NAN, cpu_per_remote: f64::NAN, ..Self::default() }
+    }
+
     /// Returns what two processes used together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

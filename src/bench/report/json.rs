@@ -198,8 +198,7 @@ fn server(server: &Server, memory_per_connection: Option<f64>) -> Value {
 }
 
 fn node(node: &Node) -> Value {
-    let mut value =
-        used(&node.used.unwrap_or(Used { cpu_per_delivery: f64::NAN, cpu_per_remote: f64::NAN, ..Used::default() }));
+    let mut value = used(&node.used.unwrap_or_else(Used::unknown));
     if node.used.is_none() {
         value["cpu_s"] = Value::Null;
     }
