@@ -245,6 +245,8 @@ settings! {
         /// How long a session is kept after its connection was lost. Others hear `left` only then; 0 keeps no sessions,
         /// and clients get no offsets with their events.
         window_ms: u64 = 120000 in 0..=DAY_MS,
+        /// How long a client that comes back waits for the node or the thread of its session, for each of three steps.
+        claim_ms: u64 = 3000 in 1..=60_000,
         /// Sessions that are kept at the same time. Further ones end when their connection is lost.
         sessions_max: usize = 50000 in 0..=100_000_000,
         /// Events kept of each session that were written and may not have arrived. A client that has missed more is not

@@ -82,6 +82,10 @@
 //! 4. `delivery/history.rs` says which events the client has missed. They are queued before the answer to the CONNECT,
 //!    and the transport of the new session writes the outbox from then on.
 //!
+//! If the session is on another node, `actors/socketio/journey.rs` fetches it by letters (`cluster/letters.rs`). What
+//! the two nodes do when is decided by `actors/recovery/moving.rs`. `delivery/outbox/moved.rs` joins what the client
+//! has missed there with what has come here in the meantime.
+//!
 //! A session leaves a conversation when its [`actors::conversation::Membership`] is dropped, whatever the cause.
 //! `actors/departures.rs` drops many memberships in slices.
 

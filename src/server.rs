@@ -256,7 +256,7 @@ impl Server {
         let (tags, bus) = cluster::start(&config, &ids, &clients, &metrics)?;
         let feed = feed::start(&config, &boards, &metrics, bus.as_ref())?;
         let live = LiveParts::new(&config, &boards, &facts, gate, &metrics, (bus.as_ref(), feed.as_ref()));
-        let recovery = settings::recovery(&config, tags.own(), &metrics);
+        let recovery = settings::recovery(&config, tags.own(), &ids, bus.as_ref(), &metrics);
         let (new_application, registry_end) =
             application(&config, Rc::new(directory), &arbiters, &ids, &boards.sessions, &live, recovery.clone());
         let (board, stage) = (boards.sessions.clone(), drain.stage().clone());

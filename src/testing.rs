@@ -32,6 +32,7 @@ pub mod board {
 pub mod cluster {
     pub use crate::cluster::bus::{Bus, Census, Checked, Overflow, Status, check};
     pub use crate::cluster::door::{Closed, Door, FromBus};
+    pub use crate::cluster::letters::{Handover, Letter, Offer, Refused, Return};
     pub use crate::cluster::message::{Channel, Content, Message, NodeId, NodeMessage, Presence, Stamp, Users};
     pub use crate::cluster::port::Port;
     pub use crate::cluster::settings::Settings;

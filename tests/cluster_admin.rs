@@ -197,7 +197,7 @@ fn check_tries_redis_and_says_what_is_wrong() {
     let url = redis.url();
     let user = |name: &str, rights: &[&str]| {
         let words = ["ACL", "SETUSER", name, "on", ">secret", "resetkeys", "resetchannels", "-@all"];
-        let bounds = ["&socket.io#/max#*", "&socket.io-nodes#/max#", "+hello", "+auth", "+ping", "+role"];
+        let bounds = ["&socket.io#/max#*", "&socket.io-nodes#/max#*", "+hello", "+auth", "+ping", "+role"];
         redis.command(&[&words[..], &bounds[..], rights].concat());
     };
     user("full", &["+subscribe", "+unsubscribe", "+publish"]);

@@ -9,99 +9,12 @@ use serde_json::{Value, json};
 use support::client::{Client, Kind, join_of, joined, left, ok, talk_of, target, update};
 use support::fixture::{Fixture, Scrape};
 use support::http::Http;
+use support::page::Page;
 use support::run;
 use support::socket::{CLOSE, End, FRESH, Socket, frame};
 
 /// Recovery is on, as it is by default.
 const ON: &str = "recovery.window_ms = 60000";
-
-/// A page: a client of Socket.IO 4.6 or later over a WebSocket.
-struct Page {
-    socket: Socket,
-    sid: String,
-    pid: Option<String>,
-    /// The offset of the last event.
-    offset: Option<String>,
-    /// The events before the answer to the CONNECT.
-    missed: Vec<Value>,
-}
-
-impl Page {
-    async fn connect(server: &Fixture, auth: Value) -> Self {
-        Self::connect_by(server, FRESH, &auth.to_string()).await
-    }
-
-    async fn connect_by(server: &Fixture, query: &str, auth: &str) -> Self {
-        let mut socket = Socket::open(server.addr, query).await;
-        assert!(socket.hear().await.starts_with("0{"));
-        socket.send(&format!("40/max,{auth}")).await;
-        let mut page = Self { socket, sid: String::new(), pid: None, offset: None, missed: Vec::new() };
-        loop {
-            let packet = page.socket.hear().await;
-            match packet.strip_prefix("40/max,") {
-                Some(answer) => {
-                    let answer: Value = serde_json::from_str(answer).unwrap();
-                    page.sid = answer["sid"].as_str().unwrap().to_owned();
-                    page.pid = answer["pid"].as_str().map(str::to_owned);
-                    return page;
-                }
-                None => {
-                    let event = page.read(&packet);
-                    page.missed.push(event);
-                }
-            }
-        }
-    }
-
-    /// Opens a page whose user is in c1.
-    async fn join(server: &Fixture, user: &str) -> Self {
-        server.max.talks_in(user, &["c1"]);
-        let mut page = Self::connect(server, json!({})).await;
-        page.emit("join", &join_of(user)).await;
-        assert_eq!(page.hear().await, json!(["listening", { "conversations": ["c1"] }]));
-        page
-    }
-
-    /// Comes back by another connection, as the official client does.
-    async fn come_back(&self, server: &Fixture) -> Self {
-        let mut auth = json!({ "pid": self.pid, "token": "of the application" });
-        if let Some(offset) = &self.offset {
-            auth["offset"] = json!(offset);
-        }
-        let mut page = Self::connect(server, auth).await;
-        page.offset = page.offset.or_else(|| self.offset.clone());
-        page
-    }
-
-    async fn emit(&mut self, event: &str, argument: &str) {
-        self.socket.send(&format!(r#"42/max,["{event}",{argument}]"#)).await;
-    }
-
-    /// Reads an event, and takes the offset off it.
-    fn read(&mut self, packet: &str) -> Value {
-        let event = packet.strip_prefix("42/max,").unwrap_or_else(|| panic!("an event was expected: {packet}"));
-        let mut event: Value = serde_json::from_str(event).unwrap();
-        let arguments = event.as_array_mut().unwrap();
-        if arguments.len() == 3 {
-            self.offset = Some(arguments.pop().unwrap().as_str().unwrap().to_owned());
-        }
-        event
-    }
-
-    async fn hear(&mut self) -> Value {
-        loop {
-            match self.socket.hear().await.as_str() {
-                "2" => self.socket.send("3").await,
-                packet => return self.read(packet),
-            }
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        assert_eq!(self.sid == other.sid, self.pid == other.pid);
-        self.sid == other.sid
-    }
-}
 
 /// A server on which `xavi`, who is no page, is in c1, and the page of `messi`.
 struct Scene {
@@ -116,7 +29,8 @@ impl Scene {
         let server = Fixture::start(&format!("{ON}\n{settings}"));
         server.max.talks_in("xavi", &["c1"]);
         let mut xavi = Client::join(&server, Kind::V2WebSocket, "xavi", &["c1"]).await;
-        let page = Page::join(&server, "messi").await;
+        server.max.talks_in("messi", &["c1"]);
+        let page = Page::join(server.addr, "messi").await;
         assert_eq!(xavi.hear().await, joined("c1", "messi"));
         Self { server, xavi, page, said: 0 }
     }
@@ -146,7 +60,7 @@ impl Scene {
     }
 
     async fn come_back(&mut self) -> bool {
-        let page = self.page.come_back(&self.server).await;
+        let page = self.page.come_back(self.server.addr).await;
         let recovered = page.is_same(&self.page);
         self.page = page;
         recovered
@@ -224,13 +138,13 @@ fn a_client_that_has_heard_nothing_comes_back_without_an_offset() {
     run(async {
         let server = Fixture::start(ON);
         server.max.talks_in("messi", &["c1"]);
-        let mut page = Page::connect(&server, json!({})).await;
+        let mut page = Page::connect(server.addr, json!({})).await;
         page.emit("join", &join_of("messi")).await;
         server.until("it has joined", |now| now.sum("maxtalk_joins_total", "ok") == 1.0).await;
         drop(page.socket);
         server.until("it is kept", |now| kept(now) == 1.0).await;
         page.socket = Socket::open(server.addr, FRESH).await;
-        let back = page.come_back(&server).await;
+        let back = page.come_back(server.addr).await;
         assert!(back.is_same(&page));
         assert_eq!(back.missed, [json!(["listening", { "conversations": ["c1"] }])]);
     });
@@ -242,7 +156,7 @@ fn a_client_that_comes_back_before_its_loss_is_noticed_takes_over() {
         let mut scene = Scene::start("").await;
         scene.talk(2).await;
         scene.page_hears(1..=1).await;
-        let mut back = scene.page.come_back(&scene.server).await;
+        let mut back = scene.page.come_back(scene.server.addr).await;
         assert!(back.is_same(&scene.page));
         assert_eq!(back.missed, all_told(2..=2));
         assert!(matches!(scene.page.socket.end().await, End::Frame(_)));
@@ -379,14 +293,15 @@ fn an_operator_sees_and_closes_what_is_kept() {
 fn kept_sessions_are_bounded_and_make_way_for_their_user() {
     run(async {
         let mut scene = Scene::start("recovery.sessions_max = 1\nsession.per_user_max = 1").await;
-        let other = Page::join(&scene.server, "iniesta").await;
+        scene.server.max.talks_in("iniesta", &["c1"]);
+        let other = Page::join(scene.server.addr, "iniesta").await;
         scene.xavi.hears(&[joined("c1", "iniesta")]).await;
         scene.lose().await;
         drop(other);
         scene.xavi.hears(&[left("c1", "iniesta")]).await;
         assert_eq!(scene.server.scrape().await.sum("maxtalk_limited_total", "kept_sessions"), 1.0);
         // The user opens another page, or reloads this one.
-        let _page = Page::join(&scene.server, "messi").await;
+        let _page = Page::join(scene.server.addr, "messi").await;
         scene.server.until("it has made way", |now| kept(now) == 0.0).await;
         // The former session may leave before the new one enters, or after it.
         let heard = scene.xavi.so_far().await;
@@ -425,7 +340,7 @@ fn only_those_who_bear_it_get_offsets() {
             (&asked_only, FRESH, r#"{"recovery":true}"#, true),
         ] {
             server.max.talks_in("messi", &["c1"]);
-            let mut page = Page::connect_by(server, query, auth).await;
+            let mut page = Page::connect_by(server.addr, query, auth).await;
             page.emit("join", &join_of("messi")).await;
             page.hear().await;
             assert_eq!((page.pid.is_some(), page.offset.is_some()), (recovers, recovers), "{query} {auth}");
@@ -474,12 +389,12 @@ fn many_who_come_back_as_one_leave_no_ghost() {
         scene.talk(1).await;
         let mut pages = Vec::new();
         for _ in 0..5 {
-            let page = scene.page.come_back(&scene.server).await;
+            let page = scene.page.come_back(scene.server.addr).await;
             assert!(page.is_same(&scene.page));
             assert_eq!(page.missed, all_told(1..=1));
             pages.push(page);
         }
-        let together = futures_util::future::join_all((0..8).map(|_| scene.page.come_back(&scene.server))).await;
+        let together = futures_util::future::join_all((0..8).map(|_| scene.page.come_back(scene.server.addr))).await;
         assert!(together.iter().any(|page| page.is_same(&scene.page)));
         drop((pages, together));
         scene.server.until("all are lost", |now| now.sum("maxtalk_sessions", "websocket") <= 2.0).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use super::recovery::Claimant;
 use crate::board::sessions::SessionEntry;
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, SessionId};
@@ -53,9 +54,14 @@ pub trait Application {
         None
     }
 
-    /// Returns whether the client has come back by another connection, whose session claims this one.
-    fn is_claimed(&self) -> bool {
-        false
+    /// Returns who claims the session, because the client has come back by another connection.
+    fn claimant(&self) -> Claimant {
+        Claimant::Nobody
+    }
+
+    /// Answers the node that claims the session, which has no connection any more.
+    fn answer_elsewhere(&mut self, _cx: &mut Context<'_>) -> Moving {
+        Moving::Stays
     }
 
     /// Hands the layer's part and `session` over to the session that claims them.
@@ -78,6 +84,17 @@ pub trait Application {
     fn handle_timeout(&mut self, _now: Instant) -> Result<(), CloseReason> {
         Ok(())
     }
+}
+
+/// What becomes of a session that another node claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moving {
+    /// It stays for now.
+    Stays,
+    /// It has moved. It is left here for a while, because its user counts here until the user is known to be there.
+    Moved(Duration),
+    /// It is over: not all that the client has missed is known.
+    Over,
 }
 
 /// What stays the same when a session goes on by another connection, apart from what its layer keeps.

@@ -3,6 +3,7 @@
 //! moment.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ use fan_out::{Except, FanOut, FanOuts};
 pub enum ConversationMessage {
     /// A session enters.
     Enter(Enter),
+    /// A session enters that has moved to this node. On the other one, its user still counts as there.
+    Return(Enter),
     /// A session gives up one hold of its membership.
     Leave(SessionId),
     /// A member talks.
@@ -66,6 +69,8 @@ pub enum ConversationMessage {
         /// Takes the sessions, each with its user.
         reply: oneshot::Sender<Vec<(SessionId, Username)>>,
     },
+    /// Is dropped: everything before it has been handled.
+    Flush(UnderWay),
     /// Takes news of the other nodes of the cluster. It is in a box, so that other messages take no more room for it.
     Bus(Box<FromBus>),
     /// Takes the notice of the feed that news may be lost.
@@ -74,6 +79,9 @@ pub enum ConversationMessage {
     #[cfg(test)]
     Panic,
 }
+
+/// Held by everything that works on something. The one who waits for its end is told when the last one is dropped.
+pub type UnderWay = Arc<oneshot::Sender<Infallible>>;
 
 /// The entry of one session into one conversation.
 #[derive(Debug)]
@@ -163,6 +171,11 @@ impl Recount for RecountById {
     }
 }
 
+/// Returns the mark for the `joined` and `left` of a conversation that a session has not got.
+pub fn presence(id: ConversationId, registrar: Arc<dyn Registrar>) -> News {
+    News::Presence(Arc::new(RecountById { id, registrar }))
+}
+
 /// A session's membership of a conversation. The session talks through it, and leaves the conversation when it is
 /// dropped. So a session that ends in any way, even by a panic, does not stay behind as a member.
 #[derive(Debug)]
@@ -228,7 +241,7 @@ impl ConversationActor {
     ) -> Self {
         settings.metrics.conversations.inc();
         let count = ActorCount::new(ActorClass::Conversation, &settings.metrics);
-        let presence = News::Presence(Arc::new(RecountById { id: card.id.clone(), registrar: registrar.clone() }));
+        let presence = presence(card.id.clone(), registrar.clone());
         let clustered =
             settings.cluster.as_ref().map(|cluster| Box::new(Clustered::new(&card.id, tenure.life(), cluster)));
         if let Some(feed) = &settings.feed {
@@ -250,7 +263,8 @@ impl ConversationActor {
         }
     }
 
-    fn enter(&mut self, enter: Enter, handling: Handling, ctx: &mut Context<Self>) {
+    /// Takes a session in, and tells the members of its user unless it `returns`.
+    fn enter(&mut self, enter: Enter, returns: bool, handling: Handling, ctx: &mut Context<Self>) {
         self.tenure.saw_entry();
         if let Some(retirement) = self.retirement.take() {
             ctx.cancel_future(retirement);
@@ -258,7 +272,10 @@ impl ConversationActor {
         let Enter { session, username, outbox, pending_entry } = enter;
         let change = self.members.enter(session, &username, outbox.clone());
         self.note_members();
-        self.tell_of(&change, Except::Session(session), handling, ctx);
+        match returns {
+            true => self.tell_peers_of_return(&change, handling, ctx),
+            false => self.tell_of(&change, Except::Session(session), handling, ctx),
+        }
         self.entered(pending_entry, &outbox, ctx);
         self.tell_of_feed(&outbox);
     }
@@ -472,7 +489,8 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
     fn handle(&mut self, mail: Mail<ConversationMessage>, ctx: &mut Self::Context) {
         let (message, handling) = mail.open();
         match message {
-            ConversationMessage::Enter(enter) => self.enter(enter, handling, ctx),
+            ConversationMessage::Enter(enter) => self.enter(enter, false, handling, ctx),
+            ConversationMessage::Return(enter) => self.enter(enter, true, handling, ctx),
             ConversationMessage::Leave(session) => self.leave(session, handling, ctx),
             ConversationMessage::Talk { session, username, talk, ticket } => {
                 self.tell_peers_of_talk(&username, &talk);
@@ -484,6 +502,7 @@ impl Handler<Mail<ConversationMessage>> for ConversationActor {
             ConversationMessage::Bus(news) => self.hear_bus(*news, handling, ctx),
             ConversationMessage::Feed(loss) => self.hear_feed(loss, handling, ctx),
             ConversationMessage::Recount(session) => self.recount(session),
+            ConversationMessage::Flush(flush) => drop(flush),
             ConversationMessage::Members { count, reply } => {
                 let members = self.members.sessions().iter().take(count);
                 let _ = reply.send(members.map(|member| (member.session, member.username.clone())).collect());

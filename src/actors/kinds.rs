@@ -25,12 +25,12 @@ impl Classified for ConversationMessage {
 
     fn kind(&self) -> ToConversation {
         match self {
-            Self::Enter(_) => ToConversation::Enter,
+            Self::Enter(_) | Self::Return(_) => ToConversation::Enter,
             Self::Leave(_) => ToConversation::Leave,
             Self::Talk { .. } => ToConversation::Talk,
             Self::Announce(_) => ToConversation::Announce,
             Self::Ask(_) => ToConversation::Ask,
-            Self::Recount(_) => ToConversation::Recount,
+            Self::Recount(_) | Self::Flush(_) => ToConversation::Recount,
             Self::Members { .. } => ToConversation::Members,
             Self::Bus(_) => ToConversation::Bus,
             Self::Feed(_) => ToConversation::Feed,

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::conversation::{ConversationMessage, Membership, People};
+use super::conversation::{self, ConversationMessage, Membership, People};
 use super::departures;
-use super::participant::{Auth, Call, Input, Joined, Participant, Port, Rules};
-use super::registry::{self, Join, RegistryActor, RegistryMessage};
+use super::participant::{Auth, Belongings, Call, Input, Joined, Participant, Port, Rules};
+use super::registry::{self, Admission, Join, RegistryActor, RegistryMessage};
 use super::seats::Seat;
 use super::socketio::{Emitter, Namespace, Namespaces};
 use super::talks::Talks;
@@ -79,6 +79,18 @@ impl Namespaces for MaxNamespaces {
 
     fn recovers(&self, namespace: usize) -> bool {
         namespace == 0
+    }
+
+    fn return_to(
+        &self,
+        _: usize,
+        emitter: Emitter,
+        auth: Option<&RawValue>,
+        belongings: Belongings,
+    ) -> Option<Box<dyn Namespace>> {
+        let mut namespace = MaxNamespace::new(Answers { emitter, settings: self.settings.clone() }, auth);
+        namespace.participant.come_back(belongings, &mut namespace.port).ok()?;
+        Some(Box::new(namespace))
     }
 }
 
@@ -302,12 +314,16 @@ impl Port for MaxPort {
     }
 
     fn call(&mut self, call: Call) -> Result<(), Code> {
-        let Call { enters, username, auth, user } = call;
+        let Call { enters, username, auth, user, moved } = call;
         let ((reply, answer), (under_way, end)) = (oneshot::channel(), oneshot::channel());
         let emitter = &self.answers.emitter;
-        let question = Question { username, token: auth.token, scope: auth.scope.map(Into::into), peer: emitter.peer };
+        let (scope, peer) = (auth.scope.map(Into::into), emitter.peer);
+        let admission = match moved {
+            Some(conversations) => Admission::Moved(username, conversations),
+            None => Admission::Ask(Question { username, token: auth.token, scope, peer }),
+        };
         let (session, outbox) = (emitter.session, emitter.outbox.clone());
-        let join = Join { session, outbox, question, enters, user, reply, under_way: Arc::new(under_way) };
+        let join = Join { session, outbox, admission, enters, user, reply, under_way: Arc::new(under_way) };
         self.answers.settings.registry.try_send(RegistryMessage::Join(join)).map_err(|_| Code::Busy)?;
         self.awaited().call = Some(AwaitedCall { answer: Some(answer), end, undone: None });
         Ok(())
@@ -435,6 +451,35 @@ impl Namespace for MaxNamespace {
 
     fn move_to(&mut self, emitter: Emitter) {
         self.port.answers.emitter = emitter;
+    }
+
+    fn belongings(&self) -> Option<Belongings> {
+        self.participant.belongings()
+    }
+
+    fn is_returning(&self) -> bool {
+        self.participant.is_returning()
+    }
+
+    fn flush(&mut self) -> oneshot::Receiver<Infallible> {
+        let (flush, flushed) = oneshot::channel();
+        let flush = Arc::new(flush);
+        for membership in self.participant.seats() {
+            membership.mailbox().send_always(ConversationMessage::Flush(flush.clone()));
+        }
+        flushed
+    }
+
+    fn returned(&mut self, missed: &[ConversationId], recounts: Vec<ConversationId>) {
+        let Answers { emitter, settings } = &self.port.answers;
+        if !missed.is_empty() {
+            let conversations = Some(missed.iter().collect());
+            self.port.answers.emit(&ServerEvent::Missed { conversations, ongoing: false });
+        }
+        for id in recounts {
+            emitter.outbox.owe(&conversation::presence(id, Arc::new(settings.registry.clone())));
+        }
+        emitter.slot.joined();
     }
 }
 

@@ -10,6 +10,7 @@
 //! * `port`: the requests and answers between the participant and the world.
 //! * `asking`: the `ask` event.
 //! * `doubt`: a user that MAX accepted before and denies now.
+//! * `moving`: a session that moves from one node to another.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -21,12 +22,14 @@ use crate::protocol::connection::Alarm;
 
 mod asking;
 mod doubt;
+mod moving;
 mod port;
 #[cfg(test)]
 mod tests;
 
 use asking::Asking;
 use doubt::Doubt;
+pub use moving::Belongings;
 pub use port::{Auth, Call, Input, Joined, Port, Rules};
 
 /// One client in its conversations.
@@ -75,6 +78,8 @@ enum Calling {
     Join(Joining),
     /// Asks MAX again whether it denies the user.
     Verify,
+    /// Enters what the session has had on another node.
+    Return,
     /// The answer does not matter any more.
     GivenUp,
 }
@@ -146,11 +151,6 @@ impl<S: Seat> Participant<S> {
     /// Makes the first join wait for seats that this client had before, until [`Input::Departed`] comes.
     pub fn wait_for_departure(&mut self) {
         self.work().departing = true;
-    }
-
-    /// Returns whether the client has joined.
-    pub fn has_user(&self) -> bool {
-        self.user.is_some()
     }
 
     /// Removes all seats and returns them. The caller has to give them up: the client has gone.
@@ -297,7 +297,8 @@ impl<S: Seat> Participant<S> {
     fn send_next(&mut self, now: Instant, port: &mut impl Port<Seat = S>) {
         let Some(work) = self.work.as_mut().filter(|work| work.call.is_none() && !work.departing) else { return };
         let (Some(joining), Some(username)) = (work.next.take(), self.claim.clone()) else { return };
-        match port.call(Call { enters: true, username, auth: joining.auth.clone(), user: self.user.clone() }) {
+        let (auth, user) = (joining.auth.clone(), self.user.clone());
+        match port.call(Call { enters: true, username, auth, user, moved: None }) {
             Ok(()) => work.call = Some(Calling::Join(joining)),
             Err(code) => self.join_failed(joining, code, now, port),
         }
@@ -307,6 +308,7 @@ impl<S: Seat> Participant<S> {
         match self.work().call.take() {
             Some(Calling::Join(joining)) => self.join_answered(joining, answer, now, port),
             Some(Calling::Verify) => self.verified(answer.err(), now, port),
+            Some(Calling::Return) => self.returned(answer),
             Some(Calling::GivenUp) | None => {
                 let seats = answer.map_or_else(|_| Vec::new(), |joined| joined.seats);
                 self.depart(seats, port);

@@ -96,7 +96,7 @@ impl Polls {
 
     /// Answers the poll that waits with the packets in `outbox`, and `last` after them.
     pub(super) fn write(&mut self, outbox: &Outbox, last: Option<&str>, written: &Written) -> PollWrite {
-        let is_ready = last.is_some() || !outbox.is_empty();
+        let is_ready = last.is_some() || outbox.has_frames();
         let Some(poll) = self.waiting.take_if(|_| is_ready) else { return PollWrite::Nothing };
         // Packets taken out of the outbox for a client that has gone would be lost.
         if poll.reply.is_closed() {

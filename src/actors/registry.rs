@@ -30,7 +30,9 @@ use tokio::time::timeout;
 
 use super::complaints::Complaints;
 use super::conversation::clustered;
-use super::conversation::{ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, Registrar};
+use super::conversation::{
+    ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, Registrar, UnderWay,
+};
 use super::departures::{self, Memberships};
 use super::pending_entries::PendingEntries;
 use super::roster::{Roster, Tenure};
@@ -93,8 +95,8 @@ pub struct Join {
     pub session: SessionId,
     /// The queue towards its client.
     pub outbox: Arc<Outbox>,
-    /// The question that MAX is asked.
-    pub question: Question,
+    /// Where its user and conversations come from.
+    pub admission: Admission,
     /// Whether the session enters its conversations. If not, MAX is asked and nothing else happens.
     pub enters: bool,
     /// The session's user until now, among whose sessions it is counted.
@@ -105,8 +107,14 @@ pub struct Join {
     pub under_way: UnderWay,
 }
 
-/// Held by everything that works on a join. The session is told when the last one is dropped.
-pub type UnderWay = Arc<oneshot::Sender<Infallible>>;
+/// Where the user and the conversations of a join come from.
+#[derive(Debug)]
+pub enum Admission {
+    /// MAX is asked.
+    Ask(Question),
+    /// Another node, on which the session was.
+    Moved(Username, Vec<ConversationId>),
+}
 
 /// A join that is done: the session is a member of each of these conversations.
 #[derive(Debug)]
@@ -124,6 +132,8 @@ pub struct EnterAll {
     pub(super) outbox: Arc<Outbox>,
     pub(super) username: Username,
     pub(super) conversations: Vec<ConversationId>,
+    /// Whether the session has moved here from another node.
+    pub(super) returns: bool,
     pub(super) pending_entries: Arc<PendingEntries>,
     /// Takes the memberships when all entries are sent.
     pub(super) reply: oneshot::Sender<Result<Memberships, Code>>,
@@ -282,13 +292,13 @@ impl RegistryActor {
     fn join(&mut self, join: Join, slot: Slot) {
         let context = self.join_context.clone();
         actix_rt::spawn(async move {
-            let Join { session, outbox, question, enters, user, mut reply, under_way } = join;
+            let Join { session, outbox, admission, enters, user, mut reply, under_way } = join;
             let work = under_way.clone();
             let outcome = tokio::select! {
                 biased;
                 // The session has gone, or joins anew. Dropping the future of the join frees its permit at the gate.
                 () = reply.closed() => Err(Code::Superseded),
-                outcome = context.join(session, outbox, question, enters, user, work) => outcome,
+                outcome = context.join(session, outbox, admission, enters, user, work) => outcome,
             };
             let is_done = outcome.is_ok();
             // If the session is gone, the memberships are dropped here, and so it leaves again.
@@ -326,7 +336,7 @@ impl RegistryActor {
     /// Sends the next entries of a session, at most `most`: all of these, or none if one of the mailboxes is full.
     fn send_slice(&mut self, entering: &mut Entering, most: usize) -> Result<(), Code> {
         let Entering {
-            enter_all: EnterAll { session, outbox, username, conversations, pending_entries, .. },
+            enter_all: EnterAll { session, outbox, username, conversations, returns, pending_entries, .. },
             sent,
             memberships,
             ..
@@ -340,7 +350,9 @@ impl RegistryActor {
         }
         for (id, door, slot) in doors {
             let (username, outbox, pending_entry) = (username.clone(), outbox.clone(), pending_entries.one());
-            door.fill(slot, ConversationMessage::Enter(Enter { session: *session, username, outbox, pending_entry }));
+            let enter = Enter { session: *session, username, outbox, pending_entry };
+            let entry = if *returns { ConversationMessage::Return } else { ConversationMessage::Enter };
+            door.fill(slot, entry(enter));
             self.roster.sent_entry(&id);
             memberships.push(Membership::new(id, *session, door));
         }
@@ -372,21 +384,31 @@ impl RegistryActor {
 }
 
 impl JoinContext {
+    /// Returns the user and the conversations of a join.
+    async fn admit(&self, admission: Admission) -> Result<(Username, Vec<ConversationId>), Code> {
+        let question = match admission {
+            Admission::Ask(question) => question,
+            Admission::Moved(username, conversations) => return Ok((username, conversations)),
+        };
+        let answer = self.directory.conversations_of(question).await.map_err(|failure| {
+            self.complaints.log(&failure, Instant::now());
+            failure.code
+        })?;
+        Ok((answer.username, answer.conversations))
+    }
+
     /// Does one join, from the question to MAX to the last entry.
     async fn join(
         self,
         session: SessionId,
         outbox: Arc<Outbox>,
-        question: Question,
+        admission: Admission,
         enters: bool,
         user: Option<User>,
         under_way: UnderWay,
     ) -> Result<Joined, Code> {
-        let answer = self.directory.conversations_of(question).await.map_err(|failure| {
-            self.complaints.log(&failure, Instant::now());
-            failure.code
-        })?;
-        let (username, conversations) = (answer.username, answer.conversations);
+        let returns = matches!(admission, Admission::Moved(..));
+        let (username, conversations) = self.admit(admission).await?;
         let user = match user.filter(|user| *user.name() == username) {
             Some(user) => user,
             None => self.users.enter(username.clone(), session).ok_or_else(|| {
@@ -399,7 +421,8 @@ impl JoinContext {
         }
         let ((reply, memberships), (done, all_entered)) = (oneshot::channel(), oneshot::channel());
         let pending_entries = PendingEntries::new(conversations.len(), done);
-        let enter_all = EnterAll { session, outbox, username, conversations, pending_entries, reply, under_way };
+        let enter_all =
+            EnterAll { session, outbox, username, conversations, returns, pending_entries, reply, under_way };
         self.registry.send_always(RegistryMessage::EnterAll(enter_all));
         let entered = async {
             let memberships = memberships.await.map_err(|_| Code::Busy)??;

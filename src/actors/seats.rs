@@ -49,6 +49,11 @@ impl<S: Seat> Seats<S> {
         held.into_iter().map(|(held, _)| held.id()).collect()
     }
 
+    /// Returns the seats, sorted by conversation.
+    pub fn iter(&self) -> impl Iterator<Item = &S> {
+        self.0.iter().map(|(seat, _)| seat)
+    }
+
     fn find(&self, id: &ConversationId) -> Result<usize, usize> {
         self.0.binary_search_by(|(held, _)| held.id().cmp(id))
     }

@@ -1,19 +1,22 @@
 //! The Socket.IO layer of a session: the namespaces that its client is connected to. `comeback` recovers what a client
-//! had before its connection was lost.
+//! had before its connection was lost, and `journey` does so between two nodes.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
-use super::application::{Application, Identity};
+use super::application::{Application, Identity, Moving};
 use super::event_rates::{EventRates, RatesMax, Verdict};
-use super::recovery::Recovery;
+use super::participant::Belongings;
+use super::recovery::{Claimant, Recovery};
 use crate::delivery::offset::Offset;
 use crate::delivery::outbox::Outbox;
-use crate::event::{CloseReason, Code, SessionId};
+use crate::event::{CloseReason, Code, ConversationId, SessionId};
 use crate::ids::Ids;
 use crate::limits::clients::SessionSlot;
 use crate::metrics::{Limit, Metrics};
@@ -23,9 +26,12 @@ use crate::protocol::socketio::{Arguments, Decoded, SocketIo};
 use crate::protocol::{Generation, legacy, packet};
 
 mod comeback;
+mod journey;
+mod returns;
 
-pub use comeback::Comeback;
-use comeback::{Returning, Returns};
+use comeback::Returning;
+pub use returns::Comeback;
+use returns::Returns;
 
 /// A namespace to which one client is connected. It is dropped when the client disconnects.
 pub trait Namespace: Send {
@@ -61,6 +67,27 @@ pub trait Namespace: Send {
 
     /// Goes on by another connection of the client.
     fn move_to(&mut self, _emitter: Emitter) {}
+
+    /// Returns what goes to another node with the client. `None` if there is nothing, or while it changes.
+    fn belongings(&self) -> Option<Belongings> {
+        None
+    }
+
+    /// Returns whether what another node has had is not yet entered here. If it is not [worth
+    /// keeping](Self::is_worth_keeping) afterwards, that has failed.
+    fn is_returning(&self) -> bool {
+        false
+    }
+
+    /// Has the conversations of the client handle everything that was sent to them until now. The receiver closes when
+    /// they have done so, and all events of it are in the outbox.
+    fn flush(&mut self) -> oneshot::Receiver<Infallible> {
+        oneshot::channel().1
+    }
+
+    /// Takes note that the client goes on here. It is told that news of the `missed` conversations is lost, and who is
+    /// in those of the `recounts`.
+    fn returned(&mut self, _missed: &[ConversationId], _recounts: Vec<ConversationId>) {}
 }
 
 /// The namespaces of a server.
@@ -76,6 +103,18 @@ pub trait Namespaces: Send + Sync {
     /// Returns whether a client that comes back gets the events of this namespace that it has missed.
     fn recovers(&self, _namespace: usize) -> bool {
         false
+    }
+
+    /// Connects a client to a namespace in which it has had these belongings on another node. It has not been told so.
+    /// `None` if that is not possible now.
+    fn return_to(
+        &self,
+        _namespace: usize,
+        _emitter: Emitter,
+        _auth: Option<&RawValue>,
+        _belongings: Belongings,
+    ) -> Option<Box<dyn Namespace>> {
+        None
     }
 }
 
@@ -370,8 +409,12 @@ impl Application for SocketIoSession {
         self.connected.keep()
     }
 
-    fn is_claimed(&self) -> bool {
-        self.connected.is_claimed()
+    fn claimant(&self) -> Claimant {
+        self.connected.claimant()
+    }
+
+    fn answer_elsewhere(&mut self, cx: &mut Context<'_>) -> Moving {
+        self.connected.answer_elsewhere(cx)
     }
 
     fn hand_over(&mut self, session: Box<Identity>) -> Result<(), Box<Identity>> {

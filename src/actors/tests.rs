@@ -16,13 +16,14 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
+use super::conversation::UnderWay;
 use super::conversation::fan_out::FANOUT_SLICE;
 use super::conversation::{
     Board, ConversationActor, ConversationMessage, ConversationSettings, Enter, Membership, People,
 };
 use super::departures::{self, Memberships};
 use super::pending_entries::PendingEntries;
-use super::registry::{Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage, UnderWay};
+use super::registry::{Admission, Arbiters, EnterAll, Join, Joined, RegistryActor, RegistryBounds, RegistryMessage};
 use super::roster::Roster;
 use crate::board::conversations::ConversationMeasure;
 use crate::board::sessions::SessionBoard;
@@ -106,6 +107,7 @@ impl World {
             outbox: self.outbox(),
             username: Username::parse(username).unwrap(),
             conversations: conversations.iter().map(|&id| id.into()).collect(),
+            returns: false,
             pending_entries: PendingEntries::new(conversations.len(), done),
             reply,
             under_way,
@@ -375,7 +377,8 @@ async fn a_join_that_max_does_not_answer_is_refused_and_spawns_nothing() {
     let world = World::new(|_| {});
     let (reply, answer) = oneshot::channel::<Result<Joined, Code>>();
     let (session, outbox, under_way) = (SessionId(1), world.outbox(), Arc::new(oneshot::channel().0));
-    let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
+    let join =
+        Join { session, outbox, admission: Admission::Ask(question()), enters: true, user: None, reply, under_way };
     world.registry.try_send(RegistryMessage::Join(join)).unwrap();
     assert_eq!(answer.await.unwrap().unwrap_err(), Code::MaxUnavailable);
     assert_eq!(world.settings.metrics.conversations.get(), 0);
@@ -526,7 +529,8 @@ async fn joins_under_way_are_bounded() {
     let join = |session| {
         let (reply, answer) = oneshot::channel::<Result<Joined, Code>>();
         let (session, outbox, under_way) = (SessionId(session), world.outbox(), Arc::new(oneshot::channel().0));
-        let join = Join { session, outbox, question: question(), enters: true, user: None, reply, under_way };
+        let join =
+            Join { session, outbox, admission: Admission::Ask(question()), enters: true, user: None, reply, under_way };
         (registry.try_send(RegistryMessage::Join(join)), answer)
     };
     let metrics = world.settings.metrics.mailbox(ActorClass::Registry).clone();

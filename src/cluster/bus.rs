@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,9 @@ use tokio::task::LocalSet;
 
 use super::address::{Address, AddressError, Place};
 use super::door::Door;
+use super::letters::{Letter, Letterbox, Unsent};
 use super::message::{Message, NodeId};
+use super::nodes::Peer;
 use super::port::Port;
 pub use super::queue::Overflow;
 pub use super::redis::check::Checked;
@@ -103,6 +105,7 @@ impl Bus {
             orders: Mutex::default(),
             routes: Arc::downgrade(&routes),
             survey: cluster.is_some().then(Survey::new),
+            letterbox: OnceLock::new(),
         });
         let shard = |(number, address): (usize, Address)| Shard::new(number, address, context.clone());
         routes.begin(addresses.into_iter().enumerate().map(shard).collect(), cluster.is_some());
@@ -184,10 +187,44 @@ impl Bus {
 
     /// Whether another living node has this tag at the beginning of its sids.
     pub fn knows_tag(&self, tag: &str) -> bool {
-        self.routes.read().shards().iter().any(|shard| {
+        self.node_of(tag).is_some()
+    }
+
+    /// Returns the other living node that has this tag at the beginning of its sids.
+    pub fn node_of(&self, tag: &str) -> Option<NodeId> {
+        self.routes.read().shards().iter().find_map(|shard| {
             let nodes = shard.nodes.lock();
-            nodes.peers().any(|(_, peer)| !peer.is_silent && peer.card.as_ref().is_some_and(|card| &*card.tag == tag))
+            let has_tag = |peer: &Peer| peer.card.as_ref().is_some_and(|card| &*card.tag == tag);
+            nodes.peers().find_map(|(node, peer)| (!peer.is_silent && has_tag(peer)).then_some(node))
         })
+    }
+
+    /// Whether another node is heard.
+    pub fn lives(&self, node: NodeId) -> bool {
+        let is_heard = |shard: &Arc<Shard>| shard.nodes.lock().get(node).is_some_and(|peer| !peer.is_silent);
+        self.routes.read().shards().iter().any(is_heard)
+    }
+
+    /// Whether there is one server, by which letters and messages go in their order.
+    pub fn is_ordered(&self) -> bool {
+        self.routes.read().shards().len() == 1
+    }
+
+    /// Sends a letter to another node, by any server that is up, or by that of the channel of the nodes in a Redis
+    /// Cluster. It may be lost on the way.
+    ///
+    /// # Errors
+    /// It is too long, or no server is up, or too many letters wait.
+    pub fn post(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
+        let is_up = |shard: &&Arc<Shard>| *shard.status.lock() == Status::Up;
+        let table = self.routes.read();
+        let outlet = if table.is_cluster() { table.leader() } else { table.shards().iter().find(is_up) };
+        outlet.filter(is_up).ok_or(Unsent::Away)?.post(to, letter)
+    }
+
+    /// Has `letterbox` take the letters of other nodes. Only the first one does.
+    pub fn deliver_to(&self, letterbox: Weak<dyn Letterbox>) {
+        let _ = self.context.letterbox.set(letterbox);
     }
 
     /// Tells the other nodes that this one ends: they keep its users visible for `grace`.

@@ -175,6 +175,8 @@ pub enum Channel {
     Namespace,
     /// The channel of the nodes.
     Nodes,
+    /// The channel of this node, for letters of others.
+    Own,
     /// The channel of python-socketio.
     Python,
 }

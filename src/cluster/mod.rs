@@ -10,12 +10,14 @@
 //! * [`attached`]: the channels that conversations want.
 //! * [`queue`]: the messages that wait to be published; [`inflight`]: those that are not yet answered.
 //! * [`nodes`]: the other nodes; [`tours`]: news for all conversations.
+//! * [`letters`]: what two nodes write to one another, when a session moves from one to the other.
 
 pub mod address;
 pub mod attached;
 pub mod bus;
 pub mod door;
 pub mod inflight;
+pub mod letters;
 pub mod link;
 pub mod message;
 pub mod nodes;

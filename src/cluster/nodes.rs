@@ -182,6 +182,11 @@ impl Nodes {
         changes
     }
 
+    /// Returns another node that is remembered.
+    pub fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.peers.get(&node)
+    }
+
     /// Returns all other nodes that are remembered.
     pub fn peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.peers.iter().map(|(node, peer)| (*node, peer))

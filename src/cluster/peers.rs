@@ -136,6 +136,15 @@ impl Peers {
         effects
     }
 
+    /// Takes a user whose first session on this node has moved here from another one, where the user still counts. So
+    /// nobody is told, whether the state of that node has come or not.
+    pub fn returned<H: Here>(&mut self, username: &Username, local: &Local<'_, H>) -> Effects {
+        let mut effects = Effects::default();
+        self.say(Presence::Come { username: username.clone(), public: false }, local, &mut effects);
+        self.conclude(local, &mut effects);
+        effects
+    }
+
     /// Takes a user whose last session on this node has left.
     pub fn went<H: Here>(&mut self, username: &Username, local: &Local<'_, H>) -> Effects {
         let mut effects = Effects::default();

@@ -236,6 +236,17 @@ impl<T> Queue<T> {
         (self.is_half_empty() && !self.holes.is_empty()) || self.are_unknown_holes_due()
     }
 
+    /// Returns the position of the first message that waits.
+    pub fn front(&self) -> u64 {
+        self.first
+    }
+
+    /// Returns the position of the next message that is pushed. If [`front`](Self::front) has come there, all messages
+    /// that wait now are taken.
+    pub fn back(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
     /// The messages that wait.
     pub fn len(&self) -> usize {
         self.messages

@@ -71,6 +71,8 @@ enum Done {
     Told(Telling, Result<(), Refusal>),
     /// A batch of messages was published.
     Published(u64, Result<Vec<Result<u64, Refusal>>, Fault>),
+    /// Letters to other nodes were published.
+    Posted(Result<Vec<Moved>, Fault>),
     /// Channels of conversations were subscribed or given up.
     Changed(Command, Result<Vec<Moved>, Fault>),
 }
@@ -338,6 +340,8 @@ impl Task {
         self.answers.clear();
         self.is_answering = false;
         self.teller.disconnected();
+        // Those who wait for an answer are told so by their deadlines.
+        self.shard.letters.lock().clear();
         let mut queue = self.shard.queue.lock();
         queue.put_back(self.inflight.take_all());
         for telling in self.telling.drain(..) {
@@ -406,6 +410,7 @@ impl Task {
             },
             Done::Told(telling, Ok(())) => return self.telling.retain(|under_way| *under_way != telling),
             Done::Published(number, Ok(answers)) => self.take_answers(number, answers),
+            Done::Posted(Ok(moved)) => moved.into_iter().filter_map(|moved| self.moved(moved)).next(),
             Done::Changed(command, Ok(moved)) => {
                 let fault = moved.into_iter().filter_map(|moved| self.moved(moved)).next();
                 if self.shard.context.wire.is_sharded() {
@@ -419,6 +424,7 @@ impl Task {
             }
             Done::Checked(Err(fault))
             | Done::OwnSubscribed(Err(fault))
+            | Done::Posted(Err(fault))
             | Done::Told(_, Err(Refusal::Fault(fault)))
             | Done::Published(_, Err(fault)) => Some(fault),
             Done::Told(_, Err(Refusal::Moved(moved))) => {
@@ -455,6 +461,7 @@ impl Task {
                 self.publish();
             }
         }
+        self.post();
         if self.link.state() == State::Attaching && self.shard.attached.lock().is_complete() {
             self.link.handle(Event::Complete, now);
             self.shard.attached.lock().end_cover();

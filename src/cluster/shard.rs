@@ -5,8 +5,8 @@ pub mod context;
 pub mod routes;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,7 +17,8 @@ use self::routes::{Own, Routes};
 use super::address::Address;
 use super::attached::{Attached, Confirmed};
 use super::door::{Closed, Door, FromBus};
-use super::message::{Channel, Content, Message, NodeMessage, Presence};
+use super::letters::{Letter, Unsent};
+use super::message::{Channel, Content, Message, NodeId, NodeMessage, Presence};
 use super::nodes::{NodeChange, Nodes};
 use super::queue::{Claim, Item, Overflow, Queue};
 use super::status::Status;
@@ -30,6 +31,9 @@ use crate::metrics::{
 
 /// The updates for everybody that may wait.
 const EVERYBODY_MAX: usize = 1024;
+
+/// The letters that may wait to be published.
+const LETTERS_MAX: usize = 4096;
 
 /// The bytes of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
@@ -66,6 +70,17 @@ pub struct Again {
     pub covered: bool,
 }
 
+/// A letter that waits to be published.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The channel.
+    pub channel: String,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// The position in the queue of the messages that go before it.
+    pub behind: u64,
+}
+
 /// One server.
 #[derive(Debug)]
 pub struct Shard {
@@ -79,6 +94,8 @@ pub struct Shard {
     pub context: Arc<Context>,
     /// Messages that wait to be published.
     pub queue: Mutex<Queue<oneshot::Sender<u64>>>,
+    /// Letters to other nodes that wait to be published.
+    pub letters: Mutex<VecDeque<Waiting>>,
     /// The channels that conversations want.
     pub attached: Mutex<Attached<Arc<dyn Door>>>,
     /// The other nodes. The shards of a Redis Cluster share them.
@@ -134,6 +151,7 @@ impl Shard {
             address: Mutex::new(address),
             own: Mutex::new(Own::all(&context.wire)),
             queue: Mutex::new(queue),
+            letters: Mutex::default(),
             attached: Mutex::new(Attached::new()),
             nodes,
             status: Mutex::new(status),
@@ -265,6 +283,24 @@ impl Shard {
         pushed
     }
 
+    /// Queues a letter to another node. It comes there after all messages that wait now.
+    ///
+    /// # Errors
+    /// It is too long, or too many wait.
+    pub fn post(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
+        let wire = &self.context.wire;
+        let body = wire.write_letter(letter).ok_or(Unsent::TooLong)?;
+        let mut letters = self.letters.lock();
+        if letters.len() >= LETTERS_MAX {
+            self.count_dropped(BusDirection::Out);
+            return Err(Unsent::Away);
+        }
+        let behind = self.queue.lock().back();
+        letters.push_back(Waiting { channel: wire.letters_to(to), body, behind });
+        self.wake.notify_one();
+        Ok(())
+    }
+
     /// Takes a message that came on a channel. It runs on the thread of the bus.
     pub fn receive(&self, channel: &[u8], bytes: &[u8], now: Instant) {
         match self.context.wire.read(channel, bytes) {
@@ -298,6 +334,12 @@ impl Shard {
                     owner.note(Incoming::Answer(answer));
                 } else {
                     self.count_dropped(BusDirection::Out);
+                }
+            }
+            Reading::Letter(letter) => {
+                self.count_received(BusKind::Node);
+                if let Some(letterbox) = self.context.letterbox.get().and_then(Weak::upgrade) {
+                    letterbox.deliver(letter);
                 }
             }
             Reading::Ignored(super::wire::Ignored::Own) => self.count_received(BusKind::Own),

@@ -25,7 +25,8 @@
 //! | `t`, `m` | the number of `timestamp` or `messageID`, digit for digit, if it is no integer of 64 bits |
 //! | `id` | the conversation, if an internal message is on the channel of the namespace |
 //!
-//! Messages about nodes are JSON in both dialects, so that an operator can read them with `redis-cli`.
+//! Messages about nodes and letters between two nodes are JSON in both dialects, so that an operator can read them with
+//! `redis-cli`.
 //!
 //! # What we read
 //!
@@ -37,6 +38,7 @@ mod channels;
 mod classic;
 mod incoming;
 mod json;
+mod letters;
 mod mark;
 mod msgpack;
 mod nodes;
@@ -54,6 +56,7 @@ use self::incoming::Reader;
 use self::outgoing::Outgoing;
 use self::reading::Refusal;
 pub use self::reading::{Answer, Everybody, Ignored, Reading, Rejected};
+use super::letters::Letter;
 use super::message::{Channel, Content, Message, NodeId, NodeMessage, Presence, Users};
 use crate::event::ConversationId;
 
@@ -135,8 +138,13 @@ impl Wire {
         self.channels.nodes_beside(number)
     }
 
+    /// Returns the name of the channel of one node, to which the others write letters.
+    pub fn letters_to(&self, node: NodeId) -> String {
+        self.channels.letters_to(node.as_str())
+    }
+
     /// Returns the names of the channels that a node always subscribes to: that of the namespace, that of the nodes,
-    /// and that of python-socketio if it is read.
+    /// its own, and that of python-socketio if it is read.
     pub fn always(&self) -> Vec<&str> {
         self.channels.always().collect()
     }
@@ -147,6 +155,7 @@ impl Wire {
             Place::Conversation(id) => Channel::Conversation(id.into()),
             Place::Namespace => Channel::Namespace,
             Place::Nodes => Channel::Nodes,
+            Place::Own => Channel::Own,
             Place::Python => Channel::Python,
         })
     }
@@ -168,6 +177,11 @@ impl Wire {
     /// Writes a message about a node, for the channel of the nodes.
     pub fn write_node(&self, message: &NodeMessage) -> Vec<u8> {
         nodes::write(message)
+    }
+
+    /// Writes a letter, for the channel of one node. `None` if it would be longer than the longest message.
+    pub fn write_letter(&self, letter: &Letter) -> Option<Vec<u8>> {
+        Some(letters::write(letter)).filter(|bytes| bytes.len() <= self.settings.message_bytes_max)
     }
 
     /// Reads a message that came on the channel of this name.
@@ -199,6 +213,7 @@ impl Wire {
         let reader = Reader { settings: &self.settings, place };
         match (place, self.settings.dialect) {
             (Place::Nodes, _) => Ok(Reading::Node(nodes::read(bytes)?)),
+            (Place::Own, _) => Ok(Reading::Letter(letters::read(bytes, self.settings.id_bytes_max)?)),
             (Place::Python, _) => python::read(&reader, bytes),
             (Place::Conversation(_) | Place::Namespace, Dialect::Classic) => classic::read(&reader, bytes),
             (Place::Conversation(_) | Place::Namespace, Dialect::Sharded) => sharded::read(&reader, bytes),

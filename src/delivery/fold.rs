@@ -186,6 +186,11 @@ impl Folds {
         Some(mark.recount.clone())
     }
 
+    /// Returns the conversations whose recount has not come.
+    pub fn marked(&self) -> impl Iterator<Item = &ConversationId> {
+        self.marks.keys()
+    }
+
     /// Returns the number of recounts that are requested and have not come yet.
     pub fn requested(&self) -> usize {
         self.marks.len() - self.mark_order.len()

@@ -48,6 +48,12 @@ impl History {
         Self { bounds, began, events: VecDeque::new(), bytes: 0, before: None, answerable: 0, has_gap: false }
     }
 
+    /// The history goes on from that of another node, where the client has heard the event with the offset `heard`.
+    /// Nothing was written since it began.
+    pub fn go_on_after(&mut self, heard: Option<Offset>) {
+        self.before = heard;
+    }
+
     /// Takes note of frames that are written now. Those that are no events are ignored.
     pub fn wrote<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) {
         for frame in frames.filter(|frame| offset_of(frame).is_some()) {
@@ -137,7 +143,7 @@ impl History {
 }
 
 /// Returns the offset of an event. `None` for other frames.
-fn offset_of(frame: &Frame) -> Option<Offset> {
+pub(super) fn offset_of(frame: &Frame) -> Option<Offset> {
     match frame.payload() {
         Payload::Text(text) => Offset::of_packet(text.as_bytes()),
         Payload::Binary(_) => None,

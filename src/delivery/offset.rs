@@ -46,6 +46,13 @@ impl Offset {
         json
     }
 
+    /// Returns an event in Engine.IO 4 without its offset. The nodes of a cluster give the same event other offsets.
+    /// `None` if the packet has none.
+    pub fn stem(packet: &str) -> Option<&str> {
+        Self::of_packet(packet.as_bytes())?;
+        packet.get(..packet.len() - LEN - 4)
+    }
+
     /// Returns the offset at the end of an event in Engine.IO 4: `42/max,["update",{...},"<offset>"]`. `None` if the
     /// packet has none.
     pub fn of_packet(packet: &[u8]) -> Option<Self> {
@@ -70,6 +77,7 @@ mod tests {
             assert_eq!(Offset::parse(text.trim_matches('"')), Some(*offset));
             let packet = format!(r#"42/max,["update",{{"n":1}},{text}]"#);
             assert_eq!(Offset::of_packet(packet.as_bytes()), Some(*offset));
+            assert_eq!(Offset::stem(&packet), Some(r#"42/max,["update",{"n":1}"#));
         }
         assert!(DIGITS.is_sorted(), "for the search");
     }
@@ -90,6 +98,7 @@ mod tests {
             r#"42/max,["x","0123456789"]"#,
         ] {
             assert_eq!(Offset::of_packet(packet.as_bytes()), None, "{packet}");
+            assert_eq!(Offset::stem(packet), None, "{packet}");
         }
     }
 }

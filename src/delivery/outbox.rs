@@ -2,7 +2,8 @@
 //! fails in silence. A close drops the frames that are still queued, so that the transport sees it at once.
 //!
 //! [`taken`] has what the transport takes and writes. [`news`] decides what becomes of news that does not fit.
-//! [`measured`] measures how long deliveries take. [`resumed`] goes on for a client that comes back.
+//! [`measured`] measures how long deliveries take. [`resumed`] goes on for a client that comes back, and [`moved`] for
+//! one that comes back to another node.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,11 +26,13 @@ use crate::protocol::frame::Frame;
 use crate::protocol::payload::Form;
 
 mod measured;
+mod moved;
 mod news;
 mod resumed;
 mod taken;
 
 use measured::Measured;
+pub use moved::Unheard;
 use news::Behind;
 pub use news::Grace;
 
@@ -112,6 +115,8 @@ struct Queue {
     outage: Option<Outage>,
     /// `None` if the client cannot come back.
     history: Option<Box<History>>,
+    /// Whether the transport takes nothing, because what the client has missed comes first.
+    is_held: bool,
     closed: Option<CloseReason>,
 }
 

@@ -28,6 +28,8 @@ pub enum Limit {
     HandshakesPerAddress,
     /// Sessions that are kept for clients that may come back.
     KeptSessions,
+    /// Clients that come back to another node than that of their session.
+    Returns,
     /// Memory: while it is short, there are no new clients, and little is kept for each client.
     Memory,
     /// The time in which a request must arrive.
@@ -56,6 +58,7 @@ impl Limit {
             Self::Handshakes => "handshakes",
             Self::HandshakesPerAddress => "handshakes_per_address",
             Self::KeptSessions => "kept_sessions",
+            Self::Returns => "returns",
             Self::Memory => "memory",
             Self::RequestTime => "request_time",
             Self::RequestHead => "request_head",

@@ -83,12 +83,16 @@ label_values! {
     RecoveryResult {
         /// It goes on where it was.
         Recovered = "recovered",
+        /// It goes on where it was on another node.
+        Moved = "moved",
         /// Its session is over, or was never here.
         UnknownPid = "unknown_pid",
         /// Not all that it has missed is known.
         UnknownOffset = "unknown_offset",
-        /// Its session has not answered in time.
+        /// Its session, or the node of it, has not answered in time.
         Late = "late",
+        /// This node has too much to do to take it over from another one.
+        Busy = "busy",
     }
 
     /// The kinds of message that come from other nodes and servers.

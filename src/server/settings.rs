@@ -15,6 +15,7 @@ use crate::admin::recent::Recent;
 use crate::admin::state::{Admin, Boards, Facts, Live};
 use crate::board::sessions::SessionBoard;
 use crate::cluster::bus::Bus;
+use crate::cluster::letters::{Letterbox, Post};
 use crate::cluster::port::Port;
 use crate::config::{self, Config, LiveConfig};
 use crate::delivery::history::Bounds;
@@ -78,16 +79,32 @@ pub(super) fn rates(settings: &config::Session) -> RatesMax {
 }
 
 /// Returns the sessions that may be recovered. `None` if none may.
-pub(super) fn recovery(config: &Config, tag: SidTag, metrics: &Arc<Metrics>) -> Option<Arc<Recovery<Comeback>>> {
-    let config::Recovery { window_ms, sessions_max, events_max, bytes_max, asked_only } = config.recovery;
+pub(super) fn recovery(
+    config: &Config,
+    tag: SidTag,
+    ids: &Ids,
+    bus: Option<&Arc<Bus>>,
+    metrics: &Arc<Metrics>,
+) -> Option<Arc<Recovery<Comeback>>> {
+    let config::Recovery { window_ms, claim_ms, sessions_max, events_max, bytes_max, asked_only } = config.recovery;
+    if window_ms == 0 {
+        return None;
+    }
     let settings = RecoverySettings {
         window: Duration::from_millis(window_ms),
+        claim: Duration::from_millis(claim_ms),
         kept_max: sessions_max,
         history: Bounds { events_max, bytes_max },
         asked_only,
         tag: tag.as_str().into(),
     };
-    (window_ms > 0).then(|| Recovery::new(settings, metrics.clone()))
+    let post = bus.cloned().map(|bus| -> Arc<dyn Post> { bus });
+    let recovery = Recovery::new(settings, post, ids, metrics.clone());
+    if let Some(bus) = bus {
+        let recovery: Arc<dyn Letterbox> = recovery.clone();
+        bus.deliver_to(Arc::downgrade(&recovery));
+    }
+    Some(recovery)
 }
 
 /// Returns the metrics of a server.

@@ -5,21 +5,24 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { connect, createServer } from "node:net";
 
+import { freePort } from "./daemon.mjs";
 import { closeAll, enter, fresh, tokenOf, usual, way, ways } from "./client.mjs";
 import { startMax } from "./max.mjs";
 import { Maxtalk } from "./maxtalk.mjs";
+import { Redis, until } from "./redis.mjs";
 
 const CURRENT = ways.filter((way) => way.library === "socket.io-client 4");
 
-/** A line between clients and the server, which may be cut. */
+/** A line between clients and a server, which may be cut, and may lead to another server. */
 class Line {
   #sockets = new Set();
 
   static async to(port) {
     const line = new Line();
+    line.port = port;
     line.server = createServer((client) => {
       if (line.isDown) return client.resetAndDestroy();
-      const server = connect(port, "127.0.0.1");
+      const server = connect(line.port, "127.0.0.1");
       for (const [one, other] of [[client, server], [server, client]]) {
         line.#sockets.add(one);
         one.on("error", () => {}).on("close", () => {
@@ -191,6 +194,69 @@ describe("a client that loses its connection", { timeout: 300_000 }, () => {
       assert.deepEqual(idsOf(client.all("update")), ["m0", "m1"]);
       await client.close();
       assert.equal((await talker.next("left")).conversation, red);
+    });
+  }
+});
+
+describe("a client that comes back to another node", { timeout: 300_000 }, () => {
+  let redis, nodes;
+
+  before(async () => {
+    [max, redis] = await Promise.all([startMax(), Redis.start()]);
+    nodes = await Promise.all(
+      [0, 1].map(async () => {
+        const admin = await freePort();
+        const settings = { ADMIN__LISTEN: `127.0.0.1:${admin}`, CLUSTER__URL: redis.url, RECOVERY__CLAIM_MS: "60000" };
+        return Object.assign(await Maxtalk.start(max.url, settings), { admin });
+      }),
+    );
+    for (const { admin } of nodes) {
+      await until("two nodes hear one another", async () => {
+        const text = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text();
+        return ["maxtalk_bus_up", "maxtalk_bus_peers"].every((name) => new RegExp(`^${name}\\{.*\\} 1$`, "m").test(text));
+      });
+    }
+    line = await Line.to(nodes[0].port);
+  });
+
+  afterEach(closeAll);
+
+  after(async () => {
+    line.close();
+    for (const node of nodes) await node.stop();
+    await Promise.all([redis.stop(), max.stop()]);
+  });
+
+  for (const way of CURRENT) {
+    it(`goes on where it was: ${way.name}`, async () => {
+      const [red] = fresh("red");
+      const talkers = await Promise.all(nodes.map((node, at) => enter(usual, node.url, `talker${at}.${red}`)));
+      const page = await enterPage(way, line.url, `page.${red}`, [red]);
+      const isPage = ({ username }) => username === `page.${red}`;
+      for (const talker of talkers) await until("the page is heard", () => talker.all("joined").some(isPage));
+      await page.upgraded();
+      const id = page.socket.id;
+      const told = [];
+      for (const node of [nodes[1], nodes[0], nodes[1]]) {
+        told.push(...(await talk(talkers[0], red, `before${node.port}.${told.length}.`, 2)));
+        line.cut();
+        await page.next("disconnect");
+        told.push(...(await talk(talkers[1], red, `meanwhile${node.port}.${told.length}.`, 20)));
+        line.port = node.port;
+        line.mend();
+        await page.next("connect");
+        assert.equal(page.socket.recovered, true, `${page.name} has recovered`);
+        assert.equal(page.socket.id, id);
+        told.push(...(await talk(talkers[1], red, `later${node.port}.${told.length}.`, 2)));
+      }
+      await until("everything is heard", () => page.all("update").length >= told.length);
+      await page.settled(red);
+      assert.deepEqual(idsOf(page.all("update")).sort(), told.sort());
+      assert.deepEqual(page.all("missed"), []);
+      for (const talker of talkers) {
+        assert.deepEqual([talker.all("left"), talker.all("joined").filter(isPage).length], [[], 1]);
+      }
+      line.port = nodes[0].port;
     });
   }
 });

@@ -19,6 +19,7 @@ pub mod heard;
 pub mod http;
 pub mod kind;
 pub mod max_by_rule;
+pub mod page;
 pub mod process;
 pub mod rabbit;
 pub mod redis_cluster;

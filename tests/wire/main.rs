@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
 mod foreign;
+mod letters;
 mod properties;
 mod reading;
 mod writing;
@@ -131,6 +132,7 @@ fn told(reading: &Reading) -> String {
         }
         Reading::Node(message) => format!("{message:?}"),
         Reading::Asked(answer) => format!("{}: {}", answer.channel, String::from_utf8_lossy(&answer.body)),
+        Reading::Letter(letter) => format!("{letter:?}"),
         Reading::Ignored(reason) => format!("ignored {}", reason.as_str()),
         Reading::Rejected(reason) => format!("rejected {}", reason.as_str()),
     }
@@ -198,11 +200,14 @@ fn captured_messages_are_read() {
 fn channels_are_named() {
     let wire = writer(Dialect::Classic);
     assert_eq!(wire.nodes().as_bytes(), NODES);
-    assert_eq!(wire.always(), ["socket.io#/max#", "socket.io-nodes#/max#", "socketio"]);
+    let own = "socket.io-nodes#/max#abcdefghijkl#";
+    assert_eq!(wire.always(), ["socket.io#/max#", "socket.io-nodes#/max#", own, "socketio"]);
     let silent = Wire::new(WireSettings { python_channel: None, ..settings(Dialect::Classic, "abcdefghijkl") });
-    assert_eq!(silent.always(), ["socket.io#/max#", "socket.io-nodes#/max#"]);
+    assert_eq!(silent.always(), ["socket.io#/max#", "socket.io-nodes#/max#", own]);
+    assert_eq!(reader(Dialect::Classic).letters_to(node("abcdefghijkl")), own);
     assert_eq!(format!("{:?}", wire.channel(NAMESPACE)), "Some(Namespace)");
     assert_eq!(format!("{:?}", wire.channel(NODES)), "Some(Nodes)");
+    assert_eq!(format!("{:?}", wire.channel(own.as_bytes())), "Some(Own)");
     assert_eq!(format!("{:?}", wire.channel(b"socketio")), "Some(Python)");
     for (text, name) in [
         (ROOM, "socket.io#/max#519b00000000000000000000#"),

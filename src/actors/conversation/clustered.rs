@@ -155,6 +155,19 @@ impl ConversationActor {
         }
     }
 
+    /// Tells the other nodes of a user who has come here from one of them, and the members nothing.
+    pub(super) fn tell_peers_of_return(
+        &mut self,
+        change: &members::Change,
+        handling: Handling,
+        ctx: &mut Context<Self>,
+    ) {
+        let members::Change::Joined(username) = change else { return };
+        if let Some(effects) = self.with_peers(|peers, local| peers.returned(username, local)) {
+            self.carry_out(effects, DeliveryPath::Local, Except::Nobody, Some(handling), ctx);
+        }
+    }
+
     /// Ends the handling of an entry: its join may go on, or waits for the subscription.
     pub(super) fn entered(&mut self, entry: PendingEntry, outbox: &Outbox, ctx: &mut Context<Self>) {
         let Some(clustered) = &mut self.clustered else { return entry.handled() };

@@ -43,7 +43,7 @@ impl<S: Seat> Participant<S> {
             return;
         }
         let (username, auth) = (username.clone(), doubt.auth.clone());
-        let call = Call { enters: false, username, auth, user: self.user.clone() };
+        let call = Call { enters: false, username, auth, user: self.user.clone(), moved: None };
         match port.call(call) {
             Ok(()) => work.call = Some(Calling::Verify),
             Err(code) => self.verified(Some(code), now, port),

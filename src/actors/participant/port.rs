@@ -86,6 +86,8 @@ pub struct Call {
     pub auth: Auth,
     /// The session's user until now, if it has one.
     pub user: Option<User>,
+    /// The conversations that it has on the node from which it has moved here. MAX is not asked then.
+    pub moved: Option<Vec<ConversationId>>,
 }
 
 /// A positive answer to a call: MAX accepts the user, and if [`Call::enters`] was set, the session has entered the

@@ -1,5 +1,7 @@
 //! Tests of the participant, event by event. The world around it is a [`World`] that writes a log of all effects.
 
+mod moving;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -59,7 +61,11 @@ impl Port for World {
             return Err(Code::Busy);
         }
         let token = call.auth.token.map_or_else(String::new, |token| format!(" with {}", token.reveal()));
-        self.said(format!("{} {}{token}", if call.enters { "call" } else { "verify" }, call.username.as_str()));
+        let moved = call
+            .moved
+            .map_or_else(String::new, |ids| ids.iter().map(|id| format!(" {}", id.as_str())).collect::<String>());
+        let what = if call.enters { "call" } else { "verify" };
+        self.said(format!("{what} {}{token}{moved}", call.username.as_str()));
         Ok(())
     }
 

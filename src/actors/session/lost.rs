@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::phase::{Lost, Phase, last_packet};
 use super::{Polls, SessionActor};
-use crate::actors::application::Identity;
+use crate::actors::application::{Identity, Moving};
+use crate::actors::recovery::Claimant;
 use crate::delivery::outbox::Frames;
 use crate::event::CloseReason;
 use crate::protocol::connection::Alarm;
@@ -107,7 +108,32 @@ impl SessionActor {
             cx.waker().wake_by_ref();
             return Ok(());
         }
-        if application.is_claimed() { self.hand_over() } else { Ok(()) }
+        match application.claimant() {
+            Claimant::Nobody => Ok(()),
+            Claimant::Here => self.hand_over(),
+            // The connection is of no use any more. What it has not written comes back into the outbox.
+            Claimant::Elsewhere if self.phase.is_open() => Err(CloseReason::TransportClose),
+            Claimant::Elsewhere => self.answer_elsewhere(cx),
+        }
+    }
+
+    /// Answers the node to which the client has come back.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn answer_elsewhere(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        let Phase::Lost(lost) = &mut self.phase else { return Ok(()) };
+        match lost.application.answer_elsewhere(cx) {
+            Moving::Stays => Ok(()),
+            Moving::Moved(period) => {
+                (lost.due, lost.reason) = (Instant::now() + period, CloseReason::Replaced);
+                let due = lost.due;
+                self.alarms.arm(Alarm { period, due });
+                log::debug!("session {} of {} has moved to another node", self.id.0, self.peer);
+                Ok(())
+            }
+            Moving::Over => Err(CloseReason::TransportClose),
+        }
     }
 
     /// Hands the session over to the one that claims it.

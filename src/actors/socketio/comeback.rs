@@ -11,37 +11,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::{ConnectedNamespaces, Emitter, Namespace};
+use super::journey::{Journey, Traveller};
+use super::returns::{Comeback, Returns};
+use super::{ConnectedNamespaces, Emitter};
 use crate::actors::application::Identity;
-use crate::actors::recovery::{Recovery, Registration};
+use crate::actors::recovery::{Claimant, Recovery};
 use crate::event::CloseReason;
 use crate::metrics::{RecoveryLabel, RecoveryResult};
 use crate::protocol::connection::Alarm;
 use crate::protocol::frame::Frame;
 use crate::protocol::{Generation, packet};
 
-/// The longest wait for the former session, whose thread may be busy.
-const CLAIM: Duration = Duration::from_secs(3);
-
-/// Everything that a former session hands over.
-pub struct Comeback {
-    session: Box<Identity>,
-    namespace: Box<dyn Namespace>,
-    returns: Box<Returns>,
-}
-
-/// The namespace to which the client may come back.
-pub(super) struct Returns {
-    namespace: usize,
-    /// The sid of the client in the namespace.
-    sid: Box<str>,
-    registration: Registration<Comeback>,
-}
-
 /// A client that has come back, and waits for its former session.
 pub(super) struct Returning {
     namespace: usize,
-    claimed: oneshot::Receiver<Comeback>,
+    way: Way,
     /// The offset of the last event that the client has heard.
     heard: Option<String>,
     auth: Option<Box<RawValue>>,
@@ -49,7 +33,18 @@ pub(super) struct Returning {
     announced: bool,
 }
 
+/// The way to the former session.
+enum Way {
+    Here(oneshot::Receiver<Comeback>),
+    Elsewhere(Box<Journey>),
+}
+
 impl Returning {
+    /// Gives the next step as much time as the first one had.
+    fn wait_again(&mut self, now: Instant) {
+        (self.alarm.due, self.announced) = (now + self.alarm.period, false);
+    }
+
     /// Returns the end of the wait, once.
     pub(super) fn poll_alarm(&mut self) -> Option<Alarm> {
         (!std::mem::replace(&mut self.announced, true)).then_some(self.alarm)
@@ -84,20 +79,32 @@ impl Asked {
     }
 }
 
+/// Claims the session with this pid, on this node or on another one.
+fn claim(recovery: &Arc<Recovery<Comeback>>, pid: String, heard: Option<&str>) -> Result<Way, RecoveryResult> {
+    if let Some(claimed) = recovery.claim(&pid) {
+        return Ok(Way::Here(claimed));
+    }
+    let errand = recovery.claim_elsewhere(&pid, heard)?;
+    Ok(Way::Elsewhere(Box::new(Journey::new(recovery.clone(), pid, errand))))
+}
+
 impl ConnectedNamespaces {
     /// Grants a namespace. A client that comes back gets it later, after what it has missed.
     pub(super) fn grant(&mut self, namespace: usize, auth: Option<&RawValue>, now: Instant) {
         let asked = Asked::read(auth);
         let recovery = self.recovery_for(namespace, asked.wishes);
-        if let (Some(recovery), Some(pid)) = (&recovery, &asked.pid) {
-            if let Some(claimed) = recovery.claim(pid) {
-                let (auth, heard) = (auth.map(RawValue::to_owned), asked.heard);
-                let alarm = Alarm { period: CLAIM, due: now + CLAIM };
-                let returning = Returning { namespace, claimed, heard, auth, alarm, announced: false };
-                self.returning = Some(Box::new(returning));
-                return;
+        if let (Some(recovery), Some(pid)) = (&recovery, asked.pid) {
+            match claim(recovery, pid, asked.heard.as_deref()) {
+                Ok(way) => {
+                    let (auth, heard) = (auth.map(RawValue::to_owned), asked.heard);
+                    let period = recovery.settings.claim;
+                    let alarm = Alarm { period, due: now + period };
+                    let returning = Returning { namespace, way, heard, auth, alarm, announced: false };
+                    self.returning = Some(Box::new(returning));
+                    return;
+                }
+                Err(result) => self.count_recovery(result),
             }
-            self.count_recovery(RecoveryResult::UnknownPid);
         }
         self.grant_anew(namespace, auth, recovery);
     }
@@ -123,7 +130,7 @@ impl ConnectedNamespaces {
                 let registration = recovery.enter(&self.settings.ids, &self.outbox);
                 self.outbox.push(Frame::text(&packet::connect_with_pid(name, &sid, &registration.pid())));
                 self.outbox.keep_history(recovery.settings.history);
-                self.returns = Some(Box::new(Returns { namespace, sid: sid.as_str().into(), registration }));
+                self.returns = Some(Returns::new(namespace, &sid, registration));
             }
             None => drop(self.outbox.push(Frame::text(&packet::connect(generation, name, &sid)))),
         }
@@ -135,17 +142,35 @@ impl ConnectedNamespaces {
 
     /// Goes on with a client that waits for its former session.
     pub(super) fn poll_returning(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(returning) = &mut self.returning else { return };
-        let claimed = match Pin::new(&mut returning.claimed).poll(cx) {
-            Poll::Ready(Ok(comeback)) => Ok(comeback),
-            Poll::Ready(Err(_)) => Err(RecoveryResult::UnknownPid),
-            Poll::Pending if returning.alarm.due <= now => Err(RecoveryResult::Late),
-            Poll::Pending => return,
+        let Some(mut returning) = self.returning.take() else { return };
+        let is_late = returning.alarm.due <= now;
+        let result = match &mut returning.way {
+            Way::Here(claimed) => match Pin::new(claimed).poll(cx) {
+                Poll::Ready(Ok(comeback)) => Poll::Ready(self.resume(comeback, returning.heard.as_deref())),
+                Poll::Ready(Err(_)) => Poll::Ready(RecoveryResult::UnknownPid),
+                Poll::Pending if is_late => Poll::Ready(RecoveryResult::Late),
+                Poll::Pending => Poll::Pending,
+            },
+            Way::Elsewhere(journey) => {
+                let traveller = Traveller {
+                    namespace: returning.namespace,
+                    heard: returning.heard.as_deref(),
+                    auth: returning.auth.as_deref(),
+                };
+                let steps = journey.steps();
+                let result = journey.poll(self, &traveller, is_late, cx, now);
+                if journey.steps() > steps {
+                    returning.wait_again(now);
+                }
+                result
+            }
         };
-        let Some(returning) = self.returning.take() else { return };
-        let result = claimed.map_or_else(|result| result, |comeback| self.resume(comeback, returning.heard.as_deref()));
+        let Poll::Ready(result) = result else {
+            self.returning = Some(returning);
+            return;
+        };
         self.count_recovery(result);
-        if result != RecoveryResult::Recovered {
+        if !matches!(result, RecoveryResult::Recovered | RecoveryResult::Moved) {
             let auth = returning.auth.as_deref();
             let recovery = self.recovery_for(returning.namespace, Asked::read(auth).wishes);
             self.grant_anew(returning.namespace, auth, recovery);
@@ -162,6 +187,8 @@ impl ConnectedNamespaces {
             return RecoveryResult::UnknownOffset;
         }
         returns.registration.resume();
+        returns.giver.withdraw();
+        returns.handing_over = None;
         let index = returns.namespace;
         let (name, pid) = (&self.settings.namespaces.names()[index], returns.registration.pid());
         session.outbox.push_answer(Frame::text(&packet::connect_with_pid(name, &returns.sid, &pid)));
@@ -215,9 +242,13 @@ impl ConnectedNamespaces {
         Some(window)
     }
 
-    /// As [`crate::actors::application::Application::is_claimed`].
-    pub(super) fn is_claimed(&self) -> bool {
-        self.returns.as_ref().is_some_and(|returns| returns.registration.is_claimed())
+    /// As [`crate::actors::application::Application::claimant`].
+    pub(super) fn claimant(&self) -> Claimant {
+        let Some(returns) = &self.returns else { return Claimant::Nobody };
+        match returns.registration.claimant() {
+            Claimant::Nobody if returns.handing_over.is_some() => Claimant::Elsewhere,
+            claimant => claimant,
+        }
     }
 
     /// As [`crate::actors::application::Application::hand_over`].

@@ -61,6 +61,29 @@ fn a_user_of_several_nodes_comes_once_and_goes_once() {
     ]);
 }
 
+/// The state of the other node may come before the session, after it, or after its user has gone there.
+#[test]
+fn nobody_is_told_of_a_user_whose_session_moves_between_nodes() {
+    check(&[
+        ("+ana", &["joined ana", "say 1 come ana public"]),
+        ("attached", &["say 2 state? ana"]),
+        ("b1.1 state bob", &[]),
+        ("returns bob", &["say 3 come bob"]),
+        ("b1.2 go bob", &[]),
+        ("people", &["ana bob"]),
+        ("b1.3 come bob", &[]),
+        ("-bob", &["say 4 go bob"]),
+        ("people", &["ana bob"]),
+        ("b1.4 go bob", &["left bob"]),
+    ]);
+    check(&[
+        ("returns bob", &["say 1 come bob"]),
+        ("attached", &["say 2 state? bob"]),
+        ("b1.1 state bob", &[]),
+        ("b1.2 state", &[]),
+    ]);
+}
+
 #[test]
 fn a_message_that_came_before_is_dropped() {
     check(&[

@@ -87,9 +87,7 @@ impl Patterns {
             namespace.push(letter);
         }
         let python = python_channel.as_ref().map(|python| format!(" &{python}")).unwrap_or_default();
-        // Each master of a Redis Cluster has a channel of its own beside that of the nodes.
-        let star = if settings.urls.iter().any(|url| url.contains("+cluster://")) { "*" } else { "" };
-        Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#{star}{python}"))
+        Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#*{python}"))
     }
 }
 
@@ -190,13 +188,13 @@ mod tests {
     fn the_patterns_of_an_acl_mean_the_channels_and_no_others() {
         let patterns =
             |namespace: &str| Patterns::of(&Settings { namespace: namespace.into(), ..Settings::default() }).0;
-        assert_eq!(patterns("/max"), "&socket.io#/max#* &socket.io-nodes#/max#");
-        assert_eq!(patterns(r"/[a]*?\"), r"&socket.io#/\[a\]\*\?\\#* &socket.io-nodes#/\[a\]\*\?\\#");
+        assert_eq!(patterns("/max"), "&socket.io#/max#* &socket.io-nodes#/max#*");
+        assert_eq!(patterns(r"/[a]*?\"), r"&socket.io#/\[a\]\*\?\\#* &socket.io-nodes#/\[a\]\*\?\\#*");
     }
 
     #[test]
     fn errors_of_the_server_say_what_to_do() {
-        let patterns = Patterns("&socket.io#/max#* &socket.io-nodes#/max#".into());
+        let patterns = Patterns("&socket.io#/max#* &socket.io-nodes#/max#*".into());
         for (name, text, part) in [
             ("HELLO", "ERR unknown command `HELLO`, with args beginning with: `3`", "Redis 6 or later"),
             ("HELLO", "NOPROTO unsupported protocol version", "Redis 6 or later"),

@@ -1,9 +1,10 @@
-//! What the other nodes are told of this one: its heartbeats, its end, and that it has lost messages.
+//! What the other nodes are told of this one: its heartbeats, its end, and that it has lost messages. And the letters
+//! to one of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fault::Refusal;
+use super::fault::{Fault, Moved, Refusal};
 use super::{Done, Task};
 use crate::cluster::message::NodeMessage;
 use crate::cluster::shard::Shard;
@@ -91,6 +92,26 @@ impl Task {
         self.start(sent, |_| Done::Answered);
     }
 
+    /// Publishes the letters that wait, if the messages before them are published.
+    pub(super) fn post(&mut self) {
+        let front = self.shard.queue.lock().front();
+        let mut letters = Vec::new();
+        {
+            let mut waiting = self.shard.letters.lock();
+            while let Some(letter) = waiting.pop_front_if(|letter| letter.behind <= front) {
+                letters.push(letter);
+            }
+        }
+        if letters.is_empty() {
+            return;
+        }
+        let sent = self.session.as_ref().map(|session| {
+            let messages = letters.iter().map(|letter| (letter.channel.clone(), &letter.body[..]));
+            session.publish(session.words().pipeline(messages))
+        });
+        self.start(sent, |result| Done::Posted(result.and_then(refused)));
+    }
+
     fn tell_nodes(&mut self, message: &NodeMessage, telling: Telling) {
         let wire = &self.shard.context.wire;
         let (channel, body) = (self.shard.own.lock().beats.clone(), wire.write_node(message));
@@ -105,6 +126,19 @@ impl Task {
             Done::Told(telling, one.map(|_| ()))
         });
     }
+}
+
+/// Returns the letters that belong to other servers. Those who wait for an answer are told so by their deadlines.
+fn refused(answers: Vec<Result<u64, Refusal>>) -> Result<Vec<Moved>, Fault> {
+    let mut moved = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(_) => {}
+            Err(Refusal::Moved(where_to)) => moved.push(where_to),
+            Err(Refusal::Fault(fault)) => return Err(fault),
+        }
+    }
+    Ok(moved)
 }
 
 fn as_ms(duration: Duration) -> u64 {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::routes::{Routes, Survey};
+use crate::cluster::letters::Letterbox;
 use crate::cluster::message::NodeId;
 use crate::cluster::settings::Settings;
 use crate::cluster::status::Census;
@@ -32,6 +33,8 @@ pub struct Context {
     pub started: Instant,
     /// What the bus was told to do.
     pub orders: Mutex<Orders>,
+    /// Takes the letters of other nodes.
+    pub letterbox: OnceLock<Weak<dyn Letterbox>>,
     /// The shards. They are gone when the bus is.
     pub routes: Weak<Routes>,
     /// What goes between the shards of a Redis Cluster and the reader of its topology. `None`: the servers are

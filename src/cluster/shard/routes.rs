@@ -121,6 +121,11 @@ impl Table {
         &self.shards
     }
 
+    /// Whether the shards are the masters of one Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.slots.is_some()
+    }
+
     /// The shard of the channel of a conversation.
     pub fn home(&self, id: &ConversationId) -> &Arc<Shard> {
         match &self.slots {

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::cluster::letters::Letter;
 use crate::cluster::message::{Message, NodeMessage};
 use crate::event::{ConversationId, Scalar, Username};
 
@@ -16,6 +17,8 @@ pub enum Reading {
     Node(NodeMessage),
     /// A Node server asks all servers for something that this node has none of, and waits for the answer.
     Asked(Answer),
+    /// A letter of another node to this one.
+    Letter(Letter),
     /// The message is well-formed and no concern of ours.
     Ignored(Ignored),
     /// The message is refused.

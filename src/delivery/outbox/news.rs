@@ -27,6 +27,11 @@ pub(super) struct Behind {
 }
 
 impl Behind {
+    /// Returns what the reader has not got.
+    pub(super) fn folds(&mut self) -> &mut Folds {
+        &mut self.folds
+    }
+
     /// Gives the reader the whole time to catch up.
     pub(super) fn begin_again(&mut self) {
         (self.since, self.announced) = (Instant::now(), None);
@@ -67,6 +72,14 @@ impl Outbox {
             OutboxPolicy::Close => self.close_as_slow(queue),
         }
         false
+    }
+
+    /// Folds `news` although there is room for it: the session has missed it elsewhere.
+    pub fn owe(&self, news: &News) {
+        let queue = self.queue.lock();
+        if queue.closed.is_none() {
+            self.fall_behind(queue, Some(news));
+        }
     }
 
     /// Folds `news`, or with `None` leaves it out. If the reader falls behind by that, its session is woken.
@@ -224,7 +237,7 @@ impl Queue {
 }
 
 /// Returns the update that tells a client what it has missed.
-fn update(missed: &Missed) -> Broadcast {
+pub(super) fn update(missed: &Missed) -> Broadcast {
     let Missed { namespace, username, talk, count } = missed;
     let event = ServerEvent::Update { username, talk, missed: Some(*count) };
     Broadcast::new(namespace.clone(), event.name().as_str(), event.json())

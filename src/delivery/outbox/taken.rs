@@ -1,4 +1,5 @@
-//! What the transport takes out of an outbox. Taken messages count until they are written.
+//! What the transport takes out of an outbox. Taken messages count until they are written. Nothing is taken while the
+//! outbox is held.
 
 use super::{Frames, Outbox, Queue};
 use crate::protocol::frame::Frame;
@@ -18,6 +19,9 @@ impl Outbox {
     /// [`Self::written`] is called for them.
     pub fn drain_while(&self, mut take: impl FnMut(&Frame) -> bool) -> usize {
         let mut queue = self.queue.lock();
+        if queue.is_held {
+            return 0;
+        }
         let taken = queue.frames.iter().take_while(|frame| take(frame)).count();
         queue.note_taken(taken);
         queue.frames.drain(..taken);
@@ -83,6 +87,9 @@ impl Outbox {
 
 impl Queue {
     fn take(&mut self, taken: &mut Frames) {
+        if self.is_held {
+            return;
+        }
         self.note_taken(self.frames.len());
         *taken = std::mem::take(&mut self.frames);
     }

@@ -1,6 +1,7 @@
 //! Tests of the outbox.
 
 mod losses;
+mod moved;
 mod news;
 
 use super::taken::KEPT_FRAMES;

@@ -92,6 +92,10 @@ impl Desk {
             "ended" => return self.news(FromBus::Ended(letter())),
             "doubt" => return self.news(FromBus::Doubt(letter())),
             "foreign" => return self.news(FromBus::Message(Message { stamp: None, content: content(&words[1..]) })),
+            "returns" => {
+                self.local.here.insert(user(words[1]), 1);
+                return told(self.peers.returned(&user(words[1]), &self.local.local(self.now)));
+            }
             word => {
                 if let Some(name) = word.strip_prefix('+') {
                     self.local.here.insert(user(name), 1);
