@@ -1,4 +1,5 @@
-// A Socket.IO server with a Redis adapter, as applications have it: `node node_server.mjs KIND PORT REDIS_PORT`. Its
+// A Socket.IO server with a Redis adapter, as applications have it: `node node_server.mjs KIND PORT REDIS_PORT`,
+// or with the ports of all masters of a Redis Cluster. Its
 // clients say in the namespace /max what it shall do:
 //   enter(rooms, ack): it puts their socket into these rooms
 //   announce({ rooms, except, event, args }, ack): it emits to these rooms
@@ -11,7 +12,8 @@ import { createRequire } from "node:module";
 import { promisify } from "node:util";
 
 const require = createRequire(import.meta.url);
-const [kind, port, redisPort] = process.argv.slice(2);
+const [kind, port, ...redisPorts] = process.argv.slice(2);
+const [redisPort] = redisPorts;
 const redisUrl = `redis://127.0.0.1:${redisPort}`;
 
 /** Connects the library that a release of the adapter was made for, once to publish and once to subscribe. */
@@ -19,6 +21,13 @@ async function connections(library) {
   if (library === "ioredis") {
     const { default: Redis } = require("ioredis");
     return [new Redis(redisUrl), new Redis(redisUrl)];
+  }
+  if (library === "redis cluster") {
+    const rootNodes = redisPorts.map((port) => ({ url: `redis://127.0.0.1:${port}` }));
+    const { createCluster } = require("redis");
+    const clusters = [createCluster({ rootNodes }), createCluster({ rootNodes })];
+    await Promise.all(clusters.map((cluster) => cluster.connect()));
+    return clusters;
   }
   const { createClient } = require(library);
   const clients = [createClient({ url: redisUrl }), createClient({ url: redisUrl })];
@@ -30,13 +39,20 @@ async function connections(library) {
 const KINDS = {
   "adapter 8.3.0, node-redis 4": { server: "socket.io", adapter: "@socket.io/redis-adapter", library: "redis" },
   "adapter 8.3.0, ioredis": { server: "socket.io", adapter: "@socket.io/redis-adapter", library: "ioredis" },
+  "sharded adapter 8.3.0, node-redis 4": { adapter: "@socket.io/redis-adapter", library: "redis", sharded: true },
+  "sharded adapter 8.3.0, ioredis": { adapter: "@socket.io/redis-adapter", library: "ioredis", sharded: true },
+  "sharded adapter 8.3.0, Cluster of node-redis 4": {
+    adapter: "@socket.io/redis-adapter",
+    library: "redis cluster",
+    sharded: true,
+  },
   "adapter 7.2.0, node-redis 4": { server: "socket.io", adapter: "redis-adapter-7", library: "redis" },
   "socket.io-redis 6.1.1, socket.io 4": { server: "socket.io", adapter: "socket.io-redis-6", library: "redis-3" },
   "socket.io-redis 6.1.1, socket.io 3": { server: "socket.io-3", adapter: "socket.io-redis-6", library: "redis-3" },
   "socket.io-redis 5.4.0, socket.io 2": { server: "socket.io-2", adapter: "socket.io-redis-5" },
 };
 
-const { server, adapter, library } = KINDS[kind];
+const { server = "socket.io", adapter, library, sharded } = KINDS[kind];
 const http = createServer();
 const is2 = server === "socket.io-2";
 const io = is2 ? require(server)(http) : new (require(server).Server)(http);
@@ -44,9 +60,10 @@ if (is2) {
   io.adapter(require(adapter)({ host: "127.0.0.1", port: +redisPort }));
 } else {
   const [pub, sub] = await connections(library);
-  const { createAdapter } = require(adapter);
+  const { createAdapter, createShardedAdapter } = require(adapter);
   const isNamed = adapter === "socket.io-redis-6";
-  io.adapter(isNamed ? createAdapter({ pubClient: pub, subClient: sub }) : createAdapter(pub, sub));
+  const create = sharded ? createShardedAdapter : createAdapter;
+  io.adapter(isNamed ? create({ pubClient: pub, subClient: sub }) : create(pub, sub));
 }
 
 const max = io.of("/max");
@@ -62,6 +79,7 @@ max.on("connection", (socket) => {
     target.emit(event, ...args);
     ack(true);
   });
+  socket.on("ask", (ack) => max.serverSideEmit("who", (error, answers) => ack(error ? `${error}` : answers)));
   socket.on("count", async (ack) => {
     try {
       ack({ sockets: await socketsOf(), rooms: await roomsOf() });
@@ -71,6 +89,8 @@ max.on("connection", (socket) => {
   });
 });
 
+max.on("who", (answer) => answer(kind));
+
 /** The sockets of all servers. Releases before 4 know only their ids. */
 async function socketsOf() {
   if (is2) return (await promisify(max.clients.bind(max))()).length;
@@ -79,6 +99,8 @@ async function socketsOf() {
 
 /** The rooms of all servers. */
 async function roomsOf() {
+  // The sharded adapter has no such question.
+  if (sharded) return [];
   return is2 ? promisify(max.adapter.allRooms.bind(max.adapter))() : [...(await max.adapter.allRooms())];
 }
 
