@@ -9,7 +9,8 @@ use super::allowed::{Allowed, Text, show_url};
 use super::raw::Raw;
 use crate::event::{EXCEPT_MAX, SOCKET_ID_BYTES_MAX};
 
-/// The URL of a Redis, of the Sentinels that know where it is, or of members of a Redis Cluster. It may hold a password, which `Debug` does not show.
+/// The URL of a Redis, of the Sentinels that know where it is, or of members of a Redis Cluster. It may hold a
+/// password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Arc<str>);
 

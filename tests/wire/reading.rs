@@ -362,17 +362,21 @@ fn marks_are_read_strictly() {
     assert_eq!(told(&reader(Classic).read(NAMESPACE, &gone)), "rejected rooms");
 }
 
-/// The answers to the requests of a Node server with the sharded adapter, on its own channel.
+/// The answer to a broadcast with acknowledgements of a Node server with the sharded adapter, on its own channel.
 const NO_CLIENT: &str = concat!(
     "socket.io#/max#e78fa2a872d73feb#: ",
     r#"{"type":11,"data":{"requestId":"a","clientCount":0}"#,
     r#","uid":"mt:mnopqrstuvwx","nsp":"/max"}"#,
 );
+
+/// The answer to a request for sockets.
 const NO_SOCKET: &str = concat!(
     "socket.io#/max#e78fa2a872d73feb#: ",
     r#"{"type":8,"data":{"requestId":"a","sockets":[]}"#,
     r#","uid":"mt:mnopqrstuvwx","nsp":"/max"}"#,
 );
+
+/// The answer to an event for all servers.
 const NO_ANSWER: &str = concat!(
     "socket.io#/max#e78fa2a872d73feb#: ",
     r#"{"type":10,"data":{"requestId":"a","packet":null}"#,
