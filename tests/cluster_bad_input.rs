@@ -21,7 +21,7 @@ use support::client::{Client, new_sid, target};
 use support::cluster::{Cluster, Processes, QUICK, join_at, process};
 use support::ear::{Ear, id, numbered, numbers};
 use support::fixture::{Fixture, Scrape};
-use support::heard::{joined, talk_of, update};
+use support::heard::{joined, left, talk_of, update};
 use support::http::Http;
 use support::kind::Kind;
 use support::max_by_rule::MaxByRule;
@@ -207,14 +207,14 @@ fn a_node_whose_clock_is_an_hour_off_is_one_like_the_others() {
                 [-1, 0].map(|minutes| hour(time::OffsetDateTime::now_utc() + shift + time::Duration::minutes(minutes)));
             assert!(hours.iter().any(|hour| line.contains(hour)), "{line}: {hours:?}");
             let mut xavi = join_at(addr, Kind::WebSocket, "xavi", &["c"]).await;
-            messi.hears(&[joined("c", "xavi")]).await;
+            messi.hears_at_last(&joined("c", "xavi")).await;
             xavi.emit("talk", &talk_of("c", off)).await;
-            messi.hears(&[update("xavi", "c", off)]).await;
+            messi.hears_at_last(&update("xavi", "c", off)).await;
             messi.emit("talk", &talk_of("c", &format!("to {off}"))).await;
             xavi.hears_at_last(&update("messi", "c", &format!("to {off}"))).await;
             node.until("it counts", |now| now.sum("maxtalk_bus_peers", "") == 1.0).await;
             xavi.close().await;
-            messi.hears(&[support::heard::left("c", "xavi")]).await;
+            messi.hears_at_last(&left("c", "xavi")).await;
             drop(other);
             node.until("it is silent", |now| now.sum("maxtalk_bus_peers", "") == 0.0).await;
         }

@@ -393,8 +393,8 @@ fn a_full_mailbox_is_told_once_and_a_conversation_that_ended_is_detached(dialect
     until("detached", || (b.shards()[0].wanted == 0 && b.shards()[0].subscribed == 0).then_some(()));
 }
 
-/// The mailbox is full again after it was handled, by what others than the bus send, and no message of the bus was taken
-/// in between.
+/// The mailbox is full again after it was handled, and no message of the bus was taken in between: others than the bus
+/// send to it too.
 #[test]
 fn a_mailbox_that_is_full_again_is_told_again() {
     let server = RedisServer::start();

@@ -236,10 +236,7 @@ impl Listener {
     pub async fn until(&self, what: &str, is_enough: impl Fn(&[(Instant, Heard)]) -> bool) {
         let begun = Instant::now();
         while !is_enough(&self.heard.lock()) {
-            let heard = self.heard.lock();
-            let last = &heard[heard.len().saturating_sub(5)..];
-            assert!(begun.elapsed() < DEADLINE, "the listener on {}: {what}: {last:?}", self.node);
-            drop(heard);
+            assert!(begun.elapsed() < DEADLINE, "the listener on {}: {what}: {:?}", self.node, self.heard().last());
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -333,7 +330,8 @@ impl Load {
     /// Has each talker say so many talks at once, and then wait.
     pub async fn say_at_once(&self, talks: usize) {
         self.orders.send_replace(Order::Say(talks));
-        self.goes_on_for(talks * (self.talkers.len() - self.ledger.ended.lock().len())).await;
+        let living = self.talkers.len() - self.ledger.ended.lock().len();
+        self.goes_on_for(talks * living).await;
     }
 
     /// The times from a talk to when a listener has heard it, of the talks of one talker in this time, in order.
