@@ -1,5 +1,5 @@
-//! The faults of a Redis under a running load: talkers on two nodes, listeners on three. Each delivery is accounted for:
-//! it was heard once and in its order, or its listener was told after the loss. The table of the results is printed.
+//! The faults of a Redis under a running load: talkers on two nodes, listeners on three. Each delivery is accounted
+//! for: it was heard once and in its order, or its listener was told after the loss. The results are printed.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 

@@ -40,7 +40,7 @@ fn missed(conversation: &str) -> Heard {
 /// The 99th percentile and the number of these times, for the output.
 fn p99(times: &[Duration]) -> String {
     let at = times.len() * 99 / 100;
-    format!("{:?} of {}", times.get(at).or(times.last()), times.len())
+    format!("{:?} of {}", times.get(at).or_else(|| times.last()), times.len())
 }
 
 /// Waits until these nodes show the users of the load in all conversations, `without` some and `with` others.

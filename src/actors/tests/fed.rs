@@ -147,7 +147,7 @@ async fn the_audience_gives_news_to_the_living() {
     let door = world.conversation("c");
     world.settings.board.get("c").unwrap().open_door(door.downgrade());
     let messi = Member::enter(&world, &door, 1, "messi").await;
-    assert_eq!(audience.conversations(), [id.clone()]);
+    assert_eq!(audience.conversations(), std::slice::from_ref(&id));
     let offered = [audience.update(iker.clone(), talk(Some("1"))), audience.lost(&id), audience.lost(&id)];
     assert_eq!(offered, [Taken::Given, Taken::Given, Taken::Full]);
     // Every session has to know of an outage.
