@@ -29,8 +29,12 @@ use crate::version;
 /// The longest time in which the server has to answer one question.
 pub const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// The bytes of the longest frame that is agreed to.
-const FRAME_BYTES_MAX: u32 = 65_536;
+/// The bytes of the longest frame that is agreed to. RabbitMQ sends the head of a message as one frame, as long as its
+/// publisher was allowed to make it: 128 KiB by default.
+const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+
+/// The longest time in which one address has to answer. The next one is tried then.
+const DIAL_MAX: Duration = Duration::from_secs(3);
 
 /// The seconds between two signs of life, at most.
 const HEARTBEAT_S: u16 = 10;
@@ -248,7 +252,8 @@ async fn dial(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Result<B
     let found = lookup_host((host, port)).await.map_err(|error| fault::unresolved(host, &error))?;
     let mut failed = Fault::from(format!("the name {host} has no address"));
     for address in found {
-        match TcpStream::connect(address).await {
+        let dialed = timeout(DIAL_MAX, TcpStream::connect(address)).await;
+        match dialed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(|error| fault::unreachable(&address, &error))?;
                 let Some(config) = tls else { return Ok(Box::new(stream)) };

@@ -19,7 +19,7 @@ pub const BINDINGS: u16 = 2;
 pub const QUEUE_MESSAGES_MAX: u32 = 10_000;
 
 /// The bytes of these messages, at most.
-const QUEUE_BYTES_MAX: u32 = 64 * 1024 * 1024;
+pub const QUEUE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// The right to make the queue.
 const CONFIGURE: &str = "the right to configure `^amq\\.gen`";

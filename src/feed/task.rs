@@ -15,7 +15,7 @@ use super::link::{Link, Periods, State, Step};
 use super::method::{self, Method, Reply};
 use super::port::Taken;
 use super::refreshes::Refreshes;
-use super::session::{BINDINGS, MESSAGES, QUEUE_MESSAGES_MAX, Session};
+use super::session::{BINDINGS, MESSAGES, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, Session};
 use super::shared::Shared;
 use super::teller::Teller;
 use super::voice::Voice;
@@ -30,7 +30,10 @@ const OPEN_MAX: Duration = Duration::from_secs(10);
 const TELL_PERIOD: Duration = Duration::from_millis(10);
 
 /// The time between two looks at the length of the queue.
-const LOOK_PERIOD: Duration = Duration::from_secs(5);
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
+/// The longest time in which the server has to answer such a look.
+const LOOK_MAX: Duration = Duration::from_secs(15);
 
 /// The messages that are taken in one turn.
 const TAKE_MAX: usize = 256;
@@ -60,6 +63,8 @@ pub struct Task {
     refreshes: Refreshes,
     voice: Voice,
     look_due: Instant,
+    /// When a look was asked for that is not answered yet.
+    looks_since: Option<Instant>,
 }
 
 impl Task {
@@ -82,6 +87,7 @@ impl Task {
             refreshes: Refreshes::new(settings.refreshes_per_second_max),
             voice: Voice::new(&shared),
             look_due: now,
+            looks_since: None,
             shared,
         }
     }
@@ -180,7 +186,7 @@ impl Task {
             Ok(session) => {
                 self.voice.connected(&self.shared, session.without_memberships.as_ref());
                 self.session = Some(session);
-                self.look_due = now + LOOK_PERIOD;
+                (self.look_due, self.looks_since) = (now + LOOK_PERIOD, None);
                 self.link.connected();
             }
             Err(fault) => self.link.fail(fault, now),
@@ -215,7 +221,14 @@ impl Task {
         let mut frames = Vec::new();
         if now >= self.look_due {
             self.look_due = now + LOOK_PERIOD;
-            frames.extend(method::find_queue(MESSAGES, queue));
+            match self.looks_since {
+                None => {
+                    self.looks_since = Some(now);
+                    frames.extend(method::find_queue(MESSAGES, queue));
+                }
+                Some(since) if now >= since + LOOK_MAX => return Err("the server does not answer any more".into()),
+                Some(_) => {}
+            }
         }
         while let Some(change) = self.shared.bindings.lock().next(now) {
             let of = if change.binds { method::bind } else { method::unbind };
@@ -309,7 +322,10 @@ impl Task {
                 Ok(())
             }
             Method::Queue { messages, .. } => {
-                if messages >= QUEUE_MESSAGES_MAX {
+                self.looks_since = None;
+                // One telling covers what is dropped until it is over.
+                let is_full = messages >= full_at(self.shared.settings.message_bytes_max);
+                if is_full && self.link.state() == State::Up && !self.teller.is_active() {
                     self.teller.back(FeedGap::Queue);
                 }
                 Ok(())
@@ -339,4 +355,11 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// Returns the messages with which the queue may have been full since the last look. RabbitMQ hands them on in batches,
+/// and bounds their bytes too.
+fn full_at(message_bytes_max: usize) -> u32 {
+    let long_ones = QUEUE_BYTES_MAX as usize / message_bytes_max.max(1);
+    u32::try_from(long_ones).unwrap_or(u32::MAX).min(QUEUE_MESSAGES_MAX / 2)
 }

@@ -21,7 +21,7 @@ const OTHER_AFTER: Duration = Duration::from_secs(5);
 /// The least time between two lines about refused messages, or about exchanges that are not bound.
 const LINE_PERIOD: Duration = Duration::from_secs(1);
 
-/// The bytes of a refused message that the log shows.
+/// The bytes of the names of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
 
 /// Says a line at most once in a period, and how many it has left out.
@@ -101,12 +101,13 @@ impl Voice {
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
             logging::escape(&text).to_string()
         };
+        // The body is what people write to each other.
+        let length = delivery.body.as_ref().map(|body| format!(", {} bytes", body.len())).unwrap_or_default();
         log::warn!(
-            "refused a message of the feed, exchange {}, key {}: {}: {}{more}",
+            "refused a message of the feed, exchange {}, key {}: {}{length}{more}",
             text(&delivery.exchange),
             text(&delivery.key),
             why.as_str(),
-            text(delivery.body.as_deref().unwrap_or_default()),
         );
     }
 

@@ -30,7 +30,7 @@ const SUBSCRIBE: &str = ".subscribe";
 /// A message that RabbitMQ has delivered.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The exchange to which it was published.
+    /// The exchange to which it was published, which may be bound to the one from which it came here.
     pub exchange: Bytes,
     /// Its routing key.
     pub key: Bytes,
@@ -131,13 +131,13 @@ impl Reader {
         match (self.layout, exchange.as_str()) {
             (Layout::V3, NEW) => self.invitation(&key, body?),
             (Layout::V3, id) => self.post(self.conversation(id)?, body?),
-            (Layout::V4 | Layout::V5, CONVERSATIONS) => match key.split_once('.') {
+            // Members and MAX's worker publish to the exchange of a user, which is bound to that of all conversations.
+            (Layout::V4 | Layout::V5, _) => match key.split_once('.') {
                 Some((_, "messages")) => Ok(News::Ignored),
                 Some((id, "notifications")) => self.notification(self.conversation(id)?, body?),
                 None => self.notification(self.conversation(&key)?, body?),
                 Some(_) => Err(Rejected::Place),
             },
-            (Layout::V4 | Layout::V5, _) => Err(Rejected::Place),
         }
     }
 

@@ -69,9 +69,10 @@ fn what_max_4_and_5_publish_is_read() {
         (".other", stored, Err(Rejected::Place)),
         (".notifications.x", stored, Err(Rejected::Place)),
     ] {
-        for layout in [Layout::V4, Layout::V5] {
-            let delivery = delivery(CONVERSATIONS, &format!("{first}{key}"), body.as_bytes());
-            assert_eq!(reader(layout).read(&delivery), expected, "{key} {body}");
+        for (layout, exchange) in [(Layout::V4, CONVERSATIONS), (Layout::V5, CONVERSATIONS), (Layout::V5, "wb.publish")]
+        {
+            let delivery = delivery(exchange, &format!("{first}{key}"), body.as_bytes());
+            assert_eq!(reader(layout).read(&delivery), expected, "{exchange} {key} {body}");
         }
     }
 }
@@ -170,8 +171,7 @@ fn places_that_are_none_of_max_are_refused() {
     };
     let long = format!("{}.notifications", "x".repeat(65));
     for (exchange, key) in [
-        (&b"activity"[..], &b"c.notifications"[..]),
-        (b"conversations", b"\xff.notifications"),
+        (&b"conversations"[..], &b"\xff.notifications"[..]),
         (b"\xff", b"c.notifications"),
         (b"conversations", b".notifications"),
         (b"conversations", b""),
