@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BaseUrl, Config, Problem, message_bytes_min};
+use super::{BaseUrl, Config, Dialect, Problem, message_bytes_min};
 
 impl Config {
     /// Everything that is wrong between settings.
@@ -118,6 +118,12 @@ impl Config {
             cluster.url.is_empty() || cluster.message_bytes_max >= needed,
             &["cluster.message_bytes_max", "limits.id_bytes_max"],
             format!("the longest update must fit into a message; allowed here: at least {needed}"),
+        );
+        let has_slots = cluster.url.iter().any(|url| url.reveal().contains("+cluster://"));
+        check(
+            !has_slots || cluster.dialect != Dialect::Sharded || !self.protocol.namespace.contains(['{', '}']),
+            &["protocol.namespace", "cluster.dialect"],
+            "the slots of a Redis Cluster are decided by braces, so that the namespace must have none".to_owned(),
         );
     }
 }

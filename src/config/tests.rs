@@ -471,6 +471,11 @@ fn settings_that_cannot_work_together_are_named_together() {
              the longest update must fit into a message; allowed here: at least 68288",
         ),
         (
+            "cluster.url = ['redis+cluster://a']\ncluster.dialect = 'sharded'\nprotocol.namespace = '/{a}'".to_owned(),
+            "protocol.namespace = \"/{a}\" (file a.toml, line 3), cluster.dialect = \"sharded\" (file a.toml, line 2): \
+             the slots of a Redis Cluster are decided by braces, so that the namespace must have none",
+        ),
+        (
             "demo.people = 5\nmax.url = 'http://max'".to_owned(),
             "demo.people = 5 (file a.toml, line 1), max.url = \"http://max\" (file a.toml, line 2): \
              the first needs the demo MAX, which runs only without the second",

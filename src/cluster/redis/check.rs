@@ -110,7 +110,7 @@ pub async fn check_cluster(
         let mut checked = Checked { url: address.to_string().into(), steps: Vec::new() };
         let found = (beats.into_iter().find(|channel| has(channel)), probes.into_iter().find(|id| has(&wire.room(id))));
         if let (Some(beats), Some(probe)) = found {
-            let is_here = |channel: &&str| has(channel) || (*channel != wire.namespace() && *channel != wire.nodes());
+            let is_here = |channel: &&str| has(channel) || settings.python_channel.as_deref() == Some(*channel);
             let mut always: Vec<_> = wire.always().into_iter().filter(is_here).map(str::to_owned).collect();
             if !always.contains(&beats) {
                 always.push(beats.clone());
