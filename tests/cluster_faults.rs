@@ -34,7 +34,7 @@ const RIGHTS: [&str; 12] = [
     "resetkeys",
     "resetchannels",
     "&socket.io#/max#*",
-    "&socket.io-nodes#/max#",
+    "&socket.io-nodes#/max#*",
     "-@all",
     "+subscribe",
     "+unsubscribe",

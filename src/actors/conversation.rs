@@ -11,14 +11,14 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 
-use super::announcement::{Announcement, Relay, Source};
+use super::announcement::Announcement;
 use super::members::{Change, Members};
 use super::pending_entries::PendingEntry;
 use super::roster::Tenure;
 use super::talks::Ticket;
 use crate::board::conversations::{ConversationBoard, ConversationCard, ConversationEntry};
 use crate::cluster::door::FromBus;
-use crate::cluster::peers::{RecentIds, Update};
+use crate::cluster::peers::RecentIds;
 use crate::delivery::fold::{Loss, News, Recount};
 use crate::delivery::outbox::Outbox;
 use crate::event::{CloseReason, ConversationId, ServerEvent, SessionId, Talk, Username};
@@ -29,6 +29,7 @@ use crate::metrics::{ActorClass, DeliveryPath, EventLabel, Metrics};
 use crate::protocol::frame::Broadcast;
 use crate::turns::Rest;
 
+mod announced;
 pub mod clustered;
 pub(super) mod fan_out;
 mod fed;
@@ -330,28 +331,6 @@ impl ConversationActor {
         let (broadcast, label) = self.encoder(&event, path);
         let news = News::Update { namespace: self.settings.namespace.clone(), username, talk };
         FanOut::new(broadcast, label, news, except)
-    }
-
-    fn announce(&mut self, announcement: Announcement, handling: Handling, ctx: &mut Context<Self>) {
-        let Announcement { username, talk, except, except_self, source } = announcement;
-        let update = Update { username, talk, except, except_self };
-        let (path, answer) = match source {
-            Source::BackEnd { relay_required, receipt } => {
-                let relay = self.relay(&update, relay_required);
-                if matches!(relay, Relay::ToldAlready) || relay_required && matches!(relay, Relay::Full) {
-                    return receipt.give(0, relay);
-                }
-                (DeliveryPath::Local, Some((receipt, relay)))
-            }
-            Source::Feed if self.is_new(&update.talk) => (DeliveryPath::Feed, None),
-            Source::Feed => return,
-        };
-        let Update { username, talk, except, except_self } = update;
-        let except = Except::of(except, except_self.then(|| username.clone()));
-        let sessions = self.update(username, talk, except, path, handling, ctx);
-        if let Some((receipt, relay)) = answer {
-            receipt.give(sessions, relay);
-        }
     }
 
     fn note_members(&self) {

@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 
 use super::address::{Address, AddressError, Place};
 use super::door::Door;
-use super::letters::{Letter, Letterbox, Unsent};
+use super::letters::{Letter, Letterbox, Post, Unsent};
 use super::message::{Message, NodeId};
 use super::nodes::Peer;
 use super::port::Port;
@@ -199,29 +199,6 @@ impl Bus {
         })
     }
 
-    /// Whether another node is heard.
-    pub fn lives(&self, node: NodeId) -> bool {
-        let is_heard = |shard: &Arc<Shard>| shard.nodes.lock().get(node).is_some_and(|peer| !peer.is_silent);
-        self.routes.read().shards().iter().any(is_heard)
-    }
-
-    /// Whether there is one server, by which letters and messages go in their order.
-    pub fn is_ordered(&self) -> bool {
-        self.routes.read().shards().len() == 1
-    }
-
-    /// Sends a letter to another node, by any server that is up, or by that of the channel of the nodes in a Redis
-    /// Cluster. It may be lost on the way.
-    ///
-    /// # Errors
-    /// It is too long, or no server is up, or too many letters wait.
-    pub fn post(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
-        let is_up = |shard: &&Arc<Shard>| *shard.status.lock() == Status::Up;
-        let table = self.routes.read();
-        let outlet = if table.is_cluster() { table.leader() } else { table.shards().iter().find(is_up) };
-        outlet.filter(is_up).ok_or(Unsent::Away)?.post(to, letter)
-    }
-
     /// Has `letterbox` take the letters of other nodes. Only the first one does.
     pub fn deliver_to(&self, letterbox: Weak<dyn Letterbox>) {
         let _ = self.context.letterbox.set(letterbox);
@@ -282,6 +259,32 @@ impl Port for Bus {
 
     fn is_leaving(&self) -> bool {
         self.context.orders.lock().bye.is_some()
+    }
+}
+
+impl Post for Bus {
+    fn node(&self) -> NodeId {
+        Self::node(self)
+    }
+
+    fn holder(&self, tag: &str) -> Option<NodeId> {
+        self.node_of(tag)
+    }
+
+    fn lives(&self, node: NodeId) -> bool {
+        let is_heard = |shard: &Arc<Shard>| shard.nodes.lock().get(node).is_some_and(|peer| !peer.is_silent);
+        self.routes.read().shards().iter().any(is_heard)
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.routes.read().shards().len() == 1
+    }
+
+    fn send(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
+        let is_up = |shard: &&Arc<Shard>| *shard.status.lock() == Status::Up;
+        let table = self.routes.read();
+        let outlet = if table.is_cluster() { table.leader() } else { table.shards().iter().find(is_up) };
+        outlet.filter(is_up).ok_or(Unsent::Away)?.post(to, letter)
     }
 }
 

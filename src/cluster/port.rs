@@ -1,14 +1,12 @@
-//! The sides of the bus that conversations and sessions see: the [`Port`], and the bus as the [`Post`].
+//! The side of the bus that conversations see: the [`Port`].
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::bus::Bus;
 use super::door::Door;
-use super::letters::{Letter, Post, Unsent};
-use super::message::{Message, NodeId};
+use super::message::Message;
 use super::queue::Overflow;
 use crate::event::ConversationId;
 
@@ -45,26 +43,4 @@ pub trait Port: fmt::Debug + Send + Sync {
     /// Returns whether this node has said that it ends. The others keep its users until its grace is over, so nobody is
     /// told that they leave.
     fn is_leaving(&self) -> bool;
-}
-
-impl Post for Bus {
-    fn node(&self) -> NodeId {
-        Self::node(self)
-    }
-
-    fn holder(&self, tag: &str) -> Option<NodeId> {
-        self.node_of(tag)
-    }
-
-    fn lives(&self, node: NodeId) -> bool {
-        Self::lives(self, node)
-    }
-
-    fn is_ordered(&self) -> bool {
-        Self::is_ordered(self)
-    }
-
-    fn send(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
-        self.post(to, letter)
-    }
 }

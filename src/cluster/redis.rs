@@ -104,6 +104,8 @@ pub(super) struct Task {
     /// The answers for Node servers, and whether some are under way.
     answers: Vec<Answer>,
     is_answering: bool,
+    /// Whether letters are under way.
+    is_posting: bool,
     /// The messages about this node that are under way.
     telling: Vec<Telling>,
     voice: Voice,
@@ -140,6 +142,7 @@ impl Task {
             is_end_said: false,
             answers: Vec::new(),
             is_answering: false,
+            is_posting: false,
             telling: Vec::new(),
             voice: Voice::new(&shard),
             shard,
@@ -338,7 +341,7 @@ impl Task {
         self.beats.clear();
         // Nobody waits for them that long.
         self.answers.clear();
-        self.is_answering = false;
+        (self.is_answering, self.is_posting) = (false, false);
         self.teller.disconnected();
         // Those who wait for an answer are told so by their deadlines.
         self.shard.letters.lock().clear();
@@ -410,7 +413,10 @@ impl Task {
             },
             Done::Told(telling, Ok(())) => return self.telling.retain(|under_way| *under_way != telling),
             Done::Published(number, Ok(answers)) => self.take_answers(number, answers),
-            Done::Posted(Ok(moved)) => moved.into_iter().filter_map(|moved| self.moved(moved)).next(),
+            Done::Posted(Ok(moved)) => {
+                self.is_posting = false;
+                moved.into_iter().filter_map(|moved| self.moved(moved)).next()
+            }
             Done::Changed(command, Ok(moved)) => {
                 let fault = moved.into_iter().filter_map(|moved| self.moved(moved)).next();
                 if self.shard.context.wire.is_sharded() {

@@ -2,6 +2,7 @@
 //! their threads, messages come in on the thread of the bus.
 
 pub mod context;
+mod letters;
 pub mod routes;
 
 use std::collections::VecDeque;
@@ -13,12 +14,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use self::context::Context;
+pub use self::letters::Waiting;
 use self::routes::{Own, Routes};
 use super::address::Address;
 use super::attached::{Attached, Confirmed};
 use super::door::{Closed, Door, FromBus};
-use super::letters::{Letter, Unsent};
-use super::message::{Channel, Content, Message, NodeId, NodeMessage, Presence};
+use super::message::{Channel, Content, Message, NodeMessage, Presence};
 use super::nodes::{NodeChange, Nodes};
 use super::queue::{Claim, Item, Overflow, Queue};
 use super::status::Status;
@@ -31,9 +32,6 @@ use crate::metrics::{
 
 /// The updates for everybody that may wait.
 const EVERYBODY_MAX: usize = 1024;
-
-/// The letters that may wait to be published.
-const LETTERS_MAX: usize = 4096;
 
 /// The bytes of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
@@ -68,17 +66,6 @@ pub struct Again {
     pub life: u64,
     /// Whether the end of an outage is told to it too.
     pub covered: bool,
-}
-
-/// A letter that waits to be published.
-#[derive(Debug)]
-pub struct Waiting {
-    /// The channel.
-    pub channel: String,
-    /// Its bytes.
-    pub body: Vec<u8>,
-    /// The position in the queue of the messages that go before it.
-    pub behind: u64,
 }
 
 /// One server.
@@ -138,18 +125,25 @@ impl Shard {
     pub fn new(number: usize, address: Address, context: Arc<Context>) -> Arc<Self> {
         let settings = &context.settings;
         let nodes = Arc::new(Mutex::new(Nodes::new(context.node, settings.name.clone(), settings.silent)));
-        Self::beside(number, address, nodes, context)
+        let own = Own::all(&context.wire);
+        Self::beside(number, address, nodes, own, context)
     }
 
     /// Creates a server that is not connected.
-    pub fn beside(number: usize, address: Address, nodes: Arc<Mutex<Nodes>>, context: Arc<Context>) -> Arc<Self> {
+    pub fn beside(
+        number: usize,
+        address: Address,
+        nodes: Arc<Mutex<Nodes>>,
+        own: Own,
+        context: Arc<Context>,
+    ) -> Arc<Self> {
         let settings = &context.settings;
         let queue = Queue::new(settings.queue_messages_max, settings.queue_bytes_max);
         let status = Status::Down { since: context.started, why: "not yet connected".into() };
         Arc::new(Self {
             number,
             address: Mutex::new(address),
-            own: Mutex::new(Own::all(&context.wire)),
+            own: Mutex::new(own),
             queue: Mutex::new(queue),
             letters: Mutex::default(),
             attached: Mutex::new(Attached::new()),
@@ -171,13 +165,7 @@ impl Shard {
 
     /// Returns the names of its channels that belong to no conversation.
     pub fn own_channels(&self) -> Vec<String> {
-        let wire = &self.context.wire;
-        let Own { has_namespace, leads, beats } = self.own.lock().clone();
-        // Whatever a Python server publishes reaches all members of a Redis Cluster.
-        let python =
-            wire.always().into_iter().filter(|name| leads && *name != wire.namespace() && *name != wire.nodes());
-        let namespace = [wire.namespace()].into_iter().filter(|_| has_namespace);
-        namespace.chain([&*beats]).chain(python).map(str::to_owned).collect()
+        self.own.lock().channels(&self.context.wire)
     }
 
     /// Its URL without secrets.
@@ -281,24 +269,6 @@ impl Shard {
             Err(Overflow) => self.count_dropped(BusDirection::Out),
         }
         pushed
-    }
-
-    /// Queues a letter to another node. It comes there after all messages that wait now.
-    ///
-    /// # Errors
-    /// It is too long, or too many wait.
-    pub fn post(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
-        let wire = &self.context.wire;
-        let body = wire.write_letter(letter).ok_or(Unsent::TooLong)?;
-        let mut letters = self.letters.lock();
-        if letters.len() >= LETTERS_MAX {
-            self.count_dropped(BusDirection::Out);
-            return Err(Unsent::Away);
-        }
-        let behind = self.queue.lock().back();
-        letters.push_back(Waiting { channel: wire.letters_to(to), body, behind });
-        self.wake.notify_one();
-        Ok(())
     }
 
     /// Takes a message that came on a channel. It runs on the thread of the bus.

@@ -5,7 +5,7 @@ use maxtalk::testing::cluster::{Dialect, Handover, Letter, Offer, Reading, Refus
 use super::{id, node, reader, told, username, writer};
 
 /// The channel of the node that reads.
-const OWN: &[u8] = b"socket.io-nodes#/max#mnopqrstuvwx#";
+const OWN: &[u8] = b"socket.io-nodes#/max#{socket.io-nodes#/max#}mnopqrstuvwx#";
 
 fn of() -> Return {
     Return { node: node("abcdefghijkl"), number: u64::MAX }
@@ -96,6 +96,6 @@ fn letters_that_make_no_sense_are_refused() {
     ] {
         assert_eq!(told(&reader(Dialect::Classic).read(OWN, text.as_bytes())), outcome, "{text}");
     }
-    let of_another = b"socket.io-nodes#/max#abcdefghijkl#";
+    let of_another = b"socket.io-nodes#/max#{socket.io-nodes#/max#}abcdefghijkl#";
     assert_eq!(told(&reader(Dialect::Classic).read(of_another, b"{}")), "rejected channel");
 }

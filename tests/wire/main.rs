@@ -200,7 +200,7 @@ fn captured_messages_are_read() {
 fn channels_are_named() {
     let wire = writer(Dialect::Classic);
     assert_eq!(wire.nodes().as_bytes(), NODES);
-    let own = "socket.io-nodes#/max#abcdefghijkl#";
+    let own = "socket.io-nodes#/max#{socket.io-nodes#/max#}abcdefghijkl#";
     assert_eq!(wire.always(), ["socket.io#/max#", "socket.io-nodes#/max#", own, "socketio"]);
     let silent = Wire::new(WireSettings { python_channel: None, ..settings(Dialect::Classic, "abcdefghijkl") });
     assert_eq!(silent.always(), ["socket.io#/max#", "socket.io-nodes#/max#", own]);

@@ -7,6 +7,7 @@ use super::moving::Asked;
 use super::{Claim, Recovery, Registration, Request, parse};
 use crate::cluster::letters::{HOPS_MAX, Handover, Letter, Letterbox, Offer, Refused, Return, Unsent};
 use crate::cluster::message::NodeId;
+use crate::delivery::offset::Offset;
 use crate::delivery::outbox::Outbox;
 use crate::metrics::{Limit, RecoveryResult};
 
@@ -15,13 +16,16 @@ impl<T> Recovery<T> {
     /// client has heard.
     ///
     /// # Errors
-    /// No living node is known to have it, or the bus is away, or too many such claims are under way.
+    /// No living node is known to have it, `heard` is no offset, the bus is away, or too many claims are under way.
     pub fn claim_elsewhere(&self, pid: &str, heard: Option<&str>) -> Result<Errand, RecoveryResult> {
         let cluster = self.cluster.as_ref().ok_or(RecoveryResult::UnknownPid)?;
         let (tag, key) = parse(pid).ok_or(RecoveryResult::UnknownPid)?;
         let moved = cluster.moved.lock().get(key);
         let holder = moved.filter(|node| cluster.post.lives(*node)).or_else(|| cluster.post.holder(tag));
         let holder = holder.ok_or(RecoveryResult::UnknownPid)?;
+        if heard.is_some_and(|heard| Offset::parse(heard).is_none()) {
+            return Err(RecoveryResult::UnknownOffset);
+        }
         let Some(errand) = cluster.errands.begin() else {
             self.metrics.limited(Limit::Returns);
             return Err(RecoveryResult::Busy);
@@ -69,8 +73,8 @@ impl<T> Recovery<T> {
         let Some(claim) = self.find(pid) else { return false };
         let Some(outbox) = claim.outbox.upgrade() else { return false };
         let mut request = claim.request.lock();
-        // Somebody else has claimed it since it was offered.
-        if request.is_some() && matches!(asked, Asked::Take { .. }) {
+        // Its client has come back here since it was offered, or somebody else has claimed it.
+        if matches!(asked, Asked::Take { .. }) && (request.is_some() || !claim.is_kept()) {
             return false;
         }
         let older = request.replace(Request::Elsewhere(asked));
@@ -144,7 +148,9 @@ impl<T> Registration<T> {
         let letter = Letter::Handover { of, handover: handover.clone() };
         if cluster.post.send(of.node, &letter) == Err(Unsent::TooLong) {
             handover.events = None;
-            cluster.answer(&Letter::Handover { of, handover });
+            if cluster.post.send(of.node, &Letter::Handover { of, handover }) == Err(Unsent::TooLong) {
+                cluster.refuse(of, Refused::UnknownOffset);
+            }
         }
     }
 }
@@ -246,15 +252,16 @@ mod tests {
     fn a_session_moves_by_letters_and_its_pid_leads_to_it() {
         let nodes = [1, 2, 3].map(Node::new);
         let [one, two, three] = &nodes;
-        let session = one.enter();
+        let mut session = one.enter();
+        session.keep().unwrap();
         let pid = session.pid();
-        let mut errand = two.recovery.claim_elsewhere(&pid, Some("o")).unwrap();
+        let mut errand = two.recovery.claim_elsewhere(&pid, Some("012345678")).unwrap();
         let (to, claim) = two.sent();
         assert_eq!(to, one.carrier.node);
         one.recovery.deliver(claim);
         assert_eq!(session.claimant(), Claimant::Elsewhere);
         let of = errand.of;
-        assert_eq!(session.take_asked(), Some(Asked::Claim { of, heard: Some("o".into()) }));
+        assert_eq!(session.take_asked(), Some(Asked::Claim { of, heard: Some("012345678".into()) }));
         assert!(session.offer(of, offer()));
         let (to, offered) = one.sent();
         assert_eq!(to, two.carrier.node);
@@ -266,7 +273,8 @@ mod tests {
         session.move_to(of, Handover::default());
         two.recovery.deliver(one.sent().1);
         assert!(matches!(errand.letters.try_recv(), Ok(Letter::Handover { .. })));
-        let moved = two.recovery.adopt(&pid, &two.outbox).unwrap();
+        let mut moved = two.recovery.adopt(&pid, &two.outbox).unwrap();
+        moved.keep().unwrap();
         assert_eq!(moved.pid(), pid);
         assert!(two.recovery.adopt(&pid, &two.outbox).is_none(), "it is here");
         assert!(two.recovery.claim(&pid).is_some());
@@ -295,6 +303,8 @@ mod tests {
             assert_eq!(two.recovery.claim_elsewhere(unknown, None).unwrap_err(), RecoveryResult::UnknownPid);
         }
         assert_eq!(one.recovery.claim_elsewhere(&pid, None).unwrap_err(), RecoveryResult::UnknownPid, "its own");
+        let long = two.recovery.claim_elsewhere(&pid, Some(&"0".repeat(60_000)));
+        assert_eq!(long.unwrap_err(), RecoveryResult::UnknownOffset);
         let mut errand = two.recovery.claim_elsewhere(&pid, None).unwrap();
         one.recovery.deliver(two.sent().1);
         let refusal = Letter::Refusal { of: errand.of, why: Refused::UnknownPid };
@@ -314,7 +324,8 @@ mod tests {
     #[test]
     fn who_is_not_answered_by_the_session_is_refused() {
         let (one, two) = (Node::new(1), Node::new(2));
-        let session = one.enter();
+        let mut session = one.enter();
+        session.keep().unwrap();
         let pid: Box<str> = session.pid().into();
         let of = |number| Return { node: two.carrier.node, number };
         let claim = |number| Letter::Claim { of: of(number), pid: pid.clone(), heard: None, hops: 0 };
@@ -326,6 +337,11 @@ mod tests {
         assert_eq!(one.sent(), refused(1));
         let _claimed = one.recovery.claim(&pid).unwrap();
         assert_eq!((one.sent(), session.claimant()), (refused(2), Claimant::Here));
+        one.recovery.deliver(claim(3));
+        assert_eq!(session.take_asked(), Some(Asked::Claim { of: of(3), heard: None }));
+        session.resume();
+        one.recovery.deliver(Letter::Take { of: of(3), pid: pid.clone() });
+        assert_eq!(one.sent(), refused(3), "its client has come back here");
         one.recovery.deliver(claim(3));
         drop(session);
         assert_eq!(one.sent(), refused(3), "the session has ended");

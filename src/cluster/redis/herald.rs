@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fault::{Fault, Moved, Refusal};
+use super::traffic::{PIPELINE_BYTES, PIPELINE_MESSAGES};
 use super::{Done, Task};
 use crate::cluster::message::NodeMessage;
 use crate::cluster::shard::Shard;
@@ -92,19 +93,30 @@ impl Task {
         self.start(sent, |_| Done::Answered);
     }
 
-    /// Publishes the letters that wait, if the messages before them are published.
+    /// Publishes some of the letters that wait, if the messages before them are published and no others are under way.
     pub(super) fn post(&mut self) {
-        let front = self.shard.queue.lock().front();
-        let mut letters = Vec::new();
+        if self.is_posting {
+            return;
+        }
+        let front = {
+            let queue = self.shard.queue.lock();
+            if queue.is_empty() { u64::MAX } else { queue.front() }
+        };
+        let (mut letters, mut bytes) = (Vec::new(), 0);
         {
             let mut waiting = self.shard.letters.lock();
-            while let Some(letter) = waiting.pop_front_if(|letter| letter.behind <= front) {
+            while letters.len() < PIPELINE_MESSAGES
+                && bytes < PIPELINE_BYTES
+                && let Some(letter) = waiting.pop_front_if(|letter| letter.behind <= front)
+            {
+                bytes += letter.body.len();
                 letters.push(letter);
             }
         }
         if letters.is_empty() {
             return;
         }
+        self.is_posting = true;
         let sent = self.session.as_ref().map(|session| {
             let messages = letters.iter().map(|letter| (letter.channel.clone(), &letter.body[..]));
             session.publish(session.words().pipeline(messages))

@@ -15,7 +15,7 @@ use crate::cluster::address::{Address, Host, Place};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::shard::Shard;
 use crate::cluster::shard::context::Context;
-use crate::cluster::shard::routes::Routes;
+use crate::cluster::shard::routes::{Own, Routes};
 use crate::cluster::slots::Topology;
 use crate::cluster::status::Status;
 
@@ -106,7 +106,8 @@ impl<F: Fn(Arc<Shard>)> Surveyor<F> {
         }
         let nodes = self.routes.read().shards().first().map(|shard| shard.nodes.clone());
         let Some(nodes) = nodes else { return };
-        let make = |number, address| Shard::beside(number, address, nodes.clone(), self.context.clone());
+        let make =
+            |number, address| Shard::beside(number, address, nodes.clone(), Own::default(), self.context.clone());
         let changed = self.routes.change(plan, &self.address, make);
         changed.new.iter().cloned().for_each(&self.start);
         self.routes.tell(changed);

@@ -7,10 +7,10 @@ use crate::cluster::queue::Item;
 use crate::event::ConversationId;
 
 /// The messages of one pipeline.
-const PIPELINE_MESSAGES: usize = 512;
+pub(super) const PIPELINE_MESSAGES: usize = 512;
 
 /// The bytes of one pipeline.
-const PIPELINE_BYTES: usize = 1024 * 1024;
+pub(super) const PIPELINE_BYTES: usize = 1024 * 1024;
 
 /// The pipelines that are not yet answered. They fit into the line of commands inside the library, with room for all
 /// others: what does not fit into it at once may be overtaken by what is sent later.

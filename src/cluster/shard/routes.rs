@@ -75,7 +75,7 @@ impl Survey {
 }
 
 /// The channels of a shard that belong to no conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
     /// Whether it has the channel of the namespace.
     pub has_namespace: bool,
@@ -89,6 +89,15 @@ impl Own {
     /// Returns the channels of a server that has all of them.
     pub fn all(wire: &Wire) -> Self {
         Self { has_namespace: true, leads: true, beats: wire.nodes().to_owned() }
+    }
+
+    /// Returns the names of the channels.
+    pub fn channels(&self, wire: &Wire) -> Vec<String> {
+        // Whatever a Python server publishes reaches all members of a Redis Cluster.
+        let others =
+            wire.always().into_iter().filter(|name| self.leads && *name != wire.namespace() && *name != wire.nodes());
+        let namespace = [wire.namespace()].into_iter().filter(|_| self.has_namespace);
+        namespace.chain([&*self.beats]).chain(others).map(str::to_owned).collect()
     }
 
     /// Returns the channels of the shard at this place in a Redis Cluster.
@@ -253,6 +262,10 @@ impl Routes {
                 carry(shard, table, &mut changed);
             }
             if !table.shards.iter().any(|present| Arc::ptr_eq(present, shard)) {
+                // The new leader has to hear all nodes anew.
+                if shard.own.lock().leads {
+                    shard.nodes.lock().down();
+                }
                 shard.retire();
             }
         }
