@@ -13,6 +13,8 @@ const NEEDED_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("src/actors/roster.rs", "len", "the file's own tests"),
     ("src/board/sessions.rs", "card", "the file's own tests"),
     ("src/bench/target/child.rs", "addr", "tests/bench_target.rs, tests/fault_lab.rs"),
+    ("src/bench/target.rs", "Child", "tests/bench_target.rs, tests/fault_lab.rs"),
+    ("src/bench/target.rs", "ChildError", "tests/bench_target.rs"),
     ("src/bench/target.rs", "How", "tests/bench_target.rs"),
     ("src/cluster/wire/reading.rs", "ALL", "tests/wire, for both sets"),
     ("src/cluster/wire/reading.rs", "as_str", "tests/wire, for one of the sets"),
