@@ -111,6 +111,8 @@ impl Bindings {
             self.bound.remove(id);
             if *binds {
                 self.missing.push_back((now + RETRY_AFTER, id.clone()));
+            } else if self.wanted.contains_key(id) {
+                self.look_at(id.clone());
             }
         }
         change
@@ -181,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn an_exchange_that_is_wanted_again_is_bound_although_its_end_was_refused() {
+        let (mut bindings, now) = (Bindings::default(), Instant::now());
+        bindings.attach(&id("a"), 1);
+        assert_eq!((bindings.next(now), bindings.confirmed()), (bind("a"), Some(id("a"))));
+        bindings.detach(&id("a"), 1);
+        assert_eq!(bindings.next(now), Some(Change { id: id("a"), binds: false }));
+        bindings.attach(&id("a"), 2);
+        assert_eq!(bindings.next(now), None, "its end is under way");
+        bindings.refused(now);
+        assert_eq!(bindings.next(now), bind("a"));
+    }
+
+    #[test]
     fn few_questions_are_under_way_and_a_new_connection_asks_all_of_them() {
         let (mut bindings, now) = (Bindings::default(), Instant::now());
         for number in 0..200 {
@@ -221,21 +236,20 @@ mod tests {
                         }
                     }
                     2 => asked.extend(bindings.next(now)),
-                    3 => {
-                        if let Some(Change { id, binds }) = asked.pop_front() {
-                            if binds { server.insert(id) } else { server.remove(&id) };
-                            bindings.confirmed();
-                        }
-                    }
                     4 => {
                         asked.clear();
                         server.clear();
                         bindings.disconnected();
                     }
+                    // A server without the exchange refuses to bind it, and no more.
+                    5 if asked.front().is_some_and(|change: &Change| change.binds) => {
+                        asked.clear();
+                        bindings.refused(now);
+                    }
                     _ => {
-                        if asked.pop_front().is_some_and(|change: Change| change.binds) {
-                            asked.clear();
-                            bindings.refused(now);
+                        if let Some(Change { id, binds }) = asked.pop_front() {
+                            if binds { server.insert(id) } else { server.remove(&id) };
+                            bindings.confirmed();
                         }
                     }
                 }
