@@ -15,6 +15,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::ApiError;
 use super::guard::{Asked, Right};
+use super::model::announce::RelayWish;
 use super::model::{FaultCode, Refusal};
 use super::refusals::Refusals;
 use super::settings;
@@ -51,7 +52,7 @@ macro_rules! routes {
         #[openapi(
             info(title = "maxtalk", description = "The API of a maxtalk server, for operators and back ends."),
             paths($($($room::$handler),+),+),
-            components(schemas(Refusal)),
+            components(schemas(Refusal, RelayWish)),
             modifiers(&Keys),
             security(("key" = [])),
         )]
