@@ -306,7 +306,8 @@ fn what_max_3_publishes_is_told_to_the_members() {
         assert!(rabbit.publish(host.name, "new", "messi", br#"{"conversation": "c3"}"#));
         messi.hears_at_last(&bound("c3")).await;
         assert!(post("c3", "m2"));
-        messi.hears(&[update("xavi", "c3", "m2")]).await;
+        // The news that messi listens to c3 may come before its exchange is bound, or behind it.
+        messi.hears_at_last(&update("xavi", "c3", "m2")).await;
         drop(messi);
         let is_given_up = async {
             while rabbit.is_heard(host.name, "c1") || rabbit.is_heard(host.name, "c3") {
@@ -387,7 +388,8 @@ fn the_maker_of_a_conversation_is_refreshed() {
 fn an_outage_of_the_broker_is_told() {
     run(async {
         let mut host = Host::of_max("outage");
-        let server = host.serve("").await;
+        // The clients of the test answer no pings while the broker starts, which takes a minute on a busy machine.
+        let server = host.serve("protocol.ping_timeout_ms = 300000").await;
         server.max.talks_in("messi", &["c"]);
         server.max.talks_in("xavi", &["d"]);
         let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c"]).await;
