@@ -23,6 +23,7 @@ const SETTINGS: &str = "
     recovery.window_ms = 600000
     recovery.claim_ms = 60000
     cluster.heartbeat_ms = 1000
+    protocol.ping_interval_ms = 300000
     cluster.silent_ms = 30000
     cluster.settle_ms = 2000
     cluster.attach_ms = 30000
