@@ -12,11 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-
-/// The first wait before another try to connect.
-const WAIT_MIN: Duration = Duration::from_millis(100);
+use super::downtime::Downtime;
 
 /// The time within which both connections have to be made.
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -107,19 +103,10 @@ pub struct Link {
     steps: VecDeque<Step>,
     /// The moment at which connecting or checking has failed.
     deadline: Option<Instant>,
-    wait: Duration,
     role_due: Instant,
     beat_due: Instant,
     heard: Instant,
-    up_at: Option<Instant>,
-    /// The moment since which not all was well.
-    down_since: Option<Instant>,
-    /// Whether conversations were told that the server is away.
-    is_told: bool,
-    /// Whether conversations have to be told that the server is back.
-    owes_over: bool,
-    failure: Option<Arc<str>>,
-    random: StdRng,
+    downtime: Downtime,
 }
 
 impl Link {
@@ -130,16 +117,10 @@ impl Link {
             state: State::Down(now),
             steps: VecDeque::new(),
             deadline: None,
-            wait: WAIT_MIN,
             role_due: now,
             beat_due: now,
             heard: now,
-            up_at: None,
-            down_since: Some(now),
-            is_told: false,
-            owes_over: false,
-            failure: None,
-            random: StdRng::seed_from_u64(seed),
+            downtime: Downtime::new(periods.tell_after, periods.reconnect_max, seed, now),
         }
     }
 
@@ -150,30 +131,30 @@ impl Link {
 
     /// The moment since which not all is well. `None`: all is.
     pub fn down_since(&self) -> Option<Instant> {
-        self.down_since
+        self.downtime.since()
     }
 
     /// The last failure since all was well.
     pub fn failure(&self) -> Option<&Arc<str>> {
-        self.failure.as_ref()
+        self.downtime.failure()
     }
 
     /// Notes that the server was up before this link was made, and conversations may have missed anything since.
     pub fn was_up(&mut self) {
-        self.owes_over = true;
+        self.downtime.was_up();
     }
 
     /// Has the next try to connect made now, because the server may be another one.
     pub fn hurry(&mut self, now: Instant) {
         if let State::Down(until) = &mut self.state {
             *until = now.min(*until);
-            self.wait = WAIT_MIN;
+            self.downtime.hurry();
         }
     }
 
     /// Whether conversations are told that the server is back when all is well.
     pub fn owes_over(&self) -> bool {
-        self.owes_over
+        self.downtime.owes_over()
     }
 
     /// Whether messages may be published, and channels of conversations be subscribed.
@@ -203,11 +184,7 @@ impl Link {
             (Event::Heard, State::Attaching | State::Up) => self.heard = now,
             (Event::Complete, State::Attaching) => {
                 self.state = State::Up;
-                self.up_at = Some(now);
-                self.failure = None;
-                self.down_since = None;
-                self.is_told = false;
-                if std::mem::take(&mut self.owes_over) {
+                if self.downtime.end(now) {
                     self.steps.push_back(Step::TellOver);
                 }
             }
@@ -229,7 +206,7 @@ impl Link {
             State::Connecting | State::Checking { .. } => self.deadline,
             State::Attaching | State::Up => Some(self.role_due.min(self.beat_due).min(self.deaf_at())),
         };
-        let tell = self.down_since.filter(|_| !self.is_told).map(|since| since + self.periods.tell_after);
+        let tell = self.downtime.tell_at();
         // One of both exists: a state without a deadline has none of its own only for a moment.
         first.into_iter().chain(tell).min().unwrap_or(self.heard + self.periods.heartbeat)
     }
@@ -268,11 +245,7 @@ impl Link {
             }
             _ => {}
         }
-        if let Some(since) = self.down_since
-            && !self.is_told
-            && now >= since + self.periods.tell_after
-        {
-            (self.is_told, self.owes_over) = (true, true);
+        if self.downtime.is_told_now(now) {
             self.steps.push_back(Step::TellOutage);
         }
     }
@@ -290,17 +263,8 @@ impl Link {
         if matches!(self.state, State::Down(_)) {
             return;
         }
-        // A server that was up for a while is tried at once. One that fails again and again is not.
-        if self.up_at.take().is_some_and(|up_at| now.saturating_duration_since(up_at) >= self.periods.reconnect_max) {
-            self.wait = WAIT_MIN;
-        }
-        let wait = self.wait.mul_f64(self.random.random_range(0.0..1.0));
-        self.wait = (2 * self.wait).min(self.periods.reconnect_max).max(WAIT_MIN);
-        self.owes_over |= self.state == State::Up;
-        self.state = State::Down(now + wait);
+        self.state = State::Down(self.downtime.fail(why, now));
         self.deadline = None;
-        self.failure = Some(why);
-        self.down_since.get_or_insert(now);
         // What conversations have to be told outlives the connections.
         self.steps.retain(|step| matches!(step, Step::TellOutage | Step::TellOver));
         self.steps.push_back(Step::TearDown);
@@ -414,7 +378,7 @@ mod tests {
             }
         }
         assert_eq!(steps.iter().filter(|step| **step == TellOutage).count(), 1);
-        assert!(rig.link.is_told);
+        assert!(rig.link.downtime.is_told);
         rig.reconnect();
         assert_eq!(
             rig.on(&[Event::Connected, Event::Master, Event::OwnSubscribed, Event::Heard]).last(),
@@ -436,7 +400,7 @@ mod tests {
         assert_eq!(rig.bring_up(), Some(Step::TellOver));
         assert!(!rig.link.owes_over());
         assert_eq!(rig.after(1999), []);
-        assert!(!rig.link.is_told);
+        assert!(!rig.link.downtime.is_told);
     }
 
     #[test]
@@ -512,13 +476,13 @@ mod tests {
         // A server that comes and goes is not tried more often; one that was up for a while is.
         rig.bring_up();
         rig.on(&[failed("x")]);
-        assert_eq!(rig.link.wait, Duration::from_secs(5));
+        assert_eq!(rig.link.downtime.wait, Duration::from_secs(5));
         rig.bring_up();
         rig.after(4000);
         rig.on(&[Event::Heard]);
         rig.after(1000);
         rig.on(&[failed("x")]);
-        assert_eq!(rig.link.wait, Duration::from_millis(200));
+        assert_eq!(rig.link.downtime.wait, Duration::from_millis(200));
     }
 
     /// Follows a link, and counts the ends that it has to tell.

@@ -6,7 +6,7 @@
 //! * [`bus`]: the facade, which all threads share; [`settings`] and [`status`] of it.
 //! * [`shard`]: one Redis, as all threads see it; [`redis`]: the task that serves it; [`address`]: its URL.
 //! * [`slots`]: those of a Redis Cluster, and which shard follows which master.
-//! * [`link`]: the state machine of the connections to it.
+//! * [`link`]: the state machine of the connections to it; [`downtime`]: the time in which it is away.
 //! * [`attached`]: the channels that conversations want.
 //! * [`queue`]: the messages that wait to be published; [`inflight`]: those that are not yet answered.
 //! * [`nodes`]: the other nodes; [`tours`]: news for all conversations.
@@ -16,6 +16,7 @@ pub mod address;
 pub mod attached;
 pub mod bus;
 pub mod door;
+pub mod downtime;
 pub mod inflight;
 pub mod letters;
 pub mod link;

@@ -10,11 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-
-/// The first wait before another try to connect.
-const WAIT_MIN: Duration = Duration::from_millis(100);
+use crate::cluster::downtime::Downtime;
 
 /// A step that the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,35 +50,18 @@ pub struct Periods {
 /// The state machine of the connection.
 #[derive(Debug)]
 pub struct Link {
-    periods: Periods,
     state: State,
     steps: VecDeque<Step>,
-    wait: Duration,
-    up_at: Option<Instant>,
-    /// The moment since which not all was well.
-    down_since: Option<Instant>,
-    /// Whether conversations were told that RabbitMQ is away.
-    is_told: bool,
-    /// Whether conversations have to be told that RabbitMQ is back.
-    owes_over: bool,
-    failure: Option<Arc<str>>,
-    random: StdRng,
+    downtime: Downtime,
 }
 
 impl Link {
     /// Creates the link to a RabbitMQ that was never connected. `seed` is for the random part of the waits.
     pub fn new(periods: Periods, seed: u64, now: Instant) -> Self {
         Self {
-            periods,
             state: State::Down(now),
             steps: VecDeque::new(),
-            wait: WAIT_MIN,
-            up_at: None,
-            down_since: Some(now),
-            is_told: false,
-            owes_over: false,
-            failure: None,
-            random: StdRng::seed_from_u64(seed),
+            downtime: Downtime::new(periods.tell_after, periods.reconnect_max, seed, now),
         }
     }
 
@@ -93,22 +72,22 @@ impl Link {
 
     /// The moment since which not all is well. `None`: all is.
     pub fn down_since(&self) -> Option<Instant> {
-        self.down_since
+        self.downtime.since()
     }
 
     /// The last failure since all was well.
     pub fn failure(&self) -> Option<&Arc<str>> {
-        self.failure.as_ref()
+        self.downtime.failure()
     }
 
     /// Whether conversations are told that RabbitMQ is back when all is well.
     pub fn owes_over(&self) -> bool {
-        self.owes_over
+        self.downtime.owes_over()
     }
 
     /// Notes that conversations may have missed anything since RabbitMQ was up.
     pub fn was_up(&mut self) {
-        self.owes_over = true;
+        self.downtime.was_up();
     }
 
     /// Takes a connection that was made.
@@ -122,11 +101,7 @@ impl Link {
     pub fn complete(&mut self, now: Instant) {
         if self.state == State::Binding {
             self.state = State::Up;
-            self.up_at = Some(now);
-            self.failure = None;
-            self.down_since = None;
-            self.is_told = false;
-            if std::mem::take(&mut self.owes_over) {
+            if self.downtime.end(now) {
                 self.steps.push_back(Step::TellOver);
             }
         }
@@ -137,16 +112,7 @@ impl Link {
         if matches!(self.state, State::Down(_)) {
             return;
         }
-        // A server that was up for a while is tried at once. One that fails again and again is not.
-        if self.up_at.take().is_some_and(|up_at| now.saturating_duration_since(up_at) >= self.periods.reconnect_max) {
-            self.wait = WAIT_MIN;
-        }
-        let wait = self.wait.mul_f64(self.random.random_range(0.0..1.0));
-        self.wait = (2 * self.wait).min(self.periods.reconnect_max).max(WAIT_MIN);
-        self.owes_over |= self.state == State::Up;
-        self.state = State::Down(now + wait);
-        self.failure = Some(why);
-        self.down_since.get_or_insert(now);
+        self.state = State::Down(self.downtime.fail(why, now));
         self.steps.push_back(Step::TearDown);
     }
 
@@ -157,8 +123,7 @@ impl Link {
             self.state = State::Connecting;
             self.steps.push_back(Step::Connect);
         }
-        if self.tell_at().is_some_and(|at| now >= at) {
-            (self.is_told, self.owes_over) = (true, true);
+        if self.downtime.is_told_now(now) {
             self.steps.push_back(Step::TellOutage);
         }
         self.steps.pop_front()
@@ -167,11 +132,7 @@ impl Link {
     /// The moment at which `poll` has to be called even if nothing happens. `None`: there is no such moment.
     pub fn wake_at(&self) -> Option<Instant> {
         let until = if let State::Down(until) = self.state { Some(until) } else { None };
-        until.into_iter().chain(self.tell_at()).min()
-    }
-
-    fn tell_at(&self) -> Option<Instant> {
-        self.down_since.filter(|_| !self.is_told).map(|since| since + self.periods.tell_after)
+        until.into_iter().chain(self.downtime.tell_at()).min()
     }
 }
 

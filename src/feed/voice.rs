@@ -8,15 +8,10 @@ use super::fault::Fault;
 use super::link::{Link, State};
 use super::shared::Shared;
 use super::wire::{Delivery, Layout, Rejected};
+use crate::cluster::downtime::LoggedFailure;
 use crate::cluster::status::Status;
 use crate::logging;
 use crate::metrics::{FeedLabel, FeedReasonLabel, WireReason};
-
-/// The time after which a failure that lasts is logged again.
-const SAME_AFTER: Duration = Duration::from_secs(300);
-
-/// The least time between two lines about different failures.
-const OTHER_AFTER: Duration = Duration::from_secs(5);
 
 /// The least time between two lines about refused messages, or about exchanges that are not bound.
 const LINE_PERIOD: Duration = Duration::from_secs(1);
@@ -53,7 +48,7 @@ pub struct Voice {
     up: Gauge,
     connections: u64,
     /// The last failure that was logged.
-    said: Option<(Instant, Fault)>,
+    said: LoggedFailure,
     is_up: bool,
     /// Why memberships are not kept, as it was logged.
     without_memberships: Option<Fault>,
@@ -69,7 +64,7 @@ impl Voice {
             url: shared.settings.url.shown(),
             up: shared.metrics.feed_up.get_or_create_owned(&label),
             connections: 0,
-            said: None,
+            said: LoggedFailure::default(),
             is_up: false,
             without_memberships: None,
             refused: Sparing::default(),
@@ -129,7 +124,7 @@ impl Voice {
                 Status::Up => Duration::ZERO,
             };
             log::info!("the feed at {} is up after {:.1} s", self.url, after.as_secs_f64());
-            self.said = None;
+            self.said.forget();
         }
         if is_up != self.is_up || !is_up {
             *shared.status.lock() = match link.down_since() {
@@ -138,22 +133,8 @@ impl Voice {
             };
         }
         self.is_up = is_up;
-        if let Some(failure) = link.failure() {
-            self.failed(failure, now);
-        }
-    }
-
-    fn failed(&mut self, failure: &Fault, now: Instant) {
-        let is_due = match &self.said {
-            None => true,
-            Some((at, said)) => {
-                let after = if said == failure { SAME_AFTER } else { OTHER_AFTER };
-                now.saturating_duration_since(*at) >= after
-            }
-        };
-        if is_due {
+        if let Some(failure) = link.failure().filter(|failure| self.said.is_due(failure, now)) {
             log::warn!("the feed at {} is down, and tries on: {failure}", self.url);
-            self.said = Some((now, failure.clone()));
         }
     }
 }

@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "cluster/address.rs",
     "cluster/attached.rs",
     "cluster/door.rs",
+    "cluster/downtime.rs",
     "cluster/inflight.rs",
     "cluster/link.rs",
     "cluster/message.rs",

@@ -6,18 +6,13 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::cluster::downtime::LoggedFailure;
 use crate::cluster::link::{Link, State};
 use crate::cluster::nodes::NodeChange;
 use crate::cluster::shard::Shard;
 use crate::cluster::status::Status;
 use crate::metrics::histogram::HotHistogram;
 use crate::metrics::{Metrics, ShardLabel};
-
-/// The time after which a failure that lasts is logged again, and the least time between two different failures.
-const SAME_AFTER: Duration = Duration::from_secs(300);
-
-/// The least time between two lines about different failures.
-const OTHER_AFTER: Duration = Duration::from_secs(5);
 
 /// The voice of one server.
 #[derive(Debug)]
@@ -34,7 +29,7 @@ pub(super) struct Voice {
     lag: HotHistogram,
     connections: u64,
     /// The last failure that was logged.
-    said: Option<(Instant, Arc<str>)>,
+    said: LoggedFailure,
     is_up: bool,
 }
 
@@ -52,7 +47,7 @@ impl Voice {
             published: metrics.bus_published.get_or_create_owned(&label),
             lag: metrics.bus_lag_seconds.get_or_create_owned(&label),
             connections: 0,
-            said: None,
+            said: LoggedFailure::default(),
             is_up: false,
             metrics,
             label,
@@ -132,27 +127,13 @@ impl Voice {
                 Status::Up => Duration::ZERO,
             };
             log::info!("the bus at {} is up after {:.1} s: {subscribed} channels", self.url, after.as_secs_f64());
-            self.said = None;
+            self.said.forget();
         }
         self.is_up = is_up;
-        if let Some(failure) = link.failure() {
-            self.failed(failure, now);
+        if let Some(failure) = link.failure().filter(|failure| self.said.is_due(failure, now)) {
+            log::warn!("the bus at {} is down, and tries on: {failure}", self.url);
         }
         *shard.status.lock() = status;
-    }
-
-    fn failed(&mut self, failure: &Arc<str>, now: Instant) {
-        let is_due = match &self.said {
-            None => true,
-            Some((at, said)) => {
-                let after = if said == failure { SAME_AFTER } else { OTHER_AFTER };
-                now.saturating_duration_since(*at) >= after
-            }
-        };
-        if is_due {
-            log::warn!("the bus at {} is down, and tries on: {failure}", self.url);
-            self.said = Some((now, failure.clone()));
-        }
     }
 }
 
