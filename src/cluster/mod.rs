@@ -9,7 +9,7 @@
 //! * [`link`]: the state machine of the connections to it; [`downtime`]: the time in which it is away.
 //! * [`attached`]: the channels that conversations want.
 //! * [`queue`]: the messages that wait to be published; [`inflight`]: those that are not yet answered.
-//! * [`nodes`]: the other nodes; [`tours`]: news for all conversations.
+//! * [`nodes`]: the other nodes; [`tours`]: news for all conversations; [`trust`]: authorities for TLS.
 //! * [`letters`]: what two nodes write to one another, when a session moves from one to the other.
 
 pub mod address;
@@ -31,4 +31,5 @@ pub mod shard;
 pub mod slots;
 pub mod status;
 pub mod tours;
+pub mod trust;
 pub mod wire;

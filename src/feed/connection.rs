@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task;
@@ -22,6 +21,7 @@ use super::frame::{self, Frame, Kind};
 use super::method::{self, Header, Method};
 use super::settings::Settings;
 use super::wire::Delivery;
+use crate::cluster::trust;
 use crate::event::Token;
 use crate::files::read_text;
 use crate::version;
@@ -276,7 +276,8 @@ async fn secrets(settings: &Settings) -> Result<(Token, Option<Arc<ClientConfig>
             Some(path) => password(path)?,
             None => settings.url.password.clone(),
         };
-        let tls = if settings.url.tls { Some(trust(settings.ca_file.as_deref())?) } else { None };
+        let trusted = || trust::client(settings.ca_file.as_deref(), "feed", "amqps");
+        let tls = settings.url.tls.then(trusted).transpose()?.map(|builder| Arc::new(builder.with_no_client_auth()));
         Ok((password, tls))
     });
     read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))?
@@ -287,35 +288,4 @@ fn password(path: &Path) -> Result<Token, Fault> {
     let text = read_text(path, PASSWORD_BYTES_MAX).map_err(|error| wrong(&error.to_string()))?;
     let line = text.trim_end_matches(['\n', '\r']);
     if line.is_empty() || line.contains('\0') { Err(wrong("holds no password")) } else { Ok(Token::from(line)) }
-}
-
-/// Returns the TLS configuration: it trusts the authorities of the file, or those of the system.
-fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Fault> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let wrong = |why: String| Fault::from(format!("feed.ca_file {}: {why}", path.display()));
-            let all = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-            for certificate in all {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("holds no certificate in PEM form".to_owned()));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err("feed.url is amqps, but this system has no root certificates: set feed.ca_file".into());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::from(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{self, JoinHandle};
@@ -18,6 +18,7 @@ use super::fault::{self, Fault, Patterns};
 use crate::cluster::address::{Address, Host, Place, Secret};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::settings::Settings;
+use crate::cluster::trust;
 
 /// The commands that may wait inside the library to be written.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -234,36 +235,13 @@ fn password(path: &Path, setting: &str) -> Result<Secret, Fault> {
 
 /// Returns the TLS configuration: it trusts the authorities of the file, or those of the system.
 fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, Fault> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &settings.ca_file {
-        for certificate in certificates(path, "cluster.ca_file")? {
-            let added = roots.add(certificate);
-            added.map_err(|error| Fault::from(format!("cluster.ca_file {}: {error}", path.display())))?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err("cluster.url is rediss, but this system has no root certificates: set cluster.ca_file".into());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::from(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots);
+    let builder = trust::client(settings.ca_file.as_deref(), "cluster", "rediss")?;
     let Some((certificate, key)) = &settings.client_certificate else {
         return Ok(Arc::new(builder.with_no_client_auth()));
     };
-    let chain = certificates(certificate, "cluster.certificate_file")?;
+    let chain = trust::certificates(certificate, "cluster.certificate_file")?;
     let wrong_key = |error: &dyn fmt::Display| Fault::from(format!("cluster.key_file {}: {error}", key.display()));
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_key(&error))?;
     let config = builder.with_client_auth_cert(chain, key).map_err(|error| wrong_key(&error))?;
     Ok(Arc::new(config))
-}
-
-fn certificates(path: &Path, setting: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let wrong = |error: &dyn fmt::Display| Fault::from(format!("{setting} {}: {error}", path.display()));
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let all = read.map_err(|error| wrong(&error))?;
-    if all.is_empty() { Err(wrong(&"holds no certificate in PEM form")) } else { Ok(all) }
 }
