@@ -26,6 +26,7 @@ use super::status::Status;
 use super::wire::{Answer, Everybody, Reading, Rejected};
 use crate::event::{ConversationId, Talk};
 use crate::logging;
+use crate::logging::limiter::Limiter;
 use crate::metrics::{
     BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, WireReason,
 };
@@ -107,8 +108,8 @@ pub struct Shard {
     pub is_quiet: AtomicBool,
     /// Whether its master has no slots any more.
     is_retired: AtomicBool,
-    /// The moment of the last line about a refused message, and those since.
-    refused: Mutex<(Option<Instant>, u64)>,
+    /// The lines about refused messages.
+    refused: Mutex<Limiter>,
 }
 
 /// Whether a shard pauses.
@@ -158,7 +159,7 @@ impl Shard {
             owes_over: AtomicBool::new(false),
             is_quiet: AtomicBool::new(true),
             is_retired: AtomicBool::new(false),
-            refused: Mutex::default(),
+            refused: Mutex::new(Limiter::new(1)),
             context,
         })
     }
@@ -471,15 +472,7 @@ impl Shard {
 
     fn refuse(&self, channel: &[u8], bytes: &[u8], why: Rejected, now: Instant) {
         self.context.metrics.bus_rejected.get_or_create(&BusReasonLabel { reason: WireReason(why.as_str()) }).inc();
-        let mut refused = self.refused.lock();
-        if refused.0.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
-            refused.1 += 1;
-            return;
-        }
-        let more = match std::mem::replace(&mut *refused, (Some(now), 0)).1 {
-            0 => String::new(),
-            more => format!(" ({more} more since the last such line)"),
-        };
+        let Some(more) = self.refused.lock().admit(now) else { return };
         let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
         log::warn!(
             "refused a message on the channel {}: {why}: {}{more}",

@@ -11,35 +11,11 @@ use super::wire::{Delivery, Layout, Rejected};
 use crate::cluster::downtime::LoggedFailure;
 use crate::cluster::status::Status;
 use crate::logging;
+use crate::logging::limiter::Limiter;
 use crate::metrics::{FeedLabel, FeedReasonLabel, WireReason};
-
-/// The least time between two lines about refused messages, or about exchanges that are not bound.
-const LINE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The bytes of the names of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
-
-/// Says a line at most once in a period, and how many it has left out.
-#[derive(Debug, Default)]
-struct Sparing {
-    said: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Sparing {
-    /// Returns the words about the lines that were left out. `None` if one more is.
-    fn next(&mut self, now: Instant) -> Option<String> {
-        if self.said.is_some_and(|said| now.saturating_duration_since(said) < LINE_PERIOD) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said = Some(now);
-        Some(match std::mem::take(&mut self.unsaid) {
-            0 => String::new(),
-            more => format!(" ({more} more since the last such line)"),
-        })
-    }
-}
 
 /// The voice of the feed.
 #[derive(Debug)]
@@ -52,8 +28,9 @@ pub struct Voice {
     is_up: bool,
     /// Why memberships are not kept, as it was logged.
     without_memberships: Option<Fault>,
-    refused: Sparing,
-    unbound: Sparing,
+    /// The lines about refused messages, and about exchanges that are not bound.
+    refused: Limiter,
+    unbound: Limiter,
 }
 
 impl Voice {
@@ -67,8 +44,8 @@ impl Voice {
             said: LoggedFailure::default(),
             is_up: false,
             without_memberships: None,
-            refused: Sparing::default(),
-            unbound: Sparing::default(),
+            refused: Limiter::new(1),
+            unbound: Limiter::new(1),
         }
     }
 
@@ -91,7 +68,7 @@ impl Voice {
     /// Counts and logs a message that was refused.
     pub fn refused(&mut self, shared: &Shared, delivery: &Delivery, why: Rejected, now: Instant) {
         shared.metrics.feed_rejected.get_or_create(&FeedReasonLabel { reason: WireReason(why.as_str()) }).inc();
-        let Some(more) = self.refused.next(now) else { return };
+        let Some(more) = self.refused.admit(now) else { return };
         let text = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned();
             logging::escape(&text).to_string()
@@ -108,7 +85,7 @@ impl Voice {
 
     /// Logs that the exchange of a conversation is not bound.
     pub fn unbound(&mut self, fault: &Fault, now: Instant) {
-        if let Some(more) = self.unbound.next(now) {
+        if let Some(more) = self.unbound.admit(now) {
             log::warn!("a conversation is not heard by the feed yet: {fault}{more}");
         }
     }
