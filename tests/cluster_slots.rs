@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use maxtalk::testing::cluster::{Bus, Dialect, FromBus, Port as _, Settings, Status, check};
 use maxtalk::testing::event::ConversationId;
-use support::bus::{ATTACHED, assert_accounts, settings, start, until, wait_down, wait_up};
-use support::ear::{Ear, id, numbered, numbers, without_doubles};
+use support::bus::{ATTACHED, settings, start, until, wait_down, wait_up};
+use support::ear::{Ear, Talks, id, numbered, numbers, without_doubles};
 use support::redis_cluster::RedisCluster;
 use support::redis_server::RedisServer;
 use support::{DEADLINE, run};
@@ -85,14 +85,14 @@ fn a_slot_that_moves_under_traffic_is_followed_and_told() {
     let others: Vec<_> = (0..3).map(|number| id(&format!("other {number}"))).collect();
     let others: Vec<_> = others.iter().map(|id| (id, Ear::attached(&b, id))).collect();
     let steps = [(at, (at + 1) % 3), ((at + 1) % 3, (at + 2) % 3), ((at + 2) % 3, at)];
-    let mut number = 0;
+    let mut talks = Talks::new(&a, &moving);
     let mut talk = |count: u64| {
         for _ in 0..count {
-            number += 1;
-            a.publish(&moving, &numbered(&a, &moving, number)).unwrap();
+            talks.say(1);
+            let number = talks.last();
             others.iter().for_each(|(id, _)| a.publish(id, &numbered(&a, id, number)).unwrap());
         }
-        number
+        talks.last()
     };
     let again = |heard: &[FromBus]| {
         heard.iter().filter(|news| matches!(news, FromBus::Attached { again: true, covered: false })).count()
@@ -109,7 +109,7 @@ fn a_slot_that_moves_under_traffic_is_followed_and_told() {
     }
     let last = talk(1);
     ear.until("the last", |heard| numbers(heard).last() == Some(&last));
-    assert_accounts(&ear, last);
+    talks.assert_accounts(&ear);
     let heard = numbers(&ear.heard());
     assert!(heard.is_sorted(), "in their order");
     for (_, ear) in &others {
@@ -146,11 +146,10 @@ fn a_master_that_is_killed_degrades_its_own_conversations_and_its_replica_is_fol
     let (a, b) = (bus(Dialect::Sharded, &cluster), bus(Dialect::Sharded, &cluster));
     let rooms: Vec<_> = (0..3).map(|master| room_at(&cluster, master)).collect();
     let ears: Vec<_> = rooms.iter().map(|room| Ear::attached(&b, room)).collect();
-    let mut number = 0;
+    let mut talks: Vec<_> = rooms.iter().map(|room| Talks::new(&a, room)).collect();
     let mut talk = || {
-        number += 1;
-        rooms.iter().for_each(|room| a.publish(room, &numbered(&a, room, number)).unwrap());
-        number
+        talks.iter_mut().for_each(|talks| talks.say(1));
+        talks[0].last()
     };
     talk();
     cluster.servers[killed].kill();
@@ -170,7 +169,7 @@ fn a_master_that_is_killed_degrades_its_own_conversations_and_its_replica_is_fol
     for (master, ear) in ears.iter().enumerate() {
         ear.until("the last", |heard| numbers(heard).last() == Some(&last));
         if master == killed {
-            assert_accounts(ear, last);
+            talks[master].assert_accounts(ear);
         } else {
             assert_eq!(without_doubles(numbers(&ear.heard())), (1..=last).collect::<Vec<_>>());
             assert_eq!(told(ear), [ATTACHED], "another master is not touched");
@@ -190,23 +189,21 @@ fn a_master_that_comes_gets_its_conversations_and_one_that_goes_gives_them_back(
     let ear = Ear::attached(&b, &room);
     let new = cluster.add();
     cluster.wait_known();
-    let mut number = 0;
+    let mut talks = Talks::new(&a, &room);
     for (from, to, shards) in [(at, new, 4), (new, at, 3)] {
         cluster.move_slot(&slot, from, to);
         for bus in [&a, &b] {
-            number += 1;
-            a.publish(&room, &numbered(&a, &room, number)).unwrap();
+            talks.say(1);
             until("the shards have changed", || (bus.shards().len() == shards).then_some(()));
         }
         wait_up(&a);
         wait_up(&b);
-        number += 1;
         let has = || cluster.servers[to].text(&["PUBSUB", "SHARDNUMSUB", &channel(&room)]).contains("int(1)");
         until("subscribed at the new owner", || has().then_some(()));
-        a.publish(&room, &numbered(&a, &room, number)).unwrap();
-        ear.until("the last", |heard| numbers(heard).last() == Some(&number));
+        talks.say(1);
+        ear.until("the last", |heard| numbers(heard).last() == Some(&talks.last()));
     }
-    assert_accounts(&ear, number);
+    talks.assert_accounts(&ear);
 }
 
 #[test]
@@ -221,15 +218,16 @@ fn a_cluster_that_is_away_is_waited_for() {
     wait_down(&late, "no member of the Redis Cluster could be asked for its slots");
     let early = Ear::new();
     late.attach(&room, 1, early.clone());
-    late.publish(&room, &numbered(&late, &room, 1)).unwrap();
+    let mut talks = Talks::new(&late, &room);
+    talks.say(1);
     cluster.servers.iter_mut().for_each(RedisServer::restart);
     wait_up(&late);
     wait_up(&a);
     early.until("attached", |heard| heard.iter().any(|news| matches!(news, FromBus::Attached { again: false, .. })));
     // What waited may have come before the other node was subscribed again.
-    late.publish(&room, &numbered(&late, &room, 2)).unwrap();
+    talks.say(1);
     ear.until("the last", |heard| numbers(heard).last() == Some(&2));
-    assert_accounts(&ear, 2);
+    talks.assert_accounts(&ear);
 }
 
 #[test]

@@ -7,7 +7,6 @@ use maxtalk::testing::cluster::{Bus, Census, Dialect, FromBus, Settings, Status}
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 
 use super::DEADLINE;
-use super::ear::{Ear, numbers};
 
 /// Makes each case a test in each dialect.
 #[macro_export]
@@ -81,25 +80,4 @@ pub fn wait_down(bus: &Bus, words: &str) -> String {
         Status::Down { why, .. } if why.contains(words) => Some(why.to_string()),
         _ => None,
     })
-}
-
-/// Asserts that an ear heard all messages up to `last` in their order, but for doubles, or was told after each loss.
-pub fn assert_accounts(ear: &Ear, last: u64) {
-    let heard = ear.heard();
-    let told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
-    let (mut expected, mut owed) = (1, None);
-    for news in &heard {
-        if told(news) {
-            owed = None;
-        }
-        let Some(&number) = numbers(std::slice::from_ref(news)).first() else { continue };
-        if number > expected {
-            owed = Some(expected);
-        }
-        expected = expected.max(number + 1);
-    }
-    let lost: Vec<_> = (1..=last).filter(|number| !numbers(&heard).contains(number)).collect();
-    // What is told may come before the next number, or after it.
-    assert!(lost.is_empty() || heard.iter().any(told), "lost without a word: {lost:?}");
-    assert!(owed.is_none() || heard.iter().filter(|news| told(news)).count() > 0, "{owed:?}");
 }
