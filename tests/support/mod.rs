@@ -26,6 +26,7 @@ pub mod redis_cluster;
 pub mod redis_server;
 pub mod requests;
 pub mod script;
+pub mod sio09;
 pub mod socket;
 pub mod strait;
 pub mod wire;
