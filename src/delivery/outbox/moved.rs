@@ -72,24 +72,19 @@ impl Outbox {
             Some(None) => return false,
             heard => heard.flatten(),
         };
-        let mut doubles: HashMap<&str, usize> = HashMap::new();
-        for packet in missed {
-            let Some(stem) = Offset::stem(packet) else { return false };
-            *doubles.entry(stem).or_default() += 1;
-        }
+        let Some(there) = missed.iter().map(|packet| Offset::stem(packet)).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
         let mut locked = self.queue.lock();
         let queue = &mut *locked;
         let Some(history) = queue.history.as_mut().filter(|_| queue.closed.is_none()) else { return false };
         history.go_on_after(heard);
         let mut frames: Frames = missed.iter().map(|packet| Frame::text(packet)).collect();
         let before = size(&queue.frames);
-        for frame in std::mem::take(&mut queue.frames) {
-            let left = text(&frame).and_then(Offset::stem).and_then(|stem| doubles.get_mut(stem));
-            match left {
-                Some(left) if *left > 0 => *left -= 1,
-                _ => frames.push(frame),
-            }
-        }
+        let queued = std::mem::take(&mut queue.frames);
+        let stem = |frame| text(frame).and_then(Offset::stem);
+        let is_double = doubles(&there, &queued.iter().map(stem).collect::<Vec<_>>());
+        frames.extend(queued.iter().zip(is_double).filter(|(_, is_double)| !is_double).map(|(frame, _)| frame.clone()));
         let after = size(&frames);
         (queue.frames, queue.measured, queue.is_held) = (frames, None, false);
         self.account(queue, after.0 - before.0, after.1 - before.1);
@@ -120,6 +115,37 @@ impl Outbox {
             self.tell();
         }
     }
+}
+
+/// Returns for each event that came here whether it came to the other node too. Both have the events about one subject
+/// in the same order, and those that came to both are the last ones there and the first ones here. Events are named by
+/// their stems; a frame that is no event has none.
+fn doubles(there: &[&str], here: &[Option<&str>]) -> Vec<bool> {
+    let mut subjects: HashMap<&str, (Vec<&str>, Vec<usize>)> = HashMap::new();
+    for stem in there {
+        subjects.entry(subject(stem)).or_default().0.push(stem);
+    }
+    for (at, stem) in here.iter().enumerate() {
+        if let Some((_, places)) = stem.and_then(|stem| subjects.get_mut(subject(stem))) {
+            places.push(at);
+        }
+    }
+    let mut is_double = vec![false; here.len()];
+    for (stems, places) in subjects.values() {
+        let is_shared = |count: &usize| {
+            let last = stems[stems.len() - count..].iter();
+            last.zip(places).all(|(stem, at)| here[*at] == Some(stem))
+        };
+        let shared = (1..=stems.len().min(places.len())).rev().find(is_shared).unwrap_or(0);
+        places[..shared].iter().for_each(|at| is_double[*at] = true);
+    }
+    is_double
+}
+
+/// Returns the subject of an event: the conversation and the user of those that come and go, all of any other event.
+fn subject(stem: &str) -> &str {
+    let mut parts = [r#"["joined","#, r#"["left","#].into_iter().filter_map(|name| stem.split_once(name));
+    parts.next().map_or(stem, |(_, subject)| subject)
 }
 
 /// Returns the number of frames, and their bytes.

@@ -26,8 +26,15 @@ fn event(number: u32) -> Frame {
     Frame::text(&format!(r#"42/max,["update",{{"n":{number}}},{}]"#, Offset::draw().json()))
 }
 
+fn text(frame: &Frame) -> Option<&str> {
+    match frame.payload() {
+        Payload::Text(text) => Some(text),
+        Payload::Binary(_) => None,
+    }
+}
+
 fn offset_of(frame: &Frame) -> String {
-    let Payload::Text(text) = frame.payload() else { panic!("{frame:?}") };
+    let text = text(frame).unwrap();
     text[text.len() - 11..text.len() - 2].to_owned()
 }
 
@@ -44,11 +51,7 @@ fn taken(outbox: &Outbox) -> Vec<String> {
     let mut frames = Frames::new();
     outbox.take(&mut frames);
     outbox.written(frames.len(), frames.iter().map(Frame::len).sum());
-    let texts = frames.iter().map(|frame| match frame.payload() {
-        Payload::Text(text) => text.to_owned(),
-        Payload::Binary(_) => "binary".to_owned(),
-    });
-    told(texts.collect::<Vec<_>>())
+    told(frames.iter().map(|frame| text(frame).unwrap_or("binary").to_owned()).collect::<Vec<_>>())
 }
 
 #[test]
@@ -85,6 +88,39 @@ fn a_client_gets_what_it_has_missed_and_nothing_twice() {
     assert!(here.resume(Some(&offset_of(&events[4]))));
     assert_eq!(taken(&here), ["5", "6"]);
     assert!(!here.resume(Some(&offset_of(&event(0)))));
+}
+
+#[test]
+fn of_users_who_come_and_go_the_last_news_stays() {
+    let event = |name: &str| {
+        let (user, name) = name.split_at(1);
+        let name = ["joined", "left"][usize::from(name == "-")];
+        let json = format!(r#"{{"conversation":"c","username":"{user}"}}"#);
+        format!(r#"42/max,["{name}",{json},{}]"#, Offset::draw().json())
+    };
+    for (there, here, expected) in [
+        ("a+ a-", "a- a+", "a+ a- a+"),
+        ("a+", "a- a+", "a+ a- a+"),
+        ("a- a+", "a- a+", "a- a+"),
+        ("a+ a- a+", "a+ a-", "a+ a- a+ a-"),
+        ("a+ b+", "b+ b- a-", "a+ b+ b- a-"),
+        ("a+ b+ a-", "a- b+ b- a+", "a+ b+ a- b- a+"),
+        ("a+", "a-", "a+ a-"),
+        ("", "a+ a-", "a+ a-"),
+    ] {
+        let outbox = outbox(100, 10_000);
+        outbox.hold();
+        outbox.keep_history(KEPT);
+        here.split_whitespace().for_each(|name| assert!(outbox.push(Frame::text(&event(name)))));
+        let missed: Vec<_> = there.split_whitespace().map(|name| event(name).into()).collect();
+        assert!(outbox.go_on(None, &missed));
+        let mut frames = Frames::new();
+        outbox.take(&mut frames);
+        let stem = |packet: &str| Offset::stem(packet).map(str::to_owned);
+        let stems: Vec<_> = frames.iter().map(|frame| text(frame).and_then(stem)).collect();
+        let expected: Vec<_> = expected.split(' ').map(|name| stem(&event(name))).collect();
+        assert_eq!(stems, expected, "{there} | {here}");
+    }
 }
 
 #[test]
