@@ -111,6 +111,7 @@ fn bus(criterion: &mut Criterion) {
                 python_channel: None,
                 message_bytes_max: 65_536,
                 id_bytes_max: 256,
+                conversations_max: 1000,
             })
         };
         let (writer, reader) = (wire(theirs), wire(ours));

@@ -390,5 +390,6 @@ fn wire(settings: &Settings, node: NodeId) -> Wire {
         python_channel: settings.python_channel.clone(),
         message_bytes_max: settings.message_bytes_max,
         id_bytes_max: settings.id_bytes_max,
+        conversations_max: settings.conversations_max,
     })
 }

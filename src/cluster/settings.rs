@@ -63,6 +63,8 @@ pub struct Settings {
     pub reconnect_max: Duration,
     /// The bytes of the longest id of a conversation.
     pub id_bytes_max: usize,
+    /// The most conversations of one session.
+    pub conversations_max: usize,
 }
 
 impl Default for Settings {
@@ -95,6 +97,7 @@ impl Default for Settings {
             message_bytes_max: 65_536,
             reconnect_max: Duration::from_secs(5),
             id_bytes_max: 256,
+            conversations_max: 1000,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Settings {
             message_bytes_max: cluster.message_bytes_max,
             reconnect_max: ms(cluster.reconnect_ms_max),
             id_bytes_max: config.limits.id_bytes_max,
+            conversations_max: config.max.conversations_max,
         }
     }
 }

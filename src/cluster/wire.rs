@@ -83,6 +83,8 @@ pub struct Settings {
     pub message_bytes_max: usize,
     /// The longest id of a conversation, and the longest `timestamp` and `messageID`.
     pub id_bytes_max: usize,
+    /// The most conversations of one session, of which a letter lists all.
+    pub conversations_max: usize,
 }
 
 /// Writes and reads messages and the names of channels.
@@ -213,7 +215,7 @@ impl Wire {
         let reader = Reader { settings: &self.settings, place };
         match (place, self.settings.dialect) {
             (Place::Nodes, _) => Ok(Reading::Node(nodes::read(bytes)?)),
-            (Place::Own, _) => Ok(Reading::Letter(letters::read(bytes, self.settings.id_bytes_max)?)),
+            (Place::Own, _) => Ok(Reading::Letter(letters::read(bytes, &self.settings)?)),
             (Place::Python, _) => python::read(&reader, bytes),
             (Place::Conversation(_) | Place::Namespace, Dialect::Classic) => classic::read(&reader, bytes),
             (Place::Conversation(_) | Place::Namespace, Dialect::Sharded) => sharded::read(&reader, bytes),

@@ -93,6 +93,12 @@ fn letters_that_make_no_sense_are_refused() {
         (r#"{"k":"claim","n":"abcdefghijkl","pid":"p"}"#, "rejected node"),
         (r#"{"k":"offer","n":"abcdefghijkl","from":"mnopqrstuvwx","sid":"s","username":""}"#, "rejected username"),
         (&format!(r#"{{"k":"handover","n":"abcdefghijkl","missed":["{long}"]}}"#), "rejected node"),
+        (r#"{"k":"handover","n":"abcdefghijkl","missed":["c1","c2","c1"]}"#, "rejected node"),
+        (r#"{"k":"handover","n":"abcdefghijkl","recounts":["c1","c2","c3","c4"]}"#, "rejected node"),
+        (
+            r#"{"k":"offer","n":"abcdefghijkl","from":"mnopqrstuvwx","sid":"s","username":"u","conversations":["","1","2","3"]}"#,
+            "rejected node",
+        ),
     ] {
         assert_eq!(told(&reader(Dialect::Classic).read(OWN, text.as_bytes())), outcome, "{text}");
     }

@@ -44,6 +44,7 @@ fn settings(dialect: Dialect, id: &str) -> WireSettings {
         python_channel: Some("socketio".into()),
         message_bytes_max: 65_536,
         id_bytes_max: 256,
+        conversations_max: 3,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The letters between two nodes: JSON in both dialects.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::Settings;
 use super::reading::{Ignored, Refusal, Rejected};
 use crate::cluster::letters::{HOPS_MAX, Handover, Letter, Offer, Refused, Return};
 use crate::cluster::message::NodeId;
@@ -91,7 +93,7 @@ pub(super) fn write(letter: &Letter) -> Vec<u8> {
     serde_json::to_vec(&written).unwrap_or_default()
 }
 
-pub(super) fn read(bytes: &[u8], id_bytes_max: usize) -> Result<Letter, Refusal> {
+pub(super) fn read(bytes: &[u8], settings: &Settings) -> Result<Letter, Refusal> {
     // serde would also accept an array with the members in their order.
     if bytes.first() != Some(&b'{') {
         return Err(Rejected::Syntax.into());
@@ -104,8 +106,10 @@ pub(super) fn read(bytes: &[u8], id_bytes_max: usize) -> Result<Letter, Refusal>
         _ => Err(Rejected::Node),
     };
     let ids = |ids: Vec<Cow<'_, str>>| {
-        let ids = ids.into_iter().map(|id| (id.len() <= id_bytes_max).then(|| ConversationId::from(&*id)));
-        ids.collect::<Option<Vec<_>>>().ok_or(Rejected::Node)
+        let are_different = ids.iter().collect::<HashSet<_>>().len() == ids.len();
+        let are_short = ids.iter().all(|id| id.len() <= settings.id_bytes_max);
+        let are_good = are_different && are_short && ids.len() <= settings.conversations_max;
+        are_good.then(|| ids.iter().map(|id| ConversationId::from(&**id)).collect::<Vec<_>>()).ok_or(Rejected::Node)
     };
     if written.k.is_empty() {
         return Err(Rejected::Node.into());
