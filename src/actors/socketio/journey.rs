@@ -6,7 +6,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -76,9 +76,11 @@ impl Journey {
         let mut step = Step::Wait;
         loop {
             if let Some((_, flushed)) = &mut self.handover {
-                // It closes in any case.
-                ready!(Pin::new(flushed).poll(cx).map(drop));
-                let is_done = self.go_on(connected, traveller);
+                let is_flushed = Pin::new(flushed).poll(cx).is_ready();
+                if !is_flushed && !is_late {
+                    return Poll::Pending;
+                }
+                let is_done = self.go_on(connected, traveller, is_flushed);
                 let result = if is_done { RecoveryResult::Moved } else { RecoveryResult::UnknownOffset };
                 return Poll::Ready(self.end(connected, result));
             }
@@ -101,6 +103,7 @@ impl Journey {
                     }
                 }
                 Step::GoOn(handover) => {
+                    (self.steps, is_late) = (self.steps + 1, false);
                     let flushed = self.arrival.as_mut().map(|(_, namespace)| namespace.flush());
                     self.handover = flushed.map(|flushed| (handover, flushed));
                 }
@@ -138,13 +141,14 @@ impl Journey {
         self.arrival.is_some()
     }
 
-    /// Goes on with the session. Returns false if that is not possible.
-    fn go_on(&mut self, connected: &mut ConnectedNamespaces, traveller: &Traveller<'_>) -> bool {
+    /// Goes on with the session. Returns false if that is not possible. `has_all` says whether the conversations here
+    /// have given the client all that they have.
+    fn go_on(&mut self, connected: &mut ConnectedNamespaces, traveller: &Traveller<'_>, has_all: bool) -> bool {
         let Some((sid, mut namespace)) = self.arrival.take() else { return false };
         let Some((handover, _)) = self.handover.take() else { return false };
         let Some(registration) = self.recovery.adopt(&self.pid, &connected.outbox) else { return false };
         let Handover { events, mut missed, recounts } = handover;
-        if events.is_none() || self.recovery.may_lose() {
+        if events.is_none() || !has_all || self.recovery.may_lose() {
             missed = namespace.belongings().map_or(missed, |belongings| belongings.conversations);
         }
         if !connected.outbox.go_on(traveller.heard, &events.unwrap_or_default()) {
