@@ -117,6 +117,10 @@ struct Queue {
     history: Option<Box<History>>,
     /// Whether the transport takes nothing, because what the client has missed comes first.
     is_held: bool,
+    /// Whether the client has lost its connection, and may come back.
+    is_away: bool,
+    /// Whether the metrics count the session as slow, and as behind.
+    shown: (bool, bool),
     closed: Option<CloseReason>,
 }
 
@@ -370,9 +374,8 @@ impl Outbox {
         queue.frames = Frames::new();
         (queue.measured, queue.history) = (None, None);
         self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
-        if queue.behind.take().is_some() {
-            self.metrics.behind_sessions.dec();
-        }
+        queue.behind = None;
+        self.show(queue);
         queue.closed = Some(reason);
     }
 
@@ -393,9 +396,18 @@ impl Outbox {
         }
         self.metrics.session_queue_messages.inc_by(messages);
         self.metrics.session_queue_bytes.inc_by(bytes);
-        let slow = queue.is_half_full(bounds);
-        if slow != std::mem::replace(&mut queue.slow, slow) {
-            self.metrics.slow_sessions.inc_by(if slow { 1 } else { -1 });
+        queue.slow = queue.is_half_full(bounds);
+        self.show(queue);
+    }
+
+    /// Shows in the metrics whether the session is slow, and whether it is behind. While its client is away, nobody
+    /// reads too slowly.
+    fn show(&self, queue: &mut Queue) {
+        let shown = (queue.slow && !queue.is_away, queue.behind.is_some() && !queue.is_away);
+        let before = std::mem::replace(&mut queue.shown, shown);
+        if shown != before {
+            self.metrics.slow_sessions.inc_by(i64::from(shown.0) - i64::from(before.0));
+            self.metrics.behind_sessions.inc_by(i64::from(shown.1) - i64::from(before.1));
         }
     }
 

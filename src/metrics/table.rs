@@ -186,9 +186,9 @@ metrics! {
         session_queue_bytes: HotGauge,
         /// Messages that wait to be written to clients.
         session_queue_messages: HotGauge,
-        /// Sessions of whose outbox more than half is in use.
+        /// Sessions of whose outbox more than half is in use. Those that wait for a lost client do not count.
         slow_sessions: Gauge,
-        /// Sessions that have not got all news and may still catch up.
+        /// Sessions that have not got all news and may still catch up. Those that wait for a lost client do not count.
         behind_sessions: Gauge,
         /// Events folded or left out for readers that are too slow, and the readers that were closed.
         slow_actions: Family<ActionLabel, HotCounter>,

@@ -36,6 +36,7 @@ impl SessionActor {
             return false;
         };
         self.session_metrics.keep(reason);
+        self.outbox.lose_reader();
         self.end_upgrade(reason);
         if let Some(socket) = self.socket.take() {
             socket.retire(reason);

@@ -35,9 +35,9 @@ impl Outbox {
         let (messages, bytes) = (queue.messages as i64, queue.bytes as i64);
         self.account(&mut queue, -messages, -bytes);
         let mut unheard = Unheard::default();
-        if let Some(behind) = queue.behind.take() {
-            self.metrics.behind_sessions.dec();
-            let mut behind = behind;
+        let behind = queue.behind.take();
+        self.show(&mut queue);
+        if let Some(mut behind) = behind {
             let folds = behind.folds();
             while let Some(missed) = folds.next_update() {
                 frames.push(self.frame_of(&mut update(&missed)));
@@ -105,9 +105,7 @@ impl Outbox {
         let kept: Frames = queue.frames.drain(..).filter(|frame| offset_of(frame).is_none()).collect();
         let after = size(&kept);
         (queue.frames, queue.measured, queue.is_held) = (kept, None, false);
-        if queue.behind.take().is_some() {
-            self.metrics.behind_sessions.dec();
-        }
+        queue.behind = None;
         self.account(&mut queue, after.0 - before.0, after.1 - before.1);
         let waits = !queue.frames.is_empty();
         drop(queue);

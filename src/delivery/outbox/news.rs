@@ -86,7 +86,6 @@ impl Outbox {
     fn fall_behind(&self, mut queue: MutexGuard<'_, Queue>, news: Option<&News>) {
         let begins = queue.behind.is_none();
         let behind = queue.behind.get_or_insert_with(|| {
-            self.metrics.behind_sessions.inc();
             Box::new(Behind { since: Instant::now(), announced: None, folds: Folds::default() })
         });
         match news {
@@ -102,6 +101,7 @@ impl Outbox {
             }
         }
         queue.folded += 1;
+        self.show(&mut queue);
         let tells = queue.folded.is_power_of_two();
         drop(queue);
         if tells {
@@ -170,10 +170,8 @@ impl Outbox {
             let is_new = behind.announced.replace(due) != Some(due);
             Grace { alarm: Alarm { period, due }, is_new }
         });
-        match grace {
-            Some(_) => queue.behind = Some(behind),
-            None => drop(self.metrics.behind_sessions.dec()),
-        }
+        queue.behind = grace.as_ref().map(|_| behind);
+        self.show(&mut queue);
         drop(queue);
         for (told, event, path) in [
             (told, ServerEventName::Update, DeliveryPath::Local),

@@ -48,6 +48,14 @@ impl Outbox {
         }
     }
 
+    /// Takes note that the client has lost its connection, and may come back. Until [`Self::resume`] the session is
+    /// neither slow nor behind in the metrics.
+    pub fn lose_reader(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_away = true;
+        self.show(&mut queue);
+    }
+
     /// Queues a heartbeat, as [`Self::push`].
     pub fn push_beat(&self, frame: Frame) -> bool {
         let mut locked = self.queue.lock();
@@ -82,6 +90,7 @@ impl Outbox {
         };
         queue.frames = frames;
         if is_known {
+            queue.is_away = false;
             let (messages, bytes) = (queue.frames.len(), queue.frames.iter().map(Frame::len).sum::<usize>());
             queue.measured = None;
             if let Some(behind) = &mut queue.behind {

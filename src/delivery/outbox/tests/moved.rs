@@ -181,3 +181,25 @@ fn folded_news_becomes_events_and_recounts() {
     there.owe(&update("c1"));
     assert_eq!(metrics.behind_sessions.get(), 0);
 }
+
+#[test]
+fn a_session_whose_client_is_away_is_neither_slow_nor_behind() {
+    let bounds = config::Outbox { messages_max: 4, bytes_max: 10_000, policy: OutboxPolicy::Fold, grace_ms: 30_000 };
+    let metrics = Metrics::new(&[], ReadAtScrape::default());
+    let outbox = Outbox::new(Generation::Eio4, Arc::new(OutboxLimits::new(&bounds)), metrics.clone());
+    let shown = || (metrics.slow_sessions.get(), metrics.behind_sessions.get());
+    let fill = || while outbox.push_news(event(0), &News::Presence(Arc::new(Uncounted("c1".into())))) {};
+    outbox.keep_history(KEPT);
+    fill();
+    assert_eq!(shown(), (1, 1));
+    outbox.lose_reader();
+    assert_eq!(shown(), (0, 0));
+    fill();
+    assert_eq!(shown(), (0, 0));
+    assert!(!outbox.resume(Some("no offset")));
+    assert_eq!(shown(), (0, 0));
+    assert!(outbox.resume(None));
+    assert_eq!(shown(), (1, 1));
+    outbox.close(CloseReason::Stop);
+    assert_eq!(shown(), (0, 0));
+}
