@@ -133,6 +133,7 @@ fn a_join_that_waits_for_max_costs_what_is_said() {
             client.emit("join", &join_of(&format!("v{n}"))).await;
             // This is refused after the join is under way.
             client.emit("unknown", "{}").await;
+            while !matches!(client.hear().await, Heard::Event(name, _) if name == "refused") {}
         }
         let join = (own_bytes(&server) - before) / SESSIONS as f64;
         is_near("a join", cost::JOIN_BYTES, join);
