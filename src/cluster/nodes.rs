@@ -15,8 +15,9 @@ const NODES_MAX: usize = 4096;
 /// The time after which a silent node is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
-/// The longest time for which the users of a node that ends stay visible.
-const GRACE_MAX: Duration = Duration::from_secs(60);
+/// The longest time for which the users of a node that ends stay visible: `server.drain_ms` and
+/// `cluster.bye_grace_ms` are at most a day each.
+const GRACE_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// A change that conversations or operators have to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum NodeChange {
     Doubt(NodeId),
     /// A node has the name of another one that lives.
     SameName(NodeId, Arc<str>),
+    /// A node has the tag of another one that lives.
+    SameTag(NodeId, Arc<str>),
 }
 
 /// What a node tells of itself.
@@ -64,7 +67,7 @@ pub struct Peer {
     leaves: Option<Instant>,
     /// Whether it has published all before it ended.
     is_flushed: bool,
-    is_name_warned: bool,
+    is_warned: bool,
 }
 
 /// The nodes that are heard on one server.
@@ -72,6 +75,7 @@ pub struct Peer {
 pub struct Nodes {
     own: NodeId,
     own_name: Arc<str>,
+    own_tag: Arc<str>,
     silent_after: Duration,
     peers: HashMap<NodeId, Peer>,
     /// The moment since which the own connection is up.
@@ -80,8 +84,8 @@ pub struct Nodes {
 
 impl Nodes {
     /// Creates the state in which nobody was heard and the own connection is down.
-    pub fn new(own: NodeId, own_name: Arc<str>, silent_after: Duration) -> Self {
-        Self { own, own_name, silent_after, peers: HashMap::new(), up_since: None }
+    pub fn new(own: NodeId, own_name: Arc<str>, own_tag: Arc<str>, silent_after: Duration) -> Self {
+        Self { own, own_name, own_tag, silent_after, peers: HashMap::new(), up_since: None }
     }
 
     /// Notes that the own connection is up.
@@ -148,7 +152,7 @@ impl Nodes {
                 first_heard: now,
                 leaves: None,
                 is_flushed: false,
-                is_name_warned: false,
+                is_warned: false,
             };
             self.peers.insert(node, peer);
             return vec![NodeChange::New(node)];
@@ -194,28 +198,35 @@ impl Nodes {
 
     fn heartbeat(&mut self, node: NodeId, card: Card, now: Instant) -> Vec<NodeChange> {
         let mut changes = self.told_by(node, now);
-        if !card.name.is_empty() && self.is_name_taken(node, &card.name) {
-            changes.push(NodeChange::SameName(node, card.name.clone()));
+        let Some(peer) = self.peers.get(&node) else { return changes };
+        let mut is_warned = peer.is_warned;
+        if !is_warned {
+            let before = changes.len();
+            if self.is_taken(peer, &self.own_name, &card.name, |card| &card.name) {
+                changes.push(NodeChange::SameName(node, card.name.clone()));
+            }
+            if self.is_taken(peer, &self.own_tag, &card.tag, |card| &card.tag) {
+                changes.push(NodeChange::SameTag(node, card.tag.clone()));
+            }
+            is_warned = changes.len() > before;
         }
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.is_name_warned |= matches!(changes.last(), Some(NodeChange::SameName(..)));
-            peer.card = Some(card);
+            (peer.is_warned, peer.card) = (is_warned, Some(card));
         }
         changes
     }
 
-    /// Whether another living node, or this one, has the name. A node that has just been started anew is no other one:
-    /// its predecessor must have been heard after its start.
-    fn is_name_taken(&self, node: NodeId, name: &str) -> bool {
-        let Some(peer) = self.peers.get(&node).filter(|peer| !peer.is_name_warned) else { return false };
-        let is_other = |(other, theirs): (&NodeId, &Peer)| {
-            *other != node
+    /// Whether another living node than `peer`, or this one, has the same name or tag. A node that has just been
+    /// started anew is no other one: its predecessor must have been heard after its start.
+    fn is_taken(&self, peer: &Peer, own: &str, text: &str, of: impl Fn(&Card) -> &Arc<str>) -> bool {
+        let is_other = |theirs: &Peer| {
+            !std::ptr::eq(theirs, peer)
                 && !theirs.is_silent
                 && theirs.leaves.is_none()
                 && theirs.heard > peer.first_heard
-                && theirs.card.as_ref().is_some_and(|card| &*card.name == name)
+                && theirs.card.as_ref().is_some_and(|card| **of(card) == *text)
         };
-        *name == *self.own_name || self.peers.iter().any(is_other)
+        !text.is_empty() && (text == own || self.peers.values().any(is_other))
     }
 }
 
@@ -237,7 +248,7 @@ mod tests {
     }
 
     fn nodes() -> (Nodes, Clock) {
-        (Nodes::new(node(0), "own".into(), Duration::from_secs(10)), Clock(Instant::now()))
+        (Nodes::new(node(0), "own".into(), "mine".into(), Duration::from_secs(10)), Clock(Instant::now()))
     }
 
     fn heartbeat(number: u64, name: &str) -> NodeMessage {
@@ -245,7 +256,7 @@ mod tests {
             node: node(number),
             name: name.into(),
             version: "1".into(),
-            tag: "abcd".into(),
+            tag: format!("tag{number}").into(),
             sessions: number,
             conversations: 0,
             sent_ms: 0,
@@ -308,8 +319,8 @@ mod tests {
         assert_eq!(nodes.told(heartbeat(1, "a"), clock.at(8)), [], "it has said that it ends");
         assert_eq!(nodes.tick(clock.at(9)), []);
         assert_eq!(nodes.told(bye(2, u64::MAX, true), clock.at(8)), [New(node(2))]);
-        assert_eq!(nodes.tick(clock.at(67)), [], "it may be silent");
-        assert_eq!(nodes.tick(clock.at(68)), [Ended(node(2))], "the grace is bounded");
+        assert_eq!(nodes.tick(clock.at(8 + 172_799)), [], "it may be silent");
+        assert_eq!(nodes.tick(clock.at(8 + 172_800)), [Ended(node(2))], "the grace is bounded");
     }
 
     #[test]
@@ -364,6 +375,24 @@ mod tests {
         );
         assert_eq!(nodes.told(heartbeat(4, ""), clock.at(0)), [New(node(4))]);
         assert_eq!(nodes.told(heartbeat(5, ""), clock.at(9)), [New(node(5))], "no name is no name");
+    }
+
+    #[test]
+    fn two_nodes_with_one_tag_are_noticed_once() {
+        let (mut nodes, clock) = nodes();
+        let tagged = |number, tag: &str| match heartbeat(number, "") {
+            NodeMessage::Heartbeat { node, name, version, sessions, conversations, sent_ms, .. } => {
+                NodeMessage::Heartbeat { node, name, version, tag: tag.into(), sessions, conversations, sent_ms }
+            }
+            other => other,
+        };
+        let own = [New(node(1)), SameTag(node(1), "mine".into())];
+        assert_eq!(nodes.told(tagged(1, "mine"), clock.at(1)), own);
+        assert_eq!(nodes.told(tagged(1, "mine"), clock.at(2)), []);
+        nodes.told(tagged(2, "abcd"), clock.at(3));
+        assert_eq!(nodes.told(tagged(3, "abcd"), clock.at(4)), [New(node(3))], "the other one may have gone");
+        nodes.told(tagged(2, "abcd"), clock.at(5));
+        assert_eq!(nodes.told(tagged(3, "abcd"), clock.at(6)), [SameTag(node(3), "abcd".into())]);
     }
 
     #[test]

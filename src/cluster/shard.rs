@@ -125,7 +125,12 @@ impl Shard {
     /// Creates a server that is not connected, with a watch of its own over the other nodes.
     pub fn new(number: usize, address: Address, context: Arc<Context>) -> Arc<Self> {
         let settings = &context.settings;
-        let nodes = Arc::new(Mutex::new(Nodes::new(context.node, settings.name.clone(), settings.silent)));
+        let nodes = Arc::new(Mutex::new(Nodes::new(
+            context.node,
+            settings.name.clone(),
+            settings.tag.clone(),
+            settings.silent,
+        )));
         let own = Own::all(&context.wire);
         Self::beside(number, address, nodes, own, context)
     }

@@ -63,7 +63,7 @@ impl Teller {
             NodeChange::Heard(node) if self.tours.take_back(&FromBus::Silent(node)) => return,
             NodeChange::Heard(node) => FromBus::Heard(node),
             NodeChange::Doubt(node) => FromBus::Doubt(node),
-            NodeChange::New(_) | NodeChange::SameName(..) => return,
+            NodeChange::New(_) | NodeChange::SameName(..) | NodeChange::SameTag(..) => return,
         };
         self.tours.at_rate(news, self.shard.everybody(), self.shard.context.settings.resync_per_s);
     }

@@ -83,6 +83,10 @@ impl Voice {
             NodeChange::SameName(node, name) => {
                 log::warn!("node {node} has the name `{name}` of another node: give each its own cluster.node")
             }
+            NodeChange::SameTag(node, tag) => log::warn!(
+                "node {node} has the sid tag `{tag}` of another node, so proxies and clients that come back find only \
+                 one of them: give each its own server.sid_tag, or none"
+            ),
         }
     }
 
