@@ -16,7 +16,7 @@ use super::model::announce::{Given, UpdateOf};
 use super::model::{Fault, FaultCode};
 use crate::actors::announcement::{Announcement, Done, Receipt, Receipts, Relay, Source};
 use crate::actors::conversation::{Board, ConversationMessage};
-use crate::cluster::message::{Content, Message};
+use crate::cluster::message::{Content, Message, Stamp};
 use crate::cluster::port::Port;
 use crate::config::cost::IDEMPOTENCY_BYTES_MAX;
 use crate::event::{Code, ConversationId, EXCEPT_MAX, SOCKET_ID_BYTES_MAX, Scalar, Talk, Username};
@@ -276,12 +276,14 @@ impl Announcer {
         }
     }
 
-    /// Publishes an update of a conversation that does not live here. It has no number.
+    /// Publishes an update of a conversation that does not live here. It has no number, but a life of its own: if it is
+    /// published once more after a break, the other nodes know it again.
     fn publish(&self, content: Content, id: &ConversationId) -> Relay {
         match &self.port {
             None => Relay::Alone,
             Some(port) => {
-                port.publish_counted(id, &Message { stamp: None, content }).map_or(Relay::Full, Relay::Queued)
+                let stamp = Some(Stamp { node: port.node(), life: rand::random::<u64>() >> 11, sequence: None });
+                port.publish_counted(id, &Message { stamp, content }).map_or(Relay::Full, Relay::Queued)
             }
         }
     }
@@ -347,6 +349,7 @@ mod tests {
     use crate::admin::guard::Guard;
     use crate::admin::state::Admin;
     use crate::cluster::door::Door;
+    use crate::cluster::message::NodeId;
     use crate::cluster::queue::Overflow;
     use serde_json::json;
 
@@ -419,6 +422,10 @@ mod tests {
     }
 
     impl Port for SilentPort {
+        fn node(&self) -> NodeId {
+            NodeId::from_random(1)
+        }
+
         fn attach(&self, _: &ConversationId, _: u64, _: Arc<dyn Door>) {}
 
         fn detach(&self, _: &ConversationId, _: u64) {}

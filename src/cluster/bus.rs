@@ -229,6 +229,10 @@ impl Bus {
 }
 
 impl Port for Bus {
+    fn node(&self) -> NodeId {
+        Self::node(self)
+    }
+
     fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
         let table = self.routes.read();
         let home = table.home(id);

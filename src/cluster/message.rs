@@ -52,10 +52,11 @@ impl fmt::Display for NodeId {
 pub struct Stamp {
     /// The node that sent it.
     pub node: NodeId,
-    /// The life of the conversation on that node. A later life has a higher number.
+    /// The life of the conversation on that node. A later life has a higher number. An update of a conversation that
+    /// does not live on that node has a life of its own.
     pub life: u64,
-    /// The number of the message in that life, from 1. `None` for an [`Presence::Ask`], which changes nothing and has
-    /// no place in the order.
+    /// The number of the message in that life, from 1. `None` for such an update, and for an [`Presence::Ask`], which
+    /// changes nothing: they have no place in the order.
     pub sequence: Option<u64>,
 }
 

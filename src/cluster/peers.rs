@@ -121,7 +121,11 @@ impl Peers {
         if recent::message_id(talk).is_none() {
             return true;
         }
-        self.recent.get_or_insert_with(|| Box::new(RecentIds::new(now))).note(talk, now)
+        self.recent(now).note(talk, now)
+    }
+
+    fn recent(&mut self, now: Instant) -> &mut RecentIds {
+        self.recent.get_or_insert_with(|| Box::new(RecentIds::new(now)))
     }
 
     /// Takes a user whose first session on this node has entered.
@@ -275,6 +279,7 @@ impl Peers {
                 Content::Presence(Presence::Ask { to }) if to == local.rules.node && node != to => {
                     self.roll().owe_answer(ANSWER_INTERVAL, local.now);
                 }
+                _ if !self.recent(local.now).note_life(node, life, local.now) => {}
                 content => self.deliver(content, local, effects),
             }
             return;
@@ -457,7 +462,7 @@ impl Peers {
 
     /// Returns the number of users, each counted once on each node.
     fn total<H: Here>(&self, local: &Local<'_, H>) -> usize {
-        local.here.count() + self.roll.as_ref().map_or(0, |roll| roll.count())
+        self.roll.as_ref().map_or(0, |roll| roll.count()).saturating_add(local.here.count())
     }
 
     /// Returns whether all users that count are known by name.

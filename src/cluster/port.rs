@@ -6,12 +6,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::door::Door;
-use super::message::Message;
+use super::message::{Message, NodeId};
 use super::queue::Overflow;
 use crate::event::ConversationId;
 
 /// The bus, as a conversation sees it. No call waits.
 pub trait Port: fmt::Debug + Send + Sync {
+    /// Returns this node.
+    fn node(&self) -> NodeId;
+
     /// Wants the channel of a conversation. `door` hears what comes. A life with a lower number than the present one is
     /// ignored.
     fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>);

@@ -285,7 +285,7 @@ fn marks_are_read_strictly() {
         (public(of(json!({"l": 1, "s": 2}))), "519b00000000000000000000: abcdefghijkl 1 2 messi - -"),
         (public(of(json!({}))), PLAIN),
         (public(of(json!({"l": 1, "s": 2, "x": {}}))), "519b00000000000000000000: abcdefghijkl 1 2 messi - -"),
-        (public(of(json!({"l": 1}))), "rejected mark"),
+        (public(of(json!({"l": 1}))), "519b00000000000000000000: abcdefghijkl 1 - messi - -"),
         (public(of(json!({"s": 1}))), "rejected mark"),
         (public(of(json!({"l": 1, "s": 0}))), "rejected mark"),
         (public(of(json!({"l": 1, "s": -1}))), "rejected mark"),

@@ -42,6 +42,10 @@ struct HubPort {
 }
 
 impl Port for HubPort {
+    fn node(&self) -> NodeId {
+        NodeId::from_random(self.node as u64)
+    }
+
     fn attach(&self, id: &ConversationId, life: u64, door: Arc<dyn Door>) {
         self.hub.doors.lock().insert((self.node, id.clone()), (life, door.clone()));
         if self.hub.confirms.load(Ordering::Relaxed) {

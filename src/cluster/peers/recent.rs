@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
+use crate::cluster::message::NodeId;
 use crate::event::{Scalar, Talk};
 
 /// The ids of messages that were told lately.
@@ -40,11 +41,20 @@ impl RecentIds {
     /// Notes the message of a talk, and returns whether it was not known. A talk without an id is never known.
     pub fn note(&mut self, talk: &Talk, now: Instant) -> bool {
         let Some(id) = message_id(talk) else { return true };
+        self.add(self.hasher.hash_one(id), now)
+    }
+
+    /// Notes an update that has no number in the order of its node but a life of its own, and returns whether it was
+    /// not known. A node sends it once more if its connection broke before the first one was answered.
+    pub fn note_life(&mut self, node: NodeId, life: u64, now: Instant) -> bool {
+        self.add(self.hasher.hash_one((node, life)), now)
+    }
+
+    fn add(&mut self, hash: u64, now: Instant) -> bool {
         let at = u32::try_from(now.saturating_duration_since(self.since).as_secs()).unwrap_or(u32::MAX);
         while self.ids.front().is_some_and(|entry| at - entry.at.min(at) > Self::AGE_S_MAX) {
             self.ids.pop_front();
         }
-        let hash = self.hasher.hash_one(id);
         if self.ids.iter().any(|entry| entry.hash == hash) {
             return false;
         }

@@ -81,7 +81,7 @@ impl Roll {
         let is_new = match &mut peer.known {
             Known::Names(names) => names.insert(username.clone()),
             Known::Count(count) => {
-                *count += 1;
+                *count = count.saturating_add(1);
                 false
             }
         };
@@ -156,7 +156,7 @@ impl Roll {
 
     /// Returns the sum of the users of all peers.
     pub(super) fn count(&self) -> usize {
-        self.peers.iter().map(Peer::count).sum()
+        self.peers.iter().map(Peer::count).fold(0, usize::saturating_add)
     }
 
     /// Returns whether all users are known by name.
@@ -172,7 +172,7 @@ impl Roll {
 
     /// Returns whether presence is told among the users that are there now.
     fn presents<H: Here>(&self, local: &Local<'_, H>) -> bool {
-        self.are_named() && !local.exceeds(local.here.count() + self.count())
+        self.are_named() && !local.exceeds(local.here.count().saturating_add(self.count()))
     }
 
     /// Returns the user as it is stored on this node or for a peer, so that its name is shared.

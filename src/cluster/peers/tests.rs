@@ -326,6 +326,9 @@ fn a_message_that_was_told_is_dropped_unless_it_is_the_talk_of_a_member() {
     assert_eq!(desk.step("b1.2 update id7"), [""; 0]);
     assert_eq!(desk.step("foreign update id7"), [""; 0]);
     assert_eq!(desk.step("b1.3 update 7"), ["update 7"], "it has no id");
+    assert_eq!(desk.step("b9.0 update 7"), ["update 7"], "it has a life of its own");
+    assert_eq!(desk.step("b9.0 update 7"), [""; 0], "it was published once more");
+    assert_eq!(desk.step("c9.0 update 7"), ["update 7"]);
     let local = desk.local.local(desk.now);
     assert_eq!(desk.peers.announce(update("7", true), &local), None);
     assert!(!desk.peers.is_new(&talk("7", true), desk.now));
@@ -397,4 +400,17 @@ fn nodes_that_are_gone_and_nodes_that_are_invented_take_bounded_memory() {
     assert_eq!(count(&desk), 256);
     let update = Message { stamp: stamp(2_000), content: content_of(update("7", false)) };
     assert_eq!(desk.news(FromBus::Message(update)), ["update 7"]);
+}
+
+#[test]
+fn a_count_that_cannot_be_does_no_harm() {
+    let (all, most) = (u64::MAX, u64::MAX - 1);
+    check(&[
+        ("attached", &["say 1 state?"]),
+        (&format!("b1.1 count {all}"), &[]),
+        (&format!("c1.1 count {most}"), &[]),
+        ("b1.2 come bob", &[]),
+        ("b1.3 go bob", &[]),
+        ("+ana", &["say 2 come ana"]),
+    ]);
 }

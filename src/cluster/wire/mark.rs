@@ -147,10 +147,11 @@ impl<'t> Marked<'t> {
         Ok(Self { node, life, sequence, kind, users, count, asks, except_self, to, timestamp, message_id, id })
     }
 
-    /// The place of an update: with both numbers or with neither.
+    /// The place of an update: with both numbers, with a life alone or with neither.
     pub(super) fn stamp(&self) -> Result<Option<Stamp>, Rejected> {
         match (self.life, self.sequence) {
             (None, None) => Ok(None),
+            (Some(life), None) => Ok(Some(Stamp { node: self.node, life, sequence: None })),
             _ => self.numbered().map(Some),
         }
     }
