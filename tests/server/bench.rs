@@ -1,7 +1,6 @@
 //! The load bench, against the server over each transport, where all must be delivered, and against servers that lose,
 //! double, reorder or misdeliver on purpose, which it must catch.
 
-use crate::support;
 use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::support;
 use crate::support::faulty::{Fault, Faulty};
 use crate::support::fixture::Fixture;
 use crate::support::process::{end_of, maxtalk};

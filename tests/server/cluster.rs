@@ -1,9 +1,9 @@
 //! Several nodes as one service, on a real Redis. Each node is a server of its own in this process, and all have the
 //! same rules of MAX.
 
-use crate::support;
 use std::time::Duration;
 
+use crate::support;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, learns};
 use crate::support::heard::{Heard, event, join_of, joined, left, listening, people, update};

@@ -67,7 +67,9 @@ fn a_node_shows_its_servers_and_the_other_nodes() {
             server["lag_ms"].is_f64() && peer["sessions"] == 1 && peer["conversations"] == 1
         };
         let (_, of_a) = until(&a, "/api/v1/cluster", |_, cluster| is_complete(cluster)).await;
-        let (_, of_b) = until(&b, "/api/v1/cluster", |_, cluster| cluster["servers"][0]["subscribed"] == 1).await;
+        let hears_a =
+            |cluster: &Value| cluster["servers"][0]["subscribed"] == 1 && cluster["peers"][0]["name"] == "anna";
+        let (_, of_b) = until(&b, "/api/v1/cluster", |_, cluster| hears_a(cluster)).await;
         let (server, peer) = (&of_a["servers"][0], &of_a["peers"][0]);
         assert_eq!(of_a["up"], true, "{of_a}");
         assert_eq!((&server["url"], &server["up"]), (&json!(redis.url()), &json!(true)), "{of_a}");

@@ -1,6 +1,5 @@
 //! What a cluster does with a wrong set-up and with hostile bytes: it says what is wrong, and goes on.
 
-use crate::support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support;
 use crate::support::account::{Account, Load};
 use crate::support::client::{Client, new_sid, target};
 use crate::support::cluster::{Cluster, Processes, QUICK, join_at, process};

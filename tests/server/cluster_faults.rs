@@ -1,10 +1,10 @@
 //! The faults of a Redis under a running load: talkers on two nodes, listeners on three. Each delivery is accounted
 //! for: it was heard once and in its order, or its listener was told after the loss. The results are printed.
 
-use crate::support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support;
 use crate::support::account::{Account, Listener, Load, Said, account, message_id};
 use crate::support::cluster::{Cluster, QUICK, join_at};
 use crate::support::fixture::Fixture;

@@ -1,10 +1,10 @@
 //! Many clients at once: a burst into one conversation, clients that do not read, and the state after everybody has
 //! gone.
 
-use crate::support;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::support;
 use crate::support::client::{
     Client, Heard, Kind, join_of, joined, left, listening, ok, packet, people, talk_of, update,
 };

@@ -1,13 +1,13 @@
 //! What MAX announces in its RabbitMQ, with a real one: messages and memberships in the layouts of MAX 3.x, 4.x and
 //! 5.x, a broker that goes and comes back, refusals, and bodies that nobody should send.
 
-use crate::support;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::support;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::heard::{Heard, event, join_of, joined, left, listening, talk_of, update};

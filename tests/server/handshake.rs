@@ -1,8 +1,8 @@
 //! The endpoint over HTTP: handshakes, refusals, CORS, and the rules of polling.
 
-use crate::support;
 use std::net::SocketAddr;
 
+use crate::support;
 use crate::support::client::{Client, Kind, join_of, joined, left, packet, sid_of, talk_of, target, update, with_xavi};
 use crate::support::fixture::Fixture;
 use crate::support::http::{Http, Response, request};

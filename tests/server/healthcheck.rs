@@ -1,11 +1,13 @@
 //! `maxtalk healthcheck`: the real program against a real server, and against what is none.
 
-use crate::support;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 use std::thread;
 
+use futures_util::future::join_all;
+
+use crate::support;
 use crate::support::fixture::Fixture;
 use crate::support::process::maxtalk;
 use crate::support::socket::Socket;
@@ -52,11 +54,12 @@ fn a_server_is_ready_until_it_drains() {
         (0, format!("http://{admin} is ready\n"), String::new())
     );
     support::run(async {
-        let socket = Socket::open(server.addr, "EIO=4&transport=websocket").await;
+        // The server closes one after the other, and ends after the last one.
+        let sockets = join_all((0..20).map(|_| Socket::open(server.addr, "EIO=4&transport=websocket"))).await;
         server.stop();
         let errors = complaint(&["--admin", &admin, "--timeout", "15"]);
         assert!(errors.starts_with(&format!("maxtalk: http://{admin} is not ready: the server drains")), "{errors}");
-        drop(socket);
+        drop(sockets);
     });
 }
 

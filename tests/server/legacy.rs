@@ -1,9 +1,9 @@
 //! Socket.IO 0.7 to 0.9 over HTTP, byte for byte: handshakes, refusals, packets, ignored packets, framing, JSONP.
 //! `legacy_transports.rs` has the life of its polls, POSTs and transports.
 
-use crate::support;
 use std::net::SocketAddr;
 
+use crate::support;
 use crate::support::fixture::Fixture;
 use crate::support::http::{Http, Response};
 use crate::support::run;

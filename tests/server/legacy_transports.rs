@@ -1,10 +1,10 @@
 //! The transports of Socket.IO 0.7 to 0.9: polls that wait, end and are dropped, POSTs that fail, heartbeats, changes
 //! of transport within a session, and all the ways in which a session ends.
 
-use crate::support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::support;
 use crate::support::fixture::{Fixture, Scrape};
 use crate::support::http::{Http, Response, request};
 use crate::support::sio09::{

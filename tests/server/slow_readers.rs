@@ -1,10 +1,10 @@
 //! Readers that are too slow: what each of them gets, to the message, and when it is closed.
 
-use crate::support;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support;
 use crate::support::client::{Client, Heard, Kind, join_of, joined, listening, ok, packet, talk_of, update};
 use crate::support::fixture::{Fixture, Scrape};
 use crate::support::http::{Http, RECEIVE_BUFFER_BYTES};

@@ -1,7 +1,6 @@
 //! The program from start to end: signals, exit codes, broken standard streams, and secrets that its log may not
 //! contain.
 
-use crate::support;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support;
 use crate::support::client::{Client, Heard, Kind, join_of, listening, not_ok, ok, sid_of, talk_of, target, update};
 use crate::support::fake_max::{answer, json};
 use crate::support::http::{Http, request};

@@ -1,9 +1,9 @@
 //! A WebSocket byte by byte: frames, packets and pauses that the protocol forbids, which end the connection, and odd
 //! ones that it allows.
 
-use crate::support;
 use std::time::Instant;
 
+use crate::support;
 use crate::support::client::{
     Client, Heard, Kind, join_of, joined, left, listening, ok, packet, talk_of, update, with_xavi,
 };
