@@ -470,9 +470,12 @@ impl Namespace for MaxNamespace {
         flushed
     }
 
-    fn returned(&mut self, missed: &[ConversationId], recounts: Vec<ConversationId>) {
+    fn returned(&mut self, missed: &[ConversationId], has_outage: bool, recounts: Vec<ConversationId>) {
         let Answers { emitter, settings } = &self.port.answers;
-        if !missed.is_empty() {
+        // The end of an outage that goes on here covers it.
+        if has_outage && !emitter.outbox.is_in_outage() {
+            self.port.answers.emit(&ServerEvent::Missed { conversations: None, ongoing: false });
+        } else if !missed.is_empty() {
             let conversations = Some(missed.iter().collect());
             self.port.answers.emit(&ServerEvent::Missed { conversations, ongoing: false });
         }

@@ -85,9 +85,9 @@ pub trait Namespace: Send {
         oneshot::channel().1
     }
 
-    /// Takes note that the client goes on here. It is told that news of the `missed` conversations is lost, and who is
-    /// in those of the `recounts`.
-    fn returned(&mut self, _missed: &[ConversationId], _recounts: Vec<ConversationId>) {}
+    /// Takes note that the client goes on here. It is told that news of the `missed` conversations is lost, or with
+    /// `has_outage` of any, and who is in those of the `recounts`.
+    fn returned(&mut self, _missed: &[ConversationId], _has_outage: bool, _recounts: Vec<ConversationId>) {}
 }
 
 /// The namespaces of a server.

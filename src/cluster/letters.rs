@@ -90,6 +90,8 @@ pub struct Handover {
     pub events: Option<Vec<Box<str>>>,
     /// The conversations of which other news is lost.
     pub missed: Vec<ConversationId>,
+    /// Whether news of any conversation may be lost, and no end of that was told.
+    pub has_outage: bool,
     /// The conversations whose users have come and gone.
     pub recounts: Vec<ConversationId>,
 }

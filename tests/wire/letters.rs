@@ -16,6 +16,7 @@ fn table() -> Vec<(Letter, &'static str)> {
     let handover = Handover {
         events: Some(vec![r#"42/max,["update",{},"QV2sjtc-0"]"#.into()]),
         missed: vec![id("c1")],
+        has_outage: true,
         recounts: vec![id("c2")],
     };
     vec![
@@ -42,7 +43,7 @@ fn table() -> Vec<(Letter, &'static str)> {
             Letter::Handover { of: of(), handover },
             concat!(
                 r#"{"k":"handover","n":"abcdefghijkl","r":18446744073709551615,"#,
-                r#""events":["42/max,[\"update\",{},\"QV2sjtc-0\"]"],"missed":["c1"],"recounts":["c2"]}"#
+                r#""events":["42/max,[\"update\",{},\"QV2sjtc-0\"]"],"missed":["c1"],"outage":true,"recounts":["c2"]}"#
             ),
         ),
         (

@@ -21,7 +21,6 @@ use crate::actors::recovery::errands::Errand;
 use crate::actors::recovery::moving::{Give, Step, Taker};
 use crate::cluster::letters::{Handover, Offer, Refused};
 use crate::delivery::outbox::Unheard;
-use crate::event::ConversationId;
 use crate::metrics::RecoveryResult;
 use crate::protocol::frame::Frame;
 use crate::protocol::packet;
@@ -147,14 +146,14 @@ impl Journey {
         let Some((sid, mut namespace)) = self.arrival.take() else { return false };
         let Some((handover, _)) = self.handover.take() else { return false };
         let Some(registration) = self.recovery.adopt(&self.pid, &connected.outbox) else { return false };
-        let Handover { events, mut missed, recounts } = handover;
+        let Handover { events, mut missed, has_outage, recounts } = handover;
         if events.is_none() || !has_all || self.recovery.may_lose() {
             missed = namespace.belongings().map_or(missed, |belongings| belongings.conversations);
         }
         if !connected.outbox.go_on(traveller.heard, &events.unwrap_or_default()) {
             return false;
         }
-        namespace.returned(&missed, recounts);
+        namespace.returned(&missed, has_outage, recounts);
         let index = traveller.namespace;
         let name = &connected.settings.namespaces.names()[index];
         connected.outbox.push_answer(Frame::text(&packet::connect_with_pid(name, &sid, &self.pid)));
@@ -202,11 +201,11 @@ impl ConnectedNamespaces {
         if Pin::new(&mut handing_over.flushed).poll(cx).is_pending() {
             return Moving::Stays;
         }
-        self.hand_over_elsewhere(conversations)
+        self.hand_over_elsewhere()
     }
 
     /// Hands the session over, after its conversations have given it all that they have.
-    fn hand_over_elsewhere(&mut self, conversations: Vec<ConversationId>) -> Moving {
+    fn hand_over_elsewhere(&mut self) -> Moving {
         let Some(mut returns) = self.returns.take() else { return Moving::Stays };
         let Some(handing_over) = returns.handing_over.take() else { return Moving::Stays };
         let HandingOver { of, heard, .. } = *handing_over;
@@ -215,8 +214,7 @@ impl ConnectedNamespaces {
             return Moving::Over;
         };
         let Unheard { events, missed, has_outage, recounts } = unheard;
-        let missed = if has_outage { conversations } else { missed };
-        let handover = Handover { events: Some(events), missed, recounts };
+        let handover = Handover { events: Some(events), missed, has_outage, recounts };
         returns.registration.move_to(of, handover);
         Moving::Moved(LINGER)
     }

@@ -42,6 +42,8 @@ struct Written<'a> {
     events: Option<Vec<Cow<'a, str>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missed: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    outage: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recounts: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,9 +81,10 @@ pub(super) fn write(letter: &Letter) -> Vec<u8> {
             ..of(OFFER, return_)
         },
         Letter::Take { of: return_, pid } => Written { pid: Some((&**pid).into()), ..of(TAKE, return_) },
-        Letter::Handover { of: return_, handover: Handover { events, missed, recounts } } => Written {
+        Letter::Handover { of: return_, handover: Handover { events, missed, has_outage, recounts } } => Written {
             events: events.as_ref().map(|events| events.iter().map(|event| (&**event).into()).collect()),
             missed: texts(missed),
+            outage: *has_outage,
             recounts: texts(recounts),
             ..of(HANDOVER, return_)
         },
@@ -137,6 +140,7 @@ pub(super) fn read(bytes: &[u8], settings: &Settings) -> Result<Letter, Refusal>
             handover: Handover {
                 events: written.events.map(|events| events.into_iter().map(Into::into).collect()),
                 missed: ids(written.missed)?,
+                has_outage: written.outage,
                 recounts: ids(written.recounts)?,
             },
         },

@@ -17,7 +17,7 @@ pub struct Unheard {
     pub events: Vec<Box<str>>,
     /// The conversations of which other news is lost.
     pub missed: Vec<ConversationId>,
-    /// Whether news of any conversation may be lost.
+    /// Whether news of any conversation may be lost, and the end of that was not told.
     pub has_outage: bool,
     /// The conversations whose users have come and gone.
     pub recounts: Vec<ConversationId>,
@@ -34,7 +34,7 @@ impl Outbox {
         let mut frames = std::mem::take(&mut queue.frames);
         let (messages, bytes) = (queue.messages as i64, queue.bytes as i64);
         self.account(&mut queue, -messages, -bytes);
-        let mut unheard = Unheard::default();
+        let mut unheard = Unheard { has_outage: queue.is_in_outage(), ..Unheard::default() };
         let behind = queue.behind.take();
         self.show(&mut queue);
         if let Some(mut behind) = behind {
@@ -43,7 +43,7 @@ impl Outbox {
                 frames.push(self.frame_of(&mut update(&missed)));
             }
             if let Some(losses) = folds.take_losses() {
-                unheard.has_outage = losses.outage.is_some();
+                unheard.has_outage |= losses.outage.is_some();
                 unheard.missed = losses.conversations.into_iter().collect();
             }
             unheard.recounts = folds.marked().cloned().collect();

@@ -112,6 +112,11 @@ impl Outbox {
         }
     }
 
+    /// Returns whether the reader was told of an outage, or will be, and not of its end.
+    pub fn is_in_outage(&self) -> bool {
+        self.queue.lock().is_in_outage()
+    }
+
     /// Queues the `people` that a [`Recount`] has asked for. If the outbox has no room for it, the recount is asked for
     /// once more later. Returns whether the frame is queued.
     pub fn push_people(&self, conversation: &ConversationId, frame: Frame) -> bool {
@@ -223,6 +228,11 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Returns whether the reader was told of an outage, or will be, and not of its end.
+    pub(super) fn is_in_outage(&self) -> bool {
+        self.outage.is_some_and(|known| !known.over)
+    }
+
     /// Returns whether `news` is new to the reader: each outage begins once and ends once.
     fn is_new(&mut self, news: &News) -> bool {
         let News::Loss { loss: Loss::Outage(outage), .. } = news else { return true };

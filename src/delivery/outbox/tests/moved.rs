@@ -174,6 +174,8 @@ fn folded_news_becomes_events_and_recounts() {
 
     there.push_news(event(0), &loss(Loss::Outage(Outage { number: 1, over: false })));
     assert_eq!(there.len(), 1);
+    assert!(there.is_in_outage());
+    assert!(there.take_unheard(None).unwrap().has_outage, "it was told of the beginning alone");
     let metrics = there.metrics.clone();
     there.owe(&News::Presence(Arc::new(Uncounted("c3".into()))));
     assert_eq!(metrics.behind_sessions.get(), 1, "there is room, but it was missed elsewhere");
