@@ -1,10 +1,13 @@
-//! Files as the system gives them: reading a text with a bound, and how many files may be open.
+//! Files as the system gives them: reading a text or a password with a bound, and how many files may be open.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use rlimit::Resource;
+
+/// The bytes of a file with a password, at most.
+const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// Reads a text file of at most `bytes_max` bytes. A longer one was probably named by mistake.
 ///
@@ -17,6 +20,16 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         return Err(io::Error::other(format!("longer than {bytes_max} bytes")));
     }
     io::read_to_string(bytes.as_slice())
+}
+
+/// Reads the password that a file holds. The ends of lines after it are no part of it.
+///
+/// # Errors
+/// The file cannot be read, is too long, or holds no password.
+pub fn read_password(path: &Path) -> io::Result<String> {
+    let mut text = read_text(path, PASSWORD_BYTES_MAX)?;
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    if text.is_empty() || text.contains('\0') { Err(io::Error::other("holds no password")) } else { Ok(text) }
 }
 
 /// Raises the limit on open files of this process, and of its later children, as far as the system allows, and returns
@@ -46,6 +59,20 @@ mod tests {
         assert_eq!(read_text(file.path(), 3).unwrap_err().to_string(), "longer than 3 bytes");
         fs::write(file.path(), b"\xff").unwrap();
         assert_eq!(read_text(file.path(), 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_password_is_one_line_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |bytes: &[u8]| {
+            fs::write(file.path(), bytes).unwrap();
+            read_password(file.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(b" secret \r\n\n"), Ok(" secret ".to_owned()));
+        for none in [&b""[..], b"\n", b"a\0b"] {
+            assert_eq!(read(none), Err("holds no password".to_owned()));
+        }
+        assert_eq!(read(&[b'a'; 4097]), Err("longer than 4096 bytes".to_owned()));
     }
 
     #[test]

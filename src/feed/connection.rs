@@ -23,7 +23,7 @@ use super::settings::Settings;
 use super::wire::Delivery;
 use crate::cluster::trust;
 use crate::event::Token;
-use crate::files::read_text;
+use crate::files::read_password;
 use crate::version;
 
 /// The longest time in which the server has to answer one question.
@@ -38,9 +38,6 @@ const DIAL_MAX: Duration = Duration::from_secs(3);
 
 /// The seconds between two signs of life, at most.
 const HEARTBEAT_S: u16 = 10;
-
-/// The bytes of a file with a password, at most.
-const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// The bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -284,8 +281,6 @@ async fn secrets(settings: &Settings) -> Result<(Token, Option<Arc<ClientConfig>
 }
 
 fn password(path: &Path) -> Result<Token, Fault> {
-    let wrong = |why: &str| Fault::from(format!("feed.password_file {}: {why}", path.display()));
-    let text = read_text(path, PASSWORD_BYTES_MAX).map_err(|error| wrong(&error.to_string()))?;
-    let line = text.trim_end_matches(['\n', '\r']);
-    if line.is_empty() || line.contains('\0') { Err(wrong("holds no password")) } else { Ok(Token::from(line)) }
+    let wrong = |error| Fault::from(format!("feed.password_file {}: {error}", path.display()));
+    read_password(path).map(|password| Token::from(&*password)).map_err(wrong)
 }

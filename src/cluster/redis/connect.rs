@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
@@ -12,6 +13,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{self, JoinHandle};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::fault::{self, Fault, Patterns};
@@ -19,6 +21,7 @@ use crate::cluster::address::{Address, Host, Place, Secret};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::settings::Settings;
 use crate::cluster::trust;
+use crate::files::read_password;
 
 /// The commands that may wait inside the library to be written.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -69,7 +72,7 @@ pub(super) type Sink = Box<dyn Fn(PushInfo) + Send + Sync>;
 /// Reads the credentials of a server from their files.
 pub(super) async fn credentials(address: &Address, settings: &Settings) -> Result<Credentials, Fault> {
     let (address, settings) = (address.clone(), settings.clone());
-    let read = task::spawn_blocking(move || {
+    let read = read_files(ANSWER_MAX, move || {
         let password = match &settings.password_file {
             Some(path) => Some(password(path, "cluster.password_file")?),
             None => address.password.clone(),
@@ -80,16 +83,26 @@ pub(super) async fn credentials(address: &Address, settings: &Settings) -> Resul
             tls: if address.tls { Some(tls(&settings)?) } else { None },
         })
     });
-    read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))?
+    read.await
 }
 
 /// Reads the credentials of the Sentinels of a server.
 async fn sentinel_credentials(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> Result<Credentials, Fault> {
     let path = settings.sentinel_password_file.clone();
-    let read =
-        task::spawn_blocking(move || path.map(|path| password(&path, "cluster.sentinel_password_file")).transpose());
-    let password = read.await.map_err(|error| Fault::from(format!("the files could not be read: {error}")))??;
-    Ok(Credentials { username: None, password, tls })
+    let read = move || path.map(|path| password(&path, "cluster.sentinel_password_file")).transpose();
+    Ok(Credentials { username: None, password: read_files(ANSWER_MAX, read).await?, tls })
+}
+
+/// Reads files, whose file system may be away.
+async fn read_files<T: Send + 'static>(
+    within: Duration,
+    read: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match timeout(within, task::spawn_blocking(read)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(format!("the files could not be read: {error}").into()),
+        Err(_) => Err("the files with the password and the certificates cannot be read in time".into()),
+    }
 }
 
 /// Returns the server at an address, which Sentinel knows if the address names Sentinels.
@@ -106,8 +119,7 @@ pub(super) async fn resolve(
             let theirs = sentinel_credentials(settings, credentials.tls.clone()).await?;
             let mut faults = Vec::new();
             for sentinel in sentinels {
-                let asked = tokio::time::timeout(ANSWER_MAX / 2, ask_sentinel(sentinel, name, &theirs, patterns));
-                match asked.await {
+                match timeout(ANSWER_MAX / 2, ask_sentinel(sentinel, name, &theirs, patterns)).await {
                     Ok(Ok(host)) => return Ok(Server::Tcp(host)),
                     Ok(Err(fault)) => faults.push(fault.to_string()),
                     Err(_) => faults.push(format!("{sentinel} does not answer")),
@@ -227,10 +239,8 @@ pub(super) fn text(value: &Value) -> Option<String> {
 }
 
 fn password(path: &Path, setting: &str) -> Result<Secret, Fault> {
-    let read = std::fs::read_to_string(path);
-    let text = read.map_err(|error| Fault::from(format!("{setting} {}: {error}", path.display())))?;
-    let line = text.trim_end_matches(['\n', '\r']);
-    if line.is_empty() { Err(format!("{setting} {} is empty", path.display()).into()) } else { Ok(Secret::new(line)) }
+    let wrong = |error| Fault::from(format!("{setting} {}: {error}", path.display()));
+    read_password(path).map(|password| Secret::new(&password)).map_err(wrong)
 }
 
 /// Returns the TLS configuration: it trusts the authorities of the file, or those of the system.
@@ -244,4 +254,21 @@ fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, Fault> {
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_key(&error))?;
     let config = builder.with_client_auth_cert(chain, key).map_err(|error| wrong_key(&error))?;
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_cannot_be_read_have_a_deadline() {
+        // A file system that is away lets go when it is back.
+        let (back, away) = mpsc::channel::<()>();
+        let read = read_files(Duration::from_millis(10), move || Ok(away.recv().is_ok()));
+        assert!(read.await.unwrap_err().contains("in time"));
+        drop(back);
+        assert_eq!(read_files(ANSWER_MAX, || Ok(1)).await, Ok(1));
+    }
 }
