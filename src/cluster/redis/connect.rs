@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
 use rustls::ClientConfig;
@@ -25,6 +27,9 @@ use crate::files::read_password;
 
 /// The commands that may wait inside the library to be written.
 pub(super) const COMMANDS_MAX: usize = 64;
+
+/// The time that a Sentinel has before the next one is asked too.
+const NEXT_SENTINEL_AFTER: Duration = Duration::from_millis(200);
 
 /// The place of one server, without Sentinel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,11 +123,20 @@ pub(super) async fn resolve(
         Place::Sentinel(sentinels, name) => {
             let theirs = sentinel_credentials(settings, credentials.tls.clone()).await?;
             let mut faults = Vec::new();
-            for sentinel in sentinels {
-                match timeout(ANSWER_MAX / 2, ask_sentinel(sentinel, name, &theirs, patterns)).await {
-                    Ok(Ok(host)) => return Ok(Server::Tcp(host)),
-                    Ok(Err(fault)) => faults.push(fault.to_string()),
-                    Err(_) => faults.push(format!("{sentinel} does not answer")),
+            let ask = |sentinel| {
+                let asked = timeout(ANSWER_MAX / 2, ask_sentinel(sentinel, name, &theirs, patterns));
+                asked.map(move |answer| answer.unwrap_or_else(|_| Err(format!("{sentinel} does not answer").into())))
+            };
+            // The first one that can be asked counts, as if they were asked one after the other.
+            let (mut next, mut asked) = (sentinels.iter(), FuturesOrdered::new());
+            loop {
+                asked.extend(next.next().map(ask));
+                let patience = if next.len() == 0 { ANSWER_MAX } else { NEXT_SENTINEL_AFTER };
+                match timeout(patience, asked.next()).await {
+                    Ok(Some(Ok(host))) => return Ok(Server::Tcp(host)),
+                    Ok(Some(Err(fault))) => faults.push(fault.to_string()),
+                    Ok(None) => break,
+                    Err(_) => {}
                 }
             }
             Err(format!("no Sentinel could be asked for the master {name}: {}", faults.join("; ")).into())
@@ -260,6 +274,10 @@ fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, Fault> {
 mod tests {
     use std::sync::mpsc;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::Notify;
+
     use super::*;
 
     #[tokio::test]
@@ -270,5 +288,35 @@ mod tests {
         assert!(read.await.unwrap_err().contains("in time"));
         drop(back);
         assert_eq!(read_files(ANSWER_MAX, || Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_sentinel_that_is_slow_does_not_keep_the_next_from_being_asked() {
+        let asked = Arc::new(Notify::new());
+        let sentinel = async |waits: bool, port: &'static str| {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let host = Host { name: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if waits {
+                    asked.notified().await
+                } else {
+                    asked.notify_one()
+                }
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                    let answer = format!("*2\r\n$1\r\nh\r\n$1\r\n{port}\r\n");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+            host
+        };
+        let sentinels = vec![sentinel(true, "1").await, sentinel(false, "2").await];
+        let settings = Settings::default();
+        let address = Address { place: Place::Sentinel(sentinels, "m".into()), ..Address::parse("redis://h").unwrap() };
+        let credentials = credentials(&address, &settings).await.unwrap();
+        let found = resolve(&address, &settings, &credentials, &Patterns::of(&settings)).await;
+        // The first one counts, which answers only when the second is asked.
+        assert_eq!(found, Ok(Server::Tcp(Host { name: "h".into(), port: 1 })));
     }
 }
