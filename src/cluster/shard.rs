@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use self::context::Context;
-pub use self::letters::Waiting;
+use self::letters::Letters;
 use self::routes::{Own, Routes};
 use super::address::Address;
 use super::attached::{Attached, Confirmed};
@@ -83,7 +83,7 @@ pub struct Shard {
     /// Messages that wait to be published.
     pub queue: Mutex<Queue<oneshot::Sender<u64>>>,
     /// Letters to other nodes that wait to be published.
-    pub letters: Mutex<VecDeque<Waiting>>,
+    pub letters: Mutex<Letters>,
     /// The channels that conversations want.
     pub attached: Mutex<Attached<Arc<dyn Door>>>,
     /// The other nodes. The shards of a Redis Cluster share them.

@@ -107,7 +107,7 @@ impl Task {
             let mut waiting = self.shard.letters.lock();
             while letters.len() < PIPELINE_MESSAGES
                 && bytes < PIPELINE_BYTES
-                && let Some(letter) = waiting.pop_front_if(|letter| letter.behind <= front)
+                && let Some(letter) = waiting.pop(front)
             {
                 bytes += letter.body.len();
                 letters.push(letter);
