@@ -137,7 +137,7 @@ impl Bus {
 
     /// Whether the bus is up. With several servers: whether all are up.
     pub fn status(&self) -> Status {
-        let all: Vec<_> = self.routes.read().shards().iter().map(|shard| shard.status.lock().clone()).collect();
+        let all: Vec<_> = self.routes.read().shards().iter().map(|shard| shard.status()).collect();
         let down = all.into_iter().find(|status| *status != Status::Up);
         down.unwrap_or(Status::Up)
     }
@@ -149,7 +149,7 @@ impl Bus {
                 let attached = shard.attached.lock();
                 (attached.wanted(), attached.subscribed())
             };
-            let (status, waiting) = (shard.status.lock().clone(), shard.queue.lock().len());
+            let (status, waiting) = (shard.status(), shard.queue.lock().len());
             let lag = if status == Status::Up { *shard.lag.lock() } else { None };
             ShardStatus { url: shard.url(), status, wanted, subscribed, waiting, lag }
         };
@@ -258,7 +258,7 @@ impl Port for Bus {
     }
 
     fn is_up(&self, id: &ConversationId) -> bool {
-        *self.routes.read().home(id).status.lock() == Status::Up
+        self.routes.read().home(id).is_up()
     }
 
     fn is_leaving(&self) -> bool {
@@ -285,7 +285,7 @@ impl Post for Bus {
     }
 
     fn send(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
-        let is_up = |shard: &&Arc<Shard>| *shard.status.lock() == Status::Up;
+        let is_up = |shard: &&Arc<Shard>| shard.is_up();
         let table = self.routes.read();
         let outlet = if table.is_cluster() { table.leader() } else { table.shards().iter().find(is_up) };
         outlet.filter(is_up).ok_or(Unsent::Away)?.post(to, letter)

@@ -89,7 +89,9 @@ pub struct Shard {
     /// The other nodes. The shards of a Redis Cluster share them.
     pub nodes: Arc<Mutex<Nodes>>,
     /// Whether the server is up.
-    pub status: Mutex<Status>,
+    status: Mutex<Status>,
+    /// The same, for those who ask often.
+    is_up: AtomicBool,
     /// The time that the last heartbeat of this node was under way there and back.
     pub lag: Mutex<Option<Duration>>,
     /// Wakes the task of the server.
@@ -155,6 +157,7 @@ impl Shard {
             attached: Mutex::new(Attached::new()),
             nodes,
             status: Mutex::new(status),
+            is_up: AtomicBool::new(false),
             lag: Mutex::default(),
             wake: Notify::new(),
             outage: AtomicU64::new(0),
@@ -177,6 +180,22 @@ impl Shard {
     /// Its URL without secrets.
     pub fn url(&self) -> Arc<str> {
         self.address.lock().to_string().into()
+    }
+
+    /// Whether the server is up, or why it is not.
+    pub fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// Notes whether the server is up. Returns what it was before.
+    pub fn set_status(&self, status: Status) -> Status {
+        self.is_up.store(status == Status::Up, Ordering::SeqCst);
+        std::mem::replace(&mut *self.status.lock(), status)
+    }
+
+    /// Whether the server is up.
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::SeqCst)
     }
 
     /// Follows a master to another address, if it is another one.

@@ -17,7 +17,6 @@ use crate::cluster::shard::Shard;
 use crate::cluster::shard::context::Context;
 use crate::cluster::shard::routes::{Own, Routes};
 use crate::cluster::slots::Topology;
-use crate::cluster::status::Status;
 
 /// The time between two readings while all is well.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -59,7 +58,7 @@ impl<F: Fn(Arc<Shard>)> Surveyor<F> {
             self.all(|shard| shard.resume());
             tokio::time::sleep(GAP).await;
             let mut is_up = true;
-            self.all(|shard| is_up &= *shard.status.lock() == Status::Up);
+            self.all(|shard| is_up &= shard.is_up());
             // It is woken, or the time is over.
             timeout(if is_up { PERIOD } else { DOWN_PERIOD }, survey.wake.notified()).await.ok();
         }
@@ -76,7 +75,7 @@ impl<F: Fn(Arc<Shard>)> Surveyor<F> {
         let mut masters = Vec::new();
         self.all(|shard| {
             if let Place::Tcp(host) = &shard.address.lock().place {
-                masters.push((*shard.status.lock() != Status::Up, host.clone()));
+                masters.push((!shard.is_up(), host.clone()));
             }
         });
         masters.shuffle(&mut rand::rng());

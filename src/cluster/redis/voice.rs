@@ -125,9 +125,10 @@ impl Voice {
             // A shard of a Redis Cluster may have another master.
             self.url = shard.url();
         }
+        let before = shard.set_status(status);
         if is_up && !self.is_up {
-            let after = match &*shard.status.lock() {
-                Status::Down { since, .. } => now.saturating_duration_since(*since),
+            let after = match before {
+                Status::Down { since, .. } => now.saturating_duration_since(since),
                 Status::Up => Duration::ZERO,
             };
             log::info!("the bus at {} is up after {:.1} s: {subscribed} channels", self.url, after.as_secs_f64());
@@ -137,7 +138,6 @@ impl Voice {
         if let Some(failure) = link.failure().filter(|failure| self.said.is_due(failure, now)) {
             log::warn!("the bus at {} is down, and tries on: {failure}", self.url);
         }
-        *shard.status.lock() = status;
     }
 }
 
