@@ -34,7 +34,7 @@ use super::shard::routes::{Routes, Survey};
 pub use super::status::{Census, PeerStatus, ShardStatus, Status};
 use super::wire::{self, Wire};
 use crate::event::ConversationId;
-use crate::metrics::Metrics;
+use crate::metrics::{BusDirection, Metrics};
 
 /// The wait before a task that has panicked is started anew.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -288,7 +288,11 @@ impl Post for Bus {
         let is_up = |shard: &&Arc<Shard>| shard.is_up();
         let table = self.routes.read();
         let outlet = if table.is_cluster() { table.leader() } else { table.shards().iter().find(is_up) };
-        outlet.filter(is_up).ok_or(Unsent::Away)?.post(to, letter)
+        let Some(outlet) = outlet.filter(is_up) else {
+            self.context.count_dropped(BusDirection::Out);
+            return Err(Unsent::Away);
+        };
+        outlet.post(to, letter)
     }
 }
 
@@ -396,4 +400,23 @@ fn wire(settings: &Settings, node: NodeId) -> Wire {
         id_bytes_max: settings.id_bytes_max,
         conversations_max: settings.conversations_max,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letters::{Refused, Return};
+    use super::*;
+    use crate::metrics::{BusDirectionLabel, ReadAtScrape};
+
+    #[test]
+    fn a_letter_is_counted_that_cannot_be_sent_because_the_bus_is_away() {
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let settings = Settings { urls: vec!["redis://127.0.0.1:1".into()], ..Settings::default() };
+        let bus = Bus::start(settings, metrics.clone(), Census::default).unwrap();
+        let to = NodeId::from_random(1);
+        let refusal = Letter::Refusal { of: Return { node: to, number: 1 }, why: Refused::UnknownPid };
+        assert_eq!(bus.send(to, &refusal), Err(Unsent::Away));
+        let dropped = metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction: BusDirection::Out }).get();
+        assert_eq!(dropped, 1);
+    }
 }

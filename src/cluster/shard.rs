@@ -27,9 +27,7 @@ use super::wire::{Answer, Everybody, Reading, Rejected};
 use crate::event::{ConversationId, Talk};
 use crate::logging;
 use crate::logging::limiter::Limiter;
-use crate::metrics::{
-    BusDirection, BusDirectionLabel, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, WireReason,
-};
+use crate::metrics::{BusDirection, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, WireReason};
 
 /// The updates for everybody that may wait.
 const EVERYBODY_MAX: usize = 1024;
@@ -510,6 +508,6 @@ impl Shard {
     }
 
     fn count_dropped(&self, direction: BusDirection) {
-        self.context.metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction }).inc();
+        self.context.count_dropped(direction);
     }
 }

@@ -13,7 +13,7 @@ use crate::cluster::message::NodeId;
 use crate::cluster::settings::Settings;
 use crate::cluster::status::Census;
 use crate::cluster::wire::Wire;
-use crate::metrics::Metrics;
+use crate::metrics::{BusDirection, BusDirectionLabel, Metrics};
 
 /// Everything that the servers of one bus share.
 pub struct Context {
@@ -46,6 +46,11 @@ impl Context {
     /// The shards, if they are those of a Redis Cluster and share what is not about one conversation.
     pub fn cluster(&self) -> Option<Arc<Routes>> {
         self.survey.as_ref().and_then(|_| self.routes.upgrade())
+    }
+
+    /// Counts a message that does not fit, or that nobody can send.
+    pub fn count_dropped(&self, direction: BusDirection) {
+        self.metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction }).inc();
     }
 
     /// Returns the number of the next outage.
