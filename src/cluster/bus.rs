@@ -405,6 +405,7 @@ fn wire(settings: &Settings, node: NodeId) -> Wire {
 #[cfg(test)]
 mod tests {
     use super::super::letters::{Refused, Return};
+    use super::super::slots::Topology;
     use super::*;
     use crate::metrics::{BusDirectionLabel, ReadAtScrape};
 
@@ -418,5 +419,27 @@ mod tests {
         assert_eq!(bus.send(to, &refusal), Err(Unsent::Away));
         let dropped = metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction: BusDirection::Out }).get();
         assert_eq!(dropped, 1);
+    }
+
+    #[test]
+    fn a_shard_whose_slots_are_gone_leaves_its_holes_to_the_others() {
+        let url = "redis+cluster://127.0.0.1:1";
+        let settings = Settings { urls: vec![url.into()], dialect: Dialect::Sharded, ..Settings::default() };
+        let bus = Bus::start(settings, Metrics::new(&[], ReadAtScrape::default()), Census::default).unwrap();
+        let routes = &bus.routes;
+        let change = |ranges: &[(u64, u64, u16)]| {
+            let host = |port| super::super::address::Host { name: "127.0.0.1".into(), port };
+            let topology = Topology::of(ranges.iter().map(|(first, last, port)| (*first, *last, host(*port))));
+            let plan = routes.plan(&topology.unwrap()).unwrap();
+            routes.change(plan, &Address::parse(url).unwrap());
+        };
+        change(&[(0, 8191, 1), (8192, 16_383, 2)]);
+        let before = routes.read().shards().to_vec();
+        before.iter().find(|shard| shard.leads()).unwrap().queue.lock().note_unknown_holes();
+        let [stays, goes] = if before[0].leads() { [1, 0] } else { [0, 1] };
+        let port = if before[stays].url().ends_with(":1") { 1 } else { 2 };
+        change(&[(0, 16_383, port)]);
+        assert!(before[goes].is_retired() && !before[goes].leads() && before[stays].leads());
+        assert!(before[stays].queue.lock().has_unknown_holes());
     }
 }

@@ -226,9 +226,14 @@ impl<T> Queue<T> {
         is_due
     }
 
+    /// Whether there are holes of conversations that could not be noted.
+    pub fn has_unknown_holes(&self) -> bool {
+        self.unknown_holes.is_some()
+    }
+
     /// Whether messages were lost that the others cannot miss yet.
     pub fn has_holes(&self) -> bool {
-        !self.holes.is_empty() || self.unknown_holes.is_some()
+        !self.holes.is_empty() || self.has_unknown_holes()
     }
 
     /// Whether conversations with holes wait to be told that there is room.
@@ -443,7 +448,7 @@ mod tests {
             queue.push(Claim::Numbered, item(number, "a")).unwrap();
         }
         assert_eq!(queue.push(Claim::Numbered, item(4, "b")), Err(Overflow));
-        assert!(queue.has_holes());
+        assert!(queue.has_holes() && queue.has_unknown_holes());
         let sent = queue.take(3, 100);
         queue.push(Claim::Numbered, item(5, "c")).unwrap();
         assert!(!queue.take_unknown_holes() && !queue.has_holes_to_tell(), "one waits that waited then");

@@ -44,12 +44,9 @@ use super::address::Place;
 use super::attached::Command;
 use super::inflight::Inflight;
 use super::link::{Event, Link, Periods, State, Step};
-use super::nodes::NodeChange;
-use super::shard::{Incoming, Shard};
+use super::shard::{ANSWERS_MAX, Incoming, Shard};
 use super::wire::Answer;
-
-/// The answers for Node servers that may wait.
-const ANSWERS_MAX: usize = 1024;
+use crate::metrics::BusDirection;
 
 /// The time between two turns while conversations are told something.
 const TELL_PERIOD: Duration = Duration::from_millis(10);
@@ -165,7 +162,7 @@ impl Task {
             self.voice.report(&self.shard, &self.link, now);
             self.note_quiet();
             if self.shard.is_retired() {
-                return self.voice.retire();
+                return self.retire();
             }
             if self.is_over(now) {
                 return;
@@ -219,13 +216,8 @@ impl Task {
     fn is_over(&self, now: Instant) -> bool {
         let orders = *self.shard.context.orders.lock();
         let Some(stop) = orders.stop else { return false };
-        let is_said = !self.leads() || (self.is_bye_said == orders.bye.is_some() && self.are_others_quiet());
+        let is_said = !self.shard.leads() || (self.is_bye_said == orders.bye.is_some() && self.are_others_quiet());
         now >= stop || (self.is_quiet() && is_said && self.link.serves())
-    }
-
-    /// Whether the shard has the channel of the nodes. It has it if it is none of a Redis Cluster.
-    fn leads(&self) -> bool {
-        self.shard.own.lock().leads
     }
 
     /// This shard, or all of the Redis Cluster.
@@ -300,7 +292,7 @@ impl Task {
                 }
                 let covers = self.link.owes_over();
                 self.shard.attached.lock().connected(covers, |ids| ids.shuffle(&mut rand::rng()));
-                if self.leads() {
+                if self.shard.leads() {
                     self.shard.nodes.lock().up(now);
                 }
             }
@@ -345,6 +337,7 @@ impl Task {
         self.teller.disconnected();
         // Those who wait for an answer are told so by their deadlines.
         self.shard.letters.lock().clear();
+        self.shard.incoming.lock().clear();
         let mut queue = self.shard.queue.lock();
         queue.put_back(self.inflight.take_all());
         for telling in self.telling.drain(..) {
@@ -357,10 +350,18 @@ impl Task {
         }
         drop(queue);
         self.shard.attached.lock().disconnected();
-        if self.leads() {
+        if self.shard.leads() {
             self.shard.nodes.lock().down();
         }
-        self.shard.incoming.lock().retain(|incoming| matches!(incoming, Incoming::Node(_) | Incoming::Everybody(_)));
+    }
+
+    /// Leaves all that is not done to the servers that have the slots now.
+    fn retire(&mut self) {
+        std::mem::take(&mut self.answers).into_iter().for_each(|answer| self.shard.pass_on(answer));
+        self.tear_down();
+        self.teller.retire();
+        self.shard.bequeath_messages();
+        self.voice.retire();
     }
 
     fn take_incoming(&mut self, now: Instant) {
@@ -387,17 +388,10 @@ impl Task {
                     self.link.hurry(now);
                 }
                 Incoming::Again(again) => self.teller.again(again),
-                Incoming::Node(change) => self.take_node_change(change),
-                Incoming::Everybody(everybody) => self.teller.everybody(*everybody),
                 Incoming::Answer(answer) if self.answers.len() < ANSWERS_MAX => self.answers.push(answer),
-                Incoming::Answer(_) => {}
+                Incoming::Answer(_) => self.shard.context.count_dropped(BusDirection::Out),
             }
         }
-    }
-
-    fn take_node_change(&mut self, change: NodeChange) {
-        self.voice.node(&change);
-        self.teller.node(change);
     }
 
     fn take_done(&mut self, done: Done, now: Instant) {
@@ -445,8 +439,8 @@ impl Task {
     fn work(&mut self, now: Instant) {
         if now >= self.nodes_due {
             self.nodes_due = now + NODES_PERIOD;
-            let changes = if self.leads() { self.shard.nodes.lock().tick(now) } else { Vec::new() };
-            changes.into_iter().for_each(|change| self.take_node_change(change));
+            let changes = if self.shard.leads() { self.shard.nodes.lock().tick(now) } else { Vec::new() };
+            self.shard.note_nodes(changes);
         }
         // A hole that is not filled before the stop stays one, so that the end of this node is not told as a good one.
         let tells_of_room = self.link.serves() && self.shard.context.orders.lock().stop.is_none();

@@ -3,6 +3,7 @@
 
 pub mod context;
 mod letters;
+mod news;
 pub mod routes;
 
 use std::collections::VecDeque;
@@ -15,12 +16,13 @@ use tokio::sync::{Notify, oneshot};
 
 use self::context::Context;
 use self::letters::Letters;
-use self::routes::{Own, Routes};
+pub use self::news::News;
+use self::routes::Own;
 use super::address::Address;
 use super::attached::{Attached, Confirmed};
 use super::door::{Closed, Door, FromBus};
 use super::message::{Channel, Content, Message, NodeMessage, Presence};
-use super::nodes::{NodeChange, Nodes};
+use super::nodes::Nodes;
 use super::queue::{Claim, Item, Overflow, Queue};
 use super::status::Status;
 use super::wire::{Answer, Everybody, Reading, Rejected};
@@ -29,8 +31,8 @@ use crate::logging;
 use crate::logging::limiter::Limiter;
 use crate::metrics::{BusDirection, BusGap, BusGapLabel, BusKind, BusKindLabel, BusReasonLabel, WireReason};
 
-/// The updates for everybody that may wait.
-const EVERYBODY_MAX: usize = 1024;
+/// The answers for Node servers that may wait.
+pub const ANSWERS_MAX: usize = 1024;
 
 /// The bytes of a refused message that the log shows.
 const SHOWN_BYTES: usize = 64;
@@ -48,10 +50,6 @@ pub enum Incoming {
     Moved,
     /// A conversation is subscribed again.
     Again(Again),
-    /// Something about another node has changed.
-    Node(NodeChange),
-    /// An update for the members of all conversations.
-    Everybody(Box<Everybody>),
     /// An answer for a Node server.
     Answer(Answer),
 }
@@ -86,6 +84,8 @@ pub struct Shard {
     pub attached: Mutex<Attached<Arc<dyn Door>>>,
     /// The other nodes. The shards of a Redis Cluster share them.
     pub nodes: Arc<Mutex<Nodes>>,
+    /// News for the conversations of all servers. The shards of a Redis Cluster share it.
+    pub news: Arc<Mutex<News>>,
     /// Whether the server is up.
     status: Mutex<Status>,
     /// The same, for those who ask often.
@@ -132,15 +132,20 @@ impl Shard {
             settings.silent,
         )));
         let own = Own::all(&context.wire);
-        Self::beside(number, address, nodes, own, context)
+        Self::with(number, address, own, (nodes, Arc::default()), context)
     }
 
-    /// Creates a server that is not connected.
-    pub fn beside(
+    /// Creates one more shard of this Redis Cluster, which is not connected and has no channels yet.
+    pub fn beside(&self, number: usize, address: Address) -> Arc<Self> {
+        let shared = (self.nodes.clone(), self.news.clone());
+        Self::with(number, address, Own::default(), shared, self.context.clone())
+    }
+
+    fn with(
         number: usize,
         address: Address,
-        nodes: Arc<Mutex<Nodes>>,
         own: Own,
+        (nodes, news): (Arc<Mutex<Nodes>>, Arc<Mutex<News>>),
         context: Arc<Context>,
     ) -> Arc<Self> {
         let settings = &context.settings;
@@ -154,6 +159,7 @@ impl Shard {
             letters: Mutex::default(),
             attached: Mutex::new(Attached::new()),
             nodes,
+            news,
             status: Mutex::new(status),
             is_up: AtomicBool::new(false),
             lag: Mutex::default(),
@@ -304,11 +310,7 @@ impl Shard {
             }
             Reading::Everybody(everybody) => {
                 self.count_received(BusKind::Update);
-                if self.incoming.lock().len() < EVERYBODY_MAX {
-                    self.note(Incoming::Everybody(Box::new(everybody)));
-                } else {
-                    self.count_dropped(BusDirection::In);
-                }
+                self.note_everybody(everybody);
             }
             Reading::Node(NodeMessage::Heartbeat { node, sent_ms, .. }) if node == self.context.node => {
                 self.note(Incoming::OwnHeartbeat(sent_ms));
@@ -320,14 +322,7 @@ impl Shard {
             }
             Reading::Asked(answer) => {
                 self.count_received(BusKind::Ignored);
-                let routes = self.context.cluster();
-                let owner = routes.and_then(|routes| routes.read().of_channel(&answer.channel).cloned());
-                let owner = owner.as_deref().unwrap_or(self);
-                if owner.incoming.lock().len() < EVERYBODY_MAX {
-                    owner.note(Incoming::Answer(answer));
-                } else {
-                    self.count_dropped(BusDirection::Out);
-                }
+                self.pass_on(answer);
             }
             Reading::Letter(letter) => {
                 self.count_received(BusKind::Node);
@@ -405,26 +400,16 @@ impl Shard {
         self.at_home(id, |home| home.offer(id, Message { stamp: None, content }));
     }
 
-    /// The conversations that news of this server, or its outages, may be about.
-    pub fn audience(&self) -> Vec<ConversationId> {
-        if self.own.lock().has_namespace { self.everybody() } else { self.attached.lock().ids() }
-    }
-
-    /// The conversations of this server, and of all others of its Redis Cluster.
-    pub fn everybody(&self) -> Vec<ConversationId> {
-        let all =
-            |routes: Arc<Routes>| routes.read().shards().iter().flat_map(|shard| shard.attached.lock().ids()).collect();
-        self.context.cluster().map_or_else(|| self.attached.lock().ids(), all)
-    }
-
-    /// Leaves changes of other nodes for the task that tells of them.
-    pub fn note_nodes(&self, changes: Vec<NodeChange>) {
-        if changes.is_empty() {
-            return;
+    /// Leaves an answer for a Node server to the server of its channel.
+    pub fn pass_on(&self, answer: Answer) {
+        let routes = self.context.cluster();
+        let owner = routes.and_then(|routes| routes.read().of_channel(&answer.channel).cloned());
+        let owner = owner.as_deref().unwrap_or(self);
+        if owner.incoming.lock().len() < ANSWERS_MAX {
+            owner.note(Incoming::Answer(answer));
+        } else {
+            self.count_dropped(BusDirection::Out);
         }
-        let leader = self.context.cluster().and_then(|routes| routes.read().leader().cloned());
-        let leader = leader.as_deref().unwrap_or(self);
-        changes.into_iter().for_each(|change| leader.note(Incoming::Node(change)));
     }
 
     /// Leaves something for the task of the server.

@@ -26,10 +26,16 @@ pub struct Tours<N> {
     waiting: VecDeque<Tour<N>>,
 }
 
+impl<N> Default for Tours<N> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new() }
+    }
+}
+
 impl<N: Clone + PartialEq> Tours<N> {
     /// Creates the state without a tour.
     pub fn new() -> Self {
-        Self { waiting: VecDeque::new() }
+        Self::default()
     }
 
     /// Tells all of `ids` within `spread`.
@@ -61,6 +67,23 @@ impl<N: Clone + PartialEq> Tours<N> {
     /// Takes back a tour that has not begun. Returns whether there was one.
     pub fn take_back(&mut self, news: &N) -> bool {
         self.waits(news).and_then(|at| self.waiting.remove(at)).is_some()
+    }
+
+    /// Adds what is left of other tours. They begin anew after those that wait here.
+    pub fn append(&mut self, others: Self) {
+        for Tour { news, mut ids, told, per_s, .. } in others.waiting {
+            self.add(news, ids.split_off(told), per_s);
+        }
+    }
+
+    /// Drops the tours whose news does not hold any more.
+    pub fn retain(&mut self, holds: impl Fn(&N) -> bool) {
+        self.waiting.retain(|tour| holds(&tour.news));
+    }
+
+    /// The tours that are under way or wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether a tour is under way or waits.
@@ -122,5 +145,23 @@ mod tests {
         assert_eq!(tours.due(9, later), Some(("a", ids(2).split_off(1))));
         assert_eq!(tours.due(9, later), Some(("c", ids(1))));
         assert_eq!(tours.due(9, later), None);
+    }
+
+    #[test]
+    fn what_is_left_of_tours_goes_on_after_others() {
+        let (mut old, mut tours, now) = (Tours::new(), Tours::new(), Instant::now());
+        for news in ["a", "b", "c"] {
+            old.at_rate(news, ids(3), 1);
+        }
+        assert_eq!(old.due(9, now), Some(("a", ids(1))));
+        old.retain(|news| *news != "b");
+        tours.at_rate("d", ids(1), 1);
+        tours.append(old);
+        assert_eq!(tours.len(), 3);
+        assert_eq!(tours.due(9, now), Some(("d", ids(1))));
+        assert_eq!(tours.due(9, now), Some(("a", ids(2).split_off(1))));
+        let later = now + Duration::from_secs(2);
+        assert_eq!(tours.due(9, later), Some(("a", ids(3).split_off(2))));
+        assert_eq!(tours.due(9, later), Some(("c", ids(1))));
     }
 }

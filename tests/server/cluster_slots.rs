@@ -205,6 +205,41 @@ fn a_master_that_comes_gets_its_conversations_and_one_that_goes_gives_them_back(
 }
 
 #[test]
+fn a_master_that_goes_leaves_no_conversation_untold() {
+    let mut cluster = RedisCluster::start();
+    let nodes = cluster.slot("socket.io-nodes#/max#");
+    let [_, at, _] = masters(&cluster);
+    let new = cluster.add();
+    cluster.wait_known();
+    let a = bus(Dialect::Sharded, &cluster);
+    // The news takes some seconds to reach all.
+    let slow = Settings { resync_per_s: 15, ..settings(Dialect::Sharded, &cluster.url()) };
+    let b = start(slow);
+    wait_up(&b);
+    let changed = |shards: usize| {
+        for bus in [&a, &b] {
+            until("the shards have changed", || (bus.shards().len() == shards).then_some(()));
+        }
+        wait_up(&b);
+    };
+    cluster.move_slot(&nodes, at, new);
+    changed(4);
+    let ears: Vec<_> = (0..60).map(|number| Ear::attached(&b, &id(&format!("room {number}")))).collect();
+    until("the nodes know each other", || (b.peers().len() == 1).then_some(()));
+
+    // The master that leads has told some that a node has ended when it loses its only slot.
+    let gone = a.node();
+    a.say_bye(Duration::from_millis(200));
+    run(a.stop(DEADLINE));
+    until("the first is told", || ears.iter().any(|ear| told(ear).contains(&FromBus::Ended(gone))).then_some(()));
+    cluster.move_slot(&nodes, new, at);
+    until("the shards have changed", || (b.shards().len() == 3).then_some(()));
+    ears.iter().for_each(|ear| ear.wait_for(&FromBus::Ended(gone)));
+    let ended = |ear: &Ear| told(ear).into_iter().filter(|news| *news == FromBus::Ended(gone)).count();
+    assert!(ears.iter().all(|ear| ended(ear) == 1), "each is told once");
+}
+
+#[test]
 fn a_cluster_that_is_away_is_waited_for() {
     let mut cluster = RedisCluster::start();
     let a = bus(Dialect::Sharded, &cluster);

@@ -29,7 +29,7 @@ impl Task {
     pub(super) fn tell_of_this_node(&mut self) {
         let node = self.shard.context.node;
         // In a Redis Cluster one shard speaks for all.
-        if !self.leads() {
+        if !self.shard.leads() {
             return;
         }
         let bye = self.shard.context.orders.lock().bye;
@@ -47,7 +47,7 @@ impl Task {
     pub(super) fn tell_end(&mut self) {
         let orders = *self.shard.context.orders.lock();
         let (Some(grace), Some(_)) = (orders.bye, orders.stop) else { return };
-        if !self.leads() {
+        if !self.shard.leads() {
             return;
         }
         let is_whole = self.all_shards().iter().all(|shard| !shard.queue.lock().has_holes());

@@ -15,7 +15,7 @@ use crate::cluster::address::{Address, Host, Place};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::shard::Shard;
 use crate::cluster::shard::context::Context;
-use crate::cluster::shard::routes::{Own, Routes};
+use crate::cluster::shard::routes::Routes;
 use crate::cluster::slots::Topology;
 
 /// The time between two readings while all is well.
@@ -103,11 +103,7 @@ impl<F: Fn(Arc<Shard>)> Surveyor<F> {
                 "messages are still under way while slots of the Redis Cluster move: some may come out of order"
             );
         }
-        let nodes = self.routes.read().shards().first().map(|shard| shard.nodes.clone());
-        let Some(nodes) = nodes else { return };
-        let make =
-            |number, address| Shard::beside(number, address, nodes.clone(), Own::default(), self.context.clone());
-        let changed = self.routes.change(plan, &self.address, make);
+        let changed = self.routes.change(plan, &self.address);
         changed.new.iter().cloned().for_each(&self.start);
         self.routes.tell(changed);
         log::info!("the Redis Cluster has {} masters with slots", topology.masters.len());

@@ -6,10 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::cluster::door::FromBus;
-use crate::cluster::nodes::NodeChange;
 use crate::cluster::shard::{Again, Shard};
 use crate::cluster::tours::Tours;
-use crate::cluster::wire::Everybody;
 use crate::limits::bucket::{Bucket, Rate};
 
 /// The conversations that are told in one turn.
@@ -18,15 +16,11 @@ const TELL_MAX: usize = 512;
 /// The time over which conversations are told that the bus is away.
 const OUTAGE_SPREAD: Duration = Duration::from_secs(1);
 
-/// The conversations that get an update for everybody in one second.
-const EVERYBODY_PER_S: u32 = 50_000;
-
-/// What the conversations of a server have yet to be told.
+/// What the conversations of a server have yet to be told. The one of a server that leads tells the news for all too.
 #[derive(Debug)]
 pub(super) struct Teller {
     shard: Arc<Shard>,
-    tours: Tours<FromBus>,
-    everybody: Tours<Everybody>,
+    outages: Tours<FromBus>,
     /// The conversations that are subscribed again.
     again: VecDeque<Again>,
     pace: Bucket,
@@ -35,14 +29,14 @@ pub(super) struct Teller {
 impl Teller {
     /// Creates the teller of a server, which has nothing to tell.
     pub(super) fn new(shard: Arc<Shard>) -> Self {
-        Self { shard, tours: Tours::new(), everybody: Tours::new(), again: VecDeque::new(), pace: Bucket::default() }
+        Self { shard, outages: Tours::new(), again: VecDeque::new(), pace: Bucket::default() }
     }
 
     /// Begins to tell that the server is away.
     pub(super) fn away(&mut self) {
         let number = self.shard.context.next_outage();
         self.shard.outage.store(number, Ordering::SeqCst);
-        self.tours.within(FromBus::Outage { number, ongoing: true }, self.shard.audience(), OUTAGE_SPREAD);
+        self.outages.within(FromBus::Outage { number, ongoing: true }, self.shard.audience(), OUTAGE_SPREAD);
     }
 
     /// Begins to tell that the server is back. The beginning of the outage may not have been told.
@@ -51,26 +45,7 @@ impl Teller {
         let told = self.shard.outage.swap(0, Ordering::SeqCst);
         let number = self.shard.context.end_of_outage(told);
         let spread = self.shard.context.settings.missed_spread;
-        self.tours.within(FromBus::Outage { number, ongoing: false }, self.shard.audience(), spread);
-    }
-
-    /// Begins to tell of another node.
-    pub(super) fn node(&mut self, change: NodeChange) {
-        let news = match change {
-            NodeChange::Silent(node) => FromBus::Silent(node),
-            NodeChange::Ended(node) => FromBus::Ended(node),
-            // A silent node that is heard again before anybody was told of it was never silent.
-            NodeChange::Heard(node) if self.tours.take_back(&FromBus::Silent(node)) => return,
-            NodeChange::Heard(node) => FromBus::Heard(node),
-            NodeChange::Doubt(node) => FromBus::Doubt(node),
-            NodeChange::New(_) | NodeChange::SameName(..) | NodeChange::SameTag(..) => return,
-        };
-        self.tours.at_rate(news, self.shard.everybody(), self.shard.context.settings.resync_per_s);
-    }
-
-    /// Begins to give all conversations an update.
-    pub(super) fn everybody(&mut self, everybody: Everybody) {
-        self.everybody.at_rate(everybody, self.shard.everybody(), EVERYBODY_PER_S);
+        self.outages.within(FromBus::Outage { number, ongoing: false }, self.shard.audience(), spread);
     }
 
     /// Notes a conversation that is subscribed again.
@@ -83,17 +58,29 @@ impl Teller {
         self.again.clear();
     }
 
+    /// Leaves it to the servers that remain to tell that this one was back. That it is away holds for none of its
+    /// conversations any more.
+    pub(super) fn retire(&mut self) {
+        let mut left = std::mem::take(&mut self.outages);
+        left.retain(|news| matches!(news, FromBus::Outage { ongoing: false, .. }));
+        self.shard.bequeath(left);
+    }
+
     /// Whether there is something to tell.
     pub(super) fn is_active(&self) -> bool {
-        self.tours.is_active() || self.everybody.is_active() || !self.again.is_empty()
+        let tells_all = || self.shard.leads() && self.shard.news.lock().is_active();
+        self.outages.is_active() || !self.again.is_empty() || tells_all()
     }
 
     /// Tells what is due; and of room in the queue if `tells_of_room`.
     pub(super) fn tell(&mut self, tells_of_room: bool, now: Instant) {
-        if let Some((news, ids)) = self.tours.due(TELL_MAX, now) {
+        let outage = self.outages.due(TELL_MAX, now);
+        let (news, everybody) =
+            if self.shard.leads() { self.shard.news.lock().due(TELL_MAX, now) } else { (None, None) };
+        for (news, ids) in outage.into_iter().chain(news) {
             ids.iter().for_each(|id| self.shard.tell_id(id, news.clone()));
         }
-        if let Some((everybody, ids)) = self.everybody.due(TELL_MAX, now) {
+        if let Some((everybody, ids)) = everybody {
             ids.iter().for_each(|id| self.shard.give_everybody(id, &everybody));
         }
         let per_second = u64::from(self.shard.context.settings.resync_per_s);

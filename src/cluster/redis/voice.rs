@@ -8,7 +8,6 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::cluster::downtime::LoggedFailure;
 use crate::cluster::link::{Link, State};
-use crate::cluster::nodes::NodeChange;
 use crate::cluster::shard::Shard;
 use crate::cluster::status::Status;
 use crate::metrics::histogram::HotHistogram;
@@ -70,24 +69,6 @@ impl Voice {
     /// Notes how long a heartbeat was under way.
     pub(super) fn lag(&self, lag: Duration) {
         self.lag.observe_time(lag);
-    }
-
-    /// Logs a change of another node.
-    pub(super) fn node(&self, change: &NodeChange) {
-        match change {
-            NodeChange::New(node) => log::info!("node {node} is heard at {}", self.url),
-            NodeChange::Silent(node) => log::warn!("node {node} is not heard any more at {}", self.url),
-            NodeChange::Ended(node) => log::info!("node {node} has ended at {} as it said", self.url),
-            NodeChange::Heard(node) => log::info!("node {node} is heard again at {}", self.url),
-            NodeChange::Doubt(node) => log::warn!("node {node} has lost messages that it cannot name"),
-            NodeChange::SameName(node, name) => {
-                log::warn!("node {node} has the name `{name}` of another node: give each its own cluster.node")
-            }
-            NodeChange::SameTag(node, tag) => log::warn!(
-                "node {node} has the sid tag `{tag}` of another node, so proxies and clients that come back find only \
-                 one of them: give each its own server.sid_tag, or none"
-            ),
-        }
     }
 
     /// Ends the gauges of a server that is none of the bus any more.

@@ -153,7 +153,7 @@ impl Table {
 
     /// The shard of the channel of the nodes in a Redis Cluster.
     pub fn leader(&self) -> Option<&Arc<Shard>> {
-        self.shards.iter().find(|shard| shard.own.lock().leads)
+        self.shards.iter().find(|shard| shard.leads())
     }
 
     /// The number of the outage that the conversations of a shard have been told; 0 if none goes on.
@@ -229,8 +229,8 @@ impl Routes {
         table.shards.iter().zip(loses).filter(|(_, loses)| *loses).map(|(shard, _)| shard.clone()).collect()
     }
 
-    /// Does what is planned. `make` creates a shard with this number for a master.
-    pub fn change(&self, plan: Plan, address: &Address, make: impl Fn(usize, Address) -> Arc<Shard>) -> Changed {
+    /// Does what is planned. `address` is that of the Redis Cluster.
+    pub fn change(&self, plan: Plan, address: &Address) -> Changed {
         let mut changed = Changed::default();
         let of = |host: Host| Address { place: Place::Tcp(host), ..address.clone() };
         let mut guard = self.table.write();
@@ -244,7 +244,7 @@ impl Routes {
             } else {
                 let number = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
                 numbers.push(number);
-                let shard = make(number, of(host));
+                let shard = before[0].beside(number, of(host));
                 changed.new.push(shard.clone());
                 shard
             };
@@ -263,7 +263,7 @@ impl Routes {
             }
             if !table.shards.iter().any(|present| Arc::ptr_eq(present, shard)) {
                 // The new leader has to hear all nodes anew.
-                if shard.own.lock().leads {
+                if std::mem::take(&mut *shard.own.lock()).leads {
                     shard.nodes.lock().down();
                 }
                 shard.retire();
@@ -282,6 +282,21 @@ impl Routes {
     }
 }
 
+impl Shard {
+    /// Whether it has the channel of the nodes. It has it if it is none of a Redis Cluster.
+    pub fn leads(&self) -> bool {
+        self.own.lock().leads
+    }
+
+    /// Leaves the messages that this shard has not published, although it was waited for, to those that remain.
+    pub fn bequeath_messages(&self) {
+        let Some(routes) = self.context.cluster() else { return };
+        let table = routes.read();
+        carry_messages(self, &table);
+        table.shards.iter().for_each(|shard| shard.wake.notify_one());
+    }
+}
+
 /// Carries the conversations that have left a shard, and their messages, to where they belong.
 fn carry(shard: &Arc<Shard>, table: &Table, changed: &mut Changed) {
     let outage = shard.outage.load(Ordering::SeqCst);
@@ -297,9 +312,18 @@ fn carry(shard: &Arc<Shard>, table: &Table, changed: &mut Changed) {
             changed.news.push((id, FromBus::Outage { number: theirs, ongoing: true }));
         }
     }
-    let (items, holes) = shard.queue.lock().take_out(|id| !Arc::ptr_eq(table.outlet(id), shard));
+    carry_messages(shard, table);
+}
+
+/// Carries the messages that have left a shard to where they belong.
+fn carry_messages(shard: &Shard, table: &Table) {
+    let (items, holes) = shard.queue.lock().take_out(|id| !std::ptr::eq(&**table.outlet(id), shard));
     items.into_iter().for_each(|item| table.outlet(&item.id).queue.lock().append(item));
     holes.iter().for_each(|id| table.outlet(id).queue.lock().note_hole(id));
+    // What waited when they came about waits at any of the others now.
+    if shard.queue.lock().has_unknown_holes() {
+        table.shards.iter().for_each(|shard| shard.queue.lock().note_unknown_holes());
+    }
 }
 
 /// Gives each shard its own channels. One whose channels have changed connects anew.
