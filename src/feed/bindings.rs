@@ -13,6 +13,9 @@ const UNDER_WAY_MAX: usize = 64;
 /// The time after which an exchange that was not there is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The longest time in which the server has to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
 /// Longest name of an exchange.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -34,7 +37,10 @@ pub struct Bindings {
     /// The conversations for which something may have to be done. Each is there once.
     todo: VecDeque<ConversationId>,
     queued: HashSet<ConversationId>,
-    under_way: VecDeque<Change>,
+    /// The questions, each with its deadline.
+    under_way: VecDeque<(Instant, Change)>,
+    /// The conversations that were wanted when the connection was made, and whose exchanges are not bound yet.
+    awaited: HashSet<ConversationId>,
     /// The exchanges that were not there, in the order in which they are tried again.
     missing: VecDeque<(Instant, ConversationId)>,
 }
@@ -53,16 +59,24 @@ impl Bindings {
     pub fn detach(&mut self, id: &ConversationId, life: u64) {
         if self.wanted.get(id) == Some(&life) {
             self.wanted.remove(id);
+            self.awaited.remove(id);
             self.look_at(id.clone());
         }
     }
 
-    /// Forgets what was bound: the connection is new, or there is none.
+    /// Forgets what was bound: there is no connection any more.
     pub fn disconnected(&mut self) {
         self.bound.clear();
         self.under_way.clear();
+        self.awaited.clear();
         self.missing.clear();
         (self.todo, self.queued) = (self.wanted.keys().cloned().collect(), self.wanted.keys().cloned().collect());
+    }
+
+    /// Awaits all that is wanted now: the connection is made. What is wanted later is not awaited, or those who join
+    /// all the time would keep the feed from being up.
+    pub fn connected(&mut self) {
+        self.awaited = self.wanted.keys().cloned().collect();
     }
 
     /// Returns the next change to ask for. `None` if there is none, or if enough are under way.
@@ -77,10 +91,10 @@ impl Bindings {
         {
             self.queued.remove(&id);
             let binds = self.wanted.contains_key(&id);
-            let is_under_way = self.under_way.iter().any(|change| change.id == id);
+            let is_under_way = self.under_way.iter().any(|(_, change)| change.id == id);
             if binds != self.bound.contains(&id) && !is_under_way {
                 let change = Change { id, binds };
-                self.under_way.push_back(change.clone());
+                self.under_way.push_back((now + ANSWER_MAX, change.clone()));
                 return Some(change);
             }
         }
@@ -89,8 +103,9 @@ impl Bindings {
 
     /// Takes the answer to the oldest question. Returns the conversation if its exchange is bound now and wanted.
     pub fn confirmed(&mut self) -> Option<ConversationId> {
-        let Change { id, binds } = self.under_way.pop_front()?;
+        let (_, Change { id, binds }) = self.under_way.pop_front()?;
         if binds {
+            self.awaited.remove(&id);
             self.bound.insert(id.clone());
         } else {
             self.bound.remove(&id);
@@ -104,12 +119,13 @@ impl Bindings {
 
     /// Takes the refusal of the oldest question, by which all later ones are void. Returns the change.
     pub fn refused(&mut self, now: Instant) -> Option<Change> {
-        let change = self.under_way.pop_front();
+        let change = self.under_way.pop_front().map(|(_, change)| change);
         let void: Vec<_> = self.under_way.drain(..).collect();
-        void.into_iter().for_each(|change| self.look_at(change.id));
+        void.into_iter().for_each(|(_, change)| self.look_at(change.id));
         if let Some(Change { id, binds }) = &change {
             self.bound.remove(id);
             if *binds {
+                self.awaited.remove(id);
                 self.missing.push_back((now + RETRY_AFTER, id.clone()));
             } else if self.wanted.contains_key(id) {
                 self.look_at(id.clone());
@@ -118,9 +134,14 @@ impl Bindings {
         change
     }
 
-    /// Whether all that is wanted is bound, but for exchanges that are not there.
+    /// Whether all that was wanted when the connection was made is bound, but for exchanges that are not there.
     pub fn is_complete(&self) -> bool {
-        self.todo.is_empty() && self.under_way.is_empty()
+        self.awaited.is_empty()
+    }
+
+    /// The moment by which the oldest question has to be answered. `None`: none is under way.
+    pub fn overdue_at(&self) -> Option<Instant> {
+        self.under_way.front().map(|(until, _)| *until)
     }
 
     /// The moment at which an exchange is tried again.
@@ -145,6 +166,11 @@ mod tests {
         ConversationId::from(name)
     }
 
+    /// Whether there is nothing to do before an exchange is tried again.
+    fn is_idle(bindings: &Bindings) -> bool {
+        bindings.todo.is_empty() && bindings.under_way.is_empty()
+    }
+
     fn bind(name: &str) -> Option<Change> {
         Some(Change { id: id(name), binds: true })
     }
@@ -161,10 +187,10 @@ mod tests {
         bindings.detach(&id("b"), 1);
         assert_eq!(bindings.next(now), None, "it is under way");
         assert_eq!(bindings.confirmed(), None);
-        assert!(!bindings.is_complete());
+        assert!(!is_idle(&bindings));
         assert_eq!(bindings.next(now), Some(Change { id: id("b"), binds: false }));
         assert_eq!(bindings.confirmed(), None);
-        assert!(bindings.is_complete() && bindings.bound == HashSet::from([id("a")]));
+        assert!(is_idle(&bindings) && bindings.bound == HashSet::from([id("a")]));
     }
 
     #[test]
@@ -177,7 +203,7 @@ mod tests {
         assert_eq!(bindings.refused(now), bind("a"));
         assert_eq!([bindings.next(now), bindings.next(now), bindings.next(now)], [bind("b"), bind("c"), None]);
         assert_eq!([bindings.confirmed(), bindings.confirmed()], [Some(id("b")), Some(id("c"))]);
-        assert!(bindings.is_complete());
+        assert!(is_idle(&bindings));
         let later = bindings.wake_at().unwrap();
         assert_eq!(bindings.next(later), bind("a"));
     }
@@ -213,6 +239,52 @@ mod tests {
             bindings.disconnected();
             assert!(bindings.bound.is_empty());
         }
+    }
+
+    /// Members who join all the time do not keep the feed from being up.
+    #[test]
+    fn all_is_complete_when_what_was_wanted_at_the_connect_is_bound_missing_or_given_up() {
+        let (mut bindings, now) = (Bindings::default(), Instant::now());
+        for name in ["a", "b", "c"] {
+            bindings.attach(&id(name), 1);
+        }
+        bindings.connected();
+        bindings.attach(&id("d"), 1);
+        assert_eq!([bindings.next(now), bindings.next(now)], [bind("a"), bind("b")]);
+        bindings.confirmed();
+        bindings.refused(now);
+        assert!(!bindings.is_complete(), "c is not bound");
+        bindings.attach(&id("e"), 1);
+        bindings.detach(&id("c"), 1);
+        assert!(bindings.is_complete() && !is_idle(&bindings));
+        bindings.disconnected();
+        bindings.connected();
+        for late in 0..200 {
+            bindings.attach(&id(&late.to_string()), 1);
+            bindings.next(now);
+            bindings.confirmed();
+        }
+        assert!(bindings.is_complete() && !is_idle(&bindings));
+    }
+
+    #[test]
+    fn each_answer_has_a_deadline() {
+        let (mut bindings, now) = (Bindings::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(bindings.overdue_at(), None);
+        for (name, seconds) in [("a", 0), ("b", 1), ("c", 2)] {
+            bindings.attach(&id(name), 1);
+            bindings.next(now + seconds * second);
+        }
+        assert_eq!(bindings.overdue_at(), Some(now + ANSWER_MAX));
+        bindings.confirmed();
+        assert_eq!(bindings.overdue_at(), Some(now + second + ANSWER_MAX));
+        bindings.refused(now);
+        assert_eq!(bindings.overdue_at(), None, "what was void is asked again");
+        assert_eq!(bindings.next(now + 5 * second), bind("c"));
+        assert_eq!(bindings.overdue_at(), Some(now + 5 * second + ANSWER_MAX));
+        bindings.disconnected();
+        assert_eq!(bindings.overdue_at(), None);
     }
 
     proptest! {
@@ -255,7 +327,7 @@ mod tests {
                 }
             }
             let later = now + RETRY_AFTER;
-            while !bindings.is_complete() || bindings.wake_at().is_some() {
+            while !is_idle(&bindings) || bindings.wake_at().is_some() {
                 asked.extend(bindings.next(later));
                 while let Some(Change { id, binds }) = asked.pop_front() {
                     if binds { server.insert(id) } else { server.remove(&id) };

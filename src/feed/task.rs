@@ -147,6 +147,7 @@ impl Task {
             connection.and_then(|connection| connection.deaf_at()),
             connection.map(|_| self.look_due),
             connection.and_then(|_| self.shared.bindings.lock().wake_at()),
+            connection.and_then(|_| self.shared.bindings.lock().overdue_at()),
             self.refreshes.wake_at(now),
             self.teller.is_active().then(|| now + TELL_PERIOD),
         ];
@@ -186,6 +187,7 @@ impl Task {
             Ok(session) => {
                 self.voice.connected(&self.shared, session.without_memberships.as_ref());
                 self.session = Some(session);
+                self.shared.bindings.lock().connected();
                 (self.look_due, self.looks_since) = (now + LOOK_PERIOD, None);
                 self.link.connected();
             }
@@ -217,6 +219,9 @@ impl Task {
         let Some(Session { connection, queue, .. }) = &mut self.session else { return Ok(()) };
         if connection.deaf_at().is_some_and(|at| now >= at) {
             return Err("the server is not heard any more".into());
+        }
+        if self.shared.bindings.lock().overdue_at().is_some_and(|at| now >= at) {
+            return Err("the server does not answer any more".into());
         }
         let mut frames = Vec::new();
         if now >= self.look_due {
