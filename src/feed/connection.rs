@@ -36,6 +36,9 @@ const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 /// The longest time in which one address has to answer. The next one is tried then.
 const DIAL_MAX: Duration = Duration::from_secs(3);
 
+/// The channels of a connection, at most. Their numbers begin with 1.
+const CHANNELS_MAX: u16 = 3;
+
 /// The seconds between two signs of life, at most.
 const HEARTBEAT_S: u16 = 10;
 
@@ -123,7 +126,7 @@ impl Connection {
         let heartbeat_s = if heartbeat_s == 0 { HEARTBEAT_S } else { heartbeat_s.min(HEARTBEAT_S) };
         self.frame_bytes_max = agreed as usize;
         self.heartbeat = Some(Duration::from_secs(heartbeat_s.into()));
-        self.send(&method::tune_ok(2, agreed, heartbeat_s)).await?;
+        self.send(&method::tune_ok(CHANNELS_MAX, agreed, heartbeat_s)).await?;
         self.send(&method::open(vhost)).await?;
         match self.answer().await? {
             Method::Opened => Ok(()),

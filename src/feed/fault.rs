@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::method::Reply;
+use super::wire::EVENTS;
 
 /// The reason why a connection could not be made, or is of no use.
 pub type Fault = Arc<str>;
@@ -70,6 +71,9 @@ pub fn closed(reply: &Reply, username: &str, vhost: &str) -> Fault {
 pub fn refused(reply: &Reply, right: &str) -> Fault {
     let hint = match reply.code {
         ACCESS_REFUSED => format!(": the user needs {right}"),
+        NOT_FOUND if reply.text.contains(EVENTS) => {
+            ": a plugin makes it, in one virtual host: rabbitmq-plugins enable rabbitmq_event_exchange".to_owned()
+        }
         NOT_FOUND if reply.text.contains("exchange") => {
             ": MAX makes this exchange: is feed.url the RabbitMQ and the virtual host of MAX, and is feed.layout its \
              release?"
@@ -78,6 +82,16 @@ pub fn refused(reply: &Reply, right: &str) -> Fault {
         _ => String::new(),
     };
     format!("{} {}{hint}", reply.code, reply.text).into()
+}
+
+/// Returns why the server does not let an exchange be heard that the feed can do without: it is not there, or the user
+/// may not read it.
+///
+/// # Errors
+/// Something else is wrong with the server, and it is said as [`refused`] says it.
+pub fn unheard(reply: &Reply, right: &str) -> Result<Fault, Fault> {
+    let fault = refused(reply, right);
+    if matches!(reply.code, NOT_FOUND | ACCESS_REFUSED) { Ok(fault) } else { Err(fault) }
 }
 
 #[cfg(test)]
@@ -93,6 +107,7 @@ mod tests {
             (closed(&reply(320, "CONNECTION_FORCED - broker forced"), "u", "v"), "320 CONNECTION_FORCED"),
             (refused(&reply(403, "ACCESS_REFUSED - access"), "to read x"), "the user needs to read x"),
             (refused(&reply(404, "NOT_FOUND - no exchange 'c' in vhost '/'"), ""), "MAX makes this exchange"),
+            (refused(&reply(404, "NOT_FOUND - no exchange 'amq.rabbitmq.event'"), ""), "rabbitmq-plugins enable"),
             (refused(&reply(404, "NOT_FOUND - no queue 'q'"), ""), "no queue 'q'"),
         ] {
             assert!(fault.contains(words), "{fault}");

@@ -6,7 +6,7 @@
 //! * `session`: a connection that listens; [`check`] tries one out for an operator; `fault`: what is wrong, in words.
 //! * `connection`: the bytes of one connection; `method` and `frame`: AMQP 0-9-1 in them.
 //! * [`wire`]: what a delivery means.
-//! * `bindings`: the exchanges of MAX 3.x that conversations want.
+//! * `bindings`: the exchanges of MAX 3.x that conversations want; `memberships`: the one that tells of memberships.
 //! * `refreshes`: the users whose memberships have changed.
 //! * `teller`: what conversations are told; `voice`: the log lines, and the gauges.
 
@@ -16,6 +16,7 @@ mod connection;
 mod fault;
 mod frame;
 mod link;
+mod memberships;
 mod method;
 pub mod port;
 mod refreshes;

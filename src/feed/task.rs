@@ -15,7 +15,7 @@ use super::link::{Link, Periods, State, Step};
 use super::method::{self, Method, Reply};
 use super::port::Taken;
 use super::refreshes::Refreshes;
-use super::session::{BINDINGS, MESSAGES, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, Session};
+use super::session::{self, BINDINGS, MEMBERSHIPS, MESSAGES, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, Session};
 use super::shared::Shared;
 use super::teller::Teller;
 use super::voice::Voice;
@@ -48,7 +48,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Session, Fault>>>>;
 
 /// The reason why the task goes on.
 enum Woken {
-    Opened(Result<Session, Fault>),
+    Opened(Result<Box<Session>, Fault>),
     Incoming(Result<Incoming, Fault>),
     Other,
 }
@@ -131,7 +131,7 @@ impl Task {
             }
         };
         tokio::select! {
-            opened = opened => Woken::Opened(opened),
+            opened = opened => Woken::Opened(opened.map(Box::new)),
             incoming = incoming => Woken::Incoming(incoming),
             () = shared.wake.notified() => Woken::Other,
             () = sleep_until(wake_at.into()) => Woken::Other,
@@ -146,6 +146,7 @@ impl Task {
             connection.and_then(|connection| connection.beat_at()),
             connection.and_then(|connection| connection.deaf_at()),
             connection.map(|_| self.look_due),
+            session.and_then(|session| session.memberships.wake_at()),
             connection.and_then(|_| self.shared.bindings.lock().wake_at()),
             connection.and_then(|_| self.shared.bindings.lock().overdue_at()),
             self.refreshes.wake_at(now),
@@ -180,13 +181,14 @@ impl Task {
         }
     }
 
-    fn opened(&mut self, opened: Result<Session, Fault>) {
+    fn opened(&mut self, opened: Result<Box<Session>, Fault>) {
         self.opening = None;
         let now = Instant::now();
         match opened {
             Ok(session) => {
-                self.voice.connected(&self.shared, session.without_memberships.as_ref());
-                self.session = Some(session);
+                self.voice.connected(&self.shared);
+                self.voice.memberships(session.memberships.without());
+                self.session = Some(*session);
                 self.shared.bindings.lock().connected();
                 (self.look_due, self.looks_since) = (now + LOOK_PERIOD, None);
                 self.link.connected();
@@ -216,11 +218,12 @@ impl Task {
     /// # Errors
     /// The connection is of no use any more.
     async fn keep_connection(&mut self, now: Instant) -> Result<(), Fault> {
-        let Some(Session { connection, queue, .. }) = &mut self.session else { return Ok(()) };
+        let Some(Session { connection, queue, memberships }) = &mut self.session else { return Ok(()) };
         if connection.deaf_at().is_some_and(|at| now >= at) {
             return Err("the server is not heard any more".into());
         }
-        if self.shared.bindings.lock().overdue_at().is_some_and(|at| now >= at) {
+        let is_overdue = self.shared.bindings.lock().overdue_at().is_some_and(|at| now >= at);
+        if is_overdue || memberships.is_overdue(now) {
             return Err("the server does not answer any more".into());
         }
         let mut frames = Vec::new();
@@ -234,6 +237,10 @@ impl Task {
                 Some(since) if now >= since + LOOK_MAX => return Err("the server does not answer any more".into()),
                 Some(_) => {}
             }
+        }
+        let layout = self.shared.settings.reader.layout;
+        if memberships.is_search_due(session::tells_of_memberships(layout).1.len(), now) {
+            frames.extend(session::hearing_memberships(layout, queue).concat());
         }
         while let Some(change) = self.shared.bindings.lock().next(now) {
             let of = if change.binds { method::bind } else { method::unbind };
@@ -318,6 +325,7 @@ impl Task {
     /// The connection is of no use any more.
     async fn answered(&mut self, channel: u16, method: Method, now: Instant) -> Result<(), Fault> {
         match method {
+            method if channel == MEMBERSHIPS => self.searched(method, now).await,
             Method::Bound | Method::Unbound => {
                 let bound = self.shared.bindings.lock().confirmed();
                 // The end of an outage covers what was missed before the exchange was bound.
@@ -348,6 +356,27 @@ impl Task {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes an answer about the exchange that tells of memberships, which was not there when the connection was made.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    async fn searched(&mut self, method: Method, now: Instant) -> Result<(), Fault> {
+        let Some(Session { connection, memberships, .. }) = &mut self.session else { return Ok(()) };
+        match method {
+            Method::Bound => memberships.bound(),
+            Method::ChannelClose(reply) => {
+                let (exchange, _) = session::tells_of_memberships(self.shared.settings.reader.layout);
+                let why = fault::unheard(&reply, &session::right_to_hear(exchange))?;
+                let again = [method::channel_close_ok(MEMBERSHIPS), method::open_channel(MEMBERSHIPS)].concat();
+                connection.send(&again).await?;
+                memberships.refused(why, now);
+            }
+            _ => {}
+        }
+        self.voice.memberships(memberships.without());
+        Ok(())
     }
 
     /// Goes on after an exchange could not be bound. The server has closed the channel.

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::fault::Fault;
 use super::link::{Link, State};
 use super::shared::Shared;
-use super::wire::{Delivery, Layout, Rejected};
+use super::wire::{Delivery, Rejected};
 use crate::cluster::downtime::LoggedFailure;
 use crate::cluster::status::Status;
 use crate::logging;
@@ -49,20 +49,23 @@ impl Voice {
         }
     }
 
-    /// Notes a connection that was made, and why it does not tell of memberships, if it does not.
-    pub fn connected(&mut self, shared: &Shared, without_memberships: Option<&Fault>) {
+    /// Notes a connection that was made.
+    pub fn connected(&mut self, shared: &Shared) {
         if self.connections > 0 {
             shared.metrics.feed_reconnects.inc();
         }
         self.connections += 1;
-        if let Some(fault) = without_memberships.filter(|fault| self.without_memberships.as_ref() != Some(fault)) {
-            let hint = match shared.settings.reader.layout {
-                Layout::V3 => "",
-                _ => " (rabbitmq-plugins enable rabbitmq_event_exchange)",
-            };
-            log::warn!("memberships are not kept by the feed{hint}: {fault}");
+    }
+
+    /// Notes why memberships are not heard. `None`: they are.
+    pub fn memberships(&mut self, without: Option<&Fault>) {
+        if self.without_memberships.as_ref() != without {
+            match without {
+                Some(fault) => log::warn!("memberships are not kept by the feed: {fault}"),
+                None => log::info!("memberships are kept by the feed"),
+            }
+            self.without_memberships = without.cloned();
         }
-        self.without_memberships = without_memberships.cloned();
     }
 
     /// Counts and logs a message that was refused.

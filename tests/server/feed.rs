@@ -315,6 +315,38 @@ fn what_max_3_publishes_is_told_to_the_members() {
     });
 }
 
+/// The exchange that tells of memberships may be made, or the plugin enabled, while the feed is up.
+#[test]
+fn the_exchange_of_memberships_is_looked_for_again() {
+    run(async {
+        let host = Host::new("again", [r"^amq\.gen", r"^amq\.gen", r"^(amq\.gen.*|new|c\d)$"]);
+        let rabbit = host.rabbit();
+        // It is looked for after 60 times the longest wait.
+        let quick = QUICK.replace("reconnect_ms_max = 200", "reconnect_ms_max = 100");
+        let server = Fixture::start(&format!("{quick}\nfeed.url = {:?}\nfeed.layout = \"3.x\"", host.url()));
+        is_up(&server).await;
+        server.max.talks_in("messi", &[]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &[]).await;
+        let is_missed_again = async {
+            while rabbit.log().matches("no exchange 'new' in vhost 'again'").count() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the exchange is looked for again", is_missed_again).await;
+        rabbit.make_exchange(host.name, "new", "topic");
+        let is_heard = async {
+            while !rabbit.is_heard(host.name, "new") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the exchange is found", is_heard).await;
+        server.max.talks_in("messi", &["c1"]);
+        assert!(rabbit.publish(host.name, "new", "messi", br#"{"conversation": "c1"}"#));
+        messi.hears_at_last(&listening(&["c1"])).await;
+        assert_eq!(server.scrape().await.sum("maxtalk_feed_reconnects_total", ""), 0.0);
+    });
+}
+
 /// Memberships are bindings of MAX, which the broker tells of.
 #[test]
 fn bindings_of_the_broker_are_memberships() {
@@ -487,7 +519,8 @@ fn a_check_names_the_right_that_is_missing() {
     let host = Host::of_max("rights");
     let (is_well, text) = check(&[("feed.url", &host.url())]);
     assert!(is_well, "{text}");
-    assert!(text.contains("  none    hear of memberships by `amq.rabbitmq.event`"), "{text}");
+    assert!(text.contains("  none    hear of memberships by `amq.rabbitmq.event`: 404"), "{text}");
+    assert!(text.contains("rabbitmq-plugins enable rabbitmq_event_exchange"), "{text}");
     assert!(!text.contains("rights:rights"), "{text}");
     let [configure, write, read] = RIGHTS;
     for (rights, words) in [
@@ -504,10 +537,16 @@ fn a_check_names_the_right_that_is_missing() {
     // The plugin's exchange is there, and may be read or not.
     let root = host.rabbit().url(host.name, "/");
     host.rabbit().make_exchange("/", "conversations", "topic");
-    for (read, line) in [(read, "ok   "), (r"^(amq\.gen.*|conversations)$", "none ")] {
+    let refused = "none    hear of memberships by `amq.rabbitmq.event`: 403";
+    for (read, line) in [(read, "ok      hear of memberships"), (r"^(amq\.gen.*|conversations)$", refused)] {
         host.rabbit().permit("/", host.name, [configure, write, read]);
         let (is_well, text) = check(&[("feed.url", &root)]);
-        assert!(is_well && text.contains(&format!("  {line}   hear of memberships")), "{text}");
+        assert!(is_well && text.contains(line), "{text}");
+        assert_eq!(
+            line == refused,
+            text.contains("and to read `amq.rabbitmq.event`; memberships are not kept"),
+            "{text}"
+        );
     }
     for (url, words) in [
         (host.rabbit().url(host.name, "nowhere"), "is `nowhere` the virtual host of MAX"),

@@ -209,7 +209,8 @@ impl Rabbit {
         body.to_owned()
     }
 
-    fn log(&self) -> String {
+    /// Returns what it has logged since its start.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.path("out")).unwrap_or_default()
     }
 }
