@@ -245,9 +245,6 @@ impl ConversationActor {
         let presence = presence(card.id.clone(), registrar.clone());
         let clustered =
             settings.cluster.as_ref().map(|cluster| Box::new(Clustered::new(&card.id, tenure.life(), cluster)));
-        if let Some(feed) = &settings.feed {
-            feed.attach(&card.id, tenure.life());
-        }
         Self {
             id: card.id.clone(),
             tenure,
@@ -271,6 +268,10 @@ impl ConversationActor {
             ctx.cancel_future(retirement);
         }
         let Enter { session, username, outbox, pending_entry } = enter;
+        if let Some(feed) = self.settings.feed.as_ref().filter(|_| self.members.is_empty()) {
+            // The notice that its exchange is bound comes behind this entry, so that there is somebody to hear it.
+            feed.attach(&self.id, self.tenure.life());
+        }
         let change = self.members.enter(session, &username, outbox.clone());
         self.note_members();
         match returns {

@@ -124,9 +124,12 @@ async fn the_feed_knows_which_conversations_live() {
     let world = world(&feed);
     let door = world.conversation("c");
     let id = ConversationId::from("c");
-    assert_eq!(*feed.attached.lock(), [(id.clone(), 1, true)]);
     settled(&door).await;
-    drop(door);
+    assert_eq!(*feed.attached.lock(), [], "the notice that its exchange is bound would be heard by nobody");
+    let messi = Member::enter(&world, &door, 1, "messi").await;
+    let phone = Member::enter(&world, &door, 2, "messi").await;
+    assert_eq!(*feed.attached.lock(), [(id.clone(), 1, true)]);
+    drop((messi, phone, door));
     while feed.attached.lock().len() == 1 {
         tokio::task::yield_now().await;
     }
