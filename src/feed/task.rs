@@ -203,6 +203,10 @@ impl Task {
             self.link.fail(fault, now);
         }
         if self.link.state() == State::Binding && self.shared.bindings.lock().is_complete() {
+            // Those that lived before all was heard may have missed something.
+            if !self.shared.audience.conversations().is_empty() {
+                self.link.was_up();
+            }
             self.link.complete(now);
             self.shared.was_up.store(true, Ordering::SeqCst);
         }

@@ -470,6 +470,19 @@ fn an_exchange_that_is_missing_is_named_and_waited_for() {
     });
 }
 
+#[test]
+fn who_joins_before_the_feed_is_up_may_have_missed_something() {
+    run(async {
+        let host = Host::new("first", RIGHTS);
+        let patient = QUICK.replace("tell_after_ms = 200", "tell_after_ms = 86400000");
+        let server = Fixture::start(&format!("{patient}\nfeed.url = {:?}", host.url()));
+        server.max.talks_in("messi", &["c"]);
+        let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c"]).await;
+        host.rabbit().make_exchange(host.name, "conversations", "topic");
+        messi.hears(&[missed(false)]).await;
+    });
+}
+
 /// Members of a conversation may publish there. Nothing that they send ends the connection or fills the memory.
 #[test]
 fn hostile_bodies_are_counted_and_passed_over() {
