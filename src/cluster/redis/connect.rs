@@ -1,9 +1,9 @@
 //! Makes connections: the name is resolved, the password read, and Sentinel asked each time anew.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -27,6 +27,9 @@ use crate::files::read_password;
 
 /// The commands that may wait inside the library to be written.
 pub(super) const COMMANDS_MAX: usize = 64;
+
+/// The longest wait for a connection to one address of a name that has several.
+const DIAL_MAX: Duration = Duration::from_secs(1);
 
 /// The time that a Sentinel has before the next one is asked too.
 const NEXT_SENTINEL_AFTER: Duration = Duration::from_millis(200);
@@ -177,9 +180,10 @@ async fn to_host(host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
     let found = lookup_host((host.name.as_str(), host.port)).await.map_err(|error| fault::unresolved(host, &error))?;
     let mut fault = Fault::from(format!("the name {} has no address", host.name));
     for address in found {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return to_stream(stream, host, hello).await,
-            Err(error) => fault = fault::unreachable(&address, &error),
+        match timeout(DIAL_MAX, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return to_stream(stream, host, hello).await,
+            Ok(Err(error)) => fault = fault::unreachable(&address, &error),
+            Err(_) => fault = fault::unreachable(&address, &io::ErrorKind::TimedOut.into()),
         }
     }
     Err(fault)
