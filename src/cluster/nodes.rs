@@ -120,7 +120,8 @@ impl Nodes {
             }
             NodeMessage::Holes { node } => {
                 let mut changes = self.told_by(node, now);
-                changes.push(NodeChange::Doubt(node));
+                // The end of a node that is not watched is not told either.
+                changes.extend(self.peers.contains_key(&node).then_some(NodeChange::Doubt(node)));
                 changes
             }
         }

@@ -91,6 +91,11 @@ impl<N: Clone + PartialEq> Tours<N> {
         !self.waiting.is_empty()
     }
 
+    /// Whether a tour with this news waits, and has not begun.
+    pub fn is_to_begin(&self, news: &N) -> bool {
+        self.waits(news).is_some()
+    }
+
     fn waits(&self, news: &N) -> Option<usize> {
         self.waiting.iter().position(|tour| tour.begun.is_none() && tour.news == *news)
     }

@@ -14,8 +14,8 @@ use crate::cluster::wire::Everybody;
 use crate::event::ConversationId;
 use crate::metrics::BusDirection;
 
-/// The updates for everybody that may wait.
-const EVERYBODY_MAX: usize = 1024;
+/// The updates for everybody that may wait. Each has a list of all conversations.
+const EVERYBODY_MAX: usize = 16;
 
 /// The conversations that get an update for everybody in one second.
 const EVERYBODY_PER_S: u32 = 50_000;
@@ -27,6 +27,8 @@ pub struct News {
     of_bus: Tours<FromBus>,
     /// Updates for the members of all conversations.
     everybody: Tours<Everybody>,
+    /// The number of the last outage that stands for updates which found no room.
+    lost: u64,
 }
 
 /// News, and the conversations that are to be told it now.
@@ -64,13 +66,23 @@ impl Shard {
         }
     }
 
-    /// Has all conversations given an update.
+    /// Has all conversations given an update. If it finds no room, they are told that they have missed something.
     pub(super) fn note_everybody(&self, everybody: Everybody) {
-        if self.news.lock().everybody.len() >= EVERYBODY_MAX {
-            return self.count_dropped(BusDirection::In);
-        }
         let ids = self.everybody();
-        self.news.lock().everybody.at_rate(everybody, ids, EVERYBODY_PER_S);
+        let mut locked = self.news.lock();
+        let news = &mut *locked;
+        if news.everybody.len() < EVERYBODY_MAX {
+            news.everybody.at_rate(everybody, ids, EVERYBODY_PER_S);
+        } else {
+            self.count_dropped(BusDirection::In);
+            let over = |number| FromBus::Outage { number, ongoing: false };
+            // What nobody was told yet stands for this update too.
+            if !news.of_bus.is_to_begin(&over(news.lost)) {
+                news.lost = self.context.next_outage();
+                news.of_bus.within(over(news.lost), ids, self.context.settings.missed_spread);
+            }
+        }
+        drop(locked);
         self.wake_leader();
     }
 
