@@ -58,6 +58,8 @@ pub struct RecoverySettings {
     pub asked_only: bool,
     /// The first characters of all pids of this server.
     pub tag: Box<str>,
+    /// Whether each node hears from MAX by itself, earlier or later than the others.
+    pub has_feed: bool,
 }
 
 /// The sessions of a server that may be recovered.
@@ -302,7 +304,15 @@ mod tests {
         let history = Bounds { events_max: 9, bytes_max: 999 };
         let window = Duration::from_secs(9);
         let claim = Duration::from_secs(3);
-        let settings = RecoverySettings { window, claim, kept_max, history, asked_only: false, tag: "n1-_".into() };
+        let settings = RecoverySettings {
+            window,
+            claim,
+            kept_max,
+            history,
+            asked_only: false,
+            tag: "n1-_".into(),
+            has_feed: false,
+        };
         let outbox = Arc::new(Outbox::new(Generation::Eio4, limits(9, 999), metrics.clone()));
         let ids = Ids::from_system().unwrap();
         (Recovery::new(settings, None, &ids, metrics), outbox, ids)

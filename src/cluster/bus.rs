@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -284,6 +284,10 @@ impl Post for Bus {
         self.routes.read().shards().len() == 1
     }
 
+    fn owes_news(&self) -> bool {
+        self.routes.read().shards().iter().any(|shard| !shard.is_up() || shard.owes_news.load(Ordering::SeqCst))
+    }
+
     fn send(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
         let is_up = |shard: &&Arc<Shard>| shard.is_up();
         let table = self.routes.read();
@@ -404,6 +408,7 @@ fn wire(settings: &Settings, node: NodeId) -> Wire {
 
 #[cfg(test)]
 mod tests {
+    use super::super::door::{Closed, FromBus};
     use super::super::letters::{Refused, Return};
     use super::super::slots::Topology;
     use super::*;
@@ -441,5 +446,48 @@ mod tests {
         change(&[(0, 16_383, port)]);
         assert!(before[goes].is_retired() && !before[goes].leads() && before[stays].leads());
         assert!(before[stays].queue.lock().has_unknown_holes());
+    }
+
+    /// A door that nobody is behind.
+    #[derive(Debug)]
+    struct Wall;
+
+    impl Door for Wall {
+        fn offer(&self, _: FromBus) -> Result<(), Closed> {
+            Ok(())
+        }
+
+        fn give(&self, _: FromBus) {}
+    }
+
+    #[test]
+    fn updates_for_everybody_that_find_no_room_are_missed() {
+        let settings = Settings {
+            urls: vec!["redis://127.0.0.1:1".into()],
+            dialect: Dialect::Sharded,
+            namespace_wide: true,
+            ..Settings::default()
+        };
+        let metrics = Metrics::new(&[], ReadAtScrape::default());
+        let bus = Bus::start(settings, metrics.clone(), Census::default).unwrap();
+        // Nobody serves it, so nothing is told.
+        let shard = Shard::new(1, Address::parse("redis://127.0.0.1:1").unwrap(), bus.context.clone());
+        shard.attach(&"c".into(), 1, Arc::new(Wall), || 0);
+        let emission = |user: u32| {
+            let packet = format!(r#"{{"type":2,"data":["update",{{"username":"u{user}"}}]}}"#);
+            let opts = r#"{"rooms":[],"except":[],"flags":{}}"#;
+            format!(r#"{{"uid":"u","nsp":"/max","type":3,"data":{{"packet":{packet},"opts":{opts}}}}}"#)
+        };
+        let now = Instant::now();
+        (0..20).for_each(|user| shard.receive(b"socket.io#/max#", emission(user).as_bytes(), now));
+        let due = std::iter::from_fn(|| Some(shard.news.lock().due(9, now)));
+        let (mut missed, mut told) = (Vec::new(), 0);
+        for (news, everybody) in due.take_while(|(news, everybody)| news.is_some() || everybody.is_some()) {
+            missed.extend(news.map(|(news, _)| news));
+            told += usize::from(everybody.is_some());
+        }
+        assert!(matches!(missed[..], [FromBus::Outage { ongoing: false, .. }]), "{missed:?}");
+        let dropped = metrics.bus_dropped.get_or_create(&BusDirectionLabel { direction: BusDirection::In }).get();
+        assert_eq!((told, dropped), (16, 4));
     }
 }

@@ -129,6 +129,9 @@ pub trait Post: fmt::Debug + Send + Sync {
     /// That is so with one Redis.
     fn is_ordered(&self) -> bool;
 
+    /// Returns whether conversations of this node have yet to be told of news of the bus, such as the end of an outage.
+    fn owes_news(&self) -> bool;
+
     /// Sends a letter. It may be lost on the way.
     ///
     /// # Errors

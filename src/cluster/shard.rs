@@ -106,6 +106,8 @@ pub struct Shard {
     pub owes_over: AtomicBool,
     /// Whether all is published and answered.
     pub is_quiet: AtomicBool,
+    /// Whether conversations have yet to be told of news of the bus.
+    pub owes_news: AtomicBool,
     /// Whether its master has no slots any more.
     is_retired: AtomicBool,
     /// The lines about refused messages.
@@ -170,6 +172,7 @@ impl Shard {
             pause: Mutex::new(Pause::No),
             owes_over: AtomicBool::new(false),
             is_quiet: AtomicBool::new(true),
+            owes_news: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
             refused: Mutex::new(Limiter::new(1)),
             context,

@@ -97,6 +97,7 @@ pub(super) fn recovery(
         history: Bounds { events_max, bytes_max },
         asked_only,
         tag: tag.as_str().into(),
+        has_feed: config.feed.url.is_some(),
     };
     let post = bus.cloned().map(|bus| -> Arc<dyn Post> { bus });
     let recovery = Recovery::new(settings, post, ids, metrics.clone());

@@ -47,7 +47,7 @@ impl<T> Recovery<T> {
 
     /// Returns whether events may have been lost between two nodes although both have said all.
     pub fn may_lose(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| !cluster.post.is_ordered())
+        self.settings.has_feed || self.cluster.as_ref().is_some_and(|cluster| !cluster.post.is_ordered())
     }
 
     /// Enters the session behind this outbox, which has moved to this node, under its pid. `None` if the pid is none,
@@ -141,6 +141,11 @@ impl<T> Registration<T> {
         }
     }
 
+    /// Returns whether the session may have yet to be told of news of the bus.
+    pub fn is_owed_news(&self) -> bool {
+        self.recovery.cluster.as_ref().is_some_and(|cluster| cluster.post.owes_news())
+    }
+
     /// Hands the session over, and remembers where it is. Events that are too much for a letter are left out.
     pub fn move_to(self, of: Return, mut handover: Handover) {
         let Some(cluster) = &self.recovery.cluster else { return };
@@ -197,6 +202,10 @@ mod tests {
             true
         }
 
+        fn owes_news(&self) -> bool {
+            false
+        }
+
         fn send(&self, to: NodeId, letter: &Letter) -> Result<(), Unsent> {
             if let Some(refuses) = *self.refuses.lock() {
                 return Err(refuses);
@@ -226,6 +235,7 @@ mod tests {
                 history: Bounds { events_max: 9, bytes_max: 999 },
                 asked_only: false,
                 tag: format!("n{number}").into(),
+                has_feed: false,
             };
             let outbox = Arc::new(Outbox::new(Generation::Eio4, limits(9, 999), metrics.clone()));
             let recovery = Recovery::new(settings, Some(carrier.clone()), &ids, metrics);

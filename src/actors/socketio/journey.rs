@@ -214,6 +214,7 @@ impl ConnectedNamespaces {
             return Moving::Over;
         };
         let Unheard { events, missed, has_outage, recounts } = unheard;
+        let has_outage = has_outage || returns.registration.is_owed_news();
         let handover = Handover { events: Some(events), missed, has_outage, recounts };
         returns.registration.move_to(of, handover);
         Moving::Moved(LINGER)
