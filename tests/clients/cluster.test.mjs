@@ -401,6 +401,31 @@ describe("two nodes", { timeout: 120_000 }, async () => {
   });
 });
 
+describe("two nodes with cluster.namespace_wide", { timeout: 120_000 }, async () => {
+  const cluster = await Cluster.start({ settings: { CLUSTER__NAMESPACE_WIDE: "true" } });
+  after(() => cluster.stop());
+
+  it("hear an emission to everybody in each conversation", async () => {
+    const [red, blue] = fresh("red", "blue");
+    const [ada, ben] = await Promise.all(
+      cluster.nodes.map(({ url }, at) => enter(usual, url, `${"ab"[at]}.${red}.${blue}`)),
+    );
+    const { Emitter } = require("@socket.io/redis-emitter");
+    const redis = await cluster.redis.connect();
+    try {
+      const { conversation, ...everywhere } = news(red);
+      new Emitter(redis).of("/max").emit("update", everywhere);
+      for (const person of [ada, ben]) {
+        const heard = [await person.next("update"), await person.next("update")];
+        const of = (id) => heard.filter(({ conversation }) => conversation === id);
+        for (const id of [red, blue]) assert.deepEqual(of(id), [{ ...everywhere, conversation: id }], person.name);
+      }
+    } finally {
+      await redis.disconnect();
+    }
+  });
+});
+
 for (const [name, kinds] of Object.entries(NODE_CLUSTERS)) {
   describe(`two nodes beside Node servers: ${name}`, { timeout: 120_000 }, async () => {
     const limits = { SESSION__EVENTS_BURST_MAX: "100000", SESSION__EVENTS_PER_SECOND_MAX: "100000" };

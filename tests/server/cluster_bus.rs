@@ -3,16 +3,16 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::bus::{AGAIN, ATTACHED, settings, start, until, wait_down, wait_up};
+use crate::support::certificates::Certificates;
 use crate::support::ear::{Ear, Mood, Talks, id, numbered, numbers, state, without_doubles};
 use crate::support::redis_server::RedisServer;
 use crate::support::{DEADLINE, run};
 use maxtalk::testing::cluster::{Bus, Content, Dialect, FromBus, Overflow, Port as _, Settings, check};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// The rights that the page on clusters names, but for those of a dialect.
 const RIGHTS: &[&str] = &[
@@ -552,49 +552,20 @@ fn a_server_without_sharded_channels_is_named() {
     }
 }
 
-/// An authority, and the files of a certificate and its key for this name.
-fn certificates(dir: &Path, name: &str) -> [PathBuf; 3] {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    // Each authority has its own name, as real ones do.
-    params.distinguished_name.push(DnType::CommonName, format!("the authority of {name}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    [("ca", root.pem()), ("cert", leaf.pem()), ("key", key.serialize_pem())].map(|(file, text)| {
-        let path = dir.join(format!("{name}-{file}.pem"));
-        std::fs::write(&path, text).unwrap();
-        path
-    })
-}
-
 #[test]
 fn a_connection_may_be_encrypted_and_the_client_show_a_certificate() {
     let dir = tempfile::tempdir().unwrap();
-    let [ca, certificate, key] = certificates(dir.path(), "localhost");
-    let [other_ca, ..] = certificates(dir.path(), "other");
+    let certificates = Certificates::issue(dir.path(), "localhost");
+    let other = Certificates::issue(dir.path(), "other");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let files = [&ca, &certificate, &key].map(|path| path.to_str().unwrap());
-    let _server = RedisServer::with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-ca-cert-file",
-        files[0],
-        "--tls-cert-file",
-        files[1],
-        "--tls-key-file",
-        files[2],
-        "--tls-auth-clients",
-        "yes",
-    ]);
+    let _server = RedisServer::with(&[&certificates.redis_options()[..], &["--tls-port", &port.to_string()]].concat());
+    let Certificates { ca, certificate, key } = certificates;
     let url = format!("rediss://localhost:{port}");
     let with = |ca: &Path| Settings { ca_file: Some(ca.to_owned()), ..settings(Dialect::Classic, &url) };
     let a = start(Settings { client_certificate: Some((certificate.clone(), key.clone())), ..with(&ca) });
     wait_up(&a);
     wait_down(&start(with(&ca)), "cluster.certificate_file");
-    wait_down(&start(with(&other_ca)), "cluster.ca_file");
+    wait_down(&start(with(&other.ca)), "cluster.ca_file");
     wait_down(&start(with(&dir.path().join("none"))), "cluster.ca_file");
     let by_address = Settings { urls: vec![format!("rediss://127.0.0.1:{port}").into()], ..with(&ca) };
     wait_down(&start(by_address), "the name that the certificate has");
@@ -630,4 +601,14 @@ fn sentinel_says_who_the_master_is() {
         "knows no master of this name",
     );
     wait_down(&start(settings(Dialect::Classic, &format!("redis://127.0.0.1:{three}"))), "Sentinel");
+
+    // The Sentinels have a password of their own.
+    sentinel.command(&["ACL", "SETUSER", "default", "resetpass", ">of the sentinels"]);
+    let only = format!("redis+sentinel://127.0.0.1:{three}/main");
+    wait_down(&start(settings(Dialect::Classic, &only)), "cluster.sentinel_password_file");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file.as_file(), "of the sentinels").unwrap();
+    let path = Some(file.path().to_owned());
+    let known = Settings { sentinel_password_file: path, ..settings(Dialect::Classic, &only) };
+    wait_up(&start(known));
 }

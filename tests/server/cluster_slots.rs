@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::bus::{ATTACHED, settings, start, until, wait_down, wait_up};
+use crate::support::certificates::Certificates;
 use crate::support::ear::{Ear, Talks, id, numbered, numbers, without_doubles};
 use crate::support::redis_cluster::RedisCluster;
 use crate::support::redis_server::RedisServer;
@@ -39,6 +40,29 @@ fn masters(cluster: &RedisCluster) -> [usize; 3] {
 /// What was told beside messages since a conversation was attached.
 fn told(ear: &Ear) -> Vec<FromBus> {
     ear.heard().into_iter().filter(|news| !matches!(news, FromBus::Message(_))).collect()
+}
+
+#[test]
+fn connections_to_all_masters_may_be_encrypted() {
+    let dir = tempfile::tempdir().unwrap();
+    let certificates = Certificates::issue(dir.path(), "127.0.0.1");
+    let cluster = RedisCluster::encrypted(certificates.clone());
+    let Certificates { ca, certificate, key } = certificates;
+    let settings = Settings {
+        ca_file: Some(ca),
+        client_certificate: Some((certificate, key)),
+        ..settings(Dialect::Sharded, &cluster.url())
+    };
+    let (a, b) = (start(settings.clone()), start(settings));
+    wait_up(&a);
+    wait_up(&b);
+    let rooms: Vec<_> = (0..3).map(|master| room_at(&cluster, master)).collect();
+    let ears: Vec<_> = rooms.iter().map(|room| Ear::attached(&b, room)).collect();
+    for (room, ear) in rooms.iter().zip(&ears) {
+        a.publish(room, &numbered(&a, room, 1)).unwrap();
+        ear.until("the message", |heard| numbers(heard) == [1]);
+    }
+    assert_eq!(b.shards().len(), 3);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub mod account;
 pub mod bus;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod ear;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use super::bus::until;
+use super::certificates::Certificates;
 use super::redis_server::RedisServer;
 
 /// The slots of a Cluster.
@@ -13,12 +14,22 @@ pub struct RedisCluster {
     /// Its members: first the masters.
     pub servers: Vec<RedisServer>,
     ports: Vec<u16>,
+    certificates: Option<Certificates>,
 }
 
 impl RedisCluster {
     /// Starts three masters, and waits until each knows the slots of all.
     pub fn start() -> Self {
-        let mut cluster = Self { servers: Vec::new(), ports: Vec::new() };
+        Self::begin(None)
+    }
+
+    /// As [`Self::start`]. All connections are encrypted, and each side shows these certificates.
+    pub fn encrypted(certificates: Certificates) -> Self {
+        Self::begin(Some(certificates))
+    }
+
+    fn begin(certificates: Option<Certificates>) -> Self {
+        let mut cluster = Self { servers: Vec::new(), ports: Vec::new(), certificates };
         for place in 0..3 {
             let added = cluster.add();
             let [first, last] = [place, place + 1].map(|at| at * SLOTS / 3);
@@ -33,15 +44,22 @@ impl RedisCluster {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, bus) = (free(), free());
         let [port, bus] = [port, bus].map(|listener| listener.local_addr().unwrap().port());
-        self.servers.push(RedisServer::with(&[
-            "--port",
-            &port.to_string(),
+        let port_text = port.to_string();
+        let listens = match &self.certificates {
+            None => vec!["--port", &port_text],
+            Some(certificates) => {
+                [&certificates.redis_options()[..], &["--port", "0", "--tls-port", &port_text]].concat()
+            }
+        };
+        let options = [
             "--bind",
             "127.0.0.1",
             "--cluster-enabled",
             "yes",
             "--cluster-port",
             &bus.to_string(),
+            "--tls-cluster",
+            if self.certificates.is_some() { "yes" } else { "no" },
             "--cluster-node-timeout",
             "2000",
             "--cluster-require-full-coverage",
@@ -49,7 +67,8 @@ impl RedisCluster {
             // A master without slots stays one.
             "--cluster-allow-replica-migration",
             "no",
-        ]));
+        ];
+        self.servers.push(RedisServer::with(&[&listens[..], &options].concat()));
         self.ports.push(port);
         let added = self.servers.len() - 1;
         if added > 0 {
@@ -76,7 +95,8 @@ impl RedisCluster {
     /// The URL of the Cluster, with all members.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        let scheme = if self.certificates.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", hosts.join(","))
     }
 
     /// The URL of one member.

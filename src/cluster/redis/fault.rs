@@ -163,8 +163,12 @@ pub(super) fn server(command: &str, Patterns(patterns): &Patterns, text: &str, i
         return format!("the user or the password is wrong: {text}").into();
     }
     if has("noauth") {
-        return "the server wants a password: set cluster.password_file, and the user in cluster.url if it has a name"
-            .into();
+        // Sentinels are sent no name.
+        return match command {
+            "SENTINEL" => "it wants a password: set cluster.sentinel_password_file".into(),
+            _ => "the server wants a password: set cluster.password_file, and the user in cluster.url if it has a name"
+                .into(),
+        };
     }
     if has("noperm") {
         let right =
@@ -203,6 +207,7 @@ mod tests {
             ("SPUBLISH", "NOPERM User m has no permissions to run the 'spublish' command", "SETUSER <user> +spublish"),
             ("HELLO", "WRONGPASS invalid username-password pair or user is disabled.", "password is wrong"),
             ("HELLO", "NOAUTH HELLO must be called with the client already authenticated", "cluster.password_file"),
+            ("SENTINEL", "NOAUTH Authentication required.", "cluster.sentinel_password_file"),
             ("PUBLISH", "NOPERM User m has no permissions to run the 'publish' command", "SETUSER <user> +publish"),
             ("ROLE", "NOPERM this user has no permissions to run the 'role' command", "SETUSER <user> +role"),
             (
