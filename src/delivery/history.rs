@@ -58,6 +58,10 @@ impl History {
     pub fn wrote<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) {
         for frame in frames.filter(|frame| offset_of(frame).is_some()) {
             self.bytes += frame.len();
+            // The oldest goes first, so that the room for the events is not doubled for one that goes again.
+            if self.events.len() >= self.bounds.events_max {
+                self.give_up_first();
+            }
             self.events.push_back(frame.clone());
             while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {
                 self.give_up_first();
