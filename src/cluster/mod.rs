@@ -15,6 +15,7 @@
 pub mod address;
 pub mod attached;
 pub mod bus;
+pub mod dial;
 pub mod door;
 pub mod downtime;
 pub mod inflight;

@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,6 +20,7 @@ use super::frame::{self, Frame, Kind};
 use super::method::{self, Header, Method};
 use super::settings::Settings;
 use super::wire::Delivery;
+use crate::cluster::dial::{DialError, dial};
 use crate::cluster::trust;
 use crate::event::Token;
 use crate::files::read_password;
@@ -32,9 +32,6 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The bytes of the longest frame that is agreed to. RabbitMQ sends the head of a message as one frame, as long as its
 /// publisher was allowed to make it: 128 KiB by default.
 const FRAME_BYTES_MAX: u32 = 1024 * 1024;
-
-/// The longest time in which one address has to answer. The next one is tried then.
-const DIAL_MAX: Duration = Duration::from_secs(3);
 
 /// The channels of a connection, at most. Their numbers begin with 1.
 const CHANNELS_MAX: u16 = 3;
@@ -88,7 +85,7 @@ impl Connection {
     pub async fn open(settings: &Settings) -> Result<Self, Fault> {
         let url = &settings.url;
         let (password, tls) = secrets(settings).await?;
-        let stream = dial(&url.host, url.port, tls).await?;
+        let stream = connect(&url.host, url.port, tls).await?;
         let now = Instant::now();
         let mut connection = Self {
             stream,
@@ -248,24 +245,17 @@ impl Connection {
 }
 
 /// Makes the stream to a server.
-async fn dial(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Stream>, Fault> {
-    let found = lookup_host((host, port)).await.map_err(|error| fault::unresolved(host, &error))?;
-    let mut failed = Fault::from(format!("the name {host} has no address"));
-    for address in found {
-        let dialed = timeout(DIAL_MAX, TcpStream::connect(address)).await;
-        match dialed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(|error| fault::unreachable(&address, &error))?;
-                let Some(config) = tls else { return Ok(Box::new(stream)) };
-                let name = ServerName::try_from(host.to_owned())
-                    .map_err(|_| Fault::from(format!("{host} is no name that a certificate can have")))?;
-                let encrypted = TlsConnector::from(config).connect(name, stream).await;
-                return Ok(Box::new(encrypted.map_err(|error| fault::tls(host, &error))?));
-            }
-            Err(error) => failed = fault::unreachable(&address, &error),
-        }
-    }
-    Err(failed)
+async fn connect(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Stream>, Fault> {
+    let stream = dial(host, port).await.map_err(|error| match error {
+        DialError::Unresolved(error) => fault::unresolved(host, &error),
+        DialError::NoAddress => format!("the name {host} has no address").into(),
+        DialError::Unreachable(address, error) => fault::unreachable(&address, &error),
+    })?;
+    let Some(config) = tls else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Fault::from(format!("{host} is no name that a certificate can have")))?;
+    let encrypted = TlsConnector::from(config).connect(name, stream).await;
+    Ok(Box::new(encrypted.map_err(|error| fault::tls(host, &error))?))
 }
 
 /// Reads the password, and the certificates to trust, from their files.

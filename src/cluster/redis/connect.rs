@@ -1,9 +1,9 @@
 //! Makes connections: the name is resolved, the password read, and Sentinel asked each time anew.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -13,13 +13,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{self, JoinHandle};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::fault::{self, Fault, Patterns};
 use crate::cluster::address::{Address, Host, Place, Secret};
+use crate::cluster::dial::{DialError, dial};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::settings::Settings;
 use crate::cluster::trust;
@@ -27,9 +28,6 @@ use crate::files::read_password;
 
 /// The commands that may wait inside the library to be written.
 pub(super) const COMMANDS_MAX: usize = 64;
-
-/// The longest wait for a connection to one address of a name that has several.
-const DIAL_MAX: Duration = Duration::from_secs(1);
 
 /// The time that a Sentinel has before the next one is asked too.
 const NEXT_SENTINEL_AFTER: Duration = Duration::from_millis(200);
@@ -177,20 +175,15 @@ struct Hello<'a> {
 }
 
 async fn to_host(host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
-    let found = lookup_host((host.name.as_str(), host.port)).await.map_err(|error| fault::unresolved(host, &error))?;
-    let mut fault = Fault::from(format!("the name {} has no address", host.name));
-    for address in found {
-        match timeout(DIAL_MAX, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return to_stream(stream, host, hello).await,
-            Ok(Err(error)) => fault = fault::unreachable(&address, &error),
-            Err(_) => fault = fault::unreachable(&address, &io::ErrorKind::TimedOut.into()),
-        }
-    }
-    Err(fault)
+    let stream = dial(&host.name, host.port).await.map_err(|error| match error {
+        DialError::Unresolved(error) => fault::unresolved(host, &error),
+        DialError::NoAddress => format!("the name {} has no address", host.name).into(),
+        DialError::Unreachable(address, error) => fault::unreachable(&address, &error),
+    })?;
+    to_stream(stream, host, hello).await
 }
 
 async fn to_stream(stream: TcpStream, host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
-    stream.set_nodelay(true).map_err(|error| fault::unreachable(host, &error))?;
     let Some(config) = &hello.credentials.tls else { return over(stream, hello).await };
     let name = ServerName::try_from(host.name.clone())
         .map_err(|_| Fault::from(format!("{} is no name that a certificate can have", host.name)))?;

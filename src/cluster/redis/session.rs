@@ -59,9 +59,9 @@ impl Session {
             let asked = redis.send_packed_command(&redis::cmd("ROLE")).await.and_then(Value::extract_error);
             master(&server, &asked.map_err(|error| fault::command("ROLE", &patterns, &error))?)?;
             if matches!(address.place, Place::Sentinel(..)) {
-                let credentials = connect::credentials(&address, &settings).await?;
-                // Sentinels that are away do not take the master away.
-                if let Ok(now) = connect::resolve(&address, &settings, &credentials, &patterns).await
+                // Neither Sentinels that are away nor files that cannot be read take the master away.
+                if let Ok(credentials) = connect::credentials(&address, &settings).await
+                    && let Ok(now) = connect::resolve(&address, &settings, &credentials, &patterns).await
                     && now != server
                 {
                     return Err(format!("Sentinel has made {now} the master instead of {server}").into());
