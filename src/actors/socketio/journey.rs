@@ -75,11 +75,15 @@ impl Journey {
         let mut step = Step::Wait;
         loop {
             if let Some((_, flushed)) = &mut self.handover {
-                let is_flushed = Pin::new(flushed).poll(cx).is_ready();
-                if !is_flushed && !is_late {
-                    return Poll::Pending;
+                if Pin::new(flushed).poll(cx).is_pending() {
+                    // What the conversations give later may be among what was handed over.
+                    return if is_late {
+                        Poll::Ready(self.end(connected, RecoveryResult::Late))
+                    } else {
+                        Poll::Pending
+                    };
                 }
-                let is_done = self.go_on(connected, traveller, is_flushed);
+                let is_done = self.go_on(connected, traveller);
                 let result = if is_done { RecoveryResult::Moved } else { RecoveryResult::UnknownOffset };
                 return Poll::Ready(self.end(connected, result));
             }
@@ -140,14 +144,13 @@ impl Journey {
         self.arrival.is_some()
     }
 
-    /// Goes on with the session. Returns false if that is not possible. `has_all` says whether the conversations here
-    /// have given the client all that they have.
-    fn go_on(&mut self, connected: &mut ConnectedNamespaces, traveller: &Traveller<'_>, has_all: bool) -> bool {
+    /// Goes on with the session. Returns false if that is not possible.
+    fn go_on(&mut self, connected: &mut ConnectedNamespaces, traveller: &Traveller<'_>) -> bool {
         let Some((sid, mut namespace)) = self.arrival.take() else { return false };
         let Some((handover, _)) = self.handover.take() else { return false };
         let Some(registration) = self.recovery.adopt(&self.pid, &connected.outbox) else { return false };
         let Handover { events, mut missed, has_outage, recounts } = handover;
-        if events.is_none() || !has_all || self.recovery.may_lose() {
+        if events.is_none() || self.recovery.may_lose() {
             missed = namespace.belongings().map_or(missed, |belongings| belongings.conversations);
         }
         if !connected.outbox.go_on(traveller.heard, &events.unwrap_or_default()) {
