@@ -14,7 +14,7 @@ const UNDER_WAY_MAX: usize = 64;
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The longest time in which the server has to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+pub const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Longest name of an exchange.
 const NAME_BYTES_MAX: usize = 255;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::bindings::ANSWER_MAX;
 use super::fault::Fault;
 
 /// The wait before the exchange is looked for again, in longest waits before a try to connect.
@@ -10,9 +11,6 @@ const SEARCH_AFTER: u32 = 60;
 
 /// The longest such wait.
 const SEARCH_AFTER_MAX: Duration = Duration::from_secs(300);
-
-/// The longest time in which the server has to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// A search that goes on.
 #[derive(Debug)]

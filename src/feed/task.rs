@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::time::{sleep_until, timeout};
 
+use super::bindings::ANSWER_MAX;
 use super::connection::Incoming;
 use super::fault::{self, Fault};
 use super::link::{Link, Periods, State, Step};
@@ -31,9 +32,6 @@ const TELL_PERIOD: Duration = Duration::from_millis(10);
 
 /// The time between two looks at the length of the queue.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
-
-/// The longest time in which the server has to answer such a look.
-const LOOK_MAX: Duration = Duration::from_secs(15);
 
 /// The messages that are taken in one turn.
 const TAKE_MAX: usize = 256;
@@ -191,6 +189,10 @@ impl Task {
                 self.session = Some(*session);
                 self.shared.bindings.lock().connected();
                 (self.look_due, self.looks_since) = (now + LOOK_PERIOD, None);
+                // Those that live already may have missed something.
+                if !self.shared.audience.conversations().is_empty() {
+                    self.link.was_up();
+                }
                 self.link.connected();
             }
             Err(fault) => self.link.fail(fault, now),
@@ -203,10 +205,6 @@ impl Task {
             self.link.fail(fault, now);
         }
         if self.link.state() == State::Binding && self.shared.bindings.lock().is_complete() {
-            // Those that lived before all was heard may have missed something.
-            if !self.shared.audience.conversations().is_empty() {
-                self.link.was_up();
-            }
             self.link.complete(now);
             self.shared.was_up.store(true, Ordering::SeqCst);
         }
@@ -238,7 +236,7 @@ impl Task {
                     self.looks_since = Some(now);
                     frames.extend(method::find_queue(MESSAGES, queue));
                 }
-                Some(since) if now >= since + LOOK_MAX => return Err("the server does not answer any more".into()),
+                Some(since) if now >= since + ANSWER_MAX => return Err("the server does not answer any more".into()),
                 Some(_) => {}
             }
         }

@@ -30,7 +30,7 @@ pub struct Teller {
 impl Teller {
     /// Creates a teller that has nothing to tell.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, tours: Tours::new(), owed: BTreeSet::new() }
+        Self { shared, tours: Tours::default(), owed: BTreeSet::new() }
     }
 
     /// Begins to tell that the server is away.
