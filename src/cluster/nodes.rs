@@ -67,7 +67,8 @@ pub struct Peer {
     leaves: Option<Instant>,
     /// Whether it has published all before it ended.
     is_flushed: bool,
-    is_warned: bool,
+    is_name_warned: bool,
+    is_tag_warned: bool,
 }
 
 /// The nodes that are heard on one server.
@@ -153,7 +154,8 @@ impl Nodes {
                 first_heard: now,
                 leaves: None,
                 is_flushed: false,
-                is_warned: false,
+                is_name_warned: false,
+                is_tag_warned: false,
             };
             self.peers.insert(node, peer);
             return vec![NodeChange::New(node)];
@@ -200,19 +202,14 @@ impl Nodes {
     fn heartbeat(&mut self, node: NodeId, card: Card, now: Instant) -> Vec<NodeChange> {
         let mut changes = self.told_by(node, now);
         let Some(peer) = self.peers.get(&node) else { return changes };
-        let mut is_warned = peer.is_warned;
-        if !is_warned {
-            let before = changes.len();
-            if self.is_taken(peer, &self.own_name, &card.name, |card| &card.name) {
-                changes.push(NodeChange::SameName(node, card.name.clone()));
-            }
-            if self.is_taken(peer, &self.own_tag, &card.tag, |card| &card.tag) {
-                changes.push(NodeChange::SameTag(node, card.tag.clone()));
-            }
-            is_warned = changes.len() > before;
-        }
+        let same_name = !peer.is_name_warned && self.is_taken(peer, &self.own_name, &card.name, |card| &card.name);
+        let same_tag = !peer.is_tag_warned && self.is_taken(peer, &self.own_tag, &card.tag, |card| &card.tag);
+        changes.extend(same_name.then(|| NodeChange::SameName(node, card.name.clone())));
+        changes.extend(same_tag.then(|| NodeChange::SameTag(node, card.tag.clone())));
         if let Some(peer) = self.peers.get_mut(&node) {
-            (peer.is_warned, peer.card) = (is_warned, Some(card));
+            peer.is_name_warned |= same_name;
+            peer.is_tag_warned |= same_tag;
+            peer.card = Some(card);
         }
         changes
     }
