@@ -471,7 +471,7 @@ mod tests {
             let relays = |result| metrics.announcement_relays.get_or_create(&RelayLabel { result }).get();
             assert_eq!(relays(Unconfirmed) + relays(BusDown) + relays(QueueFull), 2);
             let kept = port.kept.lock();
-            let Message { stamp: None, content } = &kept[0].0 else { panic!("{kept:?}") };
+            let Message { stamp: Some(Stamp { sequence: None, .. }), content } = &kept[0].0 else { panic!("{kept:?}") };
             let Content::Update { except, except_self: true, .. } = content else { panic!("{kept:?}") };
             assert_eq!(except.iter().map(|id| &**id).collect::<Vec<_>>(), ["a"]);
             assert_eq!(kept.len(), if is_up { 2 } else { 1 }, "if Redis is away, nothing is begun that is required");

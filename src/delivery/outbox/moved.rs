@@ -31,6 +31,8 @@ impl Outbox {
             return None;
         }
         let mut queue = self.queue.lock();
+        // The client is elsewhere.
+        queue.is_away = true;
         let mut frames = std::mem::take(&mut queue.frames);
         let (messages, bytes) = (queue.messages as i64, queue.bytes as i64);
         self.account(&mut queue, -messages, -bytes);

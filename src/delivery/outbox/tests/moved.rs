@@ -176,12 +176,12 @@ fn folded_news_becomes_events_and_recounts() {
     assert_eq!(there.len(), 1);
     assert!(there.is_in_outage());
     assert!(there.take_unheard(None).unwrap().has_outage, "it was told of the beginning alone");
-    let metrics = there.metrics.clone();
-    there.owe(&News::Presence(Arc::new(Uncounted("c3".into()))));
-    assert_eq!(metrics.behind_sessions.get(), 1, "there is room, but it was missed elsewhere");
-    there.close(CloseReason::Stop);
-    there.owe(&update("c1"));
-    assert_eq!(metrics.behind_sessions.get(), 0);
+    let here = outbox(100, 10_000);
+    here.owe(&News::Presence(Arc::new(Uncounted("c3".into()))));
+    assert_eq!(here.metrics.behind_sessions.get(), 1, "there is room, but it was missed elsewhere");
+    here.close(CloseReason::Stop);
+    here.owe(&update("c1"));
+    assert_eq!(here.metrics.behind_sessions.get(), 0);
 }
 
 #[test]
