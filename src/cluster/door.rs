@@ -19,6 +19,8 @@ pub enum FromBus {
     },
     /// Messages were lost on the way to this conversation: its mailbox was full.
     Lost,
+    /// Updates for all conversations were lost: too many of them waited.
+    Missed,
     /// The queue of the bus has room again. A message of this conversation did not fit.
     Room,
     /// A node was not heard for so long that its users do not count any more.

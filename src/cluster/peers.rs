@@ -184,6 +184,7 @@ impl Peers {
                 self.doubt_all(local);
                 self.roll().owe_state(true, local.now + ANSWER_INTERVAL);
             }
+            FromBus::Missed => effects.miss(Cause::Mailbox),
             FromBus::Room => self.roll().owe_state(false, local.now),
             FromBus::Silent(node) => {
                 if self.hide(node, local, &mut effects) {
@@ -279,7 +280,11 @@ impl Peers {
                 Content::Presence(Presence::Ask { to }) if to == local.rules.node && node != to => {
                     self.roll().owe_answer(ANSWER_INTERVAL, local.now);
                 }
-                _ if !self.recent(local.now).note_life(node, life, local.now) => {}
+                Content::Presence(_) => {}
+                // One with an id is known by that.
+                Content::Update { ref talk, .. }
+                    if recent::message_id(talk).is_none()
+                        && !self.recent(local.now).note_life(node, life, local.now) => {}
                 content => self.deliver(content, local, effects),
             }
             return;

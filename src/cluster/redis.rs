@@ -161,7 +161,7 @@ impl Task {
             self.tell_end();
             self.voice.report(&self.shard, &self.link, now);
             self.note_quiet();
-            self.shard.owes_news.store(self.teller.is_active() || self.link.owes_over(), Ordering::SeqCst);
+            self.shard.owes_news.store(self.teller.tells_of_loss() || self.link.owes_over(), Ordering::SeqCst);
             if self.shard.is_retired() {
                 return self.retire();
             }

@@ -33,11 +33,6 @@ impl<N> Default for Tours<N> {
 }
 
 impl<N: Clone + PartialEq> Tours<N> {
-    /// Creates the state without a tour.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Tells all of `ids` within `spread`.
     pub fn within(&mut self, news: N, ids: Vec<ConversationId>, spread: Duration) {
         let per_s = ids.len() as f64 / spread.as_secs_f64().max(0.001);
@@ -49,12 +44,18 @@ impl<N: Clone + PartialEq> Tours<N> {
         self.add(news, ids, f64::from(per_s.max(1)));
     }
 
+    /// Tells all of `ids` as soon as there is time.
+    pub fn at_once(&mut self, news: N, ids: Vec<ConversationId>) {
+        self.add(news, ids, f64::INFINITY);
+    }
+
     /// Returns the conversations that are to be told now, with the news; at most `most`.
     pub fn due(&mut self, most: usize, now: Instant) -> Option<(N, Vec<ConversationId>)> {
         let tour = self.waiting.front_mut()?;
         let elapsed = now.saturating_duration_since(*tour.begun.get_or_insert(now));
         // The first is told at once.
-        let end = ((elapsed.as_secs_f64() * tour.per_s) as usize + 1).min(tour.ids.len()).min(tour.told + most);
+        let due = if tour.per_s.is_finite() { (elapsed.as_secs_f64() * tour.per_s) as usize + 1 } else { usize::MAX };
+        let end = due.min(tour.ids.len()).min(tour.told + most);
         let ids = tour.ids[tour.told.min(end)..end].to_vec();
         let news = tour.news.clone();
         tour.told = end;
@@ -81,9 +82,9 @@ impl<N: Clone + PartialEq> Tours<N> {
         self.waiting.retain(|tour| holds(&tour.news));
     }
 
-    /// The tours that are under way or wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
+    /// The tours that are under way or wait, and the conversations that they have yet to tell.
+    pub fn len(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting.iter().map(|tour| tour.ids.len() - tour.told).sum())
     }
 
     /// Whether a tour is under way or waits.
@@ -91,9 +92,9 @@ impl<N: Clone + PartialEq> Tours<N> {
         !self.waiting.is_empty()
     }
 
-    /// Whether a tour with this news waits, and has not begun.
-    pub fn is_to_begin(&self, news: &N) -> bool {
-        self.waits(news).is_some()
+    /// Whether a tour with such news is under way or waits.
+    pub fn any(&self, is_such: impl Fn(&N) -> bool) -> bool {
+        self.waiting.iter().any(|tour| is_such(&tour.news))
     }
 
     fn waits(&self, news: &N) -> Option<usize> {
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_tour_is_spread_over_its_time() {
-        let (mut tours, start) = (Tours::new(), Instant::now());
+        let (mut tours, start) = (Tours::default(), Instant::now());
         tours.within("over", ids(100), Duration::from_secs(2));
         let mut told = Vec::new();
         let mut count = |ms: u64, most| {
@@ -132,11 +133,16 @@ mod tests {
         assert_eq!([count(2000, 99), count(2000, 99)], [49, 0]);
         assert_eq!(told, ids(100));
         assert!(!tours.is_active());
+        tours.at_once("at once", ids(5));
+        assert_eq!(tours.due(3, start), Some(("at once", ids(3))));
+        assert_eq!(tours.len(), (1, 2));
+        assert_eq!(tours.due(3, start), Some(("at once", ids(5).split_off(3))));
+        assert_eq!(tours.len(), (0, 0));
     }
 
     #[test]
     fn tours_are_made_in_their_order_and_may_be_taken_back_before() {
-        let (mut tours, now) = (Tours::new(), Instant::now());
+        let (mut tours, now) = (Tours::default(), Instant::now());
         tours.at_rate("a", ids(2), 1);
         assert_eq!(tours.due(9, now), Some(("a", ids(1))));
         tours.at_rate("b", ids(1), 1);
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_tours_goes_on_after_others() {
-        let (mut old, mut tours, now) = (Tours::new(), Tours::new(), Instant::now());
+        let (mut old, mut tours, now) = (Tours::default(), Tours::default(), Instant::now());
         for news in ["a", "b", "c"] {
             old.at_rate(news, ids(3), 1);
         }
@@ -162,7 +168,7 @@ mod tests {
         old.retain(|news| *news != "b");
         tours.at_rate("d", ids(1), 1);
         tours.append(old);
-        assert_eq!(tours.len(), 3);
+        assert_eq!(tours.len(), (3, 6));
         assert_eq!(tours.due(9, now), Some(("d", ids(1))));
         assert_eq!(tours.due(9, now), Some(("a", ids(2).split_off(1))));
         let later = now + Duration::from_secs(2);

@@ -127,7 +127,7 @@ label_values! {
         Silent = "silent",
         /// Another node does not answer.
         NoAnswer = "no_answer",
-        /// Its mailbox was full.
+        /// Its mailbox was full, or too many updates for all conversations waited.
         Mailbox = "mailbox",
         /// Redis has given its channel to another server.
         Slot = "slot",

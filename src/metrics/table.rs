@@ -242,7 +242,7 @@ metrics! {
         bus_received: Family<BusKindLabel, Counter>,
         /// Messages of the bus that were refused.
         bus_rejected: Family<BusReasonLabel, Counter>,
-        /// Messages that did not fit into the queue of the bus or a mailbox, or that the bus could not take.
+        /// Messages that did not fit into a queue of the bus or a mailbox, or that the bus could not take.
         bus_dropped: Family<BusDirectionLabel, Counter>,
         /// Connections to Redis made after the first.
         bus_reconnects: Family<ShardLabel, Counter>,

@@ -280,7 +280,11 @@ impl ConversationActor {
     /// Tells the members of the beginning or the end of an outage.
     fn tell_outage(&mut self, outage: Outage, handling: Handling, ctx: &mut Context<Self>) {
         if let Some(clustered) = &mut self.clustered {
-            clustered.outage = (!outage.over).then_some(outage);
+            // The end of an earlier outage may come late.
+            clustered.outage.take_if(|present| outage.number >= present.number);
+            if !outage.over {
+                clustered.outage = Some(outage);
+            }
         }
         let (broadcast, label) = self.outage_event(outage);
         let fan_out = FanOut::new(broadcast, label, self.news_of(Loss::Outage(outage)), Except::Nobody);

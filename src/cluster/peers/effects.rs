@@ -55,7 +55,7 @@ pub enum Cause {
     Hole,
     /// The conversation was not subscribed for a while.
     Subscription,
-    /// The mailbox of the conversation was full.
+    /// The mailbox of the conversation was full, or too many updates for all conversations waited.
     Mailbox,
     /// A peer fell silent. Updates may have ended with it.
     Silence,

@@ -29,7 +29,7 @@ pub(super) struct Teller {
 impl Teller {
     /// Creates the teller of a server, which has nothing to tell.
     pub(super) fn new(shard: Arc<Shard>) -> Self {
-        Self { shard, outages: Tours::new(), again: VecDeque::new(), pace: Bucket::default() }
+        Self { shard, outages: Tours::default(), again: VecDeque::new(), pace: Bucket::default() }
     }
 
     /// Begins to tell that the server is away.
@@ -72,15 +72,25 @@ impl Teller {
         self.outages.is_active() || !self.again.is_empty() || tells_all()
     }
 
+    /// Whether there is something to tell without which a conversation would not know what it has missed.
+    pub(super) fn tells_of_loss(&self) -> bool {
+        let tells_all = || self.shard.leads() && self.shard.news.lock().tells_of_loss();
+        self.outages.is_active() || !self.again.is_empty() || tells_all()
+    }
+
     /// Tells what is due; and of room in the queue if `tells_of_room`.
     pub(super) fn tell(&mut self, tells_of_room: bool, now: Instant) {
         let outage = self.outages.due(TELL_MAX, now);
-        let (news, everybody) =
-            if self.shard.leads() { self.shard.news.lock().due(TELL_MAX, now) } else { (None, None) };
+        let (news, everybody) = if self.shard.leads() {
+            self.shard.begin_to_tell_of_lost();
+            self.shard.news.lock().due(TELL_MAX, now)
+        } else {
+            (None, Vec::new())
+        };
         for (news, ids) in outage.into_iter().chain(news) {
             ids.iter().for_each(|id| self.shard.tell_id(id, news.clone()));
         }
-        if let Some((everybody, ids)) = everybody {
+        for (everybody, ids) in everybody {
             ids.iter().for_each(|id| self.shard.give_everybody(id, &everybody));
         }
         let per_second = u64::from(self.shard.context.settings.resync_per_s);

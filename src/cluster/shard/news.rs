@@ -14,11 +14,14 @@ use crate::cluster::wire::Everybody;
 use crate::event::ConversationId;
 use crate::metrics::BusDirection;
 
-/// The updates for everybody that may wait. Each has a list of all conversations.
-const EVERYBODY_MAX: usize = 16;
+/// The updates for everybody that may wait, whatever the number of conversations.
+const EVERYBODY_MIN: usize = 16;
 
-/// The conversations that get an update for everybody in one second.
-const EVERYBODY_PER_S: u32 = 50_000;
+/// The updates for everybody that may wait.
+const EVERYBODY_MAX: usize = 4096;
+
+/// The conversations that have yet to get an update for everybody, summed up over these updates. Each takes 16 bytes.
+const IDS_MAX: usize = 1_000_000;
 
 /// The news that is yet to be told.
 #[derive(Debug, Default)]
@@ -27,8 +30,8 @@ pub struct News {
     of_bus: Tours<FromBus>,
     /// Updates for the members of all conversations.
     everybody: Tours<Everybody>,
-    /// The number of the last outage that stands for updates which found no room.
-    lost: u64,
+    /// Whether an update for everybody found no room, and nobody was told so.
+    has_lost: bool,
 }
 
 /// News, and the conversations that are to be told it now.
@@ -37,12 +40,31 @@ type Due<N> = Option<(N, Vec<ConversationId>)>;
 impl News {
     /// Whether there is something to tell.
     pub fn is_active(&self) -> bool {
-        self.of_bus.is_active() || self.everybody.is_active()
+        self.has_lost || self.of_bus.is_active() || self.everybody.is_active()
+    }
+
+    /// Whether there is something to tell without which a conversation would not know what it has missed.
+    pub fn tells_of_loss(&self) -> bool {
+        let is_loss = |news: &FromBus| !matches!(news, FromBus::Heard(_) | FromBus::Ended(_));
+        self.has_lost || self.everybody.is_active() || self.of_bus.any(is_loss)
     }
 
     /// Returns what is to be told now: of each kind to at most `most` conversations.
-    pub fn due(&mut self, most: usize, now: Instant) -> (Due<FromBus>, Due<Everybody>) {
-        (self.of_bus.due(most, now), self.everybody.due(most, now))
+    pub fn due(&mut self, most: usize, now: Instant) -> (Due<FromBus>, Vec<(Everybody, Vec<ConversationId>)>) {
+        let (mut all, mut left) = (Vec::new(), most);
+        while left > 0
+            && let Some((everybody, ids)) = self.everybody.due(left, now)
+        {
+            left -= ids.len();
+            all.push((everybody, ids));
+        }
+        (self.of_bus.due(most, now), all)
+    }
+
+    /// Whether one more update for so many conversations may wait.
+    fn has_room(&self, conversations: usize) -> bool {
+        let (updates, ids) = self.everybody.len();
+        updates < EVERYBODY_MIN || (updates < EVERYBODY_MAX && ids + conversations <= IDS_MAX)
     }
 }
 
@@ -69,21 +91,29 @@ impl Shard {
     /// Has all conversations given an update. If it finds no room, they are told that they have missed something.
     pub(super) fn note_everybody(&self, everybody: Everybody) {
         let ids = self.everybody();
-        let mut locked = self.news.lock();
-        let news = &mut *locked;
-        if news.everybody.len() < EVERYBODY_MAX {
-            news.everybody.at_rate(everybody, ids, EVERYBODY_PER_S);
+        let mut news = self.news.lock();
+        if news.has_room(ids.len()) {
+            news.everybody.at_once(everybody, ids);
         } else {
             self.count_dropped(BusDirection::In);
-            let over = |number| FromBus::Outage { number, ongoing: false };
-            // What nobody was told yet stands for this update too.
-            if !news.of_bus.is_to_begin(&over(news.lost)) {
-                news.lost = self.context.next_outage();
-                news.of_bus.within(over(news.lost), ids, self.context.settings.missed_spread);
-            }
+            news.has_lost = true;
         }
-        drop(locked);
+        drop(news);
         self.wake_leader();
+    }
+
+    /// Begins to tell all conversations that they have missed updates for everybody, if they have.
+    pub fn begin_to_tell_of_lost(&self) {
+        {
+            let mut news = self.news.lock();
+            // Who has come since the tour under way began is told by the next one.
+            if !news.has_lost || news.of_bus.any(|news| *news == FromBus::Missed) {
+                return;
+            }
+            news.has_lost = false;
+        }
+        let ids = self.everybody();
+        self.news.lock().of_bus.within(FromBus::Missed, ids, self.context.settings.missed_spread);
     }
 
     /// Leaves what this shard has not told to those that remain.
