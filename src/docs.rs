@@ -41,6 +41,7 @@ pages! {
     operating "operating" "dashboard, API, metrics, log, terminal, stopping",
     proxies "proxies" "nginx, Caddy, HAProxy, Apache and lighttpd in front of it",
     cluster "cluster" "several nodes as one service, on Redis",
+    scale "scale" "figures, and ten million connections on paper",
     tuning "tuning" "which limit to choose, and how to find it",
     bench "bench" "loads, searches for the highest rate, sweeps of limits",
     internals "internals" "how it is built",

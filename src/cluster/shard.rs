@@ -298,7 +298,7 @@ impl Shard {
         let pushed = self.queue.lock().push(claim, Item { id: id.clone(), body, answer, is_heard_here: false });
         match pushed {
             Ok(()) => self.wake.notify_one(),
-            Err(Overflow) => self.count_dropped(BusDirection::Out),
+            Err(Overflow) => self.context.count_dropped(BusDirection::Out),
         }
         pushed
     }
@@ -411,7 +411,7 @@ impl Shard {
         if owner.incoming.lock().len() < ANSWERS_MAX {
             owner.note(Incoming::Answer(answer));
         } else {
-            self.count_dropped(BusDirection::Out);
+            self.context.count_dropped(BusDirection::Out);
         }
     }
 
@@ -460,7 +460,7 @@ impl Shard {
         let Some((door, life)) = found else { return };
         let offered = door.offer(FromBus::Message(message));
         if offered == Err(Closed::Full) {
-            self.count_dropped(BusDirection::In);
+            self.context.count_dropped(BusDirection::In);
         }
         if offered == Err(Closed::Gone) {
             return self.detach(id, life);
@@ -493,9 +493,5 @@ impl Shard {
 
     fn count_received(&self, kind: BusKind) {
         self.context.metrics.bus_received.get_or_create(&BusKindLabel { kind }).inc();
-    }
-
-    fn count_dropped(&self, direction: BusDirection) {
-        self.context.count_dropped(direction);
     }
 }

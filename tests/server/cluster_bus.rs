@@ -562,7 +562,7 @@ fn a_connection_may_be_encrypted_and_the_client_show_a_certificate() {
     let Certificates { ca, certificate, key } = certificates;
     let url = format!("rediss://localhost:{port}");
     let with = |ca: &Path| Settings { ca_file: Some(ca.to_owned()), ..settings(Dialect::Classic, &url) };
-    let a = start(Settings { client_certificate: Some((certificate.clone(), key.clone())), ..with(&ca) });
+    let a = start(Settings { client_certificate: Some((certificate, key)), ..with(&ca) });
     wait_up(&a);
     wait_down(&start(with(&ca)), "cluster.certificate_file");
     wait_down(&start(with(&other.ca)), "cluster.ca_file");

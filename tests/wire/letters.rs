@@ -97,7 +97,10 @@ fn letters_that_make_no_sense_are_refused() {
         (r#"{"k":"handover","n":"abcdefghijkl","missed":["c1","c2","c1"]}"#, "rejected node"),
         (r#"{"k":"handover","n":"abcdefghijkl","recounts":["c1","c2","c3","c4"]}"#, "rejected node"),
         (
-            r#"{"k":"offer","n":"abcdefghijkl","from":"mnopqrstuvwx","sid":"s","username":"u","conversations":["","1","2","3"]}"#,
+            concat!(
+                r#"{"k":"offer","n":"abcdefghijkl","from":"mnopqrstuvwx","sid":"s","username":"u","#,
+                r#""conversations":["","1","2","3"]}"#
+            ),
             "rejected node",
         ),
     ] {

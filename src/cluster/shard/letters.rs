@@ -62,7 +62,7 @@ impl Shard {
         let body = wire.write_letter(letter).ok_or(Unsent::TooLong)?;
         let mut letters = self.letters.lock();
         if letters.is_full_for(&body, self.context.settings.queue_bytes_max) {
-            self.count_dropped(BusDirection::Out);
+            self.context.count_dropped(BusDirection::Out);
             return Err(Unsent::Away);
         }
         let behind = self.queue.lock().back();

@@ -95,7 +95,7 @@ impl Shard {
         if news.has_room(ids.len()) {
             news.everybody.at_once(everybody, ids);
         } else {
-            self.count_dropped(BusDirection::In);
+            self.context.count_dropped(BusDirection::In);
             news.has_lost = true;
         }
         drop(news);
