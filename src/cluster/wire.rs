@@ -15,7 +15,7 @@
 //! | member | what it is |
 //! | --- | --- |
 //! | `n` | the node; a node ignores its own messages, and knows them by this |
-//! | `l`, `s` | life and number; the update of a conversation that lives elsewhere has a life of its own and no number |
+//! | `l`, `s` | life and number; the update of a conversation that lives elsewhere has its own life, no number |
 //! | `k` | `state`, `+`, `-`, `gone` or `ask`; absent in an update |
 //! | `u` | the names of a `state`; the name of an internal `+` or `-` (a public one has it in its event) |
 //! | `c` | the number of users of a `state`, instead of `u` |

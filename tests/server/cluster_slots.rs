@@ -236,8 +236,8 @@ fn a_master_that_goes_leaves_no_conversation_untold() {
     let new = cluster.add();
     cluster.wait_known();
     let a = bus(Dialect::Sharded, &cluster);
-    // The news takes some seconds to reach all.
-    let slow = Settings { resync_per_s: 15, ..settings(Dialect::Sharded, &cluster.url()) };
+    // The news takes a quarter of a minute to reach all.
+    let slow = Settings { resync_per_s: 4, ..settings(Dialect::Sharded, &cluster.url()) };
     let b = start(slow);
     wait_up(&b);
     let changed = |shards: usize| {
@@ -255,9 +255,11 @@ fn a_master_that_goes_leaves_no_conversation_untold() {
     let gone = a.node();
     a.say_bye(Duration::from_millis(200));
     run(a.stop(DEADLINE));
-    until("the first is told", || ears.iter().any(|ear| told(ear).contains(&FromBus::Ended(gone))).then_some(()));
+    let is_told = |ear: &Ear| told(ear).contains(&FromBus::Ended(gone));
+    until("the first is told", || ears.iter().any(|ear| is_told(ear)).then_some(()));
     cluster.move_slot(&nodes, new, at);
     until("the shards have changed", || (b.shards().len() == 3).then_some(()));
+    assert!(!ears.iter().all(|ear| is_told(ear)), "all were told before it was retired");
     ears.iter().for_each(|ear| ear.wait_for(&FromBus::Ended(gone)));
     let ended = |ear: &Ear| told(ear).into_iter().filter(|news| *news == FromBus::Ended(gone)).count();
     assert!(ears.iter().all(|ear| ended(ear) == 1), "each is told once");
