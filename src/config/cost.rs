@@ -47,7 +47,7 @@ pub const FOLD_BYTES: u64 = 480;
 pub const MAIL_BYTES: u64 = 192;
 
 /// Memory of a join under way besides the texts in it.
-pub const JOIN_BYTES: u64 = 4608;
+pub const JOIN_BYTES: u64 = 6144;
 
 /// Memory of a text besides its bytes: counts, and the rounding of the allocator.
 const TEXT_BYTES: u64 = 64;
