@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use maxtalk::testing::cluster::{Bus, Closed, Content, Door, FromBus, Message, Port as _, Presence, Stamp, Users};
 use maxtalk::testing::event::{ConversationId, Talk, Username};
@@ -186,19 +186,26 @@ impl<'a> Talks<'a> {
         self.bus.publish(&self.id, &state(self.bus, self.last(), names)).unwrap();
     }
 
-    /// Asserts that an ear heard each message before any later one, doubles apart, or was told after it was published
-    /// that it may have missed something. Prints how many were lost.
+    /// Waits until an ear has heard each message before any later one, doubles apart, or was told after it was
+    /// published that it may have missed something. Prints how many were lost.
     pub fn assert_accounts(&self, ear: &Ear) {
-        let heard = ear.heard_at();
-        let news: Vec<_> = heard.iter().map(|(_, news)| news.clone()).collect();
-        let in_order = without_doubles(numbers(&news));
-        let is_told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
-        let last_told = heard.iter().filter(|(_, news)| is_told(news)).map(|(at, _)| *at).next_back();
-        let lost: Vec<_> = (1..=self.last()).filter(|number| in_order.binary_search(number).is_err()).collect();
-        let published = |number: u64| self.published[number as usize - 1];
-        let silent: Vec<_> = lost.iter().filter(|number| last_told.is_none_or(|at| at < published(**number))).collect();
-        assert!(silent.is_empty(), "lost without a word: {silent:?}");
-        println!("{} of {} heard, {} lost and told of", in_order.len(), self.last(), lost.len());
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let heard = ear.heard_at();
+            let news: Vec<_> = heard.iter().map(|(_, news)| news.clone()).collect();
+            let in_order = without_doubles(numbers(&news));
+            let is_told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
+            let last_told = heard.iter().filter(|(_, news)| is_told(news)).map(|(at, _)| *at).next_back();
+            let lost: Vec<_> = (1..=self.last()).filter(|number| in_order.binary_search(number).is_err()).collect();
+            let published = |number: u64| self.published[number as usize - 1];
+            let is_silent = |number: &u64| last_told.is_none_or(|at| at < published(*number));
+            let silent: Vec<_> = lost.iter().copied().filter(is_silent).collect();
+            if silent.is_empty() {
+                return println!("{} of {} heard, {} lost and told of", in_order.len(), self.last(), lost.len());
+            }
+            assert!(Instant::now() < end, "lost without a word: {silent:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
