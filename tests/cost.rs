@@ -23,6 +23,7 @@ use maxtalk::testing::raise_file_limit;
 use support::client::{Client, Heard, Kind, join_of, not_ok};
 use support::max_by_rule::MaxByRule;
 use support::process::{Process, maxtalk};
+use support::redis_server::RedisServer;
 use support::run;
 
 /// Sessions of each measurement.
@@ -44,14 +45,10 @@ fn own_bytes(server: &Process) -> f64 {
     kib.trim().parse::<f64>().unwrap() * 1024.0
 }
 
-fn start(max: &MaxByRule) -> Process {
-    start_with_window(max, 0)
-}
-
-/// Starts a server that keeps lost sessions for this time.
-fn start_with_window(max: &MaxByRule, window_ms: u64) -> Process {
+/// Starts a server with these settings, which keeps no lost sessions unless they say so.
+fn start(max: &MaxByRule, settings: &[(&str, &str)]) -> Process {
     let mut command = maxtalk(&["--listen", "127.0.0.1:0", "--max-url", &max.url()]);
-    command.env("MAXTALK_RECOVERY__WINDOW_MS", window_ms.to_string());
+    command.env("MAXTALK_RECOVERY__WINDOW_MS", "0").envs(settings.iter().copied());
     // On a busy machine, many joins take a while.
     command.envs([("MAXTALK_MAX__WAIT_MS", "600000"), ("MAXTALK_MAX__TIMEOUT_MS", "600000")]);
     Process::start(command)
@@ -82,14 +79,14 @@ async fn join(clients: &mut [Client], mut first: usize) {
 }
 
 /// Returns the memory of a session that has joined: each is in this number of conversations, of ten members each.
-async fn bytes_of_session(conversations: usize, is_alone: bool, window_ms: u64) -> f64 {
+async fn bytes_of_session(conversations: usize, is_alone: bool, settings: &[(&str, &str)]) -> f64 {
     let max = MaxByRule::start();
     for n in 0..FIRST + SESSIONS {
         let first = if is_alone { n } else { n / 10 * conversations };
         let ids: Vec<_> = (first..first + conversations).map(|id| format!("{id:024x}")).collect();
         max.talks_in(&format!("v{n}"), &ids.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let mut server = start_with_window(&max, window_ms);
+    let mut server = start(&max, settings);
     let mut clients = connect(&mut server, FIRST).await;
     join(&mut clients, 0).await;
     let before = own_bytes(&server);
@@ -102,10 +99,12 @@ async fn bytes_of_session(conversations: usize, is_alone: bool, window_ms: u64) 
 fn sessions_memberships_and_conversations_cost_what_is_said() {
     raise_file_limit(0).unwrap();
     run(async {
-        let alone = bytes_of_session(1, true, 0).await;
-        let among_ten = bytes_of_session(1, false, 0).await;
-        let often = bytes_of_session(21, false, 0).await;
-        let recoverable = bytes_of_session(1, true, 120_000).await;
+        let alone = bytes_of_session(1, true, &[]).await;
+        let among_ten = bytes_of_session(1, false, &[]).await;
+        let often = bytes_of_session(21, false, &[]).await;
+        let recoverable = bytes_of_session(1, true, &[("MAXTALK_RECOVERY__WINDOW_MS", "120000")]).await;
+        let redis = RedisServer::start();
+        let on_the_bus = bytes_of_session(1, true, &[("MAXTALK_CLUSTER__URL", &redis.url())]).await;
         // Ten members share a conversation.
         let conversation = (alone - among_ten) / 0.9;
         let membership = (often - among_ten) / 20.0 - conversation / 10.0;
@@ -114,6 +113,7 @@ fn sessions_memberships_and_conversations_cost_what_is_said() {
         is_near("the recovery of a session", cost::RECOVERY_BYTES, recoverable - alone);
         is_near("a membership", cost::MEMBERSHIP_BYTES, membership);
         is_near("a conversation", cost::CONVERSATION_BYTES, conversation);
+        is_near("a conversation on the bus", cost::ATTACHED_BYTES, on_the_bus - alone);
     });
 }
 
@@ -123,7 +123,7 @@ fn a_join_that_waits_for_max_costs_what_is_said() {
     run(async {
         let max = MaxByRule::start();
         (0..FIRST + SESSIONS).for_each(|n| max.hold(&format!("v{n}")));
-        let mut server = start(&max);
+        let mut server = start(&max, &[]);
         let mut clients = connect(&mut server, FIRST + SESSIONS).await;
         // Who was answered once has the buffers for it.
         for client in &mut clients {

@@ -34,6 +34,9 @@ pub const MEMBERSHIP_BYTES: u64 = 160;
 /// Memory of a conversation without members.
 pub const CONVERSATION_BYTES: u64 = 2048;
 
+/// Memory of a conversation more, if other nodes hear of it.
+pub const ATTACHED_BYTES: u64 = 640;
+
 /// Memory of the kernel for a connection whose buffers are empty: 4.2 to 4.8 KiB on Linux 6.18.
 const CONNECTION_BYTES: u64 = 5 << 10;
 
@@ -174,6 +177,7 @@ impl Cost {
             Part::new("recovery of a session", RECOVERY_BYTES, recoverable(config, sessions)),
             Part::new("membership of a conversation", MEMBERSHIP_BYTES, sessions.saturating_mul(each.at_rest)),
             Part::new("conversation", CONVERSATION_BYTES, conversations),
+            Part::new("conversation on the bus", ATTACHED_BYTES, if servers(config) > 0 { conversations } else { 0 }),
         ];
         let limits = &config.limits;
         Self {
@@ -253,11 +257,18 @@ fn full(config: &Config, size: Size, machine: &Machine) -> Vec<Part> {
         Part::new("max.conversations_max", MEMBERSHIP_BYTES, sessions.saturating_mul(each.at_most - each.at_rest)),
         Part::new("mailbox.conversation", MAIL_BYTES + 3 * id, mails),
         Part::new("mailbox.registry", join, joins),
+        // Messages, and as much of letters.
+        Part::new("cluster.queue_bytes_max", times(config.cluster.queue_bytes_max, 2), servers(config)),
         Part::new("max.body_bytes_max", times(max.body_bytes_max, 2), max.inflight_max as u64),
         Part::new("server.head_bytes_max", config.server.head_bytes_max as u64, connections),
         Part::new("Idempotency-Key (admin.listen)", IDEMPOTENCY_BYTES_MAX as u64, config.admin.listen.is_some().into()),
         Part::new("log.lines_max", LINE_BYTES, config.log.lines_max as u64),
     ]
+}
+
+/// Returns the number of servers of the bus.
+fn servers(config: &Config) -> u64 {
+    config.cluster.url.len() as u64
 }
 
 /// Returns how many of the sessions may be recovered.

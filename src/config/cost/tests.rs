@@ -1,6 +1,7 @@
 //! Tables of parts and warnings, and the property that no larger limit costs less.
 
 use super::*;
+use crate::config::RedisUrl;
 use proptest::prelude::*;
 
 /// A machine with room for a small server.
@@ -96,6 +97,12 @@ fn a_server_at_rest() {
     assert_eq!((sum(&cost.rest), cost.rest_bytes()), (own, own + 1000 * CONNECTION_BYTES));
     let off = self::cost(SIZE, &MACHINE, |config| config.recovery.window_ms = 0);
     assert_eq!(sum(&off.rest), own - 1000 * RECOVERY_BYTES);
+    let node = self::cost(SIZE, &MACHINE, |config| {
+        config.cluster.url = vec![RedisUrl::parse("redis://a").unwrap(), RedisUrl::parse("redis://b").unwrap()];
+    });
+    assert_eq!(sum(&node.rest), own + 100 * ATTACHED_BYTES);
+    let queues = find(&node.full, "cluster.queue_bytes_max");
+    assert_eq!((queues.each, queues.times), (2 << 23, 2));
     assert!(
         ["recovery.events_max", "recovery.bytes_max", "recovery.sessions_max"]
             .iter()
