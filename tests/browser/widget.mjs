@@ -136,7 +136,9 @@ class Column {
   /** Stops the page's clock. It can only be stopped at a time to come: the page misses some seconds. */
   async pause() {
     this.away = true;
-    await this.page.clock.pauseAt((await this.page.evaluate(() => Date.now())) + 5_000);
+    const pause = async () => this.page.clock.pauseAt((await this.page.evaluate(() => Date.now())) + 5_000);
+    // On a busy machine that time may be over before the clock is stopped. The clock stands still then, too.
+    await pause().catch((error) => (/to the past/.test(error.message) ? pause() : Promise.reject(error)));
   }
 
   /** The data of the next event of this name that the widget heard or will hear. */
