@@ -20,7 +20,7 @@ use super::frame::{self, Frame, Kind};
 use super::method::{self, Header, Method};
 use super::settings::Settings;
 use super::wire::Delivery;
-use crate::cluster::dial::{DialError, dial};
+use crate::cluster::dial::dial;
 use crate::cluster::trust;
 use crate::event::Token;
 use crate::files::read_password;
@@ -246,11 +246,7 @@ impl Connection {
 
 /// Makes the stream to a server.
 async fn connect(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Stream>, Fault> {
-    let stream = dial(host, port).await.map_err(|error| match error {
-        DialError::Unresolved(error) => fault::unresolved(host, &error),
-        DialError::NoAddress => format!("the name {host} has no address").into(),
-        DialError::Unreachable(address, error) => fault::unreachable(&address, &error),
-    })?;
+    let stream = dial(host, port).await?;
     let Some(config) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Fault::from(format!("{host} is no name that a certificate can have")))?;

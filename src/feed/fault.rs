@@ -1,6 +1,5 @@
 //! What is wrong with a RabbitMQ, in words that say what to do.
 
-use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -18,20 +17,6 @@ const NOT_FOUND: u16 = 404;
 
 /// The code of a virtual host that is not there or that the user may not use.
 const NOT_ALLOWED: u16 = 530;
-
-/// Returns why a name has no address.
-pub fn unresolved(host: &str, error: &io::Error) -> Fault {
-    format!("the name {host} does not resolve: {error}").into()
-}
-
-/// Returns why a server could not be reached.
-pub fn unreachable(place: &dyn Display, error: &io::Error) -> Fault {
-    let hint = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ": no server listens there",
-        _ => "",
-    };
-    format!("{place} cannot be reached: {error}{hint}").into()
-}
 
 /// Returns why the encryption could not begin.
 pub fn tls(host: &str, error: &io::Error) -> Fault {

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::fault::{self, Fault, Patterns};
 use crate::cluster::address::{Address, Host, Place, Secret};
-use crate::cluster::dial::{DialError, dial};
+use crate::cluster::dial::{dial, unreachable};
 use crate::cluster::link::ANSWER_MAX;
 use crate::cluster::settings::Settings;
 use crate::cluster::trust;
@@ -158,8 +158,7 @@ pub(super) async fn connect(
     let hello = Hello { credentials, protocol: ProtocolVersion::RESP3, patterns, sink };
     match server {
         Server::Unix(path) => {
-            let stream =
-                UnixStream::connect(path).await.map_err(|error| fault::unreachable(&path.display(), &error))?;
+            let stream = UnixStream::connect(path).await.map_err(|error| unreachable(&path.display(), &error))?;
             over(stream, hello).await
         }
         Server::Tcp(host) => to_host(host, hello).await,
@@ -175,12 +174,7 @@ struct Hello<'a> {
 }
 
 async fn to_host(host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {
-    let stream = dial(&host.name, host.port).await.map_err(|error| match error {
-        DialError::Unresolved(error) => fault::unresolved(host, &error),
-        DialError::NoAddress => format!("the name {} has no address", host.name).into(),
-        DialError::Unreachable(address, error) => fault::unreachable(&address, &error),
-    })?;
-    to_stream(stream, host, hello).await
+    to_stream(dial(&host.name, host.port).await?, host, hello).await
 }
 
 async fn to_stream(stream: TcpStream, host: &Host, hello: Hello<'_>) -> Result<Connection, Fault> {

@@ -1,6 +1,5 @@
 //! What is wrong with a Redis, in words that say what to do.
 
-use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -89,22 +88,6 @@ impl Patterns {
         let python = python_channel.as_ref().map(|python| format!(" &{python}")).unwrap_or_default();
         Self(format!("&{prefix}#{namespace}#* &{prefix}-nodes#{namespace}#*{python}"))
     }
-}
-
-/// Returns why a name has no address.
-pub(super) fn unresolved(host: &Host, error: &io::Error) -> Fault {
-    format!("the name {} does not resolve: {error}", host.name).into()
-}
-
-/// Returns why a server could not be reached.
-pub(super) fn unreachable(place: &dyn Display, error: &io::Error) -> Fault {
-    let hint = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ": no server listens there",
-        io::ErrorKind::NotFound => ": there is no such socket",
-        io::ErrorKind::PermissionDenied => ": this process may not use it",
-        _ => "",
-    };
-    format!("{place} cannot be reached: {error}{hint}").into()
 }
 
 /// Returns why the encryption could not begin.
