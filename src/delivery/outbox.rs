@@ -372,10 +372,8 @@ impl Outbox {
 
     fn shut(&self, queue: &mut Queue, reason: CloseReason) {
         queue.frames = Frames::new();
-        (queue.measured, queue.history) = (None, None);
+        (queue.measured, queue.history, queue.behind) = (None, None, None);
         self.account(queue, -(queue.messages as i64), -(queue.bytes as i64));
-        queue.behind = None;
-        self.show(queue);
         queue.closed = Some(reason);
     }
 

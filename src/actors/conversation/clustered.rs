@@ -280,9 +280,10 @@ impl ConversationActor {
     /// Tells the members of the beginning or the end of an outage.
     fn tell_outage(&mut self, outage: Outage, handling: Handling, ctx: &mut Context<Self>) {
         if let Some(clustered) = &mut self.clustered {
-            // The end of an earlier outage may come late.
-            clustered.outage.take_if(|present| outage.number >= present.number);
-            if !outage.over {
+            if outage.over {
+                // The end of an earlier outage may come late.
+                clustered.outage.take_if(|present| outage.number >= present.number);
+            } else {
                 clustered.outage = Some(outage);
             }
         }

@@ -37,9 +37,7 @@ impl Outbox {
         let (messages, bytes) = (queue.messages as i64, queue.bytes as i64);
         self.account(&mut queue, -messages, -bytes);
         let mut unheard = Unheard { has_outage: queue.is_in_outage(), ..Unheard::default() };
-        let behind = queue.behind.take();
-        self.show(&mut queue);
-        if let Some(mut behind) = behind {
+        if let Some(mut behind) = queue.behind.take() {
             let folds = behind.folds();
             while let Some(missed) = folds.next_update() {
                 frames.push(self.frame_of(&mut update(&missed)));
@@ -86,7 +84,8 @@ impl Outbox {
         let queued = std::mem::take(&mut queue.frames);
         let stem = |frame| text(frame).and_then(Offset::stem);
         let is_double = doubles(&there, &queued.iter().map(stem).collect::<Vec<_>>());
-        frames.extend(queued.iter().zip(is_double).filter(|(_, is_double)| !is_double).map(|(frame, _)| frame.clone()));
+        let new = queued.into_iter().zip(is_double).filter_map(|(frame, is_double)| (!is_double).then_some(frame));
+        frames.extend(new);
         let after = size(&frames);
         (queue.frames, queue.measured, queue.is_held) = (frames, None, false);
         self.account(queue, after.0 - before.0, after.1 - before.1);
@@ -153,7 +152,8 @@ fn size(frames: &Frames) -> (i64, i64) {
     (frames.len() as i64, frames.iter().map(Frame::len).sum::<usize>() as i64)
 }
 
-fn text(frame: &Frame) -> Option<&str> {
+/// Returns the text of a frame. `None` if it is binary.
+pub(super) fn text(frame: &Frame) -> Option<&str> {
     match frame.payload() {
         Payload::Text(text) => Some(text),
         Payload::Binary(_) => None,

@@ -1,11 +1,11 @@
 //! Outboxes between which a client moves, from one node to another.
 
+use super::super::moved::text;
 use super::*;
 use crate::delivery::fold::{Loss, News, Recount};
 use crate::delivery::history::Bounds;
 use crate::delivery::offset::Offset;
 use crate::event::{ConversationId, SessionId, Talk, Username};
-use crate::protocol::frame::Payload;
 
 const KEPT: Bounds = Bounds { events_max: 100, bytes_max: 10_000 };
 
@@ -24,13 +24,6 @@ impl Recount for Uncounted {
 /// An event with an offset of its own.
 fn event(number: u32) -> Frame {
     Frame::text(&format!(r#"42/max,["update",{{"n":{number}}},{}]"#, Offset::draw().json()))
-}
-
-fn text(frame: &Frame) -> Option<&str> {
-    match frame.payload() {
-        Payload::Text(text) => Some(text),
-        Payload::Binary(_) => None,
-    }
 }
 
 fn offset_of(frame: &Frame) -> String {
