@@ -1,14 +1,14 @@
 //! `maxtalk bench` as a command: its output and files, its exit code, and the processes that it leaves behind.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::DEADLINE;
-use crate::support::process::{Process, end_of, maxtalk, signal};
+use crate::support::process::{Process, end_of, maxtalk, read, signal};
+use crate::support::until;
 use maxtalk::testing::bench::Process as Accounts;
 use serde_json::{Value, json};
 
@@ -35,27 +35,6 @@ impl Outcome {
 
     fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {} {}", self.out, self.err))
-    }
-}
-
-/// Reads to the end on a thread, so that the writer never waits.
-fn read(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    })
-}
-
-/// Waits until `look` finds something.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{what}");
-        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -2,16 +2,14 @@
 //! is killed under way. The nodes are processes of their own on a real Redis.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read as _, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use crate::support::DEADLINE;
-use crate::support::process::{Process, end_of, maxtalk, signal};
+use crate::support::process::{Process, end_of, maxtalk, read, signal};
 use crate::support::redis_server::RedisServer;
+use crate::support::until;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -34,15 +32,6 @@ fn bench(folder: &Path, arguments: &[&str]) -> Child {
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Reads to the end on a thread, so that the writer never waits.
-fn read(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    })
-}
-
 /// Waits for the end of a bench. Returns its exit code and its output.
 fn outcome(mut bench: Child) -> (Option<i32>, String, String) {
     let (out, err) = (read(bench.stdout.take().unwrap()), read(bench.stderr.take().unwrap()));
@@ -53,18 +42,6 @@ fn outcome(mut bench: Child) -> (Option<i32>, String, String) {
 fn report(bench: Child) -> Value {
     let (_, out, err) = outcome(bench);
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}"))
-}
-
-/// Waits until `look` finds something.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Returns the processes that keep their files in `folder`: those that a bench has started there, and itself. Each with

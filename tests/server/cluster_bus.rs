@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::bus::{AGAIN, ATTACHED, settings, start, until, wait_down, wait_up};
+use crate::support::bus::{AGAIN, ATTACHED, settings, start, wait_down, wait_up};
 use crate::support::certificates::Certificates;
 use crate::support::ear::{Ear, Mood, Talks, id, numbered, numbers, state, without_doubles};
 use crate::support::redis_server::RedisServer;
-use crate::support::{DEADLINE, run};
+use crate::support::{DEADLINE, run, until};
 use maxtalk::testing::cluster::{Bus, Content, Dialect, FromBus, Overflow, Port as _, Settings, check};
 
 /// The rights that the page on clusters names, but for those of a dialect.

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::bus::{ATTACHED, settings, start, until, wait_down, wait_up};
+use crate::support::bus::{ATTACHED, settings, start, wait_down, wait_up};
 use crate::support::certificates::Certificates;
 use crate::support::ear::{Ear, Talks, id, numbered, numbers, without_doubles};
 use crate::support::redis_cluster::RedisCluster;
 use crate::support::redis_server::RedisServer;
-use crate::support::{DEADLINE, run};
+use crate::support::{DEADLINE, run, until};
 use maxtalk::testing::cluster::{Bus, Dialect, FromBus, Port as _, Settings, Status, check};
 use maxtalk::testing::event::ConversationId;
 

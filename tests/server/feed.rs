@@ -2,12 +2,12 @@
 //! 5.x, a broker that goes and comes back, refusals, and bodies that nobody should send.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::support;
+use crate::support::certificates::Certificates;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::heard::{Heard, event, join_of, joined, left, listening, talk_of, update};
@@ -17,7 +17,6 @@ use crate::support::process::maxtalk;
 use crate::support::rabbit::Rabbit;
 use crate::support::redis_server::RedisServer;
 use crate::support::{run, within};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -34,39 +33,18 @@ const QUICK: &str = "
 
 /// The one RabbitMQ of these tests, with the files of its certificate. Its start takes long, so they share it, one
 /// after the other.
-static RABBIT: LazyLock<Mutex<(Rabbit, Certificates)>> = LazyLock::new(|| {
-    let certificates = Certificates::make();
-    let rabbit = Rabbit::start(Some((&certificates.path("server.pem"), &certificates.path("server.key"))));
-    Mutex::new((rabbit, certificates))
+static RABBIT: LazyLock<Mutex<Broker>> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let certificates = Certificates::issue(dir.path(), "localhost");
+    let rabbit = Rabbit::start(Some((&certificates.certificate, &certificates.key)));
+    Mutex::new(Broker { rabbit, certificates, _dir: dir })
 });
 
-/// A certificate for `localhost`, and the authority that has signed it.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn make() -> Self {
-        let certificates = Self(tempfile::tempdir().unwrap());
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).unwrap();
-        let issuer = Issuer::from_params(&params, &key);
-        let server_key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let server = server.signed_by(&server_key, &issuer).unwrap();
-        for (name, text) in [
-            ("authority.pem", authority.pem()),
-            ("server.pem", server.pem()),
-            ("server.key", server_key.serialize_pem()),
-        ] {
-            std::fs::write(certificates.path(name), text).unwrap();
-        }
-        certificates
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
+/// A RabbitMQ, its certificate, and the folder in which that is.
+struct Broker {
+    rabbit: Rabbit,
+    certificates: Certificates,
+    _dir: TempDir,
 }
 
 /// The exchange to which a participant publishes.
@@ -76,14 +54,14 @@ const PUBLISH: &str = "iker.publish";
 struct Host {
     name: &'static str,
     /// The tests of the broker run one after the other.
-    broker: MutexGuard<'static, (Rabbit, Certificates)>,
+    broker: MutexGuard<'static, Broker>,
 }
 
 impl Host {
     /// Makes a virtual host with these rights.
     fn new(name: &'static str, rights: [&str; 3]) -> Self {
         let broker = RABBIT.lock().unwrap_or_else(|error| error.into_inner());
-        broker.0.make_vhost(name, name, rights);
+        broker.rabbit.make_vhost(name, name, rights);
         Self { name, broker }
     }
 
@@ -98,7 +76,7 @@ impl Host {
     }
 
     fn rabbit(&self) -> &Rabbit {
-        &self.broker.0
+        &self.broker.rabbit
     }
 
     fn url(&self) -> String {
@@ -422,7 +400,7 @@ fn an_outage_of_the_broker_is_told() {
         server.max.talks_in("messi", &["c"]);
         server.max.talks_in("xavi", &["d"]);
         let mut messi = Client::join(&server, Kind::WebSocket, "messi", &["c"]).await;
-        host.broker.0.kill();
+        host.broker.rabbit.kill();
         messi.hears(&[missed(true)]).await;
         is_degraded(&server, "the feed of MAX: 127.0.0.1:").await;
         assert_eq!(server.scrape().await.sum("maxtalk_feed_up", ""), 0.0);
@@ -430,7 +408,7 @@ fn an_outage_of_the_broker_is_told() {
         let mut xavi = Client::connect(server.addr, Kind::Upgraded, "").await;
         xavi.emit("join", &join_of("xavi")).await;
         xavi.hears(&[missed(true), listening(&["d"])]).await;
-        host.broker.0.restart();
+        host.broker.rabbit.restart();
         messi.hears(&[missed(false)]).await;
         xavi.hears(&[missed(false)]).await;
         is_up(&server).await;
@@ -577,7 +555,7 @@ fn a_connection_may_be_encrypted() {
         let url = host.rabbit().tls_url(host.name, host.name);
         let (is_well, text) = check(&[("feed.url", &url)]);
         assert!(!is_well && text.contains("set feed.ca_file"), "{text}");
-        let authority = host.broker.1.path("authority.pem");
+        let authority = &host.broker.certificates.ca;
         let server = Fixture::start(&format!("{QUICK}\nfeed.url = {url:?}\nfeed.ca_file = {authority:?}"));
         is_up(&server).await;
         server.max.talks_in("messi", &["c"]);

@@ -69,15 +69,18 @@ impl Scene {
     }
 }
 
-fn kept(now: &Scrape) -> f64 {
+/// The sessions that are kept for their clients.
+pub(super) fn kept(now: &Scrape) -> f64 {
     now.sum("maxtalk_kept_sessions", "")
 }
 
-fn told(number: u32) -> Value {
+/// The event by which a page hears what `xavi` has said.
+pub(super) fn told(number: u32) -> Value {
     json!(["update", { "username": "xavi", "conversation": "c1", "messageID": format!("m{number}") }])
 }
 
-fn all_told(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
+/// These events.
+pub(super) fn all_told(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
     numbers.map(told).collect()
 }
 

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::recovery::{all_told, kept, told};
 use crate::support::client::Client;
-use crate::support::fixture::{Fixture, Scrape};
+use crate::support::fixture::Fixture;
 use crate::support::heard::{join_of, joined, left, ok, talk_of, update};
 use crate::support::kind::Kind;
 use crate::support::page::Page;
@@ -120,18 +121,6 @@ impl Scene {
         self.xavi.hears_nothing().await;
         self.iker.hears_nothing().await;
     }
-}
-
-fn kept(now: &Scrape) -> f64 {
-    now.sum("maxtalk_kept_sessions", "")
-}
-
-fn told(number: u32) -> Value {
-    json!(["update", { "username": "xavi", "conversation": "c1", "messageID": format!("m{number}") }])
-}
-
-fn all_told(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
-    numbers.map(told).collect()
 }
 
 fn missed() -> Value {

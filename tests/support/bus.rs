@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use maxtalk::testing::cluster::{Bus, Census, Dialect, FromBus, Settings, Status};
 use maxtalk::testing::metrics::{Metrics, ReadAtScrape};
 
-use super::DEADLINE;
+use super::{DEADLINE, until};
 
 /// Makes each case a test in each dialect.
 #[macro_export]
@@ -51,18 +51,6 @@ pub fn settings(dialect: Dialect, url: &str) -> Settings {
 pub fn start(settings: Settings) -> Arc<Bus> {
     let metrics = Metrics::new(&[], ReadAtScrape::default());
     Bus::start(settings, metrics, || Census { sessions: 3, conversations: 2 }).unwrap()
-}
-
-/// Looks again and again, because the bus tells nobody of its own status.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Waits until a bus is up.

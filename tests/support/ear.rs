@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use maxtalk::testing::cluster::{Bus, Closed, Content, Door, FromBus, Message, Port as _, Presence, Stamp, Users};
 use maxtalk::testing::event::{ConversationId, Talk, Username};
@@ -190,12 +190,11 @@ impl<'a> Talks<'a> {
     /// published that it may have missed something. Prints how many were lost.
     pub fn assert_accounts(&self, ear: &Ear) {
         let end = Instant::now() + DEADLINE;
+        let mut heard = ear.heard.lock();
         loop {
-            let heard = ear.heard_at();
-            let news: Vec<_> = heard.iter().map(|(_, news)| news.clone()).collect();
-            let in_order = without_doubles(numbers(&news));
+            let in_order = without_doubles(numbers(&heard.news));
             let is_told = |news: &FromBus| matches!(news, FromBus::Attached { again: true, .. } | FromBus::Lost);
-            let last_told = heard.iter().filter(|(_, news)| is_told(news)).map(|(at, _)| *at).next_back();
+            let last_told = heard.news.iter().rposition(is_told).map(|at| heard.times[at]);
             let lost: Vec<_> = (1..=self.last()).filter(|number| in_order.binary_search(number).is_err()).collect();
             let published = |number: u64| self.published[number as usize - 1];
             let is_silent = |number: &u64| last_told.is_none_or(|at| at < published(*number));
@@ -203,8 +202,8 @@ impl<'a> Talks<'a> {
             if silent.is_empty() {
                 return println!("{} of {} heard, {} lost and told of", in_order.len(), self.last(), lost.len());
             }
-            assert!(Instant::now() < end, "lost without a word: {silent:?}");
-            std::thread::sleep(Duration::from_millis(10));
+            let timed_out = ear.changed.wait_until(&mut heard, end).timed_out();
+            assert!(!timed_out, "lost without a word: {silent:?}");
         }
     }
 }

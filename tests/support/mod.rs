@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it takes for granted")]
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub mod account;
 pub mod bus;
@@ -52,6 +52,18 @@ pub async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, happens).await {
         Ok(value) => value,
         Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+    }
+}
+
+/// Looks again and again, on this thread, for something of which nobody tells.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

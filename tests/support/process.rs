@@ -1,10 +1,10 @@
 //! The program as a process: its log and its end.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::DEADLINE;
@@ -110,4 +110,13 @@ impl Drop for Process {
 pub fn resident_mib(server: &Process) -> usize {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.child.id())).unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / (1 << 20)
+}
+
+/// Reads to the end on a thread, so that the writer never waits.
+pub fn read(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    })
 }

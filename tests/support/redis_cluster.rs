@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 
-use super::bus::until;
 use super::certificates::Certificates;
 use super::redis_server::RedisServer;
+use super::until;
 
 /// The slots of a Cluster.
 const SLOTS: usize = 16_384;
@@ -48,7 +48,8 @@ impl RedisCluster {
         let listens = match &self.certificates {
             None => vec!["--port", &port_text],
             Some(certificates) => {
-                [&certificates.redis_options()[..], &["--port", "0", "--tls-port", &port_text]].concat()
+                [&certificates.redis_options()[..], &["--port", "0", "--tls-cluster", "yes", "--tls-port", &port_text]]
+                    .concat()
             }
         };
         let options = [
@@ -58,8 +59,6 @@ impl RedisCluster {
             "yes",
             "--cluster-port",
             &bus.to_string(),
-            "--tls-cluster",
-            if self.certificates.is_some() { "yes" } else { "no" },
             "--cluster-node-timeout",
             "2000",
             "--cluster-require-full-coverage",
