@@ -152,12 +152,17 @@ try {
     await page.getByLabel("Raw").uncheck();
     assert.equal(await page.locator(".raw").first().isVisible(), false);
     await page.getByRole("button", { name: "Copy" }).click();
+    const pings = await lines(page, "heard", "ping").count();
     await page.getByText(/^\d+ copied$/).waitFor();
+    // What comes next takes the answer away from nobody.
+    await lines(page, "heard", "ping").nth(pings).waitFor();
+    assert.match(await page.locator("#copied").textContent(), /^\d+ copied$/);
     const copied = await page.evaluate(() => navigator.clipboard.readText());
     assert.ok(copied.includes("as ada, with a token") && !copied.includes(TOKEN), copied);
     await page.getByLabel("Heartbeats").uncheck();
     await page.getByRole("button", { name: "Clear" }).click();
     assert.equal(await page.locator(".event:visible").count(), 0);
+    assert.equal(await page.locator("#copied").textContent(), "");
   });
 
   await check("a list that grows lets go of its beginning, and stays where its reader is", async () => {

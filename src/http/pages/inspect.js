@@ -195,6 +195,7 @@ $("raw").addEventListener("change", () => ($("events").dataset.raw = $("raw").ch
 $("heartbeats").addEventListener("change", () => ($("events").dataset.heartbeats = $("heartbeats").checked));
 $("clear").addEventListener("click", () => {
   $("events").replaceChildren();
+  $("copied").textContent = "";
   drawCount();
   drawLatest();
 });
@@ -209,7 +210,7 @@ $("copy").addEventListener("click", async () => {
     () => true,
     () => false,
   );
-  $("count").textContent = done ? `${lines.length} copied` : "This browser lets no page copy here.";
+  $("copied").textContent = done ? `${lines.length} copied` : "This browser lets no page copy here.";
 });
 $("scroll").addEventListener("scroll", drawLatest, { passive: true });
 $("latest").addEventListener("click", toEnd);
