@@ -219,7 +219,6 @@ addEventListener("offline", () => client.doubt());
 
 /** Suggests the people of the demo to a user without a directory of their own. */
 async function suggest() {
-  for (const element of document.querySelectorAll("[data-only=demo]")) element.hidden = demo !== "true";
   if (demo !== "true") return;
   const people = await fetch(new URL("demo/people", base)).then((answer) => answer.json());
   const options = people.map(({ username }) => Object.assign(document.createElement("option"), { value: username }));
