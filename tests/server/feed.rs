@@ -60,7 +60,8 @@ struct Host {
 impl Host {
     /// Makes a virtual host with these rights.
     fn new(name: &'static str, rights: [&str; 3]) -> Self {
-        let broker = RABBIT.lock().unwrap_or_else(|error| error.into_inner());
+        let mut broker = RABBIT.lock().unwrap_or_else(|error| error.into_inner());
+        broker.rabbit.revive();
         broker.rabbit.make_vhost(name, name, rights);
         Self { name, broker }
     }

@@ -2,8 +2,8 @@
 //! its own, and ends with the process that has started it, however that ends.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use super::DEADLINE;
@@ -37,15 +38,17 @@ pub struct Rabbit {
     dir: TempDir,
     /// The ports of AMQP, of AMQP over TLS, of the API, of the distribution, and of epmd.
     ports: [u16; 5],
+    /// Keep these ports from everybody who asks the system for any port, also while RabbitMQ is down.
+    _reserved: [Socket; 5],
     child: Option<Child>,
 }
 
 impl Rabbit {
     /// Starts a RabbitMQ. `tls` names the files of the certificate and the key of its TLS port.
     pub fn start(tls: Option<(&Path, &Path)>) -> Self {
-        let listeners = [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
-        let mut rabbit = Self { dir: tempfile::tempdir().unwrap(), ports, child: None };
+        let reserved = [(); 5].map(|()| reserve_port().unwrap());
+        let ports = reserved.each_ref().map(|socket| socket.local_addr().unwrap().as_socket().unwrap().port());
+        let mut rabbit = Self { dir: tempfile::tempdir().unwrap(), ports, _reserved: reserved, child: None };
         let [amqp, amqps, api, _, _] = ports;
         let definitions = json!({
             "vhosts": [{ "name": "/" }],
@@ -108,6 +111,15 @@ impl Rabbit {
         if let Some(mut child) = self.child.take() {
             drop(child.stdin.take());
             child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again if it has ended by itself, so that what ended it fails one test alone. Says what it said last.
+    pub fn revive(&mut self) {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[2])).is_err() {
+            eprintln!("RabbitMQ has ended: {}", self.last_words());
+            self.kill();
+            self.restart();
         }
     }
 
@@ -189,29 +201,44 @@ impl Rabbit {
 
     /// Does a request as an administrator, and returns the body of the answer.
     fn api(&self, method: &str, path: &str, body: Option<&Value>) -> String {
+        let answer = self.ask(method, path, body).unwrap_or_else(|error| {
+            panic!("{method} {path}: {error}; RabbitMQ said last: {}", self.last_words());
+        });
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let is_done = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
+        assert!(is_done, "{method} {path}: {answer}; RabbitMQ said last: {}", self.last_words());
+        body.to_owned()
+    }
+
+    /// Does a request as an administrator, and returns the answer.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<String> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let key = STANDARD.encode(format!("{ROOT}:{ROOT}"));
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[2])).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[2]))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         // HTTP/1.0, so that the body is not in chunks and ends with the connection.
         let head = format!(
             "{method} /api/{path} HTTP/1.0\r\nAuthorization: Basic {key}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let is_done = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
-        assert!(is_done, "{method} {path}: {answer}");
-        body.to_owned()
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Returns what it has logged since its start.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("out")).unwrap_or_default()
+    }
+
+    /// Returns the end of its log.
+    fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
     }
 }
 
@@ -219,6 +246,15 @@ impl Drop for Rabbit {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Takes a port of the system without listening there. A server may listen there all the same, because both agree that
+/// the address is used again.
+fn reserve_port() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    Ok(socket)
 }
 
 /// Writes a name as one segment of a path.
