@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 
 /** Everything here is waited for by event; this only ends a wait for what will never come. */
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 60_000;
 
 /** Starts the Chromium that CHROMIUM names, or else Debian's. */
 export const launch = () =>

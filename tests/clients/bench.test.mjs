@@ -68,7 +68,7 @@ function changed(...pairs) {
   }, program);
 }
 
-it("a chat server that delivers all is clean", { timeout: 60_000 }, async () => {
+it("a chat server that delivers all is clean", { timeout: 600_000 }, async () => {
   const { code, report, stderr } = await bench(program);
   assert.ok(report, stderr);
   const { accounts, conversations, members_max, joins } = report;
@@ -82,13 +82,13 @@ it("a chat server that delivers all is clean", { timeout: 60_000 }, async () => 
   assert.equal(code, report.valid ? 0 : 1);
 });
 
-it("polling clients are as good", { timeout: 60_000 }, async () => {
+it("polling clients are as good", { timeout: 600_000 }, async () => {
   const { report, stderr } = await bench(program, "--transports", "websocket=1,polling=1");
   assert.ok(report, stderr);
   assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
 });
 
-it("a server that drops messages is not clean", { timeout: 60_000 }, async () => {
+it("a server that drops messages is not clean", { timeout: 600_000 }, async () => {
   const say = "io.to(room).emit(";
   const lossy = changed([say, `if ((globalThis.said = (globalThis.said ?? 0) + 1) % 10) ${say}`]);
   const { code, report, stderr } = await bench(lossy);
@@ -100,21 +100,21 @@ it("a server that drops messages is not clean", { timeout: 60_000 }, async () =>
   assert.equal(code, 1);
 });
 
-it("a server that sends nothing back to the talker is not what the file says", { timeout: 60_000 }, async () => {
+it("a server that sends nothing back to the talker is not what the file says", { timeout: 600_000 }, async () => {
   const { report, stderr } = await bench(changed(["io.to(room).emit(", "socket.to(room).emit("]));
   assert.ok(report, stderr);
   // Each talk is lost to its talker.
   assert.deepEqual([report.clean, report.accounts.lost], [false, report.accounts.sent]);
 });
 
-it("churn is accounted for", { timeout: 60_000 }, async () => {
+it("churn is accounted for", { timeout: 600_000 }, async () => {
   const { report, stderr } = await bench(program, "--churn", "20");
   assert.ok(report, stderr);
   assert.deepEqual([report.clean, report.faults, report.errors], [true, [], []], JSON.stringify(report.accounts));
   assert.ok(report.joins.count > 12, "nobody came back");
 });
 
-it("a server may answer by acknowledgements, and number its conversations", { timeout: 60_000 }, async () => {
+it("a server may answer by acknowledgements, and number its conversations", { timeout: 600_000 }, async () => {
   const numbered = changed(
     ['socket.on("hello", (name) => {', 'socket.on("hello", (name, answer) => {'],
     ['["lobby", `room ${Number(name.match(/\\d+/)) % 3}`]', "[9, Number(name.match(/\\d+/)) % 3]"],
@@ -138,7 +138,7 @@ it("a server may answer by acknowledgements, and number its conversations", { ti
   }
 });
 
-it("a file that does not fit is told", { timeout: 60_000 }, async () => {
+it("a file that does not fit is told", { timeout: 600_000 }, async () => {
   const file = join(folder, "chat.toml");
   const good = await readFile(file, "utf8");
   const told = async (text) => {
@@ -159,7 +159,7 @@ it("a file that does not fit is told", { timeout: 60_000 }, async () => {
   }
 });
 
-it("a file that does not fit is told after the run too", { timeout: 180_000 }, async () => {
+it("a file that does not fit is told after the run too", { timeout: 600_000 }, async () => {
   const file = join(folder, "chat.toml");
   const good = await readFile(file, "utf8");
   const table = [
@@ -183,7 +183,7 @@ it("a file that does not fit is told after the run too", { timeout: 180_000 }, a
   }
 });
 
-it("the server to compare with speaks maxtalk's own protocol", { timeout: 60_000 }, async () => {
+it("the server to compare with speaks maxtalk's own protocol", { timeout: 600_000 }, async () => {
   const server = new Daemon(await freePort());
   const path = fileURLToPath(new URL("peer.mjs", import.meta.url));
   await server.run(process.execPath, [path], { ...process.env, PORT: String(server.port), MEMBERS: "4" });

@@ -32,7 +32,7 @@ after(async () => {
   await max.stop();
 });
 
-it(`${PEOPLE} joins and ${PEOPLE} talks at once close nobody, and all hear all`, { timeout: 300_000 }, async () => {
+it(`${PEOPLE} joins and ${PEOPLE} talks at once close nobody, and all hear all`, { timeout: 600_000 }, async () => {
   const [red] = fresh("red");
   const crowd = [];
   let report;

@@ -22,7 +22,7 @@ const VENVS = process.env.MAXTALK_TEST_VENVS ?? here("../../target/clients-venvs
 const PYTHON_CLIENT = here("python/client.py");
 
 /** How long anything may take that a test waits for. */
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 60_000;
 
 /** Everything that the server says, for clients that must be told what to listen to. */
 const EVENTS = ["listening", "joined", "left", "update", "people", "refused"];

@@ -183,7 +183,7 @@ async function talk(client, conversation) {
   return { username, ...update };
 }
 
-describe("two nodes", { timeout: 120_000 }, async () => {
+describe("two nodes", { timeout: 600_000 }, async () => {
   const cluster = await Cluster.start({ settings: { CLUSTER__PYTHON_CHANNEL: "socketio" } });
   const { redis, nodes } = cluster;
   after(() => cluster.stop());
@@ -401,7 +401,7 @@ describe("two nodes", { timeout: 120_000 }, async () => {
   });
 });
 
-describe("two nodes with cluster.namespace_wide", { timeout: 120_000 }, async () => {
+describe("two nodes with cluster.namespace_wide", { timeout: 600_000 }, async () => {
   const cluster = await Cluster.start({ settings: { CLUSTER__NAMESPACE_WIDE: "true" } });
   after(() => cluster.stop());
 
@@ -427,7 +427,7 @@ describe("two nodes with cluster.namespace_wide", { timeout: 120_000 }, async ()
 });
 
 for (const [name, kinds] of Object.entries(NODE_CLUSTERS)) {
-  describe(`two nodes beside Node servers: ${name}`, { timeout: 120_000 }, async () => {
+  describe(`two nodes beside Node servers: ${name}`, { timeout: 600_000 }, async () => {
     const limits = { SESSION__EVENTS_BURST_MAX: "100000", SESSION__EVENTS_PER_SECOND_MAX: "100000" };
     const cluster = await Cluster.start({ kinds, settings: limits });
     const { redis, nodes, servers } = cluster;

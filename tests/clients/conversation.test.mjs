@@ -17,7 +17,7 @@ after(async () => {
 });
 
 for (const way of ways) {
-  describe(way.name, { timeout: 60_000 }, () => {
+  describe(way.name, { timeout: 600_000 }, () => {
     it("ends up on its transport", async () => {
       const [red] = fresh("red");
       const ada = await enter(way, server.url, `ada.${red}`);

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 
-const START_MS = 15_000;
-const STOP_MS = 10_000;
+const START_MS = 60_000;
+const STOP_MS = 60_000;
 const LOG_BYTES_MAX = 64 * 1024;
 
 /** A program that listens, which may be stopped and started again on the same port. */

@@ -49,7 +49,7 @@ after(async () => {
 });
 
 for (const [text, { conversation, name, messageIDs }] of Object.entries(TEXTS)) {
-  describe(`one conversation in ${text}`, { timeout: 120_000 }, () => {
+  describe(`one conversation in ${text}`, { timeout: 600_000 }, () => {
     const people = ways.map((way, index) => {
       const username = `${name}${index}.${conversation}`;
       const talks = messageIDs.map((messageID, nth) => ({ conversation, timestamp: 10 * index + nth, messageID }));

@@ -20,7 +20,7 @@ after(async () => {
   await max.stop();
 });
 
-describe("a conversation", { timeout: 120_000 }, () => {
+describe("a conversation", { timeout: 600_000 }, () => {
   for (const library of IN_ORDER) {
     const own = ways.filter((way) => way.library === library);
     const polling = own.find(({ transport }) => transport.endsWith("polling"));

@@ -53,7 +53,7 @@ function output(program, ...args) {
   });
 }
 
-describe("the README", { timeout: 240_000 }, () => {
+describe("the README", { timeout: 600_000 }, () => {
   it("has an example in JavaScript that prints what stands below it", async () => {
     const [program] = blocks("js");
     const [shown] = blocks("console");

@@ -75,7 +75,7 @@ const idsOf = (updates) => updates.map((update) => update.messageID);
 
 let max, server, line;
 
-describe("a client that loses its connection", { timeout: 300_000 }, () => {
+describe("a client that loses its connection", { timeout: 600_000 }, () => {
   before(async () => {
     max = await startMax();
     server = await Maxtalk.start(max.url);
@@ -198,7 +198,7 @@ describe("a client that loses its connection", { timeout: 300_000 }, () => {
   }
 });
 
-describe("a client that comes back to another node", { timeout: 300_000 }, () => {
+describe("a client that comes back to another node", { timeout: 600_000 }, () => {
   let redis, nodes;
 
   before(async () => {
@@ -261,7 +261,7 @@ describe("a client that comes back to another node", { timeout: 300_000 }, () =>
   }
 });
 
-describe("a client that comes back too late", { timeout: 60_000 }, () => {
+describe("a client that comes back too late", { timeout: 600_000 }, () => {
   it("begins anew", async () => {
     const max = await startMax();
     const server = await Maxtalk.start(max.url, { RECOVERY__WINDOW_MS: "200" });

@@ -81,7 +81,7 @@ const PLACES = {
 };
 
 for (const [name, { start, kinds }] of Object.entries(PLACES)) {
-  describe(`two nodes in the sharded dialect beside Node servers on ${name}`, { timeout: 180_000 }, async () => {
+  describe(`two nodes in the sharded dialect beside Node servers on ${name}`, { timeout: 600_000 }, async () => {
     const place = await start();
     const nodes = await Promise.all([Node.start(place.url), Node.start(place.url)]);
     const servers = await Promise.all(kinds.map((kind) => nodeServer(kind, place.ports)));

