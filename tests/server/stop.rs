@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +15,7 @@ use crate::support::fake_max::{answer, json};
 use crate::support::http::{Http, request};
 use crate::support::kind::{Generation, Way};
 use crate::support::max_by_rule::MaxByRule;
-use crate::support::process::{Process, end_of, maxtalk, signal};
+use crate::support::process::{Process, by_shell, end_of, maxtalk, signal};
 use crate::support::socket::{End, text};
 use crate::support::{run, within};
 
@@ -404,10 +404,7 @@ fn standard_streams_that_are_closed_or_stall_stop_nothing() {
             let (_reader, mut writer) = io::pipe().unwrap();
             match how {
                 "closed" => {
-                    let program = command.get_program().to_owned();
-                    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-                    command = Command::new("sh");
-                    command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(program).args(arguments).env_clear();
+                    command = by_shell("exec \"$0\" \"$@\" >&- 2>&-", &command);
                 }
                 "stalled" => {
                     // Fills the pipe, which nobody reads.
@@ -496,12 +493,9 @@ fn tokens_are_in_no_log_and_no_metric() {
 
 /// Starts the server within a limit of the shell, such as `-n 30`.
 fn start_within(limit: &str, environment: &[(&str, &str)]) -> Process {
-    let program = maxtalk(&["--listen", "127.0.0.1:0"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(program.get_program());
-    command.args(program.get_args()).env_clear().envs(environment.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    Process::start(command)
+    let mut program = maxtalk(&["--listen", "127.0.0.1:0"]);
+    program.envs(environment.iter().copied());
+    Process::start(by_shell(&format!("ulimit {limit}; exec \"$0\" \"$@\""), &program))
 }
 
 #[test]
@@ -520,7 +514,7 @@ fn where_too_few_files_may_be_open_it_does_not_start_and_says_why() {
 fn the_start_says_in_one_line_how_many_sessions_fit() {
     // The demo is for a first look, and so nothing to warn of.
     for (url, level) in [(None, " INFO "), (Some(("MAXTALK_MAX__URL", "http://127.0.0.1:1")), " WARN ")] {
-        let environment = [Some(("MAXTALK_ADMIN__LISTEN", "")), Some(("MAXTALK_SERVER__WORKERS", "2")), url];
+        let environment = [Some(("MAXTALK_SERVER__WORKERS", "2")), url];
         let environment: Vec<_> = environment.into_iter().flatten().collect();
         let mut server = start_within("-n 120", &environment);
         let said = server.says(" fit, because ");

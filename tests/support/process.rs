@@ -27,6 +27,16 @@ pub fn maxtalk(arguments: &[&str]) -> Command {
     command
 }
 
+/// Returns this command, run by a shell that first does what a script says. The script ends with `exec "$0" "$@"` and
+/// what it redirects.
+pub fn by_shell(script: &str, program: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(program.get_program()).args(program.get_args()).env_clear();
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
 /// Sends a signal: `TERM` or `INT`.
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &child.id().to_string()]).status().unwrap();
