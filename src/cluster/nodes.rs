@@ -1,13 +1,17 @@
 //! The other nodes that are heard on one server: who lives, who is silent, and who has ended. Pure: the time is an
 //! argument, and only this node's own clock is read.
 //!
-//! Silence is evidence only while the own connection is up: whoever is cut off hears nobody.
+//! Silence is evidence only while the own connection is up and this node looks: who is cut off, or stands still, hears
+//! nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::message::{NodeId, NodeMessage};
+
+/// The time between two looks for silent nodes.
+pub const LOOK_PERIOD: Duration = Duration::from_millis(500);
 
 /// The nodes that are remembered at most. A node beyond it is not watched.
 const NODES_MAX: usize = 4096;
@@ -79,24 +83,31 @@ pub struct Nodes {
     own_tag: Arc<str>,
     silent_after: Duration,
     peers: HashMap<NodeId, Peer>,
-    /// The moment since which the own connection is up.
-    up_since: Option<Instant>,
+    /// `None` while the own connection is down.
+    up: Option<Up>,
+}
+
+/// The time in which the others could be heard.
+#[derive(Clone, Copy, Debug)]
+struct Up {
+    since: Instant,
+    looked: Instant,
 }
 
 impl Nodes {
     /// Creates the state in which nobody was heard and the own connection is down.
     pub fn new(own: NodeId, own_name: Arc<str>, own_tag: Arc<str>, silent_after: Duration) -> Self {
-        Self { own, own_name, own_tag, silent_after, peers: HashMap::new(), up_since: None }
+        Self { own, own_name, own_tag, silent_after, peers: HashMap::new(), up: None }
     }
 
     /// Notes that the own connection is up.
     pub fn up(&mut self, now: Instant) {
-        self.up_since.get_or_insert(now);
+        self.up.get_or_insert(Up { since: now, looked: now });
     }
 
     /// Notes that the own connection is down.
     pub fn down(&mut self) {
-        self.up_since = None;
+        self.up = None;
     }
 
     /// Takes a message that a node tells about itself.
@@ -167,9 +178,17 @@ impl Nodes {
         if returns { vec![NodeChange::Heard(node)] } else { Vec::new() }
     }
 
-    /// Looks for nodes that have fallen silent.
+    /// Looks for nodes that have fallen silent, each [`LOOK_PERIOD`]. After a longer time without a look, what others
+    /// have said meanwhile may not be read yet: their silence counts from now.
     pub fn tick(&mut self, now: Instant) -> Vec<NodeChange> {
-        let (up_since, silent_after) = (self.up_since, self.silent_after);
+        let silent_after = self.silent_after;
+        if let Some(up) = &mut self.up {
+            let unlooked = now.saturating_duration_since(std::mem::replace(&mut up.looked, now));
+            if unlooked >= (silent_after / 2).max(2 * LOOK_PERIOD) {
+                up.since = now;
+            }
+        }
+        let up_since = self.up.map(|up| up.since);
         let mut changes = Vec::new();
         self.peers.retain(|node, peer| {
             // A node that has said all is silent until its grace is over.
@@ -230,6 +249,8 @@ impl Nodes {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::NodeChange::*;
     use super::*;
 
@@ -247,6 +268,11 @@ mod tests {
 
     fn nodes() -> (Nodes, Clock) {
         (Nodes::new(node(0), "own".into(), "mine".into(), Duration::from_secs(10)), Clock(Instant::now()))
+    }
+
+    /// Looks each second, and finds no change.
+    fn nothing_changes(nodes: &mut Nodes, clock: &Clock, seconds: RangeInclusive<u64>) {
+        seconds.for_each(|second| assert_eq!(nodes.tick(clock.at(second)), [], "{second}"));
     }
 
     fn heartbeat(number: u64, name: &str) -> NodeMessage {
@@ -271,7 +297,7 @@ mod tests {
         nodes.up(clock.at(0));
         assert_eq!(nodes.told(heartbeat(1, "a"), clock.at(1)), [New(node(1))]);
         assert_eq!(nodes.told(heartbeat(1, "a"), clock.at(3)), []);
-        assert_eq!(nodes.tick(clock.at(12)), []);
+        nothing_changes(&mut nodes, &clock, 3..=12);
         assert_eq!(nodes.tick(clock.at(13)), [Silent(node(1))]);
         assert_eq!(nodes.tick(clock.at(14)), []);
         assert_eq!(nodes.told(heartbeat(1, "a"), clock.at(15)), [Heard(node(1))]);
@@ -286,9 +312,24 @@ mod tests {
         nodes.down();
         assert_eq!(nodes.tick(clock.at(100)), []);
         nodes.up(clock.at(100));
-        assert_eq!(nodes.tick(clock.at(109)), []);
+        nothing_changes(&mut nodes, &clock, 100..=109);
         nodes.up(clock.at(109));
         assert_eq!(nodes.tick(clock.at(110)), [Silent(node(1))], "to be up again is nothing new");
+    }
+
+    #[test]
+    fn a_node_that_stood_still_takes_nobody_for_silent() {
+        let (mut nodes, clock) = nodes();
+        nodes.up(clock.at(0));
+        nodes.told(heartbeat(1, "a"), clock.at(1));
+        nodes.told(heartbeat(2, "b"), clock.at(1));
+        nothing_changes(&mut nodes, &clock, 1..=2);
+        // What others have said meanwhile is read only after the first look.
+        nothing_changes(&mut nodes, &clock, 60..=60);
+        nodes.told(heartbeat(1, "a"), clock.at(60));
+        nothing_changes(&mut nodes, &clock, 61..=69);
+        nodes.told(heartbeat(1, "a"), clock.at(69));
+        assert_eq!(nodes.tick(clock.at(70)), [Silent(node(2))]);
     }
 
     #[test]
@@ -297,7 +338,7 @@ mod tests {
         nodes.up(clock.at(0));
         assert_eq!(nodes.sign_of_life(node(1), clock.at(1)), [New(node(1))]);
         assert_eq!(nodes.sign_of_life(node(1), clock.at(5)), []);
-        assert_eq!(nodes.tick(clock.at(14)), []);
+        nothing_changes(&mut nodes, &clock, 5..=14);
         assert_eq!(nodes.tick(clock.at(15)), [Silent(node(1))]);
         assert_eq!(nodes.sign_of_life(node(1), clock.at(16)), [Heard(node(1))]);
         assert_eq!(nodes.sign_of_life(node(0), clock.at(16)), [], "this node itself");
@@ -328,7 +369,7 @@ mod tests {
         nodes.told(bye(1, 5000, false), clock.at(1));
         assert_eq!(nodes.tick(clock.at(6)), [Silent(node(1))]);
         nodes.told(bye(2, 60_000, false), clock.at(10));
-        assert_eq!(nodes.tick(clock.at(19)), []);
+        nothing_changes(&mut nodes, &clock, 10..=19);
         assert_eq!(nodes.tick(clock.at(20)), [Silent(node(2))], "it has died while it ended");
     }
 
@@ -340,6 +381,7 @@ mod tests {
         nodes.told(bye(2, 0, false), clock.at(1));
         nodes.sign_of_life(node(3), clock.at(1));
         assert_eq!(nodes.tick(clock.at(1)).len(), 2);
+        nothing_changes(&mut nodes, &clock, 2..=10);
         assert_eq!(nodes.tick(clock.at(11)), [Silent(node(3))]);
         for (number, told) in [(1, vec![]), (2, vec![]), (3, vec![Heard(node(3))])] {
             assert_eq!(nodes.sign_of_life(node(number), clock.at(12)), told);
@@ -347,6 +389,7 @@ mod tests {
         let mut ends = nodes.tick(clock.at(12));
         ends.sort_by_key(|change| *change == Silent(node(2)));
         assert_eq!(ends, [Ended(node(1)), Silent(node(2))]);
+        nothing_changes(&mut nodes, &clock, 13..=21);
         assert_eq!(nodes.tick(clock.at(22)), [Silent(node(3))]);
     }
 
@@ -401,7 +444,8 @@ mod tests {
             nodes.sign_of_life(node(number), clock.at(1));
         }
         assert_eq!(nodes.peers().count(), NODES_MAX);
-        assert_eq!(nodes.tick(clock.at(20)).len(), NODES_MAX);
+        nothing_changes(&mut nodes, &clock, 1..=10);
+        assert_eq!(nodes.tick(clock.at(11)).len(), NODES_MAX);
         nodes.tick(clock.at(3602));
         assert_eq!(nodes.peers().count(), 0);
     }

@@ -44,15 +44,13 @@ use super::address::Place;
 use super::attached::Command;
 use super::inflight::Inflight;
 use super::link::{Event, Link, Periods, State, Step};
+use super::nodes::LOOK_PERIOD;
 use super::shard::{ANSWERS_MAX, Incoming, Shard};
 use super::wire::Answer;
 use crate::metrics::BusDirection;
 
 /// The time between two turns while conversations are told something.
 const TELL_PERIOD: Duration = Duration::from_millis(10);
-
-/// The time between two looks for silent nodes.
-const NODES_PERIOD: Duration = Duration::from_millis(500);
 
 type Count = oneshot::Sender<u64>;
 
@@ -439,7 +437,7 @@ impl Task {
 
     fn work(&mut self, now: Instant) {
         if now >= self.nodes_due {
-            self.nodes_due = now + NODES_PERIOD;
+            self.nodes_due = now + LOOK_PERIOD;
             let changes = if self.shard.leads() { self.shard.nodes.lock().tick(now) } else { Vec::new() };
             self.shard.note_nodes(changes);
         }
