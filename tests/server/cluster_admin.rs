@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// Times with which a node soon notices what happens to Redis and to others.
 const QUICK: &str = "
     cluster.heartbeat_ms = 100
-    cluster.silent_ms = 1000
+    cluster.silent_ms = 4000
     cluster.reconnect_ms_max = 200
 ";
 

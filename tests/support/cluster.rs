@@ -14,7 +14,7 @@ use super::within;
 /// Times with which nodes notice soon what happens to others. A node on a busy machine is late with its heartbeats.
 pub const QUICK: &str = "
     cluster.heartbeat_ms = 500
-    cluster.silent_ms = 3000
+    cluster.silent_ms = 4000
     cluster.settle_ms = 50
     cluster.attach_ms = 30000
     cluster.bye_grace_ms = 500
