@@ -1,7 +1,7 @@
 // A real redis-server on a free port, without persistence, and a client for what a test does to it by hand.
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -53,9 +53,9 @@ export class RedisCluster {
   static async start() {
     const cluster = new RedisCluster();
     const options = async () => ({ "cluster-enabled": "yes", "cluster-port": await freePort() });
-    const dirs = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), "redis-cluster-")));
+    cluster.dirs = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), "redis-cluster-")));
     cluster.servers = [];
-    for (const dir of dirs) cluster.servers.push(await Redis.start({ ...(await options()), dir }));
+    for (const dir of cluster.dirs) cluster.servers.push(await Redis.start({ ...(await options()), dir }));
     const slots = 16384;
     for (const [at, server] of cluster.servers.entries()) {
       const [first, last] = [Math.floor((at * slots) / 3), Math.floor(((at + 1) * slots) / 3) - 1];
@@ -80,6 +80,7 @@ export class RedisCluster {
 
   async stop() {
     for (const server of this.servers) await server.stop();
+    for (const dir of this.dirs) rmSync(dir, { recursive: true });
   }
 }
 

@@ -1,5 +1,5 @@
 //! A real RabbitMQ with the plugin that tells of bindings. It runs on ports and in a folder of its own, with an epmd of
-//! its own, and ends with the process that has started it, however that ends.
+//! its own. With the process that has started it, however that ends, it ends and its folder goes.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -19,12 +19,14 @@ use super::DEADLINE;
 /// The server, as Debian has it. The one in the path wants to be another user.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// The program that runs both processes. It ends them when its input ends, so also when the tests are killed.
+/// The program that runs both processes. It ends them when its input ends, so also when the tests are killed, and then
+/// nobody else removes the folder.
 const KEEPER: &str = r#"
 epmd -port "$ERL_EPMD_PORT" &
 "$0" >"$RABBITMQ_LOG_BASE/out" 2>&1 &
-while read -r line; do :; done
+while read -r order; do [ "$order" != keep ] || keeps=yes; done
 kill -9 $! $(jobs -p) $(cat "$RABBITMQ_PID_FILE")
+[ "$keeps" ] || rm -rf -- "$1"
 "#;
 
 /// The longest time of a start. It takes some ten seconds of a processor.
@@ -83,7 +85,8 @@ impl Rabbit {
             let _ = fs::remove_file(self.path(file));
         }
         let mut command = Command::new("bash");
-        command.args(["-c", KEEPER, PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-c", KEEPER, PROGRAM]).arg(self.dir.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.env("HOME", self.dir.path()).env("RABBITMQ_NODENAME", "maxtalk-test@localhost");
         command.env("ERL_EPMD_PORT", epmd.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         command.env("RABBITMQ_DIST_PORT", distribution.to_string());
@@ -109,7 +112,8 @@ impl Rabbit {
     /// Ends it at once, as a crash does.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            drop(child.stdin.take());
+            // The end of the input ends it. A keeper that has ended hears nothing.
+            let _ = child.stdin.take().map(|mut orders| orders.write_all(b"keep\n"));
             child.wait().unwrap();
         }
     }
