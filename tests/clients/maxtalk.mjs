@@ -33,6 +33,8 @@ export class Maxtalk extends Daemon {
       MAX__TOKENLESS_JOINS: "true",
       MAX__SERVICE_USERNAME: SERVICE.username,
       MAX__SERVICE_TOKEN: SERVICE.token,
+      // A node on a busy machine is late to subscribe, and nobody is to miss anything until it has.
+      CLUSTER__ATTACH_MS: "30000",
       ...settings,
     });
     if (OTHERS > 0 && !("CLUSTER__URL" in settings)) await server.#join(OTHERS);
